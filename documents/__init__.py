@@ -1,0 +1,48 @@
+"""What is stored: paths, the raw sample document, the result document, and what can be wrong with them.
+
+The contract between the API and the trigger functions, which are deployed apart and never import
+each other. Pure: opens no connection.
+"""
+
+from documents.errors import (
+    BadRequest,
+    Conflict,
+    DropzoneError,
+    Forbidden,
+    InvalidSample,
+    NotFound,
+    NotJson,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from documents.problems import Problem, ProblemCode
+from documents.result import STATISTICS_VERSION, Result, Statistics
+from documents.sample import Header, Sample
+from documents.states import Arrival, SampleState, Status, state_of
+
+__all__ = [
+    "STATISTICS_VERSION",
+    "Arrival",
+    "BadRequest",
+    "Conflict",
+    "DropzoneError",
+    "Forbidden",
+    "Header",
+    "InvalidSample",
+    "NotFound",
+    "NotJson",
+    "Problem",
+    "ProblemCode",
+    "RateLimited",
+    "Result",
+    "Sample",
+    "SampleState",
+    "Statistics",
+    "Status",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "state_of",
+]

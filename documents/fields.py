@@ -1,0 +1,110 @@
+"""Document fields as Python values <-> as the values of the google.firestore.v1 protocol.
+
+Only what Dropzone stores: null, booleans, integers, doubles, times, strings, bytes, lists and maps.
+The messages are built directly, not through a wrapper: this is on the path of every sample.
+The trap: an integer is not a double. Firestore keeps them apart, so `1.0` must be written as a double.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from google.cloud.firestore_v1.types import document as _document
+from google.cloud.firestore_v1.types import write as _write
+
+Value: Any = _document.Value.pb()
+Document: Any = _document.Document.pb()
+Write: Any = _write.Write.pb()
+_REQUEST_TIME = (
+    Write.DESCRIPTOR.file.pool.FindEnumTypeByName(
+        "google.firestore.v1.DocumentTransform.FieldTransform.ServerValue"
+    )
+    .values_by_name["REQUEST_TIME"]
+    .number
+)
+
+
+class _ServerTime:
+    def __repr__(self) -> str:
+        return "SERVER_TIME"
+
+
+SERVER_TIME: Final = _ServerTime()
+"""Stands for the time at which Firestore takes the write."""
+
+
+def to_write(name: str, fields: Mapping[str, object]) -> Any:
+    """Return a `Write` that replaces the document `name` (full: `projects/...`) with `fields`.
+
+    Members that are `SERVER_TIME` become transforms. Preconditions are the caller's to set.
+    """
+    write = Write()
+    write.update.name = name
+    stored = write.update.fields
+    for key, value in fields.items():
+        if value is SERVER_TIME:
+            write.update_transforms.add(field_path=key, set_to_server_value=_REQUEST_TIME)
+        else:
+            _fill(stored[key], value)
+    return write
+
+
+def to_value(value: object) -> Any:
+    """Return `value` as a protocol `Value`, for a filter or a cursor."""
+    message = Value()
+    _fill(message, value)
+    return message
+
+
+def from_document(document: Any) -> dict[str, object]:
+    """Return the fields of a protocol `Document` as Python values; times are in UTC."""
+    return {key: _from_value(value) for key, value in document.fields.items()}
+
+
+def to_datetime(timestamp: Any) -> datetime:
+    """Return a protobuf `Timestamp` as a time in UTC, to the microsecond."""
+    moment: datetime = timestamp.ToDatetime(tzinfo=UTC)
+    return moment
+
+
+def _fill(message: Any, value: object) -> None:
+    match value:
+        case str():
+            message.string_value = value
+        case bool():
+            message.boolean_value = value
+        case int():
+            message.integer_value = value
+        case float():
+            message.double_value = value
+        case None:
+            message.null_value = 0
+        case bytes():
+            message.bytes_value = value
+        case datetime():
+            message.timestamp_value.FromDatetime(value)
+        case Mapping():
+            message.map_value.SetInParent()
+            for key, member in value.items():
+                _fill(message.map_value.fields[key], member)
+        case list() | tuple():
+            message.array_value.SetInParent()
+            for element in value:
+                _fill(message.array_value.values.add(), element)
+        case _:
+            raise TypeError(f"cannot store {type(value).__name__}")
+
+
+def _from_value(value: Any) -> object:
+    kind = value.WhichOneof("value_type")
+    if kind == "timestamp_value":
+        return to_datetime(value.timestamp_value)
+    if kind == "map_value":
+        return {key: _from_value(member) for key, member in value.map_value.fields.items()}
+    if kind == "array_value":
+        return list(_elements(value.array_value))
+    return None if kind == "null_value" else getattr(value, kind)
+
+
+def _elements(array: Any) -> Iterator[object]:
+    return (_from_value(element) for element in array.values)

@@ -1,0 +1,151 @@
+"""A sample: what a client submitted, kept byte for byte.
+
+Firestore holds at most 1 MiB in a document, and Eventarc sends no event that is much larger than
+half of that. So a raw document of up to `MAX_INLINE_BYTES` is a string in the header, and a larger one is cut
+into chunks at `samples/{id}/chunks/{number}`, each compressed on its own. The header is written last: where
+there is a header there is a whole sample, and that is why triggers listen to headers alone.
+
+Nothing here opens a connection. `Sample.documents()` says what to write and in which order.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from hashlib import sha256
+from zoneinfo import ZoneInfo
+
+import zstandard
+
+from documents import names, payload
+from documents.errors import InvalidSample
+from documents.fields import SERVER_TIME
+from documents.problems import Problem, ProblemCode
+from documents.states import Arrival
+
+MAX_INLINE_BYTES = 256 * 1024
+CHUNK_BYTES = 900 * 1024
+"""A cut of the raw document before compression: incompressible bytes grow by far less than 1 MiB leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What `samples/{id}` holds beside the raw document.
+
+    `submitted_at` is Firestore's time of the write, None until Firestore has confirmed it. `raw` is
+    None where the document is in `chunks` many chunks. `time_zone` names the zone that stood in for a missing
+    UTC offset, so that a function computes what the API has validated.
+    """
+
+    submitter: str
+    id: str
+    arrival: Arrival
+    problems: tuple[Problem, ...]
+    time_stamp: str | None
+    count: int
+    bytes: int
+    sha256: str
+    time_zone: str | None
+    raw: bytes | None = field(repr=False)
+    chunks: int = 0
+    submitted_at: datetime | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Return the header as it is stored."""
+        fields: dict[str, object] = {
+            "state_on_arrival": self.arrival.value,
+            "submitted_at": SERVER_TIME,
+            "time_stamp": self.time_stamp,
+            "count": self.count,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
+        if self.problems:
+            fields["problems"] = [problem.fields() for problem in self.problems]
+        if self.time_zone is not None:
+            fields["time_zone"] = self.time_zone
+        if self.raw is None:
+            fields["chunks"] = self.chunks
+        else:
+            fields["raw"] = self.raw.decode()
+        return fields
+
+    @classmethod
+    def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
+        """Read back what `fields` gave, or a part of it that was asked for. Raises `KeyError` on a foreign document."""
+        raw = fields.get("raw")
+        problems = fields.get("problems", ())
+        submitted_at, time_stamp, time_zone = (
+            fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone")
+        )
+        assert isinstance(problems, Iterable)
+        return cls(
+            submitter=submitter,
+            id=sample_id,
+            arrival=Arrival(str(fields["state_on_arrival"])),
+            problems=tuple(Problem.from_fields(problem) for problem in problems),
+            time_stamp=None if time_stamp is None else str(time_stamp),
+            count=int(str(fields["count"])),
+            bytes=int(str(fields["bytes"])),
+            sha256=str(fields["sha256"]),
+            time_zone=None if time_zone is None else str(time_zone),
+            raw=raw.encode() if isinstance(raw, str) else None,
+            chunks=int(str(fields.get("chunks", 0))),
+            submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
+        )
+
+    def default_time_zone(self) -> tzinfo | None:
+        """Return the zone that stands in for a missing UTC offset."""
+        return None if self.time_zone is None else ZoneInfo(self.time_zone)
+
+    def assemble(self, chunks: Iterable[bytes]) -> bytes:
+        """Return the raw document, from `chunks` in their order where it is not in the header.
+
+        Raises `InvalidSample` where the bytes are not those that were submitted.
+        """
+        raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
+        if len(raw) != self.bytes or sha256(raw).hexdigest() != self.sha256:
+            message = f"expected the {self.bytes:,} bytes that were submitted, found {len(raw):,} other ones"
+            raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])
+        return raw
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A header and the raw document it stands for."""
+
+    header: Header
+    raw: bytes = field(repr=False)
+
+    @classmethod
+    def receive(
+        cls, raw: bytes, *, submitter: str, sample_id: str | None = None, time_zone: str | None = None
+    ) -> "Sample":
+        """Return the sample that `raw`, a JSON text, is: accepted, or rejected with its problems.
+
+        Raises `NotJson` where it is no JSON text: then there is nothing to keep.
+        """
+        zone = None if time_zone is None else ZoneInfo(time_zone)
+        inspection = payload.inspect(raw, zone)
+        inline = len(raw) <= MAX_INLINE_BYTES
+        header = Header(
+            submitter=submitter,
+            id=sample_id or names.new_sample_id(),
+            arrival=Arrival.REJECTED if inspection.problems else Arrival.ACCEPTED,
+            problems=inspection.problems,
+            time_stamp=inspection.time_stamp,
+            count=inspection.count,
+            bytes=len(raw),
+            sha256=sha256(raw).hexdigest(),
+            time_zone=time_zone,
+            raw=raw if inline else None,
+            chunks=0 if inline else -(-len(raw) // CHUNK_BYTES),
+        )
+        return cls(header, raw)
+
+    def documents(self) -> Iterator[tuple[str, Mapping[str, object]]]:
+        """Yield `(path, fields)` in the order in which they must be written: the header last."""
+        header = self.header
+        for number in range(header.chunks):
+            cut = self.raw[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+            yield names.chunk(header.submitter, header.id, number), {"data": zstandard.compress(cut, 1)}
+        yield names.sample(header.submitter, header.id), header.fields()
