@@ -42,7 +42,7 @@ class Header:
     problems: tuple[Problem, ...]
     time_stamp: str | None
     count: int
-    bytes: int
+    byte_count: int
     sha256: str
     time_zone: str | None
     raw: bytes | None = field(repr=False)
@@ -56,7 +56,7 @@ class Header:
             "submitted_at": SERVER_TIME,
             "time_stamp": self.time_stamp,
             "count": self.count,
-            "bytes": self.bytes,
+            "bytes": self.byte_count,
             "sha256": self.sha256,
         }
         if self.problems:
@@ -71,7 +71,7 @@ class Header:
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
-        """Read back what `fields` gave, or a part of it that was asked for. Raises `KeyError` on a foreign document."""
+        """Read back what `fields` gave, with or without `raw`. Raises `KeyError` on a foreign document."""
         raw = fields.get("raw")
         problems = fields.get("problems", ())
         submitted_at, time_stamp, time_zone = (
@@ -85,7 +85,7 @@ class Header:
             problems=tuple(Problem.from_fields(problem) for problem in problems),
             time_stamp=None if time_stamp is None else str(time_stamp),
             count=int(str(fields["count"])),
-            bytes=int(str(fields["bytes"])),
+            byte_count=int(str(fields["bytes"])),
             sha256=str(fields["sha256"]),
             time_zone=None if time_zone is None else str(time_zone),
             raw=raw.encode() if isinstance(raw, str) else None,
@@ -103,8 +103,10 @@ class Header:
         Raises `InvalidSample` where the bytes are not those that were submitted.
         """
         raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
-        if len(raw) != self.bytes or sha256(raw).hexdigest() != self.sha256:
-            message = f"expected the {self.bytes:,} bytes that were submitted, found {len(raw):,} other ones"
+        if len(raw) != self.byte_count or sha256(raw).hexdigest() != self.sha256:
+            message = (
+                f"expected the {self.byte_count:,} bytes that were submitted, found {len(raw):,} other ones"
+            )
             raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])
         return raw
 
@@ -134,7 +136,7 @@ class Sample:
             problems=inspection.problems,
             time_stamp=inspection.time_stamp,
             count=inspection.count,
-            bytes=len(raw),
+            byte_count=len(raw),
             sha256=sha256(raw).hexdigest(),
             time_zone=time_zone,
             raw=raw if inline else None,

@@ -15,7 +15,7 @@ MAX_TIME_STAMP_CHARACTERS = 64
 MAX_UTC_OFFSET = timedelta(hours=14)
 
 _FORM = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2})[Tt ](?P<time>\d{2}:\d{2}:\d{2})(?:\.(?P<fraction>\d+))?"
+    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(?P<fraction>\d+))?"
     r"(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?)?",
     re.ASCII,
 )
@@ -42,10 +42,10 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
     if match is None:
         raise _invalid(f"expected a date, a time and a UTC offset {_EXAMPLE}, got {echo(text)}")
     try:
-        local = datetime.fromisoformat(f"{match['date']}T{match['time']}")
+        year, month, day, hour, minute, second = map(int, match.groups()[:6])
+        local = datetime(year, month, day, hour, minute, second, _microsecond(match))
     except ValueError:
         raise _invalid(f"no such day or time: {echo(text)}; {_advice(match)}") from None
-    local = local.replace(microsecond=int((match["fraction"] or "").ljust(6, "0")[:6] or 0))
     zone = _zone(match, text) or default_time_zone
     if zone is None:
         raise TimeStampError(
@@ -78,12 +78,17 @@ def _zone(match: re.Match[str], text: str) -> tzinfo | None:
     return timezone(-offset if match["sign"] == "-" else offset)
 
 
+def _microsecond(match: re.Match[str]) -> int:
+    return int((match["fraction"] or "0")[:6].ljust(6, "0"))
+
+
 def _advice(match: re.Match[str]) -> str:
-    time = match["time"]
-    if time.startswith("24"):
+    if match[4] == "24":
         return "midnight is 00:00:00 of the next day"
-    if time.endswith("60"):
+    if match[6] == "60":
         return "a leap second has no place in UTC as computers count it"
+    if match[1] == "0000":
+        return "there is no year 0"
     return "months go from 01 to 12, hours from 00 to 23"
 
 
