@@ -1,0 +1,36 @@
+"""Run everything on this machine: `python -m infra.embedded`."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from infra.embedded import stack
+from infra.embedded.claims import Taken, claim
+from infra.embedded.guardian import Guardian
+from infra.embedded.logs import Logs
+from infra.embedded.supervisor import Supervisor
+
+
+def main() -> int:
+    """Read the stack file, claim what it needs, hand it to the supervisor; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
+    parser.add_argument(
+        "--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="what to start"
+    )
+    parser.add_argument("--greet", action="store_true", help="run the greeting when everything is ready")
+    arguments = parser.parse_args()
+    try:
+        given = stack.read(arguments.stack, os.environ)
+        lock = claim(given)
+    except (stack.StackError, Taken) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    logs = Logs(sys.stdout, ["stack", *(process.name for process in given.processes)])
+    with Guardian(lock) as guardian:
+        return asyncio.run(Supervisor(given, logs, guardian).run(greet=arguments.greet))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
