@@ -1,0 +1,12 @@
+// The page with its packages from a CDN, for a server that was set up without npm: GraphiQL 4, the last one that
+// comes as a single file whose hash the page can name. Its scripts are deferred, so they have run before this one.
+import { open } from './page.js';
+
+const { React, ReactDOM, GraphiQL, graphqlWs } = globalThis;
+
+if (React && ReactDOM && GraphiQL && graphqlWs) {
+  open({ React, createRoot: ReactDOM.createRoot, GraphiQL, createClient: graphqlWs.createClient });
+} else {
+  const note = document.querySelector('.note');
+  note.textContent = note.textContent.replace('Loading GraphiQL', 'GraphiQL could not be loaded');
+}

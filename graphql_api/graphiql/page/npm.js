@@ -1,0 +1,17 @@
+// The page with its packages from npm: GraphiQL 5, whose editors work in three web workers.
+import { createClient } from 'graphql-ws';
+import { GraphiQL } from 'graphiql';
+import * as React from 'react';
+import { createRoot } from 'react-dom/client';
+import '@graphiql/react/font/fira-code.css';
+import '@graphiql/react/style.css';
+import '@graphiql/plugin-doc-explorer/style.css';
+import '@graphiql/plugin-history/style.css';
+import 'graphiql/graphiql.css';
+import './page.css';
+import { open } from './page.js';
+
+globalThis.MonacoEnvironment = {
+  getWorkerUrl: (_, language) => WORKERS[`${language}.worker.js`] ?? WORKERS['editor.worker.js'],
+};
+open({ React, createRoot, GraphiQL, createClient });

@@ -1,0 +1,107 @@
+// The tabs that the page opens with. A tab is named after its operation.
+
+const SUBMIT = `# Press the play button (Ctrl-Enter) to submit a sample.
+#
+# The variables below are fixture/sample.json, unchanged.
+# Put a sample of your own in their place.
+# The answer is PENDING (its result will follow) or
+# REJECTED, with all that is wrong with the sample.
+#
+# Next: copy the id to the tab OneSample and press play
+# there, or look for the result in LatestResults.
+mutation SubmitSample($sample: RawSample!) {
+  submit(sample: $sample) {
+    id
+    state
+    problems {
+      path
+      message
+      code
+    }
+    result {
+      timestamp
+      mean
+      standardDeviation
+      count
+    }
+  }
+}
+`;
+
+const LATEST = `# The latest results: press play.
+#
+# Next: narrow them down in the filter below (Ctrl-Space
+# shows what it takes), or read on by giving the
+# endCursor as "after".
+query LatestResults($filter: ResultFilter, $after: String) {
+  results(filter: $filter, first: 10, after: $after) {
+    edges {
+      node {
+        id
+        timestamp
+        mean
+        standardDeviation
+        count
+        computedAt
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+}
+`;
+
+const WATCH = `# Results as they are computed: press play, then submit
+# samples from a second window of this page (leaving this
+# tab ends the watch). Press the button again to stop.
+#
+# Next: after an interruption, give the last cursor that
+# you saw as "after", and you miss nothing.
+subscription WatchResults($filter: ResultFilter, $after: String) {
+  results(filter: $filter, after: $after) {
+    cursor
+    node {
+      id
+      timestamp
+      mean
+      standardDeviation
+      count
+    }
+  }
+}
+`;
+
+const ONE = `# One sample: put its id into the variables below and
+# press play.
+#
+# Next: replace the word query by subscription to wait
+# for the result instead of asking for it.
+query OneSample($id: ID!) {
+  sample(id: $id) {
+    state
+    problems {
+      path
+      message
+      code
+    }
+    submittedAt
+    count
+    result {
+      timestamp
+      mean
+      standardDeviation
+      computedAt
+    }
+  }
+}
+`;
+
+/** `sample` is the text of a sample: as text, it stands in the editor as it stands in its file. */
+export const tabs = (sample) => [
+  { query: SUBMIT, variables: `{\n  "sample": ${sample.trim()}\n}` },
+  { query: LATEST, variables: '{\n  "filter": {}\n}' },
+  { query: WATCH, variables: '{\n  "filter": {}\n}' },
+  { query: ONE, variables: '{\n  "id": ""\n}' },
+];
