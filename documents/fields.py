@@ -16,9 +16,7 @@ Value: Any = _document.Value.pb()
 Document: Any = _document.Document.pb()
 Write: Any = _write.Write.pb()
 _REQUEST_TIME = (
-    Write.DESCRIPTOR.file.pool.FindEnumTypeByName(
-        "google.firestore.v1.DocumentTransform.FieldTransform.ServerValue"
-    )
+    Write.DESCRIPTOR.file.pool.FindEnumTypeByName("google.firestore.v1.DocumentTransform.FieldTransform.ServerValue")
     .values_by_name["REQUEST_TIME"]
     .number
 )

@@ -116,9 +116,7 @@ def _inspect_thoroughly(raw: bytes, default_time_zone: tzinfo | None) -> Inspect
         return Inspection(None, 0, None, (problem,))
     sample = _parse(raw)
     if not isinstance(sample, _Members):
-        return Inspection(
-            None, 0, None, (_wrong_type("$", "an object with `time_stamp` and `data`", sample),)
-        )
+        return Inspection(None, 0, None, (_wrong_type("$", "an object with `time_stamp` and `data`", sample),))
 
     members = dict(sample)
     time_stamp, data = members.get(_TIME_STAMP), members.get(_DATA)

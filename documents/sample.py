@@ -9,7 +9,7 @@ Nothing here opens a connection. `Sample.documents()` says what to write and in 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from hashlib import sha256
 from zoneinfo import ZoneInfo
@@ -74,9 +74,7 @@ class Header:
         """Read back what `fields` gave, with or without `raw`. Raises `KeyError` on a foreign document."""
         raw = fields.get("raw")
         problems = fields.get("problems", ())
-        submitted_at, time_stamp, time_zone = (
-            fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone")
-        )
+        submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
         assert isinstance(problems, Iterable)
         return cls(
             submitter=submitter,
@@ -93,6 +91,10 @@ class Header:
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
         )
 
+    def submitted(self, moment: datetime) -> "Header":
+        """Return the header with the time at which Firestore took it."""
+        return replace(self, submitted_at=moment)
+
     def default_time_zone(self) -> tzinfo | None:
         """Return the zone that stands in for a missing UTC offset."""
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
@@ -104,9 +106,7 @@ class Header:
         """
         raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
         if len(raw) != self.byte_count or sha256(raw).hexdigest() != self.sha256:
-            message = (
-                f"expected the {self.byte_count:,} bytes that were submitted, found {len(raw):,} other ones"
-            )
+            message = f"expected the {self.byte_count:,} bytes that were submitted, found {len(raw):,} other ones"
             raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])
         return raw
 

@@ -1,0 +1,1 @@
+"""What clients see: GraphQL and plain HTTP in front of Firestore."""

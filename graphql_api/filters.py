@@ -1,0 +1,124 @@
+"""What to look for: ranges, states and orders, as GraphQL inputs, and what they mean in Firestore."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from enum import Enum
+from operator import ge, gt, le, lt
+from typing import Any
+
+import strawberry
+
+from documents import Result, SampleState
+from graphql_api.pages import Bound, Order
+
+_OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
+_HOLDS = {">=": ge, ">": gt, "<=": le, "<": lt}
+
+
+@strawberry.input(description="A range of numbers; bounds that are left out are open.")
+class FloatRange:
+    """Bounds of a double."""
+
+    gte: float | None = strawberry.field(default=None, description="At least.")
+    gt: float | None = strawberry.field(default=None, description="More than.")
+    lte: float | None = strawberry.field(default=None, description="At most.")
+    lt: float | None = strawberry.field(default=None, description="Less than.")
+
+
+@strawberry.input(description="A range of whole numbers; bounds that are left out are open.")
+class IntRange:
+    """Bounds of an integer."""
+
+    gte: int | None = strawberry.field(default=None, description="At least.")
+    gt: int | None = strawberry.field(default=None, description="More than.")
+    lte: int | None = strawberry.field(default=None, description="At most.")
+    lt: int | None = strawberry.field(default=None, description="Less than.")
+
+
+@strawberry.input(description="A range of time; bounds that are left out are open.")
+class DateTimeRange:
+    """Bounds of a time."""
+
+    gte: datetime | None = strawberry.field(default=None, description="At or after.")
+    gt: datetime | None = strawberry.field(default=None, description="After.")
+    lte: datetime | None = strawberry.field(default=None, description="At or before.")
+    lt: datetime | None = strawberry.field(default=None, description="Before.")
+
+
+@strawberry.input(description="Which results; all the ranges that are given must hold.")
+class ResultFilter:
+    """Ranges on what was computed."""
+
+    timestamp: DateTimeRange | None = strawberry.field(default=None, description="The time stamp in UTC.")
+    mean: FloatRange | None = strawberry.field(default=None, description="The mean.")
+    standard_deviation: FloatRange | None = strawberry.field(default=None, description="The standard deviation.")
+    count: IntRange | None = strawberry.field(default=None, description="The number of values.")
+
+    def bounds(self) -> list[Bound]:
+        """Return the ranges as bounds of stored fields."""
+        ranges = {
+            "timestamp": self.timestamp,
+            "mean": self.mean,
+            "standard_deviation": self.standard_deviation,
+            "count": self.count,
+        }
+        return [bound for field, limits in ranges.items() for bound in _bounds(field, limits)]
+
+
+@strawberry.input(description="Which samples; all that is given must hold.")
+class SampleFilter:
+    """A state and a range of time."""
+
+    state: SampleState | None = strawberry.field(default=None, description="The state they are in.")
+    submitted_at: DateTimeRange | None = strawberry.field(default=None, description="When they were submitted.")
+
+    def bounds(self) -> list[Bound]:
+        """Return the range as bounds of a stored field."""
+        return list(_bounds("submitted_at", self.submitted_at))
+
+
+@strawberry.enum(description="What results can be ordered by.")
+class ResultOrderField(Enum):
+    """The stored fields that results can be ordered by."""
+
+    TIMESTAMP = strawberry.enum_value("timestamp", description="The time stamp of the sample.")
+    MEAN = strawberry.enum_value("mean", description="The mean.")
+    STANDARD_DEVIATION = strawberry.enum_value("standard_deviation", description="The standard deviation.")
+    COUNT = strawberry.enum_value("count", description="The number of values.")
+    COMPUTED_AT = strawberry.enum_value("computed_at", description="When the result was stored.")
+
+
+@strawberry.enum(description="Which end comes first.")
+class Direction(Enum):
+    """Ascending or descending."""
+
+    ASC = strawberry.enum_value("asc", description="The smallest or earliest first.")
+    DESC = strawberry.enum_value("desc", description="The largest or latest first.")
+
+
+@strawberry.input(description="The order of results; equal ones are ordered by id.")
+class ResultOrder:
+    """A field and a direction."""
+
+    field: ResultOrderField = strawberry.field(description="What to order by.")
+    direction: Direction = strawberry.field(default=Direction.ASC, description="Which end comes first.")
+
+    def order(self) -> Order:
+        """Return the order as one of a stored field."""
+        return Order(self.field.value, descending=self.direction is Direction.DESC)
+
+
+def holds(bounds: list[Bound], result: Result) -> bool:
+    """Tell whether a computed `result` is within `bounds`, as Firestore would."""
+    return all(_HOLDS[bound.operator](_value(result, bound.field), bound.value) for bound in bounds)
+
+
+def _value(result: Result, field: str) -> Any:
+    return result.timestamp if field == "timestamp" else getattr(result.statistics, field)
+
+
+def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:
+    for name, operator in _OPERATORS.items():
+        value = None if limits is None else getattr(limits, name)
+        if value is not None:
+            yield Bound(field, operator, value)

@@ -1,0 +1,162 @@
+"""Firestore's v1 API as raw protocol messages over one gRPC channel.
+
+`google.cloud.firestore.AsyncClient` wraps every message twice and has no Listen; at thousands of
+samples a second that is most of the work. So this is the same protocol without the wrapping: requests
+and answers are the protobuf messages that Google's library brings.
+
+`FIRESTORE_EMULATOR_HOST` names a Firestore without TLS; without it, the default credentials and project of
+Google Cloud are used.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from typing import Any
+
+import google.auth
+import grpc
+import grpc.aio
+from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
+from google.cloud.firestore_v1.types import firestore as _protocol
+
+from documents import Unavailable, fields
+
+BatchGetDocumentsRequest: Any = _protocol.BatchGetDocumentsRequest.pb()
+BatchGetDocumentsResponse: Any = _protocol.BatchGetDocumentsResponse.pb()
+BatchWriteRequest: Any = _protocol.BatchWriteRequest.pb()
+BatchWriteResponse: Any = _protocol.BatchWriteResponse.pb()
+ListenRequest: Any = _protocol.ListenRequest.pb()
+ListenResponse: Any = _protocol.ListenResponse.pb()
+RunQueryRequest: Any = _protocol.RunQueryRequest.pb()
+RunQueryResponse: Any = _protocol.RunQueryResponse.pb()
+
+_SERVICE = "/google.firestore.v1.Firestore/"
+_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+TRANSIENT = frozenset(
+    {
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+class Firestore:
+    """One database. Document names are given relative to it and made full by `name`.
+
+    Every call raises `Unavailable` where Firestore cannot be reached or is overloaded, and
+    `grpc.aio.AioRpcError` where the request itself is refused.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, project: str, *, timeout_seconds: float) -> None:
+        self.database = f"projects/{project}/databases/(default)"
+        self.root = f"{self.database}/documents"
+        self._channel = channel
+        self._timeout = timeout_seconds
+        self._metadata = (
+            ("google-cloud-resource-prefix", self.database),
+            ("x-goog-request-params", f"database={self.database}"),
+        )
+        self._batch_write = self._unary("BatchWrite", BatchWriteRequest, BatchWriteResponse)
+        self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
+        self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
+        self._listen = channel.stream_stream(
+            _SERVICE + "Listen",
+            request_serializer=ListenRequest.SerializeToString,
+            response_deserializer=ListenResponse.FromString,
+        )
+
+    @classmethod
+    def connect(cls, *, timeout_seconds: float) -> "Firestore":
+        """Open a channel to the Firestore that the environment names. Connecting is left to the first call."""
+        emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
+        if emulator:
+            channel = grpc.aio.insecure_channel(emulator, options=_UNLIMITED)
+            project = os.environ.get("GOOGLE_CLOUD_PROJECT", "dropzone-local")
+        else:
+            credentials, named = google.auth.default(scopes=FirestoreGrpcAsyncIOTransport.AUTH_SCOPES)
+            if named is None:
+                raise ValueError("name the Google Cloud project in GOOGLE_CLOUD_PROJECT")
+            project = named
+            channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_UNLIMITED)
+        return cls(channel, project, timeout_seconds=timeout_seconds)
+
+    async def close(self) -> None:
+        """Close the channel; calls under way are cancelled."""
+        await self._channel.close()
+
+    def name(self, path: str) -> str:
+        """Return the full name of the document at `path`."""
+        return f"{self.root}/{path}"
+
+    async def batch_write(self, writes: Iterable[Any]) -> Any:
+        """Apply `writes` one by one; each has its own status in the `BatchWriteResponse`."""
+        request = BatchWriteRequest(database=self.database, writes=writes)
+        try:
+            return await self._batch_write(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error) from error
+
+    async def batch_get(self, paths: Iterable[str], *, mask: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the documents that exist among `paths`, by path; with `mask`, only these fields of them."""
+        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(path) for path in paths])
+        request.mask.field_paths.extend(mask)
+        if not request.mask.field_paths:
+            request.ClearField("mask")
+        found = {}
+        async for response in self._answers(self._batch_get, request):
+            if response.HasField("found"):
+                found[self.path(response.found.name)] = response.found
+        return found
+
+    async def run_query(self, parent: str, query: Any) -> AsyncIterator[Any]:
+        """Yield each `RunQueryResponse` of `query` below the document `parent`."""
+        request = RunQueryRequest(parent=self.name(parent), structured_query=query)
+        async for response in self._answers(self._run_query, request):
+            yield response
+
+    async def now(self) -> datetime:
+        """Return a time up to which everything that was acknowledged is in every later read."""
+        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name("clock/now")])
+        async for response in self._answers(self._batch_get, request):
+            return fields.to_datetime(response.read_time)
+        raise Unavailable("Firestore gave no answer to a read")
+
+    def listen(self) -> Any:
+        """Open a Listen stream: write `ListenRequest`s, read `ListenResponse`s."""
+        return self._listen(metadata=self._metadata)
+
+    def path(self, name: str) -> str:
+        """Return the path of a full document name: the reverse of `name`."""
+        return name[len(self.root) + 1 :]
+
+    async def _answers(self, call: Any, request: Any) -> AsyncIterator[Any]:
+        try:
+            async for response in call(request, timeout=self._timeout, metadata=self._metadata):
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error) from error
+
+    def _unary(self, method: str, request: Any, response: Any) -> Any:
+        return self._channel.unary_unary(
+            _SERVICE + method,
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+
+    def _stream(self, method: str, request: Any, response: Any) -> Any:
+        return self._channel.unary_stream(
+            _SERVICE + method,
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() in TRANSIENT:
+        return Unavailable("Firestore does not answer at the moment; the same request can be sent again")
+    return error

@@ -1,0 +1,46 @@
+"""The one way in: bytes become a stored sample, whichever door they came through."""
+
+import asyncio
+from dataclasses import dataclass
+
+from documents import BadRequest, Header, Sample, TooLarge, names
+from graphql_api.store import Store
+
+_LARGE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Validates and stores samples. `time_zone` stands in for a missing UTC offset, if there is one."""
+
+    store: Store
+    largest_bytes: int
+    time_zone: str | None
+
+    async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
+        """Store `raw`, accepted or rejected with its problems, and return its header once it is durable.
+
+        Raises `NotJson` and `TooLarge` where there is nothing to keep, `BadRequest` for an unusable
+        `idempotency_key`, `Conflict` where that was used for another sample, and `Unavailable`.
+        """
+        if len(raw) > self.largest_bytes:
+            raise TooLarge(f"a sample may have up to {self.largest_bytes:,} bytes, this one has {len(raw):,}")
+        sample_id = None if idempotency_key is None else _keyed_id(submitter, idempotency_key)
+        if len(raw) > _LARGE_BYTES:
+            sample = await asyncio.to_thread(self._sample, raw, submitter, sample_id)
+        else:
+            sample = self._sample(raw, submitter, sample_id)
+        return await self.store.add(sample)
+
+    def _sample(self, raw: bytes, submitter: str, sample_id: str | None) -> Sample:
+        return Sample.receive(raw, submitter=submitter, sample_id=sample_id, time_zone=self.time_zone)
+
+
+def _keyed_id(submitter: str, idempotency_key: str) -> str:
+    length = len(idempotency_key)
+    if not 1 <= length <= names.MAX_IDEMPOTENCY_KEY_CHARACTERS or not idempotency_key.isprintable():
+        raise BadRequest(
+            f"expected an idempotency key of 1 to {names.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters, "
+            f"got {length:,} characters"
+        )
+    return names.keyed_sample_id(submitter, idempotency_key)

@@ -1,0 +1,26 @@
+"""Query, Mutation and Subscription as one schema."""
+
+import strawberry
+from graphql import GraphQLSchema
+from strawberry.schema.config import StrawberryConfig
+
+from graphql_api.mutations import Mutation
+from graphql_api.queries import Query
+from graphql_api.scalars import SCALARS
+from graphql_api.subscriptions import Subscription
+
+schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    config=StrawberryConfig(scalar_map=SCALARS),
+)
+
+
+def executable() -> GraphQLSchema:
+    """Return the schema as graphql-core executes it; Strawberry has no public name for it."""
+    return schema._schema
+
+
+if __name__ == "__main__":
+    print(schema.as_str())

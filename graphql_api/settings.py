@@ -1,0 +1,40 @@
+"""All that may differ between deployments; the defaults suit one machine and are safe."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from starlette.config import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`write_timeout_seconds` is read from `DROPZONE_WRITE_TIMEOUT_SECONDS`, and so on."""
+
+    host: str = "127.0.0.1"
+    api_port: int = 8000
+    largest_sample_mib: int = 64
+    write_timeout_seconds: float = 10.0
+    waiting_writes_mib: int = 256  # when more waits for Firestore, a submission is told to come later
+    default_time_zone: str = ""  # such as Europe/Zurich: for sources that give no UTC offset
+    key_cache_seconds: float = 5.0  # a revoked key works no longer than this
+    subscriber_queue_length: int = 1_000  # a slower subscriber is cut off, and told from where to resume
+    allowed_origins: str = ""  # of other web pages that may connect, separated by commas
+    local_key_file: str = ""  # handed to the GraphiQL page on loopback; the embedded stack sets it
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Return the settings that the environment names. Raises `ValueError` that names a wrong one."""
+        read = Config(environ=environ, env_prefix="DROPZONE_")
+        return cls(**{f.name: read(f.name.upper(), cast=type(f.default), default=f.default) for f in fields(cls)})
+
+    @property
+    def largest_sample_bytes(self) -> int:
+        """The most that one request may hold, once decompressed."""
+        return self.largest_sample_mib * 2**20
+
+    @property
+    def local_key_path(self) -> Path | None:
+        """Where the key for the GraphiQL page is, if this is the embedded stack."""
+        return Path(self.local_key_file) if self.local_key_file else None
