@@ -1,0 +1,53 @@
+"""Every limit of the transport in one place, with defaults that are safe on a public address.
+
+A limit is there because something without it kept a server busy or grew it without bound; each is
+enforced before the work that it bounds, never after.
+"""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransportSettings:
+    """Sizes are in bytes, times in seconds."""
+
+    # A request body, as sent and as decoded.
+    largest_body: int = 64 * MIB
+    body_grace_seconds: float = 10.0  # waiting for the client, before its rate counts
+    body_bytes_per_second: int = 4 * KIB  # slower than this on average is a 408
+    largest_plain_variables: int = 1 * MIB  # all variables together that are not raw samples
+    longest_raw_list: int = 1_000
+
+    # An operation, measured after fragments are expanded.
+    largest_document: int = 64 * KIB
+    most_tokens: int = 2_000
+    deepest_selection: int = 20
+    most_selections: int = 350
+    most_directives: int = 100
+    most_comparisons: int = 3_000  # of fields with the same response name; validation compares each pair
+    most_introspections: int = 3
+    most_introspected_lists: int = 30
+    longest_name: int = 128
+
+    # Parsed and validated operations that are kept.
+    most_cached_operations: int = 1_000
+    largest_operation_cache: int = 512 * KIB  # of text; the parsed form is about fifty times as large
+
+    execution_seconds: float = 30.0
+    raw_scalars: frozenset[str] = frozenset({"RawSample"})  # handed to coercion as `msgspec.Raw`
+
+    # Server-Sent Events and multipart subscriptions.
+    keep_alive_seconds: float = 12.0
+    most_event_streams: int = 1_000  # single connection mode: reservations, with or without a stream
+    reservation_seconds: float = 30.0
+    event_queue_length: int = 100
+
+    # WebSockets.
+    allowed_origins: frozenset[str] = frozenset()  # beside the server's own, such as "https://example.org"
+    most_sockets: int = 1_000
+    most_subscriptions: int = 100  # per socket, and per event stream
+    connection_init_seconds: float = 3.0
+    idle_socket_seconds: float = 600.0  # with no operation running
