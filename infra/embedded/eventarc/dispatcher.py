@@ -1,0 +1,16 @@
+"""All triggers at work, on one HTTP session: changes not yet delivered become POST requests."""
+
+import asyncio
+from collections.abc import Iterable
+
+from infra.embedded.eventarc.push import new_session
+from infra.embedded.eventarc.subscription import Subscription
+from infra.embedded.eventarc.trigger import Trigger
+from infra.embedded.firestore.storage import Storage
+
+
+async def deliver(storage: Storage, triggers: Iterable[Trigger]) -> None:
+    """Deliver the events of all triggers until cancelled; end it before the storage is closed."""
+    async with new_session() as session, asyncio.TaskGroup() as tasks:
+        for trigger in triggers:
+            tasks.create_task(Subscription(storage, trigger, session).run())
