@@ -1,0 +1,180 @@
+"""Filters of a query as tests on a document, all on encoded values.
+
+A filter that compares holds only among values of one kind: `a > 5` never finds a string. A document
+without the field is in no filter, not even in a negative one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from infra.embedded.firestore import fields, names, values
+from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
+from infra.embedded.firestore.messages import StructuredQuery, Value
+
+FieldOperator = StructuredQuery.FieldFilter.Operator
+UnaryOperator = StructuredQuery.UnaryFilter.Operator
+
+MOST_DISJUNCTIONS = 30
+MOST_NOT_IN = 10
+
+LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, EQUAL, NOT_EQUAL = "<", "<=", ">", ">=", "==", "!="
+CONTAINS, IN, CONTAINS_ANY, NOT_IN = "array-contains", "in", "array-contains-any", "not-in"
+INEQUALITIES = frozenset((LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, NOT_EQUAL, NOT_IN))
+RANGES = frozenset((LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL))
+
+_operators = {
+    1: LESS,
+    2: LESS_OR_EQUAL,
+    3: GREATER,
+    4: GREATER_OR_EQUAL,
+    5: EQUAL,
+    6: NOT_EQUAL,
+    7: CONTAINS,
+    8: IN,
+    9: CONTAINS_ANY,
+    10: NOT_IN,
+}
+_compare: dict[str, Callable[[bytes, bytes], bool]] = {
+    LESS: lambda value, operand: value < operand,
+    LESS_OR_EQUAL: lambda value, operand: value <= operand,
+    GREATER: lambda value, operand: value > operand,
+    GREATER_OR_EQUAL: lambda value, operand: value >= operand,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTest:
+    """One condition on one field; `operands` are encoded values."""
+
+    field: FieldPath
+    operator: str
+    operands: tuple[bytes, ...]
+
+    def holds(self, document: Any) -> bool:
+        """Return whether a document meets the condition."""
+        if self.field == DOCUMENT_ID:
+            return self._holds(values.encode_reference(document.name))
+        value = fields.get(document.fields, self.field)
+        if value is None:
+            return False
+        if self.operator == CONTAINS or self.operator == CONTAINS_ANY:
+            return any(values.encode(element) in self.operands for element in value.array_value.values)
+        return self._holds(values.encode(value))
+
+    def _holds(self, value: bytes) -> bool:
+        if self.operator == EQUAL or self.operator == IN:
+            return value in self.operands
+        if self.operator == NOT_EQUAL or self.operator == NOT_IN:
+            return value != values.NULL and value not in self.operands
+        operand = self.operands[0]
+        return values.kind(value) == values.kind(operand) and _compare[self.operator](value, operand)
+
+    def tests(self) -> Iterator["FieldTest"]:
+        """Yield the conditions on fields."""
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every one of these."""
+
+    parts: tuple["Test", ...]
+
+    def holds(self, document: Any) -> bool:
+        """Return whether a document meets all."""
+        return all(part.holds(document) for part in self.parts)
+
+    def tests(self) -> Iterator[FieldTest]:
+        """Yield the conditions on fields."""
+        for part in self.parts:
+            yield from part.tests()
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of these."""
+
+    parts: tuple["Test", ...]
+
+    def holds(self, document: Any) -> bool:
+        """Return whether a document meets one."""
+        return any(part.holds(document) for part in self.parts)
+
+    def tests(self) -> Iterator[FieldTest]:
+        """Yield the conditions on fields."""
+        for part in self.parts:
+            yield from part.tests()
+
+
+Test = FieldTest | AllOf | AnyOf
+
+
+def read(message: Any, parent: names.Name) -> Test:
+    """Return the test that a Filter message stands for."""
+    kind = message.WhichOneof("filter_type")
+    if kind == "composite_filter":
+        return _composite(message.composite_filter, parent)
+    if kind == "field_filter":
+        return _field(message.field_filter, parent)
+    if kind == "unary_filter":
+        return _unary(message.unary_filter)
+    raise invalid("A filter must have a filter type.")
+
+
+def _composite(message: Any, parent: names.Name) -> Test:
+    parts = tuple(read(each, parent) for each in message.filters)
+    if not parts:
+        raise invalid("A composite filter must have at least one filter.")
+    if message.op == 1:
+        return parts[0] if len(parts) == 1 else AllOf(parts)
+    if message.op == 2:
+        return parts[0] if len(parts) == 1 else AnyOf(parts)
+    raise invalid("A composite filter must have an operator.")
+
+
+def _field(message: Any, parent: names.Name) -> FieldTest:
+    field = fields.parse(message.field.field_path)
+    operator = _operators.get(message.op)
+    if operator is None:
+        raise invalid("A field filter must have an operator.")
+    several = operator in (IN, CONTAINS_ANY, NOT_IN)
+    if several:
+        operands = list(message.value.array_value.values)
+        if message.value.WhichOneof("value_type") != "array_value" or not operands:
+            raise invalid(f"'{operator.upper().replace('-', '_')}' requires an non-empty ArrayValue.")
+        most = MOST_NOT_IN if operator == NOT_IN else MOST_DISJUNCTIONS
+        if len(operands) > most:
+            raise invalid(f"'{operator.upper().replace('-', '_')}' supports up to {most} comparison values.")
+    else:
+        operands = [message.value]
+    if field == DOCUMENT_ID:
+        operands = [document_reference(each, parent) for each in operands]
+    encoded = tuple(map(values.encode, operands))
+    if operator == NOT_IN and values.NULL in encoded:
+        # Nothing differs from null in Firestore's logic of three values.
+        return FieldTest(field, IN, ())
+    return FieldTest(field, operator, encoded)
+
+
+def document_reference(value: Any, parent: names.Name) -> Any:
+    """Return a key to compare `__name__` with, which must be a reference."""
+    if value.WhichOneof("value_type") != "reference_value":
+        raise invalid("__key__ filter value must be a Key")
+    return value
+
+
+def _unary(message: Any) -> FieldTest:
+    field = fields.parse(message.field.field_path)
+    nan = values.encode(Value(double_value=float("nan")))
+    tests = {
+        2: (EQUAL, (nan,)),
+        3: (EQUAL, (values.NULL,)),
+        4: (NOT_EQUAL, (nan,)),
+        5: (NOT_EQUAL, (values.NULL,)),
+    }
+    if message.op not in tests:
+        raise invalid("A unary filter must have an operator.")
+    operator, operands = tests[message.op]
+    return FieldTest(field, operator, operands)

@@ -1,0 +1,134 @@
+"""The message classes of google.firestore.v1, as the installed client library defines them.
+
+Importing `google.cloud.firestore_v1` brings the whole client along, half a second of it. The messages
+alone are in its subpackage `types`, so the parent is a bare package while that is imported and is
+taken away again: whoever imports the client later gets the real one, with these same classes.
+"""
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "ArrayValue",
+    "BatchGetDocumentsRequest",
+    "BatchGetDocumentsResponse",
+    "BatchWriteRequest",
+    "BatchWriteResponse",
+    "BeginTransactionRequest",
+    "BeginTransactionResponse",
+    "CommitRequest",
+    "CommitResponse",
+    "CreateDocumentRequest",
+    "Cursor",
+    "DeleteDocumentRequest",
+    "Document",
+    "ExecutePipelineRequest",
+    "ExecutePipelineResponse",
+    "GetDocumentRequest",
+    "ListCollectionIdsRequest",
+    "ListCollectionIdsResponse",
+    "ListDocumentsRequest",
+    "ListDocumentsResponse",
+    "ListenRequest",
+    "ListenResponse",
+    "MapValue",
+    "PartitionQueryRequest",
+    "PartitionQueryResponse",
+    "RollbackRequest",
+    "RunAggregationQueryRequest",
+    "RunAggregationQueryResponse",
+    "RunQueryRequest",
+    "RunQueryResponse",
+    "Status",
+    "StructuredQuery",
+    "TargetChange",
+    "Timestamp",
+    "UpdateDocumentRequest",
+    "Value",
+    "Write",
+    "WriteRequest",
+    "WriteResponse",
+    "WriteResult",
+    "microseconds",
+    "timestamp",
+]
+
+CLIENT = "google.cloud.firestore_v1"
+
+
+def _import_types() -> ModuleType:
+    if CLIENT in sys.modules:
+        return importlib.import_module(f"{CLIENT}.types")
+    namespace = importlib.import_module("google.cloud")
+    locations = [f"{location}/firestore_v1" for location in namespace.__path__]
+    sys.modules[CLIENT] = bare = ModuleType(CLIENT)
+    bare.__path__ = locations
+    try:
+        return importlib.import_module(f"{CLIENT}.types")
+    finally:
+        del sys.modules[CLIENT]
+
+
+_types = _import_types()
+
+
+def _message(name: str) -> Any:
+    return getattr(_types, name).pb()
+
+
+# Imported by name: these modules have no types.
+Status: Any = importlib.import_module("google.rpc.status_pb2").Status
+Timestamp: Any = importlib.import_module("google.protobuf.timestamp_pb2").Timestamp
+
+ArrayValue: Any = _message("ArrayValue")
+BatchGetDocumentsRequest: Any = _message("BatchGetDocumentsRequest")
+BatchGetDocumentsResponse: Any = _message("BatchGetDocumentsResponse")
+BatchWriteRequest: Any = _message("BatchWriteRequest")
+BatchWriteResponse: Any = _message("BatchWriteResponse")
+BeginTransactionRequest: Any = _message("BeginTransactionRequest")
+BeginTransactionResponse: Any = _message("BeginTransactionResponse")
+CommitRequest: Any = _message("CommitRequest")
+CommitResponse: Any = _message("CommitResponse")
+CreateDocumentRequest: Any = _message("CreateDocumentRequest")
+Cursor: Any = _message("Cursor")
+DeleteDocumentRequest: Any = _message("DeleteDocumentRequest")
+Document: Any = _message("Document")
+ExecutePipelineRequest: Any = _message("ExecutePipelineRequest")
+ExecutePipelineResponse: Any = _message("ExecutePipelineResponse")
+GetDocumentRequest: Any = _message("GetDocumentRequest")
+ListCollectionIdsRequest: Any = _message("ListCollectionIdsRequest")
+ListCollectionIdsResponse: Any = _message("ListCollectionIdsResponse")
+ListDocumentsRequest: Any = _message("ListDocumentsRequest")
+ListDocumentsResponse: Any = _message("ListDocumentsResponse")
+ListenRequest: Any = _message("ListenRequest")
+ListenResponse: Any = _message("ListenResponse")
+MapValue: Any = _message("MapValue")
+PartitionQueryRequest: Any = _message("PartitionQueryRequest")
+PartitionQueryResponse: Any = _message("PartitionQueryResponse")
+RollbackRequest: Any = _message("RollbackRequest")
+RunAggregationQueryRequest: Any = _message("RunAggregationQueryRequest")
+RunAggregationQueryResponse: Any = _message("RunAggregationQueryResponse")
+RunQueryRequest: Any = _message("RunQueryRequest")
+RunQueryResponse: Any = _message("RunQueryResponse")
+StructuredQuery: Any = _message("StructuredQuery")
+TargetChange: Any = _message("TargetChange")
+UpdateDocumentRequest: Any = _message("UpdateDocumentRequest")
+Value: Any = _message("Value")
+Write: Any = _message("Write")
+WriteRequest: Any = _message("WriteRequest")
+WriteResponse: Any = _message("WriteResponse")
+WriteResult: Any = _message("WriteResult")
+
+
+def timestamp(microseconds: int) -> Any:
+    """Return the protobuf time stamp of so many microseconds since the epoch."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def microseconds(moment: Any) -> int:
+    """Return the whole microseconds since the epoch of a protobuf time stamp."""
+    return int(moment.seconds) * 1_000_000 + int(moment.nanos) // 1000

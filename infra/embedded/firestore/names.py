@@ -1,0 +1,141 @@
+"""Names of documents, parsed once, and the bytes that sort them as Firestore does.
+
+Names sort segment by segment, not as strings: `a/b` comes before `a-/b`. A segment is a tag, its UTF-8
+and an end that no text contains, so that paths compare byte by byte and each path is a prefix of the
+paths beneath it. Numeric ids (`__id7__`) sort before all others. The trap is NUL, which cursors of
+recursive deletion bring along: it is escaped, and the end mark sorts below the escape.
+"""
+
+import re
+from dataclasses import dataclass
+
+from infra.embedded.firestore.errors import invalid
+
+LONGEST_ID_BYTES = 1500
+LONGEST_NAME_BYTES = 6 * 1024
+DEEPEST_COLLECTION = 100
+
+NUMERIC_TAG = b"\x01"
+TEXT_TAG = b"\x02"
+TEXT_END = b"\x00\x01"
+TEXT_NUL = b"\x00\xff"
+AFTER_ALL = b"\xff"
+
+_numeric_id = re.compile(r"__id(-?\d{1,19})__")
+_reserved_id = re.compile(r"__.*__", re.DOTALL)
+
+
+def encode_text(text: str) -> bytes:
+    """Return bytes that sort as the UTF-8 of `text` and are no prefix of those of another text."""
+    raw = text.encode()
+    if b"\0" in raw:
+        raw = raw.replace(b"\0", TEXT_NUL)
+    return raw + TEXT_END
+
+
+def encode_segment(segment: str) -> bytes:
+    """Return the bytes of one id in a path."""
+    if segment.startswith("__id"):
+        numeric = _numeric_id.fullmatch(segment)
+        if numeric and -(1 << 63) <= (number := int(numeric[1])) < 1 << 63:
+            return NUMERIC_TAG + (number + (1 << 63)).to_bytes(8, "big")
+    return TEXT_TAG + encode_text(segment)
+
+
+def encode_path(segments: tuple[str, ...]) -> bytes:
+    """Return the bytes of a path: those of its segments, one after the other."""
+    return b"".join(map(encode_segment, segments))
+
+
+def decode_path(encoded: bytes) -> tuple[str, ...]:
+    """Return the segments that `encode_path` was given."""
+    segments = []
+    start = 0
+    while start < len(encoded):
+        if encoded[start : start + 1] == NUMERIC_TAG:
+            number = int.from_bytes(encoded[start + 1 : start + 9], "big") - (1 << 63)
+            segments.append(f"__id{number}__")
+            start += 9
+        else:
+            end = encoded.index(TEXT_END, start)
+            segments.append(encoded[start + 1 : end].replace(TEXT_NUL, b"\0").decode())
+            start = end + len(TEXT_END)
+    return tuple(segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A place in a database: its root (no segments), a collection (odd) or a document (even)."""
+
+    database: str
+    segments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "/".join((self.database, "documents", *self.segments))
+
+    @property
+    def collection_id(self) -> str:
+        """The id of the collection that a document is in."""
+        return self.segments[-2]
+
+    @property
+    def path(self) -> bytes:
+        """The path as bytes that sort."""
+        return encode_path(self.segments)
+
+
+def parse_database(name: str) -> str:
+    """Check `projects/{project}/databases/{database}` and return it."""
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != "projects" or parts[2] != "databases" or not parts[1] or not parts[3]:
+        raise invalid(f'Invalid database name: "{name}" (expected projects/{{project}}/databases/{{database}}).')
+    return name
+
+
+def parse(name: str) -> Name:
+    """Split a full name without judging its ids, as it may stand in a cursor or a filter."""
+    parts = name.split("/")
+    for index, expected in ((0, "projects"), (2, "databases"), (4, "documents")):
+        if len(parts) <= index or parts[index] != expected:
+            raise invalid(f'Document name "{name}" lacks "{expected}" at index {index}.')
+    if not parts[1] or not parts[3] or "" in parts[5:]:
+        raise invalid(f'Document name "{name}" has an empty segment.')
+    return Name("/".join(parts[:4]), tuple(parts[5:]))
+
+
+def parse_parent(name: str) -> Name:
+    """Return the document, or root of a database, that collections are asked for of."""
+    parent = parse(name)
+    if len(parent.segments) % 2:
+        raise invalid(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
+    return parent
+
+
+def parse_document(name: str, database: str) -> Name:
+    """Return the name of a document that may be written to or read from `database`."""
+    document = parse(name)
+    if document.database != database:
+        raise invalid(
+            f'Document name "{name}" must be in the database of the request, "{database}".',
+        )
+    if not document.segments or len(document.segments) % 2:
+        raise invalid(f'Document name "{name}" lacks "/" at index {len(name)}.')
+    if len(document.segments) > 2 * DEEPEST_COLLECTION:
+        raise invalid(f'Document name "{name}" has more than {DEEPEST_COLLECTION} collections.')
+    for segment in document.segments:
+        check_id(segment)
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise invalid(f"The document name is longer than {LONGEST_NAME_BYTES} bytes.")
+    return document
+
+
+def check_id(segment: str) -> None:
+    """Refuse what cannot be the id of a collection or document."""
+    if segment in (".", ".."):
+        raise invalid(f'Resource id "{segment}" is invalid because it is "." or "..".')
+    if segment.startswith("__") and _reserved_id.fullmatch(segment) and not _numeric_id.fullmatch(segment):
+        raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
+    if len(segment) * 4 > LONGEST_ID_BYTES and len(segment.encode()) > LONGEST_ID_BYTES:
+        raise invalid(f"Resource id is longer than {LONGEST_ID_BYTES} bytes.")
+    if "\0" in segment:
+        raise invalid(f"Resource id {segment!r} is invalid because it contains a NUL.")

@@ -1,0 +1,152 @@
+"""A StructuredQuery, read and completed: which documents, in which order, from where to where.
+
+Every query has a total order: what its inequalities and its author leave open, the document name
+decides. A document's place in that order is one byte string (`sort_key`), and cursors are byte strings
+too, so paging, limits and live results all come down to comparing bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from infra.embedded.firestore import fields, filters, names, values
+from infra.embedded.firestore.errors import invalid, unimplemented
+from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
+from infra.embedded.firestore.messages import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One field to sort by."""
+
+    field: FieldPath
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which documents, in which order. `lower` is included and `upper` is not."""
+
+    parent: names.Name
+    collection_id: str | None  # None: of any collection
+    all_descendants: bool
+    where: filters.Test | None
+    orders: tuple[Order, ...]
+    explicit_orders: int
+    lower: bytes
+    upper: bytes | None
+    offset: int
+    limit: int | None
+    projection: tuple[FieldPath, ...] | None
+
+    def covers(self, name: names.Name) -> bool:
+        """Return whether a document is in the collections that this query is about."""
+        if name.database != self.parent.database:
+            return False
+        if self.collection_id is not None and name.segments[-2] != self.collection_id:
+            return False
+        depth = len(self.parent.segments)
+        if name.segments[:depth] != self.parent.segments:
+            return False
+        return (self.all_descendants and len(name.segments) > depth) or len(name.segments) == depth + 2
+
+    def place(self, path: bytes, document: Any) -> bytes | None:
+        """Return the sort key of a document that the query finds, or None; limit and offset apart."""
+        if self.where is not None and not self.where.holds(document):
+            return None
+        key = self.sort_key(path, document)
+        if key is None or key < self.lower or (self.upper is not None and key >= self.upper):
+            return None
+        return key
+
+    def sort_key(self, path: bytes, document: Any) -> bytes | None:
+        """Return the bytes that sort a document in this query, or None if it lacks a field of the order."""
+        parts = []
+        for order in self.orders:
+            if order.field == DOCUMENT_ID:
+                encoded = path + values.END
+            else:
+                value = fields.get(document.fields, order.field)
+                if value is None:
+                    return None
+                encoded = values.encode_indexed(value)
+            parts.append(values.invert(encoded) if order.descending else encoded)
+        return b"".join(parts)
+
+    def projected(self, document: Any) -> Any:
+        """Return what the query selects of a document."""
+        if self.projection is None:
+            return document
+        selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
+        fields.project(document.fields, self.projection, selected.fields)
+        return selected
+
+
+def read(parent_name: str, message: Any) -> Query:
+    """Return the query that a StructuredQuery message stands for, or refuse it."""
+    parent = names.parse_parent(parent_name)
+    if len(message.from_) != 1:
+        raise invalid("Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported.")
+    if message.HasField("find_nearest"):
+        raise unimplemented("Vector search (find_nearest) is not implemented by this server.")
+    source = message.from_[0]
+    where = filters.read(message.where, parent) if message.HasField("where") else None
+    explicit = tuple(Order(fields.parse(order.field.field_path), order.direction == 2) for order in message.order_by)
+    orders = complete_orders(explicit, where)
+    if message.offset < 0:
+        raise invalid("The offset cannot be negative.")
+    if message.HasField("limit") and message.limit.value < 0:
+        raise invalid("The limit cannot be negative.")
+    lower, upper = b"", None
+    if message.HasField("start_at"):
+        prefix = _cursor(message.start_at, orders)
+        lower = prefix if message.start_at.before else prefix + names.AFTER_ALL
+    if message.HasField("end_at"):
+        prefix = _cursor(message.end_at, orders)
+        upper = prefix if message.end_at.before else prefix + names.AFTER_ALL
+    return Query(
+        parent=parent,
+        collection_id=source.collection_id or None,
+        all_descendants=source.all_descendants,
+        where=where,
+        orders=orders,
+        explicit_orders=len(explicit),
+        lower=lower,
+        upper=upper,
+        offset=message.offset,
+        limit=message.limit.value if message.HasField("limit") else None,
+        projection=_projection(message),
+    )
+
+
+def complete_orders(explicit: tuple[Order, ...], where: filters.Test | None) -> tuple[Order, ...]:
+    """Return the whole order: as asked, then fields of inequalities, then the name."""
+    orders = list(explicit)
+    named = {order.field for order in orders}
+    descending = orders[-1].descending if orders else False
+    unequal = {test.field for test in where.tests() if test.operator in filters.INEQUALITIES} if where else set()
+    orders.extend(Order(field, descending) for field in sorted(unequal - named - {DOCUMENT_ID}))
+    if DOCUMENT_ID not in named:
+        orders.append(Order(DOCUMENT_ID, descending))
+    return tuple(orders)
+
+
+def _projection(message: Any) -> tuple[FieldPath, ...] | None:
+    if not message.HasField("select"):
+        return None
+    paths = (fields.parse(field.field_path) for field in message.select.fields)
+    return tuple(path for path in paths if path != DOCUMENT_ID)
+
+
+def _cursor(cursor: Any, orders: tuple[Order, ...]) -> bytes:
+    if len(cursor.values) > len(orders):
+        raise invalid("Cursor has too many values.")
+    parts = []
+    for order, value in zip(orders, cursor.values, strict=False):
+        if order.field == DOCUMENT_ID:
+            if value.WhichOneof("value_type") != "reference_value":
+                raise invalid("The cursor value of __name__ must be a reference.")
+            encoded = names.parse(value.reference_value).path + values.END
+        else:
+            encoded = values.encode_indexed(value)
+        parts.append(values.invert(encoded) if order.descending else encoded)
+    return b"".join(parts)

@@ -1,0 +1,48 @@
+"""A port on which the service answers."""
+
+import grpc
+
+from infra.embedded.firestore.service import Service, handler
+from infra.embedded.firestore.storage import Storage
+
+# Above production's 10 MiB for a request, so that the refusal is ours and names the limit.
+LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
+GRACE_SECONDS = 0.5
+
+OPTIONS = (
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 100_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class PortInUse(Exception):
+    """Somebody else listens there."""
+
+
+class Server:
+    """A started gRPC server; stop it before the storage is closed."""
+
+    def __init__(self, storage: Storage, host: str, port: int) -> None:
+        self._service = Service(storage)
+        self._server = grpc.aio.server(options=OPTIONS)
+        self._server.add_generic_rpc_handlers((handler(self._service),))
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            self.port = 0
+        if not self.port:
+            raise PortInUse(f"cannot listen on {address}: the port is in use, or the address is not ours")
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Let open streams go and running calls finish, but not for long."""
+        self._service.close()
+        await self._server.stop(GRACE_SECONDS)

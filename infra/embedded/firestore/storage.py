@@ -1,0 +1,157 @@
+"""One SQLite file: documents, their versions, what changed, and whatever else must be durable with them.
+
+A single writer commits in groups; readers each have a connection of their own and are blocked by nobody.
+A read names the moment it reads at (`snapshot`), so that a long one can be done in pages, each on a
+fresh view of the file, and still see one moment: what was superseded is kept for `keep_seconds`.
+"""
+
+import asyncio
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from infra.embedded.firestore import versions
+from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.clock import Clock, Snapshot, now
+from infra.embedded.firestore.versions import Change
+from infra.embedded.firestore.writer import Group, Writer
+
+__all__ = ["Change", "Snapshot", "Storage", "StorageInUse"]
+
+T = TypeVar("T")
+READERS = 4
+FORMAT = 1
+
+
+class StorageInUse(Exception):
+    """Another process has the file open."""
+
+
+class Storage:
+    """The file, open. To be used inside one event loop, and closed."""
+
+    def __init__(self, path: Path, keep_seconds: float = 3600.0) -> None:
+        self.path = path
+        self.keep_seconds = keep_seconds
+        self.pruned = 0  # changes up to this sequence may be gone
+        self.catalog = Catalog()
+        self.observers: list[Callable[[list[Change]], None]] = []
+        self._local = threading.local()
+        self._lock_file = _lock(path)
+        connection = self._connect()
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(versions.SCHEMA)
+        self.catalog.load(connection)
+        settings: dict[str, int] = dict(connection.execute("SELECT name, value FROM settings").fetchall())
+        sequence, commit_time = versions.last(connection)
+        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
+        self._holders: dict[str, int] = dict(connection.execute("SELECT holder, after FROM holders").fetchall())
+        self._changed = asyncio.Event()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
+        self._writer = Writer(connection, self.catalog, self.clock, self._published)
+
+    async def close(self) -> None:
+        """Finish what was submitted and close the file."""
+        await self._writer.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+        self._lock_file.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=30
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("PRAGMA mmap_size = 0")
+        return connection
+
+    def _published(self, changes: list[Change]) -> None:
+        if changes:
+            self._changed.set()
+            self._changed = asyncio.Event()
+            for observer in self.observers:
+                observer(changes)
+
+    def oldest_read_time(self) -> int:
+        """Return the earliest moment that can still be read at."""
+        return now() - int(self.keep_seconds * 1_000_000)
+
+    def snapshot(self) -> Snapshot:
+        """Return the moment to read at: after everything that was acknowledged."""
+        return self.clock.snapshot()
+
+    async def write(self, work: Callable[[Group], T]) -> T:
+        """Run `work` on the writer; it raises before it changes anything, or not at all."""
+        return await self._writer.submit(work)
+
+    async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the writer inside the next group commit and return once that is durable."""
+
+        def run(group: Group) -> T:
+            group.connection.execute("SAVEPOINT execute")
+            try:
+                result = work(group.connection)
+            except BaseException:
+                group.connection.execute("ROLLBACK TO execute")
+                raise
+            finally:
+                group.connection.execute("RELEASE execute")
+            return result
+
+        return await self._writer.submit(run)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a reader's connection, on one consistent view of the file."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            self._local.connection = connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+        connection.execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            connection.execute("COMMIT")
+
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        """Return committed changes with a sequence greater than `after`, in order."""
+        published = self.clock.snapshot().sequence
+        found = await self.read(lambda connection: versions.changes(connection, self.catalog, after, limit))
+        return [change for change in found if change.sequence <= published]
+
+    async def next_change(self, after: int) -> None:
+        """Return as soon as a change with a sequence greater than `after` is committed."""
+        while self.clock.snapshot().sequence <= after:
+            await self._changed.wait()
+
+    def keep_changes(self, holder: str, after: int) -> None:
+        """Keep the changes with a sequence greater than `after` for as long as the holder asks for it."""
+        self._holders[holder] = after
+
+
+def _lock(path: Path) -> "_LockFile":
+    return _LockFile(path)
+
+
+class _LockFile:
+    """Holds the file against a second process, for as long as this one lives."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.with_name(path.name + ".lock").open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise StorageInUse(f"{path} is in use by another process") from None
+
+    def close(self) -> None:
+        self._file.close()

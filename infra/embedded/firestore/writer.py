@@ -1,0 +1,156 @@
+"""The one writer: a thread that takes whatever waits and makes it durable together.
+
+Work that is submitted while a commit is under way goes into the next one, so that one fsync serves many
+calls. Each piece of work must either finish or raise before it has changed anything; should one break
+that rule by failing, the group is rolled back and done again one by one, and only the culprit fails.
+Nothing is answered before the commit that holds it is on disk.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.clock import Clock
+from infra.embedded.firestore.errors import Refusal, unavailable
+from infra.embedded.firestore.versions import Change
+
+T = TypeVar("T")
+MOST_TOGETHER = 2_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Group:
+    """What work may use inside the writer's transaction."""
+
+    connection: sqlite3.Connection
+    catalog: Catalog
+    clock: Clock
+    changes: list[Change] = field(default_factory=list)
+    commit_time: int = 0
+
+    def next_commit_time(self) -> int:
+        """Return the time of one more commit in this group."""
+        self.commit_time = self.clock.next()
+        return self.commit_time
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Group], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs submitted work in the order of its submission."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        catalog: Catalog,
+        clock: Clock,
+        published: Callable[[list[Change]], None],
+    ) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._clock = clock
+        self._published = published
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="firestore-writer")
+        self._thread.start()
+
+    async def submit(self, work: Callable[[Group], T]) -> T:
+        """Run `work` in the next group and return its result once that is durable."""
+        if self._closed:
+            raise unavailable("The server is shutting down.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Job(work, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what was submitted, then stop."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            jobs: list[_Job] = []
+            waiting = self._queue.get()
+            while waiting is not None:
+                jobs.append(waiting)
+                if len(jobs) == MOST_TOGETHER:
+                    break
+                try:
+                    waiting = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            stopping = waiting is None
+            if jobs:
+                self._commit(jobs)
+        self._connection.close()
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            changes = self._attempt(jobs)
+        except Exception as error:
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._commit([job])
+                return
+            if not isinstance(error, Refusal):
+                logger.exception("A write failed")
+            jobs[0].error = error
+            changes = []
+        self._loop.call_soon_threadsafe(self._finish, jobs, changes)
+
+    def _attempt(self, jobs: list[_Job]) -> list[Change]:
+        group = Group(self._connection, self._catalog, self._clock)
+        sequence = None
+        self._clock.begin()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for job in jobs:
+                    job.error = None
+                    try:
+                        job.result = job.work(group)
+                    except Refusal as refusal:
+                        job.error = refusal
+                if group.commit_time:
+                    self._connection.execute(
+                        "INSERT OR REPLACE INTO settings (name, value) VALUES ('clock', ?)", (group.commit_time,)
+                    )
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._catalog.load(self._connection)
+                raise
+            sequence = group.changes[-1].sequence if group.changes else None
+        finally:
+            self._clock.publish(sequence)
+        return group.changes
+
+    def _finish(self, jobs: list[_Job], changes: list[Change]) -> None:
+        self._published(changes)
+        for job in jobs:
+            if job.future.cancelled():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)

@@ -1,0 +1,111 @@
+"""One Write applied to one document: preconditions, masks, transforms.
+
+A write is read and judged once, before it waits its turn; applied, it is a pure step from a document (or
+none) to a document (or none) at a commit time, so that the order of commits alone decides what is stored.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from infra.embedded.firestore import fields, limits, names, transforms
+from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid, not_found
+from infra.embedded.firestore.fields import FieldPath
+from infra.embedded.firestore.messages import Document, WriteResult, microseconds, timestamp
+
+
+@dataclass(slots=True)
+class PreparedWrite:
+    """A Write whose names and paths are read."""
+
+    name: names.Name
+    full_name: str
+    path: bytes
+    new_fields: Any  # empty for a delete
+    deletes: bool
+    mask: tuple[FieldPath, ...] | None
+    transforms: tuple[Any, ...]
+    exists: bool | None
+    update_time: int | None
+
+    def check_precondition(self, current: Any | None, now: int) -> None:
+        """Refuse the write if the stored document is not as the client expects it."""
+        if self.exists is not None:
+            if self.exists and current is None:
+                raise not_found(f"No document to update: {self.full_name}")
+            if not self.exists and current is not None:
+                raise already_exists(f"Document already exists: {self.full_name}")
+        elif self.update_time is not None:
+            if self.update_time > now:
+                raise invalid("The update_time in the precondition cannot be in the future.")
+            if current is None:
+                raise not_found(f"No document to update: {self.full_name}")
+            if microseconds(current.update_time) != self.update_time:
+                raise failed_precondition(
+                    f"the stored version ({microseconds(current.update_time)}) does not match the required "
+                    f"base version ({self.update_time})"
+                )
+
+    def apply(self, current: Any | None, commit_time: int) -> tuple[Any | None, Any]:
+        """Return the document after this write and the write's result."""
+        if self.deletes:
+            return None, WriteResult()
+        new = Document(name=self.full_name)
+        if self.mask is None:
+            for name, value in self.new_fields.items():
+                new.fields[name].CopyFrom(value)
+        else:
+            self._merge(new, current)
+        result = WriteResult()
+        for transform in self.transforms:
+            result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
+        if self.transforms or self.mask is not None:
+            limits.check_document(self.name, new.fields)
+        moment = timestamp(commit_time)
+        new.create_time.CopyFrom(moment if current is None else current.create_time)
+        new.update_time.CopyFrom(moment)
+        return new, result
+
+    def _merge(self, new: Any, current: Any | None) -> None:
+        if current is not None:
+            new.MergeFrom(current)
+        for path in self.mask or ():
+            value = fields.get(self.new_fields, path)
+            if value is None:
+                fields.remove(new.fields, path)
+            else:
+                fields.place(new.fields, path).CopyFrom(value)
+
+
+def prepare(write: Any, database: str) -> PreparedWrite:
+    """Read a Write message, or refuse what could never be applied."""
+    operation = write.WhichOneof("operation")
+    if operation == "update":
+        full_name, new_fields, field_transforms = write.update.name, write.update.fields, write.update_transforms
+    elif operation == "delete":
+        full_name, new_fields, field_transforms = write.delete, {}, ()
+    elif operation == "transform":
+        full_name, new_fields, field_transforms = write.transform.document, {}, write.transform.field_transforms
+    else:
+        raise invalid("A write must have an update, a delete or a transform.")
+    name = names.parse_document(full_name, database)
+    mask = tuple(map(fields.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
+    if operation == "transform":
+        mask = ()
+    elif operation == "update":
+        limits.check_document(name, new_fields)
+    elif mask is not None or write.update_transforms:
+        raise invalid("A delete cannot have a mask or transforms.")
+    for each in field_transforms:
+        transforms.check(each)
+    condition = write.current_document.WhichOneof("condition_type")
+    return PreparedWrite(
+        name=name,
+        full_name=full_name,
+        path=name.path,
+        new_fields=new_fields,
+        deletes=operation == "delete",
+        mask=mask,
+        transforms=tuple(field_transforms),
+        exists=write.current_document.exists if condition == "exists" else None,
+        update_time=microseconds(write.current_document.update_time) if condition == "update_time" else None,
+    )
