@@ -7,7 +7,7 @@ client is timed only while we wait for it, never while the consumer of the strea
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from io import BytesIO
 from typing import Protocol
@@ -35,7 +35,9 @@ async def read_body(request: Request, limit: int, settings: TransportSettings = 
     return buffer.getvalue()
 
 
-async def stream_body(request: Request, settings: TransportSettings, limit: int | None = None) -> AsyncIterator[bytes]:
+async def stream_body(
+    request: Request, limit: int | None = None, settings: TransportSettings = DEFAULTS
+) -> AsyncGenerator[bytes, None]:
     """Yield the body, decoded, in chunks of at most a few hundred KiB; without a limit it may be endless."""
     decoder = _decoder(request)
     declared = request.headers.get("content-length", "0")
