@@ -23,9 +23,9 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 neighbours = st.tuples(finite, st.lists(st.integers(-3, 3), min_size=1, max_size=40)).map(
     lambda drawn: [_step(drawn[0], steps) for steps in drawn[1]]
 )
-offsets = st.tuples(
-    st.sampled_from([1e9, -1e15, 1e300, 1e-300]), st.lists(finite, min_size=1, max_size=40)
-).map(lambda drawn: [v for v in (drawn[0] + x * 1e-290 for x in drawn[1]) if abs(v) <= LARGEST] or [drawn[0]])
+offsets = st.tuples(st.sampled_from([1e9, -1e15, 1e300, 1e-300]), st.lists(finite, min_size=1, max_size=40)).map(
+    lambda drawn: [v for v in (drawn[0] + x * 1e-290 for x in drawn[1]) if abs(v) <= LARGEST] or [drawn[0]]
+)
 adversarial = st.one_of(st.lists(finite, min_size=1, max_size=60), neighbours, offsets)
 
 

@@ -1,0 +1,32 @@
+"""What the tests of the function share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.triggers.machine import Machine
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """grpc.aio knows asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def machine(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Machine]:
+    """A Firestore and the function, shared by tests that each have samples of their own."""
+    machine = Machine(tmp_path_factory.mktemp("machine"))
+    await machine.start()
+    yield machine
+    await machine.stop()
+
+
+@pytest.fixture
+async def own_machine(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Machine]:
+    """A Firestore and the function for a test that stops them."""
+    machine = Machine(tmp_path)
+    await machine.start()
+    yield machine
+    await machine.stop()
