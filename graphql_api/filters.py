@@ -105,7 +105,7 @@ class ResultOrder:
 
     def order(self) -> Order:
         """Return the order as one of a stored field."""
-        return Order(self.field.value, descending=self.direction is Direction.DESC)
+        return Order(str(self.field.value), descending=self.direction is Direction.DESC)
 
 
 def holds(bounds: list[Bound], result: Result) -> bool:

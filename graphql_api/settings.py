@@ -7,6 +7,8 @@ from pathlib import Path
 
 from starlette.config import Config
 
+FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

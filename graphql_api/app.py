@@ -1,0 +1,126 @@
+"""The composition root: settings become a Starlette application. The only place that wires."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from documents import DropzoneError, NotFound, Unavailable
+from graphql_api.auth import Authenticator
+from graphql_api.context import Context
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
+from graphql_api.explorer import Explorer
+from graphql_api.firestore import Firestore
+from graphql_api.live import Live
+from graphql_api.receiving import Receiver
+from graphql_api.samples import SampleEndpoints
+from graphql_api.schema import executable
+from graphql_api.settings import FIXTURE, Settings
+from graphql_api.store import Store
+from graphql_api.transport import GraphQLTransport, TransportSettings
+from graphql_api.writer import Writer
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the application. It connects when it starts and lets go of everything when it stops."""
+    transport_settings = TransportSettings(
+        largest_body=settings.largest_sample_bytes,
+        allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
+    )
+    services = _Services(settings)
+    explorer = Explorer(settings.local_key_path, FIXTURE)
+    graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page)
+    samples = SampleEndpoints(services, transport_settings)
+    return Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/healthz", _healthy),
+            Route("/readyz", services.ready),
+            *explorer.routes,
+            *graphql.routes,
+            *samples.routes,
+        ],
+        exception_handlers={DropzoneError: _refused, HTTPException: _refused, Exception: _refused},
+        lifespan=services.lifespan,
+    )
+
+
+class _Services:
+    """What lives as long as the process. Firestore's channel belongs to the event loop, so it opens with it."""
+
+    authenticator: Authenticator
+    receiver: Receiver
+    store: Store
+    live: Live
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        del app
+        settings = self._settings
+        self._firestore = Firestore.connect(timeout_seconds=settings.write_timeout_seconds)
+        writer = Writer(
+            self._firestore,
+            timeout_seconds=settings.write_timeout_seconds,
+            waiting_bytes=settings.waiting_writes_mib * 2**20,
+        )
+        self.store = Store(self._firestore, writer)
+        self.live = Live(self._firestore, queue_length=settings.subscriber_queue_length)
+        self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
+        self.receiver = Receiver(self.store, settings.largest_sample_bytes, settings.default_time_zone or None)
+        try:
+            yield
+        finally:
+            await self.live.close()
+            await writer.close()
+            await self._firestore.close()
+
+    async def context(self, credential: str | None) -> Context:
+        """Return what an operation works with. Raises `Unauthenticated`."""
+        caller = await self.authenticator.caller(credential)
+        return Context(caller=caller, store=self.store, live=self.live, receiver=self.receiver)
+
+    async def ready(self, request: Request) -> Response:
+        """Answer 200 when Firestore answers, else 503: then send no traffic here."""
+        del request
+        try:
+            await self._firestore.now()
+        except Unavailable as error:
+            return PlainTextResponse(f"{error}\n", 503)
+        return PlainTextResponse("ready\n")
+
+
+async def _home(request: Request) -> Response:
+    del request
+    return RedirectResponse("/graphql")
+
+
+async def _healthy(request: Request) -> Response:
+    """Answer 200 as long as the process serves at all."""
+    del request
+    return PlainTextResponse("healthy\n")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Map an error outside GraphQL to `{"error": …}` and a status, once."""
+    headers = {}
+    if isinstance(error, HTTPException):
+        shown: DropzoneError = NotFound(f"there is nothing at {request.url.path[:100]}")
+        if error.status_code == 405:
+            allow = (error.headers or {}).get("Allow", "")
+            shown = MethodNotAllowed(f"{request.method} is not for this path; {allow} is", allow=allow)
+            headers["allow"] = allow
+        error = shown
+    if isinstance(error, DropzoneError):
+        if isinstance(error, Unavailable):
+            headers["retry-after"] = str(error.retry_after)
+        described, status = describe(error), HTTP_STATUS.get(error.code, 400)
+    else:
+        described, status = describe_unexpected(error, f"{request.method} {request.url.path[:100]}"), 500
+    return Response(orjson.dumps({"error": described}), status, headers, "application/json")

@@ -1,0 +1,113 @@
+"""NDJSON of any length: split as it comes, so many lines under way at a time, answered in order.
+
+Memory is flat however long the stream is: when enough is under way nothing more is read, and the
+client's socket feels it. A line that is too long is passed over up to its end and harms no other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from documents import TooLarge
+
+_MOST_UNDER_WAY = 500
+_MOST_BYTES_UNDER_WAY = 16 * 2**20
+
+Answer = dict[str, Any]
+
+
+async def split(body: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes | TooLarge]:
+    """Yield each line of `body` without its end; `TooLarge` stands for one of more than `longest` bytes."""
+    held: list[bytes] = []
+    size = 0
+    async for chunk in body:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            size += len(end)
+            yield _too_large(longest) if size > longest else b"".join([*held, end])
+            held, size = [], 0
+        size += len(rest)
+        held = [] if size > longest else [*held, rest]
+    if size:
+        yield _too_large(longest) if size > longest else b"".join(held)
+
+
+async def answers(
+    lines: AsyncIterator[bytes | TooLarge], answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]]
+) -> AsyncIterator[Answer]:
+    """Yield `answer(number, line)` for each line that is not blank, in their order, numbered from 1.
+
+    Up to `_MOST_UNDER_WAY` are under way at once. What `lines` raises is raised behind the last answer.
+    """
+    window = _Window()
+    reading = asyncio.create_task(_read(lines, answer, window))
+    try:
+        while (task := await window.first()) is not None:
+            yield await task
+            window.release()
+        await reading
+    finally:
+        reading.cancel()
+        window.cancel()
+        await asyncio.wait([reading])
+
+
+async def _read(
+    lines: AsyncIterator[bytes | TooLarge],
+    answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]],
+    window: "_Window",
+) -> None:
+    number = 0
+    try:
+        async with aclosing(lines) as reading:  # type: ignore[type-var]  # every generator has aclose()
+            async for line in reading:
+                number += 1
+                if isinstance(line, TooLarge) or line.strip():
+                    await window.room()
+                    window.add(0 if isinstance(line, TooLarge) else len(line), answer(number, line))
+    finally:
+        window.end()
+
+
+class _Window:
+    """The lines under way, first come first answered."""
+
+    def __init__(self) -> None:
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
+        self._tasks: asyncio.Queue[asyncio.Future[Answer] | None] = asyncio.Queue()
+        self._unfinished: set[asyncio.Future[Answer]] = set()
+        self._released = asyncio.Event()
+
+    async def room(self) -> None:
+        while len(self._sizes) >= _MOST_UNDER_WAY or self._bytes >= _MOST_BYTES_UNDER_WAY:
+            self._released.clear()
+            await self._released.wait()
+
+    def add(self, size: int, answer: Awaitable[Answer]) -> None:
+        self._sizes.append(size)
+        self._bytes += size
+        task = asyncio.ensure_future(answer)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        self._tasks.put_nowait(task)
+
+    async def first(self) -> asyncio.Future[Answer] | None:
+        return await self._tasks.get()
+
+    def release(self) -> None:
+        self._bytes -= self._sizes.popleft()
+        self._released.set()
+
+    def end(self) -> None:
+        self._tasks.put_nowait(None)
+
+    def cancel(self) -> None:
+        for task in self._unfinished:
+            task.cancel()
+
+
+def _too_large(longest: int) -> TooLarge:
+    return TooLarge(f"a sample may have up to {longest:,} bytes, this line has more")

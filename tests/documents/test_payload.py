@@ -1,0 +1,114 @@
+"""Submitted bytes become a time stamp and numbers, or problems."""
+
+import json
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from documents import InvalidSample, NotJson, payload
+from documents.problems import MAX_PROBLEMS, ProblemCode
+
+TIME_STAMP = "2019-05-01T06:00:00-04:00"
+finite = st.floats(allow_nan=False, allow_infinity=False)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | finite | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=10,
+)
+
+
+def sample(**members: object) -> bytes:
+    return json.dumps({"time_stamp": TIME_STAMP, "data": [1.5]} | members).encode()
+
+
+@given(st.lists(finite, min_size=1))
+def test_every_number_round_trips(data: list[float]):
+    """To the last bit, the sign of zero included."""
+    read = payload.read(sample(data=data))
+
+    assert list(map(float.hex, read.data)) == list(map(float.hex, data))
+
+
+@given(st.integers(min_value=-(10**308), max_value=10**308))
+def test_a_whole_number_of_any_length_is_the_double_next_to_it(number: int):
+    """Integers have no limit in JSON; as measurements they are doubles."""
+    assert list(payload.read(sample(data=[number])).data) == [float(number)]
+
+
+@given(st.dictionaries(st.text(), json_values), st.booleans())
+def test_further_members_are_nobodys_business(members: dict[str, object], ascii_only: bool):
+    """A publisher may send whatever else belongs to the sample, in any spelling."""
+    raw = json.dumps(members | {"time_stamp": TIME_STAMP, "data": [1.5]}, ensure_ascii=ascii_only).encode(
+        errors="surrogatepass"
+    )
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        with pytest.raises(NotJson):
+            payload.inspect(raw)
+    else:
+        assert list(payload.read(raw).data) == [1.5]
+
+
+@given(st.one_of(json_values.map(json.dumps).map(str.encode), st.binary()))
+def test_no_bytes_at_all_make_it_fail_in_another_way(raw: bytes):
+    """Whatever comes is a payload, a list of problems, or no JSON."""
+    try:
+        inspection = payload.inspect(raw)
+    except NotJson:
+        with pytest.raises(ValueError):  # noqa: PT011 - any of the kinds that the standard library has
+            json.loads(raw.decode(), parse_constant=float.fromhex)
+    else:
+        assert (inspection.payload is None) == bool(inspection.problems)
+
+
+def test_all_faults_are_named_not_just_the_first():
+    """A publisher mends a sample once, not once for each fault."""
+    problems = payload.inspect(b'{"data": [1, true, "x"], "time_stamp": 5}').problems
+
+    assert [problem.path for problem in problems] == ["$.time_stamp", "$.data[1]", "$.data[2]"]
+
+
+def test_a_million_faults_are_counted_not_listed():
+    """An answer stays short whatever was sent."""
+    problems = payload.inspect(sample(data=[None] * 100_000)).problems
+
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert problems[-1].code is ProblemCode.MORE_PROBLEMS
+    assert problems[-1].message == "there are 99,980 more problems"
+
+
+def test_reading_an_invalid_sample_raises_its_problems():
+    """A function that reads a stored sample gets an error it can keep."""
+    with pytest.raises(InvalidSample, match=r"expected at least one number - at `\$\.data`"):
+        payload.read(sample(data=[]))
+
+
+def test_a_default_time_zone_stands_in_for_a_missing_offset_only():
+    """An offset that is there wins."""
+    zone = ZoneInfo("Europe/Zurich")
+
+    without = payload.read(sample(time_stamp="2019-05-01T06:00:00"), zone)
+    with_one = payload.read(sample(), zone)
+
+    assert without.timestamp == datetime(2019, 5, 1, 4, tzinfo=UTC)
+    assert with_one.timestamp == datetime(2019, 5, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("depth", [63, 64, 65, 2_000, 500_000])
+def test_nesting_is_bounded_at_the_same_depth_everywhere(depth: int):
+    """However deep the caller's own stack is, and without a crash at any depth."""
+    raw = b'{"time_stamp": "%s", "data": [1.5], "more": %s1%s}'
+    raw %= (TIME_STAMP.encode(), b"[" * (depth - 1), b"]" * (depth - 1))
+
+    problems = payload.inspect(raw).problems
+
+    assert [problem.code for problem in problems] == ([] if depth <= 64 else [ProblemCode.TOO_DEEP])
+
+
+def test_brackets_in_strings_do_not_nest():
+    """Only structure counts."""
+    assert payload.read(sample(note='[{"' * 1_000)).data == [1.5]

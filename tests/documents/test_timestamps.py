@@ -1,0 +1,54 @@
+"""A time stamp is an instant, or a problem that says why it is none."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from documents import timestamps
+
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets)
+
+
+@given(moments)
+def test_what_python_writes_is_read_as_the_same_instant(moment: datetime):
+    """Any offset, any fraction of a second that a datetime holds."""
+    assert timestamps.parse(moment.isoformat()) == moment
+
+
+@given(moments)
+def test_text_in_utc_round_trips(moment: datetime):
+    """Answers can be sent back in."""
+    text = timestamps.to_text(moment)
+
+    assert text.endswith("Z")
+    assert timestamps.parse(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2019-05-01T06:00:00-04:00", "2019-05-01T10:00:00Z"),
+        ("2019-05-01t06:00:00z", "2019-05-01T06:00:00Z"),
+        ("2019-05-01 06:00:00+0400", "2019-05-01T02:00:00Z"),
+        ("2019-05-01T06:00:00+04", "2019-05-01T02:00:00Z"),
+        ("2019-05-01T06:00:00.123456789Z", "2019-05-01T06:00:00.123456Z"),
+        ("2019-05-01T06:00:00.5Z", "2019-05-01T06:00:00.5Z"),
+        ("2019-12-31T23:30:00-01:00", "2020-01-01T00:30:00Z"),
+        ("2020-02-29T00:00:00-00:00", "2020-02-29T00:00:00Z"),
+    ],
+)
+def test_what_clocks_print_is_taken(text: str, utc: str):
+    """RFC 3339 and the offsets of strftime; digits beyond the microsecond are cut."""
+    assert timestamps.to_text(timestamps.parse(text)) == utc
+
+
+@given(st.text())
+def test_any_other_text_is_refused_with_a_short_message(text: str):
+    """Whatever is sent, the answer is bounded."""
+    try:
+        assert timestamps.parse(text).tzinfo is UTC
+    except timestamps.TimeStampError as fault:
+        assert len(str(fault)) < 300
