@@ -1,7 +1,8 @@
 """stack.toml as typed values: what to start, what must be ready first, which write calls which function.
 
 `{name}` in a command, an address or an environment value stands for a setting, and a setting may be
-changed by an environment variable (`api_port` by `DROPZONE_API_PORT` where `variables = "DROPZONE_"`).
+changed by an environment variable (`api_port` by `DROPZONE_API_PORT` where `variables = "DROPZONE_"`);
+`{python}` is this interpreter and `{stack}` the stack file.
 The trap: path patterns of triggers have braces too, so of a trigger only the `url` is filled in.
 """
 
@@ -64,7 +65,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Stack:
         raise StackError(f"{path}: {error}") from error
     settings = {name: _setting(stack, name, environ) for name in stack.settings}
     try:
-        filled = _fill(stack, settings, environ)
+        filled = _fill(stack, {**settings, "python": sys.executable, "stack": str(path)}, settings, environ)
     except (KeyError, IndexError) as error:
         raise StackError(f"{path}: no setting is called {error}") from error
     except ValueError as error:
@@ -86,9 +87,9 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
         raise StackError(f"{stack.variable(name)} must be a whole number, not {text!r}") from None
 
 
-def _fill(stack: Stack, settings: dict[str, str | int], environ: Mapping[str, str]) -> Stack:
-    values = {**settings, "python": sys.executable}
-
+def _fill(
+    stack: Stack, values: Mapping[str, str | int], settings: dict[str, str | int], environ: Mapping[str, str]
+) -> Stack:
     def words(command: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.format_map(values) for word in command)
 
@@ -103,9 +104,7 @@ def _fill(stack: Stack, settings: dict[str, str | int], environ: Mapping[str, st
             environment=environment | variables(given.environment),
         )
 
-    resolved = (
-        {stack.variable(name): str(value) for name, value in settings.items()} if stack.variables else {}
-    )
+    resolved = {stack.variable(name): str(value) for name, value in settings.items()} if stack.variables else {}
     environment = {**environ, "PYTHONUNBUFFERED": "1", **resolved, **variables(stack.environment)}
     return msgspec.structs.replace(
         stack,
@@ -131,16 +130,12 @@ def _check(path: Path, stack: Stack) -> None:
             raise StackError(f"{path}: two processes are called {process.name!r}")
         for name in process.after:
             if name not in earlier:
-                raise StackError(
-                    f"{path}: {process.name!r} is to start after {name!r}, which is not above it"
-                )
+                raise StackError(f"{path}: {process.name!r} is to start after {name!r}, which is not above it")
         earlier.add(process.name)
         if process.listens is None:
             continue
         if not isinstance(stack.settings.get(process.listens), int):
-            raise StackError(
-                f"{path}: {process.name!r} listens on {process.listens!r}, which is no port setting"
-            )
+            raise StackError(f"{path}: {process.name!r} listens on {process.listens!r}, which is no port setting")
         variable, port = stack.variable(process.listens), int(stack.settings[process.listens])
         if not 1 <= port <= 65_535:
             raise StackError(f"{variable} must be a port from 1 to 65535, not {port}")

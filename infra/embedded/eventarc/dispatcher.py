@@ -12,5 +12,6 @@ from infra.embedded.firestore.storage import Storage
 async def deliver(storage: Storage, triggers: Iterable[Trigger]) -> None:
     """Deliver the events of all triggers until cancelled; end it before the storage is closed."""
     async with new_session() as session, asyncio.TaskGroup() as tasks:
+        tasks.create_task(asyncio.Event().wait())  # until cancelled, with no trigger too
         for trigger in triggers:
             tasks.create_task(Subscription(storage, trigger, session).run())

@@ -4,10 +4,14 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
+from infra.embedded import stack
+from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc.dispatcher import deliver
 from infra.embedded.firestore.server import PortInUse, Server
 from infra.embedded.firestore.storage import Storage, StorageInUse
 
@@ -20,10 +24,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8080, help="port of gRPC; 0 takes a free one (default: 8080)")
     parser.add_argument("--data", type=Path, default=Path("firestore.sqlite"), help="file to keep everything in")
+    parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which write calls which address")
     return parser.parse_args()
 
 
-async def serve(arguments: argparse.Namespace) -> None:
+def read_triggers(path: Path | None) -> list[trigger.Trigger]:
+    """Return the triggers of a stack file, or of a file that has nothing but triggers."""
+    return [] if path is None else trigger.read(stack.read(path, os.environ).triggers)
+
+
+async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) -> None:
     """Serve until told to stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -33,7 +43,8 @@ async def serve(arguments: argparse.Namespace) -> None:
         storage = Storage(arguments.data)
         opened.push_async_callback(storage.close)
         server = Server(storage, arguments.host, arguments.port)
-        # Companions that share the storage are opened here: they are closed after the server, before the file.
+        delivering = asyncio.create_task(deliver(storage, triggers))
+        opened.push_async_callback(cancel, delivering)
         await server.start()
         opened.push_async_callback(server.stop)
         logger.info(
@@ -42,8 +53,18 @@ async def serve(arguments: argparse.Namespace) -> None:
             server.port,
             arguments.data,
         )
-        await stop.wait()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
+        if delivering.done():
+            delivering.result()
         logger.info("Firestore is stopping")
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def main() -> int:
@@ -51,8 +72,8 @@ def main() -> int:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(serve(arguments))
-    except (PortInUse, StorageInUse) as problem:
+        asyncio.run(serve(arguments, read_triggers(arguments.triggers)))
+    except (PortInUse, StorageInUse, stack.StackError, trigger.InvalidTrigger) as problem:
         logger.error("%s", problem)  # noqa: TRY400 - the message says it all
         return 1
     return 0
