@@ -1,11 +1,11 @@
 """GraphiQL: what `/graphql` shows to a browser.
 
-The page can carry the key of the embedded stack, so that its first query runs at a click. The trap is who else
-asks for the page: the key is in it only where the client's address and the Host header are both loopback (any site
-can give its own name the address 127.0.0.1, but its Host header tells) and no proxy has forwarded the request.
+The page can carry the key of the embedded stack, so that its first query runs at a click. The trap is who
+else asks for the page: the key is in it only where the client's address and the Host header are both loopback
+(any site can give its own name the address 127.0.0.1, but the Host header tells) and no proxy forwarded it.
 
-`npm run build` bundles the page into `graphiql/dist`. Without that folder (no npm at set-up) the page takes its
-packages from a CDN, each pinned by version and hash.
+`npm run build` bundles the page into `graphiql/dist`. Without that folder (no npm at set-up) the page takes
+its packages from a CDN, each pinned by version and hash.
 """
 
 import json
@@ -20,8 +20,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-SOURCES = Path(__file__).parent / "graphiql" / "page"
-BUNDLE = Path(__file__).parent / "graphiql" / "dist"
+FOLDER = Path(__file__).parent / "graphiql"
 EMPTY_START = '<script type="application/json" id="start">null</script>'
 LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
@@ -30,14 +29,14 @@ PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-r
 class Explorer:
     """The page, its assets, and who is handed the local key with it."""
 
-    def __init__(self, local_key_file: Path | None, fixture: Path) -> None:
+    def __init__(self, local_key_file: Path | None, fixture: Path, folder: Path = FOLDER) -> None:
         self._local_key_file = local_key_file
         self._sample = fixture.read_text(encoding="utf-8")
-        bundled = (BUNDLE / "page.html").is_file()
-        page = BUNDLE / "page.html" if bundled else SOURCES / "cdn.html"
+        bundled = (folder / "dist" / "page.html").is_file()
+        page = folder / "dist" / "page.html" if bundled else folder / "page" / "cdn.html"
         self._html = page.read_text(encoding="utf-8")
         self._headers = _headers(self._html)
-        assets = Assets(BUNDLE / "assets" if bundled else SOURCES, self._headers, immutable=bundled)
+        assets = Assets(folder / "dist" / "assets" if bundled else folder / "page", self._headers, bundled)
         self.routes: list[BaseRoute] = [Mount("/graphql/assets", assets)]
 
     async def page(self, request: Request) -> Response:
@@ -59,7 +58,7 @@ class Explorer:
 class Assets(StaticFiles):
     """Bundled files have a hash of their content in their name and never change."""
 
-    def __init__(self, directory: Path, headers: dict[str, str], *, immutable: bool) -> None:
+    def __init__(self, directory: Path, headers: dict[str, str], immutable: bool) -> None:
         super().__init__(directory=directory)
         caching = "public, max-age=31536000, immutable" if immutable else "no-cache"
         self._headers = headers | {"cache-control": caching}

@@ -7,6 +7,5 @@ const { React, ReactDOM, GraphiQL, graphqlWs } = globalThis;
 if (React && ReactDOM && GraphiQL && graphqlWs) {
   open({ React, createRoot: ReactDOM.createRoot, GraphiQL, createClient: graphqlWs.createClient });
 } else {
-  const note = document.querySelector('.note');
-  note.textContent = note.textContent.replace('Loading GraphiQL', 'GraphiQL could not be loaded');
+  document.querySelector('strong').textContent = 'GraphiQL could not be loaded from cdn.jsdelivr.net.';
 }

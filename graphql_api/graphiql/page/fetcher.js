@@ -1,8 +1,9 @@
 // How the page asks: HTTP for queries and mutations, graphql-transport-ws for subscriptions.
 //
-// Every failure becomes an error whose message a reader understands, because GraphiQL shows nothing else.
+// Every failure is answered as a GraphQL error whose message a reader understands: GraphiQL shows nothing else.
 
 const address = new URL(location.pathname, location.origin);
+const INTERRUPTED = 'Press play to watch again; with the last cursor as "after" nothing is missed.';
 
 async function ask(operation, headers) {
   let response;
@@ -17,13 +18,13 @@ async function ask(operation, headers) {
       body: JSON.stringify(operation),
     });
   } catch (error) {
-    throw new Error(`${address.host} did not answer (${error.message}). Is the server running?`);
+    return { errors: [{ message: `${address.host} did not answer (${error.message}). Is the server running?` }] };
   }
   const text = await response.text();
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error(`${address.host} answered ${response.status} and no JSON: ${text.slice(0, 300)}`);
+    return { errors: [{ message: `${address.host} answered ${response.status} without JSON: ${text.slice(0, 300)}` }] };
   }
 }
 
@@ -36,18 +37,19 @@ function watch(operation, connectionParams, createClient) {
     connectionParams,
     retryAttempts: 0, // whoever connects again without the last cursor has a gap and does not know it
   });
-  const readable = (reason) =>
-    reason instanceof CloseEvent
-      ? new Error(
-          `The connection was closed: ${reason.code} ${reason.reason || '(no reason given)'}. ` +
-            'Press play to watch again; with the last cursor as "after" nothing is missed.',
-        )
-      : reason;
   return {
     subscribe: (sink) => ({
       unsubscribe: client.subscribe(operation, { ...sink, error: (reason) => sink.error(readable(reason)) }),
     }),
   };
+}
+
+/** The reason is a list of GraphQL errors or what the WebSocket closed with; 44.. are refusals by the server. */
+function readable(reason) {
+  if (!(reason instanceof CloseEvent)) return reason;
+  const message = `The connection was closed: ${reason.code} ${reason.reason || '(no reason given)'}.`;
+  const isRefusal = reason.code >= 4400 && reason.code < 4500;
+  return [{ message: isRefusal ? message : `${message} ${INTERRUPTED}` }];
 }
 
 /** The key goes along unless the headers editor names a credential itself. */

@@ -6,6 +6,17 @@ import { openStorage } from './storage.js';
 import { tabs } from './tabs.js';
 
 const KEPT = 'dropzone:api-key';
+/** What the variables editor knows of a sample: the server knows more, and answers REJECTED. */
+const SCALARS = {
+  RawSample: {
+    type: 'object',
+    required: ['time_stamp', 'data'],
+    properties: {
+      time_stamp: { type: 'string', description: 'RFC 3339, with its offset from UTC' },
+      data: { type: 'array', items: { type: 'number' }, minItems: 1 },
+    },
+  },
+};
 const start = JSON.parse(document.getElementById('start').textContent);
 
 export function open({ React, createRoot, GraphiQL, createClient }) {
@@ -50,7 +61,11 @@ export function open({ React, createRoot, GraphiQL, createClient }) {
       React.Fragment,
       null,
       !start.key && createElement(KeyForm, { hasKey: Boolean(given), onKey }),
-      createElement(GraphiQL, { fetcher, storage, defaultTabs, defaultEditorToolsVisibility: 'variables' }),
+      createElement(
+        GraphiQL,
+        { fetcher, storage, defaultTabs, customScalarSchemas: SCALARS, defaultEditorToolsVisibility: 'variables' },
+        createElement(GraphiQL.Logo, null, 'Dropzone'),
+      ),
     );
   }
 

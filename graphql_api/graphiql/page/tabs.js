@@ -1,9 +1,9 @@
 // The tabs that the page opens with. A tab is named after its operation.
 
-const SUBMIT = `# Press the play button (Ctrl-Enter) to submit a sample.
+const SUBMIT = `# To submit a sample, press play (or Ctrl-Enter).
 #
-# The variables below are fixture/sample.json, unchanged.
-# Put a sample of your own in their place.
+# The variables below hold fixture/sample.json as it is.
+# Put a sample of your own in its place.
 # The answer is PENDING (its result will follow) or
 # REJECTED, with all that is wrong with the sample.
 #
@@ -54,11 +54,11 @@ query LatestResults($filter: ResultFilter, $after: String) {
 `;
 
 const WATCH = `# Results as they are computed: press play, then submit
-# samples from a second window of this page (leaving this
-# tab ends the watch). Press the button again to stop.
+# samples from a second window of this page. To leave
+# this tab, or to press the button again, ends it.
 #
-# Next: after an interruption, give the last cursor that
-# you saw as "after", and you miss nothing.
+# Next: after an interruption, give the last cursor you
+# saw as "after", and you miss nothing.
 subscription WatchResults($filter: ResultFilter, $after: String) {
   results(filter: $filter, after: $after) {
     cursor
