@@ -16,9 +16,7 @@ from infra.embedded.supervisor import Supervisor
 def main() -> int:
     """Read the stack file, claim what it needs, hand it to the supervisor; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
-    parser.add_argument(
-        "--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="what to start"
-    )
+    parser.add_argument("--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="what to start")
     parser.add_argument("--greet", action="store_true", help="run the greeting when everything is ready")
     arguments = parser.parse_args()
     try:

@@ -123,9 +123,7 @@ class Supervisor:
                     await asyncio.shield(child.ended)
         except TimeoutError:
             raise StartError(
-                _failure(
-                    child, f"is not ready after {START_SECONDS:.0f} s ({process.ready or 'has not ended'})"
-                )
+                _failure(child, f"is not ready after {START_SECONDS:.0f} s ({process.ready or 'has not ended'})")
             ) from None
         if child.ended.done() and not (process.once and child.ended.result() == 0):
             raise StartError(_failure(child, f"{child.end()} when it was started"))

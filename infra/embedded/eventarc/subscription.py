@@ -32,6 +32,7 @@ BOOK_SECONDS = 0.1
 SLOW_SECONDS = 1.0
 STORAGE_PAUSE_SECONDS = 1.0
 TELL_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 2.0  # another process may have sent dead letters again
 FIRST_PROBE_SECONDS = 0.05
 LONGEST_PROBE_SECONDS = 0.5
 
@@ -82,10 +83,6 @@ class Subscription:
                     tasks.create_task(self._work())
         finally:
             await self._save()  # so that the next start repeats as little as possible
-
-    def look_again(self) -> None:
-        """Look for rows that are due: somebody else has changed them."""
-        self._due_changed.set()
 
     async def _read(self) -> None:
         while True:
@@ -218,8 +215,9 @@ class Subscription:
                     self._claimed.add(delivery.change.sequence)
                     self._retrying.add(delivery.change.sequence)
                     self._queue.put_nowait(delivery)
+            pause = min(self._next_due - time.time(), LOOK_AGAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._next_due - time.time() if self._next_due < math.inf else None):
+                async with asyncio.timeout(pause):
                     await self._due_changed.wait()
 
     async def _probe(self) -> None:
