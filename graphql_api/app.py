@@ -25,6 +25,7 @@ from graphql_api.store import Store
 from graphql_api.transport import GraphQLTransport, TransportSettings
 from graphql_api.writer import Writer
 
+
 def create_app(settings: Settings) -> Starlette:
     """Return the application. It connects when it starts and lets go of everything when it stops."""
     transport_settings = TransportSettings(
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> Starlette:
     services = _Services(settings)
     explorer = Explorer(settings.local_key_path, FIXTURE)
     graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page)
-    samples = SampleEndpoints(services, transport_settings)
+    samples = SampleEndpoints(services)
     return Starlette(
         routes=[
             Route("/", _home),

@@ -149,7 +149,7 @@ class Live:
             added = request.add_target
             added.target_id = target.id
             added.query.parent = self._firestore.name(names.submitter(target.submitter))
-            getattr(added.query.structured_query, "from").add(collection_id=names.RESULTS)
+            added.query.structured_query.from_.add(collection_id=names.RESULTS)
             if target.resume_token:
                 added.resume_token = target.resume_token
             else:

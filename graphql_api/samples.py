@@ -10,8 +10,10 @@ from typing import Any, Protocol
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from documents import Arrival, DropzoneError, Header, TooLarge
 from graphql_api import lines
@@ -21,7 +23,6 @@ from graphql_api.receiving import Receiver
 from graphql_api.store import Store
 from graphql_api.transport import credentials
 from graphql_api.transport.bodies import read_body, stream_body
-from graphql_api.transport.settings import TransportSettings
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
@@ -39,9 +40,8 @@ class Services(Protocol):
 class SampleEndpoints:
     """The plain HTTP door."""
 
-    def __init__(self, services: Services, settings: TransportSettings) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._settings = settings
         self.routes = [
             Route("/samples", self._post, methods=["POST"]),
             Route("/samples/{id}", self._get, methods=["GET"]),
@@ -52,10 +52,10 @@ class SampleEndpoints:
         caller.require(Scope.SUBMIT)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in _NDJSON_TYPES:
-            return StreamingResponse(self._answer_lines(request, caller.submitter), media_type=_NDJSON)
+            return _Stream(self._answer_lines(request, caller.submitter), media_type=_NDJSON)
         if kind != _JSON:
             raise UnsupportedMediaType(f"expected a body of {_JSON} or {_NDJSON}; say which in Content-Type")
-        raw = await read_body(request, self._services.receiver.largest_bytes, self._settings)
+        raw = await read_body(request, self._services.receiver.largest_bytes)
         key = request.headers.get("idempotency-key")
         header = await self._services.receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
         accepted = header.arrival is Arrival.ACCEPTED
@@ -74,7 +74,7 @@ class SampleEndpoints:
         return Response(raw, media_type=_JSON, headers=headers)
 
     async def _answer_lines(self, request: Request, submitter: str) -> AsyncIterator[bytes]:
-        body = stream_body(request, self._settings)
+        body = stream_body(request)
         split = lines.split(body, self._services.receiver.largest_bytes)
         try:
             async for answer in lines.answers(split, partial(self._answer, submitter)):
@@ -85,15 +85,30 @@ class SampleEndpoints:
             yield orjson.dumps({"error": describe(error)}, option=orjson.OPT_APPEND_NEWLINE)
 
     async def _answer(self, submitter: str, number: int, line: bytes | TooLarge) -> dict[str, Any]:
+        if isinstance(line, TooLarge):
+            return {"line": number, "error": describe(line)}
         try:
-            if isinstance(line, TooLarge):
-                raise line
             header = await self._services.receiver.receive(line, submitter=submitter)
         except DropzoneError as error:
             return {"line": number, "error": describe(error)}
         except Exception as error:  # noqa: BLE001 - it is logged, and harms no other line
             return {"line": number, "error": describe_unexpected(error, f"line {number} of POST /samples")}
         return {"line": number} | _receipt(header)
+
+
+class _Stream(Response):
+    """A body that is sent while the request is still read; Starlette's own would read the request itself."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._chunks = chunks
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for chunk in self._chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _receipt(header: Header) -> dict[str, Any]:

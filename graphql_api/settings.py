@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from starlette.config import Config
 
@@ -29,7 +30,10 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings that the environment names. Raises `ValueError` that names a wrong one."""
         read = Config(environ=environ, env_prefix="DROPZONE_")
-        return cls(**{f.name: read(f.name.upper(), cast=type(f.default), default=f.default) for f in fields(cls)})
+        values: dict[str, Any] = {
+            f.name: read(f.name.upper(), cast=type(f.default), default=f.default) for f in fields(cls)
+        }
+        return cls(**values)
 
     @property
     def largest_sample_bytes(self) -> int:

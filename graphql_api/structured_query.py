@@ -60,10 +60,11 @@ class OrderedQuery:
         """
         query = StructuredQuery()
         query.limit.value = limit
-        getattr(query, "from").add(collection_id=self._collection)
+        query.from_.add(collection_id=self._collection)
         for field in self._select:
             query.select.fields.add(field_path=field)
-        self._filter(query.where)
+        if self._equal or self._bounds:
+            self._filter(query.where.composite_filter)
         direction = StructuredQuery.DESCENDING if self._descending else StructuredQuery.ASCENDING
         for field in (*self._fields, "__name__"):
             query.order_by.add(direction=direction).field.field_path = field
@@ -76,8 +77,7 @@ class OrderedQuery:
             query.start_at.before = False
         return query
 
-    def _filter(self, where: Any) -> None:
-        filters = where.composite_filter
+    def _filter(self, filters: Any) -> None:
         filters.op = StructuredQuery.CompositeFilter.AND
         for field, value in self._equal.items():
             equal = filters.filters.add().field_filter
@@ -87,5 +87,3 @@ class OrderedQuery:
             ranged = filters.filters.add().field_filter
             ranged.field.field_path, ranged.op = bound.field, _OPERATORS[bound.operator]
             ranged.value.CopyFrom(fields.to_value(bound.value))
-        if not filters.filters:
-            where.Clear()

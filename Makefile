@@ -1,0 +1,56 @@
+# `make` alone lists what there is. Everything is set up in .venv from the locks; nothing is installed elsewhere.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+GRAPHIQL := graphql_api/graphiql
+PACKAGES := documents graphql_api triggers infra tests
+
+.PHONY: help setup run test check schema audit conformance load lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: setup ## start everything on this machine, submit the fixture, serve until Ctrl-C
+	@$(BIN)/python -m infra.embedded --greet
+
+test: setup .venv/developer ## run every test, the whole stack included, on free ports
+	@$(BIN)/python -m pytest
+
+check: setup .venv/developer ## lint, types, and whether schema.graphql equals the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy $(PACKAGES:%=-p %)
+	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql is old: make schema"; exit 1; }
+
+schema: setup ## write schema.graphql from the code
+	@$(BIN)/python -m graphql_api.schema > schema.graphql
+
+lock: .venv/developer ## resolve the dependencies of pyproject.toml anew, for every platform
+	@$(BIN)/uv pip compile pyproject.toml --upgrade $(LOCKING) --output-file requirements.lock
+	@$(BIN)/uv pip compile --group dev --upgrade $(LOCKING) --constraint requirements.lock --output-file requirements-dev.lock
+
+LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+clean: ## remove what was set up and built; what was submitted stays in .dropzone
+	@rm -rf .venv $(GRAPHIQL)/node_modules $(GRAPHIQL)/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+setup: .venv/product $(GRAPHIQL)/dist/page.html
+
+.venv/product: requirements.lock
+	@sh infra/embedded/set_up.sh requirements.lock
+	@touch $@
+
+.venv/developer: requirements-dev.lock .venv/product
+	@sh infra/embedded/set_up.sh requirements-dev.lock
+	@touch $@
+
+# Without npm, or without its registry, GraphiQL comes from a CDN: that must not keep anybody from running.
+$(GRAPHIQL)/dist/page.html: $(GRAPHIQL)/package-lock.json $(GRAPHIQL)/build.js $(wildcard $(GRAPHIQL)/page/*)
+	@if command -v npm >/dev/null 2>&1; then \
+	  echo "building GraphiQL"; \
+	  (cd $(GRAPHIQL) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
+	    || echo "GraphiQL was not built; its page will load it from a CDN"; \
+	else \
+	  echo "npm is not there: the GraphiQL page will load GraphiQL from a CDN"; \
+	fi
