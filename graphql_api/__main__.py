@@ -5,7 +5,7 @@ import sys
 
 from graphql_api.app import create_app
 from graphql_api.settings import Settings
-from graphql_api.transport.server import serve
+from graphql_api.transport.server import Server
 
 
 def main() -> None:
@@ -15,7 +15,8 @@ def main() -> None:
         settings = Settings.from_environ()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    serve(create_app(settings), host=settings.host, port=settings.api_port)
+    app = create_app(settings)
+    Server(app, host=settings.host, port=settings.api_port, on_shutdown=app.state.end_streams).run()
 
 
 if __name__ == "__main__":

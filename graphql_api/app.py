@@ -27,7 +27,10 @@ from graphql_api.writer import Writer
 
 
 def create_app(settings: Settings) -> Starlette:
-    """Return the application. It connects when it starts and lets go of everything when it stops."""
+    """Return the application. It connects when it starts and lets go of everything when it stops.
+
+    `app.state.end_streams` ends the open subscriptions; a server calls it before it waits for them.
+    """
     transport_settings = TransportSettings(
         largest_body=settings.largest_sample_bytes,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
@@ -36,7 +39,7 @@ def create_app(settings: Settings) -> Starlette:
     explorer = Explorer(settings.local_key_path, FIXTURE)
     graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page)
     samples = SampleEndpoints(services)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", _home),
             Route("/healthz", _healthy),
@@ -48,6 +51,8 @@ def create_app(settings: Settings) -> Starlette:
         exception_handlers={DropzoneError: _refused, HTTPException: _refused, Exception: _refused},
         lifespan=services.lifespan,
     )
+    app.state.end_streams = graphql.close
+    return app
 
 
 class _Services:
