@@ -9,7 +9,7 @@ resolver that must not be interrupted has to shield its own work.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -109,16 +109,34 @@ class Executor:
             return _answer({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         return self._answer(result, operation)
 
-    async def subscribe(self, operation: Operation, request: GraphQLRequest, context: object) -> AsyncIterator[Answer]:
+    async def subscribe(
+        self, operation: Operation, request: GraphQLRequest, context: object
+    ) -> AsyncGenerator[Answer, None]:
         """Execute an operation of any type, yielding its answers.
 
         A source that fails ends the subscription with an answer that says so.
         """
-        if operation.type is not OperationType.SUBSCRIPTION:
-            yield await self.execute(operation, request, context)
-            return
-        variables = operation.variables.read(request.variables)
         stream: Any = None
+        try:
+            if operation.type is not OperationType.SUBSCRIPTION:
+                yield await self.execute(operation, request, context)
+                return
+            stream = await self._open(operation, request, context)
+            if isinstance(stream, ExecutionResult):
+                yield self._answer(stream, operation)
+                return
+            async for result in stream:
+                yield self._answer(result, operation)
+        except DropzoneError as error:
+            yield refused(error)
+        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
+            yield _answer({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
+        finally:
+            if stream is not None and not isinstance(stream, ExecutionResult):
+                await stream.aclose()
+
+    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> Any:
+        variables = operation.variables.read(request.variables)
         try:
             async with asyncio.timeout(self._settings.execution_seconds):
                 outcome: Any = subscribe(
@@ -130,21 +148,9 @@ class Executor:
                     max_coercion_errors=MOST_ERRORS,
                     hide_suggestions=True,
                 )
-                stream = await outcome if hasattr(outcome, "__await__") else outcome
-            if isinstance(stream, ExecutionResult):
-                yield self._answer(stream, operation)
-                return
-            async for result in stream:
-                yield self._answer(result, operation)
+                return await outcome if hasattr(outcome, "__await__") else outcome
         except TimeoutError:
-            yield refused(Unavailable("The subscription took too long to begin."))
-        except DropzoneError as error:
-            yield refused(error)
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
-            yield _answer({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
-        finally:
-            if stream is not None and not isinstance(stream, ExecutionResult):
-                await stream.aclose()
+            raise Unavailable("The subscription took too long to begin.") from None
 
     def _read(self, text: str) -> dict[str | None, Operation]:
         try:

@@ -5,24 +5,30 @@ a key learns more than that; then what the headers say; then the body. Only `app
 are read, which a page of another origin cannot send without asking first.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import orjson
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from documents.errors import DropzoneError, Unauthenticated, Unavailable
 from graphql_api import errors
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
-from graphql_api.transport import credentials, negotiation
+from graphql_api.transport import credentials, events, multipart, negotiation
 from graphql_api.transport.bodies import read_body
+from graphql_api.transport.events import EventStream, EventStreams
 from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
-from graphql_api.transport.requests import read_json, read_query_string
+from graphql_api.transport.requests import GraphQLRequest, read_json, read_query_string
 from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.streams import StreamResponse
 
-METHODS = "GET, POST"
+METHODS = "GET, POST, PUT, DELETE"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 Authenticate = Callable[[str | None], Awaitable[object]]
 """Makes the context of one operation from a credential, or raises `Unauthenticated`."""
@@ -38,6 +44,8 @@ class HTTPEndpoint:
         self._context = context
         self._settings = settings
         self._page = page
+        self._event_streams = EventStreams(settings)
+        self._closing = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -52,28 +60,84 @@ class HTTPEndpoint:
             response = _response(500, negotiation.JSON, body)
         await response(scope, receive, send)
 
+    async def close(self) -> None:
+        """End all streams in a way that makes clients come back."""
+        self._closing.set()
+        await self._event_streams.close()
+
     async def _respond(self, request: Request) -> Response:
         accepted = negotiation.accepted(_header(request, b"accept"))
         if request.method == "GET" and accepted.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
-        context = await self._context(credentials.from_headers(request["headers"]))
+        credential = credentials.from_headers(request["headers"])
+        token = _header(request, b"x-graphql-event-stream-token").decode("latin-1")
+        if not token and b"token=" in request["query_string"]:
+            token = request.query_params.get("token", "")
+        opens_stream = request.method == "GET" and bool(token)
+        if opens_stream and credential is None:
+            credential = self._event_streams.holder(token)
+        context = await self._context(credential)
+        if opens_stream:
+            frames = self._event_streams.open(token, credential)
+            return StreamResponse(frames, events.FRAMING, self._closing, self._settings)
+        match request.method:
+            case "POST" if token:
+                stream = self._event_streams.find(token, credential)
+                return await self._start_on(stream, await self._read_body(request), context)
+            case "POST":
+                return await self._execute(await self._read_body(request), context, accepted)
+            case "GET":
+                asked = read_query_string(request["query_string"])
+                return await self._execute(asked, context, accepted, reads_only=True)
+            case "PUT":
+                return PlainTextResponse(self._event_streams.reserve(credential), 201, _SAFE_HEADERS)
+            case "DELETE" if token:
+                stream = self._event_streams.find(token, credential)
+                stream.stop(request.query_params.get("operationId", ""))
+                return PlainTextResponse("", 200, _SAFE_HEADERS)
+        raise MethodNotAllowed(f"GraphQL is asked for by {METHODS}.", allow=METHODS)
+
+    async def _read_body(self, request: Request) -> GraphQLRequest:
+        if not negotiation.is_json(_header(request, b"content-type")):
+            raise UnsupportedMediaType("The content type should be application/json, in UTF-8.")
+        return read_json(await read_body(request, self._settings.largest_body, self._settings))
+
+    async def _execute(
+        self,
+        asked: GraphQLRequest,
+        context: object,
+        accepted: negotiation.Accepted,
+        *,
+        reads_only: bool = False,
+    ) -> Response:
         if accepted.answer is None and accepted.stream is None:
             raise NotAcceptable("Accept should allow application/graphql-response+json or application/json.")
-        if request.method == "GET":
-            asked = read_query_string(request["query_string"])
-        elif request.method == "POST":
-            if not negotiation.is_json(_header(request, b"content-type")):
-                raise UnsupportedMediaType("The content type should be application/json, in UTF-8.")
-            asked = read_json(await read_body(request, self._settings.largest_body, self._settings))
-        else:
-            raise MethodNotAllowed(f"GraphQL is asked for by {METHODS}.", allow=METHODS)
         try:
             operation = self._executor.prepare(asked)
         except InvalidOperation as invalid:
-            return _single(invalid.answer, accepted)
-        if request.method == "GET" and operation.type is OperationType.MUTATION:
+            if accepted.prefers_stream:
+                return self._stream(_once(invalid.answer), accepted)
+            return _single(invalid.answer, accepted.answer)
+        if reads_only and operation.type is OperationType.MUTATION:
             raise MethodNotAllowed("A mutation cannot be asked for by GET.", allow="POST")
-        return _single(await self._executor.execute(operation, asked, context), accepted)
+        if operation.type is OperationType.SUBSCRIPTION or accepted.prefers_stream:
+            if accepted.stream is None:
+                raise NotAcceptable("A subscription needs text/event-stream, or multipart/mixed, in Accept.")
+            return self._stream(self._executor.subscribe(operation, asked, context), accepted)
+        return _single(await self._executor.execute(operation, asked, context), accepted.answer)
+
+    async def _start_on(self, stream: EventStream, asked: GraphQLRequest, context: object) -> Response:
+        operation_id = stream.check_operation_id(asked.operation_id)
+        try:
+            operation = self._executor.prepare(asked)
+        except InvalidOperation as invalid:
+            return _response(400, negotiation.JSON, invalid.answer.body)
+        stream.start(operation_id, self._executor.subscribe(operation, asked, context))
+        return PlainTextResponse("", 202, _SAFE_HEADERS)
+
+    def _stream(self, answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted) -> StreamResponse:
+        wire = multipart if accepted.stream == negotiation.MULTIPART else events
+        return StreamResponse(wire.frames(answers), wire.FRAMING, self._closing, self._settings)
 
 
 def refusal(error: DropzoneError) -> Response:
@@ -91,27 +155,23 @@ def refusal(error: DropzoneError) -> Response:
     return _response(status, negotiation.JSON, refused(error).body, headers)
 
 
-def _single(answer: Answer, accepted: negotiation.Accepted) -> Response:
-    media_type = accepted.answer or negotiation.JSON
+def _single(answer: Answer, accepted: bytes | None) -> Response:
+    media_type = accepted or negotiation.JSON
     if answer.retry_after is not None:
         return _response(503, media_type, answer.body, {"retry-after": str(answer.retry_after)})
     status = 200 if answer.executed or media_type == negotiation.JSON else 400
     return _response(status, media_type, answer.body)
 
 
-def _response(status: int, media_type: bytes, body: bytes, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        body,
-        status,
-        {
-            "content-type": f"{media_type.decode()}; charset=utf-8",
-            "cache-control": "no-store",
-            "x-content-type-options": "nosniff",
-            **(headers or {}),
-        },
-    )
+def _response(status: int, media_type: bytes, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
+    content_type = f"{media_type.decode()}; charset=utf-8"
+    return Response(body, status, {"content-type": content_type, **_SAFE_HEADERS, **headers})
 
 
 def _header(request: Request, name: bytes) -> bytes:
     values = [value for key, value in request["headers"] if key == name]
     return values[0] if len(values) == 1 else b",".join(values)
+
+
+async def _once(answer: Answer) -> AsyncGenerator[Answer, None]:
+    yield answer

@@ -1,11 +1,16 @@
-"""The transport put together: a schema and a way to tell who is asking become routes of an application."""
+"""The transport put together: a schema and a way to tell who is asking become routes of an application.
+
+`context` is called for every operation, whatever carries it, so a context may hold what belongs to one
+operation alone, such as loaders. `close` belongs into whatever stops the server.
+"""
 
 from graphql import GraphQLSchema
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from graphql_api.transport.execution import Executor
 from graphql_api.transport.http import Authenticate, HTTPEndpoint, Page
 from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.websocket import WebSocketEndpoint
 
 
 class GraphQLTransport:
@@ -21,9 +26,14 @@ class GraphQLTransport:
     ) -> None:
         executor = Executor(schema, settings)
         self._http = HTTPEndpoint(executor, context, settings, page)
+        self._websocket = WebSocketEndpoint(executor, context, settings)
         self._path = path
 
     @property
     def routes(self) -> list[BaseRoute]:
         """The routes to add to a Starlette application."""
-        return [Route(self._path, self._http)]
+        return [Route(self._path, self._http), WebSocketRoute(self._path, self._websocket)]
+
+    async def close(self) -> None:
+        """End the open streams, telling their clients to come back; WebSockets are the server's to close."""
+        await self._http.close()

@@ -42,6 +42,7 @@ class TransportSettings:
     # Server-Sent Events and multipart subscriptions.
     keep_alive_seconds: float = 12.0
     most_event_streams: int = 1_000  # single connection mode: reservations, with or without a stream
+    most_own_streams: int = 100  # of them, per credential
     reservation_seconds: float = 30.0
     event_queue_length: int = 100
 

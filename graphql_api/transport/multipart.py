@@ -1,0 +1,36 @@
+"""Subscriptions as parts of `multipart/mixed; subscriptionSpec=1.0`, as Apollo's clients read them.
+
+Every part ends with the boundary of the next, so that a client need not wait for the next part to know
+that this one is whole.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import orjson
+
+from documents.errors import Unavailable
+from graphql_api import errors
+from graphql_api.transport.execution import Answer
+from graphql_api.transport.streams import Framing
+
+BOUNDARY = b"\r\n--graphql"
+HEADER = b"\r\ncontent-type: application/json\r\n\r\n"
+END = b"--\r\n"
+
+_STOPPING = {"payload": None, "errors": [errors.describe(Unavailable("The server is stopping."))]}
+
+FRAMING = Framing(
+    content_type=b'multipart/mixed; boundary="graphql"; subscriptionSpec=1.0',
+    opening=BOUNDARY,
+    keep_alive=HEADER + b"{}" + BOUNDARY,
+    farewell=HEADER + orjson.dumps(_STOPPING) + BOUNDARY + END,
+)
+
+
+async def frames(answers: AsyncGenerator[Answer, None]) -> AsyncGenerator[bytes, None]:
+    """Make each answer a part, and end after the last."""
+    async with aclosing(answers):
+        async for answer in answers:
+            yield HEADER + b'{"payload":' + answer.body + b"}" + BOUNDARY
+    yield END

@@ -1,0 +1,96 @@
+"""A response that goes on: frames as they come, signs of life between them, an end that says which it is.
+
+One task makes frames and sends them; the response itself only wakes up when the client is gone, when
+nothing was sent for a while, or when the server stops. A client that reads slowly holds back the source
+of its own frames and nothing else; the server cuts off one that does not read at all.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from graphql_api.transport.settings import TransportSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Framing:
+    """What a stream looks like on the wire, beside its frames."""
+
+    content_type: bytes
+    opening: bytes
+    keep_alive: bytes
+    farewell: bytes
+    """Sent when the server stops; the client is meant to come back."""
+
+
+class StreamResponse(Response):
+    """Sends frames until their source ends, the client goes or `closing` is set."""
+
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes, None],
+        framing: Framing,
+        closing: asyncio.Event,
+        settings: TransportSettings,
+    ) -> None:
+        self._frames = frames
+        self._framing = framing
+        self._closing = closing
+        self._settings = settings
+        self._quiet = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the stream to its end."""
+        headers = [
+            (b"content-type", self._framing.content_type),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await _send_frame(send, self._framing.opening)
+        source = asyncio.create_task(self._send_frames(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        closing = asyncio.create_task(self._closing.wait())
+        tasks = {source, gone, closing}
+        try:
+            while True:
+                self._quiet = True
+                done, _ = await asyncio.wait(
+                    tasks, timeout=self._settings.keep_alive_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if done:
+                    break
+                if self._quiet:
+                    await _send_frame(send, self._framing.keep_alive)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._frames.aclose()
+        if gone in done:
+            return
+        if source in done:
+            source.result()
+        elif self._framing.farewell:
+            await _send_frame(send, self._framing.farewell)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_frames(self, send: Send) -> None:
+        async with aclosing(self._frames) as frames:
+            async for frame in frames:
+                await _send_frame(send, frame)
+                self._quiet = False
+
+
+async def _send_frame(send: Send, frame: bytes) -> None:
+    await send({"type": "http.response.body", "body": frame, "more_body": True})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
