@@ -1,0 +1,28 @@
+"""What all tests share: the whole stack, started as its user starts it, on ports and a folder of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """grpc.aio knows asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack, shared by tests that leave it running and look at their own samples only."""
+    with Stack(tmp_path_factory.mktemp("stack")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack for one test that kills or restarts it."""
+    with Stack(tmp_path) as started:
+        yield started

@@ -1,0 +1,144 @@
+"""A sample goes in and its result comes out, through all processes."""
+
+import json
+import stat
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.stack import FIXTURE, Stack, eventually
+
+RESULT = json.loads(Path("fixture/result.json").read_text())
+INVALID = Path("fixture/invalid")
+EXPECTED = json.loads(Path("fixture/invalid.json").read_text())
+
+
+def test_the_fixture_goes_in_and_its_result_comes_out(stack: Stack):
+    """Unchanged as the variable; the receipt is PENDING, the result exact."""
+    receipt = stack.submit_fixture()
+
+    computed = stack.wait_for(receipt["id"])
+
+    assert receipt == {"id": receipt["id"], "state": "PENDING", "problems": []}
+    assert computed["result"] == {
+        "timestamp": "2019-05-01T10:00:00Z",
+        "mean": 0.9985282517566032,
+        "standardDeviation": pytest.approx(1.01280885259315, rel=2.3e-16),
+        "count": 100,
+    }
+
+
+async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample(stack: Stack):
+    """Over graphql-transport-ws; the subscription of results stays open and silent after it."""
+    uri = stack.url.replace("http", "ws") + "/graphql"
+    key = await anyio.to_thread.run_sync(stack.new_key, "watched")
+    async with connect(uri, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
+        await socket.send(json.dumps({"type": "connection_init", "payload": {"x-api-key": key}}))
+        assert json.loads(await socket.recv())["type"] == "connection_ack"
+        watch = "subscription { results { cursor node { id sample { state } } } }"
+        await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": watch}}))
+        # The answer to a later operation says that the earlier one is under way.
+        await socket.send(json.dumps({"id": "2", "type": "subscribe", "payload": {"query": "{ __typename }"}}))
+        assert json.loads(await socket.recv())["id"] == "2"
+        assert json.loads(await socket.recv())["type"] == "complete"
+
+        ids = [(await anyio.to_thread.run_sync(lambda: stack.submit_fixture(key=key)))["id"] for _ in range(5)]
+        delivered = [json.loads(await socket.recv())["payload"]["data"]["results"]["node"] for _ in ids]
+        await socket.send(json.dumps({"type": "ping"}))
+
+        assert json.loads(await socket.recv())["type"] == "pong"
+        assert sorted(node["id"] for node in delivered) == sorted(ids)
+        assert all(node["sample"] == {"state": "COMPUTED"} for node in delivered)
+
+
+async def test_watching_one_sample_ends_by_itself(stack: Stack):
+    """Over Server-Sent Events: each state until the last one, then it completes."""
+    receipt = await anyio.to_thread.run_sync(stack.submit_fixture)
+    watch = f'subscription {{ sample(id: "{receipt["id"]}") {{ state result {{ mean }} }} }}'
+    headers = {"x-api-key": stack.key, "accept": "text/event-stream"}
+
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("POST", f"{stack.url}/graphql", json={"query": watch}, headers=headers) as stream,
+    ):
+        text = "".join([part async for part in stream.aiter_text()])
+
+    events = [json.loads(line[6:])["data"]["sample"] for line in text.splitlines() if line.startswith("data: {")]
+    assert [event["state"] for event in events] in (["PENDING", "COMPUTED"], ["COMPUTED"])
+    assert events[-1]["result"] == {"mean": 0.9985282517566032}
+    assert "event: complete" in text
+
+
+def test_what_was_posted_comes_back_byte_for_byte(stack: Stack):
+    """In whatever spelling it came."""
+    raw = FIXTURE.read_bytes().replace(b", ", b" ,\r\n\t")
+
+    receipt = stack.post_sample(raw).json()
+    answer = stack.get(f"/samples/{receipt['id']}")
+
+    assert answer.content == raw
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_fault_is_rejected_and_the_next_sample_goes_through(stack: Stack, name: str):
+    """What is JSON is kept with its problems; what is not is a clear refusal."""
+    raw, expected = (INVALID / name).read_bytes(), EXPECTED[name]
+
+    answer = stack.post_sample(raw)
+
+    if "path" in expected:
+        receipt = answer.json()
+        assert answer.status_code == 422
+        assert receipt["state"] == "REJECTED"
+        assert [{k: p[k] for k in ("path", "code")} for p in receipt["problems"]] == [expected]
+        assert stack.sample(receipt["id"])["state"] == "REJECTED"
+        assert stack.get(f"/samples/{receipt['id']}").content == raw
+    else:
+        assert answer.status_code == 400
+        assert answer.json()["error"]["extensions"]["code"] == expected["code"]
+    assert stack.submit_fixture()["state"] == "PENDING"
+
+
+def test_a_large_sample_is_computed_and_kept(stack: Stack):
+    """Several MB: cut into chunks, put together by the function."""
+    raw = json.dumps({"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.3] * 150_000}).encode()
+
+    receipt = stack.post_sample(raw).json()
+    computed = stack.wait_for(receipt["id"])
+
+    assert computed["result"]["count"] == 300_000
+    assert computed["result"]["mean"] == pytest.approx(-0.1, rel=1e-15)
+    assert computed["result"]["standardDeviation"] == pytest.approx(0.2, rel=1e-15)
+    assert stack.get(f"/samples/{receipt['id']}").content == raw
+
+
+def test_the_key_is_readable_by_its_owner_alone(stack: Stack):
+    """And Firestore holds nothing but its digest."""
+    file = Path(stack.environment["DROPZONE_DATA"]) / "api-key"
+
+    stored = [key.to_dict() for key in stack.firestore().collection("api_keys").stream()]
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stack.key not in json.dumps(stored, default=str)
+
+
+def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack):
+    """The names and types of the design, seen from outside."""
+    sample_id = stack.submit_fixture()["id"]
+    stack.wait_for(sample_id)
+    parent = stack.firestore().document("submitters/local")
+
+    header = parent.collection("samples").document(sample_id).get().to_dict()
+    result = parent.collection("results").document(sample_id).get().to_dict()
+
+    assert header is not None
+    assert result is not None
+    assert header["raw"].encode() == FIXTURE.read_bytes().strip()
+    assert header["state_on_arrival"] == "ACCEPTED"
+    assert result["status"] == "COMPUTED"
+    assert result["mean"] == RESULT["mean"]
+    assert eventually(lambda: result["computed_at"] > header["submitted_at"])
