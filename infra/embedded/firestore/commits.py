@@ -5,24 +5,21 @@ only then are rows written, so that a refused commit leaves nothing behind in th
 A write that changes nothing keeps the update time and makes no change, as in production.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from infra.embedded.firestore import names, versions
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.messages import (
-    BatchWriteResponse,
     CommitResponse,
     Document,
-    Status,
-    WriteResult,
     timestamp,
 )
+from infra.embedded.firestore.queries import Query
 from infra.embedded.firestore.versions import Change, Stored
 from infra.embedded.firestore.writer import Group
 from infra.embedded.firestore.writes import PreparedWrite
-
-Key = tuple[str, bytes]
 
 
 @dataclass(slots=True)
@@ -48,6 +45,15 @@ class Pending:
         if not same:
             self.new.update_time.FromNanoseconds(moment)
         return not same
+
+    def found_by(self, query: Query) -> bool:
+        """Return whether a query finds the document as it was, or as it will be."""
+        return query.covers(self.name) and any(
+            document is not None and query.place(self.path, document) is not None for document in (self.old, self.new)
+        )
+
+
+Check = Callable[[Collection[Pending]], None]
 
 
 def serialize(document: Any) -> bytes:
@@ -88,11 +94,12 @@ def store(group: Group, document: Pending, commit_time: int) -> None:
     group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
 
 
-def commit(group: Group, writes: list[PreparedWrite]) -> Any:
-    """Commit all writes, or raise having done nothing."""
+def commit(group: Group, writes: list[PreparedWrite], check: Check) -> Any:
+    """Commit all writes, or raise having done nothing; `check` may object once it is known what changes."""
     commit_time = group.next_commit_time()
     pending: dict[str, Pending] = {}
     results = apply(group, writes, pending, commit_time)
+    check(pending.values())
     finish(group, writes, pending, results, commit_time)
     return CommitResponse(write_results=results, commit_time=timestamp(commit_time))
 
@@ -110,21 +117,18 @@ def finish(
             result.update_time.CopyFrom(document.new.update_time)
 
 
-def batch(group: Group, writes: list[PreparedWrite | Refusal]) -> Any:
-    """Commit each write by itself and report on each."""
+def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple[Any, None] | tuple[None, Refusal]]:
+    """Commit each write by itself, at one commit time, and return result or refusal of each."""
     commit_time = group.next_commit_time()
-    response = BatchWriteResponse()
+    outcomes: list[tuple[Any, None] | tuple[None, Refusal]] = []
     for write in writes:
         try:
-            if isinstance(write, Refusal):
-                raise write
             pending: dict[str, Pending] = {}
             results = apply(group, [write], pending, commit_time)
+            check(pending.values())
         except Refusal as refusal:
-            response.write_results.append(WriteResult())
-            response.status.append(Status(code=refusal.number, message=refusal.message))
+            outcomes.append((None, refusal))
         else:
             finish(group, [write], pending, results, commit_time)
-            response.write_results.extend(results)
-            response.status.append(Status())
-    return response
+            outcomes.append((results[0], None))
+    return outcomes

@@ -25,6 +25,7 @@ __all__ = [
     "Cursor",
     "DeleteDocumentRequest",
     "Document",
+    "Empty",
     "ExecutePipelineRequest",
     "ExecutePipelineResponse",
     "GetDocumentRequest",
@@ -80,6 +81,7 @@ def _message(name: str) -> Any:
 
 
 # Imported by name: these modules have no types.
+Empty: Any = importlib.import_module("google.protobuf.empty_pb2").Empty
 Status: Any = importlib.import_module("google.rpc.status_pb2").Status
 Timestamp: Any = importlib.import_module("google.protobuf.timestamp_pb2").Timestamp
 

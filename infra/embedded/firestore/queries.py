@@ -5,7 +5,8 @@ decides. A document's place in that order is one byte string (`sort_key`), and c
 too, so paging, limits and live results all come down to comparing bytes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.embedded.firestore import fields, filters, names, values
@@ -72,6 +73,10 @@ class Query:
             parts.append(values.invert(encoded) if order.descending else encoded)
         return b"".join(parts)
 
+    def until(self, key: bytes) -> "Query":
+        """Return this query, ending with the document that has this sort key."""
+        return replace(self, upper=key + names.AFTER_ALL)
+
     def projected(self, document: Any) -> Any:
         """Return what the query selects of a document."""
         if self.projection is None:
@@ -81,8 +86,11 @@ class Query:
         return selected
 
 
-def read(parent_name: str, message: Any) -> Query:
-    """Return the query that a StructuredQuery message stands for, or refuse it."""
+def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Query:
+    """Return the query that a StructuredQuery message stands for, or refuse it.
+
+    `also_by` are fields to sort by after all that the message asks for.
+    """
     parent = names.parse_parent(parent_name)
     if len(message.from_) != 1:
         raise invalid("Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported.")
@@ -91,7 +99,7 @@ def read(parent_name: str, message: Any) -> Query:
     source = message.from_[0]
     where = filters.read(message.where, parent) if message.HasField("where") else None
     explicit = tuple(Order(fields.parse(order.field.field_path), order.direction == 2) for order in message.order_by)
-    orders = complete_orders(explicit, where)
+    orders = complete_orders(explicit, where, also_by)
     if message.offset < 0:
         raise invalid("The offset cannot be negative.")
     if message.HasField("limit") and message.limit.value < 0:
@@ -118,14 +126,18 @@ def read(parent_name: str, message: Any) -> Query:
     )
 
 
-def complete_orders(explicit: tuple[Order, ...], where: filters.Test | None) -> tuple[Order, ...]:
-    """Return the whole order: as asked, then fields of inequalities, then the name."""
+def complete_orders(
+    explicit: tuple[Order, ...], where: filters.Test | None, also_by: Sequence[FieldPath] = ()
+) -> tuple[Order, ...]:
+    """Return the whole order: as asked, then fields of inequalities, then others, then the name."""
     orders = list(explicit)
     named = {order.field for order in orders}
     descending = orders[-1].descending if orders else False
     unequal = {test.field for test in where.tests() if test.operator in filters.INEQUALITIES} if where else set()
     orders.extend(Order(field, descending) for field in sorted(unequal - named - {DOCUMENT_ID}))
     if DOCUMENT_ID not in named:
+        named = {order.field for order in orders}
+        orders.extend(Order(field, descending) for field in also_by if field not in named)
         orders.append(Order(DOCUMENT_ID, descending))
     return tuple(orders)
 

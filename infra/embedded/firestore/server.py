@@ -2,7 +2,8 @@
 
 import grpc
 
-from infra.embedded.firestore.service import Service, handler
+from infra.embedded.firestore.handlers import generic_handler
+from infra.embedded.firestore.service import Service
 from infra.embedded.firestore.storage import Storage
 
 # Above production's 10 MiB for a request, so that the refusal is ours and names the limit.
@@ -29,7 +30,7 @@ class Server:
     def __init__(self, storage: Storage, host: str, port: int) -> None:
         self._service = Service(storage)
         self._server = grpc.aio.server(options=OPTIONS)
-        self._server.add_generic_rpc_handlers((handler(self._service),))
+        self._server.add_generic_rpc_handlers((generic_handler(self._service),))
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self.port = self._server.add_insecure_port(address)
@@ -44,5 +45,6 @@ class Server:
 
     async def stop(self) -> None:
         """Let open streams go and running calls finish, but not for long."""
-        self._service.close()
+        self._service.end_streams()
         await self._server.stop(GRACE_SECONDS)
+        await self._service.close()

@@ -1,24 +1,27 @@
 """The Firestore service: one method per RPC, which translates, calls and translates back."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import base64
+import binascii
+import secrets
+import struct
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import grpc
-
-from infra.embedded.firestore import commits, limits, names, queries, scanning, versions, writes
+from infra.embedded.firestore import aggregations, limits, listing, names, partitions, queries, writes
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.errors import Refusal, failed_precondition, invalid, not_found, unimplemented
+from infra.embedded.firestore.errors import Refusal, invalid, not_found, unimplemented
 from infra.embedded.firestore.feed import Feed
 from infra.embedded.firestore.fields import parse as parse_field
 from infra.embedded.firestore.fields import project
 from infra.embedded.firestore.listening import Stream
+from infra.embedded.firestore.reading import Reading
 from infra.embedded.firestore.storage import Storage
+from infra.embedded.firestore.transactions import Transactions
 
-NAME = "google.firestore.v1.Firestore"
-
-logger = logging.getLogger(__name__)
+MOST_ON_A_PAGE = 300
+_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_page_time = struct.Struct(">Q")
 
 
 class Service:
@@ -27,20 +30,24 @@ class Service:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._feed = Feed(storage)
+        self._transactions = Transactions(storage)
         self._streams: set[Stream] = set()
 
-    def close(self) -> None:
+    def end_streams(self) -> None:
         """Tell open streams to come back later."""
         for stream in self._streams:
             stream.close()
 
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        await self._transactions.close()
+
+    # Documents
+
     async def get_document(self, request: Any, context: Any) -> Any:
         """Answer GetDocument."""
-        name = _document_name(request.name)
-        read_time = await self._read_time(request)
-        stored = await self._storage.read(
-            lambda connection: versions.find(connection, self._storage.catalog, name, read_time)
-        )
+        name = _document(request.name)
+        (stored,) = await self._reading(request, name.database).documents([name])
         if stored is None:
             raise not_found(f'Document "{request.name}" not found.')
         return _masked(m.Document.FromString(stored.document), request)
@@ -49,58 +56,241 @@ class Service:
         """Answer BatchGetDocuments: every document once, those that exist first."""
         database = names.parse_database(request.database)
         wanted = {name: names.parse_document(name, database) for name in request.documents}
-        read_time = await self._read_time(request)
-
-        def find(connection: Any) -> list[Any]:
-            return [versions.find(connection, self._storage.catalog, name, read_time) for name in wanted.values()]
-
-        found = await self._storage.read(find)
-        missing = []
-        for name, stored in zip(wanted, found, strict=True):
+        reading = self._reading(request, database)
+        started = reading.started_transaction
+        found = await reading.documents(list(wanted.values()))
+        moment = m.timestamp(reading.read_time)
+        for name, stored in sorted(zip(wanted, found, strict=True), key=lambda entry: entry[1] is None):
+            response = m.BatchGetDocumentsResponse(transaction=started, read_time=moment)
+            started = b""
             if stored is None:
-                missing.append(name)
-                continue
-            response = m.BatchGetDocumentsResponse(read_time=m.timestamp(read_time))
-            response.found.CopyFrom(_masked(m.Document.FromString(stored.document), request))
+                response.missing = name
+            else:
+                response.found.CopyFrom(_masked(m.Document.FromString(stored.document), request))
             await context.write(response)
-        for name in missing:
-            await context.write(m.BatchGetDocumentsResponse(missing=name, read_time=m.timestamp(read_time)))
+        if started:
+            await context.write(m.BatchGetDocumentsResponse(transaction=started, read_time=moment))
+
+    async def list_documents(self, request: Any, context: Any) -> Any:
+        """Answer ListDocuments."""
+        parent = names.parse_parent(request.parent)
+        selector = m.StructuredQuery.CollectionSelector(collection_id=request.collection_id)
+        message = m.StructuredQuery(from_=[selector], order_by=_orders(request.order_by))
+        query = queries.read(request.parent, message)
+        reading = self._reading(request, parent.database)
+        size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
+        if request.page_token:
+            read_time, key = _read_page_token(request.page_token)
+            reading.at(read_time)
+            query = replace(query, lower=key + names.AFTER_ALL)
+        response = m.ListDocumentsResponse()
+        if request.show_missing:
+            if request.order_by or not request.collection_id:
+                raise invalid("show_missing needs a collection id and no order_by.")
+            found = self._with_missing(reading, parent, query, request.collection_id, size)
+        else:
+            found = reading.query(replace(query, limit=size))
+        async for key, document in found:
+            response.documents.append(_masked(document, request))
+            if len(response.documents) == size:
+                response.next_page_token = _page_token(reading.read_time, key)
+        return response
+
+    async def _with_missing(
+        self, reading: Reading, parent: names.Name, query: queries.Query, collection_id: str, size: int
+    ) -> AsyncIterator[tuple[bytes, Any]]:
+        collection = names.Name(parent.database, (*parent.segments, collection_id))
+        after = names.decode_path(query.lower[:-2])[-1] if query.lower else None
+        read_time = reading.read_time
+        ids = await self._storage.read(
+            lambda connection: listing.segments_beneath(
+                connection, self._storage.catalog, collection, after, size, read_time
+            )
+        )
+        wanted = [names.Name(collection.database, (*collection.segments, each)) for each in ids]
+        for name, stored in zip(wanted, await reading.documents(wanted), strict=True):
+            document = m.Document(name=str(name)) if stored is None else m.Document.FromString(stored.document)
+            yield name.path + b"\0", document
+
+    async def create_document(self, request: Any, context: Any) -> Any:
+        """Answer CreateDocument."""
+        parent = names.parse_parent(request.parent)
+        document_id = request.document_id or "".join(secrets.choice(_ID_LETTERS) for _ in range(20))
+        name = f"{parent}/{request.collection_id}/{document_id}"
+        write = m.Write(update=m.Document(name=name, fields=request.document.fields))
+        write.current_document.exists = False
+        return await self._write_one(write, name, request)
+
+    async def update_document(self, request: Any, context: Any) -> Any:
+        """Answer UpdateDocument."""
+        write = m.Write(update=request.document)
+        if request.HasField("update_mask"):
+            write.update_mask.CopyFrom(request.update_mask)
+        if request.HasField("current_document"):
+            write.current_document.CopyFrom(request.current_document)
+        return await self._write_one(write, request.document.name, request)
+
+    async def _write_one(self, write: Any, full_name: str, request: Any) -> Any:
+        name = _document(full_name)
+        committed = await self._transactions.commit([writes.prepare(write, name.database)], None)
+        reading = self._reading(None, name.database)
+        reading.at(m.microseconds(committed.commit_time))
+        (stored,) = await reading.documents([name])
+        return _masked(m.Document.FromString(stored.document if stored else b""), request)
+
+    async def delete_document(self, request: Any, context: Any) -> Any:
+        """Answer DeleteDocument."""
+        name = _document(request.name)
+        write = m.Write(delete=request.name)
+        if request.HasField("current_document"):
+            write.current_document.CopyFrom(request.current_document)
+        await self._transactions.commit([writes.prepare(write, name.database)], None)
+        return m.Empty()
+
+    async def list_collection_ids(self, request: Any, context: Any) -> Any:
+        """Answer ListCollectionIds."""
+        parent = names.parse_parent(request.parent)
+        reading = self._reading(request, parent.database)
+        after = None
+        if request.page_token:
+            read_time, key = _read_page_token(request.page_token)
+            reading.at(read_time)
+            after = key.decode()
+        size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
+        read_time = reading.read_time
+        found = await self._storage.read(
+            lambda connection: listing.segments_beneath(
+                connection, self._storage.catalog, parent, after, size, read_time
+            )
+        )
+        token = _page_token(read_time, found[-1].encode()) if len(found) == size else ""
+        return m.ListCollectionIdsResponse(collection_ids=found, next_page_token=token)
+
+    # Queries
+
+    async def run_query(self, request: Any, context: Any) -> None:
+        """Answer RunQuery."""
+        _refuse_explain(request)
+        query = queries.read(request.parent, request.structured_query)
+        reading = self._reading(request, query.parent.database)
+        started = reading.started_transaction
+        async for _, document in reading.query(query):
+            moment = m.timestamp(reading.read_time)
+            await context.write(
+                m.RunQueryResponse(transaction=started, document=query.projected(document), read_time=moment)
+            )
+            started = b""
+        skipped = query.offset if query.offset else 0
+        await context.write(
+            m.RunQueryResponse(transaction=started, read_time=m.timestamp(reading.read_time), skipped_results=skipped)
+        )
+
+    async def run_aggregation_query(self, request: Any, context: Any) -> None:
+        """Answer RunAggregationQuery."""
+        _refuse_explain(request)
+        message = request.structured_aggregation_query
+        figures = aggregations.read(message)
+        query = queries.read(request.parent, message.structured_query, aggregations.ordering(figures))
+        reading = self._reading(request, query.parent.database)
+        async for _, document in reading.query(query):
+            for figure in figures:
+                figure.add(document)
+        response = m.RunAggregationQueryResponse(
+            transaction=reading.started_transaction, read_time=m.timestamp(reading.read_time)
+        )
+        for figure in figures:
+            response.result.aggregate_fields[figure.alias].CopyFrom(figure.result())
+        await context.write(response)
+
+    async def partition_query(self, request: Any, context: Any) -> Any:
+        """Answer PartitionQuery; all cuts come on one page."""
+        query = queries.read(request.parent, request.structured_query)
+        partitions.check(query)
+        if request.partition_count <= 0:
+            raise invalid("partition_count must be greater than zero.")
+        cutter = partitions.Cutter(request.partition_count)
+        async for _, document in self._reading(request, query.parent.database).query(query):
+            cutter.add(document)
+        cuts = (m.Cursor(values=[m.Value(reference_value=name)], before=True) for name in cutter.cuts())
+        return m.PartitionQueryResponse(partitions=cuts)
+
+    async def execute_pipeline(self, request: Any, context: Any) -> None:
+        """Refuse ExecutePipeline."""
+        raise unimplemented("Pipelines are not implemented by this server.")
+
+    # Writes and transactions
+
+    async def begin_transaction(self, request: Any, context: Any) -> Any:
+        """Answer BeginTransaction."""
+        database = names.parse_database(request.database)
+        return m.BeginTransactionResponse(transaction=self._begin(request.options, database))
+
+    def _begin(self, options: Any, database: str) -> bytes:
+        return self._transactions.begin(database, options).id
+
+    async def rollback(self, request: Any, context: Any) -> Any:
+        """Answer Rollback."""
+        names.parse_database(request.database)
+        self._transactions.rollback(request.transaction)
+        return m.Empty()
 
     async def commit(self, request: Any, context: Any) -> Any:
         """Answer Commit."""
         database = names.parse_database(request.database)
         if request.ByteSize() > limits.LARGEST_REQUEST_BYTES:
             raise invalid("Transaction too big. Decrease transaction size.")
+        transaction = None
+        if request.transaction:
+            transaction = self._transactions.get(request.transaction, database)
         prepared = [writes.prepare(write, database) for write in request.writes]
-        return await self._storage.write(lambda group: commits.commit(group, prepared))
+        return await self._transactions.commit(prepared, transaction)
 
     async def batch_write(self, request: Any, context: Any) -> Any:
-        """Answer BatchWrite."""
+        """Answer BatchWrite: each write has its own result and status."""
         database = names.parse_database(request.database)
         if len(request.writes) > limits.MOST_BATCH_WRITES:
             raise invalid(f"maximum {limits.MOST_BATCH_WRITES} writes allowed per request")
-        prepared: list[writes.PreparedWrite | Refusal] = []
-        seen = set()
-        for write in request.writes:
+        if request.ByteSize() > limits.LARGEST_REQUEST_BYTES:
+            raise invalid("Transaction too big. Decrease transaction size.")
+        response = m.BatchWriteResponse()
+        ready: dict[str, tuple[int, writes.PreparedWrite]] = {}
+        for index, write in enumerate(request.writes):
+            response.write_results.add()
+            status = response.status.add()
             try:
-                ready = writes.prepare(write, database)
+                prepared = writes.prepare(write, database)
             except Refusal as refusal:
-                prepared.append(refusal)
+                status.code, status.message = refusal.number, refusal.message
                 continue
-            if ready.full_name in seen:
-                raise invalid(f"Document {ready.full_name} cannot be written to more than once per request.")
-            seen.add(ready.full_name)
-            prepared.append(ready)
-        return await self._storage.write(lambda group: commits.batch(group, prepared))
+            if prepared.full_name in ready:
+                raise invalid(f"Document {prepared.full_name} cannot be written to more than once per request.")
+            ready[prepared.full_name] = index, prepared
+        outcomes = await self._transactions.batch([prepared for _, prepared in ready.values()])
+        for (index, _), (result, failure) in zip(ready.values(), outcomes, strict=True):
+            if failure is None:
+                response.write_results[index].CopyFrom(result)
+            else:
+                response.status[index].code, response.status[index].message = failure.number, failure.message
+        return response
 
-    async def run_query(self, request: Any, context: Any) -> None:
-        """Answer RunQuery."""
-        query = queries.read(request.parent, request.structured_query)
-        read_time = await self._read_time(request)
-        moment = m.timestamp(read_time)
-        async for _, document in scanning.stream(self._storage, query, read_time):
-            await context.write(m.RunQueryResponse(document=query.projected(document), read_time=moment))
-        await context.write(m.RunQueryResponse(read_time=moment))
+    async def write(self, requests: AsyncIterator[Any], context: Any) -> None:
+        """Answer Write: commits one after the other on one stream."""
+        first = await anext(requests, None)
+        if first is None:
+            return
+        database = names.parse_database(first.database)
+        stream_id = first.stream_id or secrets.token_urlsafe(16)
+        token = 0
+        await context.write(m.WriteResponse(stream_id=stream_id, stream_token=token.to_bytes(8, "big")))
+        pending: Any = first if first.writes else None
+        while pending is not None or (pending := await anext(requests, None)) is not None:
+            prepared = [writes.prepare(write, database) for write in pending.writes]
+            committed = await self._transactions.commit(prepared, None)
+            token += 1
+            response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)
+            response.write_results.extend(committed.write_results)
+            await context.write(response)
+            pending = None
 
     async def listen(self, requests: AsyncIterator[Any], context: Any) -> None:
         """Answer Listen."""
@@ -114,90 +304,51 @@ class Service:
         finally:
             self._streams.discard(stream)
 
-    async def execute_pipeline(self, request: Any, context: Any) -> None:
-        """Refuse ExecutePipeline."""
-        raise unimplemented("Pipelines are not implemented by this server.")
-
-    async def _read_time(self, request: Any) -> int:
-        selector = request.WhichOneof("consistency_selector")
-        if selector != "read_time":
-            return self._storage.snapshot().read_time
-        read_time = m.microseconds(request.read_time)
-        if not self._storage.clock.reach(read_time):
-            raise invalid("The requested read_time cannot be in the future.")
-        if read_time < self._storage.oldest_read_time():
-            raise failed_precondition("The requested read_time is too old.")
-        return read_time
+    def _reading(self, request: Any | None, database: str) -> Reading:
+        return Reading(self._storage, self._transactions, request, database)
 
 
-def _document_name(name: str) -> names.Name:
+def _refuse_explain(request: Any) -> None:
+    if request.HasField("explain_options"):
+        raise unimplemented("Query explain is not implemented by this server.")
+
+
+def _document(name: str) -> names.Name:
     return names.parse_document(name, names.parse(name).database)
 
 
 def _masked(document: Any, request: Any) -> Any:
-    if not request.HasField("mask"):
+    if not request.HasField("mask") or not document.HasField("update_time"):
         return document
     selected = m.Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
     project(document.fields, tuple(map(parse_field, request.mask.field_paths)), selected.fields)
     return selected
 
 
+def _orders(text: str) -> Sequence[Any]:
+    orders = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        path, _, direction = part.partition(" ")
+        order = m.StructuredQuery.Order(direction=2 if direction.strip().lower() == "desc" else 1)
+        order.field.field_path = path
+        orders.append(order)
+    return orders
+
+
+def _page_token(read_time: int, key: bytes) -> str:
+    return base64.urlsafe_b64encode(_page_time.pack(read_time) + key).decode()
+
+
+def _read_page_token(token: str) -> tuple[int, bytes]:
+    try:
+        raw = base64.urlsafe_b64decode(token)
+        (read_time,) = _page_time.unpack_from(raw)
+    except (binascii.Error, struct.error):
+        raise invalid("The page token is invalid.") from None
+    return read_time, raw[_page_time.size :]
+
+
 async def _chain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
     yield first
     async for each in rest:
         yield each
-
-
-def _guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def call(request: Any, context: Any) -> Any:
-        try:
-            return await method(request, context)
-        except Refusal as refusal:
-            await context.abort(refusal.code, refusal.message)
-        except asyncio.CancelledError:
-            raise
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            if context.cancelled():
-                return None
-            logger.exception("%s failed", method.__name__)
-            await context.abort(grpc.StatusCode.INTERNAL, "Internal error encountered.")
-
-    return call
-
-
-def handler(service: Service) -> grpc.GenericRpcHandler:
-    """Return the service as gRPC registers it."""
-    unary, streamed = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
-    both = grpc.stream_stream_rpc_method_handler
-    methods = {
-        "GetDocument": (unary, service.get_document, m.GetDocumentRequest, m.Document),
-        "BatchGetDocuments": (
-            streamed,
-            service.batch_get_documents,
-            m.BatchGetDocumentsRequest,
-            m.BatchGetDocumentsResponse,
-        ),
-        "Commit": (unary, service.commit, m.CommitRequest, m.CommitResponse),
-        "BatchWrite": (unary, service.batch_write, m.BatchWriteRequest, m.BatchWriteResponse),
-        "RunQuery": (streamed, service.run_query, m.RunQueryRequest, m.RunQueryResponse),
-        "Listen": (both, service.listen, m.ListenRequest, m.ListenResponse),
-        "ExecutePipeline": (
-            streamed,
-            service.execute_pipeline,
-            m.ExecutePipelineRequest,
-            m.ExecutePipelineResponse,
-        ),
-    }
-    return grpc.method_handlers_generic_handler(
-        NAME,
-        {
-            name: kind(
-                _guarded(method),
-                request_deserializer=request.FromString,
-                response_serializer=response.SerializeToString,
-            )
-            for name, (kind, method, request, response) in methods.items()
-        },
-    )

@@ -17,6 +17,7 @@ from typing import TypeVar
 from infra.embedded.firestore import versions
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock, Snapshot, now
+from infra.embedded.firestore.errors import failed_precondition, invalid
 from infra.embedded.firestore.versions import Change
 from infra.embedded.firestore.writer import Group, Writer
 
@@ -78,9 +79,13 @@ class Storage:
             for observer in self.observers:
                 observer(changes)
 
-    def oldest_read_time(self) -> int:
-        """Return the earliest moment that can still be read at."""
-        return now() - int(self.keep_seconds * 1_000_000)
+    def past_time(self, read_time: int) -> int:
+        """Return a moment that a client wants to read at, or refuse it if it is out of reach."""
+        if not self.clock.reach(read_time):
+            raise invalid("The requested read_time cannot be in the future.")
+        if read_time < now() - int(self.keep_seconds * 1_000_000):
+            raise failed_precondition("The requested read_time is too old.")
+        return read_time
 
     def snapshot(self) -> Snapshot:
         """Return the moment to read at: after everything that was acknowledged."""
@@ -124,7 +129,7 @@ class Storage:
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Return committed changes with a sequence greater than `after`, in order."""
         published = self.clock.snapshot().sequence
-        found = await self.read(lambda connection: versions.changes(connection, self.catalog, after, limit))
+        found = await self.read(lambda connection: list(versions.changes(connection, self.catalog, after, limit)))
         return [change for change in found if change.sequence <= published]
 
     async def next_change(self, after: int) -> None:

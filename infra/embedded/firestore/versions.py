@@ -6,6 +6,7 @@ valid until, so that a read at a past time is the same look-up with one more ste
 """
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.embedded.firestore import names
@@ -112,14 +113,12 @@ def add(
     return sequence
 
 
-def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> list[Change]:
-    """Return the changes after a sequence, in the order of their commits."""
-    found = []
+def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> Iterator[Change]:
+    """Yield the changes after a sequence, in the order of their commits; a limit of -1 is none."""
     for sequence, commit_time, kind, path, old, new in connection.execute(_CHANGES, (after, limit)):
         database, _ = catalog.names[kind]
         name = str(names.Name(database, names.decode_path(path)))
-        found.append(Change(sequence, commit_time, name, old, new))
-    return found
+        yield Change(sequence, commit_time, name, old, new)
 
 
 def last(connection: sqlite3.Connection) -> tuple[int, int]:

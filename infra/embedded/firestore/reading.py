@@ -1,0 +1,90 @@
+"""Reads as calls ask for them: now, at a past time, in a transaction, or beginning one."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from infra.embedded.firestore import names, scanning, versions
+from infra.embedded.firestore.clock import Snapshot
+from infra.embedded.firestore.messages import microseconds
+from infra.embedded.firestore.queries import Query
+from infra.embedded.firestore.storage import Storage
+from infra.embedded.firestore.transactions import Transaction, Transactions
+
+
+class Reading:
+    """One call's view of the database. `read_time` is known once something was read."""
+
+    def __init__(self, storage: Storage, transactions: Transactions, request: Any | None, database: str) -> None:
+        self._storage = storage
+        self._transactions = transactions
+        self._transaction: Transaction | None = None
+        self._moment: Snapshot | None = None
+        self.started_transaction = b""
+        selector = None if request is None else request.WhichOneof("consistency_selector")
+        if request is None or selector is None:
+            return
+        if selector == "read_time":
+            self.at(storage.past_time(microseconds(request.read_time)))
+        elif selector == "transaction":
+            self._transaction = transactions.get(request.transaction, database)
+        else:
+            self._transaction = transactions.begin(database, request.new_transaction)
+            self.started_transaction = self._transaction.id
+
+    def at(self, read_time: int) -> None:
+        """Read at this moment, which is known to be within reach."""
+        self._moment = Snapshot(read_time, 0)
+
+    @property
+    def read_time(self) -> int:
+        """The moment that is read at."""
+        return self._settle().read_time
+
+    def _settle(self) -> Snapshot:
+        """Fix the moment to read at."""
+        if self._moment is None:
+            transaction = self._transaction
+            if transaction is None or transaction.locks:
+                self._moment = self._storage.snapshot()
+            else:
+                transaction.moment = self._moment = transaction.moment or self._storage.snapshot()
+        return self._moment
+
+    async def documents(self, wanted: Sequence[names.Name]) -> list[versions.Stored | None]:
+        """Return documents by their names."""
+        transaction = self._transaction
+        if transaction is not None and transaction.locks:
+            for name in sorted(wanted, key=lambda name: name.segments):
+                await self._transactions.locks.share_document(transaction, str(name))
+        read_time = self._settle().read_time
+
+        def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
+            return [versions.find(connection, self._storage.catalog, name, read_time) for name in wanted]
+
+        found = await self._storage.read(find)
+        if transaction is not None and not transaction.read_only:
+            for name, stored in zip(wanted, found, strict=True):
+                transaction.note_read(str(name), name, 0 if stored is None else stored.sequence)
+        return found
+
+    async def query(self, query: Query) -> AsyncIterator[tuple[bytes, Any]]:
+        """Yield the documents that a query finds, each with its sort key, in its order."""
+        transaction = self._transaction
+        lock = None
+        if transaction is not None and transaction.locks:
+            lock = await self._transactions.locks.share_query(transaction, query)
+        moment = self._settle()
+        index = None
+        if transaction is not None and not transaction.read_only:
+            index = transaction.note_query(query, moment.sequence)
+        count = 0
+        last_key = b""
+        async for last_key, document in scanning.stream(self._storage, query, moment.read_time):
+            count += 1
+            yield last_key, document
+        if query.limit is not None and 0 < count == query.limit:
+            if lock is not None:
+                lock.narrow(last_key)
+            if transaction is not None and index is not None:
+                transaction.narrow_query(index, last_key)
