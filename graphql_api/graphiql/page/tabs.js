@@ -28,13 +28,18 @@ mutation SubmitSample($sample: RawSample!) {
 }
 `;
 
-const LATEST = `# The latest results: press play.
+const LATEST = `# The results computed last: press play.
 #
 # Next: narrow them down in the filter below (Ctrl-Space
 # shows what it takes), or read on by giving the
 # endCursor as "after".
 query LatestResults($filter: ResultFilter, $after: String) {
-  results(filter: $filter, first: 10, after: $after) {
+  results(
+    filter: $filter
+    orderBy: { field: COMPUTED_AT, direction: DESC }
+    first: 10
+    after: $after
+  ) {
     edges {
       node {
         id
