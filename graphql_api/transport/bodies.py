@@ -7,7 +7,7 @@ client is timed only while we wait for it, never while the consumer of the strea
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from io import BytesIO
 from typing import Protocol
@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from documents.errors import BadRequest, TooLarge
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
+from graphql_api.transport.headers import header
 from graphql_api.transport.settings import TransportSettings
 
 OUTPUT_BYTES = 256 * 1024
@@ -27,11 +28,16 @@ ZSTANDARD_WINDOW = 8 * 1024 * 1024  # what RFC 9659 allows on the web
 
 async def read_body(request: Request, limit: int, settings: TransportSettings = DEFAULTS) -> bytes:
     """Read the whole body, decoded, or refuse it as soon as it is known to exceed `limit` bytes."""
+    source = _Source(request, limit, settings)
+    decoder = _decoder(request)
+    first = await source.receive()
+    if source.ended and decoder is None:
+        return first
     # The buffer hands out its bytes without a copy, so a body is in memory once.
     buffer = BytesIO()
-    async with aclosing(stream_body(request, limit, settings)) as chunks:
-        async for chunk in chunks:
-            buffer.write(chunk)
+    async with aclosing(_decode(source, decoder, first, limit)) as pieces:
+        async for piece in pieces:
+            buffer.write(piece)
     return buffer.getvalue()
 
 
@@ -39,47 +45,67 @@ async def stream_body(
     request: Request, limit: int | None = None, settings: TransportSettings = DEFAULTS
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body, decoded, in chunks of at most a few hundred KiB; without a limit it may be endless."""
+    source = _Source(request, limit, settings)
     decoder = _decoder(request)
-    declared = request.headers.get("content-length", "0")
-    if limit is not None and int(declared) > limit:
-        raise TooLarge(f"The body has {declared} bytes; at most {limit} are taken.")
-    received = decoded = 0
-    async for chunk in _receive(request, settings):
-        received += len(chunk)
-        if limit is not None and received > limit:
-            raise TooLarge(f"The body is longer than the {limit} bytes that are taken.")
-        if decoder is None:
-            yield chunk
-            continue
-        for piece in decoder.decode(chunk):
-            decoded += len(piece)
-            if limit is not None and decoded > limit:
-                raise TooLarge(f"The body decodes to more than the {limit} bytes that are taken.")
+    async with aclosing(_decode(source, decoder, await source.receive(), limit)) as pieces:
+        async for piece in pieces:
             yield piece
-            await asyncio.sleep(0)  # others have their turn while a bomb is measured
-    if decoder is not None and not decoder.complete:
-        raise BadRequest("The compressed body ends before its end.")
 
 
-async def _receive(request: Request, settings: TransportSettings) -> AsyncIterator[bytes]:
-    loop = asyncio.get_running_loop()
-    patience = settings.body_grace_seconds
-    more_body = True
-    while more_body:
+class _Source:
+    """The body as it is sent: within the limit, and not too slowly."""
+
+    def __init__(self, request: Request, limit: int | None, settings: TransportSettings) -> None:
+        declared = header(request, b"content-length")
+        if limit is not None and declared and int(declared) > limit:
+            raise TooLarge(f"The body has {int(declared)} bytes; at most {limit} are taken.")
+        self.ended = False
+        self._request = request
+        self._limit = limit
+        self._rate = settings.body_bytes_per_second
+        self._grace = self._patience = settings.body_grace_seconds
+        self._received = 0
+
+    async def receive(self) -> bytes:
+        """Wait for the next chunk; it may be empty."""
+        loop = asyncio.get_running_loop()
         asked = loop.time()
         try:
-            async with asyncio.timeout_at(asked + patience):
-                message = await request.receive()
+            async with asyncio.timeout_at(asked + self._patience):
+                message = await self._request.receive()
         except TimeoutError:
             raise RequestTimeout("The body came too slowly.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body: bytes = message.get("body", b"")
-        more_body = message.get("more_body", False)
-        earned = len(body) / settings.body_bytes_per_second
-        patience = min(settings.body_grace_seconds, patience - (loop.time() - asked) + earned)
-        if body:
-            yield body
+        chunk: bytes = message.get("body", b"")
+        self.ended = not message.get("more_body", False)
+        self._received += len(chunk)
+        if self._limit is not None and self._received > self._limit:
+            raise TooLarge(f"The body is longer than the {self._limit} bytes that are taken.")
+        self._patience += len(chunk) / self._rate - (loop.time() - asked)
+        self._patience = min(self._patience, self._grace)
+        return chunk
+
+
+async def _decode(
+    source: _Source, decoder: "_Decoder | None", chunk: bytes, limit: int | None
+) -> AsyncGenerator[bytes, None]:
+    decoded = 0
+    while True:
+        if decoder is None and chunk:
+            yield chunk
+        elif decoder is not None:
+            for piece in decoder.decode(chunk):
+                decoded += len(piece)
+                if limit is not None and decoded > limit:
+                    raise TooLarge(f"The body decodes to more than the {limit} bytes that are taken.")
+                yield piece
+                await asyncio.sleep(0)  # others have their turn while a bomb is measured
+        if source.ended:
+            break
+        chunk = await source.receive()
+    if decoder is not None and not decoder.complete:
+        raise BadRequest("The compressed body ends before its end.")
 
 
 class _Decoder(Protocol):
@@ -92,13 +118,12 @@ class _Decoder(Protocol):
 
 
 def _decoder(request: Request) -> _Decoder | None:
-    encodings = ",".join(request.headers.getlist("content-encoding")).lower().replace(" ", "")
-    match encodings:
-        case "" | "identity":
+    match header(request, b"content-encoding").strip().lower():
+        case b"" | b"identity":
             return None
-        case "gzip" | "x-gzip":
+        case b"gzip" | b"x-gzip":
             return _Gzip()
-        case "zstd":
+        case b"zstd":
             return _Zstandard()
         case _:
             raise UnsupportedMediaType("The body may be encoded once, as gzip or zstd, or not at all.")

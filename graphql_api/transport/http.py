@@ -6,13 +6,12 @@ are read, which a page of another origin cannot send without asking first.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from types import MappingProxyType
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import orjson
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from documents.errors import DropzoneError, Unauthenticated, Unavailable
@@ -22,13 +21,13 @@ from graphql_api.transport import credentials, events, multipart, negotiation
 from graphql_api.transport.bodies import read_body
 from graphql_api.transport.events import EventStream, EventStreams
 from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
+from graphql_api.transport.headers import header
 from graphql_api.transport.requests import GraphQLRequest, read_json, read_query_string
 from graphql_api.transport.settings import TransportSettings
 from graphql_api.transport.streams import StreamResponse
 
 METHODS = "GET, POST, PUT, DELETE"
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+_SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 Authenticate = Callable[[str | None], Awaitable[object]]
 """Makes the context of one operation from a credential, or raises `Unauthenticated`."""
@@ -66,11 +65,11 @@ class HTTPEndpoint:
         await self._event_streams.close()
 
     async def _respond(self, request: Request) -> Response:
-        accepted = negotiation.accepted(_header(request, b"accept"))
+        accepted = negotiation.accepted(header(request, b"accept"))
         if request.method == "GET" and accepted.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
         credential = credentials.from_headers(request["headers"])
-        token = _header(request, b"x-graphql-event-stream-token").decode("latin-1")
+        token = header(request, b"x-graphql-event-stream-token").decode("latin-1")
         if not token and b"token=" in request["query_string"]:
             token = request.query_params.get("token", "")
         opens_stream = request.method == "GET" and bool(token)
@@ -90,15 +89,15 @@ class HTTPEndpoint:
                 asked = read_query_string(request["query_string"])
                 return await self._execute(asked, context, accepted, reads_only=True)
             case "PUT":
-                return PlainTextResponse(self._event_streams.reserve(credential), 201, _SAFE_HEADERS)
+                return _response(201, b"text/plain", self._event_streams.reserve(credential).encode())
             case "DELETE" if token:
                 stream = self._event_streams.find(token, credential)
                 stream.stop(request.query_params.get("operationId", ""))
-                return PlainTextResponse("", 200, _SAFE_HEADERS)
+                return _response(200, b"text/plain", b"")
         raise MethodNotAllowed(f"GraphQL is asked for by {METHODS}.", allow=METHODS)
 
     async def _read_body(self, request: Request) -> GraphQLRequest:
-        if not negotiation.is_json(_header(request, b"content-type")):
+        if not negotiation.is_json(header(request, b"content-type")):
             raise UnsupportedMediaType("The content type should be application/json, in UTF-8.")
         return read_json(await read_body(request, self._settings.largest_body, self._settings))
 
@@ -133,7 +132,7 @@ class HTTPEndpoint:
         except InvalidOperation as invalid:
             return _response(400, negotiation.JSON, invalid.answer.body)
         stream.start(operation_id, self._executor.subscribe(operation, asked, context))
-        return PlainTextResponse("", 202, _SAFE_HEADERS)
+        return _response(202, b"text/plain", b"")
 
     def _stream(self, answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted) -> StreamResponse:
         wire = multipart if accepted.stream == negotiation.MULTIPART else events
@@ -142,35 +141,39 @@ class HTTPEndpoint:
 
 def refusal(error: DropzoneError) -> Response:
     """Answer a request that is refused as a whole."""
-    headers = {}
+    headers = []
     if isinstance(error, Unauthenticated):
-        headers["www-authenticate"] = 'Bearer realm="dropzone"'
+        headers.append((b"www-authenticate", b'Bearer realm="dropzone"'))
     elif isinstance(error, Unavailable):
-        headers["retry-after"] = str(error.retry_after)
+        headers.append((b"retry-after", b"%d" % error.retry_after))
     elif isinstance(error, MethodNotAllowed):
-        headers["allow"] = error.allow
+        headers.append((b"allow", error.allow.encode()))
     elif isinstance(error, UnsupportedMediaType):
-        headers["accept-encoding"] = "gzip, zstd"
+        headers.append((b"accept-encoding", b"gzip, zstd"))
     status = errors.HTTP_STATUS.get(error.code, 400)
-    return _response(status, negotiation.JSON, refused(error).body, headers)
+    return _response(status, negotiation.JSON, refused(error).body, *headers)
 
 
 def _single(answer: Answer, accepted: bytes | None) -> Response:
     media_type = accepted or negotiation.JSON
     if answer.retry_after is not None:
-        return _response(503, media_type, answer.body, {"retry-after": str(answer.retry_after)})
+        return _response(503, media_type, answer.body, (b"retry-after", b"%d" % answer.retry_after))
     status = 200 if answer.executed or media_type == negotiation.JSON else 400
     return _response(status, media_type, answer.body)
 
 
-def _response(status: int, media_type: bytes, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
-    content_type = f"{media_type.decode()}; charset=utf-8"
-    return Response(body, status, {"content-type": content_type, **_SAFE_HEADERS, **headers})
+def _response(status: int, media_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Response:
+    return _Answered(status, [(b"content-type", media_type + b"; charset=utf-8"), *_SAFE, *headers], body)
 
 
-def _header(request: Request, name: bytes) -> bytes:
-    values = [value for key, value in request["headers"] if key == name]
-    return values[0] if len(values) == 1 else b",".join(values)
+class _Answered(Response):
+    """A response whose headers are bytes already."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status_code = status
+        self.body = body
+        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+        self.background = None
 
 
 async def _once(answer: Answer) -> AsyncGenerator[Answer, None]:

@@ -195,9 +195,9 @@ def _decode(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw, what: 
 
 
 def _check_utf8(text: bytes | msgspec.Raw) -> None:
-    view = memoryview(text)
     if isinstance(text, bytes) and text.isascii():
         return
+    view = memoryview(text)
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for start in range(0, len(view), _UTF8_CHUNK):
@@ -214,6 +214,9 @@ def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -
     value of the same key, it does not end at the end of the object.
     """
     view = memoryview(text)
+    # Written without spaces, as most clients do, and holding nothing else: there is no room for more.
+    if len(view) == 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items()):
+        return
     seen = set()
     position = 0
     while match := _KEY.match(view, position):
