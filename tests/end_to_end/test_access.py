@@ -1,0 +1,112 @@
+"""Who may do what: keys, scopes and submitters."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.stack import FIXTURE, Stack, eventually
+
+QUERIES = [
+    "{ __typename }",
+    "{ __schema { types { name } } }",
+    '{ sample(id: "5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90") { id } }',
+    "this is no GraphQL",
+    'mutation { submit(sample: {time_stamp: "2019-05-01T06:00:00Z", data: [1]}) { id } }',
+]
+
+
+@pytest.mark.parametrize("key", ["wrong", "dz_" + "A" * 43, "é", "x" * 10_000])
+@pytest.mark.parametrize("query", QUERIES)
+def test_without_a_good_key_the_answer_is_always_the_same(stack: Stack, query: str, key: str):
+    """Whatever is asked, and whatever is wrong with the key."""
+    answer = stack.post_graphql(query, key=key.encode("latin-1"))  # type: ignore[arg-type]  # as it goes over the wire
+
+    assert answer.status_code == 401
+    assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["UNAUTHENTICATED"]
+
+
+@pytest.mark.parametrize("path", ["/samples/5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90", "/samples/no-id-at-all"])
+def test_plain_http_needs_a_key_too(stack: Stack, path: str):
+    """The same answer whether there is something or not."""
+    answer = stack.get(path, **{"x-api-key": "wrong"})
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+def test_a_submitter_cannot_see_that_anothers_sample_exists(stack: Stack):
+    """Another's id and one that nobody has are answered alike, through every door."""
+    other = stack.new_key("somebody-else")
+    theirs, nobodys = stack.submit_fixture()["id"], "5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90"
+
+    answers = [
+        (
+            stack.sample(sample_id, key=other),
+            stack.graphql("query ($id: ID!) { result(id: $id) { id } }", {"id": sample_id}, key=other),
+            stack.get(f"/samples/{sample_id}", **{"x-api-key": other}).json(),
+        )
+        for sample_id in (theirs, nobodys)
+    ]
+
+    assert answers[0] == answers[1]
+    assert answers[0][0] is None
+    assert answers[0][2]["error"]["extensions"]["code"] == "NOT_FOUND"
+
+
+def test_a_key_does_what_its_scopes_say_and_no_more(stack: Stack):
+    """A device that submits need not be able to read."""
+    submits, reads = stack.new_key("scoped", "submit"), stack.new_key("scoped", "read")
+
+    sample_id = stack.submit_fixture(key=submits)["id"]
+    refused_reading = stack.post_graphql("{ samples { edges { node { id } } } }", key=submits).json()
+    refused_submitting = stack.post_graphql(QUERIES[-1], key=reads).json()
+
+    assert stack.sample(sample_id, key=reads)["id"] == sample_id
+    for answer in (refused_reading, refused_submitting):
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
+
+
+def test_an_expired_key_is_no_key(stack: Stack):
+    """From the moment on that it was given."""
+    key = stack.new_key("expired", "submit,read", "--expires-in-days", "0")
+
+    assert stack.post_graphql("{ __typename }", key=key).status_code == 401
+
+
+def test_a_revoked_key_stops_working(stack: Stack):
+    """Within the time for which keys are remembered."""
+    key = stack.new_key("revoked")
+    assert stack.post_graphql("{ __typename }", key=key).status_code == 200
+
+    command = [sys.executable, "-m", "graphql_api.keys", "revoke"]
+    subprocess.run(command, env=stack.environment | stack.firestore_environment, check=True, input=key, text=True)
+
+    eventually(lambda: stack.post_graphql("{ __typename }", key=key).status_code == 401)
+
+
+@pytest.mark.parametrize("options", [["--submitter", "a/b"], ["--submitter", "a", "--scopes", "root"]])
+def test_a_key_for_nothing_sensible_is_not_made(stack: Stack, options: list[str]):
+    """A slash in a submitter would name another place in Firestore."""
+    command = [sys.executable, "-m", "graphql_api.keys", "create", *options]
+    environment = stack.environment | stack.firestore_environment
+
+    made = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+    assert made.returncode == 2
+    assert "expected" in made.stderr
+
+
+def test_retries_of_one_idempotency_key_are_one_sample(stack: Stack):
+    """The first receipt again; other content is a conflict; another submitter's key is another key."""
+    raw, other = FIXTURE.read_bytes(), b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}'
+
+    receipts = [stack.post_sample(raw, idempotency_key="run 7").json() for _ in range(3)]
+    conflict = stack.post_sample(other, idempotency_key="run 7")
+    elsewhere = stack.post_sample(other, idempotency_key="run 7", x_api_key=stack.new_key("elsewhere"))
+
+    assert receipts[0] == receipts[1] == receipts[2]
+    assert conflict.status_code == 409
+    assert conflict.json()["error"]["extensions"]["code"] == "CONFLICT"
+    assert elsewhere.status_code == 201
+    assert elsewhere.json()["id"] != receipts[0]["id"]
