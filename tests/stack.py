@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import pytest
-from google.cloud import firestore
+from google.cloud.firestore import AsyncClient, Client
 
 T = TypeVar("T")
 FIXTURE = Path("fixture/sample.json")
@@ -163,19 +163,19 @@ class Stack(AbstractContextManager["Stack"]):
         """Return the process of the trigger function."""
         return self.pid_of("functions_framework", str(self.triggers_port))
 
-    def firestore(self) -> firestore.Client:
+    def firestore(self) -> Client:
         """Return Google's client of this stack's Firestore, made as its documentation says."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.firestore_environment.items():
                 patch.setenv(name, value)
-            return firestore.Client()
+            return Client()
 
-    def async_firestore(self) -> firestore.AsyncClient:
+    def async_firestore(self) -> AsyncClient:
         """Return Google's asynchronous client of this stack's Firestore."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.firestore_environment.items():
                 patch.setenv(name, value)
-            return firestore.AsyncClient()
+            return AsyncClient()
 
 
 def eventually(condition: Callable[[], T], explain: Callable[[], str] = str) -> T:
