@@ -7,7 +7,7 @@ what no document may hold, and cuts time stamps to the microseconds that Firesto
 import re
 from typing import Any
 
-from infra.embedded.firestore import names, values
+from infra.embedded.firestore import bson, names, values
 from infra.embedded.firestore.errors import invalid
 
 LARGEST_DOCUMENT_BYTES = 1_048_576
@@ -95,6 +95,9 @@ def _map_size(value: Any, name: str, depth: int) -> int:
         if any(element.WhichOneof("value_type") != "double_value" for element in fields["value"].array_value.values):
             raise invalid(f'Vector in property "{name}" must hold doubles.')
         return 8 * dimensions
+    key = bson.key_of(fields)
+    if key is not None:
+        return bson.check(key, fields[key], name)
     return _fields_size(fields, depth + 1)
 
 

@@ -35,7 +35,7 @@ def segments_beneath(
 def _leaps(
     connection: sqlite3.Connection, kind: int, prefix: bytes, after: str | None, read_time: int
 ) -> Iterator[str]:
-    low = prefix if after is None else prefix + names.encode_segment(after) + names.AFTER_ALL
+    low = prefix + names.NUMERIC_TAG if after is None else prefix + names.encode_segment(after) + names.AFTER_ALL
     high = prefix + names.AFTER_ALL
     while True:
         (path,) = connection.execute(_NEXT, {"kind": kind, "low": low, "high": high}).fetchone()

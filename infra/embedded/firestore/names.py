@@ -27,10 +27,12 @@ _reserved_id = re.compile(r"__.*__", re.DOTALL)
 
 def encode_text(text: str) -> bytes:
     """Return bytes that sort as the UTF-8 of `text` and are no prefix of those of another text."""
-    raw = text.encode()
-    if b"\0" in raw:
-        raw = raw.replace(b"\0", TEXT_NUL)
-    return raw + TEXT_END
+    return encode_bytes(text.encode())
+
+
+def encode_bytes(raw: bytes) -> bytes:
+    """Return bytes that sort as `raw` and are no prefix of those of other bytes."""
+    return raw.replace(b"\0", TEXT_NUL) + TEXT_END
 
 
 def encode_segment(segment: str) -> bytes:

@@ -3,30 +3,22 @@
 Comparing two values is comparing their bytes, in memory and in SQLite alike: filters, orders, cursors
 and index entries all use this one encoding. No encoding is a prefix of another, so that encodings can
 follow one another in a key, and a descending part is the same bytes inverted.
-
-The trap is numbers: integers and doubles are one type with one order, and most 64-bit integers are no
-doubles. A number is the greatest double that does not exceed it and, where that can differ, the rest.
 """
 
-import math
 import struct
 from collections.abc import Callable
 from typing import Any
 
-from infra.embedded.firestore import names
+from infra.embedded.firestore import bson, names, numeric
 
 INDEXED_BYTES = 1500
 
-NULL, BOOLEAN, NUMBER, TIMESTAMP, STRING, BYTES = b"\x05", b"\x0a", b"\x14", b"\x19", b"\x1e", b"\x23"
+NULL, BOOLEAN, TIMESTAMP, STRING, BYTES = b"\x05", b"\x0a", b"\x19", b"\x1e", b"\x23"
 REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = b"\x28", b"\x2d", b"\x32", b"\x37", b"\x3c"
 END = b"\x00"
-NAN = NUMBER + b"\x00"
 
-_double = struct.Struct(">d")
-_unsigned = struct.Struct(">Q")
 _instant = struct.Struct(">QI")
 _SIGN = 1 << 63
-_EXACT = float(1 << 53)
 _inverted = bytes(255 - byte for byte in range(256))
 
 
@@ -56,30 +48,6 @@ def is_vector(value: Any) -> bool:
     return "__type__" in fields and fields["__type__"].string_value == "__vector__" and "value" in fields
 
 
-def _encode_double(number: float) -> bytes:
-    (bits,) = _unsigned.unpack(_double.pack(number + 0.0))
-    return _unsigned.pack(bits ^ (2 * _SIGN - 1) if bits & _SIGN else bits | _SIGN)
-
-
-def _encode_floating(number: float) -> bytes:
-    if number != number:
-        return NAN
-    encoded = NUMBER + b"\x01" + _encode_double(number)
-    return encoded + b"\0\0" if abs(number) >= _EXACT else encoded
-
-
-def _encode_integer(number: int) -> bytes:
-    floor = float(number)
-    if floor > number:
-        floor = math.nextafter(floor, -math.inf)
-    encoded = NUMBER + b"\x01" + _encode_double(floor)
-    return encoded + (number - int(floor)).to_bytes(2, "big") if abs(floor) >= _EXACT else encoded
-
-
-def _encode_bytes(raw: bytes) -> bytes:
-    return BYTES + raw.replace(b"\0", names.TEXT_NUL) + names.TEXT_END
-
-
 def encode_reference(name: str) -> bytes:
     """Return the bytes of the reference to a document, given by its full name."""
     reference = names.parse(name)
@@ -93,6 +61,9 @@ def _encode_map(value: Any) -> bytes:
     if is_vector(value):
         elements = fields["value"].array_value.values
         return VECTOR + len(elements).to_bytes(4, "big") + b"".join(map(encode, elements))
+    key = bson.key_of(fields)
+    if key is not None:
+        return bson.encode(key, fields[key])
     entries = (STRING + names.encode_text(key) + encode(fields[key]) for key in sorted(fields, key=str.encode))
     return MAP + b"".join(entries) + END
 
@@ -104,17 +75,17 @@ def _encode_timestamp(value: Any) -> bytes:
 
 def _encode_geo_point(value: Any) -> bytes:
     point = value.geo_point_value
-    return GEO_POINT + _encode_double(point.latitude) + _encode_double(point.longitude)
+    return GEO_POINT + numeric.encode_coordinate(point.latitude) + numeric.encode_coordinate(point.longitude)
 
 
 _encoders: dict[str, Callable[[Any], bytes]] = {
     "null_value": lambda value: NULL,
     "boolean_value": lambda value: BOOLEAN + (b"\x01" if value.boolean_value else b"\x00"),
-    "integer_value": lambda value: _encode_integer(value.integer_value),
-    "double_value": lambda value: _encode_floating(value.double_value),
+    "integer_value": lambda value: numeric.encode_integer(value.integer_value),
+    "double_value": lambda value: numeric.encode_double(value.double_value),
     "timestamp_value": _encode_timestamp,
     "string_value": lambda value: STRING + names.encode_text(value.string_value),
-    "bytes_value": lambda value: _encode_bytes(value.bytes_value),
+    "bytes_value": lambda value: BYTES + names.encode_bytes(value.bytes_value),
     "reference_value": lambda value: encode_reference(value.reference_value),
     "geo_point_value": _encode_geo_point,
     "array_value": lambda value: ARRAY + b"".join(map(encode, value.array_value.values)) + END,
