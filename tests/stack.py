@@ -148,7 +148,7 @@ class Stack(AbstractContextManager["Stack"]):
 
     def pid_of(self, *words: str) -> int:
         """Return the process of this stack whose command holds all `words` and one of its ports or paths."""
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,command="], check=True, capture_output=True, text=True)
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,command="], check=True, capture_output=True, text=True)
         for line in listed.stdout.splitlines():
             pid, _, command = line.strip().partition(" ")
             if all(word in command for word in words) and "guardian" not in command:
