@@ -25,6 +25,8 @@ from graphql_api.store import Store
 from graphql_api.transport import GraphQLTransport, TransportSettings
 from graphql_api.writer import Writer
 
+_READY_SECONDS = 1.0
+
 
 def create_app(settings: Settings) -> Starlette:
     """Return the application. It connects when it starts and lets go of everything when it stops.
@@ -96,7 +98,7 @@ class _Services:
         """Answer 200 when Firestore answers, else 503: then send no traffic here."""
         del request
         try:
-            await self._firestore.now()
+            await self._firestore.ping(_READY_SECONDS)
         except Unavailable as error:
             return PlainTextResponse(f"{error}\n", 503)
         return PlainTextResponse("ready\n")

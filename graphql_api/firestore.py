@@ -8,8 +8,11 @@ and answers are the protobuf messages that Google's library brings.
 Google Cloud are used.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+import random
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +34,14 @@ RunQueryRequest: Any = _protocol.RunQueryRequest.pb()
 RunQueryResponse: Any = _protocol.RunQueryResponse.pb()
 
 _SERVICE = "/google.firestore.v1.Firestore/"
-_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 TRANSIENT = frozenset(
     {
         grpc.StatusCode.ABORTED,
@@ -75,14 +85,14 @@ class Firestore:
         """Open a channel to the Firestore that the environment names. Connecting is left to the first call."""
         emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
         if emulator:
-            channel = grpc.aio.insecure_channel(emulator, options=_UNLIMITED)
+            channel = grpc.aio.insecure_channel(emulator, options=_CHANNEL)
             project = os.environ.get("GOOGLE_CLOUD_PROJECT", "dropzone-local")
         else:
             credentials, named = google.auth.default(scopes=FirestoreGrpcAsyncIOTransport.AUTH_SCOPES)
             if named is None:
                 raise ValueError("name the Google Cloud project in GOOGLE_CLOUD_PROJECT")
             project = named
-            channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_UNLIMITED)
+            channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_CHANNEL)
         return cls(channel, project, timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:
@@ -97,7 +107,7 @@ class Firestore:
         """Apply `writes` one by one; each has its own status in the `BatchWriteResponse`."""
         request = BatchWriteRequest(database=self.database, writes=writes)
         try:
-            return await self._batch_write(request, timeout=self._timeout, metadata=self._metadata)
+            return await self._batch_write(request, timeout=self._timeout, metadata=self._metadata, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise _translated(error) from error
 
@@ -119,6 +129,15 @@ class Firestore:
         async for response in self._answers(self._run_query, request):
             yield response
 
+    async def ping(self, timeout_seconds: float) -> None:
+        """Return if Firestore answers a read within the time."""
+        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name("clock/now")])
+        try:
+            async for _ in self._batch_get(request, timeout=timeout_seconds, metadata=self._metadata):
+                pass
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error) from error
+
     async def now(self) -> datetime:
         """Return a time up to which everything that was acknowledged is in every later read."""
         request = BatchGetDocumentsRequest(database=self.database, documents=[self.name("clock/now")])
@@ -135,11 +154,21 @@ class Firestore:
         return name[len(self.root) + 1 :]
 
     async def _answers(self, call: Any, request: Any) -> AsyncIterator[Any]:
-        try:
-            async for response in call(request, timeout=self._timeout, metadata=self._metadata):
-                yield response
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error) from error
+        """Yield the answers to a read. One that fails before its first answer is begun again, within the time limit."""
+        deadline = time.monotonic() + self._timeout
+        for pause in backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
+            answered = False
+            left = deadline - time.monotonic()
+            try:
+                async for response in call(request, timeout=left, metadata=self._metadata, wait_for_ready=True):
+                    answered = True
+                    yield response
+            except grpc.aio.AioRpcError as error:
+                if answered or error.code() not in TRANSIENT or left < pause:
+                    raise _translated(error) from error
+                await asyncio.sleep(pause)
+            else:
+                return
 
     def _unary(self, method: str, request: Any, response: Any) -> Any:
         return self._channel.unary_unary(
@@ -154,6 +183,14 @@ class Firestore:
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
+
+
+def backoff(first: float, longest: float) -> Iterator[float]:
+    """Yield pauses in seconds that double from `first` up to `longest`, with jitter."""
+    pause = first
+    while True:
+        yield pause * random.uniform(0.5, 1)
+        pause = min(pause * 2, longest)
 
 
 def _translated(error: BaseException) -> BaseException:

@@ -9,7 +9,6 @@ one goes on exactly behind what subscribers have had: nothing is missing and not
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +18,7 @@ import grpc.aio
 from google.cloud.firestore_v1.types import firestore as _protocol
 
 from documents import DropzoneError, RateLimited, Unavailable, fields, names
-from graphql_api.firestore import Firestore, ListenRequest
+from graphql_api.firestore import Firestore, ListenRequest, backoff
 from graphql_api.store import Written
 
 _Kind = _protocol.TargetChange.TargetChangeType
@@ -117,7 +116,7 @@ class Live:
                 await self._remove(target)
 
     async def _listen_for_ever(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             await self._somebody_watches.wait()
             call = self._call = self._firestore.listen()
@@ -126,7 +125,7 @@ class Live:
                     await self._add(target)
                 while (response := await call.read()) is not grpc.aio.EOF:
                     self._take(response)
-                    pause = _FIRST_PAUSE_SECONDS
+                    pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
                 logger.warning("the Listen stream broke, opening another: %s %s", error.code().name, error.details())
@@ -135,8 +134,7 @@ class Live:
                 call.cancel()
             for target in self._targets.values():
                 target.pending.clear()
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(next(pauses))
 
     async def _add(self, target: _Target) -> None:
         """Tell the stream of `target`, once; without a stream, the next one is told when it opens."""
