@@ -21,9 +21,13 @@ class GraphiQL:
     def __init__(self, driver: Chrome) -> None:
         self._driver = driver
 
+    def go_to(self, url: str) -> None:
+        """Go to the page, whatever becomes of it."""
+        self._driver.get(url)
+
     def open(self, url: str) -> None:
         """Go to the page and wait until it can be used."""
-        self._driver.get(url)
+        self.go_to(url)
         self.wait_for(lambda: self.text(PLAY) is not None and self.text(".graphiql-query-editor .view-line"))
 
     def press(self, selector: str, text: str = "") -> None:
@@ -65,7 +69,7 @@ class GraphiQL:
 
     def wait_for(self, condition: Callable[[], T | None]) -> T:
         """Return what the condition gives once it gives something."""
-        wait = WebDriverWait(self._driver, 20, 0.1, [StaleElementReferenceException])
+        wait = WebDriverWait(self._driver, 30, 0.1, [StaleElementReferenceException])
         try:
             return wait.until(lambda _: condition() or False)
         except Exception as error:
