@@ -25,7 +25,7 @@ def sample(**members: object) -> bytes:
 
 
 @given(st.lists(finite, min_size=1))
-def test_every_number_round_trips(data: list[float]):
+def test_every_number_round_trips(data: list[float]) -> None:
     """To the last bit, the sign of zero included."""
     read = payload.read(sample(data=data))
 
@@ -33,13 +33,13 @@ def test_every_number_round_trips(data: list[float]):
 
 
 @given(st.integers(min_value=-(10**308), max_value=10**308))
-def test_a_whole_number_of_any_length_is_the_double_next_to_it(number: int):
+def test_a_whole_number_of_any_length_is_the_double_next_to_it(number: int) -> None:
     """Integers have no limit in JSON; as measurements they are doubles."""
     assert list(payload.read(sample(data=[number])).data) == [float(number)]
 
 
 @given(st.dictionaries(st.text(), json_values), st.booleans())
-def test_further_members_are_nobodys_business(members: dict[str, object], ascii_only: bool):
+def test_further_members_are_nobodys_business(members: dict[str, object], ascii_only: bool) -> None:
     """A publisher may send whatever else belongs to the sample, in any spelling."""
     raw = json.dumps(members | {"time_stamp": TIME_STAMP, "data": [1.5]}, ensure_ascii=ascii_only).encode(
         errors="surrogatepass"
@@ -54,7 +54,7 @@ def test_further_members_are_nobodys_business(members: dict[str, object], ascii_
 
 
 @given(st.one_of(json_values.map(json.dumps).map(str.encode), st.binary()))
-def test_no_bytes_at_all_make_it_fail_in_another_way(raw: bytes):
+def test_no_bytes_at_all_make_it_fail_in_another_way(raw: bytes) -> None:
     """Whatever comes is a payload, a list of problems, or no JSON."""
     try:
         inspection = payload.inspect(raw)
@@ -65,14 +65,14 @@ def test_no_bytes_at_all_make_it_fail_in_another_way(raw: bytes):
         assert (inspection.payload is None) == bool(inspection.problems)
 
 
-def test_all_faults_are_named_not_just_the_first():
+def test_all_faults_are_named_not_just_the_first() -> None:
     """A publisher mends a sample once, not once for each fault."""
     problems = payload.inspect(b'{"data": [1, true, "x"], "time_stamp": 5}').problems
 
     assert [problem.path for problem in problems] == ["$.time_stamp", "$.data[1]", "$.data[2]"]
 
 
-def test_a_million_faults_are_counted_not_listed():
+def test_a_million_faults_are_counted_not_listed() -> None:
     """An answer stays short whatever was sent."""
     problems = payload.inspect(sample(data=[None] * 100_000)).problems
 
@@ -81,13 +81,13 @@ def test_a_million_faults_are_counted_not_listed():
     assert problems[-1].message == "there are 99,980 more problems"
 
 
-def test_reading_an_invalid_sample_raises_its_problems():
+def test_reading_an_invalid_sample_raises_its_problems() -> None:
     """A function that reads a stored sample gets an error it can keep."""
     with pytest.raises(InvalidSample, match=r"expected at least one number - at `\$\.data`"):
         payload.read(sample(data=[]))
 
 
-def test_a_default_time_zone_stands_in_for_a_missing_offset_only():
+def test_a_default_time_zone_stands_in_for_a_missing_offset_only() -> None:
     """An offset that is there wins."""
     zone = ZoneInfo("Europe/Zurich")
 
@@ -99,7 +99,7 @@ def test_a_default_time_zone_stands_in_for_a_missing_offset_only():
 
 
 @pytest.mark.parametrize("depth", [63, 64, 65, 2_000, 500_000])
-def test_nesting_is_bounded_at_the_same_depth_everywhere(depth: int):
+def test_nesting_is_bounded_at_the_same_depth_everywhere(depth: int) -> None:
     """However deep the caller's own stack is, and without a crash at any depth."""
     raw = b'{"time_stamp": "%s", "data": [1.5], "more": %s1%s}'
     raw %= (TIME_STAMP.encode(), b"[" * (depth - 1), b"]" * (depth - 1))
@@ -109,6 +109,6 @@ def test_nesting_is_bounded_at_the_same_depth_everywhere(depth: int):
     assert [problem.code for problem in problems] == ([] if depth <= 64 else [ProblemCode.TOO_DEEP])
 
 
-def test_brackets_in_strings_do_not_nest():
+def test_brackets_in_strings_do_not_nest() -> None:
     """Only structure counts."""
     assert payload.read(sample(note='[{"' * 1_000)).data == [1.5]

@@ -25,7 +25,7 @@ def stored(sample: Sample) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize(
     "size", [len(RAW) + 20, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
 )
-def test_what_goes_in_comes_out_byte_for_byte(size: int):
+def test_what_goes_in_comes_out_byte_for_byte(size: int) -> None:
     """Whether it fits into the header or needs chunks."""
     raw = large(size)
     sample = Sample.receive(raw, submitter="local")
@@ -39,7 +39,7 @@ def test_what_goes_in_comes_out_byte_for_byte(size: int):
 
 
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False, allow_infinity=False)))
-def test_any_json_text_is_kept(members: dict[str, object]):
+def test_any_json_text_is_kept(members: dict[str, object]) -> None:
     """Valid or not: a rejected sample is kept as well."""
     raw = json.dumps(members).encode()
     sample = Sample.receive(raw, submitter="local")
@@ -50,7 +50,7 @@ def test_any_json_text_is_kept(members: dict[str, object]):
     assert Header.from_fields("local", sample.header.id, header).assemble([]) == raw
 
 
-def test_the_header_is_written_last():
+def test_the_header_is_written_last() -> None:
     """Whoever finds a header can rely on every chunk being there."""
     sample = Sample.receive(large(CHUNK_BYTES + 1), submitter="local", sample_id="a1")
 
@@ -59,7 +59,7 @@ def test_the_header_is_written_last():
     assert paths == [f"submitters/local/samples/a1{rest}" for rest in ("/chunks/0000", "/chunks/0001", "")]
 
 
-def test_every_document_stays_below_the_limits_of_firestore_and_eventarc():
+def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> None:
     """1 MiB for a document; events above 512 KB are not sent."""
     for size in (MAX_INLINE_BYTES, 2 * CHUNK_BYTES):
         sizes = [
@@ -71,7 +71,7 @@ def test_every_document_stays_below_the_limits_of_firestore_and_eventarc():
         assert sizes[-1] < 400_000
 
 
-def test_a_sample_whose_bytes_differ_is_not_computed():
+def test_a_sample_whose_bytes_differ_is_not_computed() -> None:
     """A lost chunk is found by the digest, not by a wrong mean."""
     sample = Sample.receive(large(2 * CHUNK_BYTES), submitter="local")
     first, _second, _header = stored(sample).values()
@@ -80,13 +80,13 @@ def test_a_sample_whose_bytes_differ_is_not_computed():
         sample.header.assemble([bytes(first["data"])])
 
 
-def test_what_is_no_json_is_not_kept():
+def test_what_is_no_json_is_not_kept() -> None:
     """There is no sample to speak of."""
     with pytest.raises(NotJson):
         Sample.receive(b"[1, 2", submitter="local")
 
 
-def test_an_idempotency_key_stands_for_one_id_of_one_submitter():
+def test_an_idempotency_key_stands_for_one_id_of_one_submitter() -> None:
     """And no pair of submitter and key can be written as another."""
     assert names.keyed_sample_id("a", "k") == names.keyed_sample_id("a", "k")
     assert names.keyed_sample_id("a", "k") != names.keyed_sample_id("b", "k")
@@ -95,6 +95,6 @@ def test_an_idempotency_key_stands_for_one_id_of_one_submitter():
 
 
 @pytest.mark.parametrize("text", ["", "..", "a/b", "A1", "{5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90}", "x" * 2_000])
-def test_only_ids_that_we_gave_can_be_asked_for(text: str):
+def test_only_ids_that_we_gave_can_be_asked_for(text: str) -> None:
     """Nothing that a client sends becomes part of a path unless it has the form of an id."""
     assert not names.is_sample_id(text)

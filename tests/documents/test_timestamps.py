@@ -13,13 +13,13 @@ moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offs
 
 
 @given(moments)
-def test_what_python_writes_is_read_as_the_same_instant(moment: datetime):
+def test_what_python_writes_is_read_as_the_same_instant(moment: datetime) -> None:
     """Any offset, any fraction of a second that a datetime holds."""
     assert timestamps.parse(moment.isoformat()) == moment
 
 
 @given(moments)
-def test_text_in_utc_round_trips(moment: datetime):
+def test_text_in_utc_round_trips(moment: datetime) -> None:
     """Answers can be sent back in."""
     text = timestamps.to_text(moment)
 
@@ -40,13 +40,13 @@ def test_text_in_utc_round_trips(moment: datetime):
         ("2020-02-29T00:00:00-00:00", "2020-02-29T00:00:00Z"),
     ],
 )
-def test_what_clocks_print_is_taken(text: str, utc: str):
+def test_what_clocks_print_is_taken(text: str, utc: str) -> None:
     """RFC 3339 and the offsets of strftime; digits beyond the microsecond are cut."""
     assert timestamps.to_text(timestamps.parse(text)) == utc
 
 
 @given(st.text())
-def test_any_other_text_is_refused_with_a_short_message(text: str):
+def test_any_other_text_is_refused_with_a_short_message(text: str) -> None:
     """Whatever is sent, the answer is bounded."""
     try:
         assert timestamps.parse(text).tzinfo is UTC

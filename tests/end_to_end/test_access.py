@@ -18,7 +18,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("key", ["wrong", "dz_" + "A" * 43, "é", "x" * 10_000])
 @pytest.mark.parametrize("query", QUERIES)
-def test_without_a_good_key_the_answer_is_always_the_same(stack: Stack, query: str, key: str):
+def test_without_a_good_key_the_answer_is_always_the_same(stack: Stack, query: str, key: str) -> None:
     """Whatever is asked, and whatever is wrong with the key."""
     answer = stack.post_graphql(query, key=key.encode("latin-1"))  # type: ignore[arg-type]  # as it goes over the wire
 
@@ -27,7 +27,7 @@ def test_without_a_good_key_the_answer_is_always_the_same(stack: Stack, query: s
 
 
 @pytest.mark.parametrize("path", ["/samples/5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90", "/samples/no-id-at-all"])
-def test_plain_http_needs_a_key_too(stack: Stack, path: str):
+def test_plain_http_needs_a_key_too(stack: Stack, path: str) -> None:
     """The same answer whether there is something or not."""
     answer = stack.get(path, **{"x-api-key": "wrong"})
 
@@ -35,7 +35,7 @@ def test_plain_http_needs_a_key_too(stack: Stack, path: str):
     assert answer.json()["error"]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
-def test_a_submitter_cannot_see_that_anothers_sample_exists(stack: Stack):
+def test_a_submitter_cannot_see_that_anothers_sample_exists(stack: Stack) -> None:
     """Another's id and one that nobody has are answered alike, through every door."""
     other = stack.new_key("somebody-else")
     theirs, nobodys = stack.submit_fixture()["id"], "5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90"
@@ -54,7 +54,7 @@ def test_a_submitter_cannot_see_that_anothers_sample_exists(stack: Stack):
     assert answers[0][2]["error"]["extensions"]["code"] == "NOT_FOUND"
 
 
-def test_a_key_does_what_its_scopes_say_and_no_more(stack: Stack):
+def test_a_key_does_what_its_scopes_say_and_no_more(stack: Stack) -> None:
     """A device that submits need not be able to read."""
     submits, reads = stack.new_key("scoped", "submit"), stack.new_key("scoped", "read")
 
@@ -67,14 +67,14 @@ def test_a_key_does_what_its_scopes_say_and_no_more(stack: Stack):
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
 
 
-def test_an_expired_key_is_no_key(stack: Stack):
+def test_an_expired_key_is_no_key(stack: Stack) -> None:
     """From the moment on that it was given."""
     key = stack.new_key("expired", "submit,read", "--expires-in-days", "0")
 
     assert stack.post_graphql("{ __typename }", key=key).status_code == 401
 
 
-def test_a_revoked_key_stops_working(stack: Stack):
+def test_a_revoked_key_stops_working(stack: Stack) -> None:
     """Within the time for which keys are remembered."""
     key = stack.new_key("revoked")
     assert stack.post_graphql("{ __typename }", key=key).status_code == 200
@@ -86,7 +86,7 @@ def test_a_revoked_key_stops_working(stack: Stack):
 
 
 @pytest.mark.parametrize("options", [["--submitter", "a/b"], ["--submitter", "a", "--scopes", "root"]])
-def test_a_key_for_nothing_sensible_is_not_made(stack: Stack, options: list[str]):
+def test_a_key_for_nothing_sensible_is_not_made(stack: Stack, options: list[str]) -> None:
     """A slash in a submitter would name another place in Firestore."""
     command = [sys.executable, "-m", "graphql_api.keys", "create", *options]
     environment = stack.environment | stack.firestore_environment
@@ -97,7 +97,7 @@ def test_a_key_for_nothing_sensible_is_not_made(stack: Stack, options: list[str]
     assert "expected" in made.stderr
 
 
-def test_retries_of_one_idempotency_key_are_one_sample(stack: Stack):
+def test_retries_of_one_idempotency_key_are_one_sample(stack: Stack) -> None:
     """The first receipt again; other content is a conflict; another submitter's key is another key."""
     raw, other = FIXTURE.read_bytes(), b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}'
 

@@ -17,7 +17,7 @@ INVALID = Path("fixture/invalid")
 EXPECTED = json.loads(Path("fixture/invalid.json").read_text())
 
 
-def test_the_fixture_goes_in_and_its_result_comes_out(stack: Stack):
+def test_the_fixture_goes_in_and_its_result_comes_out(stack: Stack) -> None:
     """Unchanged as the variable; the receipt is PENDING, the result exact."""
     receipt = stack.submit_fixture()
 
@@ -32,7 +32,7 @@ def test_the_fixture_goes_in_and_its_result_comes_out(stack: Stack):
     }
 
 
-async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample(stack: Stack):
+async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample(stack: Stack) -> None:
     """Over graphql-transport-ws; the subscription of results stays open and silent after it."""
     uri = stack.url.replace("http", "ws") + "/graphql"
     key = await anyio.to_thread.run_sync(stack.new_key, "watched")
@@ -55,7 +55,7 @@ async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample
         assert all(node["sample"] == {"state": "COMPUTED"} for node in delivered)
 
 
-async def test_watching_one_sample_ends_by_itself(stack: Stack):
+async def test_watching_one_sample_ends_by_itself(stack: Stack) -> None:
     """Over Server-Sent Events: each state until the last one, then it completes."""
     receipt = await anyio.to_thread.run_sync(stack.submit_fixture)
     watch = f'subscription {{ sample(id: "{receipt["id"]}") {{ state result {{ mean }} }} }}'
@@ -73,7 +73,7 @@ async def test_watching_one_sample_ends_by_itself(stack: Stack):
     assert "event: complete" in text
 
 
-def test_what_was_posted_comes_back_byte_for_byte(stack: Stack):
+def test_what_was_posted_comes_back_byte_for_byte(stack: Stack) -> None:
     """In whatever spelling it came."""
     raw = FIXTURE.read_bytes().replace(b", ", b" ,\r\n\t")
 
@@ -85,7 +85,7 @@ def test_what_was_posted_comes_back_byte_for_byte(stack: Stack):
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_fault_is_rejected_and_the_next_sample_goes_through(stack: Stack, name: str):
+def test_a_fault_is_rejected_and_the_next_sample_goes_through(stack: Stack, name: str) -> None:
     """What is JSON is kept with its problems; what is not is a clear refusal."""
     raw, expected = (INVALID / name).read_bytes(), EXPECTED[name]
 
@@ -104,7 +104,7 @@ def test_a_fault_is_rejected_and_the_next_sample_goes_through(stack: Stack, name
     assert stack.submit_fixture()["state"] == "PENDING"
 
 
-def test_a_large_sample_is_computed_and_kept(stack: Stack):
+def test_a_large_sample_is_computed_and_kept(stack: Stack) -> None:
     """Several MB: cut into chunks, put together by the function."""
     raw = json.dumps({"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.3] * 150_000}).encode()
 
@@ -117,7 +117,7 @@ def test_a_large_sample_is_computed_and_kept(stack: Stack):
     assert stack.get(f"/samples/{receipt['id']}").content == raw
 
 
-def test_the_key_is_readable_by_its_owner_alone(stack: Stack):
+def test_the_key_is_readable_by_its_owner_alone(stack: Stack) -> None:
     """And Firestore holds nothing but its digest."""
     file = Path(stack.environment["DROPZONE_DATA"]) / "api-key"
 
@@ -127,7 +127,7 @@ def test_the_key_is_readable_by_its_owner_alone(stack: Stack):
     assert stack.key not in json.dumps(stored, default=str)
 
 
-def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack):
+def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack) -> None:
     """The names and types of the design, seen from outside."""
     sample_id = stack.submit_fixture()["id"]
     stack.wait_for(sample_id)
@@ -147,7 +147,7 @@ def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack):
     assert result["computed_at"] > header["submitted_at"]
 
 
-async def test_the_asynchronous_client_reads_the_same(stack: Stack):
+async def test_the_asynchronous_client_reads_the_same(stack: Stack) -> None:
     """Both of Google's Python clients work unchanged."""
     sample_id = (await anyio.to_thread.run_sync(stack.submit_fixture))["id"]
     await anyio.to_thread.run_sync(stack.wait_for, sample_id)
