@@ -165,7 +165,9 @@ class Subscription:
 
     async def _book(self) -> None:
         while True:
-            await self._unsaved.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SLOW_SECONDS if self._window else None):
+                    await self._unsaved.wait()
             await asyncio.sleep(BOOK_SECONDS)
             self._unsaved.clear()
             try:

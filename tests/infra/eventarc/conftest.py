@@ -1,0 +1,45 @@
+"""What the tests of delivery share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.eventarc.machine import WRITTEN, Firestore, Function
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """grpc.aio knows asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def function() -> AsyncIterator[Function]:
+    """A function that acknowledges every event."""
+    function = Function()
+    await function.start()
+    yield function
+    await function.stop()
+
+
+@pytest.fixture
+async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
+    """A Firestore that has not been started yet."""
+    firestore = Firestore(tmp_path / "firestore.sqlite")
+    yield firestore
+    await firestore.stop()
+
+
+@pytest.fixture
+def on_written(function: Function) -> dict[str, Any]:
+    """A trigger that calls the function for every sample, with quick retries."""
+    return {
+        "name": "on_written",
+        "event_type": WRITTEN,
+        "document": "samples/{sample}",
+        "url": function.url,
+        "shortest_backoff_seconds": 0.02,
+        "longest_backoff_seconds": 0.1,
+    }

@@ -1,0 +1,175 @@
+"""A durable Firestore with deliveries, in this process, and a function that does as it is told."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore import AsyncClient
+from google.events.cloud.firestore import DocumentEventData
+
+from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc.dispatcher import deliver
+from infra.embedded.firestore.server import Server
+from infra.embedded.firestore.storage import Storage
+
+WRITTEN = "google.cloud.firestore.document.v1.written"
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until a condition holds, or fail."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A request as the function got it."""
+
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def id(self) -> str:
+        """The id of the event."""
+        return self.headers["ce-id"]
+
+    @property
+    def document(self) -> str:
+        """The path of the document it is about."""
+        return self.headers["ce-document"]
+
+    @property
+    def data(self) -> Any:
+        """Its body, decoded with Google's library."""
+        return DocumentEventData.deserialize(self.body)
+
+
+class Function:
+    """An HTTP server on a port that it keeps; `answer` gives the status, or None to break the connection."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.connections = 0
+        self.answer: Callable[[Event], Awaitable[int | None]] = self.done
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def documents(self) -> list[str]:
+        """The paths of the documents of all events, in the order they came."""
+        return [event.document for event in self.events]
+
+    @staticmethod
+    async def done(_: Event) -> int:
+        """Acknowledge."""
+        return 200
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        """Stop listening and break every connection, as a process that is killed does."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+                assert head[0] == "POST / HTTP/1.1"
+                headers = {n.lower(): v for n, v in (line.split(": ", 1) for line in head[1:-2])}
+                event = Event(headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+                self.events.append(event)
+                status = await self.answer(event)
+                if status is None:
+                    break
+                body = b"" if status == 204 else b"OK"
+                length = b"" if status == 204 else b"content-length: 2\r\n"
+                writer.write(b"HTTP/1.1 %d Said\r\n%s\r\n%s" % (status, length, body))
+        self._writers.discard(writer)
+        writer.close()
+
+
+_anonymous: Any = AnonymousCredentials  # no types there
+
+
+class Firestore:
+    """The embedded server, started and stopped as often as a test likes, on one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.storage: Storage
+        self.client: Any
+        self._delivering: asyncio.Task[None]
+        self._server: Server
+
+    async def start(self, *triggers: dict[str, Any]) -> None:
+        """Serve, and deliver for these triggers."""
+        self.storage = Storage(self.path)
+        self._server = Server(self.storage, "127.0.0.1", 0)
+        await self._server.start()
+        self._delivering = asyncio.create_task(deliver(self.storage, trigger.read(triggers)))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._server.port}")
+            self.client = AsyncClient(project="p", credentials=_anonymous())
+        await self._ready(triggers)
+
+    async def stop(self) -> None:
+        """Stop everything, in the order that the command does."""
+        self.client.close()
+        await self._server.stop()
+        self._delivering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._delivering
+        await self.storage.close()
+
+    async def write(self, *paths: str) -> None:
+        """Write documents, all in one call."""
+        batch = self.client.batch()
+        for path in paths:
+            batch.set(self.client.document(path), {"path": path})
+        await batch.commit()
+
+    async def rows(self, table: str, columns: str) -> list[Any]:
+        """Return what the bookkeeping holds."""
+        return await self.storage.read(lambda c: c.execute(f"SELECT {columns} FROM {table}").fetchall())
+
+    async def until_rows(self, table: str, columns: str, expected: list[Any]) -> None:
+        """Wait until the bookkeeping holds this."""
+        async with asyncio.timeout(10):
+            while True:
+                if await self.rows(table, columns) == expected:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def _ready(self, triggers: tuple[dict[str, Any], ...]) -> None:
+        """Wait until every trigger has its cursor: what is written from now on counts."""
+        if not triggers:
+            return
+        await self.until_rows("sqlite_schema WHERE name = 'eventarc_cursors'", "1", [(1,)])
+        for each in triggers:
+            await self.until_rows(f"eventarc_cursors WHERE trigger = '{each['name']}'", "1", [(1,)])
