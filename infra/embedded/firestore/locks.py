@@ -63,8 +63,28 @@ class Blocked(Refusal):
 
 @dataclass(slots=True)
 class _Line:
-    owner: Party
+    """Where parties have collided: commits first, then one reader at a time."""
+
+    commits: set[Party] = field(default_factory=set)
+    reader: Party | None = None
     waiting: list[tuple[Party, asyncio.Future[None]]] = field(default_factory=list)
+
+    def ahead_of(self, party: Party) -> set[Party]:
+        """Return those whom a reader must let go first."""
+        ahead = set(self.commits) if self.reader is None else self.commits | {self.reader}
+        return ahead - {party}
+
+    def move(self) -> None:
+        """Let the oldest reader have its turn if nobody else has."""
+        if not self.commits and self.reader is None and self.waiting:
+            entry = min(self.waiting, key=lambda waiting: waiting[0].age)
+            self.waiting.remove(entry)
+            self.reader, turn = entry
+            self.reader.waits_for = set()
+            if not turn.done():
+                turn.set_result(None)
+        for party, _ in self.waiting:
+            party.waits_for = self.ahead_of(party)
 
 
 @dataclass(slots=True)
@@ -125,13 +145,15 @@ class Locks:
     async def wait(self, party: Party, blocked: Blocked) -> None:
         """Wait until one of those ends who block a commit, or raise if the commit should give up."""
         for key in blocked.keys:
-            self._lines.setdefault(key, _Line(party))
+            line = self._lines.setdefault(key, _Line())
+            line.commits.add(party)
+            line.move()
         holders = {holder for holder in blocked.holders if not holder.ended}
         if not holders:
             return
         party.waits_for = holders
         party.waiting = asyncio.get_running_loop().create_future()
-        self._break_cycle(party)
+        self._break_cycles(party)
         releases = [asyncio.create_task(holder.released.wait()) for holder in holders]
         waited: list[asyncio.Future[Any]] = [party.waiting, *releases]
         try:
@@ -147,47 +169,46 @@ class Locks:
             for release in releases:
                 release.cancel()
 
-    def _break_cycle(self, party: Party) -> None:
-        for holder in party.waits_for:
-            if holder.reaches(party):
-                rivals = [each for each in self._cycle(party) if each.waiting is not None and not each.waiting.done()]
-                victim = max(rivals, key=lambda each: each.age)
-                if victim.waiting is not None:
-                    victim.waiting.set_exception(aborted(CONTENTION))
-                    # Nobody awaits the future of a victim that is cancelled meanwhile.
-                    victim.waiting.exception()
-                if victim is party:
-                    return
-                victim.waits_for = set()
+    def _break_cycles(self, party: Party) -> None:
+        self._let_readers_pass(party)
+        while any(holder.reaches(party) for holder in party.waits_for):
+            rivals = [each for each in _cycle(party) if each.waiting is not None and not each.waiting.done()]
+            victim = max(rivals, key=lambda each: each.age)
+            if victim.waiting is not None:
+                victim.waiting.set_exception(aborted(CONTENTION))
+                victim.waiting.exception()  # if the victim is cancelled meanwhile, nobody else fetches it
+            victim.waits_for = set()
 
-    def _cycle(self, party: Party) -> set[Party]:
-        members: set[Party] = {party}
-        waiting = [party]
-        while waiting:
-            for holder in waiting.pop().waits_for:
-                if holder not in members and holder.reaches(party):
-                    members.add(holder)
-                    waiting.append(holder)
-        return members
+    def _let_readers_pass(self, party: Party) -> None:
+        """Let readers read out of turn if a commit waits for them: a queue must not make a deadlock."""
+        members = _cycle(party)
+        for line in self._lines.values():
+            for entry in [entry for entry in line.waiting if entry[0] in members]:
+                reader, turn = entry
+                line.waiting.remove(entry)
+                reader.waits_for = set()
+                if not turn.done():
+                    turn.set_result(None)
 
     async def _queue(self, party: Party, key: str) -> None:
         line = self._lines.get(key)
-        if line is None or line.owner is party or line.owner.reaches(party):
+        if line is None or not (ahead := line.ahead_of(party)) or any(each.reaches(party) for each in ahead):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (party, turn)
         line.waiting.append(entry)
-        party.waits_for = {line.owner}
+        party.waits_for = ahead
         try:
             await asyncio.wait([turn], timeout=WAIT_SECONDS)
         except asyncio.CancelledError:
-            if line.owner is party:
-                self._hand_over(key)
+            if line.reader is party:
+                line.reader = None
             raise
         finally:
             party.waits_for = set()
             if entry in line.waiting:
                 line.waiting.remove(entry)
+            line.move()
 
     def release(self, party: Party) -> None:
         """Drop everything a party holds: it has ended."""
@@ -200,22 +221,26 @@ class Locks:
                 if not self._documents[full_name]:
                     del self._documents[full_name]
             self._queries = [lock for lock in self._queries if lock.party is not party]
-        for key in [key for key, line in self._lines.items() if line.owner is party]:
-            self._hand_over(key)
+        for key, line in list(self._lines.items()):
+            line.commits.discard(party)
+            if line.reader is party:
+                line.reader = None
+            line.move()
+            if not line.commits and line.reader is None and not line.waiting:
+                del self._lines[key]
         party.released.set()
 
-    def _hand_over(self, key: str) -> None:
-        line = self._lines[key]
-        if not line.waiting:
-            del self._lines[key]
-            return
-        entry = min(line.waiting, key=lambda waiting: waiting[0].age)
-        line.waiting.remove(entry)
-        line.owner, turn = entry
-        if not turn.done():
-            turn.set_result(None)
-        for other, _ in line.waiting:
-            other.waits_for = {line.owner}
+
+def _cycle(party: Party) -> set[Party]:
+    """Return all who wait for `party` and are waited for by it."""
+    members: set[Party] = {party}
+    waiting = [party]
+    while waiting:
+        for holder in waiting.pop().waits_for:
+            if holder not in members and holder.reaches(party):
+                members.add(holder)
+                waiting.append(holder)
+    return members
 
 
 def _query_key(query: Query) -> str:
