@@ -9,12 +9,6 @@ from tests.triggers.machine import Machine
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """grpc.aio knows asyncio alone."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 async def machine(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Machine]:
     """A Firestore and the function, shared by tests that each have samples of their own."""
     machine = Machine(tmp_path_factory.mktemp("machine"))
