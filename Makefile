@@ -35,7 +35,7 @@ LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit
 clean: ## remove what was set up and built; what was submitted stays in .dropzone
 	@rm -rf .venv $(GRAPHIQL)/node_modules $(GRAPHIQL)/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-setup: .venv/product $(GRAPHIQL)/dist/page.html
+setup: .venv/product .venv/graphiql
 
 .venv/product: requirements.lock
 	@sh infra/embedded/set_up.sh requirements.lock
@@ -46,11 +46,12 @@ setup: .venv/product $(GRAPHIQL)/dist/page.html
 	@touch $@
 
 # Without npm, or without its registry, GraphiQL comes from a CDN: that must not keep anybody from running.
-$(GRAPHIQL)/dist/page.html: $(GRAPHIQL)/package-lock.json $(GRAPHIQL)/build.js $(wildcard $(GRAPHIQL)/page/*)
+.venv/graphiql: .venv/product $(addprefix $(GRAPHIQL)/,package.json package-lock.json .npmrc build.js) $(wildcard $(GRAPHIQL)/page/*)
 	@if command -v npm >/dev/null 2>&1; then \
 	  echo "building GraphiQL"; \
 	  (cd $(GRAPHIQL) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
-	    || echo "GraphiQL was not built; its page will load it from a CDN"; \
+	    || echo "GraphiQL was not built; its page will load it from a CDN (to try again: rm $@; make run)"; \
+	  touch $@; \
 	else \
 	  echo "npm is not there: the GraphiQL page will load GraphiQL from a CDN"; \
 	fi

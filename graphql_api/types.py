@@ -1,7 +1,9 @@
 """The GraphQL nouns. Every field says what it is; what costs a read is read only when it is asked for."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Self, TypeVar
+from enum import Enum
+from typing import Annotated, Any, Self, TypeVar
 
 import strawberry
 from strawberry import Private
@@ -12,8 +14,35 @@ from graphql_api.context import Info
 from graphql_api.pages import Cursor, Page
 from graphql_api.scalars import JSON, Vector
 
-strawberry.enum(SampleState, description="Where a sample is on its way. It ends in COMPUTED, FAILED or REJECTED.")
-strawberry.enum(ProblemCode, description="What kind of fault a problem is.")
+_STATES = {
+    SampleState.PENDING: "Stored; the result follows.",
+    SampleState.COMPUTED: "The result is there.",
+    SampleState.FAILED: "Can never be computed; `problems` says why.",
+    SampleState.REJECTED: "Invalid when it came in, and kept; `problems` says why.",
+}
+_CODES = {
+    ProblemCode.MISSING: "Something that must be there is not.",
+    ProblemCode.WRONG_TYPE: "A value of another type is expected.",
+    ProblemCode.EMPTY: "At least one value is expected.",
+    ProblemCode.OUT_OF_RANGE: "A number that no finite double is near to, or a time outside the years 1 to 9999.",
+    ProblemCode.DUPLICATE_KEY: "A key stands more than once, so its value is ambiguous.",
+    ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
+    ProblemCode.INVALID_TIME_STAMP: "The text is no date and time.",
+    ProblemCode.NO_UTC_OFFSET: "The time stamp does not say how far it is from UTC.",
+    ProblemCode.INCOMPLETE: "The stored bytes are not those that were submitted.",
+    ProblemCode.MORE_PROBLEMS: "There are more problems than are shown.",
+}
+
+
+def _enum(kind: type[Enum], description: str, values: Mapping[Any, str]) -> None:
+    """Show an enum that is defined elsewhere, with a description of each value."""
+    definition: Any = strawberry.enum(kind, description=description)
+    for value in definition.__strawberry_definition__.values:
+        value.description = values[value.value]
+
+
+_enum(SampleState, "Where a sample is on its way. It ends in COMPUTED, FAILED or REJECTED.", _STATES)
+_enum(ProblemCode, "What kind of fault a problem is.", _CODES)
 
 T = TypeVar("T")
 
