@@ -1,18 +1,23 @@
 """What a stack needs for itself alone: its data folder and its ports, claimed before anything starts.
 
-The lock is on the open file and not on its name, so it goes when the last process that holds it ends,
-kill -9 included. The trap of ports: servers may listen with SO_REUSEPORT and would then share a port in
-silence, so a port counts as free only if it can be bound without, and if nobody answers there.
+A lock goes with the last process that holds it, kill -9 included. There are two: one is the supervisor's
+alone and says that a stack runs, the other is its guardian's too, and while only that one is held, what a
+killed supervisor left is just being ended: that is waited for.
+The trap of ports: servers may listen with SO_REUSEPORT and would then share a port in silence, so a port
+counts as free only if it can be bound without, and if nobody answers there.
 """
 
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 
 from infra.embedded.stack import Stack
 
 CONNECT_SECONDS = 0.5
+DYING_SECONDS = 3.0
+POLL_SECONDS = 0.05
 
 
 class Taken(Exception):
@@ -20,8 +25,8 @@ class Taken(Exception):
 
 
 def claim(stack: Stack) -> int | None:
-    """Lock the data folder, check that every port is free; return the descriptor of the lock."""
-    lock = None if stack.folder is None else _lock(stack, Path(stack.folder))
+    """Lock the data folder, check that every port is free; return the lock that is for the guardian."""
+    lock = None if stack.folder is None else _lock_folder(stack, Path(stack.folder))
     host = str(stack.settings.get("host", "127.0.0.1"))
     taken = []
     for process in stack.processes:
@@ -35,24 +40,38 @@ def claim(stack: Stack) -> int | None:
     return lock
 
 
-def _lock(stack: Stack, folder: Path) -> int:
+def _lock_folder(stack: Stack, folder: Path) -> int:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        supervisor, guardian = _open(folder / "supervisor.lock"), _open(folder / "guardian.lock")
     except OSError as error:
         raise Taken(f"the data folder cannot be used: {error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(lock, 20).decode(errors="replace")
-        os.close(lock)
+    if not _lock(supervisor):
+        owner = os.pread(supervisor, 20, 0).decode(errors="replace")
         raise Taken(
-            f"another stack (process {owner}) runs, or is just stopping, on the data folder {folder}: "
-            f"stop it, or set {stack.variable('data')} and the ports to run a second one"
-        ) from None
-    os.truncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
-    return lock
+            f"another stack (process {owner}) runs on the data folder {folder}: stop it, "
+            f"or set {stack.variable('data')} and the ports to run a second one"
+        )
+    deadline = time.monotonic() + DYING_SECONDS
+    while not _lock(guardian):
+        if time.monotonic() > deadline:
+            raise Taken(f"processes of a stack that was killed still run on the data folder {folder}")
+        time.sleep(POLL_SECONDS)
+    os.truncate(supervisor, 0)
+    os.pwrite(supervisor, str(os.getpid()).encode(), 0)
+    return guardian
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -2,7 +2,7 @@
 
 It reads `+group` and `-group` lines from standard input, which only the supervisor holds open: the end
 of that file is the end of the supervisor (kill -9 too, on Linux as on macOS), and then every process
-group that is left gets SIGTERM, and SIGKILL 1.5 seconds later. It also inherits the lock on the data
+group that is left gets SIGTERM, and SIGKILL 1.5 seconds later. It also inherits a lock on the data
 folder, so that no new stack starts while processes of the old one still run.
 It is run by its path, without site packages: it must be up in milliseconds.
 """
@@ -25,6 +25,8 @@ class Guardian:
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this file, nothing given
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # whoever reads what we print need not wait for the guardian
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[] if lock is None else [lock],
             bufsize=0,

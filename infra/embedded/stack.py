@@ -42,6 +42,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     variables: str = ""
     folder: str | None = None  # kept to one stack at a time
+    start_seconds: float = 60.0  # for each process to become ready, a slow first start included
     settings: dict[str, str | int] = {}
     environment: dict[str, str] = {}
     processes: tuple[Process, ...] = ()

@@ -18,7 +18,6 @@ from infra.embedded.guardian import Guardian
 from infra.embedded.logs import Logs
 from infra.embedded.stack import Process, Stack
 
-START_SECONDS = 60.0
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3
 FIRST_RESTART_SECONDS = 0.2
@@ -106,7 +105,11 @@ class Supervisor:
             self._problem(f"{process.name} {child.end()}; starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
-            child = await self._start(process.name, process.command, process.environment)
+            try:
+                child = await self._start(process.name, process.command, process.environment)
+            except OSError as error:
+                self._problem(f"{process.name} cannot be started: {error}")
+                continue
             if process.ready is None or await child.become_ready(process.ready):
                 self._say(f"{process.name} is ready again")
 
@@ -116,15 +119,15 @@ class Supervisor:
         except OSError as error:
             raise StartError(f"{process.name} cannot be started: {error}") from error
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(self._stack.start_seconds):
                 if process.ready is not None:
                     await child.become_ready(process.ready)
                 if process.once:
                     await asyncio.shield(child.ended)
         except TimeoutError:
-            raise StartError(
-                _failure(child, f"is not ready after {START_SECONDS:.0f} s ({process.ready or 'has not ended'})")
-            ) from None
+            awaited = process.ready or "its end"
+            what = f"is not ready: waited {self._stack.start_seconds:g} s for {awaited}"
+            raise StartError(_failure(child, what)) from None
         if child.ended.done() and not (process.once and child.ended.result() == 0):
             raise StartError(_failure(child, f"{child.end()} when it was started"))
         return child
