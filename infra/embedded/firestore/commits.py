@@ -5,8 +5,8 @@ only then are rows written, so that a refused commit leaves nothing behind in th
 A write that changes nothing keeps the update time and makes no change, as in production.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from infra.embedded.firestore import names, versions
@@ -33,6 +33,8 @@ class Pending:
     stored: Stored | None
     old: Any | None
     new: Any | None
+    old_entries: dict[bytes, int] = field(default_factory=dict)
+    new_entries: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -84,14 +86,33 @@ def apply(group: Group, writes: list[PreparedWrite], pending: dict[str, Pending]
 
 
 def store(group: Group, document: Pending, commit_time: int) -> None:
-    """Write the rows of a document that changed."""
+    """Write the rows of a document that changed: version, index entries, change."""
     kind = document.kind
     if kind is None:
         kind = group.catalog.intern_kind(group.connection, document.name.database, document.name.collection_id)
     new = None if document.new is None else serialize(document.new)
     sequence = versions.add(group.connection, kind, document.path, document.stored, new, commit_time)
+    gone = document.old_entries.keys() - document.new_entries.keys()
+    if gone:
+        group.connection.executemany("DELETE FROM entries WHERE kind = ? AND key = ?", [(kind, key) for key in gone])
+    added = [(kind, key, size) for key, size in document.new_entries.items() if key not in document.old_entries]
+    if added:
+        group.connection.executemany("INSERT OR IGNORE INTO entries (kind, key, size) VALUES (?, ?, ?)", added)
     old = None if document.stored is None else document.stored.document
     group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
+
+
+def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
+    """Work out the index entries of what changed, and return that; raises if there are too many."""
+    changed = [document for document in pending if document.changed]
+    for document in changed:
+        indexing = group.indexing(document.name.collection_id)
+        document_id = document.name.segments[-1]
+        if document.old is not None:
+            document.old_entries = indexing.entries(document.path, document_id, document.old)
+        if document.new is not None:
+            document.new_entries = indexing.entries(document.path, document_id, document.new)
+    return changed
 
 
 def commit(group: Group, writes: list[PreparedWrite], check: Check) -> Any:
@@ -100,17 +121,14 @@ def commit(group: Group, writes: list[PreparedWrite], check: Check) -> Any:
     pending: dict[str, Pending] = {}
     results = apply(group, writes, pending, commit_time)
     check(pending.values())
-    finish(group, writes, pending, results, commit_time)
+    for document in index(group, pending.values()):
+        store(group, document, commit_time)
+    finish(writes, pending, results)
     return CommitResponse(write_results=results, commit_time=timestamp(commit_time))
 
 
-def finish(
-    group: Group, writes: list[PreparedWrite], pending: dict[str, Pending], results: list[Any], commit_time: int
-) -> None:
-    """Store what changed and complete the results with their update times."""
-    for document in pending.values():
-        if document.changed:
-            store(group, document, commit_time)
+def finish(writes: list[PreparedWrite], pending: dict[str, Pending], results: list[Any]) -> None:
+    """Complete the results with the update times of the documents."""
     for write, result in zip(writes, results, strict=True):
         document = pending[write.full_name]
         if not write.deletes and document.new is not None:
@@ -126,9 +144,12 @@ def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple
             pending: dict[str, Pending] = {}
             results = apply(group, [write], pending, commit_time)
             check(pending.values())
+            changed = index(group, pending.values())
         except Refusal as refusal:
             outcomes.append((None, refusal))
         else:
-            finish(group, [write], pending, results, commit_time)
+            for document in changed:
+                store(group, document, commit_time)
+            finish([write], pending, results)
             outcomes.append((results[0], None))
     return outcomes

@@ -55,7 +55,7 @@ class FieldTest:
     def holds(self, document: Any) -> bool:
         """Return whether a document meets the condition."""
         if self.field == DOCUMENT_ID:
-            return self._holds(values.encode_reference(document.name))
+            return self._holds(encode_name(names.parse(document.name)))
         value = fields.get(document.fields, self.field)
         if value is None:
             return False
@@ -123,6 +123,32 @@ def read(message: Any, parent: names.Name) -> Test:
     raise invalid("A filter must have a filter type.")
 
 
+def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
+    """Return the alternatives of a filter, each a set of conditions that hold together."""
+    if test is None:
+        return [()]
+    if isinstance(test, AnyOf):
+        alternatives = [each for part in test.parts for each in disjunctions(part)]
+    elif isinstance(test, AllOf):
+        alternatives = [()]
+        for part in test.parts:
+            further = disjunctions(part)
+            if len(alternatives) * len(further) > MOST_DISJUNCTIONS:
+                raise invalid(f"The query has more than {MOST_DISJUNCTIONS} disjunctions in normal form.")
+            alternatives = [(*one, *other) for one in alternatives for other in further]
+    elif test.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
+        operator = EQUAL if test.operator in (EQUAL, IN) else CONTAINS
+        alternatives = [(FieldTest(test.field, operator, (operand,)),) for operand in dict.fromkeys(test.operands)]
+    else:
+        alternatives = [(test,)]
+    if len(alternatives) > MOST_DISJUNCTIONS:
+        raise invalid(f"The query has more than {MOST_DISJUNCTIONS} disjunctions in normal form.")
+    for each in alternatives:
+        if sum(condition.operator == CONTAINS for condition in each) > 1:
+            raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
+    return alternatives
+
+
 def _composite(message: Any, parent: names.Name) -> Test:
     parts = tuple(read(each, parent) for each in message.filters)
     if not parts:
@@ -151,11 +177,18 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
         operands = [message.value]
     if field == DOCUMENT_ID:
         operands = [document_reference(each, parent) for each in operands]
-    encoded = tuple(map(values.encode, operands))
+        encoded = tuple(encode_name(names.parse(each.reference_value)) for each in operands)
+    else:
+        encoded = tuple(map(values.encode, operands))
     if operator == NOT_IN and values.NULL in encoded:
         # Nothing differs from null in Firestore's logic of three values.
         return FieldTest(field, IN, ())
     return FieldTest(field, operator, encoded)
+
+
+def encode_name(name: names.Name) -> bytes:
+    """Return a document's name as filters compare it: the database is the same for all."""
+    return values.REFERENCE + name.path + values.END
 
 
 def document_reference(value: Any, parent: names.Name) -> Any:

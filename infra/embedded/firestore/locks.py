@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from infra.embedded.firestore.errors import Refusal, aborted
-from infra.embedded.firestore.queries import Query
+from infra.embedded.firestore.queries import Query, SortKey
 
 if TYPE_CHECKING:
     from infra.embedded.firestore.commits import Pending
@@ -94,7 +94,7 @@ class QueryLock:
     query: Query
     party: Party
 
-    def narrow(self, last_key: bytes) -> None:
+    def narrow(self, last_key: SortKey) -> None:
         """Forget what lies behind the last result."""
         self.query = self.query.until(last_key)
 

@@ -12,7 +12,13 @@ SMALLEST_PARTITION = 128
 
 def check(query: queries.Query) -> None:
     """Refuse a query that cannot be cut up."""
-    if query.where is not None or query.limit is not None or query.offset or query.lower or query.upper is not None:
+    if (
+        query.where is not None
+        or query.limit is not None
+        or query.offset
+        or query.lower is not None
+        or query.upper is not None
+    ):
         raise invalid("Partition queries cannot have filters, cursors, an offset or a limit.")
     if [(order.field, order.descending) for order in query.orders] != [(DOCUMENT_ID, False)]:
         raise invalid("Partition queries must be ordered by __name__ ascending.")

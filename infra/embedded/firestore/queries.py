@@ -1,8 +1,8 @@
 """A StructuredQuery, read and completed: which documents, in which order, from where to where.
 
 Every query has a total order: what its inequalities and its author leave open, the document name
-decides. A document's place in that order is one byte string (`sort_key`), and cursors are byte strings
-too, so paging, limits and live results all come down to comparing bytes.
+decides. A document's place in that order is its `sort_key`, one byte string for each field, and cursors
+are the beginnings of such keys; so paging, limits and live results all come down to comparing bytes.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,25 @@ class Order:
     descending: bool
 
 
+SortKey = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A point in the order of a query: before or after everything that begins with `parts`."""
+
+    parts: SortKey
+    after: bool
+
+    def precedes(self, key: SortKey) -> bool:
+        """Return whether a document with this sort key comes behind the edge."""
+        head = key[: len(self.parts)]
+        return head > self.parts or (head == self.parts and not self.after)
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which documents, in which order. `lower` is included and `upper` is not."""
+    """Which documents, in which order, between which edges."""
 
     parent: names.Name
     collection_id: str | None  # None: of any collection
@@ -33,8 +49,8 @@ class Query:
     where: filters.Test | None
     orders: tuple[Order, ...]
     explicit_orders: int
-    lower: bytes
-    upper: bytes | None
+    lower: Edge | None
+    upper: Edge | None
     offset: int
     limit: int | None
     projection: tuple[FieldPath, ...] | None
@@ -50,17 +66,17 @@ class Query:
             return False
         return (self.all_descendants and len(name.segments) > depth) or len(name.segments) == depth + 2
 
-    def place(self, path: bytes, document: Any) -> bytes | None:
+    def place(self, path: bytes, document: Any) -> SortKey | None:
         """Return the sort key of a document that the query finds, or None; limit and offset apart."""
         if self.where is not None and not self.where.holds(document):
             return None
         key = self.sort_key(path, document)
-        if key is None or key < self.lower or (self.upper is not None and key >= self.upper):
+        if key is None or (self.lower is not None and not self.lower.precedes(key)):
             return None
-        return key
+        return None if self.upper is not None and self.upper.precedes(key) else key
 
-    def sort_key(self, path: bytes, document: Any) -> bytes | None:
-        """Return the bytes that sort a document in this query, or None if it lacks a field of the order."""
+    def sort_key(self, path: bytes, document: Any) -> SortKey | None:
+        """Return what sorts a document in this query, or None if it lacks a field of the order."""
         parts = []
         for order in self.orders:
             if order.field == DOCUMENT_ID:
@@ -71,11 +87,15 @@ class Query:
                     return None
                 encoded = values.encode_indexed(value)
             parts.append(values.invert(encoded) if order.descending else encoded)
-        return b"".join(parts)
+        return tuple(parts)
 
-    def until(self, key: bytes) -> "Query":
+    def until(self, key: SortKey) -> "Query":
         """Return this query, ending with the document that has this sort key."""
-        return replace(self, upper=key + names.AFTER_ALL)
+        return replace(self, upper=Edge(key, after=True))
+
+    def beyond(self, key: SortKey) -> "Query":
+        """Return this query, beginning behind the document that has this sort key."""
+        return replace(self, lower=Edge(key, after=True))
 
     def projected(self, document: Any) -> Any:
         """Return what the query selects of a document."""
@@ -104,13 +124,8 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         raise invalid("The offset cannot be negative.")
     if message.HasField("limit") and message.limit.value < 0:
         raise invalid("The limit cannot be negative.")
-    lower, upper = b"", None
-    if message.HasField("start_at"):
-        prefix = _cursor(message.start_at, orders)
-        lower = prefix if message.start_at.before else prefix + names.AFTER_ALL
-    if message.HasField("end_at"):
-        prefix = _cursor(message.end_at, orders)
-        upper = prefix if message.end_at.before else prefix + names.AFTER_ALL
+    if source.collection_id and source.all_descendants and parent.segments:
+        raise invalid("collection group queries are only allowed at the root parent")
     return Query(
         parent=parent,
         collection_id=source.collection_id or None,
@@ -118,8 +133,8 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         where=where,
         orders=orders,
         explicit_orders=len(explicit),
-        lower=lower,
-        upper=upper,
+        lower=_edge(message.start_at, orders) if message.HasField("start_at") else None,
+        upper=_edge(message.end_at, orders) if message.HasField("end_at") else None,
         offset=message.offset,
         limit=message.limit.value if message.HasField("limit") else None,
         projection=_projection(message),
@@ -149,7 +164,7 @@ def _projection(message: Any) -> tuple[FieldPath, ...] | None:
     return tuple(path for path in paths if path != DOCUMENT_ID)
 
 
-def _cursor(cursor: Any, orders: tuple[Order, ...]) -> bytes:
+def _edge(cursor: Any, orders: tuple[Order, ...]) -> Edge:
     if len(cursor.values) > len(orders):
         raise invalid("Cursor has too many values.")
     parts = []
@@ -161,4 +176,4 @@ def _cursor(cursor: Any, orders: tuple[Order, ...]) -> bytes:
         else:
             encoded = values.encode_indexed(value)
         parts.append(values.invert(encoded) if order.descending else encoded)
-    return b"".join(parts)
+    return Edge(tuple(parts), after=not cursor.before)

@@ -7,7 +7,7 @@ from typing import Any
 from infra.embedded.firestore import names, scanning, versions
 from infra.embedded.firestore.clock import Snapshot
 from infra.embedded.firestore.messages import microseconds
-from infra.embedded.firestore.queries import Query
+from infra.embedded.firestore.queries import Query, SortKey
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.transactions import Transaction, Transactions
 
@@ -68,7 +68,7 @@ class Reading:
                 transaction.note_read(str(name), name, 0 if stored is None else stored.sequence)
         return found
 
-    async def query(self, query: Query) -> AsyncIterator[tuple[bytes, Any]]:
+    async def query(self, query: Query) -> AsyncIterator[scanning.Found]:
         """Yield the documents that a query finds, each with its sort key, in its order."""
         transaction = self._transaction
         lock = None
@@ -79,7 +79,7 @@ class Reading:
         if transaction is not None and not transaction.read_only:
             index = transaction.note_query(query, moment.sequence)
         count = 0
-        last_key = b""
+        last_key: SortKey = ()
         async for last_key, document in scanning.stream(self._storage, query, moment.read_time):
             count += 1
             yield last_key, document

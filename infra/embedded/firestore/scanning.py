@@ -1,54 +1,169 @@
-"""A query, run on a reader's connection: which documents it finds at a moment, in its order."""
+"""A query, run on a reader's connection: which documents it finds at a moment, in its order.
 
+Index entries tell of the newest versions. A document that changed after the moment asked for is passed
+over where the index has it and put in where its version of that moment belongs (the overlay); what
+changed since is little for reads of now and bounded by the versions kept for reads of the past.
+
+A page at a time is read, on a fresh view of the file at the same moment, so that neither a slow client
+nor a large result keeps memory or the file's log growing.
+"""
+
+import heapq
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from infra.embedded.firestore import names, versions
+from infra.embedded.firestore import entries, names, planning, versions
 from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.queries import Query
+from infra.embedded.firestore.planning import Branch, MissingIndex
+from infra.embedded.firestore.queries import Query, SortKey
 from infra.embedded.firestore.storage import Storage
 
-_PATHS = """
-SELECT path FROM documents WHERE kind = :kind AND path >= :low AND path < :high
-UNION
-SELECT path FROM history WHERE kind = :kind AND path >= :low AND path < :high AND until > :read_time
-ORDER BY path
-"""
+PAGE_DOCUMENTS = 500
+PAGE_BYTES = 1 << 20
+OVERLAY_BY_SEQUENCE = 2_000
+
+Found = tuple[SortKey, Any]
 
 
-def run(connection: sqlite3.Connection, catalog: Catalog, query: Query, read_time: int) -> list[tuple[bytes, Any]]:
-    """Return the documents that a query finds, each with its sort key, in order."""
-    found = []
-    for path, document in _candidates(connection, catalog, query, read_time):
-        key = query.place(path, document)
-        if key is not None:
-            found.append((key, document))
-    found.sort(key=lambda entry: entry[0])
-    end = None if query.limit is None else query.offset + query.limit
-    return found[query.offset : end]
+class Scan:
+    """One query at one moment on one view of the file."""
 
+    def __init__(self, connection: sqlite3.Connection, catalog: Catalog, query: Query, read_time: int) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._query = query
+        self._read_time = read_time
+        self.read_bytes = 0
 
-def _candidates(
-    connection: sqlite3.Connection, catalog: Catalog, query: Query, read_time: int
-) -> Iterator[tuple[bytes, Any]]:
-    for kind, collection_id in catalog.kinds_of(query.parent.database):
-        if query.collection_id is not None and query.collection_id != collection_id:
-            continue
-        low = query.parent.path
-        if not query.all_descendants:
-            low += names.encode_segment(collection_id)
-        bounds = {"kind": kind, "low": low, "high": low + names.AFTER_ALL, "read_time": read_time}
-        for (path,) in connection.execute(_PATHS, bounds).fetchall():
-            stored = versions.at(connection, kind, path, read_time)
+    def run(self, branches: list[Branch]) -> Iterator[Found]:
+        """Yield what is found, without offset and limit."""
+        streams = [self._branch(branch) for branch in branches]
+        if versions.last(self._connection)[1] > self._read_time:
+            streams.append(self._overlay())
+        previous = None
+        for found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda found: found[0]):
+            if found[0] != previous:
+                previous = found[0]
+                yield found
+
+    def _branch(self, branch: Branch) -> Iterator[Found]:
+        kind = self._catalog.kind(self._query.parent.database, branch.collection_id)
+        if kind is None:
+            return
+        for path in self._paths(kind, branch):
+            stored = versions.current(self._connection, kind, path)
+            if stored is not None and stored.commit_time <= self._read_time:
+                yield from self._judged(path, stored)
+
+    def _judged(self, path: bytes, stored: versions.Stored) -> Iterator[Found]:
+        document = Document.FromString(stored.document)
+        self.read_bytes += len(stored.document)
+        if self._query.covers(names.parse(document.name)):
+            key = self._query.place(path, document)
+            if key is not None:
+                yield key, document
+
+    def _paths(self, kind: int, branch: Branch) -> Iterator[bytes]:
+        order = "DESC" if branch.reverse else "ASC"
+        if not branch.bases:
+            sql = f"SELECT path FROM documents WHERE kind = ? AND path >= ? AND path < ? ORDER BY path {order}"  # noqa: S608
+            for (path,) in self._connection.execute(sql, (kind, branch.low, branch.high)):
+                yield path
+        elif len(branch.bases) == 1:
+            (base,) = branch.bases
+            sql = f"SELECT key, size FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key {order}"  # noqa: S608
+            for key, size in self._connection.execute(sql, (kind, base + branch.low, base + branch.high)):
+                yield entries.path_of(key, size)
+        else:
+            yield from self._leap(kind, branch)
+
+    def _leap(self, kind: int, branch: Branch) -> Iterator[bytes]:
+        """Yield what is behind all bases, going from one index to the next with the farthest key so far."""
+        low, high = branch.low, branch.high
+        candidate, agreed = None, 0
+        turn = 0
+        while True:
+            base = branch.bases[turn % len(branch.bases)]
+            turn += 1
+            row = self._next(kind, base + low, base + high, branch.reverse)
+            if row is None:
+                return
+            found = row[0][len(base) :]
+            agreed = agreed + 1 if found == candidate else 1
+            candidate = found
+            if agreed == len(branch.bases):
+                yield entries.path_of(*row)
+                agreed = 0
+                low, high = (low, found) if branch.reverse else (found + b"\0", high)
+            else:
+                low, high = (low, found + b"\0") if branch.reverse else (found, high)
+
+    def _next(self, kind: int, low: bytes, high: bytes, reverse: bool) -> tuple[bytes, int] | None:
+        order = "DESC" if reverse else "ASC"
+        sql = f"SELECT key, size FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key {order} LIMIT 1"  # noqa: S608
+        row: tuple[bytes, int] | None = self._connection.execute(sql, (kind, low, high)).fetchone()
+        return row
+
+    def _overlay(self) -> Iterator[Found]:
+        """Yield, in order, those results whose documents have changed since."""
+        changed = versions.superseded_since(self._connection, self._read_time, OVERLAY_BY_SEQUENCE)
+        found = (
+            each
+            for kind, path in changed
+            if self._catalog.names[kind][0] == self._query.parent.database
+            for each in self._as_it_was(kind, path)
+        )
+        return iter(heapq.nsmallest(PAGE_DOCUMENTS + 1, found, key=lambda each: each[0]))
+
+    def _as_it_was(self, kind: int, path: bytes) -> Iterator[Found]:
+        collection_id = self._catalog.names[kind][1]
+        if self._query.collection_id in (None, collection_id):
+            stored = versions.at(self._connection, kind, path, self._read_time)
             if stored is not None:
-                document = Document.FromString(stored.document)
-                if query.covers(names.Name(query.parent.database, names.decode_path(path))):
-                    yield path, document
+                yield from self._judged(path, stored)
 
 
-async def stream(storage: Storage, query: Query, read_time: int) -> AsyncIterator[tuple[bytes, Any]]:
+async def stream(storage: Storage, query: Query, read_time: int) -> AsyncIterator[Found]:
     """Yield the documents that a query finds at a moment, each with its sort key, in order."""
-    for entry in await storage.read(lambda connection: run(connection, storage.catalog, query, read_time)):
-        yield entry
+    to_skip, to_yield = query.offset, query.limit
+    while to_yield is None or to_yield > 0:
+        found, complete = await _page(storage, query, read_time, to_skip, to_yield)
+        for entry in found[to_skip:]:
+            yield entry
+        if complete:
+            return
+        if to_yield is not None:
+            to_yield -= max(0, len(found) - to_skip)
+        to_skip = max(0, to_skip - len(found))
+        query = query.beyond(found[-1][0])
+
+
+async def _page(
+    storage: Storage, query: Query, read_time: int, to_skip: int, to_yield: int | None
+) -> tuple[list[Found], bool]:
+    """Return the next results and whether they are the last."""
+    most = PAGE_DOCUMENTS if to_yield is None else min(PAGE_DOCUMENTS, to_skip + to_yield)
+
+    def read(connection: sqlite3.Connection) -> tuple[list[Found], bool]:
+        collection_ids = [each for _, each in storage.catalog.kinds_of(query.parent.database)]
+        branches = planning.plan(query, collection_ids, storage.indexes)
+        scan = Scan(connection, storage.catalog, query, read_time)
+        page: list[Found] = []
+        for found in scan.run(branches):
+            page.append(found)
+            if len(page) >= most or scan.read_bytes > PAGE_BYTES:
+                return page, False
+        return page, True
+
+    while True:
+        try:
+            return await storage.read(read)
+        except MissingIndex as missing:
+            if not storage.creates_indexes:
+                raise failed_precondition(
+                    "The query requires an index. Add this one to firestore.indexes.json: " + missing.index.text()
+                ) from None
+            await storage.create_index(missing.index)

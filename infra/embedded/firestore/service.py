@@ -1,14 +1,12 @@
 """The Firestore service: one method per RPC, which translates, calls and translates back."""
 
 import base64
-import binascii
 import secrets
-import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra.embedded.firestore import aggregations, limits, listing, names, partitions, queries, writes
+from infra.embedded.firestore import aggregations, limits, listing, names, partitions, queries, scanning, values, writes
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import Refusal, invalid, not_found, unimplemented
 from infra.embedded.firestore.feed import Feed
@@ -21,7 +19,6 @@ from infra.embedded.firestore.transactions import Transactions
 
 MOST_ON_A_PAGE = 300
 _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_page_time = struct.Struct(">Q")
 
 
 class Service:
@@ -82,7 +79,7 @@ class Service:
         if request.page_token:
             read_time, key = _read_page_token(request.page_token)
             reading.at(read_time)
-            query = replace(query, lower=key + names.AFTER_ALL)
+            query = query.beyond(key)
         response = m.ListDocumentsResponse()
         if request.show_missing:
             if request.order_by or not request.collection_id:
@@ -98,9 +95,9 @@ class Service:
 
     async def _with_missing(
         self, reading: Reading, parent: names.Name, query: queries.Query, collection_id: str, size: int
-    ) -> AsyncIterator[tuple[bytes, Any]]:
+    ) -> AsyncIterator[scanning.Found]:
         collection = names.Name(parent.database, (*parent.segments, collection_id))
-        after = names.decode_path(query.lower[:-2])[-1] if query.lower else None
+        after = names.decode_path(query.lower.parts[0][:-1])[-1] if query.lower else None
         read_time = reading.read_time
         ids = await self._storage.read(
             lambda connection: listing.segments_beneath(
@@ -110,7 +107,7 @@ class Service:
         wanted = [names.Name(collection.database, (*collection.segments, each)) for each in ids]
         for name, stored in zip(wanted, await reading.documents(wanted), strict=True):
             document = m.Document(name=str(name)) if stored is None else m.Document.FromString(stored.document)
-            yield name.path + b"\0", document
+            yield (name.path + values.END,), document
 
     async def create_document(self, request: Any, context: Any) -> Any:
         """Answer CreateDocument."""
@@ -155,7 +152,7 @@ class Service:
         if request.page_token:
             read_time, key = _read_page_token(request.page_token)
             reading.at(read_time)
-            after = key.decode()
+            after = key[0].decode()
         size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
         read_time = reading.read_time
         found = await self._storage.read(
@@ -163,7 +160,7 @@ class Service:
                 connection, self._storage.catalog, parent, after, size, read_time
             )
         )
-        token = _page_token(read_time, found[-1].encode()) if len(found) == size else ""
+        token = _page_token(read_time, (found[-1].encode(),)) if len(found) == size else ""
         return m.ListCollectionIdsResponse(collection_ids=found, next_page_token=token)
 
     # Queries
@@ -335,17 +332,17 @@ def _orders(text: str) -> Sequence[Any]:
     return orders
 
 
-def _page_token(read_time: int, key: bytes) -> str:
-    return base64.urlsafe_b64encode(_page_time.pack(read_time) + key).decode()
+def _page_token(read_time: int, key: queries.SortKey) -> str:
+    parts = [base64.urlsafe_b64encode(part).decode() for part in key]
+    return ".".join((str(read_time), *parts))
 
 
-def _read_page_token(token: str) -> tuple[int, bytes]:
+def _read_page_token(token: str) -> tuple[int, queries.SortKey]:
     try:
-        raw = base64.urlsafe_b64decode(token)
-        (read_time,) = _page_time.unpack_from(raw)
-    except (binascii.Error, struct.error):
+        read_time, *parts = token.split(".")
+        return int(read_time), tuple(base64.urlsafe_b64decode(part) for part in parts)
+    except ValueError:
         raise invalid("The page token is invalid.") from None
-    return read_time, raw[_page_time.size :]
 
 
 async def _chain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -7,17 +7,22 @@ fresh view of the file, and still see one moment: what was superseded is kept fo
 
 import asyncio
 import fcntl
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from infra.embedded.firestore import versions
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock, Snapshot, now
+from infra.embedded.firestore.definitions import Composite, Definitions
 from infra.embedded.firestore.errors import failed_precondition, invalid
+from infra.embedded.firestore.indexing import Registry, adopt
+from infra.embedded.firestore.planning import Indexes
 from infra.embedded.firestore.versions import Change
 from infra.embedded.firestore.writer import Group, Writer
 
@@ -25,7 +30,8 @@ __all__ = ["Change", "Snapshot", "Storage", "StorageInUse"]
 
 T = TypeVar("T")
 READERS = 4
-FORMAT = 1
+
+logger = logging.getLogger(__name__)
 
 
 class StorageInUse(Exception):
@@ -35,25 +41,39 @@ class StorageInUse(Exception):
 class Storage:
     """The file, open. To be used inside one event loop, and closed."""
 
-    def __init__(self, path: Path, keep_seconds: float = 3600.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep_seconds: float = 3600.0,
+        defined: Definitions | None = None,
+        creates_indexes: bool = True,
+    ) -> None:
         self.path = path
         self.keep_seconds = keep_seconds
         self.pruned = 0  # changes up to this sequence may be gone
+        self.creates_indexes = creates_indexes
         self.catalog = Catalog()
+        self._registry = Registry(defined or Definitions())
         self.observers: list[Callable[[list[Change]], None]] = []
+        self._building = asyncio.Lock()
         self._local = threading.local()
-        self._lock_file = _lock(path)
+        self._lock_file = _LockFile(path)
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(versions.SCHEMA)
         self.catalog.load(connection)
-        settings: dict[str, int] = dict(connection.execute("SELECT name, value FROM settings").fetchall())
+        connection.execute("BEGIN IMMEDIATE")
+        adopt(connection, self.catalog, self._registry, strict=not creates_indexes)
+        connection.execute("COMMIT")
+        row = connection.execute("SELECT value FROM settings WHERE name = 'clock'").fetchone()
         sequence, commit_time = versions.last(connection)
-        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
+        self.clock = Clock(max(commit_time, row[0] if row else 0), sequence)
         self._holders: dict[str, int] = dict(connection.execute("SELECT holder, after FROM holders").fetchall())
         self._changed = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
-        self._writer = Writer(connection, self.catalog, self.clock, self._published)
+        self._writer = Writer(
+            connection, self.catalog, self.clock, self._registry.indexing, self._reload, self._published
+        )
 
     async def close(self) -> None:
         """Finish what was submitted and close the file."""
@@ -71,6 +91,10 @@ class Storage:
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA mmap_size = 0")
         return connection
+
+    def _reload(self, connection: sqlite3.Connection) -> None:
+        self.catalog.load(connection)
+        self._registry.load(connection)
 
     def _published(self, changes: list[Change]) -> None:
         if changes:
@@ -126,6 +150,27 @@ class Storage:
         finally:
             connection.execute("COMMIT")
 
+    @property
+    def indexes(self) -> Indexes:
+        """What queries can be answered from."""
+        return self._registry.readable
+
+    async def create_index(self, index: Composite) -> None:
+        """Build an index, or wait until it is built, and say how to define it."""
+        async with self._building:
+            number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
+            if self._registry.is_complete(number):
+                return
+            logger.warning("Created an index that production would ask for; to define it: %s", index.text())
+            for (_, collection_id), kind in list(self.catalog.kinds.items()):
+                after: bytes | None = b"" if collection_id == index.collection_id else None
+                while after is not None:
+                    after = await self._writer.submit(partial(self._fill, kind, collection_id, after))
+            await self._writer.submit(lambda group: self._registry.finish(group.connection, number))
+
+    def _fill(self, kind: int, collection_id: str, after: bytes, group: Group) -> bytes | None:
+        return self._registry.fill(group.connection, kind, collection_id, after)
+
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Return committed changes with a sequence greater than `after`, in order."""
         published = self.clock.snapshot().sequence
@@ -140,10 +185,6 @@ class Storage:
     def keep_changes(self, holder: str, after: int) -> None:
         """Keep the changes with a sequence greater than `after` for as long as the holder asks for it."""
         self._holders[holder] = after
-
-
-def _lock(path: Path) -> "_LockFile":
-    return _LockFile(path)
 
 
 class _LockFile:

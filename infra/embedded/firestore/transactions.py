@@ -19,7 +19,7 @@ from infra.embedded.firestore.clock import Snapshot
 from infra.embedded.firestore.errors import Refusal, aborted, invalid
 from infra.embedded.firestore.feed import ParsedChange
 from infra.embedded.firestore.messages import microseconds
-from infra.embedded.firestore.queries import Query
+from infra.embedded.firestore.queries import Query, SortKey
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.writer import Group
 from infra.embedded.firestore.writes import PreparedWrite
@@ -60,7 +60,7 @@ class Transaction(locks.Party):
         self.queries.append((query, sequence))
         return len(self.queries) - 1
 
-    def narrow_query(self, index: int, last_key: bytes) -> None:
+    def narrow_query(self, index: int, last_key: SortKey) -> None:
         """Take note that a limit kept a query from looking behind its last result."""
         query, sequence = self.queries[index]
         self.queries[index] = (query.until(last_key), sequence)

@@ -48,6 +48,11 @@ def is_vector(value: Any) -> bool:
     return "__type__" in fields and fields["__type__"].string_value == "__vector__" and "value" in fields
 
 
+def is_special(value: Any) -> bool:
+    """Return whether a map stands for a value of another type, and has no fields of its own."""
+    return is_vector(value) or bson.key_of(value.map_value.fields) is not None
+
+
 def encode_reference(name: str) -> bytes:
     """Return the bytes of the reference to a document, given by its full name."""
     reference = names.parse(name)

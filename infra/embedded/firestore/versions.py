@@ -28,7 +28,13 @@ CREATE TABLE IF NOT EXISTS history (
     kind INTEGER NOT NULL, path BLOB NOT NULL, until INTEGER NOT NULL, version INTEGER NOT NULL,
     PRIMARY KEY (kind, path, until)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    kind INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS composites (
+    id INTEGER PRIMARY KEY, definition TEXT NOT NULL UNIQUE, complete INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holders (holder TEXT PRIMARY KEY, after INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -146,3 +152,18 @@ def find(connection: sqlite3.Connection, catalog: Catalog, name: names.Name, rea
     """Return the version of a document, by its name, that was current at `read_time`."""
     kind = catalog.kind(name.database, name.collection_id)
     return None if kind is None else at(connection, kind, name.path, read_time)
+
+
+def superseded_since(connection: sqlite3.Connection, read_time: int, most: int) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and path of every document that had a version at `read_time` which is not current any more.
+
+    Documents that were created since then may be among them. Up to `most` changes are looked through
+    one by one; beyond that, only what was superseded is.
+    """
+    after = sequence_at(connection, read_time)
+    if last(connection)[0] - after <= most:
+        yield from connection.execute(
+            "SELECT DISTINCT kind, path FROM versions WHERE sequence > ? AND previous IS NOT NULL", (after,)
+        )
+    else:
+        yield from connection.execute("SELECT DISTINCT kind, path FROM history WHERE until > ?", (read_time,))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock
+from infra.embedded.firestore.entries import Indexing
 from infra.embedded.firestore.errors import Refusal, unavailable
 from infra.embedded.firestore.versions import Change
 
@@ -33,6 +34,7 @@ class Group:
     connection: sqlite3.Connection
     catalog: Catalog
     clock: Clock
+    indexing: Callable[[str], Indexing]
     changes: list[Change] = field(default_factory=list)
     commit_time: int = 0
 
@@ -58,11 +60,15 @@ class Writer:
         connection: sqlite3.Connection,
         catalog: Catalog,
         clock: Clock,
+        indexing: Callable[[str], Indexing],
+        rolled_back: Callable[[sqlite3.Connection], None],
         published: Callable[[list[Change]], None],
     ) -> None:
         self._connection = connection
         self._catalog = catalog
         self._clock = clock
+        self._indexing = indexing
+        self._rolled_back = rolled_back
         self._published = published
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -118,7 +124,7 @@ class Writer:
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
-        group = Group(self._connection, self._catalog, self._clock)
+        group = Group(self._connection, self._catalog, self._clock, self._indexing)
         sequence = None
         self._clock.begin()
         try:
@@ -138,7 +144,7 @@ class Writer:
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._catalog.load(self._connection)
+                self._rolled_back(self._connection)
                 raise
             sequence = group.changes[-1].sequence if group.changes else None
         finally:

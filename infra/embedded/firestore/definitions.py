@@ -1,0 +1,127 @@
+"""Which indexes there are: `firestore.indexes.json` as typed values, and what holds without it.
+
+Every field has ascending, descending and array-contains entries for its own collection unless a field
+override says otherwise; an override of a map holds for what is in the map, and `*` for all fields of a
+collection group. Composite indexes are those of the file, and those a query asked for where that is allowed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.embedded.firestore import fields
+from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
+
+ASCENDING, DESCENDING, CONTAINS = "ASCENDING", "DESCENDING", "CONTAINS"
+COLLECTION, COLLECTION_GROUP = "COLLECTION", "COLLECTION_GROUP"
+MODES = (ASCENDING, DESCENDING, CONTAINS)
+ANY_FIELD: FieldPath = ("*",)
+
+
+class InvalidDefinitions(Exception):
+    """The file of index definitions cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A field of a composite index."""
+
+    field: FieldPath
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """A composite index. The name of the document comes last, in the direction of the last field."""
+
+    collection_id: str
+    scope: str
+    components: tuple[Component, ...]
+
+    @property
+    def name_descending(self) -> bool:
+        """Whether names fall within equal values."""
+        return self.components[-1].mode == DESCENDING
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the index as `firestore.indexes.json` spells it."""
+        spelled = []
+        for component in self.components:
+            key = "arrayConfig" if component.mode == CONTAINS else "order"
+            spelled.append({"fieldPath": fields.text(component.field), key: component.mode})
+        return {"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled}
+
+    def text(self) -> str:
+        """Return the index as one line of JSON, the same for the same index."""
+        return json.dumps(self.as_json(), sort_keys=True)
+
+
+Override = frozenset[tuple[str, str]]  # of mode and scope
+AUTOMATIC: Override = frozenset((mode, COLLECTION) for mode in MODES)
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What a file defines. Without a file: nothing but what is automatic."""
+
+    composites: tuple[Composite, ...] = ()
+    overrides: Mapping[tuple[str, FieldPath], Override] = field(default_factory=dict)
+    expiries: Mapping[str, FieldPath] = field(default_factory=dict)  # time to live: collection group to field
+
+    def modes(self, collection_id: str, path: FieldPath) -> Override:
+        """Return how a field is indexed by itself."""
+        if not self.overrides:
+            return AUTOMATIC
+        for length in range(len(path), 0, -1):
+            found = self.overrides.get((collection_id, path[:length]))
+            if found is not None:
+                return found
+        return self.overrides.get((collection_id, ANY_FIELD), AUTOMATIC)
+
+
+def read(path: Path) -> Definitions:
+    """Read a file in the form of `firestore.indexes.json`."""
+    try:
+        content = json.loads(path.read_text())
+        composites = tuple(map(parse_composite, content.get("indexes", ())))
+        overrides: dict[tuple[str, FieldPath], Override] = {}
+        expiries: dict[str, FieldPath] = {}
+        for each in content.get("fieldOverrides", ()):
+            collection_id, field_path = each["collectionGroup"], _field(each["fieldPath"])
+            if each.get("ttl"):
+                expiries[collection_id] = field_path
+            if "indexes" in each:
+                overrides[collection_id, field_path] = frozenset(map(_override, each["indexes"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise InvalidDefinitions(f"{path} holds no index definitions: {problem!r}") from problem
+    return Definitions(composites, overrides, expiries)
+
+
+def parse_composite(content: Mapping[str, Any]) -> Composite:
+    """Return the composite index that a piece of JSON defines."""
+    components = [_component(each) for each in content["fields"]]
+    if len(components) > 1 and components[-1].field == DOCUMENT_ID:
+        falling = components[-2].mode == DESCENDING
+        if (components[-1].mode == DESCENDING) == falling:
+            components.pop()
+    return Composite(content["collectionGroup"], content.get("queryScope", COLLECTION), tuple(components))
+
+
+def _component(content: Mapping[str, Any]) -> Component:
+    mode = content.get("order") or content.get("arrayConfig")
+    if mode not in MODES:
+        raise ValueError(f"no order or arrayConfig that is known: {content!r}")
+    return Component(_field(content["fieldPath"]), mode)
+
+
+def _override(content: Mapping[str, Any]) -> tuple[str, str]:
+    mode = content.get("order") or content.get("arrayConfig")
+    if mode not in MODES:
+        raise ValueError(f"no order or arrayConfig that is known: {content!r}")
+    return mode, content.get("queryScope", COLLECTION)
+
+
+def _field(text: str) -> FieldPath:
+    return ANY_FIELD if text == "*" else fields.parse(text)

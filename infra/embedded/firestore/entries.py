@@ -1,0 +1,127 @@
+"""Index entries: one key for each way that a document can be found, sorted as queries ask for it.
+
+A key is what fixes the index (automatic ascending or array-contains of a field, or a composite), the
+collection unless the index spans the group, the values, and the path of the document. What follows the
+values a query holds fixed is, byte by byte, the sort key of the query; so a query is a range of keys.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from infra.embedded.firestore import definitions, fields, names, values
+from infra.embedded.firestore.definitions import Composite, Definitions
+from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.fields import FieldPath
+
+MOST_ENTRIES = 40_000
+
+_BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
+_IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
+
+
+def single(field: FieldPath, contains: bool, group: bool) -> bytes:
+    """Return what keys of a field's own index begin with."""
+    mode = _BY_ELEMENT if contains else _BY_VALUE
+    return mode + names.encode_text(fields.text(field)) + (_IN_GROUP if group else _IN_COLLECTION)
+
+
+def composite(number: int) -> bytes:
+    """Return what keys of a composite index begin with."""
+    return _COMPOSITE + number.to_bytes(4, "big")
+
+
+class Indexing:
+    """The indexes of one collection group, as the writer keeps them up to date."""
+
+    def __init__(self, collection_id: str, defined: Definitions, numbered: dict[int, Composite]) -> None:
+        self._collection_id = collection_id
+        self._defined = defined
+        self._composites = [
+            (number, index) for number, index in numbered.items() if index.collection_id == collection_id
+        ]
+        self._prefixes: dict[FieldPath, tuple[bytes | None, bytes | None, bytes | None, bytes | None]] = {}
+        self._expiry = defined.expiries.get(collection_id)
+
+    def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
+        """Return the keys of a document and how long a path each ends with."""
+        collection = path[: -len(names.encode_segment(document_id))]
+        end = path + values.END
+        keys = dict.fromkeys(self._singles(collection, (), document.fields, end), len(end))
+        for number, index in self._composites:
+            for key in self._combined(number, index, collection, document, end):
+                keys[key] = len(end)
+        if len(keys) > MOST_ENTRIES // 2 and self._count(document.fields) > MOST_ENTRIES:
+            raise invalid(f"Too many index entries for document {document.name}: at most {MOST_ENTRIES} are allowed.")
+        return keys
+
+    def _prefix(self, path: FieldPath) -> tuple[bytes | None, bytes | None, bytes | None, bytes | None]:
+        found = self._prefixes.get(path)
+        if found is None:
+            modes = self._defined.modes(self._collection_id, path)
+            ordered = {scope for mode, scope in modes if mode != definitions.CONTAINS}
+            contained = {scope for mode, scope in modes if mode == definitions.CONTAINS}
+            in_group = definitions.COLLECTION_GROUP in ordered or path == self._expiry
+            found = (
+                single(path, False, False) if definitions.COLLECTION in ordered else None,
+                single(path, False, True) if in_group else None,
+                single(path, True, False) if definitions.COLLECTION in contained else None,
+                single(path, True, True) if definitions.COLLECTION_GROUP in contained else None,
+            )
+            if len(self._prefixes) < 10_000:
+                self._prefixes[path] = found
+        return found
+
+    def _singles(self, collection: bytes, parent: FieldPath, members: Any, end: bytes) -> Iterator[bytes]:
+        for name, value in members.items():
+            path = (*parent, name)
+            by_value, by_value_group, by_element, by_element_group = self._prefix(path)
+            if by_value is not None or by_value_group is not None:
+                encoded = values.encode_indexed(value)
+                if by_value is not None:
+                    yield by_value + collection + encoded + end
+                if by_value_group is not None:
+                    yield by_value_group + encoded + end
+            kind = value.WhichOneof("value_type")
+            if kind == "map_value" and not values.is_special(value):
+                yield from self._singles(collection, path, value.map_value.fields, end)
+            elif kind == "array_value" and (by_element is not None or by_element_group is not None):
+                for encoded in set(map(values.encode_indexed, value.array_value.values)):
+                    if by_element is not None:
+                        yield by_element + collection + encoded + end
+                    if by_element_group is not None:
+                        yield by_element_group + encoded + end
+
+    def _combined(self, number: int, index: Composite, collection: bytes, document: Any, end: bytes) -> Iterator[bytes]:
+        keys = [composite(number) + (collection if index.scope == definitions.COLLECTION else b"")]
+        for component in index.components:
+            value = fields.get(document.fields, component.field)
+            if component.field == fields.DOCUMENT_ID:
+                parts = [end]
+            elif value is None:
+                return
+            elif component.mode == definitions.CONTAINS:
+                parts = list(set(map(values.encode_indexed, value.array_value.values)))
+            else:
+                parts = [values.encode_indexed(value)]
+            if component.mode == definitions.DESCENDING:
+                parts = [values.invert(part) for part in parts]
+            keys = [key + part for key in keys for part in parts]
+        last = values.invert(end) if index.name_descending else end
+        for key in keys:
+            yield key + last
+
+    def _count(self, members: Any) -> int:
+        total = 0
+        for value in members.values():
+            kind = value.WhichOneof("value_type")
+            if kind == "array_value":
+                total += len(value.array_value.values)
+            else:
+                total += self._count(value.map_value.fields) if kind == "map_value" else 2
+        return total
+
+
+def path_of(key: bytes, size: int) -> bytes:
+    """Return the path that a key ends with."""
+    end = key[-size:]
+    return end[:-1] if end[-1:] == values.END else values.invert(end)[:-1]

@@ -1,0 +1,138 @@
+"""Indexes as they come and go: which are complete, which are being built, and building them.
+
+An index is kept up to date by every write from the moment that it is known, and filled in steps from
+what was there before; only then do queries use it. Each step is a piece of work for the writer, between
+others, so that building an index holds nobody up for long.
+"""
+
+import json
+import sqlite3
+
+from infra.embedded.firestore import definitions, entries, names
+from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.definitions import Composite, Definitions
+from infra.embedded.firestore.entries import Indexing
+from infra.embedded.firestore.messages import Document
+from infra.embedded.firestore.planning import Indexes
+
+STEP = 500
+
+_NEXT = """
+SELECT d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version
+WHERE d.kind = ? AND d.path > ? ORDER BY d.path LIMIT ?
+"""
+
+
+class Registry:
+    """All indexes of a file. Changed on the writer's thread alone; what readers see is replaced as a whole."""
+
+    def __init__(self, defined: Definitions) -> None:
+        self.defined = defined
+        self._numbered: dict[int, Composite] = {}
+        self._complete: set[int] = set()
+        self._indexing: dict[str, Indexing] = {}
+        self.readable = Indexes(defined, {})
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        """Read which composite indexes the file has."""
+        rows = connection.execute("SELECT id, definition, complete FROM composites").fetchall()
+        self._numbered = {number: definitions.parse_composite(json.loads(text)) for number, text, _ in rows}
+        self._complete = {number for number, _, complete in rows if complete}
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._indexing = {}
+        ready = {number: index for number, index in self._numbered.items() if number in self._complete}
+        self.readable = Indexes(self.defined, ready)
+
+    def indexing(self, collection_id: str) -> Indexing:
+        """Return what computes the entries of documents of a collection group."""
+        found = self._indexing.get(collection_id)
+        if found is None:
+            found = Indexing(collection_id, self.defined, self._numbered)
+            self._indexing[collection_id] = found
+        return found
+
+    def add(self, connection: sqlite3.Connection, index: Composite) -> int:
+        """Keep an index up to date from now on, and return its number."""
+        for number, known in self._numbered.items():
+            if known == index:
+                return number
+        cursor = connection.execute("INSERT INTO composites (definition, complete) VALUES (?, 0)", (index.text(),))
+        number = int(cursor.lastrowid or 0)
+        self._numbered[number] = index
+        self._refresh()
+        return number
+
+    def is_complete(self, number: int) -> bool:
+        """Return whether an index can be used."""
+        return number in self._complete
+
+    def finish(self, connection: sqlite3.Connection, number: int) -> None:
+        """Let queries use an index."""
+        connection.execute("UPDATE composites SET complete = 1 WHERE id = ?", (number,))
+        self._complete.add(number)
+        self._refresh()
+
+    def drop(self, connection: sqlite3.Connection, number: int) -> None:
+        """Take an index away, with its entries."""
+        base = entries.composite(number)
+        connection.execute("DELETE FROM entries WHERE key >= ? AND key < ?", (base, base + names.AFTER_ALL))
+        connection.execute("DELETE FROM composites WHERE id = ?", (number,))
+        self._numbered.pop(number)
+        self._complete.discard(number)
+        self._refresh()
+
+    def numbered(self) -> dict[int, Composite]:
+        """Return every index by its number."""
+        return dict(self._numbered)
+
+    def fill(self, connection: sqlite3.Connection, kind: int, collection_id: str, after: bytes) -> bytes | None:
+        """Add missing entries for some documents behind a path; return the last path, None at the end."""
+        rows = connection.execute(_NEXT, (kind, after, STEP)).fetchall()
+        indexing = self.indexing(collection_id)
+        for path, document in rows:
+            keys = indexing.entries(path, names.decode_path(path)[-1], Document.FromString(document))
+            connection.executemany(
+                "INSERT OR IGNORE INTO entries (kind, key, size) VALUES (?, ?, ?)",
+                [(kind, key, size) for key, size in keys.items()],
+            )
+        return rows[-1][0] if len(rows) == STEP else None
+
+
+def adopt(connection: sqlite3.Connection, catalog: Catalog, registry: Registry, strict: bool) -> None:
+    """Make the file's indexes what the definitions say, before anybody uses it.
+
+    With `strict`, composite indexes that are not defined are dropped.
+    """
+    registry.load(connection)
+    wanted = set(registry.defined.composites)
+    for number, index in registry.numbered().items():
+        if (strict and index not in wanted) or not registry.is_complete(number):
+            registry.drop(connection, number)
+    stale = {index.collection_id for index in wanted - set(registry.numbered().values())}
+    for index in registry.defined.composites:
+        registry.finish(connection, registry.add(connection, index))
+    stale |= _changed_overrides(connection, registry.defined)
+    for (_, collection_id), kind in list(catalog.kinds.items()):
+        if collection_id in stale or "*" in stale:
+            connection.execute("DELETE FROM entries WHERE kind = ?", (kind,))
+            after: bytes | None = b""
+            while after is not None:
+                after = registry.fill(connection, kind, collection_id, after)
+
+
+def _changed_overrides(connection: sqlite3.Connection, defined: Definitions) -> set[str]:
+    """Return the collection groups whose fields are indexed otherwise than when the file was last open."""
+    spelled: dict[str, list[str]] = {}
+    for (collection_id, path), override in defined.overrides.items():
+        spelled.setdefault(collection_id, []).append(repr((path, sorted(override))))
+    for collection_id, path in defined.expiries.items():
+        spelled.setdefault(collection_id, []).append(repr(("ttl", path)))
+    new = {collection_id: sorted(parts) for collection_id, parts in spelled.items()}
+    row = connection.execute("SELECT value FROM settings WHERE name = 'overrides'").fetchone()
+    old = json.loads(row[0]) if row else {}
+    connection.execute("INSERT OR REPLACE INTO settings VALUES ('overrides', ?)", (json.dumps(new),))
+    return {
+        collection_id for collection_id in old.keys() | new.keys() if old.get(collection_id) != new.get(collection_id)
+    }

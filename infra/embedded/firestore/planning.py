@@ -1,0 +1,227 @@
+"""How a query is found in the indexes: one range of keys for each alternative of its filter.
+
+An alternative holds some fields fixed (equalities) and sorts by the rest. An index serves it when its key
+begins with fixed fields and goes on with exactly that rest, in the same directions or all reversed; then
+filters on the first sorted field and cursors narrow the range. Several indexes that agree on the rest
+can share the fixed fields among them: what all of them hold is found by leaping from one to the next.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from infra.embedded.firestore import definitions, entries, filters, names, values
+from infra.embedded.firestore.definitions import Component, Composite, Definitions
+from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
+from infra.embedded.firestore.filters import FieldTest
+from infra.embedded.firestore.queries import Edge, Order, Query
+
+
+class MissingIndex(Exception):
+    """No index serves the query; this one would."""
+
+    def __init__(self, index: Composite) -> None:
+        super().__init__(f"The query requires an index: {index.text()}")
+        self.index = index
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Keys between `low` and `high` behind every one of `bases`; no base: the documents themselves."""
+
+    collection_id: str
+    bases: tuple[bytes, ...]
+    low: bytes
+    high: bytes
+    reverse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """What is defined, and the composite indexes that are complete, by their numbers."""
+
+    defined: Definitions
+    composites: Mapping[int, Composite]
+
+
+def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Branch]:
+    """Return where to look for what a query finds; `collection_ids` are those that the database has."""
+    branches = []
+    wanted = collection_ids if query.collection_id is None else [query.collection_id]
+    for tests in filters.disjunctions(query.where):
+        for collection_id in wanted:
+            branches.append(_Planner(query, collection_id, tests, indexes).branch())
+    return branches
+
+
+class _Planner:
+    """Finds the keys for one alternative in one collection group."""
+
+    def __init__(self, query: Query, collection_id: str, tests: tuple[FieldTest, ...], indexes: Indexes) -> None:
+        self._query = query
+        self._collection_id = collection_id
+        self._tests = tests
+        self._indexes = indexes
+        self._group = query.all_descendants
+        parent = query.parent.path
+        self._collection = b"" if self._group else parent + names.encode_segment(collection_id)
+        self._equal = {test.field: test.operands[0] for test in tests if test.operator == filters.EQUAL}
+        self._contains = {test.field: test.operands[0] for test in tests if test.operator == filters.CONTAINS}
+        self._free = [order for order in query.orders if order.field not in self._equal]
+
+    def branch(self) -> Branch:
+        """Return the keys, or raise MissingIndex."""
+        if DOCUMENT_ID in self._equal:
+            path = self._equal[DOCUMENT_ID][1:-1]
+            return Branch(self._collection_id, (), path, path + b"\0", False)
+        if not self._equal and not self._contains and len(self._free) == 1:
+            return self._documents()
+        for reverse in (False, True):
+            bases = self._bases(reverse)
+            if bases:
+                low, high = self._range(reverse)
+                return Branch(self._collection_id, tuple(bases), low, high, reverse)
+        raise MissingIndex(self._wanted())
+
+    def _documents(self) -> Branch:
+        reverse = self._free[0].descending
+        low, high = (_without_end(position) for position in self._range(reverse))
+        prefix = self._collection or self._query.parent.path
+        return Branch(self._collection_id, (), max(low, prefix), min(high, prefix + names.AFTER_ALL), reverse)
+
+    def _bases(self, reverse: bool) -> list[bytes]:
+        """Return the beginnings of keys that together hold all fixed fields, or nothing."""
+        missing = set(self._equal) | set(self._contains)
+        bases: list[bytes] = []
+        candidates = list(self._single_bases(reverse)) + list(self._composite_bases(reverse))
+        candidates.sort(key=lambda candidate: -len(candidate[0]))
+        for covered, base in candidates:
+            if covered & missing or not (bases or missing):
+                bases.append(base)
+                missing -= covered
+        return [] if missing else bases
+
+    def _single_bases(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
+        scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
+        if len(self._free) == 1:
+            if self._free[0].descending != reverse:
+                return
+            for field, operand in self._equal.items():
+                modes = self._indexes.defined.modes(self._collection_id, field)
+                if (definitions.ASCENDING, scope) in modes or (definitions.DESCENDING, scope) in modes:
+                    yield frozenset((field,)), self._base(entries.single(field, False, self._group)) + _cut(operand)
+            for field, operand in self._contains.items():
+                if (definitions.CONTAINS, scope) in self._indexes.defined.modes(self._collection_id, field):
+                    yield frozenset((field,)), self._base(entries.single(field, True, self._group)) + _cut(operand)
+        elif len(self._free) == 2 and not self._equal and not self._contains:
+            first, last = self._free
+            mode = definitions.DESCENDING if first.descending else definitions.ASCENDING
+            if first.descending == last.descending == reverse and (mode, scope) in self._indexes.defined.modes(
+                self._collection_id, first.field
+            ):
+                yield frozenset(), self._base(entries.single(first.field, False, self._group))
+
+    def _composite_bases(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
+        scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
+        for number, index in self._indexes.composites.items():
+            if index.collection_id != self._collection_id or index.scope != scope:
+                continue
+            fixed = self._fixed(index)
+            rest = [(each.field, each.mode == definitions.DESCENDING) for each in index.components[len(fixed) :]]
+            if not rest or rest[-1][0] != DOCUMENT_ID:
+                rest.append((DOCUMENT_ID, index.name_descending))
+            if rest == [(order.field, order.descending != reverse) for order in self._free]:
+                base = self._base(entries.composite(number)) + b"".join(fixed)
+                yield frozenset(each.field for each in index.components[: len(fixed)]), base
+
+    def _fixed(self, index: Composite) -> list[bytes]:
+        fixed = []
+        for component in index.components:
+            operands = self._contains if component.mode == definitions.CONTAINS else self._equal
+            if component.field not in operands:
+                break
+            part = _cut(operands[component.field])
+            fixed.append(values.invert(part) if component.mode == definitions.DESCENDING else part)
+        return fixed
+
+    def _base(self, index: bytes) -> bytes:
+        return index + self._collection
+
+    def _range(self, reverse: bool) -> tuple[bytes, bytes]:
+        """Return the least and the first too great of what may follow the fixed fields."""
+        low, high = list(self._limits(lower=True)), list(self._limits(lower=False))
+        if self._query.lower is not None:
+            low.append(self._position(self._query.lower))
+        if self._query.upper is not None:
+            high.append(self._position(self._query.upper))
+        if reverse:
+            low, high = list(map(_mirrored, high)), list(map(_mirrored, low))
+        return max(map(_place, low), default=b""), min(map(_place, high), default=names.AFTER_ALL)
+
+    def _limits(self, lower: bool) -> Iterator[tuple[bytes, bool]]:
+        """Yield positions that the filters on the first sorted field keep to."""
+        first = self._free[0]
+        for test in self._tests:
+            if test.field != first.field or test.operator not in filters.RANGES:
+                continue
+            operand = test.operands[0][1:] if first.field == DOCUMENT_ID else _cut(test.operands[0])
+            whole = first.field == DOCUMENT_ID or operand == test.operands[0]
+            at_least = test.operator in (filters.GREATER, filters.GREATER_OR_EQUAL)
+            inclusive = not whole or test.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
+            kind = b"" if first.field == DOCUMENT_ID else values.kind(operand)
+            part, other = _directed(operand, first), _directed(kind, first)
+            is_lower = at_least != first.descending
+            if is_lower == lower:
+                yield part, (not inclusive if lower else inclusive)
+            else:
+                yield other, not lower
+
+    def _position(self, edge: Edge) -> tuple[bytes, bool]:
+        """Return where an edge of the query lies among keys without the fixed fields."""
+        prefix = b""
+        for order, part in zip(self._query.orders, edge.parts, strict=False):
+            operand = self._equal.get(order.field)
+            if operand is None:
+                prefix += part
+                continue
+            fixed = _directed(_cut(operand), order)
+            if fixed != part:
+                return prefix, fixed < part
+        return prefix, edge.after
+
+    def _wanted(self) -> Composite:
+        components = [Component(field, definitions.CONTAINS) for field in sorted(self._contains)]
+        components += [Component(field, definitions.ASCENDING) for field in sorted(self._equal)]
+        for order in self._free[:-1]:
+            mode = definitions.DESCENDING if order.descending else definitions.ASCENDING
+            components.append(Component(order.field, mode))
+        falling = bool(components) and components[-1].mode == definitions.DESCENDING
+        if self._free[-1].descending != falling and len(self._free) > 1:
+            mode = definitions.DESCENDING if self._free[-1].descending else definitions.ASCENDING
+            components.append(Component(DOCUMENT_ID, mode))
+        scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
+        return Composite(self._collection_id, scope, tuple(components))
+
+
+def _cut(operand: bytes) -> bytes:
+    return operand[: values.INDEXED_BYTES]
+
+
+def _directed(part: bytes, order: Order) -> bytes:
+    return values.invert(part) if order.descending else part
+
+
+def _place(position: tuple[bytes, bool]) -> bytes:
+    prefix, after = position
+    return prefix + names.AFTER_ALL if after else prefix
+
+
+def _mirrored(position: tuple[bytes, bool]) -> tuple[bytes, bool]:
+    prefix, after = position
+    return values.invert(prefix), not after
+
+
+def _without_end(position: bytes) -> bytes:
+    """Return the place of a path, given that of the path with its end mark."""
+    if position.endswith(values.END + names.AFTER_ALL):
+        return position[:-2] + b"\0"
+    return position.removesuffix(values.END)
