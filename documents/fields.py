@@ -6,7 +6,7 @@ The trap: an integer is not a double. Firestore keeps them apart, so `1.0` must 
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from google.cloud.firestore_v1.types import document as _document
@@ -20,6 +20,9 @@ _REQUEST_TIME = (
     .values_by_name["REQUEST_TIME"]
     .number
 )
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class _ServerTime:
@@ -61,8 +64,7 @@ def from_document(document: Any) -> dict[str, object]:
 
 def to_datetime(timestamp: Any) -> datetime:
     """Return a protobuf `Timestamp` as a time in UTC, to the microsecond."""
-    moment: datetime = timestamp.ToDatetime(tzinfo=UTC)
-    return moment
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
 def _fill(message: Any, value: object) -> None:
@@ -80,7 +82,9 @@ def _fill(message: Any, value: object) -> None:
         case bytes():
             message.bytes_value = value
         case datetime():
-            message.timestamp_value.FromDatetime(value)
+            since = value - _EPOCH
+            message.timestamp_value.seconds = since.days * 86_400 + since.seconds
+            message.timestamp_value.nanos = since.microseconds * 1_000
         case Mapping():
             message.map_value.SetInParent()
             for key, member in value.items():

@@ -104,7 +104,10 @@ class Header:
 
         Raises `InvalidSample` where the bytes are not those that were submitted.
         """
-        raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
+        try:
+            raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
+        except zstandard.ZstdError as fault:
+            raise InvalidSample([Problem("$", "expected chunks compressed as zstd", ProblemCode.INCOMPLETE)]) from fault
         if len(raw) != self.byte_count or sha256(raw).hexdigest() != self.sha256:
             message = f"expected the {self.byte_count:,} bytes that were submitted, found {len(raw):,} other ones"
             raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])

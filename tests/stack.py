@@ -146,22 +146,26 @@ class Stack(AbstractContextManager["Stack"]):
         """Return a sample once it has come to `state`."""
         return eventually(lambda: (seen := self.sample(sample_id))["state"] == state and seen, lambda: self.log)
 
-    def pid_of(self, *words: str) -> int:
-        """Return the process of this stack whose command holds all `words` and one of its ports or paths."""
-        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,command="], check=True, capture_output=True, text=True)
-        for line in listed.stdout.splitlines():
-            pid, _, command = line.strip().partition(" ")
-            if all(word in command for word in words) and "guardian" not in command:
+    def pid_of(self, words: str) -> int:
+        """Return the process of this stack whose command holds `words`."""
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], check=True, stdout=subprocess.PIPE)
+        for line in listed.stdout.decode().splitlines():
+            pid, parent, command = line.split(maxsplit=2)
+            if int(parent) == self._process.pid and words in command:
                 return int(pid)
-        raise LookupError(f"no process with {words}:\n{listed.stdout}")
+        raise LookupError(f"this stack has no process with {words}")
 
     def firestore_pid(self) -> int:
         """Return the Firestore process."""
-        return self.pid_of("infra.embedded.firestore", str(self.firestore_port))
+        return self.pid_of("infra.embedded.firestore")
 
     def function_pid(self) -> int:
         """Return the process of the trigger function."""
-        return self.pid_of("functions_framework", str(self.triggers_port))
+        return self.pid_of("functions_framework")
+
+    def api_pid(self) -> int:
+        """Return the process of the API."""
+        return self.pid_of("-m graphql_api")
 
     def firestore(self) -> Client:
         """Return Google's client of this stack's Firestore, made as its documentation says."""

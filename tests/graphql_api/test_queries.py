@@ -43,11 +43,11 @@ class Measured:
         mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id state } }"
         self.receipts = stack.graphql(mutation, {"samples": [*samples, {"data": []}, 7]}, key=self.key)["submitMany"]
         self.rejected = [receipt["id"] for receipt in self.receipts if receipt["state"] == "REJECTED"]
-        self.results = eventually(self._all_results) or []
+        self.results = eventually(self._all_results)
 
-    def _all_results(self) -> list[dict[str, Any]] | None:
+    def _all_results(self) -> list[dict[str, Any]]:
         found = [edge["node"] for edge in self.page(first=500)["edges"]]
-        return found if len(found) == 60 else None
+        return found if len(found) == 60 else []
 
     def page(self, **variables: Any) -> Any:
         """Return a page of results."""

@@ -113,8 +113,7 @@ async def test_a_reader_goes_on_after_the_api_was_restarted(own_stack: Stack) ->
         await subscribe(socket, WATCH)
         before = [await submit(stack, key) for _ in range(3)]
         edges = await take(socket, 3)
-        pid = await anyio.to_thread.run_sync(stack.pid_of, "-m graphql_api", stack.environment["DROPZONE_DATA"])
-        os.kill(pid, signal.SIGTERM)
+        os.kill(await anyio.to_thread.run_sync(stack.api_pid), signal.SIGTERM)
         with pytest.raises(ConnectionClosed):
             await take(socket, 1)
     await anyio.to_thread.run_sync(eventually, stack.is_ready)
@@ -205,8 +204,7 @@ async def test_a_sample_that_is_not_there_cannot_be_watched(stack: Stack) -> Non
     """It is an error with a code, and the socket stays open."""
     async with watching(stack, stack.key) as socket:
         await subscribe(socket, FOLLOW, id="5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90")
-        async for message in following(socket):
-            break
+        message = await anext(following(socket))
         await socket.send(json.dumps({"type": "ping"}))
 
         assert "NOT_FOUND" in json.dumps(message)
