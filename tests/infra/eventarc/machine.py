@@ -30,6 +30,13 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         await asyncio.sleep(0.005)
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A request as the function got it."""
@@ -61,9 +68,7 @@ class Function:
         self.events: list[Event] = []
         self.connections = 0
         self.answer: Callable[[Event], Awaitable[int | None]] = self.done
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 

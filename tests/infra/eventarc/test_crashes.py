@@ -1,0 +1,124 @@
+"""kill -9 of the Firestore process: every acknowledged write still becomes an event."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore import AsyncClient
+
+from tests.infra.eventarc.machine import Event, Function, free_port, until
+
+_anonymous: Any = AnonymousCredentials
+
+
+class Process:
+    """`python -m infra.embedded.firestore`, killed and started again."""
+
+    def __init__(self, folder: Path, function: Function) -> None:
+        self.port = free_port()
+        self._folder = folder
+        (folder / "triggers.toml").write_text(
+            '[[triggers]]\nname = "t"\nevent_type = "google.cloud.firestore.document.v1.written"\n'
+            f'document = "samples/{{sample}}"\nurl = "{function.url}"\nshortest_backoff_seconds = 0.02\n'
+        )
+        self._process: asyncio.subprocess.Process
+
+    async def start(self) -> None:
+        """Start it; it is ready when it says so."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "infra.embedded.firestore", "--port", str(self.port)),
+            *("--data", str(self._folder / "data.sqlite"), "--triggers", str(self._folder / "triggers.toml")),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            if b"FIRESTORE_EMULATOR_HOST" in line:
+                return
+        raise AssertionError("it did not start")
+
+    async def kill(self) -> None:
+        """End it without a warning."""
+        os.kill(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+
+@pytest.fixture
+async def process(tmp_path: Path, function: Function) -> AsyncIterator[Process]:
+    """A Firestore process that delivers to the function."""
+    process = Process(tmp_path, function)
+    await process.start()
+    yield process
+    await process.kill()
+
+
+def client(process: Process) -> Any:
+    """The official client, for this process."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{process.port}")
+        return AsyncClient(project="p", credentials=_anonymous())
+
+
+async def write_some(process: Process, prefix: str, acknowledged: list[str]) -> None:
+    """Write one document after the other until the server is gone."""
+    firestore = client(process)
+    try:
+        for number in range(10_000):
+            path = f"samples/{prefix}-{number}"
+            await firestore.document(path).set({}, timeout=1, retry=None)
+            acknowledged.append(path)
+    except GoogleAPICallError:
+        return
+    finally:
+        firestore.close()
+
+
+async def test_every_acknowledged_write_becomes_an_event_however_often_the_server_is_killed(
+    process: Process, function: Function
+) -> None:
+    """With events that fail at random, too; and an event is the same whenever it is sent."""
+    chance = random.Random(20261123)
+
+    async def fail_at_times(_: Event) -> int | None:
+        return chance.choice((200, 200, 200, 500, None))
+
+    function.answer = fail_at_times
+    acknowledged: list[str] = []
+
+    for round_number in range(6):
+        writers = [
+            asyncio.create_task(write_some(process, f"{round_number}-{writer}", acknowledged)) for writer in range(8)
+        ]
+        await asyncio.sleep(chance.uniform(0.05, 0.4))
+        await process.kill()
+        await asyncio.gather(*writers)
+        await process.start()
+    function.answer = function.done
+    await until(lambda: set(acknowledged) <= set(function.documents))
+
+    assert len(acknowledged) > 50
+    ids = {(event.document, event.id) for event in function.events}
+    assert len(ids) == len({document for document, _ in ids}) == len({identity for _, identity in ids})
+
+
+async def test_events_wait_over_a_restart_for_a_function_that_is_down(process: Process, function: Function) -> None:
+    """Killed while everything waits: nothing of it is lost."""
+    await function.stop()
+    firestore = client(process)
+    names = [f"samples/{number}" for number in range(50)]
+    await asyncio.gather(*(firestore.document(name).set({}) for name in names))
+    firestore.close()
+
+    await process.kill()
+    await process.start()
+    await function.start()
+    await until(lambda: len(function.events) >= 50)
+
+    assert sorted(function.documents) == sorted(names)
