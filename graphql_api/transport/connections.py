@@ -30,7 +30,8 @@ class ServerSettings:
     most_headers: int = 100
     most_connections: int = 4_000
     keep_alive_seconds: int = 75
-    stalled_seconds: float = 20.0  # a client that reads nothing of what was written for it
+    stalled_seconds: float = 20.0  # in which a client reads next to nothing of what was written for it
+    reading_bytes_per_second: int = 1024  # what is more than next to nothing
     unread_seconds: float = 2.0  # a body that is still sent after its answer
     unread_bytes: int = 1024 * 1024
     largest_message: int = 1024 * 1024  # of a WebSocket
@@ -60,7 +61,7 @@ class _HTTPConnection(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
-        self._writing = _StallTimer(self.loop, transport, self.settings.stalled_seconds, transport.abort)
+        self._writing = _StallTimer(self.loop, transport, self.settings, transport.abort)
         if len(self.connections) > self.settings.most_connections:
             self._refuse(503, "There are too many connections.")
         else:
@@ -84,14 +85,15 @@ class _HTTPConnection(HttpToolsProtocol):
             return
         self._expect_headers()
         room = self.settings.largest_headers - self._header_bytes
-        self._header_bytes += len(data)
-        super().data_received(data[:room])
-        if len(data) <= room or self._refusal is not None or self.transport.get_protocol() is not self:
+        fits, rest = data[:room], data[room:]
+        self._header_bytes += len(fits)
+        super().data_received(fits)
+        if not rest or self._refusal is not None or self.transport.get_protocol() is not self:
             return
-        if self._in_headers:
+        if self._header_bytes == self.settings.largest_headers:
             self._refuse(431, f"The headers have over {self.settings.largest_headers} bytes.")
         else:
-            self.data_received(data[room:])
+            self.data_received(rest)  # these headers ended, so the rest is a body or another request
 
     def on_message_begin(self) -> None:
         self._expect_headers()
@@ -222,7 +224,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._writing = _StallTimer(self.loop, self.transport, self.settings.stalled_seconds, self._stalled)
+        self._writing = _StallTimer(self.loop, self.transport, self.settings, self._stalled)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writing.stop()
@@ -254,18 +256,19 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
 
 class _StallTimer:
-    """Calls `stalled` when a client takes nothing of what is written for it for some time."""
+    """Calls `stalled` when a client has taken next to nothing of what was written for it for some time."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
-        seconds: float,
+        settings: ServerSettings,
         stalled: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._transport = transport
-        self._seconds = seconds
+        self._seconds = settings.stalled_seconds
+        self._least = settings.stalled_seconds * settings.reading_bytes_per_second
         self._stalled = stalled
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0
@@ -280,7 +283,7 @@ class _StallTimer:
             self._timer = None
 
     def _check(self) -> None:
-        if self._transport.get_write_buffer_size() < self._left:
+        if self._left - self._transport.get_write_buffer_size() > self._least:
             self.start()
         else:
             self._timer = None

@@ -127,6 +127,8 @@ class Executor:
                 return
             async for result in stream:
                 yield self._answer(result, operation)
+                # A source that never waits would keep everyone else waiting, and could not be cancelled.
+                await asyncio.sleep(0)
         except DropzoneError as error:
             yield refused(error)
         except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)

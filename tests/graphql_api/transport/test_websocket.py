@@ -1,0 +1,318 @@
+"""graphql-transport-ws: its messages, and a close code for everything that breaks it."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from graphql_api.transport import ServerSettings, TransportSettings
+from tests.graphql_api.transport.service import KEY, Service, running
+
+PROTOCOL = Subprotocol("graphql-transport-ws")
+INIT = {"type": "connection_init", "payload": {"apiKey": KEY}}
+ACK = {"type": "connection_ack"}
+
+
+@contextlib.contextmanager
+def socket(service: Service, **options: Any) -> Iterator[ClientConnection]:
+    """Open a WebSocket."""
+    options.setdefault("subprotocols", [PROTOCOL])
+    with connect(service.url.replace("http", "ws", 1), compression=None, **options) as connection:
+        yield connection
+
+
+def tell(connection: ClientConnection, *messages: object) -> None:
+    """Send messages."""
+    for message in messages:
+        connection.send(json.dumps(message))
+
+
+def hear(connection: ClientConnection) -> Any:
+    """Wait for a message."""
+    return json.loads(connection.recv(timeout=10))
+
+
+def drain(connection: ClientConnection) -> None:
+    """Read until the socket is closed."""
+    while True:
+        connection.recv(timeout=10)
+
+
+def closed(connection: ClientConnection) -> tuple[int, str]:
+    """Wait until the server closes the socket; return why."""
+    with pytest.raises(ConnectionClosed):
+        drain(connection)
+    assert connection.protocol.close_rcvd is not None
+    return connection.protocol.close_rcvd.code, connection.protocol.close_rcvd.reason
+
+
+@contextlib.contextmanager
+def initialised(service: Service) -> Iterator[ClientConnection]:
+    """Open a WebSocket that is ready for operations."""
+    with socket(service) as connection:
+        tell(connection, INIT)
+        assert hear(connection) == ACK
+        yield connection
+
+
+def subscribe(query: str, operation_id: object = "1", **variables: object) -> dict[str, object]:
+    """Make a message that starts an operation."""
+    return {"type": "subscribe", "id": operation_id, "payload": {"query": query, "variables": variables}}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"apiKey": KEY},
+        {"x-api-key": KEY},
+        {"X-API-Key": KEY},
+        {"authorization": f"Bearer {KEY}"},
+        {"Authorization": f"bearer {KEY}"},
+    ],
+)
+def test_the_key_comes_with_connection_init(service: Service, payload: dict[str, str]) -> None:
+    """In any of the names that clients use."""
+    with socket(service) as connection:
+        tell(connection, {"type": "connection_init", "payload": payload})
+        assert hear(connection) == ACK
+
+
+def test_the_key_may_come_with_the_handshake(service: Service) -> None:
+    """As with every other request."""
+    with socket(service, additional_headers={"x-api-key": KEY}) as connection:
+        tell(connection, {"type": "connection_init"})
+        assert hear(connection) == ACK
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({"type": "connection_init"}, 4401),
+        ({"type": "connection_init", "payload": {}}, 4401),
+        ({"type": "connection_init", "payload": None}, 4401),
+        ({"type": "connection_init", "payload": {"apiKey": 7}}, 4401),
+        ({"type": "connection_init", "payload": {"apiKey": "wrong"}}, 4403),
+        ({"type": "connection_init", "payload": {"authorization": "Bearer wrong"}}, 4403),
+    ],
+)
+def test_without_a_good_key_the_socket_is_closed(service: Service, message: object, code: int) -> None:
+    """The reason says that it is the key."""
+    with socket(service) as connection:
+        tell(connection, message)
+        closing, reason = closed(connection)
+
+    assert closing == code
+    assert reason.startswith("UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "code"),
+    [
+        ([], subscribe("{ hello }"), 4401),
+        ([INIT], INIT, 4429),
+        ([INIT], {"type": "unknown"}, 4400),
+        ([INIT], {"id": "1"}, 4400),
+        ([INIT], [], 4400),
+        ([INIT], "text", 4400),
+        ([INIT], subscribe("{ hello }", operation_id=1), 4400),
+        ([INIT], subscribe("{ hello }", operation_id=""), 4400),
+        ([INIT], subscribe("{ hello }", operation_id="x" * 1000), 4400),
+        ([INIT], {"type": "subscribe", "payload": {"query": "{ hello }"}}, 4400),
+        ([INIT], {"type": "subscribe", "id": "1"}, 4400),
+        ([INIT], {"type": "subscribe", "id": "1", "payload": None}, 4400),
+        ([INIT], {"type": "subscribe", "id": "1", "payload": {"query": 1}}, 4400),
+        ([INIT], {"type": "subscribe", "id": "1", "payload": {"query": "{a}", "variables": []}}, 4400),
+        ([INIT], {"type": "complete"}, 4400),
+        ([], {"type": "connection_init", "payload": []}, 4400),
+        ([INIT, subscribe("subscription { count(to: 9, pause: 60) }")], subscribe("{ hello }"), 4409),
+    ],
+)
+def test_what_breaks_the_protocol_closes_the_socket(
+    service: Service, before: list[object], message: object, code: int
+) -> None:
+    """With the code that the protocol has for it."""
+    with socket(service) as connection:
+        tell(connection, *before, message)
+        assert closed(connection)[0] == code
+
+
+@pytest.mark.parametrize(
+    "frame", ["", "{", "[" * 100_000, b"\x00", b'{"type": "ping"}', '{"type": "ping", "id": "\\ud800"}']
+)
+def test_what_is_no_message_closes_the_socket(service: Service, frame: str | bytes) -> None:
+    """Whether it is not JSON, too deep or not text."""
+    with initialised(service) as connection:
+        connection.send(frame)
+        assert closed(connection)[0] == 4400
+
+
+@pytest.mark.parametrize("subprotocols", [None, [Subprotocol("graphql-ws")], [Subprotocol("unknown")]])
+def test_other_subprotocols_are_not_spoken(service: Service, subprotocols: list[Subprotocol] | None) -> None:
+    """Among them the one that came before."""
+    with socket(service, subprotocols=subprotocols) as connection:
+        assert closed(connection)[0] == 4406
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_pages_of_other_origins_cannot_connect(service: Service, origin: str) -> None:
+    """A browser would let them, were they not refused."""
+    with pytest.raises(InvalidStatus) as refused, socket(service, origin=origin):
+        pass
+
+    assert refused.value.response.status_code == 403
+    assert json.loads(refused.value.response.body)["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_pages_of_our_own_and_of_allowed_origins_can_connect() -> None:
+    """Those that the settings name."""
+    with running(TransportSettings(allowed_origins=frozenset({"https://good.example"}))) as service:
+        for origin in ("https://good.example", f"http://127.0.0.1:{service.port}"):
+            with socket(service, origin=origin) as connection:
+                tell(connection, INIT)
+                assert hear(connection) == ACK
+
+
+def test_operations_of_every_type_are_answered(service: Service) -> None:
+    """Their messages may be interleaved, and name the operation."""
+    with initialised(service) as connection:
+        tell(connection, subscribe("subscription { count(to: 2) }", "s"))
+        assert [hear(connection) for _ in range(3)] == [
+            {"type": "next", "id": "s", "payload": {"data": {"count": 0}}},
+            {"type": "next", "id": "s", "payload": {"data": {"count": 1}}},
+            {"type": "complete", "id": "s"},
+        ]
+        tell(connection, subscribe("mutation($s: RawSample!) { submit(sample: $s) }", "s", s={"a": [1.50]}))
+        assert hear(connection)["payload"]["data"]["submit"]
+        assert hear(connection) == {"type": "complete", "id": "s"}
+
+    assert service.state.submitted == [b'{"a": [1.5]}']
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("{ hello", "GRAPHQL_PARSE_FAILED"),
+        ("{ helo }", "GRAPHQL_VALIDATION_FAILED"),
+        ("query($n: String!) { hello(name: $n) }", "BAD_USER_INPUT"),
+        ("subscription { failing(onPurpose: true) }", "NOT_FOUND"),
+        ("subscription { failing(onPurpose: false) }", "INTERNAL"),
+        ("{ " + "hello " * 500 + " }", "OPERATION_TOO_COMPLEX"),
+    ],
+)
+def test_an_error_of_one_operation_leaves_the_socket_open(service: Service, query: str, code: str) -> None:
+    """It is told under the operation's id."""
+    with initialised(service) as connection:
+        tell(connection, subscribe(query, "bad"))
+        while (message := hear(connection))["type"] == "next" and "errors" not in message["payload"]:
+            pass
+        described = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
+        assert (message["id"], described[0]["extensions"]["code"]) == ("bad", code)
+        assert "secret" not in str(message)
+        if message["type"] == "next":
+            assert hear(connection) == {"type": "complete", "id": "bad"}
+        tell(connection, subscribe("{ hello }", "bad"))
+        assert hear(connection)["payload"] == {"data": {"hello": "hello you"}}
+
+
+def test_a_completed_operation_ends_at_once(service: Service) -> None:
+    """And its id is free again; completing what is not there is no error."""
+    with initialised(service) as connection:
+        tell(connection, subscribe("subscription { count(to: 9, pause: 60) }"))
+        hear(connection)
+        tell(connection, {"type": "complete", "id": "1"}, {"type": "complete", "id": "unknown"})
+        tell(connection, subscribe("{ hello }"))
+        assert hear(connection)["payload"] == {"data": {"hello": "hello you"}}
+        assert_nobody_watches(service)
+
+
+def assert_nobody_watches(service: Service) -> None:
+    """Wait until the sources of all subscriptions are closed."""
+    deadline = time.monotonic() + 5
+    while service.state.watching and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert service.state.watching == 0
+
+
+def test_a_client_that_goes_ends_its_subscriptions(service: Service) -> None:
+    """All of them."""
+    with initialised(service) as connection:
+        for number in range(5):
+            tell(connection, subscribe("subscription { count(to: 9, pause: 60) }", str(number)))
+            hear(connection)
+        assert service.state.watching == 5
+
+    assert_nobody_watches(service)
+
+
+def test_pings_are_answered(service: Service) -> None:
+    """With what they carried, also before initialisation."""
+    with socket(service) as connection:
+        tell(connection, {"type": "ping"}, {"type": "ping", "payload": {"a": 1}}, {"type": "pong"}, INIT)
+        assert [hear(connection) for _ in range(3)] == [
+            {"type": "pong"},
+            {"type": "pong", "payload": {"a": 1}},
+            ACK,
+        ]
+
+
+def test_sockets_that_say_or_do_nothing_are_closed() -> None:
+    """Before and after initialisation; a running operation is something."""
+    settings = TransportSettings(connection_init_seconds=0.2, idle_socket_seconds=0.3)
+    with running(settings) as service:
+        with socket(service) as connection:
+            assert closed(connection)[0] == 4408
+        with initialised(service) as connection:
+            tell(connection, subscribe("subscription { count(to: 2, pause: 0.8) }"))
+            assert [hear(connection)["type"] for _ in range(3)] == ["next", "next", "complete"]
+            assert closed(connection)[0] == 1001
+
+
+def test_a_trickle_of_pings_is_no_initialisation() -> None:
+    """The time limit holds for the whole of it."""
+    with running(TransportSettings(connection_init_seconds=0.3)) as service, socket(service) as connection:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                tell(connection, {"type": "ping"})
+                hear(connection)
+        assert closed(connection)[0] == 4408
+
+
+def test_sockets_operations_and_messages_are_bounded() -> None:
+    """Beyond the limits, operations fail, messages close the socket, and sockets are refused."""
+    settings = TransportSettings(most_sockets=1, most_subscriptions=2)
+    with running(settings, ServerSettings(largest_message=10_000)) as service:
+        with initialised(service) as connection:
+            with pytest.raises(InvalidStatus) as refused, socket(service):
+                pass
+            assert refused.value.response.status_code == 503
+            for operation_id in ("1", "2", "3"):
+                tell(connection, subscribe("subscription { count(to: 1, pause: 60) }", operation_id))
+                message = hear(connection)
+            assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "RATE_LIMITED")
+            tell(connection, subscribe("{ hello }" + " " * 10_000))
+            assert closed(connection)[0] == 1009
+        with initialised(service):
+            pass
+
+
+def test_a_client_that_does_not_read_is_closed_with_a_code() -> None:
+    """It costs its buffer and one answer, and others are served meanwhile."""
+    with (
+        running(server_settings=ServerSettings(stalled_seconds=0.4)) as service,
+        connect(
+            service.url.replace("http", "ws", 1), subprotocols=[PROTOCOL], compression=None, max_queue=1, max_size=None
+        ) as connection,
+    ):
+        tell(connection, INIT, subscribe("subscription { text(length: 100000) }"))
+        deadline = time.monotonic() + 10
+        while not service.state.watching and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert service.post("{ hello }").status_code == 200
+        assert_nobody_watches(service)
+        assert closed(connection)[0] in (1013, 1006)
