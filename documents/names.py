@@ -57,6 +57,11 @@ def is_sample_id(text: str) -> bool:
         return False
 
 
+def shard(sample_id: str, shards: int) -> int:
+    """Return the shard of a sample, 0 to `shards` - 1: ids are random in their low bits."""
+    return uuid.UUID(sample_id).int % shards
+
+
 def new_sample_id() -> str:
     """Return a random id: sequential ones would make a hot spot in Firestore."""
     return str(uuid.uuid4())

@@ -37,6 +37,7 @@ class Result:
     submitter: str
     sample_id: str
     sample_update_time: datetime
+    shard: int
     status: Status
     timestamp: datetime | None = None
     statistics: Statistics | None = None
@@ -48,6 +49,7 @@ class Result:
         """Return the result as it is stored."""
         fields: dict[str, object] = {
             "status": self.status.value,
+            "shard": self.shard,
             "sample_update_time": self.sample_update_time,
             "statistics_version": self.statistics_version,
             "computed_at": SERVER_TIME,
@@ -70,6 +72,7 @@ class Result:
             submitter=submitter,
             sample_id=sample_id,
             sample_update_time=_instant(fields["sample_update_time"]),
+            shard=int(str(fields["shard"])),
             status=status,
             timestamp=_instant(fields["timestamp"]) if computed else None,
             statistics=_statistics(fields) if computed else None,

@@ -31,6 +31,8 @@ CHUNK_BYTES = 900 * 1024
 class Header:
     """What `samples/{id}` holds beside the raw document.
 
+    `shard` spreads samples over the indexes that grow with time; a result is in the shard of its sample.
+
     `submitted_at` is Firestore's time of the write, None until Firestore has confirmed it. `raw` is
     None where the document is in `chunks` many chunks. `time_zone` names the zone that stood in for a missing
     UTC offset, so that a function computes what the API has validated.
@@ -44,6 +46,7 @@ class Header:
     count: int
     byte_count: int
     sha256: str
+    shard: int
     time_zone: str | None
     raw: bytes | None = field(repr=False)
     chunks: int = 0
@@ -58,6 +61,7 @@ class Header:
             "count": self.count,
             "bytes": self.byte_count,
             "sha256": self.sha256,
+            "shard": self.shard,
         }
         if self.problems:
             fields["problems"] = [problem.fields() for problem in self.problems]
@@ -85,6 +89,7 @@ class Header:
             count=int(str(fields["count"])),
             byte_count=int(str(fields["bytes"])),
             sha256=str(fields["sha256"]),
+            shard=int(str(fields["shard"])),
             time_zone=None if time_zone is None else str(time_zone),
             raw=raw.encode() if isinstance(raw, str) else None,
             chunks=int(str(fields.get("chunks", 0))),
@@ -123,7 +128,13 @@ class Sample:
 
     @classmethod
     def receive(
-        cls, raw: bytes, *, submitter: str, sample_id: str | None = None, time_zone: str | None = None
+        cls,
+        raw: bytes,
+        *,
+        submitter: str,
+        sample_id: str | None = None,
+        time_zone: str | None = None,
+        shards: int = 1,
     ) -> "Sample":
         """Return the sample that `raw`, a JSON text, is: accepted, or rejected with its problems.
 
@@ -131,16 +142,18 @@ class Sample:
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)
         inspection = payload.inspect(raw, zone)
+        sample_id = sample_id or names.new_sample_id()
         inline = len(raw) <= MAX_INLINE_BYTES
         header = Header(
             submitter=submitter,
-            id=sample_id or names.new_sample_id(),
+            id=sample_id,
             arrival=Arrival.REJECTED if inspection.problems else Arrival.ACCEPTED,
             problems=inspection.problems,
             time_stamp=inspection.time_stamp,
             count=inspection.count,
             byte_count=len(raw),
             sha256=sha256(raw).hexdigest(),
+            shard=names.shard(sample_id, shards),
             time_zone=time_zone,
             raw=raw if inline else None,
             chunks=0 if inline else -(-len(raw) // CHUNK_BYTES),

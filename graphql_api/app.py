@@ -78,10 +78,12 @@ class _Services:
             timeout_seconds=settings.write_timeout_seconds,
             waiting_bytes=settings.waiting_writes_mib * 2**20,
         )
-        self.store = Store(self._firestore, writer)
+        self.store = Store(self._firestore, writer, shards=settings.shards)
         self.live = Live(self._firestore, queue_length=settings.subscriber_queue_length)
         self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
-        self.receiver = Receiver(self.store, settings.largest_sample_bytes, settings.default_time_zone or None)
+        self.receiver = Receiver(
+            self.store, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards
+        )
         try:
             yield
         finally:

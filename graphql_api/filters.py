@@ -96,7 +96,7 @@ class Direction(Enum):
     DESC = strawberry.enum_value("desc", description="The largest or latest first.")
 
 
-@strawberry.input(description="The order of results; equal ones are ordered by id.")
+@strawberry.input(description="The order of results; between equal ones their other numbers decide, then their ids.")
 class ResultOrder:
     """A field and a direction."""
 

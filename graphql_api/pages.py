@@ -33,7 +33,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A stored field and a direction; documents with equal values are ordered by id."""
+    """A stored field and a direction."""
 
     field: str
     descending: bool = False

@@ -16,6 +16,7 @@ class Receiver:
     store: Store
     largest_bytes: int
     time_zone: str | None
+    shards: int
 
     async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
         """Store `raw`, accepted or rejected with its problems, and return its header once it is durable.
@@ -33,7 +34,9 @@ class Receiver:
         return await self.store.add(sample)
 
     def _sample(self, raw: bytes, submitter: str, sample_id: str | None) -> Sample:
-        return Sample.receive(raw, submitter=submitter, sample_id=sample_id, time_zone=self.time_zone)
+        return Sample.receive(
+            raw, submitter=submitter, sample_id=sample_id, time_zone=self.time_zone, shards=self.shards
+        )
 
 
 def _keyed_id(submitter: str, idempotency_key: str) -> str:

@@ -20,6 +20,7 @@ class Settings:
     largest_sample_mib: int = 64
     write_timeout_seconds: float = 10.0
     waiting_writes_mib: int = 256  # when more waits for Firestore, a submission is told to come later
+    shards: int = 1  # of the indexes that grow with time, about 500 writes a second each; never lower it
     default_time_zone: str = ""  # such as Europe/Zurich: for sources that give no UTC offset
     key_cache_seconds: float = 5.0  # a revoked key works no longer than this
     subscriber_queue_length: int = 1_000  # a slower subscriber is cut off, and told from where to resume

@@ -1,8 +1,11 @@
 """Firestore, as the API needs it: add a sample, get documents by id, list them in pages."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from documents import Arrival, Conflict, Header, NotFound, Result, Sample, SampleState, Status, fields, names
@@ -21,7 +24,11 @@ HEADER_FIELDS = (
     "bytes",
     "sha256",
     "chunks",
+    "shard",
 )
+RANGED_FIELDS = ("count", "mean", "standard_deviation", "timestamp")
+"""What results can be filtered by; each order of results is decided by all of them in the end."""
+
 Place = tuple[datetime, str]
 """Where a result stands in the order of writes: the time of the write, then the id of the sample."""
 
@@ -51,9 +58,10 @@ class Written:
 class Store:
     """Every method takes the submitter that the credential stands for and touches no other's documents."""
 
-    def __init__(self, firestore: Firestore, writer: Writer) -> None:
+    def __init__(self, firestore: Firestore, writer: Writer, *, shards: int = 1) -> None:
         self._firestore = firestore
         self._writer = writer
+        self._shards = shards
 
     async def add(self, sample: Sample) -> Header:
         """Store `sample` and return its header with the time of the write, once Firestore has committed it.
@@ -100,13 +108,9 @@ class Store:
         self, submitter: str, bounds: Sequence[Bound], order: Order, first: int, after: Cursor | None
     ) -> Page[Result]:
         """Return the next `first` computed results that are within `bounds`."""
-        query = OrderedQuery(names.RESULTS, order, equal={"status": Status.COMPUTED.value}, bounds=bounds)
-        documents = [document async for document in self._page(submitter, names.RESULTS, query, first + 1, after)]
-        edges = []
-        for document in documents[:first]:
-            sample_id = document.name.rpartition("/")[2]
-            result = Result.from_fields(submitter, sample_id, fields.from_document(document))
-            edges.append((query.cursor(document, sample_id), result))
+        query = _results_query(order, bounds)
+        documents = await self._page(submitter, query, first + 1, after)
+        edges = [(query.cursor(each), Written.from_document(submitter, each).result) for each in documents[:first]]
         return Page(edges, has_next=len(documents) > first)
 
     async def results_written_after(self, submitter: str, place: Place) -> AsyncIterator[Written]:
@@ -116,17 +120,12 @@ class Store:
         in the cloud; so results of the same millisecond are put in order here.
         """
         since = place[0].replace(microsecond=place[0].microsecond // 1000 * 1000)
-        query = OrderedQuery(
-            names.RESULTS,
-            Order("computed_at"),
-            equal={"status": Status.COMPUTED.value},
-            bounds=[Bound("computed_at", ">=", since)],
-        )
+        query = _results_query(Order("computed_at"), [Bound("computed_at", ">=", since)])
         together: list[Written] = []
         after: Cursor | None = None
         documents: list[Any] = []
         while after is None or len(documents) == _SCANNED_AT_ONCE:
-            documents = [d async for d in self._page(submitter, names.RESULTS, query, _SCANNED_AT_ONCE, after)]
+            documents = await self._page(submitter, query, _SCANNED_AT_ONCE, after)
             for document in documents:
                 written = Written.from_document(submitter, document)
                 if together and written.result.computed_at != together[0].result.computed_at:
@@ -135,19 +134,14 @@ class Store:
                     together = []
                 if written.place() > place:
                     together.append(written)
-                after = query.cursor(document, written.result.sample_id)
+                after = query.cursor(document)
             if after is None:
                 return
         for last in sorted(together, key=Written.place):
             yield last
 
     async def list_samples(
-        self,
-        submitter: str,
-        state: SampleState | None,
-        bounds: Sequence[Bound],
-        first: int,
-        after: Cursor | None,
+        self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], first: int, after: Cursor | None
     ) -> Page[Header]:
         """Return the next `first` samples, the newest first.
 
@@ -159,15 +153,15 @@ class Store:
         scanned = 0
         while scanned < _MOST_SCANNED:
             limit = first + 1 - len(edges) if state in (None, SampleState.REJECTED) else _SCANNED_AT_ONCE
-            documents = [document async for document in self._page(submitter, names.SAMPLES, query, limit, after)]
+            documents = await self._page(submitter, query, limit, after)
             ids = [document.name.rpartition("/")[2] for document in documents]
             wanted = await self._in_state(submitter, state, ids)
             for document, sample_id in zip(documents, ids, strict=True):
                 if sample_id in wanted:
                     if len(edges) == first:
                         return Page(edges, has_next=True, end=after)
-                    edges.append((query.cursor(document, sample_id), _header(submitter, sample_id, document)))
-                after = query.cursor(document, sample_id)
+                    edges.append((query.cursor(document), _header(submitter, sample_id, document)))
+                after = query.cursor(document)
             if len(documents) < limit:
                 return Page(edges, has_next=False, end=after)
             scanned += len(documents)
@@ -199,14 +193,17 @@ class Store:
             return set(ids) - {paths[path] for path in found}
         return {paths[path] for path, result in found.items() if result.fields["status"].string_value == state}
 
-    async def _page(
-        self, submitter: str, collection: str, query: OrderedQuery, limit: int, after: Cursor | None
-    ) -> AsyncIterator[Any]:
+    async def _page(self, submitter: str, query: OrderedQuery, limit: int, after: Cursor | None) -> list[Any]:
+        """Return the next `limit` documents of all shards in the order of `query`."""
         parent = names.submitter(submitter)
-        message = query.message(self._firestore.name(f"{parent}/{collection}"), limit, after)
-        async for response in self._firestore.run_query(parent, message):
-            if response.HasField("document"):
-                yield response.document
+        collection = self._firestore.name(f"{parent}/{query.collection}")
+        messages = [query.message(collection, shard, limit, after) for shard in range(self._shards)]
+        pages = await asyncio.gather(*(self._documents(parent, message) for message in messages))
+        return list(islice(merge(*pages, key=query.rank, reverse=query.descending), limit))
+
+    async def _documents(self, parent: str, message: Any) -> list[Any]:
+        answers = self._firestore.run_query(parent, message)
+        return [answer.document async for answer in answers if answer.HasField("document")]
 
     async def _chunks(self, header: Header) -> AsyncIterator[bytes]:
         for number in range(header.chunks):
@@ -214,6 +211,12 @@ class Store:
             found = await self._firestore.batch_get([path])
             if path in found:
                 yield found[path].fields["data"].bytes_value
+
+
+def _results_query(order: Order, bounds: Sequence[Bound]) -> OrderedQuery:
+    return OrderedQuery(
+        names.RESULTS, order, then=RANGED_FIELDS, equal={"status": Status.COMPUTED.value}, bounds=bounds
+    )
 
 
 def _samples_query(state: SampleState | None, bounds: Sequence[Bound]) -> OrderedQuery:

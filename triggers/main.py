@@ -84,6 +84,7 @@ def _result(sample: StoredSample, chunks: Iterable[bytes] = ()) -> Result:
         header.submitter,
         header.id,
         sample.update_time,
+        header.shard,
         Status.COMPUTED,
         timestamp=read.timestamp,
         statistics=summarise(np.array(read.data, dtype=np.float64)),
@@ -92,7 +93,7 @@ def _result(sample: StoredSample, chunks: Iterable[bytes] = ()) -> Result:
 
 def _failed(sample: StoredSample, problem: Problem) -> Result:
     header = sample.header
-    return Result(header.submitter, header.id, sample.update_time, Status.FAILED, problem=problem)
+    return Result(header.submitter, header.id, sample.update_time, header.shard, Status.FAILED, problem=problem)
 
 
 @cache

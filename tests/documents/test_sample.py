@@ -1,6 +1,7 @@
 """A sample is kept byte for byte, its header last."""
 
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -59,11 +60,20 @@ def test_any_json_text_is_kept(members: dict[str, object]) -> None:
 
 def test_the_header_is_written_last() -> None:
     """Whoever finds a header can rely on every chunk being there."""
-    sample = Sample.receive(large(CHUNK_BYTES + 1), submitter="local", sample_id="a1")
+    sample = Sample.receive(large(CHUNK_BYTES + 1), submitter="local")
 
     paths = [path for path, _ in sample.documents()]
 
-    assert paths == [f"submitters/local/samples/a1{rest}" for rest in ("/chunks/0000", "/chunks/0001", "")]
+    header = f"submitters/local/samples/{sample.header.id}"
+    assert paths == [f"{header}/chunks/0000", f"{header}/chunks/0001", header]
+
+
+def test_samples_spread_evenly_over_the_shards() -> None:
+    """Ids are random, so a shard is any of them; a result is in the shard of its sample."""
+    shards = Counter(Sample.receive(RAW, submitter="local", shards=4).header.shard for _ in range(400))
+
+    assert sorted(shards) == [0, 1, 2, 3]
+    assert min(shards.values()) > 50
 
 
 def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> None:

@@ -1,6 +1,6 @@
 """A time stamp is an instant, or a problem that says why it is none."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given

@@ -29,6 +29,7 @@ def _result(sample_id: str, age: int) -> Result:
         "racer",
         sample_id,
         START + timedelta(seconds=age),
+        0,
         Status.COMPUTED,
         timestamp=START,
         statistics=Statistics(1, float(age), 0.0, float(age), float(age)),
