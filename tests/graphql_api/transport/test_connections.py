@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from graphql_api.transport import ServerSettings
-from tests.graphql_api.transport import test_event_streams, test_websocket
+from tests.graphql_api.transport import clients
 from tests.graphql_api.transport.service import KEY, Service, running
 
 HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
@@ -166,7 +166,7 @@ def test_a_client_that_does_not_read_its_stream_is_cut_off(strict: Service) -> N
         deadline = time.monotonic() + 10
         while not strict.state.watching and time.monotonic() < deadline:
             time.sleep(0.01)
-        test_websocket.assert_nobody_watches(strict)
+        clients.assert_nobody_watches(strict)
 
 
 def test_a_client_that_reads_slowly_is_served(strict: Service) -> None:
@@ -185,20 +185,18 @@ def test_a_client_that_reads_slowly_is_served(strict: Service) -> None:
 
 def test_the_server_stops_in_two_seconds_and_tells_everyone() -> None:
     """Clients of open subscriptions know that they should come back; idle connections do not hold it up."""
-    with running() as service, contextlib.ExitStack() as clients:
-        idle = clients.enter_context(connection(service))
-        events = clients.enter_context(
-            test_event_streams.subscribed(service, "subscription { count(to: 9, pause: 60) }")
-        )
-        sockets = clients.enter_context(test_websocket.initialised(service))
-        test_websocket.tell(sockets, test_websocket.subscribe("subscription { count(to: 9, pause: 60) }"))
-        test_websocket.hear(sockets)
+    with running() as service, contextlib.ExitStack() as stack:
+        idle = stack.enter_context(connection(service))
+        events = stack.enter_context(clients.subscribed(service, "subscription { count(to: 9, pause: 60) }"))
+        sockets = stack.enter_context(clients.initialised(service))
+        clients.tell(sockets, clients.subscribe("subscription { count(to: 9, pause: 60) }"))
+        clients.hear(sockets)
         assert [next(events) for _ in range(2)][1] == ("next", {"data": {"count": 0}})
 
         took = service.stop()
 
         assert took < 2
         assert list(events) == [], "an end without `complete` is what makes a client come back"
-        assert test_websocket.closed(sockets)[0] == 1012
+        assert clients.closed(sockets)[0] == 1012
         assert idle.recv(10) == b""
         assert service.state.watching == 0

@@ -1,8 +1,6 @@
 """Server-Sent Events: one stream per operation, and one stream for many."""
 
 import contextlib
-import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,34 +8,10 @@ import httpx
 import pytest
 
 from graphql_api.transport import TransportSettings
+from tests.graphql_api.transport.clients import EVENTS, assert_nobody_watches, events, subscribed
 from tests.graphql_api.transport.service import OTHER_KEY, Service, error_of, running
 
-EVENTS = {"accept": "text/event-stream"}
 TOKEN = "x-graphql-event-stream-token"
-
-
-def events(lines: Iterator[str]) -> Iterator[tuple[str, object]]:
-    """Read events, comments included, as they come."""
-    event = data = ""
-    for line in lines:
-        if line.startswith(":"):
-            yield ":", None
-        elif line.startswith("event: "):
-            event = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            data = line.removeprefix("data: ")
-        elif not line and event:
-            yield event, json.loads(data) if data else None
-            event = data = ""
-
-
-@contextlib.contextmanager
-def subscribed(service: Service, query: str, **headers: str) -> Iterator[Iterator[tuple[str, object]]]:
-    """Open a stream for one operation."""
-    body = {"query": query}
-    with service.client.stream("POST", "/graphql", json=body, headers={**EVENTS, **headers}) as response:
-        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-        yield events(response.iter_lines())
 
 
 def test_a_subscription_is_a_stream_of_events(service: Service) -> None:
@@ -100,10 +74,7 @@ def test_a_client_that_goes_ends_its_subscription(service: Service) -> None:
         next(stream), next(stream)
         assert service.state.watching == 1
 
-    deadline = time.monotonic() + 5
-    while service.state.watching and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert service.state.watching == 0
+    assert_nobody_watches(service)
 
 
 def test_a_hundred_subscribers_get_fifty_events_each(service: Service) -> None:
@@ -168,10 +139,7 @@ def test_an_operation_is_stopped_alone(service: Service) -> None:
         assert next(stream) == ("next", {"id": "a", "payload": {"data": {"count": 0}}})
         response = service.client.delete("/graphql", params={"operationId": "a"}, headers={TOKEN: token})
         assert response.status_code == 200
-        deadline = time.monotonic() + 5
-        while service.state.watching and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert service.state.watching == 0
+        assert_nobody_watches(service)
         start(service, token, "b", "{ hello }")
         assert next(stream) == ("next", {"id": "b", "payload": {"data": {"hello": "hello you"}}})
 
@@ -214,9 +182,6 @@ def test_streams_and_what_waits_on_them_are_bounded() -> None:
         reserve(service)
         assert error_of(service.client.put("/graphql")) == (429, "RATE_LIMITED")
         assert error_of(start(service, token, "b", "{ hello }")) == (429, "RATE_LIMITED")
-        deadline = time.monotonic() + 5
-        while service.state.watching and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert service.state.watching == 0
+        assert_nobody_watches(service)
         assert error_of(start(service, token, "a", "{ hello }")) == (404, "NOT_FOUND")
         reserve(service)

@@ -3,67 +3,26 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from graphql_api.transport import ServerSettings, TransportSettings
+from tests.graphql_api.transport.clients import (
+    ACK,
+    INIT,
+    PROTOCOL,
+    assert_nobody_watches,
+    closed,
+    hear,
+    initialised,
+    socket,
+    subscribe,
+    tell,
+)
 from tests.graphql_api.transport.service import KEY, Service, running
-
-PROTOCOL = Subprotocol("graphql-transport-ws")
-INIT = {"type": "connection_init", "payload": {"apiKey": KEY}}
-ACK = {"type": "connection_ack"}
-
-
-@contextlib.contextmanager
-def socket(service: Service, **options: Any) -> Iterator[ClientConnection]:
-    """Open a WebSocket."""
-    options.setdefault("subprotocols", [PROTOCOL])
-    with connect(service.url.replace("http", "ws", 1), compression=None, **options) as connection:
-        yield connection
-
-
-def tell(connection: ClientConnection, *messages: object) -> None:
-    """Send messages."""
-    for message in messages:
-        connection.send(json.dumps(message))
-
-
-def hear(connection: ClientConnection) -> Any:
-    """Wait for a message."""
-    return json.loads(connection.recv(timeout=10))
-
-
-def drain(connection: ClientConnection) -> None:
-    """Read until the socket is closed."""
-    while True:
-        connection.recv(timeout=10)
-
-
-def closed(connection: ClientConnection) -> tuple[int, str]:
-    """Wait until the server closes the socket; return why."""
-    with pytest.raises(ConnectionClosed):
-        drain(connection)
-    assert connection.protocol.close_rcvd is not None
-    return connection.protocol.close_rcvd.code, connection.protocol.close_rcvd.reason
-
-
-@contextlib.contextmanager
-def initialised(service: Service) -> Iterator[ClientConnection]:
-    """Open a WebSocket that is ready for operations."""
-    with socket(service) as connection:
-        tell(connection, INIT)
-        assert hear(connection) == ACK
-        yield connection
-
-
-def subscribe(query: str, operation_id: object = "1", **variables: object) -> dict[str, object]:
-    """Make a message that starts an operation."""
-    return {"type": "subscribe", "id": operation_id, "payload": {"query": query, "variables": variables}}
 
 
 @pytest.mark.parametrize(
@@ -231,14 +190,6 @@ def test_a_completed_operation_ends_at_once(service: Service) -> None:
         assert_nobody_watches(service)
 
 
-def assert_nobody_watches(service: Service) -> None:
-    """Wait until the sources of all subscriptions are closed."""
-    deadline = time.monotonic() + 5
-    while service.state.watching and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert service.state.watching == 0
-
-
 def test_a_client_that_goes_ends_its_subscriptions(service: Service) -> None:
     """All of them."""
     with initialised(service) as connection:
@@ -315,4 +266,4 @@ def test_a_client_that_does_not_read_is_closed_with_a_code() -> None:
             time.sleep(0.01)
         assert service.post("{ hello }").status_code == 200
         assert_nobody_watches(service)
-        assert closed(connection)[0] in (1013, 1006)
+        assert closed(connection)[0] == 1013
