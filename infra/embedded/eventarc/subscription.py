@@ -16,12 +16,11 @@ import time
 from asyncio import PriorityQueue
 from random import random
 
-from aiohttp import ClientSession
-
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.deliveries import Deliveries, Delivery
+from infra.embedded.eventarc.http import Unreachable
 from infra.embedded.eventarc.patterns import Pattern
-from infra.embedded.eventarc.push import Push, Unreachable
+from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.storage import Change, Storage
 
@@ -42,12 +41,12 @@ logger = logging.getLogger("eventarc")
 class Subscription:
     """One trigger at work."""
 
-    def __init__(self, storage: Storage, trigger: Trigger, session: ClientSession) -> None:
+    def __init__(self, storage: Storage, trigger: Trigger) -> None:
         """`run` does the work."""
         self._storage = storage
         self._trigger = trigger
         self._pattern = Pattern(trigger.document)
-        self._push = Push(session, trigger)
+        self._push = Push(trigger)
         self._deliveries = Deliveries(storage, trigger.name)
         self._queue: PriorityQueue[Delivery] = PriorityQueue()
         self._position = 0  # how far the feed has been read
@@ -82,6 +81,7 @@ class Subscription:
                 for _ in range(self._trigger.concurrency):
                     tasks.create_task(self._work())
         finally:
+            self._push.address.close()
             await self._save()  # so that the next start repeats as little as possible
 
     async def _read(self) -> None:
@@ -123,9 +123,8 @@ class Subscription:
                 self._queue.put_nowait(delivery)
                 self._lose(error)
                 continue
-            except Exception as error:
-                logger.exception("%s: %s cannot be sent", self._trigger.name, delivery.change.name)
-                problem = f"{type(error).__name__}: {error}"
+            except Exception as error:  # noqa: BLE001 - one event must never end the delivery of all
+                problem = f"it cannot be sent: {error!r}"
             self._reached()
             delivery.under_way = False
             if problem is None:
@@ -227,7 +226,8 @@ class Subscription:
             await self._unreachable.wait()
             await asyncio.sleep(self._probe_seconds)
             self._probe_seconds = min(self._probe_seconds * 1.5, LONGEST_PROBE_SECONDS)
-            if await self._push.probe():
+            with contextlib.suppress(Unreachable):
+                await self._push.address.probe()
                 self._unreachable.clear()
                 self._reachable.set()
 
