@@ -33,6 +33,7 @@ from graphql_api.transport.requests import GraphQLRequest, VariableReader
 from graphql_api.transport.settings import TransportSettings
 
 MOST_ERRORS = 10
+LARGE_VARIABLES = 1024 * 1024
 
 
 class Answer(NamedTuple):
@@ -89,7 +90,7 @@ class Executor:
 
     async def execute(self, operation: Operation, request: GraphQLRequest, context: object) -> Answer:
         """Execute a query or mutation."""
-        variables = operation.variables.read(request.variables)
+        variables = await self._read_variables(operation, request)
         try:
             async with asyncio.timeout(self._settings.execution_seconds):
                 result = execute(
@@ -137,8 +138,14 @@ class Executor:
             if stream is not None and not isinstance(stream, ExecutionResult):
                 await stream.aclose()
 
-    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> Any:
+    async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
         variables = operation.variables.read(request.variables)
+        if request.variables is not None and len(memoryview(request.variables)) > LARGE_VARIABLES:
+            await asyncio.sleep(0)  # others have their turn before resolvers have theirs
+        return variables
+
+    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> Any:
+        variables = await self._read_variables(operation, request)
         try:
             async with asyncio.timeout(self._settings.execution_seconds):
                 outcome: Any = subscribe(
