@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.embedded import stack
 from infra.embedded.eventarc import trigger
-from infra.embedded.eventarc.dispatcher import deliver
+from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.server import PortInUse, Server
 from infra.embedded.firestore.storage import Storage, StorageInUse
 
@@ -43,7 +43,9 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         storage = Storage(arguments.data)
         opened.push_async_callback(storage.close)
         server = Server(storage, arguments.host, arguments.port)
-        delivering = asyncio.create_task(deliver(storage, triggers))
+        dispatcher = Dispatcher(storage, triggers)
+        await dispatcher.open()
+        delivering = asyncio.create_task(dispatcher.run())
         opened.push_async_callback(cancel, delivering)
         await server.start()
         opened.push_async_callback(server.stop)

@@ -107,6 +107,8 @@ def _array_size(value: Any, name: str, depth: int) -> int:
         kind = element.WhichOneof("value_type")
         if kind == "array_value":
             raise invalid("Cannot convert an array value in an array value.")
+        if kind == "map_value" and values.is_vector(element):
+            raise invalid("Cannot convert a vector value in an array value.")
         size += _FIXED.get(kind) or value_size(element, kind, name, depth + 1)
     return size
 

@@ -154,7 +154,8 @@ def complete_orders(
         named = {order.field for order in orders}
         orders.extend(Order(field, descending) for field in also_by if field not in named)
         orders.append(Order(DOCUMENT_ID, descending))
-    return tuple(orders)
+    last = next(index for index, order in enumerate(orders) if order.field == DOCUMENT_ID)
+    return tuple(orders[: last + 1])  # names differ, so nothing behind the name matters
 
 
 def _projection(message: Any) -> tuple[FieldPath, ...] | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from infra.embedded.firestore import entries, names, planning, versions
 from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.definitions import Composite
 from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.planning import Branch, MissingIndex
@@ -126,11 +127,14 @@ class Scan:
                 yield from self._judged(path, stored)
 
 
-async def stream(storage: Storage, query: Query, read_time: int) -> AsyncIterator[Found]:
+async def stream(
+    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
+) -> AsyncIterator[Found]:
     """Yield the documents that a query finds at a moment, each with its sort key, in order."""
     to_skip, to_yield = query.offset, query.limit
     while to_yield is None or to_yield > 0:
-        found, complete = await _page(storage, query, read_time, to_skip, to_yield)
+        most = page_size if to_yield is None else min(page_size, to_skip + to_yield)
+        found, complete = await _page(storage, query, read_time, most)
         for entry in found[to_skip:]:
             yield entry
         if complete:
@@ -141,11 +145,8 @@ async def stream(storage: Storage, query: Query, read_time: int) -> AsyncIterato
         query = query.beyond(found[-1][0])
 
 
-async def _page(
-    storage: Storage, query: Query, read_time: int, to_skip: int, to_yield: int | None
-) -> tuple[list[Found], bool]:
+async def _page(storage: Storage, query: Query, read_time: int, most: int) -> tuple[list[Found], bool]:
     """Return the next results and whether they are the last."""
-    most = PAGE_DOCUMENTS if to_yield is None else min(PAGE_DOCUMENTS, to_skip + to_yield)
 
     def read(connection: sqlite3.Connection) -> tuple[list[Found], bool]:
         collection_ids = [each for _, each in storage.catalog.kinds_of(query.parent.database)]
@@ -158,10 +159,14 @@ async def _page(
                 return page, False
         return page, True
 
+    created: set[Composite] = set()
     while True:
         try:
             return await storage.read(read)
         except MissingIndex as missing:
+            if missing.index in created:
+                raise  # it was no help: a fault of the planner
+            created.add(missing.index)
             if not storage.creates_indexes:
                 raise failed_precondition(
                     "The query requires an index. Add this one to firestore.indexes.json: " + missing.index.text()

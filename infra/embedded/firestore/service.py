@@ -239,7 +239,7 @@ class Service:
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
-        prepared = [writes.prepare(write, database) for write in request.writes]
+        prepared = writes.prepare_all(request.writes, database)
         return await self._transactions.commit(prepared, transaction)
 
     async def batch_write(self, request: Any, context: Any) -> Any:
@@ -281,7 +281,7 @@ class Service:
         await context.write(m.WriteResponse(stream_id=stream_id, stream_token=token.to_bytes(8, "big")))
         pending: Any = first if first.writes else None
         while pending is not None or (pending := await anext(requests, None)) is not None:
-            prepared = [writes.prepare(write, database) for write in pending.writes]
+            prepared = writes.prepare_all(pending.writes, database)
             committed = await self._transactions.commit(prepared, None)
             token += 1
             response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)

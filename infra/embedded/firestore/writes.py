@@ -4,6 +4,7 @@ A write is read and judged once, before it waits its turn; applied, it is a pure
 none) to a document (or none) at a commit time, so that the order of commits alone decides what is stored.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,13 @@ class PreparedWrite:
     exists: bool | None
     update_time: int | None
 
+    @property
+    def kind(self) -> str:
+        """What production calls such a write."""
+        if self.deletes:
+            return "delete"
+        return "upsert" if self.exists is None else "update" if self.exists else "insert"
+
     def check_precondition(self, current: Any | None, now: int) -> None:
         """Refuse the write if the stored document is not as the client expects it."""
         if self.exists is not None:
@@ -37,12 +45,10 @@ class PreparedWrite:
         elif self.update_time is not None:
             if self.update_time > now:
                 raise invalid("The update_time in the precondition cannot be in the future.")
-            if current is None:
-                raise not_found(f"No document to update: {self.full_name}")
-            if microseconds(current.update_time) != self.update_time:
+            stored = 0 if current is None else microseconds(current.update_time)
+            if stored != self.update_time:
                 raise failed_precondition(
-                    f"the stored version ({microseconds(current.update_time)}) does not match the required "
-                    f"base version ({self.update_time})"
+                    f"the stored version ({stored}) does not match the required base version ({self.update_time})"
                 )
 
     def apply(self, current: Any | None, commit_time: int) -> tuple[Any | None, Any]:
@@ -74,6 +80,18 @@ class PreparedWrite:
                 fields.remove(new.fields, path)
             else:
                 fields.place(new.fields, path).CopyFrom(value)
+
+
+def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
+    """Read the Write messages of one commit, or refuse an order of them that could never be applied."""
+    prepared = [prepare(message, database) for message in messages]
+    latest: dict[str, PreparedWrite] = {}
+    for write in prepared:
+        earlier = latest.get(write.full_name)
+        if earlier is not None and write.exists is not None and write.exists is earlier.deletes:
+            raise invalid(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
+        latest[write.full_name] = write
+    return prepared
 
 
 def prepare(write: Any, database: str) -> PreparedWrite:
