@@ -48,6 +48,12 @@ def send_again(connection: sqlite3.Connection, trigger: str | None, sequences: C
     return cursor.rowcount
 
 
+def forget(connection: sqlite3.Connection, trigger: str) -> bool:
+    """Take a trigger's place and its failed events away; return whether it was there. For a stopped server."""
+    connection.execute("DELETE FROM eventarc_failed WHERE trigger = ?", (trigger,))
+    return connection.execute("DELETE FROM eventarc_cursors WHERE trigger = ?", (trigger,)).rowcount > 0
+
+
 def has_triggers(connection: sqlite3.Connection) -> bool:
     """Tell whether deliveries were ever kept in this file."""
     row = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eventarc_failed'").fetchone()

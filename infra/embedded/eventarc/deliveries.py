@@ -71,11 +71,32 @@ class Delivery:
         )  # fmt: skip
 
 
+async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
+    """Make the tables; return the triggers in the file that are not among those given.
+
+    Their events wait, as long as nobody takes their cursors away: a start without them loses nothing.
+    """
+
+    def work(connection: sqlite3.Connection) -> dict[str, int]:
+        for statement in SCHEMA:
+            connection.execute(statement)
+        return dict(connection.execute("SELECT trigger, sequence FROM eventarc_cursors").fetchall())
+
+    cursors = await storage.execute(work)
+    for trigger, cursor in cursors.items():
+        storage.keep_changes(_holder(trigger), cursor)
+    return sorted(cursors.keys() - set(triggers))
+
+
+def _holder(trigger: str) -> str:
+    return f"eventarc/{trigger}"
+
+
 class Deliveries:
     """The bookkeeping of one trigger."""
 
     def __init__(self, storage: Storage, trigger: str) -> None:
-        """`open` comes first."""
+        """`prepare` comes first, then `open`."""
         self._storage = storage
         self._trigger = trigger
 
@@ -87,8 +108,6 @@ class Deliveries:
         now = self._storage.snapshot().sequence
 
         def work(connection: sqlite3.Connection) -> int:
-            for statement in SCHEMA:
-                connection.execute(statement)
             connection.execute("INSERT OR IGNORE INTO eventarc_cursors VALUES (?, ?)", (self._trigger, now))
             connection.execute("UPDATE eventarc_failed SET due = 0 WHERE trigger = ? AND NOT dead", (self._trigger,))
             row = connection.execute("SELECT sequence FROM eventarc_cursors WHERE trigger = ?", (self._trigger,))
@@ -131,7 +150,7 @@ class Deliveries:
         return await self._storage.read(work)
 
     def _keep(self, cursor: int) -> None:
-        self._storage.keep_changes(f"eventarc/{self._trigger}", cursor)
+        self._storage.keep_changes(_holder(self._trigger), cursor)
 
 
 def _delivery(

@@ -1,7 +1,7 @@
 """POST to one address, many at once, on connections that are kept.
 
-This is all that delivery needs of HTTP/1.1, and a fifth of the processor time that a general client
-takes: at thousands of events a second, beside the database, that is what counts. httptools parses.
+This is all that delivery needs of HTTP/1.1, for less than half of the processor time that a general
+client takes: at thousands of events a second, beside the database, that counts. httptools parses.
 The trap: a server may close a kept connection just when it is used again. If no byte of an answer came
 the request is sent once more on a new one; it may then arrive twice, as every event may.
 """

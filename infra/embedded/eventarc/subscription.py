@@ -26,7 +26,7 @@ from infra.embedded.firestore.storage import Change, Storage
 
 WINDOW_EVENTS = 1_000
 WINDOW_BYTES = 32 * 1024 * 1024
-READ_AT_ONCE = 200
+READ_AT_ONCE = 50  # a change may have two documents of a megabyte
 BOOK_SECONDS = 0.1
 SLOW_SECONDS = 1.0
 STORAGE_PAUSE_SECONDS = 1.0
@@ -42,7 +42,7 @@ class Subscription:
     """One trigger at work."""
 
     def __init__(self, storage: Storage, trigger: Trigger) -> None:
-        """`run` does the work."""
+        """`open` comes first, then `run`."""
         self._storage = storage
         self._trigger = trigger
         self._pattern = Pattern(trigger.document)
@@ -69,9 +69,12 @@ class Subscription:
         self._untold = 0
         self._told = -math.inf
 
+    async def open(self) -> None:
+        """Take the trigger's place in the change feed."""
+        self._position = self._saved = await self._deliveries.open()
+
     async def run(self) -> None:
         """Deliver until cancelled."""
-        self._position = self._saved = await self._deliveries.open()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read())

@@ -15,7 +15,7 @@ from google.cloud.firestore import AsyncClient
 from google.events.cloud.firestore import DocumentEventData
 
 from infra.embedded.eventarc import trigger
-from infra.embedded.eventarc.dispatcher import deliver
+from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.server import Server
 from infra.embedded.firestore.storage import Storage
 
@@ -135,13 +135,14 @@ class Firestore:
     async def start(self, *triggers: dict[str, Any]) -> None:
         """Serve, and deliver for these triggers."""
         self.storage = Storage(self.path)
+        dispatcher = Dispatcher(self.storage, trigger.read(triggers))
+        await dispatcher.open()
+        self._delivering = asyncio.create_task(dispatcher.run())
         self._server = Server(self.storage, "127.0.0.1", 0)
         await self._server.start()
-        self._delivering = asyncio.create_task(deliver(self.storage, trigger.read(triggers)))
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._server.port}")
             self.client = AsyncClient(project="p", credentials=_anonymous())
-        await self._ready(triggers)
 
     async def stop(self) -> None:
         """Stop everything, in the order that the command does."""
@@ -170,11 +171,3 @@ class Firestore:
                 if await self.rows(table, columns) == expected:
                     return
                 await asyncio.sleep(0.02)
-
-    async def _ready(self, triggers: tuple[dict[str, Any], ...]) -> None:
-        """Wait until every trigger has its cursor: what is written from now on counts."""
-        if not triggers:
-            return
-        await self.until_rows("sqlite_schema WHERE name = 'eventarc_cursors'", "1", [(1,)])
-        for each in triggers:
-            await self.until_rows(f"eventarc_cursors WHERE trigger = '{each['name']}'", "1", [(1,)])
