@@ -143,7 +143,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
         _log(error_id, unexpected, where)
     if len(errors) > MOST_FIELD_ERRORS:
         rest = f"{len(errors) - MOST_FIELD_ERRORS} more errors are not shown."
-        described.append({"message": rest, "extensions": {"code": "INTERNAL"}})
+        described.append({"message": rest, "extensions": {"code": described[-1]["extensions"]["code"]}})
     return described
 
 

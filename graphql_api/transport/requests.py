@@ -10,7 +10,7 @@ encoding of what it skips, so the whole body is checked to be UTF-8.
 import codecs
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -112,25 +112,18 @@ class VariableReader:
             if name not in self._names:
                 self._names.append(name)
                 self._list_depths.append(_list_depth(definition.type, settings.raw_scalars))
-        fields = [f"field{number}" for number in range(len(self._names))]
-        spans = msgspec.defstruct(
-            "Variables",
-            [(field, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for field in fields],
-            rename=dict(zip(fields, self._names, strict=True)),
-        )
-        self._fields = spans.__struct_fields__
-        self._decoder = msgspec.json.Decoder(spans)
+        self._decoder = _span_decoder(tuple(self._names)) if self._names else None
         self._raw_list = _raw_list_decoder(settings.longest_raw_list) if any(self._list_depths) else None
 
     def read(self, variables: msgspec.Raw | None) -> dict[str, Any]:
         """Return the value of each declared variable that is given."""
-        if variables is None or not self._names:
+        if variables is None or self._decoder is None:
             return {}
         given = _decode(self._decoder, variables, "`variables`")
         spans: dict[str, msgspec.Raw] = {}
         plain = 0
         values: dict[str, Any] = {}
-        for name, field, depth in zip(self._names, self._fields, self._list_depths, strict=True):
+        for name, field, depth in zip(self._names, given.__struct_fields__, self._list_depths, strict=True):
             span = getattr(given, field)
             if span is msgspec.UNSET:
                 continue
@@ -253,6 +246,14 @@ def _list_depth(type_node: TypeNode, raw_scalars: frozenset[str]) -> int | None:
         assert isinstance(type_node, ListTypeNode | NonNullTypeNode)
         type_node = type_node.type
     return depth if type_node.name.value in raw_scalars else None
+
+
+@lru_cache(maxsize=256)
+def _span_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Make a decoder for the spans of these variables; any others cost nothing."""
+    fields = {f"field{number}": name for number, name in enumerate(names)}
+    spans = [(field, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for field in fields]
+    return msgspec.json.Decoder(msgspec.defstruct("Variables", spans, rename=fields))
 
 
 @cache

@@ -43,6 +43,7 @@ class Server(uvicorn.Server):
             server_header=False,
             access_log=False,
             log_config=None,
+            log_level="warning",  # below that, every WebSocket is worth two lines to it
         )
         super().__init__(config)
         self._on_shutdown = on_shutdown

@@ -34,7 +34,7 @@ class TransportSettings:
 
     # Parsed and validated operations that are kept.
     most_cached_operations: int = 1_000
-    largest_operation_cache: int = 512 * KIB  # of text; the parsed form is about fifty times as large
+    largest_operation_cache: int = 512 * KIB  # of text; parsed it takes 50 to 150 times as much
 
     execution_seconds: float = 30.0
     raw_scalars: frozenset[str] = frozenset({"RawSample"})  # handed to coercion as `msgspec.Raw`

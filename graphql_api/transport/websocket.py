@@ -7,6 +7,7 @@ one operation is told under its id, and the socket stays open.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -231,18 +232,19 @@ class _Socket:
             ending = invalid.answer
         except DropzoneError as error:
             ending = refused(error)
-        except OSError:
-            return  # the socket is gone; the reader is told so too
+        except _Disconnected:
+            return  # the reader is told so too
         except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
             described = errors.describe_unexpected(error, "an operation over a WebSocket")
             ending = Answer(orjson.dumps({"errors": [described]}), executed=False)
         # The client may use the id again as soon as it is told that the operation is over.
         if self._operations.get(operation_id) is asyncio.current_task():
             del self._operations[operation_id]
-        if ending is None:
-            await self._send("complete", operation_id)
-        else:
-            await self._send("error", operation_id, orjson.loads(ending.body)["errors"])
+        with contextlib.suppress(_Disconnected):
+            if ending is None:
+                await self._send("complete", operation_id)
+            else:
+                await self._send("error", operation_id, orjson.loads(ending.body)["errors"])
 
     async def _answer(self, operation_id: str, asked: GraphQLRequest) -> Answer | None:
         """Send the answers of an operation; return one that ends it with an error."""
@@ -268,7 +270,10 @@ class _Socket:
             frame["payload"] = orjson.Fragment(bytes(payload))
         elif payload is not msgspec.UNSET:
             frame["payload"] = payload
-        await self._send_message({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+        try:
+            await self._send_message({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+        except OSError:
+            raise _Disconnected from None
 
 
 async def _deny(send: Send, status: int, error: DropzoneError) -> None:

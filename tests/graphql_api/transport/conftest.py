@@ -16,6 +16,7 @@ def shared_service() -> Iterator[Service]:
 
 @pytest.fixture
 def service(shared_service: Service) -> Service:
-    """Return the shared service with nothing submitted."""
+    """Return the shared service with nothing submitted and nothing wrong."""
     shared_service.state.submitted.clear()
+    shared_service.state.context_error = None
     return shared_service

@@ -40,7 +40,8 @@ class State:
     """What the service was made to do."""
 
     submitted: list[bytes] = field(default_factory=list)
-    context_calls: int = 0
+    context_error: Exception | None = None
+    """What making a context fails with, while this is set."""
     watching: int = 0
 
 
@@ -214,7 +215,8 @@ def running(
     state = State()
 
     async def context(credential: str | None) -> dict[str, object]:
-        state.context_calls += 1
+        if state.context_error is not None:
+            raise state.context_error
         if credential not in (KEY, OTHER_KEY):
             raise Unauthenticated("Give a good key." if credential is None else "This key is not known.")
         return {state_key: state, "credential": credential}

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from documents.errors import Unavailable
 from graphql_api.transport import TransportSettings
 from tests.graphql_api.transport.service import GRAPHQL_RESPONSE, OTHER_KEY, Service, error_of, running
 
@@ -188,6 +189,24 @@ def test_unavailable_is_one_error_among_data_when_something_succeeded(service: S
     assert response.status_code == 200
     assert response.json()["data"] == {"hello": "hello you", "down": None}
     assert response.json()["errors"][0]["path"] == ["down"]
+
+
+def test_a_key_that_cannot_be_checked_is_a_503(service: Service) -> None:
+    """It is not the client's fault, and later will do."""
+    service.state.context_error = Unavailable("Firestore does not answer.", retry_after=3)
+    response = service.post("{ hello }")
+
+    assert error_of(response) == (503, "UNAVAILABLE")
+    assert response.headers["retry-after"] == "3"
+
+
+def test_an_unexpected_failure_of_the_check_is_masked(service: Service) -> None:
+    """As everywhere."""
+    service.state.context_error = RuntimeError("a secret of the store")
+    response = service.post("{ hello }")
+
+    assert error_of(response) == (500, "INTERNAL")
+    assert "secret" not in response.text
 
 
 def test_what_takes_too_long_is_given_up() -> None:

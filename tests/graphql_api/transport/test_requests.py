@@ -1,5 +1,6 @@
 """A request in JSON: what is refused, and how a raw sample goes through untouched."""
 
+import contextlib
 import hashlib
 import json
 from typing import Any
@@ -145,6 +146,21 @@ def test_variables_that_are_no_samples_are_bounded(variables: bytes, error: type
     """A few bytes of JSON can become hundreds of bytes of Python."""
     with pytest.raises(error):
         read_variables(b'{"query":"a","variables":' + variables + b"}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from("slxu") | st.text(), inner),
+    max_leaves=6,
+)
+ENVELOPES = st.dictionaries(st.sampled_from(["query", "variables", "operationName", "extensions", "x"]), JSON)
+
+
+@given(body=st.binary() | ENVELOPES.map(lambda envelope: json.dumps(envelope).encode()))
+def test_any_bytes_are_a_request_or_a_refusal(body: bytes) -> None:
+    """No other exception comes out."""
+    with contextlib.suppress(DropzoneError):
+        read_variables(body)
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n\t", " :  ")])

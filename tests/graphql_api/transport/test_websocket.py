@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from documents.errors import Unauthenticated, Unavailable
 from graphql_api.transport import ServerSettings, TransportSettings
 from tests.graphql_api.transport.clients import (
     ACK,
@@ -177,6 +178,40 @@ def test_an_error_of_one_operation_leaves_the_socket_open(service: Service, quer
             assert hear(connection) == {"type": "complete", "id": "bad"}
         tell(connection, subscribe("{ hello }", "bad"))
         assert hear(connection)["payload"] == {"data": {"hello": "hello you"}}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Unauthenticated("The key was revoked."), "UNAUTHENTICATED"),
+        (Unavailable("Firestore does not answer."), "UNAVAILABLE"),
+        (TimeoutError("a secret of the network"), "INTERNAL"),
+        (ConnectionResetError("a secret of the network"), "INTERNAL"),
+    ],
+)
+def test_the_key_is_checked_for_every_operation(service: Service, error: Exception, code: str) -> None:
+    """It may have been revoked; a failure of ours is not taken for one of the socket."""
+    with initialised(service) as connection:
+        service.state.context_error = error
+        tell(connection, subscribe("{ hello }"))
+        message = hear(connection)
+
+    assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", code)
+    assert "secret" not in str(message)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Unavailable("Firestore does not answer."), 1013), (TimeoutError("a secret"), 1011)]
+)
+def test_a_socket_that_cannot_be_initialised_is_closed(service: Service, error: Exception, code: int) -> None:
+    """So that the client comes back, where that may help."""
+    service.state.context_error = error
+    with socket(service) as connection:
+        tell(connection, INIT)
+        closing, reason = closed(connection)
+
+    assert closing == code
+    assert "secret" not in reason
 
 
 def test_a_completed_operation_ends_at_once(service: Service) -> None:
