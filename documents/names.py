@@ -67,6 +67,11 @@ def new_sample_id() -> str:
     return str(uuid.uuid4())
 
 
+def is_idempotency_key(text: str) -> bool:
+    """Tell whether `text` may be an idempotency key: 1 to 255 printable characters."""
+    return 1 <= len(text) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and text.isprintable()
+
+
 def keyed_sample_id(submitter: str, idempotency_key: str) -> str:
     """Return the one id that this submitter's `idempotency_key` stands for."""
     return str(uuid.uuid5(uuid.uuid5(_KEYED_SAMPLES, submitter), idempotency_key))

@@ -132,17 +132,19 @@ class Sample:
         raw: bytes,
         *,
         submitter: str,
-        sample_id: str | None = None,
+        idempotency_key: str | None = None,
         time_zone: str | None = None,
         shards: int = 1,
     ) -> "Sample":
         """Return the sample that `raw`, a JSON text, is: accepted, or rejected with its problems.
 
+        An `idempotency_key`, or else the member of that name, decides the id; without one it is random.
         Raises `NotJson` where it is no JSON text: then there is nothing to keep.
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)
         inspection = payload.inspect(raw, zone)
-        sample_id = sample_id or names.new_sample_id()
+        key = idempotency_key or inspection.idempotency_key
+        sample_id = names.new_sample_id() if key is None else names.keyed_sample_id(submitter, key)
         inline = len(raw) <= MAX_INLINE_BYTES
         header = Header(
             submitter=submitter,

@@ -26,24 +26,20 @@ class Receiver:
         """
         if len(raw) > self.largest_bytes:
             raise TooLarge(f"a sample may have up to {self.largest_bytes:,} bytes, this one has {len(raw):,}")
-        sample_id = None if idempotency_key is None else _keyed_id(submitter, idempotency_key)
+        if idempotency_key is not None and not names.is_idempotency_key(idempotency_key):
+            most = names.MAX_IDEMPOTENCY_KEY_CHARACTERS
+            raise BadRequest(f"expected an idempotency key of 1 to {most} printable characters")
         if len(raw) > _LARGE_BYTES:
-            sample = await asyncio.to_thread(self._sample, raw, submitter, sample_id)
+            sample = await asyncio.to_thread(self._sample, raw, submitter, idempotency_key)
         else:
-            sample = self._sample(raw, submitter, sample_id)
+            sample = self._sample(raw, submitter, idempotency_key)
         return await self.store.add(sample)
 
-    def _sample(self, raw: bytes, submitter: str, sample_id: str | None) -> Sample:
+    def _sample(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Sample:
         return Sample.receive(
-            raw, submitter=submitter, sample_id=sample_id, time_zone=self.time_zone, shards=self.shards
+            raw,
+            submitter=submitter,
+            idempotency_key=idempotency_key,
+            time_zone=self.time_zone,
+            shards=self.shards,
         )
-
-
-def _keyed_id(submitter: str, idempotency_key: str) -> str:
-    length = len(idempotency_key)
-    if not 1 <= length <= names.MAX_IDEMPOTENCY_KEY_CHARACTERS or not idempotency_key.isprintable():
-        raise BadRequest(
-            f"expected an idempotency key of 1 to {names.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters, "
-            f"got {length:,} characters"
-        )
-    return names.keyed_sample_id(submitter, idempotency_key)

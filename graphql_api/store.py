@@ -69,9 +69,13 @@ class Store:
         A sample with the id and content of one that is there is that one: its header is returned.
         Raises `Conflict` where the content differs, and `Unavailable` where Firestore has not confirmed.
         """
-        *chunks, (path, header) = sample.documents()
-        for chunk_path, chunk in chunks:
-            await self._writer.write(fields.to_write(self._firestore.name(chunk_path), chunk))
+        documents = sample.documents()
+        chunks = []
+        for _ in range(sample.header.chunks):
+            path, chunk = await asyncio.to_thread(next, documents)
+            chunks.append(asyncio.ensure_future(self._writer.write(fields.to_write(self._firestore.name(path), chunk))))
+        await asyncio.gather(*chunks)
+        path, header = next(documents)
         write = fields.to_write(self._firestore.name(path), header)
         write.current_document.exists = False
         try:

@@ -127,8 +127,9 @@ class Sample:
     ) -> Vector:
         """Load the raw document and cut the values out of it."""
         header, raw = await info.context.store.raw(self.header.submitter, self.header.id)
-        inspection = payload.inspect(raw, header.default_time_zone())
-        values = [] if inspection.payload is None else inspection.payload.data
+        if header.problems:
+            return Vector([])
+        values = payload.read(raw, header.default_time_zone()).data
         start = max(offset, 0)
         return Vector(list(values[start : None if first is None else start + max(first, 0)]))
 

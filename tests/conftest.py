@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.stack import Stack
+
+settings.register_profile("dropzone", deadline=None)
+settings.load_profile("dropzone")
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def _result(sample: StoredSample, chunks: Iterable[bytes] = ()) -> Result:
         header.shard,
         Status.COMPUTED,
         timestamp=read.timestamp,
-        statistics=summarise(np.array(read.data, dtype=np.float64)),
+        statistics=summarise(np.frombuffer(read.data)),
     )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents import InvalidSample, NotJson, payload
@@ -62,7 +62,11 @@ def test_no_bytes_at_all_make_it_fail_in_another_way(raw: bytes) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - any of the kinds that the standard library has
             json.loads(raw.decode(), parse_constant=float.fromhex)
     else:
-        assert (inspection.payload is None) == bool(inspection.problems)
+        if inspection.problems:
+            with pytest.raises(InvalidSample):
+                payload.read(raw)
+        else:
+            assert len(payload.read(raw).data) == inspection.count > 0
 
 
 def test_all_faults_are_named_not_just_the_first() -> None:
@@ -111,4 +115,50 @@ def test_nesting_is_bounded_at_the_same_depth_everywhere(depth: int) -> None:
 
 def test_brackets_in_strings_do_not_nest() -> None:
     """Only structure counts."""
-    assert payload.read(sample(note='[{"' * 1_000)).data == [1.5]
+    assert list(payload.read(sample(note='[{"' * 1_000)).data) == [1.5]
+
+
+numbers = st.lists(finite | st.integers(-(2**70), 2**70), min_size=1, max_size=50)
+
+
+@settings(max_examples=25)
+@given(numbers, st.sampled_from([", ", ",", " ,\n"]), st.integers(0, 3))
+def test_a_large_sample_is_read_as_a_small_one(data: list[float], comma: str, where: int) -> None:
+    """Cut into pieces at commas; wherever the other members stand."""
+    text = comma.join(map(json.dumps, data * (30_000 // len(data))))
+    members = [f'"time_stamp": "{TIME_STAMP}"', f'"data" : [{text}]', '"note": "[1,2]"', '"more": [1, [2]]']
+    raw = f"{{{','.join(members[where:] + members[:where])}}}".encode()
+
+    read = payload.read(raw)
+
+    assert list(read.data) == [float(value) for value in data * (30_000 // len(data))]
+    assert payload.inspect(raw).count == len(read.data)
+
+
+@pytest.mark.parametrize(
+    ("fault", "path"),
+    [("true", "$.data[60000]"), ("[1]", "$.data[60000]"), ('"1"', "$.data[60000]"), ("1e999", "$.data[60000]")],
+)
+def test_a_fault_in_a_large_sample_is_found(fault: str, path: str) -> None:
+    """One bad value among many, with its path."""
+    text = "0.25," * 60_000 + fault + ",0.25" * 60_000
+
+    inspection = payload.inspect(f'{{"time_stamp": "{TIME_STAMP}", "data": [{text}]}}'.encode())
+
+    assert [problem.path for problem in inspection.problems] == [path]
+    assert inspection.count == 120_001
+
+
+@pytest.mark.parametrize("text", ["0.25," * 60_000, "0.25,,0.25" + ",0.25" * 60_000, "0.25 " * 60_000])
+def test_a_large_text_that_is_no_json_is_none_in_pieces_either(text: str) -> None:
+    """A comma too many at a cut would be read over."""
+    with pytest.raises(NotJson):
+        payload.inspect(f'{{"time_stamp": "{TIME_STAMP}", "data": [{text}]}}'.encode())
+
+
+@pytest.mark.parametrize("key", [1, "", "x" * 256, "\n", None, []])
+def test_an_idempotency_key_in_the_sample_must_be_usable(key: object) -> None:
+    """Null is none."""
+    problems = payload.inspect(sample(idempotency_key=key)).problems
+
+    assert [problem.path for problem in problems] == ([] if key is None else ["$.idempotency_key"])

@@ -1,8 +1,12 @@
 """Who may do what: keys, scopes and submitters."""
 
+import asyncio
+import json
 import subprocess
 import sys
 
+import anyio
+import httpx
 import pytest
 
 from tests.stack import FIXTURE, Stack, eventually
@@ -95,6 +99,29 @@ def test_a_key_for_nothing_sensible_is_not_made(stack: Stack, options: list[str]
 
     assert made.returncode == 2
     assert "expected" in made.stderr
+
+
+async def test_a_hundred_retries_at_once_are_one_sample_with_one_result(stack: Stack) -> None:
+    """Over both doors: one id, one document, one result."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2], "idempotency_key": "a hundred"}'
+    headers = {"x-api-key": await anyio.to_thread.run_sync(stack.new_key, "retrying")}
+    graphql = b'{"query": "mutation ($s: RawSample!) { submit(sample: $s) { id } }", "variables": {"s": %s}}' % raw
+    as_json, as_lines = {"content-type": "application/json"}, {"content-type": "application/x-ndjson"}
+
+    async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=30) as client:
+        posted = [client.post("/samples", content=raw, headers=as_json) for _ in range(40)]
+        asked = [client.post("/graphql", content=graphql, headers=as_json) for _ in range(40)]
+        streamed = [client.post("/samples", content=b"\n".join([raw] * 20), headers=as_lines)]
+        answers = await asyncio.gather(*posted, *asked, *streamed)
+
+    ids = {answer.json()["id"] for answer in answers[:40]}
+    ids |= {answer.json()["data"]["submit"]["id"] for answer in answers[40:80]}
+    ids |= {json.loads(line)["id"] for line in answers[80].text.splitlines()}
+    assert len(ids) == 1
+    samples = await anyio.to_thread.run_sync(
+        lambda: list(stack.firestore().collection("submitters/retrying/samples").stream())
+    )
+    assert [document.id for document in samples] == list(ids)
 
 
 def test_retries_of_one_idempotency_key_are_one_sample(stack: Stack) -> None:

@@ -105,7 +105,7 @@ HOLDS = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(filters, st.sampled_from(FIELDS), st.sampled_from(["ASC", "DESC"]))
 def test_ranges_combine(measured: Measured, ranges: dict[str, Any], field: str, direction: str) -> None:
     """Any of them, on any of the numbers and the time, in any order."""
