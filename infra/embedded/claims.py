@@ -7,6 +7,7 @@ The trap of ports: servers may listen with SO_REUSEPORT and would then share a p
 counts as free only if it can be bound without, and if nobody answers there.
 """
 
+import errno
 import fcntl
 import os
 import socket
@@ -31,9 +32,10 @@ def claim(stack: Stack) -> int | None:
     taken = []
     for process in stack.processes:
         port = stack.port(process)
-        if process.listens is not None and port is not None and not _is_free(host, port):
+        problem = None if port is None else _problem(host, port)
+        if process.listens is not None and problem is not None:
             variable = stack.variable(process.listens)
-            taken.append(f"port {port} on {host} is in use: set {variable} to a free one for {process.name},")
+            taken.append(f"port {port} on {host} {problem}: set {variable} to a free one for {process.name}")
     if taken:
         taken.append("or stop what listens there; it may be another stack with another data folder")
         raise Taken("\n".join(taken))
@@ -74,14 +76,17 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _is_free(host: str, port: int) -> bool:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+def _problem(host: str, port: int) -> str | None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        return f"cannot be used: {error.strerror}"
     with socket.socket(family, kind, protocol) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what just stopped does not count
         try:
             listening.bind(address)
-        except OSError:
-            return False
+        except OSError as error:
+            return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
     with socket.socket(family, kind, protocol) as asking:
         asking.settimeout(CONNECT_SECONDS)
-        return asking.connect_ex(address) != 0
+        return "is in use" if asking.connect_ex(address) == 0 else None

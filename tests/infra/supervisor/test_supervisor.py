@@ -144,6 +144,16 @@ def test_a_port_in_use_is_a_clear_message(start: Start, two_servers: str) -> Non
     assert "runs as" not in run.text
 
 
+def test_a_host_that_is_not_ours_is_a_clear_message(start: Start, two_servers: str) -> None:
+    """It is not told as a port in use."""
+    run = start(two_servers, TEST_HOST="192.0.2.1")
+
+    assert run.wait() == 1
+
+    assert "on 192.0.2.1 cannot be used: " in run.text
+    assert "Traceback" not in run.text
+
+
 def test_two_stacks_never_share_a_data_folder(start: Start, two_servers: str) -> None:
     """The second is told who holds it."""
     run = start(two_servers)
