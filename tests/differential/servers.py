@@ -1,0 +1,62 @@
+"""The two servers, each in a process of its own, on a port that was free.
+
+Google's emulator is a script that starts Java: it gets a process group, which is ended as one.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+GCLOUD = shutil.which("gcloud")
+_PATIENCE_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def emulator(folder: Path) -> Iterator[str]:
+    """Run Google's emulator and give its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [str(GCLOUD), "emulators", "firestore", "start", f"--host-port={address}"]
+    with _running(command, folder / "emulator.log", r"Dev App Server is now running"):
+        yield address
+
+
+@contextlib.contextmanager
+def embedded(folder: Path) -> Iterator[str]:
+    """Run the embedded Firestore and give its address."""
+    command = [sys.executable, "-m", "infra.embedded.firestore", "--port=0", f"--data={folder / 'firestore.sqlite'}"]
+    with _running(command, folder / "embedded.log", r"FIRESTORE_EMULATOR_HOST=(\S+)") as ready:
+        yield ready[1]
+
+
+def has_emulator() -> bool:
+    """Tell whether Google's emulator is installed, with the Java that it needs."""
+    if GCLOUD is None or shutil.which("java") is None:
+        return False
+    listed = ["components", "list", "--only-local-state", "--format=value(id)"]
+    found = subprocess.run([GCLOUD, *listed], capture_output=True, text=True, check=False)
+    return "cloud-firestore-emulator" in found.stdout.split()
+
+
+@contextlib.contextmanager
+def _running(command: list[str], log: Path, ready: str) -> Iterator[re.Match[str]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (found := re.search(ready, log.read_text())) is None:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield found
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

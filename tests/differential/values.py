@@ -1,0 +1,115 @@
+"""Values of every type, with those that tell a right order and a right equality from nearly right ones.
+
+Most come from a short list, so that documents, filters and cursors meet in the same value. A reference
+and a transform need the side they go to: they are made by `resolve`.
+"""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud import firestore
+from google.cloud.firestore import GeoPoint
+from google.cloud.firestore_v1.vector import Vector
+from hypothesis import strategies as st
+
+from tests.differential.sides import Side
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference to a document of the same database."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What the server is to compute. The client's own classes do not print what they hold."""
+
+    kind: str
+    operand: Any = None
+
+    def resolve(self, side: Side) -> Any:
+        """Return the transform as the client takes it."""
+        if self.kind == "request time":
+            return firestore.SERVER_TIMESTAMP
+        return _TRANSFORMS[self.kind](resolve(self.operand, side))
+
+
+_TRANSFORMS: dict[str, Callable[[Any], Any]] = {
+    "increment": firestore.Increment,
+    "maximum": firestore.Maximum,
+    "minimum": firestore.Minimum,
+    "union": firestore.ArrayUnion,
+    "remove": firestore.ArrayRemove,
+}
+IDS = ("x", "y", "xy", "é", "\uffff", "😀", "x y", "x.y", "x-", "x`", "1", "10", "9", "~", "_")
+COLLECTIONS = ("a", "b", "ab", "a-", "é")
+FIELDS = ("a", "b", "c", "é", "a.b", "a b", "a`b", "a\\b", "1", "-", "😀", "\uffff")
+
+_INTEGERS = (0, 1, -1, 2, 10, 2**31, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, 2**63 - 2, -(2**63))
+_DOUBLES = (0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 1e-320, 1.7e308, 2.0**53, 2.0**63, float("nan"), float("inf"), -float("inf"))
+_TEXTS = ("", "a", "ab", "b", "é", "e\u0301", "\uffff", "😀", "a\0", "a\0b", "a/b", "A", "1")
+_BYTES = (b"", b"\0", b"a", b"ab", b"\xff", b"\xff\0", b"\x80")
+_UTC = datetime.UTC
+_TIMES = (
+    datetime.datetime(1, 1, 1, tzinfo=_UTC),
+    datetime.datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=_UTC),
+    datetime.datetime(1970, 1, 1, tzinfo=_UTC),
+    datetime.datetime(2019, 5, 1, 10, 0, 0, 1, tzinfo=_UTC),
+    datetime.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=_UTC),
+)
+_PATHS = ("a/x", "a/y", "a/x/a/x", "b/x", "a-/x", "a/é", "a/😀", "a/\uffff")
+_POINTS = (GeoPoint(0, 0), GeoPoint(-90, 180), GeoPoint(90, -180), GeoPoint(0.5, 0.25), GeoPoint(0.5, -0.25))
+
+numbers = st.sampled_from((*_INTEGERS, *_DOUBLES))
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    numbers,
+    st.sampled_from(_TEXTS),
+    st.sampled_from(_BYTES),
+    st.sampled_from(_TIMES),
+    st.sampled_from(_POINTS),
+    st.sampled_from(_PATHS).map(Reference),
+)
+rare = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+    st.binary(max_size=8),
+    st.datetimes(timezones=st.just(_UTC)),
+)
+names = st.sampled_from(FIELDS)
+
+
+def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    elements = inner.filter(lambda value: not isinstance(value, list | Vector))
+    return st.one_of(st.lists(elements, max_size=4), st.dictionaries(names, inner, max_size=3))
+
+
+vectors = st.lists(st.sampled_from([value for value in _DOUBLES if value == value]), min_size=1, max_size=3).map(Vector)
+values = st.recursive(st.one_of(scalars, scalars, rare, vectors), _containers, max_leaves=6)
+documents = st.dictionaries(names, values, max_size=4)
+
+elements = st.lists(scalars, min_size=1, max_size=3)
+transforms = st.one_of(
+    st.just(Transform("request time")),
+    st.builds(Transform, st.sampled_from(("increment", "maximum", "minimum")), numbers),
+    st.builds(Transform, st.sampled_from(("union", "remove")), elements),
+)
+
+
+def resolve(value: Any, side: Side) -> Any:
+    """Return a value as the client of one side takes it."""
+    if isinstance(value, Reference):
+        return side.client.document(value.path)
+    if isinstance(value, Transform):
+        return value.resolve(side)
+    if isinstance(value, list) and not isinstance(value, Vector):
+        return [resolve(element, side) for element in value]
+    if isinstance(value, dict):
+        return {name: resolve(element, side) for name, element in value.items()}
+    return value
