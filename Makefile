@@ -23,6 +23,10 @@ check: setup .venv/developer ## lint, types, and whether schema.graphql equals t
 	@$(BIN)/mypy $(PACKAGES:%=-p %)
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql is old: make schema"; exit 1; }
 
+audit: setup .venv/developer ## run Node's audits and clients of GraphQL against the HTTP layer
+	@cd tests/graphql_api/audit && npm ci --no-audit --no-fund --loglevel=error
+	@$(BIN)/python -m pytest tests/graphql_api/audit
+
 schema: setup ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
 
