@@ -29,6 +29,7 @@ def claim(stack: Stack) -> int | None:
     """Lock the data folder, check that every port is free; return the lock that is for the guardian."""
     lock = None if stack.folder is None else _lock_folder(stack, Path(stack.folder))
     host = str(stack.settings.get("host", "127.0.0.1"))
+    _check_host(stack, host)
     taken = []
     for process in stack.processes:
         port = stack.port(process)
@@ -76,17 +77,23 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _problem(host: str, port: int) -> str | None:
+def _check_host(stack: Stack, host: str) -> None:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        return f"cannot be used: {error.strerror}"
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listening:
+            listening.bind(address)
+    except OSError as error:
+        raise Taken(f"cannot listen on {host} ({stack.variable('host')}): {error.strerror}") from error
+
+
+def _problem(host: str, port: int) -> str | None:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what just stopped does not count
         try:
             listening.bind(address)
         except OSError as error:
-            return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
     with socket.socket(family, kind, protocol) as asking:
         asking.settimeout(CONNECT_SECONDS)
         return "is in use" if asking.connect_ex(address) == 0 else None

@@ -150,7 +150,7 @@ def test_a_host_that_is_not_ours_is_a_clear_message(start: Start, two_servers: s
 
     assert run.wait() == 1
 
-    assert "on 192.0.2.1 cannot be used: " in run.text
+    assert "cannot listen on 192.0.2.1 (TEST_HOST): " in run.text
     assert "Traceback" not in run.text
 
 
