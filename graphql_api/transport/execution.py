@@ -28,6 +28,7 @@ from graphql import (
 
 from documents.errors import BadRequest, DropzoneError, Unavailable
 from graphql_api import errors
+from graphql_api.errors import TooComplex
 from graphql_api.transport import limits
 from graphql_api.transport.requests import GraphQLRequest, VariableReader
 from graphql_api.transport.settings import TransportSettings
@@ -75,6 +76,9 @@ class Executor:
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """Find the operation that is asked for, or raise `InvalidOperation`."""
+        longest = self._settings.largest_document
+        if len(request.query) > longest:
+            raise _invalid(TooComplex(f"The document has over {longest} characters; send values as variables."))
         operations = self._cache.get(request.query)
         if operations is None:
             operations = self._read(request.query)
@@ -167,7 +171,6 @@ class Executor:
                 text,
                 max_lexical_tokens=self._settings.most_tokens,
                 max_comments=self._settings.most_tokens,
-                max_source_length=self._settings.largest_document,
             )
         except GraphQLError as error:
             raise InvalidOperation(errors.describe_request_errors([error], errors.PARSE_FAILED)) from None

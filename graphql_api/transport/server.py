@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
             server_header=False,
             access_log=False,
             log_config=None,
-            log_level="warning",  # below that, every WebSocket is worth two lines to it
+            log_level="error",  # below that, every WebSocket and all nonsense are worth lines to it
         )
         super().__init__(config)
         self._on_shutdown = on_shutdown

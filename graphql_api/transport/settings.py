@@ -22,7 +22,7 @@ class TransportSettings:
     longest_raw_list: int = 1_000
 
     # An operation, measured after fragments are expanded.
-    largest_document: int = 64 * KIB
+    largest_document: int = 64 * KIB  # in characters
     most_tokens: int = 2_000
     deepest_selection: int = 20
     most_selections: int = 350
