@@ -28,15 +28,15 @@ class Taken(Exception):
 def claim(stack: Stack) -> int | None:
     """Lock the data folder, check that every port is free; return the lock that is for the guardian."""
     lock = None if stack.folder is None else _lock_folder(stack, Path(stack.folder))
-    host = str(stack.settings.get("host", "127.0.0.1"))
-    _check_host(stack, host)
+    for host in {process.host for process in stack.processes}:
+        _check_host(stack, host)
     taken = []
     for process in stack.processes:
         port = stack.port(process)
-        problem = None if port is None else _problem(host, port)
+        problem = None if port is None else _problem(process.host, port)
         if process.listens is not None and problem is not None:
             variable = stack.variable(process.listens)
-            taken.append(f"port {port} on {host} {problem}: set {variable} to a free one for {process.name}")
+            taken.append(f"port {port} on {process.host} {problem}: set {variable} to a free one for {process.name}")
     if taken:
         taken.append("or stop what listens there; it may be another stack with another data folder")
         raise Taken("\n".join(taken))

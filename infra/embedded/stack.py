@@ -26,6 +26,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: tuple[str, ...]
     after: tuple[str, ...] = ()  # processes that must be ready before this one is started
     listens: str | None = None  # the setting that holds its port
+    host: str = "127.0.0.1"  # where it listens
     ready: str | None = None  # tcp://host:port, or http://host:port/path that answers 2xx
     once: bool = False
     environment: dict[str, str] = {}
@@ -101,6 +102,7 @@ def _fill(
         return msgspec.structs.replace(
             given,
             command=words(given.command),
+            host=given.host.format_map(values),
             ready=given.ready and given.ready.format_map(values),
             environment=environment | variables(given.environment),
         )

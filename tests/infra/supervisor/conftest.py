@@ -45,5 +45,6 @@ name = "second"
 command = ["{{python}}", "{tmp_path}/server.py", "second", "{{second_port}}", "{{slow}}"]
 after = ["first"]
 listens = "second_port"
+host = "{{host}}"
 ready = "tcp://{{host}}:{{second_port}}"
 """
