@@ -25,6 +25,7 @@ from graphql import (
     subscribe,
     validate,
 )
+from graphql.execution import Executor as PlainExecutor
 
 from documents.errors import BadRequest, DropzoneError, Unavailable
 from graphql_api import errors
@@ -104,6 +105,8 @@ class Executor:
                     variable_values=variables,
                     operation_name=operation.name,
                     max_coercion_errors=MOST_ERRORS,
+                    # The default one is ready to deliver incrementally, which costs and is not spoken here.
+                    executor_class=PlainExecutor,
                     hide_suggestions=True,
                 )
                 if not isinstance(result, ExecutionResult):

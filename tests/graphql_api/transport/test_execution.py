@@ -61,12 +61,12 @@ def test_an_operation_with_values_in_its_text_does_not_push_out_the_others(execu
 
 def test_what_is_kept_is_bounded_in_memory() -> None:
     """By the text, which the parsed form is a known multiple of."""
-    settings = TransportSettings(largest_operation_cache=16 * 1024)
+    settings = TransportSettings(largest_operation_cache=12 * 1024)
     executor = Executor(make_schema(), settings)
     prepare(executor, "{ hello }")
     tracemalloc.start()
     try:
-        for number in range(60):
+        for number in range(30):
             prepare(executor, "{" + " ".join(f"alias{number}x{field}: hello" for field in range(40)) + "}")
         gc.collect()
         kept, _ = tracemalloc.get_traced_memory()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from graphql import OperationDefinitionNode, parse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents.errors import BadRequest, DropzoneError, TooLarge
@@ -156,6 +156,7 @@ JSON = st.recursive(
 ENVELOPES = st.dictionaries(st.sampled_from(["query", "variables", "operationName", "extensions", "x"]), JSON)
 
 
+@settings(deadline=None)
 @given(body=st.binary() | ENVELOPES.map(lambda envelope: json.dumps(envelope).encode()))
 def test_any_bytes_are_a_request_or_a_refusal(body: bytes) -> None:
     """No other exception comes out."""
