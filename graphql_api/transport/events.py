@@ -43,12 +43,15 @@ class EventStream:
     def __init__(self, credential: str | None, settings: TransportSettings) -> None:
         self.credential = credential
         self.opened = False
+        self._closed = False
         self._settings = settings
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(settings.event_queue_length)
         self._operations: dict[str, asyncio.Task[None]] = {}
 
     def check_operation_id(self, operation_id: str | None) -> str:
         """Refuse an operation that cannot be told apart from the others, or that is one too many."""
+        if self._closed:
+            raise NotFound("The event stream of this token has ended; ask for another by PUT.")
         if not operation_id or len(operation_id) > self._settings.longest_name:
             raise BadRequest("`extensions.operationId` should name the operation on this stream.")
         if operation_id in self._operations:
@@ -71,7 +74,8 @@ class EventStream:
         return await self._queue.get()
 
     async def close(self) -> None:
-        """End all operations."""
+        """End all operations, and take no more."""
+        self._closed = True
         running = list(self._operations.values())
         for operation in running:
             operation.cancel()

@@ -1,6 +1,7 @@
 """Server-Sent Events: one stream per operation, and one stream for many."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import pytest
 
 from graphql_api.transport import TransportSettings
 from tests.graphql_api.transport.clients import EVENTS, assert_nobody_watches, events, subscribed
-from tests.graphql_api.transport.service import OTHER_KEY, Service, error_of, running
+from tests.graphql_api.transport.service import KEY, OTHER_KEY, Service, error_of, running
 
 TOKEN = "x-graphql-event-stream-token"
 
@@ -185,3 +186,23 @@ def test_streams_and_what_waits_on_them_are_bounded() -> None:
         assert_nobody_watches(service)
         assert error_of(start(service, token, "a", "{ hello }")) == (404, "NOT_FOUND")
         reserve(service)
+
+
+def test_nothing_starts_on_a_stream_that_ended_meanwhile(service: Service) -> None:
+    """Its operation would run for nobody: the body of the request came after the client had gone."""
+    token = reserve(service)
+    body = b'{"query":"subscription { count(to: 9, pause: 60) }","extensions":{"operationId":"a"}}'
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as slow:
+        with opened(service, token):
+            slow.sendall(
+                f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\n{TOKEN}: {token}\r\n"
+                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            )
+            slow.sendall(body[:1])
+            start(service, token, "b", "{ hello }")
+        while start(service, token, "c", "{ hello }").status_code != 404:
+            time.sleep(0.01)
+        slow.sendall(body[1:])
+
+        assert slow.recv(1000).startswith(b"HTTP/1.1 404 ")
+    assert service.state.watching == 0
