@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.embedded.firestore import names, versions
+from infra.embedded.firestore import names
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.messages import (
     CommitResponse,
@@ -66,8 +66,7 @@ def serialize(document: Any) -> bytes:
 
 def load(group: Group, write: PreparedWrite) -> Pending:
     """Return the current state of the document that a write is about."""
-    kind = group.catalog.kind(write.name.database, write.name.collection_id)
-    stored = None if kind is None else versions.current(group.connection, kind, write.path)
+    kind, stored = group.find(write.name, write.path)
     old = None if stored is None else Document.FromString(stored.document)
     return Pending(write.name, write.full_name, write.path, kind, stored, old, old)
 
@@ -87,17 +86,10 @@ def apply(group: Group, writes: list[PreparedWrite], pending: dict[str, Pending]
 
 def store(group: Group, document: Pending, commit_time: int) -> None:
     """Write the rows of a document that changed: version, index entries, change."""
-    kind = document.kind
-    if kind is None:
-        kind = group.catalog.intern_kind(group.connection, document.name.database, document.name.collection_id)
+    kind = group.kind(document.name) if document.kind is None else document.kind
     new = None if document.new is None else serialize(document.new)
-    sequence = versions.add(group.connection, kind, document.path, document.stored, new, commit_time)
-    gone = document.old_entries.keys() - document.new_entries.keys()
-    if gone:
-        group.connection.executemany("DELETE FROM entries WHERE kind = ? AND key = ?", [(kind, key) for key in gone])
-    added = [(kind, key, size) for key, size in document.new_entries.items() if key not in document.old_entries]
-    if added:
-        group.connection.executemany("INSERT OR IGNORE INTO entries (kind, key, size) VALUES (?, ?, ?)", added)
+    sequence = group.rows.add(kind, document.path, document.stored, new, commit_time)
+    group.rows.index(kind, document.old_entries, document.new_entries)
     old = None if document.stored is None else document.stored.document
     group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
 

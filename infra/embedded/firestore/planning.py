@@ -47,7 +47,7 @@ def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Bran
     """Return where to look for what a query finds; `collection_ids` are those that the database has."""
     branches = []
     wanted = collection_ids if query.collection_id is None else [query.collection_id]
-    for tests in filters.disjunctions(query.where):
+    for tests in query.alternatives:
         for collection_id in wanted:
             branches.append(_Planner(query, collection_id, tests, indexes).branch())
     return branches

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.embedded.firestore import fields, filters, names, values
+from infra.embedded.firestore import fields, filters, names, restrictions, values
 from infra.embedded.firestore.errors import invalid, unimplemented
 from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.messages import Document
@@ -47,6 +47,7 @@ class Query:
     collection_id: str | None  # None: of any collection
     all_descendants: bool
     where: filters.Test | None
+    alternatives: tuple[tuple[filters.FieldTest, ...], ...]
     orders: tuple[Order, ...]
     explicit_orders: int
     lower: Edge | None
@@ -116,6 +117,7 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         raise invalid("Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported.")
     if message.HasField("find_nearest"):
         raise unimplemented("Vector search (find_nearest) is not implemented by this server.")
+    restrictions.check(message, [fields.text(path) for path in also_by])
     source = message.from_[0]
     where = filters.read(message.where, parent) if message.HasField("where") else None
     explicit = tuple(Order(fields.parse(order.field.field_path), order.direction == 2) for order in message.order_by)
@@ -131,6 +133,7 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         collection_id=source.collection_id or None,
         all_descendants=source.all_descendants,
         where=where,
+        alternatives=tuple(filters.disjunctions(where)),
         orders=orders,
         explicit_orders=len(explicit),
         lower=_edge(message.start_at, orders) if message.HasField("start_at") else None,

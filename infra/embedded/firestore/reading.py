@@ -11,6 +11,8 @@ from infra.embedded.firestore.queries import Query, SortKey
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.transactions import Transaction, Transactions
 
+FEW_DOCUMENTS = 16  # a thread costs more than so many look-ups
+
 
 class Reading:
     """One call's view of the database. `read_time` is known once something was read."""
@@ -62,7 +64,8 @@ class Reading:
         def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
             return [versions.find(connection, self._storage.catalog, name, read_time) for name in wanted]
 
-        found = await self._storage.read(find)
+        few = len(wanted) <= FEW_DOCUMENTS
+        found = self._storage.read_now(find) if few else await self._storage.read(find)
         if transaction is not None and not transaction.read_only:
             for name, stored in zip(wanted, found, strict=True):
                 transaction.note_read(str(name), name, 0 if stored is None else stored.sequence)

@@ -139,6 +139,10 @@ class Storage:
         """Run `work` on a reader's connection, on one consistent view of the file."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` at once, on a connection of the event loop's own: for a few look-ups and nothing else."""
+        return self._read(work)
+
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:

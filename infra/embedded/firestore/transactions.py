@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from infra.embedded.firestore import commits, locks, names, versions
+from infra.embedded.firestore import commits, locks, names
 from infra.embedded.firestore.clock import Snapshot
 from infra.embedded.firestore.errors import Refusal, aborted, invalid
 from infra.embedded.firestore.feed import ParsedChange
@@ -68,12 +68,11 @@ class Transaction(locks.Party):
     def validate(self, group: Group) -> None:
         """Raise unless all that was read is still so; for the writer's thread."""
         for name, sequence in self.reads.values():
-            kind = group.catalog.kind(name.database, name.collection_id)
-            stored = None if kind is None else versions.current(group.connection, kind, name.path)
+            _, stored = group.find(name, name.path)
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(locks.CONTENTION)
         for query, sequence in self.queries:
-            for change in versions.changes(group.connection, group.catalog, sequence, -1):
+            for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(
                     document is not None and query.place(parsed.path, document) is not None

@@ -89,36 +89,6 @@ def at(connection: sqlite3.Connection, kind: int, path: bytes, read_time: int) -
     return Stored(*row)
 
 
-def add(
-    connection: sqlite3.Connection,
-    kind: int,
-    path: bytes,
-    previous: Stored | None,
-    document: bytes | None,
-    commit_time: int,
-) -> int:
-    """Add a version (None: the document is deleted) and return its sequence."""
-    cursor = connection.execute(
-        "INSERT INTO versions (commit_time, previous, kind, path, document) VALUES (?, ?, ?, ?, ?)",
-        (commit_time, previous and previous.sequence, kind, path, document),
-    )
-    sequence = int(cursor.lastrowid or 0)
-    if previous is not None:
-        connection.execute(
-            "INSERT INTO history (kind, path, until, version) VALUES (?, ?, ?, ?)",
-            (kind, path, commit_time, previous.sequence),
-        )
-    if document is None:
-        connection.execute("DELETE FROM documents WHERE kind = ? AND path = ?", (kind, path))
-    else:
-        connection.execute(
-            "INSERT INTO documents (kind, path, version) VALUES (?, ?, ?)"
-            " ON CONFLICT (kind, path) DO UPDATE SET version = excluded.version",
-            (kind, path, sequence),
-        )
-    return sequence
-
-
 def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> Iterator[Change]:
     """Yield the changes after a sequence, in the order of their commits; a limit of -1 is none."""
     for sequence, commit_time, kind, path, old, new in connection.execute(_CHANGES, (after, limit)):

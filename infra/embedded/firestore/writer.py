@@ -11,37 +11,64 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from infra.embedded.firestore import versions
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock
 from infra.embedded.firestore.entries import Indexing
 from infra.embedded.firestore.errors import Refusal, unavailable
-from infra.embedded.firestore.versions import Change
+from infra.embedded.firestore.names import Name
+from infra.embedded.firestore.rows import Rows
+from infra.embedded.firestore.versions import Change, Stored
 
 T = TypeVar("T")
 MOST_TOGETHER = 2_000
+GATHER_SECONDS = 0.001
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
 class Group:
     """What work may use inside the writer's transaction."""
 
-    connection: sqlite3.Connection
-    catalog: Catalog
-    clock: Clock
-    indexing: Callable[[str], Indexing]
-    changes: list[Change] = field(default_factory=list)
-    commit_time: int = 0
+    def __init__(
+        self, connection: sqlite3.Connection, catalog: Catalog, clock: Clock, indexing: Callable[[str], Indexing]
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._catalog = catalog
+        self.indexing = indexing
+        self.rows = Rows(connection)
+        self.changes: list[Change] = []
+        self.commit_time = 0
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, with everything written that was gathered so far."""
+        self.rows.write()
+        return self._connection
 
     def next_commit_time(self) -> int:
         """Return the time of one more commit in this group."""
-        self.commit_time = self.clock.next()
+        self.commit_time = self._clock.next()
         return self.commit_time
+
+    def find(self, name: Name, path: bytes) -> tuple[int | None, Stored | None]:
+        """Return the kind of a document, if it has one yet, and its current version."""
+        kind = self._catalog.kind(name.database, name.collection_id)
+        return kind, None if kind is None else self.rows.current(kind, path)
+
+    def kind(self, name: Name) -> int:
+        """Return the kind of a document, which is new if need be."""
+        return self._catalog.intern_kind(self._connection, name.database, name.collection_id)
+
+    def changed_since(self, sequence: int) -> Iterator[Change]:
+        """Yield what was changed after another change."""
+        return versions.changes(self.connection, self._catalog, sequence, -1)
 
 
 @dataclass(slots=True)
@@ -93,9 +120,12 @@ class Writer:
 
     def _run(self) -> None:
         stopping = False
+        together = 0  # in the group before: where many write at once, more will come in a moment
         while not stopping:
             jobs: list[_Job] = []
             waiting = self._queue.get()
+            if together > 1:
+                time.sleep(GATHER_SECONDS)
             while waiting is not None:
                 jobs.append(waiting)
                 if len(jobs) == MOST_TOGETHER:
@@ -105,6 +135,7 @@ class Writer:
                 except queue.Empty:
                     break
             stopping = waiting is None
+            together = len(jobs)
             if jobs:
                 self._commit(jobs)
         self._connection.close()
@@ -137,7 +168,7 @@ class Writer:
                     except Refusal as refusal:
                         job.error = refusal
                 if group.commit_time:
-                    self._connection.execute(
+                    group.connection.execute(
                         "INSERT OR REPLACE INTO settings (name, value) VALUES ('clock', ?)", (group.commit_time,)
                     )
                 self._connection.execute("COMMIT")

@@ -21,7 +21,7 @@ class PreparedWrite:
     name: names.Name
     full_name: str
     path: bytes
-    new_fields: Any  # empty for a delete
+    update: Any  # a document
     deletes: bool
     mask: tuple[FieldPath, ...] | None
     transforms: tuple[Any, ...]
@@ -55,10 +55,9 @@ class PreparedWrite:
         """Return the document after this write and the write's result."""
         if self.deletes:
             return None, WriteResult()
-        new = Document(name=self.full_name)
+        new = Document()
         if self.mask is None:
-            for name, value in self.new_fields.items():
-                new.fields[name].CopyFrom(value)
+            new.CopyFrom(self.update)
         else:
             self._merge(new, current)
         result = WriteResult()
@@ -67,15 +66,16 @@ class PreparedWrite:
         if self.transforms or self.mask is not None:
             limits.check_document(self.name, new.fields)
         moment = timestamp(commit_time)
-        new.create_time.CopyFrom(moment if current is None else current.create_time)
         new.update_time.CopyFrom(moment)
+        new.create_time.CopyFrom(moment if current is None else current.create_time)
         return new, result
 
     def _merge(self, new: Any, current: Any | None) -> None:
         if current is not None:
-            new.MergeFrom(current)
+            new.CopyFrom(current)
+        new.name = self.full_name
         for path in self.mask or ():
-            value = fields.get(self.new_fields, path)
+            value = fields.get(self.update.fields, path)
             if value is None:
                 fields.remove(new.fields, path)
             else:
@@ -98,11 +98,11 @@ def prepare(write: Any, database: str) -> PreparedWrite:
     """Read a Write message, or refuse what could never be applied."""
     operation = write.WhichOneof("operation")
     if operation == "update":
-        full_name, new_fields, field_transforms = write.update.name, write.update.fields, write.update_transforms
+        full_name, update, field_transforms = write.update.name, write.update, write.update_transforms
     elif operation == "delete":
-        full_name, new_fields, field_transforms = write.delete, {}, ()
+        full_name, update, field_transforms = write.delete, Document(), ()
     elif operation == "transform":
-        full_name, new_fields, field_transforms = write.transform.document, {}, write.transform.field_transforms
+        full_name, update, field_transforms = write.transform.document, Document(), write.transform.field_transforms
     else:
         raise invalid("A write must have an update, a delete or a transform.")
     name = names.parse_document(full_name, database)
@@ -110,7 +110,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
     if operation == "transform":
         mask = ()
     elif operation == "update":
-        limits.check_document(name, new_fields)
+        limits.check_document(name, update.fields)
     elif mask is not None or write.update_transforms:
         raise invalid("A delete cannot have a mask or transforms.")
     for each in field_transforms:
@@ -120,7 +120,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         name=name,
         full_name=full_name,
         path=name.path,
-        new_fields=new_fields,
+        update=update,
         deletes=operation == "delete",
         mask=mask,
         transforms=tuple(field_transforms),
