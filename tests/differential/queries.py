@@ -126,6 +126,8 @@ class Aggregate:
 few = ("a", "b", "c", "a.b")
 fields = st.one_of(
     st.sampled_from(few).map(lambda name: (name,)),
+    st.sampled_from(few).map(lambda name: (name,)),
+    st.sampled_from(few).map(lambda name: (name,)),
     st.sampled_from(FIELDS).map(lambda name: (name,)),
     st.tuples(st.sampled_from(few), st.sampled_from(few)),
 )

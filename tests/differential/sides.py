@@ -118,7 +118,9 @@ class Side:
         """Return a commit time as a number, in the order in which this side has shown them."""
         if isinstance(moment, timestamp_pb2.Timestamp):  # the client gives these when it was found by a query
             moment = moment.ToDatetime(datetime.UTC)
-        return None if moment is None else f"commit {self._commits.setdefault(moment, len(set(self._commits.values())))}"
+        return (
+            None if moment is None else f"commit {self._commits.setdefault(moment, len(set(self._commits.values())))}"
+        )
 
 
 class Both:
@@ -140,6 +142,7 @@ class Both:
         expected, expected_words = self.emulator.answer(step)
         found, words = self.embedded.answer(step)
         assert found == expected, (
-            f"{step}:\nthe embedded Firestore answers {found!r} {words}\nthe emulator answers {expected!r} {expected_words}"
+            f"{step}:\nthe embedded Firestore answers {found!r} {words}\n"
+            f"the emulator answers {expected!r} {expected_words}"
         )
         return found

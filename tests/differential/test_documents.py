@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.differential.examples import examples
 from tests.differential.sides import Both, Side
-from tests.differential.writes import batch_writes, collections, commits, few_ids, field_paths, paths, single
+from tests.differential.writes import batch_writes, collections, commits, few_ids, paths, single
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,7 @@ paths = st.one_of(
 )
 written = st.dictionaries(names, st.one_of(values, values, transforms), max_size=4)
 nested = st.one_of(written, st.dictionaries(names, written, max_size=2))
-conditions = st.one_of(
-    st.none(), st.sampled_from(("exists", "missing", "current", "stale")).map(Condition)
-)
+conditions = st.one_of(st.none(), st.sampled_from(("exists", "missing", "current", "stale")).map(Condition))
 update_conditions = st.one_of(st.none(), st.sampled_from(("exists", "current", "stale")).map(Condition))
 field_paths = st.lists(names, min_size=1, max_size=3).map(tuple)
 changes = st.dictionaries(field_paths, st.one_of(values, transforms, st.just(DELETED)), min_size=1, max_size=4)
