@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
-import proto
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import Client, DocumentReference, DocumentSnapshot, GeoPoint
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
-from google.cloud.firestore_v1.types import WriteResult
+from google.cloud.firestore_v1.types import Value, WriteResult
 from google.cloud.firestore_v1.vector import Vector
 from google.protobuf import message, timestamp_pb2
 
@@ -102,8 +101,8 @@ class Side:
         if isinstance(value, WriteResult):
             results = [self.plain(result) for result in value.transform_results]
             return [self._commit(value.update_time), results]
-        if isinstance(value, proto.Message):
-            return self.plain(type(value).pb(value))
+        if isinstance(value, Value):
+            return self.plain(Value.pb(value))
         if isinstance(value, timestamp_pb2.Timestamp):
             return self.plain(value.ToDatetime(datetime.UTC))
         if isinstance(value, message.Message):
