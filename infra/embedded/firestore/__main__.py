@@ -9,9 +9,13 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from infra.embedded import stack
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
+from infra.embedded.firestore import definitions
+from infra.embedded.firestore.pruning import keep_tidy
 from infra.embedded.firestore.server import PortInUse, Server
 from infra.embedded.firestore.storage import Storage, StorageInUse
 
@@ -24,6 +28,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8080, help="port of gRPC; 0 takes a free one (default: 8080)")
     parser.add_argument("--data", type=Path, default=Path("firestore.sqlite"), help="file to keep everything in")
+    parser.add_argument("--http-port", type=int, help="port of /healthz, /readyz, /metrics and the reset for tests")
+    parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries it does not serve are refused")
+    parser.add_argument(
+        "--create-indexes", action="store_true", help="create missing indexes instead, and print their definitions"
+    )
+    parser.add_argument(
+        "--keep-seconds", type=float, default=3600.0, help="how far back reads of the past may go (default: an hour)"
+    )
     parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which write calls which address")
     return parser.parse_args()
 
@@ -40,13 +52,16 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as opened:
-        storage = Storage(arguments.data)
+        defined = None if arguments.indexes is None else definitions.read(arguments.indexes)
+        creates_indexes = defined is None or arguments.create_indexes
+        storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes)
         opened.push_async_callback(storage.close)
         server = Server(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
         delivering = asyncio.create_task(dispatcher.run())
         opened.push_async_callback(cancel, delivering)
+        opened.push_async_callback(cancel, asyncio.create_task(keep_tidy(storage)))
         await server.start()
         opened.push_async_callback(server.stop)
         logger.info(
@@ -55,6 +70,13 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             server.port,
             arguments.data,
         )
+        if arguments.http_port is not None:
+            # Imported here because it is slow to import and mostly not asked for.
+            from infra.embedded.firestore.operations import Operations
+
+            operations = Operations(storage, server)
+            await operations.start(arguments.host, arguments.http_port)
+            opened.push_async_callback(operations.stop)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
         if delivering.done():
@@ -74,8 +96,15 @@ def main() -> int:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(serve(arguments, read_triggers(arguments.triggers)))
-    except (PortInUse, StorageInUse, stack.StackError, trigger.InvalidTrigger) as problem:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(arguments, read_triggers(arguments.triggers)))
+    except (
+        PortInUse,
+        StorageInUse,
+        definitions.InvalidDefinitions,
+        stack.StackError,
+        trigger.InvalidTrigger,
+    ) as problem:
         logger.error("%s", problem)  # noqa: TRY400 - the message says it all
         return 1
     return 0

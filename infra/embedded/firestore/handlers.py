@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,25 +19,30 @@ logger = logging.getLogger(__name__)
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
-def _guarded(method: Method) -> Method:
+def _guarded(name: str, method: Method, calls: Counter[tuple[str, str]]) -> Method:
     async def call(request: Any, context: Any) -> Any:
         try:
-            return await method(request, context)
+            answer = await method(request, context)
         except Refusal as refusal:
+            calls[name, refusal.code.name] += 1
             await context.abort(refusal.code, refusal.message)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception:
             if context.cancelled() or context.done():
                 return None
-            logger.exception("%s failed", method.__name__)
+            calls[name, "INTERNAL"] += 1
+            logger.exception("%s failed", name)
             await context.abort(grpc.StatusCode.INTERNAL, "Internal error encountered.")
+        else:
+            calls[name, "OK"] += 1
+            return answer
 
     return call
 
 
-def generic_handler(service: Service) -> grpc.GenericRpcHandler:
-    """Return the service as gRPC registers it."""
+def generic_handler(service: Service, calls: Counter[tuple[str, str]]) -> grpc.GenericRpcHandler:
+    """Return the service as gRPC registers it; `calls` counts them by method and code."""
     unary, streamed = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
     both = grpc.stream_stream_rpc_method_handler
     methods: dict[str, tuple[Callable[..., Any], Method, Any, Any]] = {
@@ -87,7 +93,7 @@ def generic_handler(service: Service) -> grpc.GenericRpcHandler:
         NAME,
         {
             name: kind(
-                _guarded(method),
+                _guarded(name, method, calls),
                 request_deserializer=request.FromString,
                 response_serializer=response.SerializeToString,
             )

@@ -1,5 +1,7 @@
 """A port on which the service answers."""
 
+from collections import Counter
+
 import grpc
 
 from infra.embedded.firestore.handlers import generic_handler
@@ -29,8 +31,9 @@ class Server:
 
     def __init__(self, storage: Storage, host: str, port: int) -> None:
         self._service = Service(storage)
+        self.calls: Counter[tuple[str, str]] = Counter()
         self._server = grpc.aio.server(options=OPTIONS)
-        self._server.add_generic_rpc_handlers((generic_handler(self._service),))
+        self._server.add_generic_rpc_handlers((generic_handler(self._service, self.calls),))
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self.port = self._server.add_insecure_port(address)
@@ -38,6 +41,16 @@ class Server:
             self.port = 0
         if not self.port:
             raise PortInUse(f"cannot listen on {address}: the port is in use, or the address is not ours")
+
+    @property
+    def open_streams(self) -> int:
+        """How many Listen streams are open."""
+        return self._service.open_streams
+
+    @property
+    def open_transactions(self) -> int:
+        """How many transactions are under way."""
+        return self._service.open_transactions
 
     async def start(self) -> None:
         """Begin to answer."""

@@ -30,6 +30,16 @@ class Service:
         self._transactions = Transactions(storage)
         self._streams: set[Stream] = set()
 
+    @property
+    def open_streams(self) -> int:
+        """How many Listen streams are open."""
+        return len(self._streams)
+
+    @property
+    def open_transactions(self) -> int:
+        """How many transactions are under way."""
+        return self._transactions.active
+
     def end_streams(self) -> None:
         """Tell open streams to come back later."""
         for stream in self._streams:

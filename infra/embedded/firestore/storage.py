@@ -50,10 +50,10 @@ class Storage:
     ) -> None:
         self.path = path
         self.keep_seconds = keep_seconds
-        self.pruned = 0  # changes up to this sequence may be gone
         self.creates_indexes = creates_indexes
         self.catalog = Catalog()
         self._registry = Registry(defined or Definitions())
+        self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
         self._building = asyncio.Lock()
         self._local = threading.local()
@@ -65,10 +65,11 @@ class Storage:
         connection.execute("BEGIN IMMEDIATE")
         adopt(connection, self.catalog, self._registry, strict=not creates_indexes)
         connection.execute("COMMIT")
-        row = connection.execute("SELECT value FROM settings WHERE name = 'clock'").fetchone()
+        settings = dict(connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.last(connection)
-        self.clock = Clock(max(commit_time, row[0] if row else 0), sequence)
-        self._holders: dict[str, int] = dict(connection.execute("SELECT holder, after FROM holders").fetchall())
+        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
+        self.pruned: int = settings.get("pruned", 0)  # changes up to this sequence may be gone
+        self._holders: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
         self._writer = Writer(
@@ -97,6 +98,7 @@ class Storage:
         self._registry.load(connection)
 
     def _published(self, changes: list[Change]) -> None:
+        self.group_commits += 1
         if changes:
             self._changed.set()
             self._changed = asyncio.Event()
@@ -189,6 +191,10 @@ class Storage:
     def keep_changes(self, holder: str, after: int) -> None:
         """Keep the changes with a sequence greater than `after` for as long as the holder asks for it."""
         self._holders[holder] = after
+
+    def held_changes(self) -> int:
+        """Return the last sequence that nobody needs the changes up to any more."""
+        return min(self._holders.values(), default=self.clock.snapshot().sequence)
 
 
 class _LockFile:

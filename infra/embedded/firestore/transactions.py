@@ -92,6 +92,11 @@ class Transactions:
         self.locks = locks.Locks()
         self._sweeping = asyncio.create_task(self._sweep())
 
+    @property
+    def active(self) -> int:
+        """How many transactions are under way."""
+        return len(self._active)
+
     async def close(self) -> None:
         """Stop looking for expired transactions."""
         self._sweeping.cancel()
