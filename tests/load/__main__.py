@@ -1,0 +1,88 @@
+"""`python -m tests.load`: measure everything side by side on this machine, and print one table with ratios."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.load import generator, machine, table
+from tests.load.plan import Plan
+from tests.load.rows import documents, end_to_end, function, large, results, start, streams, submits
+from tests.load.table import Row
+
+GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
+    "submits": submits.single_submits,
+    "streams": streams.streams,
+    "million": large.million_values,
+    "large": large.thirty_two_mebibytes,
+    "end-to-end": end_to_end.throughput,
+    "latency": end_to_end.latency,
+    "function": function.events,
+    "start": start.start,
+    "clients": submits.growth_with_clients,
+    "values": submits.growth_with_values,
+    "results": results.growth_with_results,
+    "firestore": documents.embedded_firestore,
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"only some of: {' '.join(GROUPS)}")
+    parser.add_argument("--long", action="store_true", help="longer runs, and growth up to 1,000,000 documents")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file too")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.groups if name not in GROUPS]
+    if unknown:
+        parser.error(f"there is no group {unknown[0]}; there are {', '.join(GROUPS)}")
+    return arguments
+
+
+def measure(plan: Plan, name: str) -> Iterator[Row]:
+    """Yield the rows of a group; what fails becomes a row that says why."""
+    try:
+        yield from GROUPS[name](plan)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the other rows are still wanted
+        yield Row(name, problem=f"{type(problem).__name__}: {problem}".replace("\n", " ")[:300])
+
+
+def header(plan: Plan) -> list[str]:
+    """Return what must be known to read the table."""
+    kind = "long" if plan.long else "short"
+    return [
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {kind} run: a warm-up and the median of {plan.runs} runs of "
+        f"{plan.seconds:g} s; growth up to {plan.documents:,} documents",
+        *machine.describe(),
+        f"requests by wrk; {plan.placement}",
+        f"load average before: {machine.load_average()}",
+    ]
+
+
+def main() -> int:
+    """Measure, print as it comes, then the table; return 1 if a row failed."""
+    arguments = parse_arguments()
+    if not generator.is_there():
+        sys.stderr.write(f"wrk makes the load and is not installed: {generator.INSTALL}\n")
+        return 1
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="dropzone-load-") as folder:
+        plan = Plan(machine.placement(), Path(folder), arguments.long)
+        machine.place_this(plan.placement.other)
+        lines = header(plan)
+        for name in arguments.groups or GROUPS:
+            for row in measure(plan, name):
+                sys.stderr.write(f"{row.progress()}\n")
+                rows.append(row)
+    lines.append(f"load average after: {machine.load_average()}")
+    sys.stdout.write("\n".join([*lines, "", table.text(rows), ""]))
+    if arguments.markdown is not None:
+        items = "".join(f"- {line}\n" for line in lines)
+        arguments.markdown.write_text(f"{items}\n{table.markdown(rows)}\n")
+    return 1 if any(row.figure is None for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

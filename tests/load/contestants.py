@@ -1,0 +1,196 @@
+"""The product and its peers, each with an embedded Firestore of its own, side by side.
+
+They take turns run by run, so that whatever else the machine does falls on all of them. Only what serves the
+one request is running: no events and no function, which the peers have not.
+"""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.load import generator, samples, store
+from tests.load.generator import Outcome, Target
+from tests.load.plan import Plan, median
+from tests.load.process import Busy, Failed, Process
+from tests.load.table import NODE, STRAWBERRY
+
+DROPZONE = "Dropzone"
+NODE_PEER = Path(__file__).with_name("node_peer")
+NODE_INSTALLED = Path(".venv/node_peer")
+WARM_UP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A server that takes samples over GraphQL."""
+
+    name: str
+    process: Process
+    firestore: Process
+    port: int
+    headers: dict[str, str]
+    request: Callable[[int], bytes]
+    collection: str
+    database: Any
+
+    def target(self, values: int) -> Target:
+        """Return the request that submits a sample of so many values."""
+        return Target(f"http://127.0.0.1:{self.port}/graphql", self.request(values), '"PENDING"', self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run, and how busy the server and its Firestore were meanwhile, each as a share of one core."""
+
+    outcome: Outcome
+    busy: float
+    firestore_busy: float
+
+
+@dataclass(slots=True)
+class Contest:
+    """Who is there, and why others are not."""
+
+    plan: Plan
+    contestants: list[Contestant] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def submits(self, values: int, connections: int) -> dict[str, Measured | str]:
+        """Let everyone take turns; return the median of each, or why there is none. The product's failure is raised."""
+        problems: dict[str, Measured | str] = dict(self.absent)
+        runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in self.contestants}
+        for number in range(1 + self.plan.runs):
+            for contestant in self.contestants:
+                if contestant.name in problems:
+                    continue
+                try:
+                    measured = self._submit(contestant, values, connections, warm_up=number == 0)
+                except Failed as problem:
+                    if contestant.name == DROPZONE:
+                        raise
+                    problems[contestant.name] = str(problem)
+                else:
+                    runs[contestant.name] += [measured] if number else []
+        medians = {
+            name: median(measured, lambda each: each.outcome.rate)
+            for name, measured in runs.items()
+            if name not in problems
+        }
+        return problems | medians
+
+    def _submit(self, contestant: Contestant, values: int, connections: int, *, warm_up: bool) -> Measured:
+        before = store.count(contestant.database, contestant.collection)
+        busy, firestore_busy = Busy(contestant.process.pid), Busy(contestant.firestore.pid)
+        outcome = generator.run(
+            contestant.target(values),
+            connections=connections,
+            seconds=WARM_UP_SECONDS if warm_up else self.plan.seconds,
+            processors=self.plan.placement.other,
+        )
+        measured = Measured(outcome, busy.share(), firestore_busy.share())
+        stored = store.count(contestant.database, contestant.collection) - before
+        # wrk leaves without waiting for its last requests: these may be stored too.
+        if not outcome.good <= stored <= outcome.good + connections:
+            raise Failed(f"{outcome.good} were acknowledged, but {stored} stored")
+        return measured
+
+
+@contextlib.contextmanager
+def contest(plan: Plan, *, peers: bool = True) -> Iterator[Contest]:
+    """Start everyone."""
+    with ExitStack() as started:
+        opened = Contest(plan, [started.enter_context(_dropzone(plan))])
+        for name, start in ((STRAWBERRY, _strawberry), (NODE, _node)) if peers else ():
+            try:
+                opened.contestants.append(started.enter_context(start(plan)))
+            except (Failed, OSError, subprocess.CalledProcessError) as problem:
+                opened.absent[name] = str(problem)
+        yield opened
+
+
+@contextlib.contextmanager
+def _dropzone(plan: Plan) -> Iterator[Contestant]:
+    with store.firestore(plan.new_folder("dropzone"), plan.placement.other) as (commands, firestore):
+        headers = {"content-type": "application/json", "x-api-key": commands.key()}
+        with commands.api(plan.placement.one) as process:
+            yield Contestant(
+                DROPZONE,
+                process,
+                firestore,
+                commands.port("api"),
+                headers,
+                lambda values: samples.submission(samples.sample(values)),
+                store.SAMPLES,
+                store.client(commands.address),
+            )
+
+
+@contextlib.contextmanager
+def _strawberry(plan: Plan) -> Iterator[Contestant]:
+    port = store.free_port()
+    command = ["-m", "uvicorn", "tests.load.strawberry_peer:app", "--port", str(port), "--log-level", "warning"]
+    with _peer(plan, STRAWBERRY, port, [sys.executable, *command, "--no-access-log"]) as contestant:
+        yield contestant
+
+
+@contextlib.contextmanager
+def _node(plan: Plan) -> Iterator[Contestant]:
+    install_node_peer()
+    with _peer(plan, NODE, store.free_port(), ["node", str(NODE_INSTALLED / "server.js")]) as contestant:
+        yield contestant
+
+
+@contextlib.contextmanager
+def _peer(plan: Plan, name: str, port: int, command: list[str]) -> Iterator[Contestant]:
+    folder = plan.new_folder("peer")
+    firestore_port = store.free_port()
+    address = f"127.0.0.1:{firestore_port}"
+    with Process(
+        [sys.executable, "-m", "tests.load.peer_firestore", str(firestore_port), str(folder / "firestore.sqlite")],
+        folder / "firestore.log",
+        ready=lambda: store.listens(firestore_port),
+        processors=plan.placement.other,
+    ) as firestore:
+        environment = {
+            "FIRESTORE_EMULATOR_HOST": address,
+            "GOOGLE_CLOUD_PROJECT": store.PROJECT,
+            "NODE_ENV": "production",
+            "PORT": str(port),
+        }
+        with Process(
+            command,
+            folder / "peer.log",
+            ready=lambda: store.listens(port),
+            environment=environment,
+            processors=plan.placement.one,
+        ) as process:
+            yield Contestant(
+                name,
+                process,
+                firestore,
+                port,
+                {"content-type": "application/json"},
+                samples.peer_request,
+                "samples",
+                store.client(address),
+            )
+
+
+def install_node_peer() -> None:
+    """Install the Node peer in the virtual environment, unless that has been done."""
+    if shutil.which("npm") is None:
+        raise Failed("npm is not installed")
+    NODE_INSTALLED.mkdir(exist_ok=True)
+    for file in ("package.json", "package-lock.json", ".npmrc", "server.js"):
+        shutil.copy(NODE_PEER / file, NODE_INSTALLED / file)
+    lock, installed = NODE_INSTALLED / "package-lock.json", NODE_INSTALLED / "installed.json"
+    if not installed.is_file() or installed.read_bytes() != lock.read_bytes():
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(command, cwd=NODE_INSTALLED, check=True)
+        shutil.copy(lock, installed)

@@ -1,0 +1,172 @@
+"""From the request to the stored result: how many, and how soon whoever watches has them."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.load import generator, samples
+from tests.load.client import Connection
+from tests.load.machine import Processors
+from tests.load.plan import Plan, median, repeat
+from tests.load.process import Busy, Failed
+from tests.load.rows.streams import send
+from tests.load.table import Figure, Goal, Row
+from tests.load.whole_stack import WholeStack, whole_stack
+
+VALUES = 100
+CONNECTIONS = 64
+END_TO_END_PER_SECOND = 1_500
+LOW_RATE = 10
+LOW_P50_SECONDS, LOW_P99_SECONDS = 0.020, 0.060
+MOST_UNDER_WAY = 256
+WATCH = b'{"query": "subscription { results { node { id } } }"}'
+PATIENCE_SECONDS = 30.0
+PROBE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Samples a second from the first request to the last stored result, and how busy everyone was."""
+
+    rate: float
+    busy: str
+
+
+def throughput(plan: Plan) -> Iterator[Row]:
+    """Samples a second, submitted, computed and stored."""
+    placement = plan.placement
+    with whole_stack(plan) as stack:
+        alone = repeat(plan, lambda: _submits(plan, stack, placement.other), by=lambda each: each.rate)
+        yield _row(f"end to end, single submits, {CONNECTIONS} connections, API on a processor of its own", alone)
+        stack.place(placement.both, placement.both)
+        both = repeat(plan, lambda: _submits(plan, stack, placement.both), by=lambda each: each.rate)
+        yield _row(f"end to end, single submits, {CONNECTIONS} connections, all on both processors", both)
+        streamed = repeat(plan, lambda: _stream(plan, stack), by=lambda each: each.rate)
+        yield _row("end to end, one NDJSON stream, all on both processors", streamed)
+
+
+def _row(what: str, measured: Throughput) -> Row:
+    goal = Goal(f"{END_TO_END_PER_SECOND:,}/s", measured.rate >= END_TO_END_PER_SECOND)
+    return Row(what, Figure(measured.rate, "samples/s", measured.busy), goals=[goal])
+
+
+class _Passage:
+    """Counts from here to the moment at which every sample has its result."""
+
+    def __init__(self, stack: WholeStack) -> None:
+        self._stack = stack
+        self._stored, self._computed = stack.stored(), stack.computed()
+        self._busy = {
+            "API": Busy(stack.api),
+            "function": Busy(stack.function),
+            "Firestore": Busy(stack.firestore),
+        }
+        self._began = time.monotonic()
+
+    def end(self, acknowledged: int, unanswered: int) -> Throughput:
+        self._stack.drain()
+        seconds = time.monotonic() - self._began
+        busy = ", ".join(f"{name} {each.share():.0%}" for name, each in self._busy.items())
+        stored, computed = self._stack.stored() - self._stored, self._stack.computed() - self._computed
+        if not acknowledged <= stored <= acknowledged + unanswered or computed != stored:
+            raise Failed(f"{acknowledged} were acknowledged, {stored} stored and {computed} computed")
+        return Throughput(computed / seconds, busy)
+
+
+def _submits(plan: Plan, stack: WholeStack, processors: Processors) -> Throughput:
+    passage = _Passage(stack)
+    outcome = generator.run(stack.target(VALUES), connections=CONNECTIONS, seconds=plan.seconds, processors=processors)
+    return passage.end(outcome.good, CONNECTIONS)
+
+
+def _stream(plan: Plan, stack: WholeStack) -> Throughput:
+    passage = _Passage(stack)
+    sent = send(stack.stack.api_port, stack.headers, plan.streamed)
+    return passage.end(sent.good, 0)
+
+
+def latency(plan: Plan) -> Iterator[Row]:
+    """From sending a sample to having its result over a subscription, at rates that are set."""
+    with whole_stack(plan) as stack:
+        stack.place(plan.placement.both, plan.placement.both)
+        most = median([_submits(plan, stack, plan.placement.both).rate for _ in range(plan.runs)], by=float)
+        for rate in (LOW_RATE, most / 2):
+            asyncio.run(_watched(stack, rate, 1))
+            seconds = sorted(asyncio.run(_watched(stack, rate, plan.seconds * 2)))
+            p50, p99 = seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
+            low = rate == LOW_RATE
+            what = f"submit to subscription at {rate:.0f}/s" + ("" if low else ", half the maximum")
+            for name, value, most_seconds in (("p50", p50, LOW_P50_SECONDS), ("p99", p99, LOW_P99_SECONDS)):
+                goals = [Goal(f"{most_seconds * 1000:.0f} ms", value <= most_seconds)] if low else []
+                figure = Figure(value * 1000, "ms", f"of {len(seconds):,}", more_is_better=False)
+                yield Row(f"{what}: {name}", figure, goals=goals)
+
+
+async def _watched(stack: WholeStack, rate: float, seconds: float) -> list[float]:
+    """Submit at a steady rate, whether or not earlier ones are answered, and return how long each took."""
+    watch = _Watch(await Connection.open(stack.stack.api_port, stack.headers))
+    opened = [await Connection.open(stack.stack.api_port, stack.headers) for _ in range(MOST_UNDER_WAY)]
+    free = list(opened)
+    body = samples.submission(samples.sample(VALUES))
+    due: dict[str, float] = {}
+    count = max(1, round(rate * seconds))
+
+    async def submit(moment: float) -> None:
+        if not free:
+            raise Failed(f"{rate:.0f}/s cannot be held: {MOST_UNDER_WAY} requests are under way")
+        connection = free.pop()
+        due[(await connection.graphql(body))["submit"]["id"]] = moment
+        free.append(connection)
+
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(watch.run())
+        await watch.begin(opened[0], body)
+        began = time.perf_counter()
+        for number in range(count):
+            moment = began + number / rate
+            await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+            tasks.create_task(submit(moment))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await watch.has_seen(count)
+        watching.cancel()
+    for connection in opened:
+        await connection.close()
+    if due.keys() != watch.seen.keys():
+        raise Failed(f"{len(due)} were submitted, {len(watch.seen.keys() & due.keys())} of them seen")
+    return [watch.seen[sample] - moment for sample, moment in due.items()]
+
+
+class _Watch:
+    """A subscription to all results: when each was seen."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._arrived = asyncio.Condition()
+        self.seen: dict[str, float] = {}
+
+    async def run(self) -> None:
+        try:
+            async for event in self._connection.events(WATCH):
+                self.seen[event["data"]["results"]["node"]["id"]] = time.perf_counter()
+                async with self._arrived:
+                    self._arrived.notify_all()
+        finally:
+            await self._connection.close()
+
+    async def begin(self, connection: Connection, body: bytes) -> None:
+        """Return once results are seen: a subscription does not say when it has begun."""
+        probes: set[str] = set()
+        while not self.seen:
+            probes.add((await connection.graphql(body))["submit"]["id"])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS), self._arrived:
+                    await self._arrived.wait_for(lambda: probes & self.seen.keys())
+        for probe in probes:
+            self.seen.pop(probe, None)
+
+    async def has_seen(self, count: int) -> None:
+        """Return once there are so many."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: len(self.seen) >= count)

@@ -1,0 +1,78 @@
+"""The function alone on one core: events a second, each with its arithmetic and its stored result."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from google.events.cloud.firestore_v1 import DocumentEventData
+
+from documents import Sample, fields
+from tests.load import generator, samples, store
+from tests.load.generator import Outcome, Target
+from tests.load.plan import Plan, repeat
+from tests.load.process import Busy, Failed
+from tests.load.table import Figure, Row
+
+EVENT_VALUES = (100, 10_000)
+CONNECTIONS = 64
+NEW_ID = "00000000-0000-4000-8000-000000000000"  # wrk.lua puts a new id in its place
+DATABASE = f"projects/{store.PROJECT}/databases/(default)"
+
+
+def events(plan: Plan) -> Iterator[Row]:
+    """Events a second of samples of 100 and of 10,000 values."""
+    placement = plan.placement
+    with store.firestore(plan.new_folder("function"), placement.other) as (commands, firestore):
+        database = store.client(commands.address)
+        with commands.function(placement.one) as function:
+            url = f"http://127.0.0.1:{commands.port('triggers')}/"
+            for values in EVENT_VALUES:
+                target = Target(url, _body(values), "", _headers())
+
+                def measure(target: Target = target) -> tuple[Outcome, str]:
+                    before = store.count(database, store.RESULTS)
+                    busy, firestore_busy = Busy(function.pid), Busy(firestore.pid)
+                    outcome = generator.run(
+                        target, connections=CONNECTIONS, seconds=plan.seconds, processors=placement.other
+                    )
+                    shares = f"function {busy.share():.0%}, store {firestore_busy.share():.0%}"
+                    stored = store.count(database, store.RESULTS) - before
+                    if not outcome.good <= stored <= outcome.good + CONNECTIONS:
+                        raise Failed(f"{outcome.good} events were acknowledged, {stored} results stored")
+                    return outcome, shares
+
+                outcome, shares = repeat(plan, measure, by=lambda each: each[0].rate)
+                what = f"function, events of {values:,} values, one core"
+                yield Row(what, Figure(outcome.rate, "events/s", shares))
+
+
+def _body(values: int) -> bytes:
+    """Return what Eventarc sends for a sample that was just created."""
+    sample = Sample.receive(samples.sample(values), submitter=store.SUBMITTER)
+    (path, stored), *chunks = reversed(list(sample.documents()))
+    if chunks:
+        raise ValueError(f"{values} values are more than an event holds")
+    now = datetime.now(UTC)
+    data: Any = DocumentEventData.pb()()
+    document = fields.to_write(f"{DATABASE}/documents/{path}", dict(stored) | {"submitted_at": now}).update
+    document.create_time.FromDatetime(now)
+    document.update_time.FromDatetime(now)
+    data.value.MergeFromString(document.SerializeToString())
+    body: bytes = data.SerializeToString()
+    return body.replace(sample.header.id.encode(), NEW_ID.encode())
+
+
+def _headers() -> dict[str, str]:
+    path = f"{store.SAMPLES}/{NEW_ID}"
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": NEW_ID,
+        "ce-source": f"//firestore.googleapis.com/{DATABASE}",
+        "ce-type": "google.cloud.firestore.document.v1.written",
+        "ce-subject": f"documents/{path}",
+        "ce-document": path,
+        "ce-database": "(default)",
+        "ce-project": store.PROJECT,
+        "ce-time": "2026-11-23T22:00:00.000001Z",
+        "content-type": "application/protobuf",
+    }

@@ -1,0 +1,67 @@
+"""Pages of results while there are more and more of them: the cost is to depend on the page alone."""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from documents import Result, Statistics, Status, fields, names
+from tests.load import generator, store
+from tests.load.firestore import Firestore
+from tests.load.generator import Target
+from tests.load.plan import Plan, powers, repeat
+from tests.load.table import Figure, Goal, Row
+
+PAGE = 50
+SMALL = 1_000
+TOGETHER = 500
+SEED = 1
+LATEST = "{ results(first: 50) { edges { cursor node { id timestamp mean } } } }"
+RANGE = (
+    "{ results(first: 50, filter: {mean: {gte: 0.5}}, orderBy: {field: MEAN, direction: ASC})"
+    " { edges { cursor node { id timestamp mean } } } }"
+)
+QUERIES = {"the latest 50": LATEST, "50 by a range of means": RANGE}
+
+
+def growth_with_results(plan: Plan) -> Iterator[Row]:
+    """How long a page of 50 takes with 1 to 1,000,000 stored results."""
+    placement = plan.placement
+    with store.firestore(plan.new_folder("results"), placement.other) as (commands, _):
+        headers = {"content-type": "application/json", "x-api-key": commands.key()}
+        url = f"http://127.0.0.1:{commands.port('api')}/graphql"
+        small: dict[str, float] = {}
+        stored = 0
+        with commands.api(placement.one):
+            for count in powers(10, 1, plan.documents):
+                asyncio.run(_store(commands.address, stored, count))
+                stored = count
+                for name, query in QUERIES.items():
+                    target = Target(url, json.dumps({"query": query}).encode(), '"cursor"', headers)
+                    ask = partial(generator.run, target, connections=1, seconds=1, processors=placement.other)
+                    outcome = repeat(plan, ask, by=lambda each: each.p50)
+                    figure = Figure(outcome.p50 * 1000, "ms", f"p99 {outcome.p99 * 1000:.3g} ms", more_is_better=False)
+                    if count == SMALL:
+                        small[name] = outcome.p50
+                    goals = [Goal("2 x that of 1,000", outcome.p50 < 2 * small[name])] if count > SMALL else []
+                    yield Row(f"{name} of {count:,} results: p50", figure, goals=goals)
+
+
+async def _store(address: str, first: int, last: int) -> None:
+    """Store results numbered from `first` up to `last`, as the function writes them."""
+    chance = random.Random(SEED + first)
+    async with Firestore.connect(address, store.PROJECT) as firestore:
+        for start in range(first, last, TOGETHER):
+            numbers = range(start, min(last, start + TOGETHER))
+            await firestore.batch_write([_write(firestore, number, chance) for number in numbers])
+
+
+def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
+    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+    sample_id = names.keyed_sample_id(store.SUBMITTER, str(number))
+    mean, deviation = chance.gauss(1, 1), abs(chance.gauss(1, 0.1))
+    statistics = Statistics(100, mean, deviation, mean - 3 * deviation, mean + 3 * deviation)
+    result = Result(store.SUBMITTER, sample_id, moment, 0, Status.COMPUTED, timestamp=moment, statistics=statistics)
+    return fields.to_write(firestore.name(names.result(store.SUBMITTER, sample_id)), result.fields())

@@ -1,0 +1,55 @@
+"""NDJSON: one request with as many samples as there are lines."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import itemgetter
+
+from tests.load import client, samples, store
+from tests.load.client import Streamed
+from tests.load.contestants import Contestant, contest
+from tests.load.plan import Plan, repeat
+from tests.load.process import Busy, Failed
+from tests.load.table import Figure, Goal, Row
+
+VALUES = 100
+ACKNOWLEDGED_PER_SECOND = 8_000
+TOGETHER = 4
+
+
+def streams(plan: Plan) -> Iterator[Row]:
+    """Samples a second of one stream, and of some at the same time."""
+    with contest(plan, peers=False) as alone:
+        (product,) = alone.contestants
+        for together in (1, TOGETHER):
+            rate, busy, firestore_busy = repeat(plan, partial(_send, plan, product, together), by=itemgetter(0))
+            yield Row(
+                f"NDJSON, samples of {VALUES} values, {together} streams" if together > 1 else "NDJSON, one stream",
+                Figure(rate, "samples/s", f"server {busy:.0%}, store {firestore_busy:.0%}"),
+                goals=[Goal(f"{ACKNOWLEDGED_PER_SECOND:,}/s", rate >= ACKNOWLEDGED_PER_SECOND)],
+            )
+
+
+def _send(plan: Plan, product: Contestant, together: int) -> tuple[float, float, float]:
+    before = store.count(product.database, product.collection)
+    busy, firestore_busy = Busy(product.process.pid), Busy(product.firestore.pid)
+    with ThreadPoolExecutor(together) as threads:
+        sent = list(
+            threads.map(lambda _: send(product.port, product.headers, plan.streamed // together), range(together))
+        )
+    shares = busy.share(), firestore_busy.share()
+    acknowledged = sum(each.good for each in sent)
+    stored = store.count(product.database, product.collection) - before
+    if stored != acknowledged:
+        raise Failed(f"{acknowledged} were acknowledged, but {stored} stored")
+    return acknowledged / max(each.seconds for each in sent), *shares
+
+
+def send(port: int, headers: dict[str, str], count: int) -> Streamed:
+    """Send a stream of so many samples. Raises `Failed` unless every one is acknowledged."""
+    body = (samples.sample(VALUES) + b"\n") * count
+    named = {**headers, "content-type": "application/x-ndjson"}
+    streamed = client.stream(port, "/samples", named, body, b'"PENDING"')
+    if streamed.good != count:
+        raise Failed(f"{streamed.good} of {count} samples were acknowledged, {streamed.lines} answered")
+    return streamed

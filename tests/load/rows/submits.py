@@ -1,0 +1,75 @@
+"""Single submits: the product beside its peers, and how each grows with clients and with values."""
+
+from collections.abc import Iterator, Mapping
+
+from tests.load.contestants import DROPZONE, Measured, contest
+from tests.load.plan import Plan, powers
+from tests.load.table import BASELINES, NODE, STRAWBERRY, Figure, Goal, Row
+
+VALUES = 100
+CONNECTIONS = 64
+MOST_CLIENTS = 256
+LARGEST_SHARED = 10_000  # more values than that are above what a peer's document may hold
+CLIENTS_OF_SIZES = 8
+
+
+def single_submits(plan: Plan) -> Iterator[Row]:
+    """Requests a second, and how long one takes, of samples of 100 values."""
+    with contest(plan) as everyone:
+        measured = everyone.submits(VALUES, CONNECTIONS)
+    what = f"single submits of {VALUES} values, {CONNECTIONS} connections"
+    yield _rates(what, measured, {NODE: 3, STRAWBERRY: 12})
+    yield _latencies(f"{what}: p50", measured, "p50")
+    yield _latencies(f"{what}: p99", measured, "p99")
+
+
+def growth_with_clients(plan: Plan) -> Iterator[Row]:
+    """The same with 1 to 256 connections."""
+    with contest(plan) as everyone:
+        for clients in powers(4, 1, MOST_CLIENTS):
+            measured = everyone.submits(VALUES, clients)
+            what = f"{clients} clients submit {VALUES} values"
+            yield _rates(what, measured, {})
+            yield _latencies(f"{what}: p99", measured, "p99")
+
+
+def growth_with_values(plan: Plan) -> Iterator[Row]:
+    """The same with 10 to 1,000,000 values; a rate of values is how the work grows."""
+    with contest(plan) as everyone:
+        for values in powers(10, 10, LARGEST_SHARED):
+            measured = everyone.submits(values, CLIENTS_OF_SIZES)
+            yield _rates(f"samples of {values:,} values, {CLIENTS_OF_SIZES} connections", measured, {}, values)
+    with contest(plan, peers=False) as alone:
+        for values in powers(10, LARGEST_SHARED * 10, 1_000_000):
+            measured = alone.submits(values, 2)
+            yield _rates(f"samples of {values:,} values, 2 connections", measured, {}, values)
+
+
+def _rates(what: str, measured: Mapping[str, Measured | str], goals: Mapping[str, float], values: int = 0) -> Row:
+    figures = {name: each if isinstance(each, str) else _rate(each, values) for name, each in measured.items()}
+    own = figures.pop(DROPZONE)
+    assert isinstance(own, Figure)
+    reached = [
+        Goal(f"{wanted:g} x {name}", own.times_better_than(each) >= wanted if isinstance(each, Figure) else None)
+        for name, wanted in goals.items()
+        for each in [figures.get(name)]
+    ]
+    return Row(what, own, {name: figures[name] for name in BASELINES if name in figures}, reached)
+
+
+def _rate(measured: Measured, values: int) -> Figure:
+    rate = measured.outcome.rate
+    note = f"server {measured.busy:.0%}, store {measured.firestore_busy:.0%}"
+    return Figure(rate, "/s", note if not values else f"{rate * values / 1e6:.2g} M values/s, {note}")
+
+
+def _latencies(what: str, measured: Mapping[str, Measured | str], percentile: str) -> Row:
+    figures = {
+        name: each
+        if isinstance(each, str)
+        else Figure(getattr(each.outcome, percentile) * 1000, "ms", more_is_better=False)
+        for name, each in measured.items()
+    }
+    own = figures.pop(DROPZONE)
+    assert isinstance(own, Figure)
+    return Row(what, own, figures)

@@ -1,0 +1,127 @@
+"""The product's processes one by one: a Firestore alone, and the API or the function on it.
+
+Commands and environments are those of stack.toml, so what is measured is what runs. The whole of it,
+with events, is `tests.stack.Stack`.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore import Client
+
+from infra.embedded import stack as stack_file
+from tests.load.machine import Processors
+from tests.load.process import Process
+
+STACK = Path("infra/embedded/stack.toml")
+PROJECT = "dropzone-local"
+SUBMITTER = "local"
+SAMPLES = f"submitters/{SUBMITTER}/samples"
+RESULTS = f"submitters/{SUBMITTER}/results"
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The processes of stack.toml, with ports that nobody listens on."""
+
+    folder: Path
+    stack: stack_file.Stack
+
+    @classmethod
+    def of(cls, folder: Path) -> "Commands":
+        """Read stack.toml for a stack that keeps everything in `folder`."""
+        settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "TRIGGERS")}
+        return cls(folder, stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA": str(folder)}))
+
+    @property
+    def address(self) -> str:
+        """Where Firestore is."""
+        return f"127.0.0.1:{self.stack.settings['firestore_port']}"
+
+    def firestore(self, processors: Processors) -> Process:
+        """Return Firestore without its triggers: events go nowhere."""
+        process = self._named("firestore")
+        command = list(process.command)
+        position = command.index("--triggers")
+        del command[position : position + 2]
+        return self._process(process, command, processors)
+
+    def api(self, processors: Processors) -> Process:
+        """Return the API."""
+        process = self._named("api")
+        return self._process(process, list(process.command), processors)
+
+    def function(self, processors: Processors) -> Process:
+        """Return the trigger function."""
+        process = self._named("function")
+        return self._process(process, list(process.command), processors)
+
+    def key(self) -> str:
+        """Make the key of the submitter `local`."""
+        process = self._named("key")
+        subprocess.run(process.command, env=process.environment, check=True)
+        return (self.folder / "api-key").read_text().strip()
+
+    def port(self, name: str) -> int:
+        """Return the port of a process."""
+        return int(self.stack.settings[f"{name}_port"])
+
+    def _named(self, name: str) -> stack_file.Process:
+        return next(process for process in self.stack.processes if process.name == name)
+
+    def _process(self, process: stack_file.Process, command: list[str], processors: Processors) -> Process:
+        port = self.stack.port(process)
+        assert port is not None
+        return Process(
+            command,
+            self.folder / f"{process.name}.log",
+            ready=lambda: listens(port),
+            environment=process.environment,
+            processors=processors,
+        )
+
+
+@contextlib.contextmanager
+def firestore(folder: Path, processors: Processors) -> Iterator[tuple[Commands, Process]]:
+    """Run a Firestore alone."""
+    commands = Commands.of(folder)
+    with commands.firestore(processors) as process:
+        yield commands, process
+
+
+def client(address: str) -> Any:
+    """Return Google's client of a Firestore."""
+    before = os.environ.get("FIRESTORE_EMULATOR_HOST")
+    os.environ["FIRESTORE_EMULATOR_HOST"] = address
+    try:
+        return Client(project=PROJECT, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+    finally:
+        del os.environ["FIRESTORE_EMULATOR_HOST"]
+        if before is not None:
+            os.environ["FIRESTORE_EMULATOR_HOST"] = before
+
+
+def count(database: Any, collection: str) -> int:
+    """Return how many documents there are."""
+    counted = database.collection(collection).count().get()
+    return int(counted[0][0].value)
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port of this machine."""
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port

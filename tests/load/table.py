@@ -1,0 +1,95 @@
+"""The one table: what was measured, beside what else was measured on the same machine in the same run.
+
+A ratio is always how many times better the product is: more of a rate, less of a time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+STRAWBERRY = "Strawberry + AsyncClient"
+NODE = "Node peer"
+SQLITE = "raw SQLite"
+BASELINES = (STRAWBERRY, NODE, SQLITE)
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its unit; `more_is_better` decides what a ratio is. `note` stands behind it."""
+
+    value: float
+    unit: str
+    note: str = ""
+    more_is_better: bool = True
+
+    def __str__(self) -> str:
+        """Show three or four digits."""
+        return f"{_digits(self.value)} {self.unit}" + (f" ({self.note})" if self.note else "")
+
+    def times_better_than(self, other: "Figure") -> float:
+        """Return the ratio."""
+        better, worse = (self.value, other.value) if self.more_is_better else (other.value, self.value)
+        return better / worse
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure to reach, in words, and whether it was; None where that cannot be told."""
+
+    words: str
+    reached: bool | None
+
+    def __str__(self) -> str:
+        """Show both."""
+        return f"{self.words}: {'not known' if self.reached is None else 'yes' if self.reached else 'NO'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line. `problem` says why there is no figure."""
+
+    what: str
+    figure: Figure | None = None
+    baselines: Mapping[str, Figure | str] = field(default_factory=dict)  # or why there is none
+    goals: Sequence[Goal] = ()
+    problem: str = ""
+
+    def cells(self) -> list[str]:
+        """Return the texts of the columns."""
+        if self.figure is None:
+            return [self.what, f"FAILED: {self.problem}", *[""] * (len(BASELINES) + 1)]
+        compared = [self._compared(self.figure, name) for name in BASELINES]
+        return [self.what, str(self.figure), *compared, "; ".join(map(str, self.goals))]
+
+    def progress(self) -> str:
+        """Return the row as one line, for who looks on."""
+        return "   ".join(cell for cell in self.cells() if cell)
+
+    def _compared(self, figure: Figure, name: str) -> str:
+        baseline = self.baselines.get(name, "")
+        if isinstance(baseline, str):
+            return baseline
+        return f"{baseline} [x {figure.times_better_than(baseline):.2g}]"
+
+
+HEADINGS = ["What", "Dropzone", *BASELINES, "To reach"]
+
+
+def text(rows: Iterable[Row]) -> str:
+    """Return the table for a terminal."""
+    cells = [HEADINGS, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """Return the table for a page."""
+    lines = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells() for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _digits(value: float) -> str:
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
