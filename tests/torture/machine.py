@@ -1,0 +1,117 @@
+"""A Firestore process that is killed and started again on the same file, and a function that hears of it."""
+
+import asyncio
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore import AsyncClient, Client
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
+
+from infra.embedded.firestore.storage import Change
+from tests.infra.eventarc.machine import Event, Function, free_port, until
+
+PATIENCE_SECONDS = 60.0
+
+_anonymous: Any = AnonymousCredentials  # no types there
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Google's clients of one server, its API for what they would try again, and a client for bulk writes."""
+
+    concurrent: Any
+    api: Any
+    bulk: Any
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        self.concurrent.close()
+        await self.api.transport.close()
+        self.bulk.close()
+
+
+class Firestore:
+    """`python -m infra.embedded.firestore` with one trigger for every write."""
+
+    def __init__(self, folder: Path, function_url: str) -> None:
+        self.data = folder / "firestore.sqlite"
+        self._port = free_port()
+        self._log = folder / "firestore.log"
+        self._triggers = folder / "triggers.toml"
+        self._triggers.write_text(
+            '[[triggers]]\nname = "everything"\nevent_type = "google.cloud.firestore.document.v1.written"\n'
+            f'url = "{function_url}"\nshortest_backoff_seconds = 0.02\nlongest_backoff_seconds = 0.2\n'
+        )
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        start = self._log.stat().st_size if self._log.exists() else 0
+        options = (f"--port={self._port}", f"--data={self.data}", f"--triggers={self._triggers}")
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "infra.embedded.firestore", *options, stdout=log, stderr=log
+            )
+        await until(lambda: b"FIRESTORE_EMULATOR_HOST=" in self._log.read_bytes()[start:], PATIENCE_SECONDS)
+
+    def clients(self) -> "Clients":
+        """Return new clients of it."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._port}")
+            identity = {"project": "p", "credentials": _anonymous()}
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{self._port}")
+            api = FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel))
+            return Clients(AsyncClient(**identity), api, Client(**identity))
+
+    async def kill(self) -> None:
+        """End it without a warning, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
+            self._process = None
+
+
+class Receiver:
+    """A function that fails now and then, and remembers what it has acknowledged."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.acknowledged: set[tuple[str, str]] = set()
+        self.requests = 0
+        self._chance = chance
+        self._function = Function()
+        self._function.answer = self._answer
+        self.url = self._function.url
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._function.start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._function.stop()
+
+    async def _answer(self, event: Event) -> int | None:
+        self.requests += 1
+        self._function.events.clear()  # they are counted here, and would fill the memory
+        fate = self._chance.random()
+        if fate < 0.02:
+            return None
+        if fate < 0.05:
+            return 500
+        self.acknowledged.add((event.document, event.headers["ce-id"].rsplit("-", 1)[0]))
+        return 200
+
+    def lacks(self, changes: list[Change]) -> list[str]:
+        """Return the names of changes that were never acknowledged."""
+        return [each.name for each in changes if self._key(each) not in self.acknowledged]
+
+    @staticmethod
+    def _key(change: Change) -> tuple[str, str]:
+        return change.name.split("/", 5)[5], f"{change.commit_time:x}-{change.sequence:x}"

@@ -1,0 +1,149 @@
+"""kill -9 at a random instant, again and again, under concurrent writes, transactions and deliveries.
+
+`TORTURE_KILLS` says how often, `TORTURE_SEED` repeats a run (as far as concurrency lets it).
+"""
+
+import asyncio
+import itertools
+import os
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from google.cloud.firestore import FieldFilter, Query
+
+from infra.embedded.firestore import indexing, names
+from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.definitions import Definitions
+from infra.embedded.firestore.messages import Document
+from infra.embedded.firestore.storage import Change, Storage
+from tests.infra.eventarc.machine import until
+from tests.torture.machine import PATIENCE_SECONDS, Clients, Firestore, Receiver
+from tests.torture.workload import COUNTERS, LABELS, TAGS, Fields, Workload
+
+KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
+SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 32)))
+PAGE = 1_000
+
+
+async def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) -> None:
+    """After every crash: writes, transactions and indexes are whole; in the end every event was delivered."""
+    print(f"TORTURE_SEED={SEED} TORTURE_KILLS={KILLS}")
+    chance = random.Random(SEED)
+    receiver = Receiver(random.Random(SEED))
+    firestore = Firestore(tmp_path, receiver.url)
+    workload = Workload(chance)
+    latest: Any = None
+    await receiver.start()
+    try:
+        await firestore.start()
+        for _ in range(KILLS):
+            clients = firestore.clients()
+            writing = asyncio.create_task(workload.run(clients))
+            await asyncio.wait([writing], timeout=chance.uniform(0.02, 0.8))
+            assert not writing.done(), writing.exception()
+            await firestore.kill()
+            writing.cancel()
+            await asyncio.wait([writing])
+            assert writing.cancelled() or writing.exception() is None, writing.exception()
+            await clients.close()
+            await firestore.start()
+            clients = firestore.clients()
+            await judge_writes(clients, workload)
+            await judge_counters(clients, workload)
+            await judge_indexes(clients)
+            latest = judge_commit_times(workload, latest)
+            await clients.close()
+        await firestore.kill()
+        changes = await judge_file(firestore.data)
+        await firestore.start()
+        await until(lambda: not receiver.lacks(changes), PATIENCE_SECONDS)
+    finally:
+        await firestore.kill()
+        await receiver.stop()
+    print(
+        f"{KILLS} kills, {workload.acknowledged} writes acknowledged, {len(changes)} changes, "
+        f"{receiver.requests} events sent, {len(receiver.acknowledged)} acknowledged"
+    )
+
+
+async def judge_writes(clients: Clients, workload: Workload) -> None:
+    """Every cell holds what was acknowledged or under way, and is whole."""
+    cells = (*workload.groups, *workload.rows)
+    references = [clients.concurrent.document(path) for cell in cells for path in cell.paths]
+    stored: dict[str, Fields] = {}
+    async for snapshot in clients.concurrent.get_all(references):
+        stored[snapshot.reference.path] = snapshot.to_dict()
+    for cell in cells:
+        cell.settle([stored[path] for path in cell.paths])
+
+
+async def judge_counters(clients: Clients, workload: Workload) -> None:
+    """Every counter equals the number of its records, and every acknowledged record is there."""
+    for counter in range(COUNTERS):
+        total = (await clients.concurrent.document(f"counters/{counter}").get()).to_dict() or {"total": 0}
+        records = clients.concurrent.collection("increments").where(filter=FieldFilter("counter", "==", counter))
+        (((counted,),),) = [await records.count().get()]
+        assert total["total"] == counted.value
+    acknowledged = [clients.concurrent.document(path) for path in workload.take_increments()]
+    assert all([snapshot.exists async for snapshot in clients.concurrent.get_all(acknowledged)])
+
+
+async def judge_indexes(clients: Clients) -> None:
+    """What queries find through automatic, composite and merged indexes is what is in the documents."""
+    rows = clients.concurrent.collection("rows")
+    listed = {snapshot.id: snapshot.to_dict() async for snapshot in rows.stream()}  # by name: uses no index
+    by_number = sorted(listed, key=lambda row: -listed[row]["number"])
+    assert await _ids(rows.order_by("number", direction=Query.DESCENDING)) == by_number
+    for tag, label in zip(TAGS, LABELS, strict=True):
+        tagged = rows.where(filter=FieldFilter("tag", "==", tag))
+        expected = [row for row in by_number if listed[row]["tag"] == tag]
+        assert sorted(await _ids(tagged)) == sorted(expected)
+        assert await _ids(tagged.order_by("number", direction=Query.DESCENDING)) == expected
+        labelled = tagged.where(filter=FieldFilter("labels", "array_contains", label))
+        assert sorted(await _ids(labelled)) == sorted(row for row in expected if label in listed[row]["labels"])
+
+
+async def _ids(query: Any) -> list[str]:
+    return [snapshot.id for snapshot in await query.get()]
+
+
+def judge_commit_times(workload: Workload, latest: Any) -> Any:
+    """Nothing was committed at a time that lies before the last crash, or at the time of another commit."""
+    times, workload.commit_times = workload.commit_times, []
+    assert len(set(times)) == len(times)
+    assert not times or latest is None or min(times) > latest
+    return max(times, default=latest)
+
+
+async def judge_file(path: Path) -> list[Change]:
+    """Return every change there ever was; commit times rise with them, and index entries equal the documents."""
+    storage = Storage(path)
+    try:
+        changes: list[Change] = []
+        while page := await storage.changes(changes[-1].sequence if changes else 0, PAGE):
+            changes += page
+        for earlier, later in itertools.pairwise(changes):
+            assert earlier.sequence < later.sequence
+            assert earlier.commit_time <= later.commit_time
+        await storage.read(judge_entries)
+    finally:
+        await storage.close()
+    return changes
+
+
+def judge_entries(connection: sqlite3.Connection) -> None:
+    """The file has the index entries of its documents, and no others."""
+    catalog, registry = Catalog(), indexing.Registry(Definitions())
+    catalog.load(connection)
+    registry.load(connection)
+    expected: set[tuple[int, bytes, int]] = set()
+    for kind, path, document in connection.execute(
+        "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
+    ):
+        collection_id, document_id = names.decode_path(path)[-2:]
+        keys = registry.indexing(collection_id).entries(path, document_id, Document.FromString(document))
+        expected.update((kind, key, size) for key, size in keys.items())
+    assert expected
+    assert set(connection.execute("SELECT kind, key, size FROM entries")) == expected
