@@ -176,8 +176,7 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
     else:
         operands = [message.value]
     if field == DOCUMENT_ID:
-        operands = [document_reference(each, parent) for each in operands]
-        encoded = tuple(encode_name(names.parse(each.reference_value)) for each in operands)
+        encoded = tuple(encode_name(document_name(each, parent)) for each in operands)
     else:
         encoded = tuple(map(values.encode, operands))
     if operator == NOT_IN and values.NULL in encoded:
@@ -191,11 +190,16 @@ def encode_name(name: names.Name) -> bytes:
     return values.REFERENCE + name.path + values.END
 
 
-def document_reference(value: Any, parent: names.Name) -> Any:
-    """Return a key to compare `__name__` with, which must be a reference."""
+def document_name(value: Any, parent: names.Name) -> names.Name:
+    """Return a name to compare `__name__` with: a reference to a document of the same database."""
     if value.WhichOneof("value_type") != "reference_value":
         raise invalid("__key__ filter value must be a Key")
-    return value
+    name = names.parse(value.reference_value)
+    if name.database != parent.database:
+        raise invalid(
+            f"The request was for database '{parent.database}' but was attempting to access database '{name.database}'"
+        )
+    return name
 
 
 def _unary(message: Any) -> FieldTest:

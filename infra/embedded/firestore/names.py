@@ -139,5 +139,5 @@ def check_id(segment: str) -> None:
         raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
     if len(segment) * 4 > LONGEST_ID_BYTES and len(segment.encode()) > LONGEST_ID_BYTES:
         raise invalid(f"Resource id is longer than {LONGEST_ID_BYTES} bytes.")
-    if "\0" in segment:
-        raise invalid(f"Resource id {segment!r} is invalid because it contains a NUL.")
+    if "/" in segment:
+        raise invalid(f'Resource id "{segment}" is invalid because it contains "/".')

@@ -119,6 +119,8 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         raise unimplemented("Vector search (find_nearest) is not implemented by this server.")
     restrictions.check(message, [fields.text(path) for path in also_by])
     source = message.from_[0]
+    if source.collection_id:
+        names.check_id(source.collection_id)
     where = filters.read(message.where, parent) if message.HasField("where") else None
     explicit = tuple(Order(fields.parse(order.field.field_path), order.direction == 2) for order in message.order_by)
     orders = complete_orders(explicit, where, also_by)
@@ -136,8 +138,8 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         alternatives=tuple(filters.disjunctions(where)),
         orders=orders,
         explicit_orders=len(explicit),
-        lower=_edge(message.start_at, orders) if message.HasField("start_at") else None,
-        upper=_edge(message.end_at, orders) if message.HasField("end_at") else None,
+        lower=_edge(message.start_at, orders, parent) if message.HasField("start_at") else None,
+        upper=_edge(message.end_at, orders, parent) if message.HasField("end_at") else None,
         offset=message.offset,
         limit=message.limit.value if message.HasField("limit") else None,
         projection=_projection(message),
@@ -168,7 +170,7 @@ def _projection(message: Any) -> tuple[FieldPath, ...] | None:
     return tuple(path for path in paths if path != DOCUMENT_ID)
 
 
-def _edge(cursor: Any, orders: tuple[Order, ...]) -> Edge:
+def _edge(cursor: Any, orders: tuple[Order, ...], parent: names.Name) -> Edge:
     if len(cursor.values) > len(orders):
         raise invalid("Cursor has too many values.")
     parts = []
@@ -176,7 +178,10 @@ def _edge(cursor: Any, orders: tuple[Order, ...]) -> Edge:
         if order.field == DOCUMENT_ID:
             if value.WhichOneof("value_type") != "reference_value":
                 raise invalid("The cursor value of __name__ must be a reference.")
-            encoded = names.parse(value.reference_value).path + values.END
+            name = names.parse(value.reference_value)
+            if name.database != parent.database:
+                raise invalid("The cursor key is in a different database than the query")
+            encoded = name.path + values.END
         else:
             encoded = values.encode_indexed(value)
         parts.append(values.invert(encoded) if order.descending else encoded)

@@ -34,6 +34,9 @@ def check(message: Any, also_by: Sequence[str]) -> None:
             "inequalities."
         )
     orders = [order.field.field_path for order in message.order_by]
+    for index, field in enumerate(orders):
+        if field in orders[:index]:
+            raise invalid(f"order by clause cannot contain duplicate fields {field}")
     if _KEY in orders and (orders[-1] != _KEY or unequal - set(orders)):
         raise invalid("order by clause cannot contain more fields after the key")
     falling = orders == [_KEY] and message.order_by[0].direction == StructuredQuery.Direction.DESCENDING

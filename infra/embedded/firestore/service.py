@@ -238,6 +238,8 @@ class Service:
     async def rollback(self, request: Any, context: Any) -> Any:
         """Answer Rollback."""
         names.parse_database(request.database)
+        if not request.transaction:
+            raise invalid("Invalid transaction.")
         self._transactions.rollback(request.transaction)
         return m.Empty()
 

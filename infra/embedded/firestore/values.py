@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.embedded.firestore import bson, names, numeric
+from infra.embedded.firestore.errors import invalid
 
 INDEXED_BYTES = 1500
 
@@ -24,7 +25,10 @@ _inverted = bytes(255 - byte for byte in range(256))
 
 def encode(value: Any) -> bytes:
     """Return the bytes of a value."""
-    return _encoders[value.WhichOneof("value_type") or "null_value"](value)
+    kind = value.WhichOneof("value_type")
+    if kind is None:
+        raise invalid("Cannot convert firestore.v1.Value with type unset.")
+    return _encoders[kind](value)
 
 
 def encode_indexed(value: Any) -> bytes:

@@ -113,6 +113,8 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         limits.check_document(name, update.fields)
     elif mask is not None or write.update_transforms:
         raise invalid("A delete cannot have a mask or transforms.")
+    if operation == "transform" and not field_transforms:
+        raise invalid("The list of FieldTransform must not be empty.")
     for each in field_transforms:
         transforms.check(each)
     condition = write.current_document.WhichOneof("condition_type")
