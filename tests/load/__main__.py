@@ -5,10 +5,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tests.load import generator, machine, table
-from tests.load.plan import Plan
+from tests.load.plan import Plan, attempt
 from tests.load.rows import documents, end_to_end, function, large, results, start, streams, submits
 from tests.load.table import Row
 
@@ -41,14 +42,6 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def measure(plan: Plan, name: str) -> Iterator[Row]:
-    """Yield the rows of a group; what fails becomes a row that says why."""
-    try:
-        yield from GROUPS[name](plan)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the other rows are still wanted
-        yield Row(name, problem=f"{type(problem).__name__}: {problem}".replace("\n", " ")[:300])
-
-
 def header(plan: Plan) -> list[str]:
     """Return what must be known to read the table."""
     kind = "long" if plan.long else "short"
@@ -73,7 +66,7 @@ def main() -> int:
         machine.place_this(plan.placement.other)
         lines = header(plan)
         for name in arguments.groups or GROUPS:
-            for row in measure(plan, name):
+            for row in attempt(name, partial(GROUPS[name], plan)):
                 sys.stderr.write(f"{row.progress()}\n")
                 rows.append(row)
     lines.append(f"load average after: {machine.load_average()}")

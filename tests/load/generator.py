@@ -51,6 +51,16 @@ class Target:
     headers: Mapping[str, str]
 
 
+def compare(acknowledged: int, stored: int, connections: int) -> None:
+    """Raise `Failed` unless what was acknowledged is stored.
+
+    wrk leaves without its last answers, so as many as there are connections may be stored beside these, and as
+    many of the run before while this one is counted.
+    """
+    if not acknowledged <= stored <= acknowledged + 2 * connections:
+        raise Failed(f"{acknowledged} were acknowledged, but {stored} stored")
+
+
 def is_there() -> bool:
     """Tell whether wrk is installed."""
     return shutil.which("wrk") is not None

@@ -1,11 +1,12 @@
 """How much is measured, where, and how a row becomes one figure: a warm-up, several runs, the median."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from tests.load.machine import Placement
+from tests.load.table import Row
 
 T = TypeVar("T")
 
@@ -44,6 +45,14 @@ class Plan:
         folder = self.folder / f"{number}-{name}"
         folder.mkdir()
         return folder
+
+
+def attempt(what: str, measure: Callable[[], Iterable[Row]]) -> Iterator[Row]:
+    """Yield the rows of `measure`; if it fails, a row that says why, so that the others go on."""
+    try:
+        yield from measure()
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the other rows are still wanted
+        yield Row(what, problem=f"{type(problem).__name__}: {problem}".replace("\n", " ")[:300])
 
 
 def median(measured: list[T], by: Callable[[T], float]) -> T:

@@ -46,8 +46,9 @@ class WholeStack:
 
     def drain(self) -> None:
         """Wait until every sample has its result."""
-        submitted = self.stored()
-        wait_until(lambda: self.computed() >= submitted, "every sample has a result", DRAIN_SECONDS, look=LOOK_SECONDS)
+        wait_until(
+            lambda: self.computed() == self.stored(), "every sample has a result", DRAIN_SECONDS, look=LOOK_SECONDS
+        )
 
 
 @contextlib.contextmanager

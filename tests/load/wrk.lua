@@ -42,7 +42,7 @@ function init(args)
       local id = string.format("%08x-0000-4000-8000-%012x", salt, sent)
       local named = {}
       for name, value in pairs(wrk.headers) do
-        named[name] = table.concat(split(value), id)
+        named[name] = table.concat(split(tostring(value)), id)
       end
       return wrk.format(nil, nil, named, table.concat(parts, id))
     end

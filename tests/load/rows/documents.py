@@ -9,13 +9,14 @@ import contextlib
 import random
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 from documents import fields
 from tests.load import machine, store
 from tests.load.firestore import Firestore, StructuredQuery, Target
-from tests.load.plan import Plan, median
+from tests.load.plan import Plan, attempt, median
 from tests.load.process import Failed, Process
 from tests.load.table import MIB, SQLITE, Figure, Goal, Row
 
@@ -63,11 +64,8 @@ def embedded_firestore(plan: Plan) -> Iterator[Row]:
     commands = store.Commands.of(folder)
     with commands.firestore(plan.placement.one) as process:
         measured = _Measured(plan, commands.address, process.pid, inserts)
-        yield asyncio.run(_batch_writes(measured))
-        yield asyncio.run(_commits(measured))
-        yield asyncio.run(_point_reads(measured))
-        yield asyncio.run(_pages(measured))
-        yield asyncio.run(_fan_out(measured))
+        for work in (_batch_writes, _commits, _point_reads, _pages, _fan_out):
+            yield from attempt(f"Firestore:{work.__name__.replace('_', ' ')}", partial(_row, work, measured))
         resident = machine.resident_bytes(process.pid) / MIB
         figure = Figure(resident, "MiB", more_is_better=False)
         yield Row("Firestore: resident memory after that", figure, goals=[Goal("300 MiB", resident <= 300)])
@@ -77,6 +75,10 @@ def embedded_firestore(plan: Plan) -> Iterator[Row]:
         plan.documents,
         goal=1,
     )
+
+
+def _row(work: Callable[[_Measured], Coroutine[Any, Any, Row]], measured: _Measured) -> Iterator[Row]:
+    yield asyncio.run(work(measured))
 
 
 def _insert(plan: Plan) -> float:
@@ -174,7 +176,7 @@ async def _fan_out(measured: _Measured) -> Row:
     async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
         writer = await opened.enter_async_context(measured.client())
         calls = []
-        for number in range(STREAMS):
+        for _ in range(STREAMS):
             firestore = await opened.enter_async_context(measured.client())
             calls.append(firestore.listen([_target(firestore, each + 1) for each in range(TARGETS // STREAMS)]))
             tasks.create_task(fan.listen(calls[-1]))
@@ -272,7 +274,7 @@ def _serialized(number: int) -> bytes:
 
 def _page(first: int) -> Any:
     query = StructuredQuery(limit={"value": PAGE})
-    getattr(query, "from").add(collection_id="documents")
+    query.from_.add(collection_id="documents")
     query.where.field_filter.field.field_path = "number"
     query.where.field_filter.op = query.where.field_filter.GREATER_THAN_OR_EQUAL
     query.where.field_filter.value.integer_value = first
@@ -282,5 +284,5 @@ def _page(first: int) -> Any:
 
 def _target(firestore: Firestore, number: int) -> Any:
     query = StructuredQuery()
-    getattr(query, "from").add(collection_id="watched")
+    query.from_.add(collection_id="watched")
     return Target(target_id=number, query={"parent": firestore.documents, "structured_query": query})

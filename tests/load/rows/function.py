@@ -10,7 +10,7 @@ from documents import Sample, fields
 from tests.load import generator, samples, store
 from tests.load.generator import Outcome, Target
 from tests.load.plan import Plan, repeat
-from tests.load.process import Busy, Failed
+from tests.load.process import Busy
 from tests.load.table import Figure, Row
 
 EVENT_VALUES = (100, 10_000)
@@ -37,8 +37,7 @@ def events(plan: Plan) -> Iterator[Row]:
                     )
                     shares = f"function {busy.share():.0%}, store {firestore_busy.share():.0%}"
                     stored = store.count(database, store.RESULTS) - before
-                    if not outcome.good <= stored <= outcome.good + CONNECTIONS:
-                        raise Failed(f"{outcome.good} events were acknowledged, {stored} results stored")
+                    generator.compare(outcome.good, stored, CONNECTIONS)
                     return outcome, shares
 
                 outcome, shares = repeat(plan, measure, by=lambda each: each[0].rate)

@@ -1,9 +1,10 @@
 """Single submits: the product beside its peers, and how each grows with clients and with values."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from tests.load.contestants import DROPZONE, Measured, contest
-from tests.load.plan import Plan, powers
+from tests.load.contestants import DROPZONE, Contest, Measured, contest
+from tests.load.plan import Plan, attempt, powers
 from tests.load.table import BASELINES, NODE, STRAWBERRY, Figure, Goal, Row
 
 VALUES = 100
@@ -11,6 +12,7 @@ CONNECTIONS = 64
 MOST_CLIENTS = 256
 LARGEST_SHARED = 10_000  # more values than that are above what a peer's document may hold
 CLIENTS_OF_SIZES = 8
+CLIENTS_OF_LARGE = 2
 
 
 def single_submits(plan: Plan) -> Iterator[Row]:
@@ -27,22 +29,29 @@ def growth_with_clients(plan: Plan) -> Iterator[Row]:
     """The same with 1 to 256 connections."""
     with contest(plan) as everyone:
         for clients in powers(4, 1, MOST_CLIENTS):
-            measured = everyone.submits(VALUES, clients)
             what = f"{clients} clients submit {VALUES} values"
-            yield _rates(what, measured, {})
-            yield _latencies(f"{what}: p99", measured, "p99")
+            yield from attempt(what, partial(_with_clients, everyone, what, clients))
 
 
 def growth_with_values(plan: Plan) -> Iterator[Row]:
     """The same with 10 to 1,000,000 values; a rate of values is how the work grows."""
     with contest(plan) as everyone:
         for values in powers(10, 10, LARGEST_SHARED):
-            measured = everyone.submits(values, CLIENTS_OF_SIZES)
-            yield _rates(f"samples of {values:,} values, {CLIENTS_OF_SIZES} connections", measured, {}, values)
+            yield from _with_values(everyone, values, CLIENTS_OF_SIZES)
     with contest(plan, peers=False) as alone:
         for values in powers(10, LARGEST_SHARED * 10, 1_000_000):
-            measured = alone.submits(values, 2)
-            yield _rates(f"samples of {values:,} values, 2 connections", measured, {}, values)
+            yield from _with_values(alone, values, CLIENTS_OF_LARGE)
+
+
+def _with_clients(everyone: Contest, what: str, clients: int) -> Iterator[Row]:
+    measured = everyone.submits(VALUES, clients)
+    yield _rates(what, measured, {})
+    yield _latencies(f"{what}: p99", measured, "p99")
+
+
+def _with_values(everyone: Contest, values: int, connections: int) -> Iterator[Row]:
+    what = f"samples of {values:,} values, {connections} connections"
+    yield from attempt(what, lambda: [_rates(what, everyone.submits(values, connections), {}, values)])
 
 
 def _rates(what: str, measured: Mapping[str, Measured | str], goals: Mapping[str, float], values: int = 0) -> Row:
