@@ -16,6 +16,7 @@ from infra.embedded.firestore.clock import now
 from infra.embedded.firestore.fields import FieldPath
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.versions import Stored, current
+from infra.embedded.firestore.versions import last as last_version
 from infra.embedded.firestore.writer import Group
 from infra.embedded.firestore.writes import PreparedWrite
 
@@ -48,7 +49,7 @@ async def keep_tidy(storage: Storage) -> None:
 async def prune(storage: Storage) -> None:
     """Delete the versions that nobody needs, in steps between other work."""
     oldest = now() - int(storage.keep_seconds * 1_000_000)
-    last = min(storage.held_changes(), storage.snapshot().sequence - 1)
+    last = min(storage.held_changes(), storage.snapshot().sequence)
     after = -1
     while after < storage.pruned:
         after = storage.pruned
@@ -58,7 +59,8 @@ async def prune(storage: Storage) -> None:
 def _prune(connection: sqlite3.Connection, after: int, last: int, oldest: int) -> int:
     rows = connection.execute(_SUPERSEDING, (after, last, oldest, STEP)).fetchall()
     gone = [(previous,) for _, _, previous, _, _, _ in rows if previous is not None]
-    gone += [(sequence,) for sequence, _, _, _, _, deleted in rows if deleted]
+    newest, _ = last_version(connection)  # stays, so that no sequence is ever used twice
+    gone += [(sequence,) for sequence, _, _, _, _, deleted in rows if deleted and sequence < newest]
     ended = [(kind, path, until) for _, until, previous, kind, path, _ in rows if previous is not None]
     connection.executemany("DELETE FROM history WHERE kind = ? AND path = ? AND until = ?", ended)
     connection.executemany("DELETE FROM versions WHERE sequence = ?", gone)

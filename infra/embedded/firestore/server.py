@@ -1,5 +1,6 @@
 """A port on which the service answers."""
 
+import socket
 from collections import Counter
 
 import grpc
@@ -26,6 +27,17 @@ class PortInUse(Exception):
     """Somebody else listens there."""
 
 
+def _check_free(host: str, port: int, address: str) -> None:
+    """Raise if nobody could listen there: gRPC would say so in words of its own."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as problem:
+            raise PortInUse(f"cannot listen on {address}: {problem.strerror}") from None
+
+
 class Server:
     """A started gRPC server; stop it before the storage is closed."""
 
@@ -35,12 +47,8 @@ class Server:
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((generic_handler(self._service, self.calls),))
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            self.port = self._server.add_insecure_port(address)
-        except RuntimeError:
-            self.port = 0
-        if not self.port:
-            raise PortInUse(f"cannot listen on {address}: the port is in use, or the address is not ours")
+        _check_free(host, port, address)
+        self.port = self._server.add_insecure_port(address)
 
     @property
     def open_streams(self) -> int:

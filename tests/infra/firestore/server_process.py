@@ -1,0 +1,145 @@
+"""A Firestore of its own process, as users start it, and the official client and bare calls to it."""
+
+import contextlib
+import json
+import queue
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.cloud.firestore import AsyncClient, Client
+
+DATABASE = "projects/p/databases/(default)"
+ROOT = f"{DATABASE}/documents"
+SERVICE = "/google.firestore.v1.Firestore/"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Requests:
+    """The client's side of a stream: what is sent on it, until it is closed."""
+
+    def __init__(self, *requests: Any) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for request in requests:
+            self._queue.put(request)
+
+    def send(self, request: Any) -> None:
+        """Send one more; None ends the stream."""
+        self._queue.put(request)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        request = self._queue.get()
+        if request is None:
+            raise StopIteration
+        return request
+
+
+class FirestoreProcess:
+    """A server that can be stopped, killed and started again on its file."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.data = folder / "firestore.sqlite"
+        self.port = free_port()
+        self.options = list(options)
+        self.log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[Client] = []
+        self._channel = grpc.insecure_channel(self.address)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        command = [sys.executable, "-m", "infra.embedded.firestore", "--port", str(self.port)]
+        command += ["--data", str(self.data), *self.options]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, stderr=log)
+        deadline = time.monotonic() + 30
+        while "is ready" not in self.log.read_text():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(number)
+        return process.wait(10)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for client in self._clients:
+            client.close()  # type: ignore[no-untyped-call]
+        self._channel.close()
+        if self._process is not None:
+            self.end(signal.SIGKILL)
+
+    def resident_bytes(self) -> int:
+        """Return how much memory the process has in use."""
+        assert self._process is not None
+        kilobytes = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(self._process.pid)], capture_output=True, text=True, check=True
+        )
+        return int(kilobytes.stdout) * 1024
+
+    def query(self, statement: str) -> list[Any]:
+        """Look into the file beside the server."""
+        with contextlib.closing(sqlite3.connect(self.data)) as connection:
+            return connection.execute(statement).fetchall()
+
+    def client(self) -> Client:
+        """Return Google's client for it."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("FIRESTORE_EMULATOR_HOST", self.address)
+            client = Client(project="p")
+        self._clients.append(client)
+        return client
+
+    def async_client(self) -> AsyncClient:
+        """Return Google's asynchronous client for it."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("FIRESTORE_EMULATOR_HOST", self.address)
+            return AsyncClient(project="p")
+
+    def call(self, method: str, request: Any, response: Any) -> Any:
+        """Make a call with one answer."""
+        return self._channel.unary_unary(SERVICE + method, type(request).SerializeToString, response.FromString)(
+            request, timeout=20, wait_for_ready=True
+        )
+
+    def stream(self, method: str, request: Any, response: Any) -> list[Any]:
+        """Make a call with many answers."""
+        call = self._channel.unary_stream(SERVICE + method, type(request).SerializeToString, response.FromString)
+        return list(call(request, timeout=20))
+
+    def converse(self, method: str, requests: Requests, request: Any, response: Any) -> Any:
+        """Open a stream in both directions."""
+        call = self._channel.stream_stream(SERVICE + method, request.SerializeToString, response.FromString)
+        return call(requests, timeout=30)
+
+
+def write_indexes(path: Path, indexes: list[Any], overrides: list[Any]) -> Path:
+    """Write a firestore.indexes.json."""
+    path.write_text(json.dumps({"indexes": indexes, "fieldOverrides": overrides}))
+    return path

@@ -1,0 +1,133 @@
+"""Index definitions: enforced as in production, created on request; exemptions, expiry, versions kept."""
+
+import datetime
+import time
+from pathlib import Path
+
+import pytest
+from google.api_core import exceptions
+from google.cloud.firestore import FieldFilter
+
+from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
+
+COMPOSITE = {
+    "collectionGroup": "results",
+    "queryScope": "COLLECTION",
+    "fields": [{"fieldPath": "shard", "order": "ASCENDING"}, {"fieldPath": "mean", "order": "DESCENDING"}],
+}
+EXEMPTION = {"collectionGroup": "samples", "fieldPath": "raw", "indexes": []}
+
+
+@pytest.fixture
+def indexes(tmp_path: Path) -> Path:
+    """A file of definitions."""
+    return write_indexes(tmp_path / "firestore.indexes.json", [COMPOSITE], [EXEMPTION])
+
+
+def test_a_query_without_its_index_is_refused_with_the_definition_to_add(own: FirestoreProcess, indexes: Path) -> None:
+    """The one that is defined serves its query, forwards and backwards."""
+    own.options = ["--indexes", str(indexes)]
+    own.start()
+    results = own.client().collection("submitters/a/results")
+    for number in range(6):
+        results.document(str(number)).set({"shard": number % 2, "mean": number, "count": 6 - number})
+    sharded = results.where(filter=FieldFilter("shard", "==", 1))
+
+    assert [found.id for found in sharded.order_by("mean", direction="DESCENDING").stream()] == ["5", "3", "1"]
+    assert [found.id for found in sharded.order_by("mean").limit(2).stream()] == ["1", "3"]
+    with pytest.raises(exceptions.FailedPrecondition, match=r"The query requires an index.*count"):
+        list(sharded.order_by("count").stream())
+
+
+def test_missing_indexes_are_created_where_that_is_allowed(own: FirestoreProcess, indexes: Path) -> None:
+    """The query is answered, and the definition to add is printed."""
+    own.options = ["--indexes", str(indexes), "--create-indexes"]
+    own.start()
+    results = own.client().collection("results")
+    for number in range(3):
+        results.document(str(number)).set({"shard": 1, "count": 3 - number})
+
+    query = results.where(filter=FieldFilter("shard", "==", 1)).order_by("count")
+
+    assert [found.id for found in query.stream()] == ["2", "1", "0"]
+    assert '"fieldPath": "count"' in own.log.read_text()
+
+
+def test_an_exempted_field_is_not_indexed(own: FirestoreProcess, indexes: Path) -> None:
+    """Asking for it is refused; it may hold more elements than a document may have entries."""
+    own.options = ["--indexes", str(indexes)]
+    own.start()
+    samples = own.client().collection("samples")
+    samples.document("a").set({"raw": list(range(50_000)), "n": 1})
+
+    assert [found.id for found in samples.where(filter=FieldFilter("n", "==", 1)).stream()] == ["a"]
+    with pytest.raises(exceptions.FailedPrecondition, match="requires an index"):
+        list(samples.where(filter=FieldFilter("raw", "array_contains", 5)).stream())
+
+
+def test_definitions_that_change_are_taken_up_at_the_next_start(own: FirestoreProcess, tmp_path: Path) -> None:
+    """What was there before is found by the new index, and a lifted exemption holds for it too."""
+    path = tmp_path / "firestore.indexes.json"
+    own.options = ["--indexes", str(write_indexes(path, [], [EXEMPTION]))]
+    own.start()
+    own.client().document("results/a").set({"shard": 1, "mean": 2.5})
+    own.client().document("samples/a").set({"raw": "x"})
+    own.end()
+
+    write_indexes(path, [COMPOSITE], [])
+    own.start()
+
+    client = own.client()
+    sharded = client.collection("results").where(filter=FieldFilter("shard", "==", 1)).order_by("mean", "DESCENDING")
+    assert [found.id for found in sharded.stream()] == ["a"]
+    assert len(client.collection("samples").where(filter=FieldFilter("raw", "==", "x")).get()) == 1
+
+
+def test_a_file_that_defines_nothing_is_refused_in_one_line(own: FirestoreProcess, tmp_path: Path) -> None:
+    """The server does not start on definitions that it cannot read."""
+    path = tmp_path / "firestore.indexes.json"
+    path.write_text('{"indexes": [{"fields": 7}]}')
+    own.options = ["--indexes", str(path)]
+
+    with pytest.raises(AssertionError, match="holds no index definitions"):
+        own.start()
+
+
+def test_documents_expire_by_the_field_that_is_named(own: FirestoreProcess, tmp_path: Path) -> None:
+    """In every collection of the group; listeners are told, others stay."""
+    expiry = {"collectionGroup": "sessions", "fieldPath": "expires", "ttl": True}
+    path = write_indexes(tmp_path / "firestore.indexes.json", [], [expiry])
+    own.options = ["--indexes", str(path)]
+    own.start()
+    client = own.client()
+    now = datetime.datetime.now(datetime.UTC)
+    hour = datetime.timedelta(hours=1)
+    client.document("sessions/old").set({"expires": now - hour})
+    client.document("users/a/sessions/old").set({"expires": now - hour})
+    client.document("sessions/new").set({"expires": now + hour})
+    client.document("sessions/odd").set({"expires": 1})
+
+    deadline = time.monotonic() + 30
+    while client.document("users/a/sessions/old").get().exists or client.document("sessions/old").get().exists:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert sorted(found.id for found in client.collection("sessions").stream()) == ["new", "odd"]
+
+
+def test_superseded_versions_are_kept_as_long_as_said_and_no_longer(own: FirestoreProcess) -> None:
+    """Then reading back is refused, while what is current stays."""
+    own.options = ["--keep-seconds", "1"]
+    own.start()
+    document = own.client().document("versions/a")
+    first = document.set({"n": 1}).update_time
+    document.set({"n": 2})
+    assert document.get(read_time=first).to_dict() == {"n": 1}
+
+    deadline = time.monotonic() + 30
+    while own.query("SELECT count(*) FROM versions") != [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with pytest.raises(exceptions.FailedPrecondition, match="too old"):
+        document.get(read_time=first)
+    assert document.get().to_dict() == {"n": 2}

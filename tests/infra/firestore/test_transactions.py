@@ -1,0 +1,241 @@
+"""Transactions among clients: who waits, who loses, and that nothing is lost."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from google.cloud import firestore as library
+from google.cloud.firestore import CollectionReference, FieldFilter, Transaction
+
+from infra.embedded.firestore import messages as m
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
+
+OPTIMISTIC = 1
+
+
+def begin(firestore: FirestoreProcess, optimistic: bool = False) -> bytes:
+    """Start a transaction and return its id."""
+    request = m.BeginTransactionRequest(database=DATABASE)
+    request.options.read_write.concurrency_mode = OPTIMISTIC if optimistic else 0
+    started: bytes = firestore.call("BeginTransaction", request, m.BeginTransactionResponse).transaction
+    return started
+
+
+def read(firestore: FirestoreProcess, transaction: bytes, *paths: str) -> list[bool]:
+    """Read documents in a transaction; return whether they are there."""
+    request = m.BatchGetDocumentsRequest(database=DATABASE, transaction=transaction)
+    request.documents.extend(f"{ROOT}/{path}" for path in paths)
+    answers = firestore.stream("BatchGetDocuments", request, m.BatchGetDocumentsResponse)
+    return [answer.HasField("found") for answer in answers]
+
+
+def ask(firestore: FirestoreProcess, transaction: bytes, collection: str, least: int, limit: int = 0) -> int:
+    """Count documents with `n` of at least so much, in a transaction."""
+    request = m.RunQueryRequest(parent=ROOT, transaction=transaction)
+    request.structured_query.from_.add(collection_id=collection)
+    condition = request.structured_query.where.field_filter
+    condition.field.field_path, condition.op = "n", 4
+    condition.value.integer_value = least
+    if limit:
+        request.structured_query.limit.value = limit
+    return sum(answer.HasField("document") for answer in firestore.stream("RunQuery", request, m.RunQueryResponse))
+
+
+def commit(firestore: FirestoreProcess, transaction: bytes | None, path: str, n: int) -> Any:
+    """Set a document, in a transaction or not."""
+    write = m.Write()
+    write.update.name = f"{ROOT}/{path}"
+    write.update.fields["n"].integer_value = n
+    request = m.CommitRequest(database=DATABASE, writes=[write], transaction=transaction or b"")
+    return firestore.call("Commit", request, m.CommitResponse)
+
+
+def rollback(firestore: FirestoreProcess, transaction: bytes) -> None:
+    """End a transaction."""
+    firestore.call("Rollback", m.RollbackRequest(database=DATABASE, transaction=transaction), m.Empty)
+
+
+def waits(call: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Begin a call that cannot finish yet, and return what will hold its result."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive(), "it did not wait"
+    return thread, results
+
+
+def test_sixteen_clients_count_to_sixteen_in_no_time(firestore: FirestoreProcess) -> None:
+    """Contenders take turns: nobody loses five times, and each is through in well under a second."""
+    clients = [firestore.client() for _ in range(16)]
+    counter = clients[0].document("contended/counter")
+    counter.set({"n": 0})
+    for each in clients:
+        each.document("contended/warm-up").get()
+
+    def increment(client: library.Client) -> float:
+        @library.transactional
+        def run(transaction: Transaction) -> None:
+            document = client.document("contended/counter")
+            transaction.update(document, {"n": document.get(transaction=transaction).get("n") + 1})
+
+        started = time.monotonic()
+        run(client.transaction())
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(16) as threads:
+        slowest = max(threads.map(increment, clients))
+
+    assert counter.get().get("n") == 16
+    assert slowest < 3, "well under a second on an idle machine"
+
+
+def test_a_plain_write_waits_for_a_transaction_that_has_read(firestore: FirestoreProcess) -> None:
+    """It is not refused; it happens when the transaction has ended."""
+    commit(firestore, None, "waiting/a", 1)
+    transaction = begin(firestore)
+    read(firestore, transaction, "waiting/a")
+
+    thread, results = waits(lambda: commit(firestore, None, "waiting/a", 3))
+    first = commit(firestore, transaction, "waiting/a", 2)
+    thread.join(10)
+
+    assert m.microseconds(results[0].commit_time) > m.microseconds(first.commit_time)
+
+
+def test_a_document_that_is_missing_is_protected_too(firestore: FirestoreProcess) -> None:
+    """Nobody else creates what a transaction found missing before it has ended."""
+    transaction = begin(firestore)
+    assert read(firestore, transaction, "absent/a") == [False]
+
+    thread, _ = waits(lambda: commit(firestore, None, "absent/a", 1))
+    rollback(firestore, transaction)
+    thread.join(10)
+
+    assert not thread.is_alive()
+
+
+def test_what_a_query_would_find_is_protected_and_nothing_else(firestore: FirestoreProcess) -> None:
+    """A write outside of the range goes through at once, one inside of it waits."""
+    commit(firestore, None, "ranges/a", 5)
+    transaction = begin(firestore)
+    assert ask(firestore, transaction, "ranges", least=5) == 1
+
+    commit(firestore, None, "ranges/outside", 1)
+    thread, _ = waits(lambda: commit(firestore, None, "ranges/inside", 7))
+    rollback(firestore, transaction)
+    thread.join(10)
+
+    assert not thread.is_alive()
+
+
+def test_a_limit_protects_only_as_far_as_it_reached(firestore: FirestoreProcess) -> None:
+    """What comes behind the last result may be written."""
+    for number in (1, 2, 3):
+        commit(firestore, None, f"limited/{number}", number)
+    transaction = begin(firestore)
+    assert ask(firestore, transaction, "limited", least=1, limit=1) == 1
+
+    commit(firestore, None, "limited/4", 4)
+
+    rollback(firestore, transaction)
+
+
+def test_of_two_that_wait_for_each_other_the_younger_loses_at_once(firestore: FirestoreProcess) -> None:
+    """A deadlock is found, not waited for; the loser's locks are gone without a rollback."""
+    older, younger = begin(firestore), begin(firestore)
+    for transaction in (older, younger):
+        read(firestore, transaction, "deadlock/a")
+
+    thread, results = waits(lambda: commit(firestore, older, "deadlock/a", 1))
+    started = time.monotonic()
+    with pytest.raises(grpc.RpcError) as lost:
+        commit(firestore, younger, "deadlock/a", 2)
+    thread.join(10)
+
+    assert lost.value.code() is grpc.StatusCode.ABORTED
+    assert time.monotonic() - started < 5
+    assert results[0].HasField("commit_time")
+    rollback(firestore, younger)
+
+
+def test_an_optimistic_transaction_locks_nothing_and_loses_if_late(firestore: FirestoreProcess) -> None:
+    """Others write at once; then its commit is ABORTED."""
+    commit(firestore, None, "optimistic/a", 1)
+    transaction = begin(firestore, optimistic=True)
+    read(firestore, transaction, "optimistic/a")
+    commit(firestore, None, "optimistic/a", 2)
+
+    with pytest.raises(grpc.RpcError) as lost:
+        commit(firestore, transaction, "optimistic/a", 3)
+
+    assert lost.value.code() is grpc.StatusCode.ABORTED
+
+
+def test_an_optimistic_transaction_loses_to_what_its_query_would_now_find(firestore: FirestoreProcess) -> None:
+    """Documents that were not there when it asked count as well."""
+    transaction = begin(firestore, optimistic=True)
+    assert ask(firestore, transaction, "phantoms", least=5) == 0
+    commit(firestore, None, "phantoms/a", 5)
+
+    with pytest.raises(grpc.RpcError) as lost:
+        commit(firestore, transaction, "elsewhere/a", 3)
+
+    assert lost.value.code() is grpc.StatusCode.ABORTED
+
+
+def test_a_read_only_transaction_sees_one_moment_and_may_not_write(firestore: FirestoreProcess) -> None:
+    """Even while others write what it reads."""
+    request = m.BeginTransactionRequest(database=DATABASE)
+    request.options.read_only.SetInParent()
+    transaction = firestore.call("BeginTransaction", request, m.BeginTransactionResponse).transaction
+    commit(firestore, None, "read_only/a", 1)
+
+    assert read(firestore, transaction, "read_only/a") == [False]
+    with pytest.raises(grpc.RpcError, match="Cannot modify entities in a read-only transaction"):
+        commit(firestore, transaction, "read_only/a", 2)
+
+
+def test_a_transaction_that_has_ended_is_not_known_any_more(firestore: FirestoreProcess) -> None:
+    """Rolling it back again is all right, committing is not."""
+    transaction = begin(firestore)
+    commit(firestore, transaction, "ended/a", 1)
+    rollback(firestore, transaction)
+
+    with pytest.raises(grpc.RpcError, match="expired or is no longer valid") as refused:
+        commit(firestore, transaction, "ended/a", 2)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_workers_that_take_the_first_of_a_queue_take_each_once(
+    firestore: FirestoreProcess, collection: CollectionReference
+) -> None:
+    """Transactions with a query and a write behind it: no item is lost or taken twice."""
+    for number in range(12):
+        collection.document(str(number)).set({"n": number, "free": True})
+    taken: list[str] = []
+
+    def work(_: int) -> None:
+        client = firestore.client()
+        items = client.collection(collection.id)
+
+        @library.transactional
+        def take(transaction: Transaction) -> str | None:
+            query = items.where(filter=FieldFilter("free", "==", True)).limit(1)
+            for found in query.stream(transaction=transaction):
+                transaction.update(found.reference, {"free": False})
+                return str(found.id)
+            return None
+
+        while (item := take(client.transaction(max_attempts=50))) is not None:
+            taken.append(item)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+
+    assert sorted(taken, key=int) == [str(number) for number in range(12)]
