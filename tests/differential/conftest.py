@@ -9,13 +9,26 @@ from tests.differential.sides import Both, Side
 
 
 @pytest.fixture(scope="session")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """Google's emulator and the embedded Firestore."""
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """Google's emulator."""
     if not servers.has_emulator():
         pytest.skip("Google's emulator is not installed: gcloud components install cloud-firestore-emulator")
-    folder = tmp_path_factory.mktemp("differential")
-    with servers.emulator(folder) as emulator, servers.embedded(folder) as embedded:
-        both = Both(Side("emulator", emulator), Side("embedded", embedded))
-        yield both
-        both.emulator.close()
-        both.embedded.close()
+    with servers.emulator(tmp_path_factory.mktemp("emulator")) as address:
+        side = Side("emulator", address)
+        yield side
+        side.close()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """The embedded Firestore."""
+    with servers.embedded(tmp_path_factory.mktemp("embedded")) as address:
+        side = Side("embedded", address)
+        yield side
+        side.close()
+
+
+@pytest.fixture(scope="session")
+def both(emulator: Side, embedded: Side) -> Both:
+    """Google's emulator and the embedded Firestore."""
+    return Both(emulator, embedded)

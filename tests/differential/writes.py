@@ -104,7 +104,7 @@ class Commit:
         for write in self.writes:
             write.add_to(batch, side)
         results = batch.commit(retry=None, timeout=30)
-        return list(results)
+        return [result for write, result in zip(self.writes, results, strict=True) if not isinstance(write, Delete)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Reads at the edge of what is allowed, and what the documentation has them answer."""
+
+from typing import Any
+
+from tests.differential.requests import EVERYTHING, MOST_IN, ONE, Step, average, find, get, partitions, several, where
+
+REFUSED: dict[str, Step] = {
+    "a query of nothing": find({}),
+    "a query of two collections": find({"from_": [{"collection_id": "a"}, {"collection_id": "b"}]}),
+    "a query of a path": find({"from_": [{"collection_id": "a/b/c"}]}),
+    "a query of a reserved collection": find({"from_": [{"collection_id": "__x__"}]}),
+    "a group beneath a document": find({"from_": [{"collection_id": "a", "all_descendants": True}]}, "a/x"),
+    "a query beneath a collection": find(EVERYTHING, "a"),
+    "a negative offset": find({**EVERYTHING, "offset": -1}),
+    "a negative limit": find({**EVERYTHING, "limit": -1}),
+    "a filter without an operator": find(where(value=ONE)),
+    "a filter without a value": find(where(op="EQUAL")),
+    "a filter without a field": find(where(path="", op="EQUAL", value=ONE)),
+    "in without an array": find(where(op="IN", value=ONE)),
+    "in with nothing": find(where(op="IN", value=several(0))),
+    "in with too many": find(where(op="IN", value=several(MOST_IN + 1))),
+    "not in with too many": find(where(op="NOT_IN", value=several(11))),
+    "not in with nothing": find(where(op="NOT_IN", value=several(0))),
+    "contains any with too many": find(where(op="ARRAY_CONTAINS_ANY", value=several(MOST_IN + 1))),
+    "the name compared with a string": find(where(path="__name__", op="EQUAL", value={"string_value": "x"})),
+    "the name compared with a document elsewhere": find(
+        where(path="__name__", op="EQUAL", value={"reference_value": "projects/p/databases/(default)/documents/a/x"})
+    ),
+    "the name compared with nothing": find(where(path="__name__", op="EQUAL", value={"null_value": 0})),
+    "the name contains": find(where(path="__name__", op="ARRAY_CONTAINS", value=ONE)),
+    "a composite filter of nothing": find({**EVERYTHING, "where": {"composite_filter": {"op": "AND"}}}),
+    "a composite filter without an operator": find(
+        {**EVERYTHING, "where": {"composite_filter": {"filters": [where(op="EQUAL", value=ONE)["where"]]}}}
+    ),
+    "a unary filter without an operator": find(
+        {**EVERYTHING, "where": {"unary_filter": {"field": {"field_path": "a"}}}}
+    ),
+    "an order without a field": find({**EVERYTHING, "order_by": [{}]}),
+    "an order by a field twice": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}, {"field": {"field_path": "a"}}]}
+    ),
+    "a cursor with too many values": find({**EVERYTHING, "start_at": {"values": [ONE, ONE]}}),
+    "a cursor without an order": find({**EVERYTHING, "start_at": {"values": [ONE]}}),
+    "a cursor at a document elsewhere": find(
+        {
+            **EVERYTHING,
+            "order_by": [{"field": {"field_path": "__name__"}}],
+            "start_at": {"values": [{"reference_value": "projects/p/databases/(default)/documents/a/x"}]},
+        }
+    ),
+    "a cursor at a value instead of a name": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": "__name__"}}], "start_at": {"values": [ONE]}}
+    ),
+    "a cursor at no value": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}], "start_at": {"values": [{}]}}
+    ),
+    "a projection of no path": find({**EVERYTHING, "select": {"fields": [{"field_path": ""}]}}),
+    "a read of a collection": get("a"),
+    "a read in the future": get("a/x", read_time="2999-01-01T00:00:00Z"),
+}
+ANSWERED: dict[str, tuple[Step, Any]] = {
+    "a query of all descendants": (find({"from_": [{"all_descendants": True}]}), 2),
+    "a query of all children": (find({"from_": [{}]}), 1),
+    "no limit": (find({**EVERYTHING, "limit": 0}), 0),
+    "an equality with an array": (find(where(op="EQUAL", value=several(2))), 0),
+    "in with as many as allowed": (find(where(op="IN", value=several(MOST_IN))), 1),
+    "not in with as many as allowed": (find(where(op="NOT_IN", value=several(10))), 0),
+    "not in with null": (
+        find(where(op="NOT_IN", value={"array_value": {"values": [{"null_value": 0}, {"integer_value": 1}]}})),
+        0,
+    ),
+    "in with null": (find(where(op="IN", value={"array_value": {"values": [{"null_value": 0}]}})), 0),
+    "contains an array": (find(where(op="ARRAY_CONTAINS", value=several(1))), 0),
+    "contains null": (find(where(op="ARRAY_CONTAINS", value={"null_value": 0})), 0),
+    "an order without a direction": (find({**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}]}), 1),
+    "a cursor without values": (find({**EVERYTHING, "start_at": {}}), 0),
+    "an average of nothing": (average("nothing"), ["null_value"]),
+    "partitions of a few documents": (partitions("a"), 0),
+}

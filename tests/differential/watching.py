@@ -1,0 +1,48 @@
+"""What a listener is shown, by the client that a user has."""
+
+import threading
+import time
+from typing import Any
+
+from tests.differential.sides import Side
+
+_PATIENCE_SECONDS = 15.0
+
+
+class Watched:
+    """A listener on a document or a query of one side. `shown` has the snapshots so far."""
+
+    def __init__(self, side: Side, target: Any) -> None:
+        self.shown: list[Any] = []
+        self._side = side
+        self._target = target
+        self._news = threading.Condition()
+        self._watch = target.on_snapshot(self._take)
+
+    def _take(self, documents: Any, changes: Any, _: Any) -> None:
+        state = [self._document(each) for each in documents if each.exists]
+        kinds = [(each.type.name, each.document.id, each.old_index, each.new_index) for each in changes]
+        with self._news:
+            self.shown.append((state, sorted(kinds)))
+            self._news.notify_all()
+
+    def _document(self, snapshot: Any) -> Any:
+        return [snapshot.reference.path, self._side.plain(snapshot.to_dict())]
+
+    def settle(self) -> None:
+        """Wait until the last snapshot is what a reader finds."""
+        expected = [self._document(each) for each in self._read()]
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        with self._news:
+            while not self.shown or self.shown[-1][0] != expected:
+                left = deadline - time.monotonic()
+                assert left > 0, f"the {self._side.name} is at {self.shown[-1:]}, not {expected}"
+                self._news.wait(left)
+
+    def _read(self) -> list[Any]:
+        found = self._target.get()
+        return found if isinstance(found, list) else [found] if found.exists else []
+
+    def close(self) -> None:
+        """Stop to listen."""
+        self._watch.unsubscribe()

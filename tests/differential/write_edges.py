@@ -1,0 +1,115 @@
+"""Writes at the edge of what is allowed, and what the documentation has them answer."""
+
+from typing import Any
+
+from tests.differential.requests import (
+    LONGEST_ID,
+    ONE,
+    VECTOR,
+    Step,
+    batch_write,
+    commit,
+    commit_of,
+    delete,
+    nested,
+    rollback,
+    several,
+    transform,
+    update,
+    update_times,
+)
+
+REFUSED: dict[str, Step] = {
+    "a write of nothing": commit(lambda _: {}),
+    "a collection as a document": commit(update("a", {})),
+    "a document without an id": commit(update("a/", {})),
+    "an empty segment": commit(update("a//b/c", {})),
+    "an id that is a dot": commit(update("a/.", {})),
+    "an id that is two dots": commit(update("a/..", {})),
+    "a reserved id": commit(update("a/__x__", {})),
+    "a reserved collection": commit(update("__x__/x", {})),
+    "a document of another database": commit(lambda _: {"delete": "projects/p/databases/other/documents/a/x"}),
+    "a name that is none": commit(lambda _: {"delete": "a/x"}),
+    "an empty field name": commit(update("a/x", {"": ONE})),
+    "a reserved field name": commit(update("a/x", {"__x__": ONE})),
+    "a reserved field name inside": commit(update("a/x", {"a": {"map_value": {"fields": {"__x__": ONE}}}})),
+    "an array in an array": commit(update("a/x", {"a": {"array_value": {"values": [several(1)]}}})),
+    "an unset value": commit(update("a/x", {"a": {}})),
+    "a latitude out of range": commit(update("a/x", {"a": {"geo_point_value": {"latitude": 91}}})),
+    "a longitude out of range": commit(update("a/x", {"a": {"geo_point_value": {"longitude": -181}}})),
+    "a reference that is none": commit(update("a/x", {"a": {"reference_value": "a/x"}})),
+    "a mask with an unquoted dash": commit(update("a/x", {}, update_mask={"field_paths": ["a-b"]})),
+    "a mask with an empty path": commit(update("a/x", {}, update_mask={"field_paths": [""]})),
+    "a mask with a double dot": commit(update("a/x", {}, update_mask={"field_paths": ["a..b"]})),
+    "a mask with an open quote": commit(update("a/x", {}, update_mask={"field_paths": ["`a"]})),
+    "a delete with transforms": commit(
+        delete("a/x", update_transforms=[{"field_path": "a", "increment": {"integer_value": 1}}])
+    ),
+    "a transform of nothing": commit(transform("a/x", {"field_path": "a"})),
+    "a transform without a path": commit(transform("a/x", {"increment": ONE})),
+    "an unknown server value": commit(transform("a/x", {"field_path": "a", "set_to_server_value": 0})),
+    "an increment by a string": commit(transform("a/x", {"field_path": "a", "increment": {"string_value": "1"}})),
+    "a maximum with null": commit(transform("a/x", {"field_path": "a", "maximum": {"null_value": 0}})),
+    "a legacy transform of nothing": commit(lambda side: {"transform": {"document": side.name_of("a/x")}}),
+    "a batch with a document twice": batch_write(update("a/x", {}), update("a/x", {})),
+    "a transaction that is none": commit_of(b"none"),
+    "a rollback of no transaction": rollback(b""),
+    "a commit with a vector in an array": commit(update("a/y", {"a": {"array_value": {"values": [VECTOR]}}})),
+    "a document that is too large": commit(update("a/y", {"a": {"bytes_value": b"x" * (1 << 20)}})),
+    "an id that is too long": commit(update("a/" + "x" * (LONGEST_ID + 1), {})),
+    "a field name that is too long": commit(update("a/y", {"x" * (LONGEST_ID + 1): ONE})),
+    "maps that are too deep": commit(update("a/y", {"a": nested(21)})),
+    "an array with too many index entries": commit(update("a/y", {"a": several(40_001)})),
+    "a batch of too many writes": batch_write(*(update(f"a/{number}", {}) for number in range(501))),
+    "an update time in the future": commit(update("a/x", {}, current_document={"update_time": "2999-01-01T00:00:00Z"})),
+}
+ANSWERED: dict[str, tuple[Step, Any]] = {
+    "no write": (commit(), 0),
+    "an id that begins like a reserved one": (commit(update("a/__x", {})), 1),
+    "an id of the greatest length": (commit(update("a/" + "x" * LONGEST_ID, {})), 1),
+    "a NUL in an id": (commit(update("a/x\0", {})), 1),
+    "an array in a map in an array": (
+        commit(update("a/x", {"a": {"array_value": {"values": [{"map_value": {"fields": {"a": several(1)}}}]}}})),
+        1,
+    ),
+    "maps as deep as allowed": (commit(update("a/x", {"a": nested(19)})), 1),
+    "a mask with a field that is not sent": (commit(update("a/x", {}, update_mask={"field_paths": ["a"]})), 1),
+    "a mask without a field that is sent": (commit(update("a/x", {"b": ONE}, update_mask={"field_paths": ["a"]})), 1),
+    "a mask with a path and its parent": (commit(update("a/x", {}, update_mask={"field_paths": ["a", "a.b"]})), 1),
+    "a mask with a path twice": (commit(update("a/x", {}, update_mask={"field_paths": ["a", "a"]})), 1),
+    "a mask with the name": (commit(update("a/x", {}, update_mask={"field_paths": ["__name__"]})), 1),
+    "a transform twice": (
+        commit(transform("a/x", {"field_path": "a", "increment": ONE}, {"field_path": "a", "increment": ONE})),
+        1,
+    ),
+    "a transform of a field that is written": (
+        commit(update("a/x", {"a": ONE}, update_transforms=[{"field_path": "a", "increment": ONE}])),
+        1,
+    ),
+    "a transform inside a field that is written": (
+        commit(update("a/x", {"a": ONE}, update_transforms=[{"field_path": "a.b", "increment": ONE}])),
+        1,
+    ),
+    "a legacy transform": (
+        commit(
+            lambda side: {
+                "transform": {
+                    "document": side.name_of("a/x"),
+                    "field_transforms": [{"field_path": "a", "increment": ONE}],
+                }
+            }
+        ),
+        1,
+    ),
+    "an empty batch": (batch_write(), []),
+    "a batch with a refused precondition": (
+        batch_write(update("a/x", {}, current_document={"exists": True}), update("a/y", {})),
+        [0, 0],
+    ),
+    "a rollback of an unknown transaction": (rollback(b"none"), None),
+    "a batch with a vector in an array": (
+        batch_write(update("a/y", {"a": {"array_value": {"values": [VECTOR]}}}), update("a/z", {})),
+        [3, 0],
+    ),
+    "a delete and a set of one document": (update_times(delete("a/x"), update("a/x", {})), [False, True]),
+}
