@@ -1,6 +1,11 @@
-"""Serve the API: `python -m graphql_api`."""
+"""Serve the API: `python -m graphql_api`.
 
+With `--sockets` it accepts from listening sockets that it inherited, which other processes may share.
+"""
+
+import argparse
 import logging
+import socket
 import sys
 
 from graphql_api.app import create_app
@@ -10,13 +15,21 @@ from graphql_api.transport.server import Server
 
 def main() -> None:
     """Read the settings and serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m graphql_api", description=__doc__)
+    parser.add_argument("--sockets", type=_sockets, help="file descriptors, by commas, to listen on")
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
     try:
         settings = Settings.from_environ()
     except ValueError as error:
         sys.exit(f"error: {error}")
     app = create_app(settings)
-    Server(app, host=settings.host, port=settings.api_port, on_shutdown=app.state.end_streams).run()
+    server = Server(app, host=settings.host, port=settings.api_port, on_shutdown=app.state.end_streams)
+    server.run(arguments.sockets)
+
+
+def _sockets(descriptors: str) -> list[socket.socket]:
+    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
 
 
 if __name__ == "__main__":

@@ -146,14 +146,19 @@ class Stack(AbstractContextManager["Stack"]):
         """Return a sample once it has come to `state`."""
         return eventually(lambda: (seen := self.sample(sample_id))["state"] == state and seen, lambda: self.log)
 
+    def pids_of(self, words: str, parent: int | None = None) -> list[int]:
+        """Return the processes of this stack, or those that `parent` started, whose commands hold `words`."""
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], check=True, stdout=subprocess.PIPE)
+        lines = (line.split(maxsplit=2) for line in listed.stdout.decode().splitlines())
+        wanted = str(parent or self._process.pid)
+        return [int(pid) for pid, started_by, command in lines if started_by == wanted and words in command]
+
     def pid_of(self, words: str) -> int:
         """Return the process of this stack whose command holds `words`."""
-        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], check=True, stdout=subprocess.PIPE)
-        for line in listed.stdout.decode().splitlines():
-            pid, parent, command = line.split(maxsplit=2)
-            if int(parent) == self._process.pid and words in command:
-                return int(pid)
-        raise LookupError(f"this stack has no process with {words}")
+        found = self.pids_of(words)
+        if not found:
+            raise LookupError(f"this stack has no process with {words}")
+        return found[0]
 
     def firestore_pid(self) -> int:
         """Return the Firestore process."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from infra.embedded import stack
 from infra.embedded.claims import Taken, claim
 from infra.embedded.guardian import Guardian
+from infra.embedded.instances import open_instances
 from infra.embedded.logs import Logs
 from infra.embedded.supervisor import Supervisor
 
@@ -22,12 +23,13 @@ def main() -> int:
     try:
         given = stack.read(arguments.stack, os.environ)
         lock = claim(given)
+        instances = open_instances(given)
     except (stack.StackError, Taken) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    logs = Logs(sys.stdout, ["stack", *(process.name for process in given.processes)])
+    logs = Logs(sys.stdout, ["stack", *(instance.name for instance in instances)])
     with Guardian(lock) as guardian:
-        return asyncio.run(Supervisor(given, logs, guardian).run(greet=arguments.greet))
+        return asyncio.run(Supervisor(given, instances, logs, guardian).run(greet=arguments.greet))
 
 
 if __name__ == "__main__":

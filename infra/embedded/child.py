@@ -6,10 +6,12 @@ process group is ended when the command itself has.
 """
 
 import asyncio
+import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from socket import socket
 from urllib.parse import urlsplit
 
 from infra.embedded.guardian import kill_group
@@ -35,11 +37,22 @@ class Child:
 
     @classmethod
     async def start(
-        cls, name: str, command: tuple[str, ...], environment: Mapping[str, str], write: Callable[[str], None]
+        cls,
+        name: str,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+        write: Callable[[str], None],
+        sockets: Iterable[socket] = (),
     ) -> "Child":
-        """Start a command; `write` gets every line that it prints."""
+        """Start a command that inherits `sockets`; `write` gets every line that it prints."""
         process = await asyncio.create_subprocess_exec(
-            *command, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True
+            *command,
+            env=environment,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            start_new_session=True,
+            pass_fds=[inherited.fileno() for inherited in sockets],
         )
         return cls(name, process, write)
 
@@ -83,7 +96,7 @@ class Child:
 
 
 async def _answers(address: str) -> None:
-    """Wait until `tcp://host:port` takes connections, or `http://host:port/path` answers 2xx."""
+    """Wait until `tcp://host:port` takes connections, or `http://host:port/path` answers with less than 500."""
     while True:
         if await _is_ready(address):
             return
@@ -99,7 +112,7 @@ async def _is_ready(address: str) -> bool:
                 if url.scheme == "tcp":
                     return True
                 writer.write(f"GET {url.path or '/'} HTTP/1.0\r\nhost: {url.netloc}\r\n\r\n".encode())
-                return (await reader.readline()).startswith((b"HTTP/1.1 2", b"HTTP/1.0 2"))
+                return re.match(rb"HTTP/1\.[01] [2-4]", await reader.readline()) is not None
             finally:
                 writer.close()
     except (OSError, TimeoutError):

@@ -10,6 +10,7 @@ counts as free only if it can be bound without, and if nobody answers there.
 import errno
 import fcntl
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ class Taken(Exception):
 
 
 def claim(stack: Stack) -> int | None:
-    """Lock the data folder, check that every port is free; return the lock that is for the guardian."""
+    """Lock the data folder, check that every port is free, empty what is scratch; return the guardian's lock."""
     lock = None if stack.folder is None else _lock_folder(stack, Path(stack.folder))
     for host in {process.host for process in stack.processes}:
         _check_host(stack, host)
@@ -40,7 +41,18 @@ def claim(stack: Stack) -> int | None:
     if taken:
         taken.append("or stop what listens there; it may be another stack with another data folder")
         raise Taken("\n".join(taken))
+    if stack.scratch is not None:
+        _empty(Path(stack.scratch))
     return lock
+
+
+def _empty(folder: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise Taken(f"the scratch folder cannot be emptied: {error}") from error
 
 
 def _lock_folder(stack: Stack, folder: Path) -> int:

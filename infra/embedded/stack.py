@@ -2,7 +2,8 @@
 
 `{name}` in a command, an address or an environment value stands for a setting, and a setting may be
 changed by an environment variable (`api_port` by `DROPZONE_API_PORT` where `variables = "DROPZONE_"`);
-`{python}` is this interpreter and `{stack}` the stack file.
+`{python}` is this interpreter and `{stack}` the stack file. A process with a `count` is handed its listening
+sockets: `{sockets}` are their file descriptors, by commas, and `{own}` is where that instance alone answers.
 The trap: path patterns of triggers have braces too, so of a trigger only the `url` is filled in.
 """
 
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+AT_START = {"sockets": "{sockets}", "own": "{own}"}
+"""What is known only when an instance is started stays as it is."""
 
 
 class StackError(Exception):
@@ -27,7 +31,8 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: tuple[str, ...] = ()  # processes that must be ready before this one is started
     listens: str | None = None  # the setting that holds its port
     host: str = "127.0.0.1"  # where it listens
-    ready: str | None = None  # tcp://host:port, or http://host:port/path that answers 2xx
+    ready: str | None = None  # tcp://host:port, or http://host:port/path that answers without a server error
+    count: str | None = None  # the setting that says how many of it share its port
     once: bool = False
     environment: dict[str, str] = {}
 
@@ -43,6 +48,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     variables: str = ""
     folder: str | None = None  # kept to one stack at a time
+    scratch: str | None = None  # a folder that is empty at every start
     start_seconds: float = 60.0  # for each process to become ready, a slow first start included
     settings: dict[str, str | int] = {}
     environment: dict[str, str] = {}
@@ -67,7 +73,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Stack:
         raise StackError(f"{path}: {error}") from error
     settings = {name: _setting(stack, name, environ) for name in stack.settings}
     try:
-        filled = _fill(stack, {**settings, "python": sys.executable, "stack": str(path)}, settings, environ)
+        filled = _fill(stack, {**settings, **AT_START, "python": sys.executable, "stack": str(path)}, settings, environ)
     except (KeyError, IndexError) as error:
         raise StackError(f"{path}: no setting is called {error}") from error
     except ValueError as error:
@@ -84,9 +90,12 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
     if isinstance(default, str):
         return text
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise StackError(f"{stack.variable(name)} must be a whole number, not {text!r}") from None
+    if number < 1:
+        raise StackError(f"{stack.variable(name)} must be 1 or more, not {number}")
+    return number
 
 
 def _fill(
@@ -112,6 +121,7 @@ def _fill(
     return msgspec.structs.replace(
         stack,
         folder=stack.folder and stack.folder.format_map(values),
+        scratch=stack.scratch and stack.scratch.format_map(values),
         settings=settings,
         environment=environment,
         processes=tuple(process(given) for given in stack.processes),
@@ -135,6 +145,8 @@ def _check(path: Path, stack: Stack) -> None:
             if name not in earlier:
                 raise StackError(f"{path}: {process.name!r} is to start after {name!r}, which is not above it")
         earlier.add(process.name)
+        if process.count is not None and not (process.listens and isinstance(stack.settings.get(process.count), int)):
+            raise StackError(f"{path}: {process.name!r} needs a port to share, and a number in {process.count!r}")
         if process.listens is None:
             continue
         if not isinstance(stack.settings.get(process.listens), int):

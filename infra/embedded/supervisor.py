@@ -9,14 +9,15 @@ order, then SIGKILL for what is still there.
 import asyncio
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from infra.embedded.child import Child
 from infra.embedded.guardian import Guardian
+from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
-from infra.embedded.stack import Process, Stack
+from infra.embedded.stack import Stack
 
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3
@@ -34,20 +35,21 @@ class StartError(Exception):
 class Supervisor:
     """Everything that one stack file names, from start to stop."""
 
-    def __init__(self, stack: Stack, logs: Logs, guardian: Guardian) -> None:
+    def __init__(self, stack: Stack, instances: Sequence[Instance], logs: Logs, guardian: Guardian) -> None:
         """Nothing is started before `run`."""
         self._stack = stack
+        self._instances = instances
         self._logs = logs
         self._guardian = guardian
         self._children: dict[str, Child] = {}
-        self._ready = {process.name: asyncio.Event() for process in stack.processes}
+        self._ready = {instance.name: asyncio.Event() for instance in instances}
         self._stop = asyncio.Event()
 
     async def run(self, *, greet: bool) -> int:
         """Run until somebody asks to stop, or until the start fails; return the exit code."""
         self._listen_to_signals()
         self._logs.when_lost = self._stop.set
-        tasks = [asyncio.create_task(self._keep(process)) for process in self._stack.processes]
+        tasks = [asyncio.create_task(self._keep(instance)) for instance in self._instances]
         tasks.append(asyncio.create_task(self._announce(greet=greet)))
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -84,72 +86,81 @@ class Supervisor:
         if not greet or greeting is None:
             return
         try:
-            child = await self._start(GREETING, greeting.command, self._stack.environment)
+            child = self._watched(
+                await Child.start(GREETING, greeting.command, self._stack.environment, self._logs.plain)
+            )
             async with asyncio.timeout(GREETING_SECONDS):
                 if await asyncio.shield(child.ended):
                     self._problem(f"the greeting {child.end()}; the stack goes on")
         except (OSError, TimeoutError) as error:
             self._problem(f"the greeting failed: {error or 'it took too long'}; the stack goes on")
 
-    async def _keep(self, process: Process) -> None:
-        for name in process.after:
-            await self._ready[name].wait()
-        child = await self._first_start(process)
-        self._ready[process.name].set()
+    async def _keep(self, instance: Instance) -> None:
+        for other in self._instances:
+            if other.process.name in instance.process.after:
+                await self._ready[other.name].wait()
+        child = await self._first_start(instance)
+        self._ready[instance.name].set()
         pause = FIRST_RESTART_SECONDS
-        while not process.once:
+        while not instance.process.once:
             began = time.monotonic()
             await asyncio.shield(child.ended)
             if time.monotonic() - began >= STEADY_SECONDS:
                 pause = FIRST_RESTART_SECONDS
-            self._problem(f"{process.name} {child.end()}; starting it again in {pause:.1f} s")
+            self._problem(f"{instance.name} {child.end()}; starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
             try:
-                child = await self._start(process.name, process.command, process.environment)
+                child = await self._start_instance(instance)
             except OSError as error:
-                self._problem(f"{process.name} cannot be started: {error}")
+                self._problem(f"{instance.name} cannot be started: {error}")
                 continue
-            if process.ready is None or await child.become_ready(process.ready):
-                self._say(f"{process.name} is ready again")
+            if instance.ready is None or await child.become_ready(instance.ready):
+                self._say(f"{instance.name} is ready again")
 
-    async def _first_start(self, process: Process) -> Child:
+    async def _first_start(self, instance: Instance) -> Child:
+        once = instance.process.once
         try:
-            child = await self._start(process.name, process.command, process.environment)
+            child = await self._start_instance(instance)
         except OSError as error:
-            raise StartError(f"{process.name} cannot be started: {error}") from error
+            raise StartError(f"{instance.name} cannot be started: {error}") from error
         try:
             async with asyncio.timeout(self._stack.start_seconds):
-                if process.ready is not None:
-                    await child.become_ready(process.ready)
-                if process.once:
+                if instance.ready is not None:
+                    await child.become_ready(instance.ready)
+                if once:
                     await asyncio.shield(child.ended)
         except TimeoutError:
-            awaited = process.ready or "its end"
+            awaited = instance.ready or "its end"
             what = f"is not ready: waited {self._stack.start_seconds:g} s for {awaited}"
             raise StartError(_failure(child, what)) from None
-        if child.ended.done() and not (process.once and child.ended.result() == 0):
+        if child.ended.done() and not (once and child.ended.result() == 0):
             raise StartError(_failure(child, f"{child.end()} when it was started"))
         return child
 
-    async def _start(self, name: str, command: tuple[str, ...], environment: dict[str, str]) -> Child:
-        write = self._logs.plain if name == GREETING else partial(self._logs.line, name)
-        child = await Child.start(name, command, environment, write)
+    async def _start_instance(self, instance: Instance) -> Child:
+        write = partial(self._logs.line, instance.name)
+        environment = instance.process.environment
+        return self._watched(await Child.start(instance.name, instance.command, environment, write, instance.sockets))
+
+    def _watched(self, child: Child) -> Child:
         self._guardian.watch(child.group)
         child.ended.add_done_callback(lambda _: self._guardian.forget(child.group))
-        self._children[name] = child
+        self._children[child.name] = child
         return child
 
     async def _stop_all(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        order = [process.name for process in self._stack.processes] + [GREETING]
-        running = [child for child in self._children.values() if not child.ended.done()]
-        running.sort(key=lambda child: order.index(child.name), reverse=True)
-        for number, child in enumerate(running):
-            child.signal(signal.SIGTERM)
-            share = (deadline - time.monotonic()) / (len(running) - number)
-            await asyncio.wait([child.ended], timeout=share)
-        late = [child for child in running if not child.ended.done()]
+        names = [[each.name for each in self._instances if each.process is one] for one in self._stack.processes]
+        started = [[self._children[name] for name in group if name in self._children] for group in (*names, [GREETING])]
+        running = [[child for child in group if not child.ended.done()] for group in reversed(started)]
+        groups = [group for group in running if group]
+        for number, group in enumerate(groups):
+            for child in group:
+                child.signal(signal.SIGTERM)
+            share = (deadline - time.monotonic()) / (len(groups) - number)
+            await asyncio.wait([child.ended for child in group], timeout=share)
+        late = [child for group in groups for child in group if not child.ended.done()]
         for child in late:
             self._problem(f"{child.name} did not stop in time and is killed")
             child.signal(signal.SIGKILL)
