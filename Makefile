@@ -6,7 +6,7 @@ BIN := .venv/bin
 GRAPHIQL := graphql_api/graphiql
 PACKAGES := documents graphql_api triggers infra tests
 
-.PHONY: help setup run test check schema audit conformance load lock clean
+.PHONY: help setup run test check schema audit conformance differential torture load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,18 @@ check: setup .venv/developer ## lint, types, and whether schema.graphql equals t
 audit: setup .venv/developer ## run Node's audits and clients of GraphQL against the HTTP layer
 	@cd tests/graphql_api/audit && npm ci --no-audit --no-fund --loglevel=error
 	@$(BIN)/python -m pytest tests/graphql_api/audit
+
+conformance: setup .venv/developer ## run Google's own system tests against the embedded Firestore
+	@$(BIN)/python tests/conformance/google.py
+
+differential: setup .venv/developer ## compare the embedded Firestore with Google's emulator, where that is installed
+	@$(BIN)/python -m pytest tests/differential
+
+torture: setup .venv/developer ## kill the embedded Firestore 200 times at random instants
+	@TORTURE_KILLS=200 $(BIN)/python -m pytest tests/torture --timeout 1800
+
+load: setup .venv/developer ## measure everything side by side with its peers; writes docs/performance.md
+	@$(BIN)/python -m tests.load
 
 schema: setup ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
