@@ -50,7 +50,7 @@ def header(plan: Plan) -> list[str]:
         f"{plan.seconds:g} s; growth up to {plan.documents:,} documents",
         *machine.describe(),
         f"requests by wrk; {plan.placement}",
-        f"load average before: {machine.load_average()}",
+        f"before: {machine.load()}",
     ]
 
 
@@ -69,7 +69,7 @@ def main() -> int:
             for row in attempt(name, partial(GROUPS[name], plan)):
                 sys.stderr.write(f"{row.progress()}\n")
                 rows.append(row)
-    lines.append(f"load average after: {machine.load_average()}")
+    lines.append(f"after: {machine.load()}")
     sys.stdout.write("\n".join([*lines, "", table.text(rows), ""]))
     if arguments.markdown is not None:
         items = "".join(f"- {line}\n" for line in lines)

@@ -94,9 +94,9 @@ def describe() -> list[str]:
     ]
 
 
-def load_average() -> str:
-    """Return how busy the machine is, to be noted with every table."""
-    return " ".join(f"{load:.1f}" for load in os.getloadavg())
+def load() -> str:
+    """Return how busy the machine is, others' share included: to be noted with every table."""
+    return "load average " + " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 
 def _processor() -> str:

@@ -35,7 +35,10 @@ def events(plan: Plan) -> Iterator[Row]:
                     outcome = generator.run(
                         target, connections=CONNECTIONS, seconds=plan.seconds, processors=placement.other
                     )
-                    shares = f"function {busy.share():.0%}, store {firestore_busy.share():.0%}"
+                    share, firestore_share = busy.share(), firestore_busy.share()
+                    shares = (
+                        f"function {share:.0%}, store {firestore_share:.0%}, {outcome.rate / share:,.0f}/s per core"
+                    )
                     stored = store.count(database, store.RESULTS) - before
                     generator.compare(outcome.good, stored, CONNECTIONS)
                     return outcome, shares

@@ -25,7 +25,9 @@ def streams(plan: Plan) -> Iterator[Row]:
             rate, busy, firestore_busy = repeat(plan, partial(_send, plan, product, together), by=itemgetter(0))
             yield Row(
                 f"NDJSON, samples of {VALUES} values, {together} streams" if together > 1 else "NDJSON, one stream",
-                Figure(rate, "samples/s", f"server {busy:.0%}, store {firestore_busy:.0%}"),
+                Figure(
+                    rate, "samples/s", f"server {busy:.0%}, store {firestore_busy:.0%}, {rate / busy:,.0f}/s per core"
+                ),
                 goals=[Goal(f"{ACKNOWLEDGED_PER_SECOND:,}/s", rate >= ACKNOWLEDGED_PER_SECOND)],
             )
 

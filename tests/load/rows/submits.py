@@ -68,7 +68,7 @@ def _rates(what: str, measured: Mapping[str, Measured | str], goals: Mapping[str
 
 def _rate(measured: Measured, values: int) -> Figure:
     rate = measured.outcome.rate
-    note = f"server {measured.busy:.0%}, store {measured.firestore_busy:.0%}"
+    note = f"server {measured.busy:.0%}, store {measured.firestore_busy:.0%}, {rate / measured.busy:,.0f}/s per core"
     return Figure(rate, "/s", note if not values else f"{rate * values / 1e6:.2g} M values/s, {note}")
 
 
