@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,25 +38,28 @@ class Commands:
     def of(cls, folder: Path) -> "Commands":
         """Read stack.toml for a stack that keeps everything in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "TRIGGERS")}
-        return cls(folder, stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA": str(folder)}))
+        read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA": str(folder)})
+        if read.scratch is not None:
+            Path(read.scratch).mkdir(exist_ok=True)
+        return cls(folder, read)
 
     @property
     def address(self) -> str:
         """Where Firestore is."""
         return f"127.0.0.1:{self.stack.settings['firestore_port']}"
 
-    def firestore(self, processors: Processors) -> Process:
-        """Return Firestore without its triggers: events go nowhere."""
+    def firestore(self, processors: Processors, indexes: Path | None = None) -> Process:
+        """Return Firestore without its triggers: events go nowhere. `indexes` stands in for the product's own."""
         process = self._named("firestore")
-        command = list(process.command)
-        position = command.index("--triggers")
-        del command[position : position + 2]
+        command = _without(process.command, "--triggers")
+        if indexes is not None:
+            command = [*_without(command, "--indexes"), "--indexes", str(indexes)]
         return self._process(process, command, processors)
 
     def api(self, processors: Processors) -> Process:
-        """Return the API."""
+        """Return the API, which opens its socket itself where nobody hands it one."""
         process = self._named("api")
-        return self._process(process, list(process.command), processors)
+        return self._process(process, _without(process.command, "--sockets"), processors)
 
     def function(self, processors: Processors) -> Process:
         """Return the trigger function."""
@@ -89,11 +92,17 @@ class Commands:
 
 
 @contextlib.contextmanager
-def firestore(folder: Path, processors: Processors) -> Iterator[tuple[Commands, Process]]:
+def firestore(folder: Path, processors: Processors, indexes: Path | None = None) -> Iterator[tuple[Commands, Process]]:
     """Run a Firestore alone."""
     commands = Commands.of(folder)
-    with commands.firestore(processors) as process:
+    with commands.firestore(processors, indexes) as process:
         yield commands, process
+
+
+def _without(command: Sequence[str], option: str) -> list[str]:
+    """Return a command without an option and its value."""
+    position = command.index(option)
+    return [*command[:position], *command[position + 2 :]]
 
 
 def client(address: str) -> Any:
