@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.messages import Document
 
 FieldPath = tuple[str, ...]
 
@@ -88,3 +89,12 @@ def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
         value = get(source, path)
         if value is not None:
             place(target, path).CopyFrom(value)
+
+
+def masked(document: Any, request: Any) -> Any:
+    """Return what the mask of a request, if it has one, leaves of a document."""
+    if not request.HasField("mask") or not document.HasField("update_time"):
+        return document
+    selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
+    project(document.fields, tuple(map(parse, request.mask.field_paths)), selected.fields)
+    return selected

@@ -87,10 +87,15 @@ class Registry:
         """Return every index by its number."""
         return dict(self._numbered)
 
-    def fill(self, connection: sqlite3.Connection, kind: int, collection_id: str, after: bytes) -> bytes | None:
+    def only(self, number: int) -> Indexing:
+        """Return what computes the entries of one composite index and no others."""
+        index = self._numbered[number]
+        nothing = Definitions(overrides={(index.collection_id, definitions.ANY_FIELD): frozenset()})
+        return Indexing(index.collection_id, nothing, {number: index})
+
+    def fill(self, connection: sqlite3.Connection, kind: int, indexing: Indexing, after: bytes) -> bytes | None:
         """Add missing entries for some documents behind a path; return the last path, None at the end."""
         rows = connection.execute(_NEXT, (kind, after, STEP)).fetchall()
-        indexing = self.indexing(collection_id)
         for path, document in rows:
             keys = indexing.entries(path, names.decode_path(path)[-1], Document.FromString(document))
             connection.executemany(
@@ -119,7 +124,7 @@ def adopt(connection: sqlite3.Connection, catalog: Catalog, registry: Registry, 
             connection.execute("DELETE FROM entries WHERE kind = ?", (kind,))
             after: bytes | None = b""
             while after is not None:
-                after = registry.fill(connection, kind, collection_id, after)
+                after = registry.fill(connection, kind, registry.indexing(collection_id), after)
 
 
 def _changed_overrides(connection: sqlite3.Connection, defined: Definitions) -> set[str]:

@@ -1,23 +1,19 @@
 """The Firestore service: one method per RPC, which translates, calls and translates back."""
 
-import base64
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from typing import Any
 
-from infra.embedded.firestore import aggregations, limits, listing, names, partitions, queries, scanning, values, writes
+from infra.embedded.firestore import aggregations, limits, names, pages, partitions, queries, writes
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import Refusal, invalid, not_found, unimplemented
 from infra.embedded.firestore.feed import Feed
-from infra.embedded.firestore.fields import parse as parse_field
-from infra.embedded.firestore.fields import project
+from infra.embedded.firestore.fields import masked
 from infra.embedded.firestore.listening import Stream
 from infra.embedded.firestore.reading import Reading
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.transactions import Transactions
 
-MOST_ON_A_PAGE = 300
 _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -57,7 +53,7 @@ class Service:
         (stored,) = await self._reading(request, name.database).documents([name])
         if stored is None:
             raise not_found(f'Document "{request.name}" not found.')
-        return _masked(m.Document.FromString(stored.document), request)
+        return masked(m.Document.FromString(stored.document), request)
 
     async def batch_get_documents(self, request: Any, context: Any) -> None:
         """Answer BatchGetDocuments: every document once, those that exist first."""
@@ -73,51 +69,15 @@ class Service:
             if stored is None:
                 response.missing = name
             else:
-                response.found.CopyFrom(_masked(m.Document.FromString(stored.document), request))
+                response.found.CopyFrom(masked(m.Document.FromString(stored.document), request))
             await context.write(response)
         if started:
             await context.write(m.BatchGetDocumentsResponse(transaction=started, read_time=moment))
 
     async def list_documents(self, request: Any, context: Any) -> Any:
         """Answer ListDocuments."""
-        parent = names.parse_parent(request.parent)
-        selector = m.StructuredQuery.CollectionSelector(collection_id=request.collection_id)
-        message = m.StructuredQuery(from_=[selector], order_by=_orders(request.order_by))
-        query = queries.read(request.parent, message)
-        reading = self._reading(request, parent.database)
-        size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
-        if request.page_token:
-            read_time, key = _read_page_token(request.page_token)
-            reading.at(read_time)
-            query = query.beyond(key)
-        response = m.ListDocumentsResponse()
-        if request.show_missing:
-            if request.order_by or not request.collection_id:
-                raise invalid("show_missing needs a collection id and no order_by.")
-            found = self._with_missing(reading, parent, query, request.collection_id, size)
-        else:
-            found = reading.query(replace(query, limit=size))
-        async for key, document in found:
-            response.documents.append(_masked(document, request))
-            if len(response.documents) == size:
-                response.next_page_token = _page_token(reading.read_time, key)
-        return response
-
-    async def _with_missing(
-        self, reading: Reading, parent: names.Name, query: queries.Query, collection_id: str, size: int
-    ) -> AsyncIterator[scanning.Found]:
-        collection = names.Name(parent.database, (*parent.segments, collection_id))
-        after = names.decode_path(query.lower.parts[0][:-1])[-1] if query.lower else None
-        read_time = reading.read_time
-        ids = await self._storage.read(
-            lambda connection: listing.segments_beneath(
-                connection, self._storage.catalog, collection, after, size, read_time
-            )
-        )
-        wanted = [names.Name(collection.database, (*collection.segments, each)) for each in ids]
-        for name, stored in zip(wanted, await reading.documents(wanted), strict=True):
-            document = m.Document(name=str(name)) if stored is None else m.Document.FromString(stored.document)
-            yield (name.path + values.END,), document
+        database = names.parse_parent(request.parent).database
+        return await pages.documents(self._storage, self._reading(request, database), request)
 
     async def create_document(self, request: Any, context: Any) -> Any:
         """Answer CreateDocument."""
@@ -143,7 +103,7 @@ class Service:
         reading = self._reading(None, name.database)
         reading.at(m.microseconds(committed.commit_time))
         (stored,) = await reading.documents([name])
-        return _masked(m.Document.FromString(stored.document if stored else b""), request)
+        return masked(m.Document.FromString(stored.document if stored else b""), request)
 
     async def delete_document(self, request: Any, context: Any) -> Any:
         """Answer DeleteDocument."""
@@ -156,22 +116,8 @@ class Service:
 
     async def list_collection_ids(self, request: Any, context: Any) -> Any:
         """Answer ListCollectionIds."""
-        parent = names.parse_parent(request.parent)
-        reading = self._reading(request, parent.database)
-        after = None
-        if request.page_token:
-            read_time, key = _read_page_token(request.page_token)
-            reading.at(read_time)
-            after = key[0].decode()
-        size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
-        read_time = reading.read_time
-        found = await self._storage.read(
-            lambda connection: listing.segments_beneath(
-                connection, self._storage.catalog, parent, after, size, read_time
-            )
-        )
-        token = _page_token(read_time, (found[-1].encode(),)) if len(found) == size else ""
-        return m.ListCollectionIdsResponse(collection_ids=found, next_page_token=token)
+        database = names.parse_parent(request.parent).database
+        return await pages.collection_ids(self._storage, self._reading(request, database), request)
 
     # Queries
 
@@ -324,37 +270,6 @@ def _refuse_explain(request: Any) -> None:
 
 def _document(name: str) -> names.Name:
     return names.parse_document(name, names.parse(name).database)
-
-
-def _masked(document: Any, request: Any) -> Any:
-    if not request.HasField("mask") or not document.HasField("update_time"):
-        return document
-    selected = m.Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
-    project(document.fields, tuple(map(parse_field, request.mask.field_paths)), selected.fields)
-    return selected
-
-
-def _orders(text: str) -> Sequence[Any]:
-    orders = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        path, _, direction = part.partition(" ")
-        order = m.StructuredQuery.Order(direction=2 if direction.strip().lower() == "desc" else 1)
-        order.field.field_path = path
-        orders.append(order)
-    return orders
-
-
-def _page_token(read_time: int, key: queries.SortKey) -> str:
-    parts = [base64.urlsafe_b64encode(part).decode() for part in key]
-    return ".".join((str(read_time), *parts))
-
-
-def _read_page_token(token: str) -> tuple[int, queries.SortKey]:
-    try:
-        read_time, *parts = token.split(".")
-        return int(read_time), tuple(base64.urlsafe_b64decode(part) for part in parts)
-    except ValueError:
-        raise invalid("The page token is invalid.") from None
 
 
 async def _chain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:

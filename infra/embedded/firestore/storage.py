@@ -171,11 +171,11 @@ class Storage:
             for (_, collection_id), kind in list(self.catalog.kinds.items()):
                 after: bytes | None = b"" if collection_id == index.collection_id else None
                 while after is not None:
-                    after = await self._writer.submit(partial(self._fill, kind, collection_id, after))
+                    after = await self._writer.submit(partial(self._fill, kind, number, after))
             await self._writer.submit(lambda group: self._registry.finish(group.connection, number))
 
-    def _fill(self, kind: int, collection_id: str, after: bytes, group: Group) -> bytes | None:
-        return self._registry.fill(group.connection, kind, collection_id, after)
+    def _fill(self, kind: int, number: int, after: bytes, group: Group) -> bytes | None:
+        return self._registry.fill(group.connection, kind, self._registry.only(number), after)
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Return committed changes with a sequence greater than `after`, in order."""

@@ -183,7 +183,6 @@ class Writer:
         return group.changes
 
     def _finish(self, jobs: list[_Job], changes: list[Change]) -> None:
-        self._published(changes)
         for job in jobs:
             if job.future.cancelled():
                 continue
@@ -191,3 +190,4 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
+        self._published(changes)  # in the same step of the loop: whoever is answered finds it published
