@@ -1,16 +1,19 @@
 """The composition root: settings become a Starlette application. The only place that wires."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from documents import DropzoneError, NotFound, Unavailable
+from graphql_api import metrics
 from graphql_api.auth import Authenticator
 from graphql_api.context import Context
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
@@ -46,10 +49,12 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", _home),
             Route("/healthz", _healthy),
             Route("/readyz", services.ready),
+            Route("/metrics", metrics.respond),
             *explorer.routes,
             *graphql.routes,
             *samples.routes,
         ],
+        middleware=[Middleware(metrics.Counted)],
         exception_handlers={DropzoneError: _refused, HTTPException: _refused, Exception: _refused},
         lifespan=services.lifespan,
     )
@@ -84,9 +89,12 @@ class _Services:
         self.receiver = Receiver(
             self.store, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards
         )
+        metrics.forget_the_dead()
+        sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.waiting))
         try:
             yield
         finally:
+            sampling.cancel()
             await self.live.close()
             await writer.close()
             await self._firestore.close()

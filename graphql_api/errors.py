@@ -17,6 +17,7 @@ from uuid import uuid4
 from graphql import GraphQLError
 
 from documents.errors import DropzoneError, Unavailable
+from graphql_api import metrics
 
 logger = logging.getLogger("graphql_api")
 
@@ -93,6 +94,7 @@ def shorten(text: str, length: int = LONGEST_MESSAGE) -> str:
 
 def describe(error: DropzoneError) -> dict[str, Any]:
     """Describe an error raised on purpose as GraphQL's `errors` do."""
+    metrics.errors(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code}
     if isinstance(error, Unavailable):
         extensions["retryAfter"] = error.retry_after
@@ -162,10 +164,13 @@ def _public_message(error: GraphQLError) -> str:
 
 
 def _visible(error: GraphQLError, code: str) -> dict[str, Any]:
-    return {"message": _public_message(error), "extensions": {"code": code} | (error.extensions or {})}
+    extensions = {"code": code} | (error.extensions or {})
+    metrics.errors(extensions["code"]).inc()
+    return {"message": _public_message(error), "extensions": extensions}
 
 
 def _masked(error_id: str) -> dict[str, Any]:
+    metrics.errors("INTERNAL").inc()
     message = "Something went wrong on our side. It is in our log under this id."
     return {"message": message, "extensions": {"code": "INTERNAL", "id": error_id}}
 

@@ -23,6 +23,7 @@ from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import
 from google.cloud.firestore_v1.types import firestore as _protocol
 
 from documents import Unavailable, fields
+from graphql_api import metrics
 
 BatchGetDocumentsRequest: Any = _protocol.BatchGetDocumentsRequest.pb()
 BatchGetDocumentsResponse: Any = _protocol.BatchGetDocumentsResponse.pb()
@@ -164,8 +165,9 @@ class Firestore:
                     answered = True
                     yield response
             except grpc.aio.AioRpcError as error:
+                translated = _translated(error)
                 if answered or error.code() not in TRANSIENT or left < pause:
-                    raise _translated(error) from error
+                    raise translated from error
                 await asyncio.sleep(pause)
             else:
                 return
@@ -193,7 +195,9 @@ def backoff(first: float, longest: float) -> Iterator[float]:
         pause = min(pause * 2, longest)
 
 
-def _translated(error: BaseException) -> BaseException:
-    if isinstance(error, grpc.aio.AioRpcError) and error.code() in TRANSIENT:
+def _translated(error: Any) -> Any:
+    """Count the error; return what stands for it."""
+    metrics.firestore_errors(error.code().name).inc()
+    if error.code() in TRANSIENT:
         return Unavailable("Firestore does not answer at the moment; the same request can be sent again")
     return error

@@ -18,6 +18,7 @@ import grpc.aio
 from google.cloud.firestore_v1.types import firestore as _protocol
 
 from documents import DropzoneError, RateLimited, Unavailable, fields, names
+from graphql_api import metrics
 from graphql_api.firestore import Firestore, ListenRequest, backoff
 from graphql_api.store import Written
 
@@ -105,10 +106,12 @@ class Live:
         watch = Watch(self._queue_length)
         watches = target.all if sample_id is None else target.by_sample.setdefault(sample_id, set())
         watches.add(watch)
+        metrics.SUBSCRIPTIONS.inc()
         try:
             await self._add(target)
             yield watch
         finally:
+            metrics.SUBSCRIPTIONS.dec()
             watches.discard(watch)
             if sample_id is not None and not watches:
                 target.by_sample.pop(sample_id, None)
@@ -128,6 +131,7 @@ class Live:
                     pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
+                metrics.firestore_errors(error.code().name).inc()
                 logger.warning("the Listen stream broke, opening another: %s %s", error.code().name, error.details())
             finally:
                 self._call = None

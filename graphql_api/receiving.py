@@ -1,9 +1,11 @@
 """The one way in: bytes become a stored sample, whichever door they came through."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 
-from documents import BadRequest, Header, Sample, TooLarge, names
+from documents import Arrival, BadRequest, Header, Sample, TooLarge, names
+from graphql_api import metrics
 from graphql_api.store import Store
 
 _LARGE_BYTES = 256 * 1024
@@ -29,11 +31,16 @@ class Receiver:
         if idempotency_key is not None and not names.is_idempotency_key(idempotency_key):
             most = names.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {most} printable characters")
+        began = time.perf_counter()
         if len(raw) > _LARGE_BYTES:
             sample = await asyncio.to_thread(self._sample, raw, submitter, idempotency_key)
         else:
             sample = self._sample(raw, submitter, idempotency_key)
-        return await self.store.add(sample)
+        header = await self.store.add(sample)
+        state = "PENDING" if header.arrival is Arrival.ACCEPTED else "REJECTED"
+        metrics.submit_seconds(state).observe(time.perf_counter() - began)
+        metrics.SUBMITTED_BYTES.inc(len(raw))
+        return header
 
     def _sample(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Sample:
         return Sample.receive(

@@ -11,6 +11,7 @@ from typing import Annotated
 import strawberry
 
 from documents import NotFound, Status
+from graphql_api import metrics
 from graphql_api.auth import Scope
 from graphql_api.context import Context, Info
 from graphql_api.filters import ResultFilter, holds
@@ -41,6 +42,7 @@ class Subscription:
             yield Sample.of(header)
             if pending:
                 await anext(aiter(watch))
+                metrics.DELIVERED.inc()
                 context.results.clear(id)
                 yield Sample.of(header)
 
@@ -67,6 +69,7 @@ class Subscription:
         async for written in _written_after(info.context, place):
             result = written.result
             if result.status is Status.COMPUTED and holds(bounds, result):
+                metrics.DELIVERED.inc()
                 cursor = Cursor(written_at=written.at, id=result.sample_id)
                 yield ResultEdge(cursor=cursor.encode(), node=Result.of(result))
 

@@ -15,11 +15,13 @@ from typing import Any
 import grpc
 
 from documents import DropzoneError, Unavailable
+from graphql_api import metrics
 from graphql_api.firestore import TRANSIENT, Firestore
 
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
 MAX_CALLS = 2
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _TRANSIENT_CODES = {code.value[0] for code in TRANSIENT}
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 
@@ -46,6 +48,7 @@ class Writer:
         self._firestore = firestore
         self._timeout = timeout_seconds
         self._most_bytes = waiting_bytes
+        self._writes = 0
         self._bytes = 0
         self._queue: deque[_Waiting] = deque()
         self._calls: set[asyncio.Task[None]] = set()
@@ -61,6 +64,7 @@ class Writer:
             raise Unavailable("too many submissions are waiting for Firestore; send this one again later")
         loop = asyncio.get_running_loop()
         waiting = _Waiting(write, size, loop.time() + self._timeout, loop.create_future())
+        self._writes += 1
         self._bytes += size
         self._queue.append(waiting)
         self._send()
@@ -70,7 +74,13 @@ class Writer:
         except TimeoutError:
             raise Unavailable("Firestore has not confirmed in time; the same request can be sent again") from None
         finally:
+            self._writes -= 1
             self._bytes -= size
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many writes are not answered yet, and their bytes."""
+        return self._writes, self._bytes
 
     async def close(self) -> None:
         """Wait until everything that was taken is answered."""
@@ -115,6 +125,7 @@ class Writer:
         return batch
 
     async def _call(self, batch: list[_Waiting]) -> None:
+        metrics.BATCH_WRITES.observe(len(batch))
         try:
             response = await self._firestore.batch_write(waiting.write for waiting in batch)
         except Unavailable:
@@ -128,9 +139,12 @@ class Writer:
                     continue
                 if status.code == 0:
                     waiting.done.set_result(result)
-                elif status.code == grpc.StatusCode.ALREADY_EXISTS.value[0]:
+                    continue
+                if status.code == grpc.StatusCode.ALREADY_EXISTS.value[0]:
                     waiting.done.set_exception(AlreadyExists(status.message))
-                elif status.code in _TRANSIENT_CODES:
+                    continue
+                metrics.firestore_errors(_CODES.get(status.code, "UNKNOWN")).inc()
+                if status.code in _TRANSIENT_CODES:
                     again.append(waiting)
                 else:
                     waiting.done.set_exception(RuntimeError(f"Firestore refused a write: {status.message}"))

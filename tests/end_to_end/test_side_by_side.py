@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -54,6 +55,19 @@ async def test_every_subscriber_sees_what_came_in_through_any_process(stack: Sta
     assert len(set(ids)) == CLIENTS
 
 
+async def test_each_answers_for_all_what_was_counted(stack: Stack) -> None:
+    """Whichever process is asked."""
+    counted = re.compile(r'^dropzone_submit_seconds_count{state="PENDING"} (\S+)$', re.MULTILINE)
+    before = {float(seen) for seen in counted.findall(await metrics(stack))}
+
+    ids = await submit(stack, stack.key, CLIENTS)
+    after = [float(seen) for _ in range(CLIENTS) for seen in counted.findall(await metrics(stack))]
+
+    assert None not in ids
+    assert len(before) == 1
+    assert after == [before.pop() + CLIENTS] * CLIENTS
+
+
 async def test_killing_one_of_each_loses_nothing(stack: Stack) -> None:
     """While clients submit: what is acknowledged is computed once, and both are started again."""
     victims = [stack.pids_of("-m graphql_api")[0], workers(stack)[0]]
@@ -97,6 +111,12 @@ async def submit(stack: Stack, key: str, count: int) -> list[str | None]:
 
     async with httpx.AsyncClient(base_url=stack.url, timeout=30) as client:
         return await asyncio.gather(*(submit_one(client) for _ in range(count)))
+
+
+async def metrics(stack: Stack) -> str:
+    """Return the metrics, asked for over a connection of its own."""
+    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as client:
+        return (await client.get("/metrics")).text
 
 
 def watching(stack: Stack) -> connect:
