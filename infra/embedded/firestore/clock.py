@@ -55,13 +55,20 @@ class Clock:
             return self._published
 
     def reach(self, read_time: int) -> bool:
-        """Return whether `read_time` has come, and let no later commit have it."""
+        """Return whether `read_time` has come, and give it to no commit from now on."""
         with self._lock:
             if read_time > max(self._floor, now()):
                 return False
-            if not self._committing:
-                self._floor = max(self._floor, read_time)
+            self._floor = max(self._floor, read_time)
             return True
+
+    def settled(self, read_time: int | None = None) -> bool:
+        """Return whether every commit up to `read_time` (None: whatsoever) can be seen.
+
+        A commit that is under way may have been given an earlier time.
+        """
+        with self._lock:
+            return not self._committing or (read_time is not None and read_time <= self._published.read_time)
 
 
 def now() -> int:

@@ -65,7 +65,7 @@ async def collection_ids(storage: Storage, reading: Reading, request: Any) -> An
 
 
 async def _segments(storage: Storage, reading: Reading, parent: names.Name, after: str | None, limit: int) -> list[str]:
-    read_time = reading.read_time
+    read_time = (await reading.settle()).read_time
 
     def find(connection: sqlite3.Connection) -> list[str]:
         return listing.segments_beneath(connection, storage.catalog, parent, after, limit, read_time)

@@ -41,10 +41,17 @@ class Reading:
     @property
     def read_time(self) -> int:
         """The moment that is read at."""
-        return self._settle().read_time
+        return self._fix().read_time
 
-    def _settle(self) -> Snapshot:
-        """Fix the moment to read at."""
+    async def settle(self) -> Snapshot:
+        """Fix the moment to read at, and wait until it can be seen whole."""
+        if self._moment is None and self._transaction is not None and self._transaction.locks:
+            await self._storage.settle()  # what is being committed was not held up by the locks just taken
+        moment = self._fix()
+        await self._storage.settle(moment.read_time)
+        return moment
+
+    def _fix(self) -> Snapshot:
         if self._moment is None:
             transaction = self._transaction
             if transaction is None or transaction.locks:
@@ -59,7 +66,7 @@ class Reading:
         if transaction is not None and transaction.locks:
             for name in sorted(wanted, key=lambda name: name.segments):
                 await self._transactions.locks.share_document(transaction, str(name))
-        read_time = self._settle().read_time
+        read_time = (await self.settle()).read_time
 
         def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
             return [versions.find(connection, self._storage.catalog, name, read_time) for name in wanted]
@@ -77,7 +84,7 @@ class Reading:
         lock = None
         if transaction is not None and transaction.locks:
             lock = await self._transactions.locks.share_query(transaction, query)
-        moment = self._settle()
+        moment = await self.settle()
         index = None
         if transaction is not None and not transaction.read_only:
             index = transaction.note_query(query, moment.sequence)

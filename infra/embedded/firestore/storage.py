@@ -113,6 +113,11 @@ class Storage:
             raise failed_precondition("The requested read_time is too old.")
         return read_time
 
+    async def settle(self, read_time: int | None = None) -> None:
+        """Wait until every commit up to a moment (None: that is under way) can be seen."""
+        if not self.clock.settled(read_time):
+            await self.write(lambda group: None)
+
     def snapshot(self) -> Snapshot:
         """Return the moment to read at: after everything that was acknowledged."""
         return self.clock.snapshot()
