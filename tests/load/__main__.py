@@ -1,4 +1,7 @@
-"""`python -m tests.load`: measure everything side by side on this machine, and print one table with ratios."""
+"""`python -m tests.load`: measure everything side by side on this machine, and print one table with ratios.
+
+With nothing left out the table replaces the one in docs/performance.md.
+"""
 
 import argparse
 import sys
@@ -8,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.load import generator, machine, table
+from tests.load import generator, machine, page, table
 from tests.load.plan import Plan, attempt
 from tests.load.rows import documents, end_to_end, function, large, results, start, streams, submits
 from tests.load.table import Row
@@ -32,9 +35,10 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
 def parse_arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"only some of: {' '.join(GROUPS)}")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"only some of {' '.join(GROUPS)}, and nothing is written"
+    )
     parser.add_argument("--long", action="store_true", help="longer runs, and growth up to 1,000,000 documents")
-    parser.add_argument("--markdown", type=Path, help="write the table to this file too")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.groups if name not in GROUPS]
     if unknown:
@@ -71,9 +75,8 @@ def main() -> int:
                 rows.append(row)
     lines.append(f"after: {machine.load()}")
     sys.stdout.write("\n".join([*lines, "", table.text(rows), ""]))
-    if arguments.markdown is not None:
-        items = "".join(f"- {line}\n" for line in lines)
-        arguments.markdown.write_text(f"{items}\n{table.markdown(rows)}\n")
+    if not arguments.groups:
+        page.write(lines, rows)
     return 1 if any(row.figure is None for row in rows) else 0
 
 

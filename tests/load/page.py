@@ -1,0 +1,19 @@
+"""The page that keeps the last table: docs/performance.md, between its two marks; the rest is written by people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.load import table
+from tests.load.table import Row
+
+PAGE = Path("docs/performance.md")
+BEGIN = "<!-- table -->\n"
+END = "<!-- end of table -->\n"
+
+
+def write(lines: Sequence[str], rows: Sequence[Row]) -> None:
+    """Put a table, and what must be known to read it, in the place of the last one."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    known = "".join(f"- {line}\n" for line in lines)
+    PAGE.write_text(f"{before}{BEGIN}{known}\n{table.markdown(rows)}\n{END}{after}")
