@@ -62,7 +62,7 @@ class RateLimited(DropzoneError):
 
 
 class Unavailable(DropzoneError):
-    """Firestore has not confirmed; sending it again is safe and advised, after `retry_after` seconds."""
+    """Firestore has not confirmed, but may have stored it: a retry is stored once if it has an idempotency key."""
 
     code = "UNAVAILABLE"
 

@@ -34,9 +34,12 @@ def sample(submitter: str, sample_id: str) -> str:
     return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}"
 
 
-def chunk(submitter: str, sample_id: str, number: int) -> str:
-    """Return the path of chunk `number` (from 0) of a sample."""
-    return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}/{CHUNKS}/{number:04d}"
+def chunk(submitter: str, sample_id: str, digest: str, number: int) -> str:
+    """Return the path of chunk `number` (from 0) of a sample whose raw document has the SHA-256 `digest`.
+
+    The digest keeps apart what is sent with the same idempotency key: only one becomes the sample.
+    """
+    return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}/{CHUNKS}/{digest[:16]}-{number:04d}"
 
 
 def result(submitter: str, sample_id: str) -> str:

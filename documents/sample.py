@@ -2,7 +2,7 @@
 
 Firestore holds at most 1 MiB in a document, and Eventarc sends no event that is much larger than
 half of that. So a raw document of up to `MAX_INLINE_BYTES` is a string in the header, and a larger one is cut
-into chunks at `samples/{id}/chunks/{number}`, each compressed on its own. The header is written last: where
+into chunks at `samples/{id}/chunks/{digest}-{number}`, each compressed on its own. The header is written last: where
 there is a header there is a whole sample, and that is why triggers listen to headers alone.
 
 Nothing here opens a connection. `Sample.documents()` says what to write and in which order.
@@ -167,5 +167,5 @@ class Sample:
         header = self.header
         for number in range(header.chunks):
             cut = self.raw[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-            yield names.chunk(header.submitter, header.id, number), {"data": zstandard.compress(cut, 1)}
+            yield names.chunk(header.submitter, header.id, header.sha256, number), {"data": zstandard.compress(cut, 1)}
         yield names.sample(header.submitter, header.id), header.fields()

@@ -41,6 +41,10 @@ _CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A connection can go silent without ending; only a ping that is not answered tells.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
 ]
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 TRANSIENT = frozenset(
@@ -124,9 +128,11 @@ class Firestore:
                 found[self.path(response.found.name)] = response.found
         return found
 
-    async def run_query(self, parent: str, query: Any) -> AsyncIterator[Any]:
-        """Yield each `RunQueryResponse` of `query` below the document `parent`."""
-        request = RunQueryRequest(parent=self.name(parent), structured_query=query)
+    async def run_query(self, parent: str, query: Any, read_time: datetime | None = None) -> AsyncIterator[Any]:
+        """Yield each `RunQueryResponse` of `query` below the document `parent`, as of `read_time` if it is given."""
+        request = RunQueryRequest(parent=self.name(parent).rstrip("/"), structured_query=query)
+        if read_time is not None:
+            request.read_time.FromDatetime(read_time)
         async for response in self._answers(self._run_query, request):
             yield response
 
@@ -199,5 +205,5 @@ def _translated(error: Any) -> Any:
     """Count the error; return what stands for it."""
     metrics.firestore_errors(error.code().name).inc()
     if error.code() in TRANSIENT:
-        return Unavailable("Firestore does not answer at the moment; the same request can be sent again")
+        return Unavailable("Firestore does not answer at the moment; send it again later")
     return error

@@ -1,4 +1,4 @@
-"""API keys on the command line: `python -m graphql_api.keys create|ensure|revoke`.
+"""API keys on the command line: `python -m graphql_api.keys create|ensure|list|revoke`.
 
 A key is shown once, when it is made; only its SHA-256 is stored.
 """
@@ -12,7 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from documents import DropzoneError, NotFound, names
+from google.auth.exceptions import DefaultCredentialsError
+
+from documents import BadRequest, DropzoneError, NotFound, names, timestamps
 from graphql_api.auth import ApiKey, Scope, digest, new_key
 from graphql_api.firestore import Firestore
 from graphql_api.store import Store
@@ -33,12 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument("--scopes", type=_scopes, default="submit,read", help="of submit and read, by commas")
         command.add_argument("--label", default="", help="what the key is for, to tell it from others")
         command.add_argument("--expires-in-days", type=float, help="the key never expires without this")
-    revoke = commands.add_parser("revoke", help="end a key, given on standard input")
-    del revoke
+    listing = commands.add_parser("list", help="show the keys that there are, by their digests")
+    listing.add_argument("--submitter", type=_submitter, help="only the keys of this one")
+    revoke = commands.add_parser("revoke", help="end keys")
+    revoke.add_argument("--digest", help="the SHA-256 of the key, or its beginning, as `list` shows it")
+    revoke.add_argument("--submitter", type=_submitter, help="whose keys")
+    revoke.add_argument("--label", help="those with this label")
     options = parser.parse_args(arguments)
     try:
         asyncio.run(_run(options))
-    except (DropzoneError, OSError) as error:
+    except (DropzoneError, DefaultCredentialsError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -54,8 +60,11 @@ async def _run(options: argparse.Namespace) -> None:
                 print(key)
             case "ensure":
                 await _ensure(store, options)
+            case "list":
+                for name, stored in await _chosen(store, submitter=options.submitter):
+                    print(_line(name, stored))
             case "revoke":
-                await _revoke(store, digest(sys.stdin.readline().strip()))
+                await _revoke(store, options)
     finally:
         await writer.close()
         await firestore.close()
@@ -75,12 +84,33 @@ async def _ensure(store: Store, options: argparse.Namespace) -> None:
         await store.put_api_key(name, _api_key(options))
 
 
-async def _revoke(store: Store, name: str) -> None:
-    stored = await store.api_key(name)
-    if stored is None:
+async def _revoke(store: Store, options: argparse.Namespace) -> None:
+    if options.digest is None and options.submitter is None:
+        raise BadRequest("say which keys: --digest, or --submitter and perhaps --label")
+    chosen = await _chosen(store, submitter=options.submitter, label=options.label, digest=options.digest)
+    if not chosen:
         raise NotFound("there is no such key")
-    revoked = replace(ApiKey.from_fields(stored), revoked=datetime.now(UTC))
-    await store.put_api_key(name, revoked.fields())
+    for name, key in chosen:
+        await store.put_api_key(name, replace(key, revoked=key.revoked or datetime.now(UTC)).fields())
+        print(f"revoked {name[:12]} of {key.submitter}")
+
+
+async def _chosen(
+    store: Store, *, submitter: str | None = None, label: str | None = None, digest: str | None = None
+) -> list[tuple[str, ApiKey]]:
+    keys = {name: ApiKey.from_fields(stored) for name, stored in (await store.api_keys()).items()}
+    return [
+        (name, key)
+        for name, key in keys.items()
+        if submitter in (None, key.submitter) and label in (None, key.label) and name.startswith(digest or "")
+    ]
+
+
+def _line(name: str, key: ApiKey) -> str:
+    expires = "never expires" if key.expires is None else f"expires {timestamps.to_text(key.expires)}"
+    end = expires if key.revoked is None else f"revoked {timestamps.to_text(key.revoked)}"
+    scopes = ",".join(sorted(key.scopes))
+    return f"{name[:12]}  {key.submitter}  {scopes}  {key.label}  created {timestamps.to_text(key.created)}  {end}"
 
 
 def _api_key(options: argparse.Namespace) -> dict[str, object]:

@@ -9,7 +9,7 @@ one goes on exactly behind what subscribers have had: nothing is missing and not
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,42 +17,45 @@ from typing import Any
 import grpc.aio
 from google.cloud.firestore_v1.types import firestore as _protocol
 
-from documents import DropzoneError, RateLimited, Unavailable, fields, names
+from documents import DropzoneError, Unavailable, fields, names
 from graphql_api import metrics
 from graphql_api.firestore import Firestore, ListenRequest, backoff
 from graphql_api.store import Written
 
 _Kind = _protocol.TargetChange.TargetChangeType
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
+_LONGEST_SILENCE_SECONDS = 120.0  # Firestore sends something every half minute, if only that nothing changed
 
 logger = logging.getLogger(__name__)
 
 
 class Watch:
-    """What one subscriber has not yet had; `overflowed` when it came faster than it was read."""
+    """What one subscriber has not yet had: everything written after `since`, up to where it `overflowed`."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, since: datetime) -> None:
+        self.since = since
         self._queue: asyncio.Queue[Written | DropzoneError] = asyncio.Queue(length)
         self.overflowed = False
 
     def put(self, item: Written | DropzoneError) -> None:
-        """Add what was written or the error that ends the watch, or note that there is no room for it."""
+        """Add what was written or the error that ends the watch; once something had no room, nothing more."""
+        if self.overflowed:
+            return
         try:
             self._queue.put_nowait(item)
         except asyncio.QueueFull:
             self.overflowed = True
 
-    async def __aiter__(self) -> AsyncIterator[Written]:
-        """Yield what was written, in the order of the writes.
+    async def __aiter__(self) -> AsyncGenerator[Written, None]:
+        """Yield what was written, in the order of the writes, as far as there was room for it.
 
-        Raises `RateLimited` where something had no room, and `Unavailable` where Firestore ended the watch.
+        Raises `Unavailable` where Firestore ended the watch.
         """
         while not (self.overflowed and self._queue.empty()):
             item = await self._queue.get()
             if isinstance(item, DropzoneError):
                 raise item
             yield item
-        raise RateLimited("this subscriber reads too slowly; subscribe again after the last cursor it got")
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +68,8 @@ class _Target:
     by_sample: dict[str, set[Watch]] = field(default_factory=dict)
     pending: dict[str, Written] = field(default_factory=dict)
     added_to: Any = None
+    current_on: Any = None
+    """The stream on which it has caught up: only then does a snapshot of the stream hold for it."""
 
     def watches(self) -> set[Watch]:
         return self.all.union(*self.by_sample.values())
@@ -103,7 +108,7 @@ class Live:
             target = _Target(self._last_id, submitter, now)
             self._targets[submitter] = self._by_id[target.id] = target
             self._somebody_watches.set()
-        watch = Watch(self._queue_length)
+        watch = Watch(self._queue_length, target.since)
         watches = target.all if sample_id is None else target.by_sample.setdefault(sample_id, set())
         watches.add(watch)
         metrics.SUBSCRIPTIONS.inc()
@@ -126,13 +131,17 @@ class Live:
             try:
                 for target in list(self._targets.values()):
                     await self._add(target)
-                while (response := await call.read()) is not grpc.aio.EOF:
+                while (response := await _read(call)) is not grpc.aio.EOF:
                     self._take(response)
                     pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
                 metrics.firestore_errors(error.code().name).inc()
                 logger.warning("the Listen stream broke, opening another: %s %s", error.code().name, error.details())
+            except TimeoutError:
+                logger.warning("the Listen stream is silent, opening another")
+            except Exception:
+                logger.exception("the Listen stream cannot be read, opening another")
             finally:
                 self._call = None
                 call.cancel()
@@ -181,7 +190,11 @@ class Live:
     def _change(self, change: Any) -> None:
         for target_id in change.target_ids:
             if (target := self._by_id.get(target_id)) is not None:
-                written = Written.from_document(target.submitter, change.document)
+                try:
+                    written = Written.from_document(target.submitter, change.document)
+                except (KeyError, TypeError, ValueError):
+                    logger.exception("passed over %s, which is no result", change.document.name)
+                    continue
                 if written.at > target.since:
                     target.pending[change.document.name] = written
 
@@ -193,13 +206,17 @@ class Live:
             for target in targets:
                 logger.warning("Firestore ended the target of %s: %s", target.submitter, change.cause.message)
                 self._end(target)
+        elif kind == _Kind.CURRENT:
+            for target in targets:
+                target.current_on = self._call
         elif kind == _Kind.RESET:
             for target in targets:
                 target.pending.clear()
         elif kind == _Kind.NO_CHANGE and not change.target_ids and change.HasField("read_time"):
             for target in targets:
-                self._hand_out(target, fields.to_datetime(change.read_time))
-                target.resume_token = change.resume_token or target.resume_token
+                if target.current_on is self._call:
+                    self._hand_out(target, fields.to_datetime(change.read_time))
+                    target.resume_token = change.resume_token or target.resume_token
 
     def _hand_out(self, target: _Target, read_time: datetime) -> None:
         """Give a whole snapshot to whoever watches."""
@@ -218,3 +235,8 @@ class Live:
         self._forget(target)
         for watch in target.watches():
             watch.put(Unavailable("Firestore ended this subscription; subscribe again after the last cursor"))
+
+
+async def _read(call: Any) -> Any:
+    async with asyncio.timeout(_LONGEST_SILENCE_SECONDS):
+        return await call.read()

@@ -1,7 +1,7 @@
 """Samples come in."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
@@ -47,21 +47,25 @@ class Mutation:
         return Sample.of(header, fresh=True)
 
     @strawberry.mutation(
-        description="Store many samples. Answers in the same order, each with its own state, once all are committed."
+        description=(
+            "Store many samples, each for itself. Answers in the same order, each with its own state, once all are "
+            "committed; one that could not be stored is null, with an error at its place."
+        )
     )
     async def submit_many(
         self,
         info: Info,
         samples: Annotated[list[RawSample], strawberry.argument(description="Up to 1,000 samples.")],
-    ) -> list[Sample]:
+    ) -> list[Sample | None]:
         """Receive many samples, each for itself."""
         context = info.context
         context.caller.require(Scope.SUBMIT)
         if len(samples) > MAX_SAMPLES_AT_ONCE:
             raise BadRequest(f"expected at most {MAX_SAMPLES_AT_ONCE:,} samples, got {len(samples):,} - at `samples`")
-        async with asyncio.TaskGroup() as group:
-            received = [
-                group.create_task(context.receiver.receive(sample, submitter=context.caller.submitter))
-                for sample in samples
-            ]
-        return [Sample.of(task.result(), fresh=True) for task in received]
+        submitter = context.caller.submitter
+        received: list[Any] = await asyncio.gather(
+            *(context.receiver.receive(sample, submitter=submitter) for sample in samples), return_exceptions=True
+        )
+        # An exception in a list is the error of its item alone.
+        shown: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, fresh=True) for each in received]
+        return shown

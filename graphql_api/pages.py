@@ -10,11 +10,11 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
-from documents import BadRequest
+from documents import BadRequest, names
 
 MAX_PAGE = 500
 DEFAULT_PAGE = 50
@@ -39,13 +39,16 @@ class Order:
     descending: bool = False
 
 
+_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """A place in a collection: a document's write time, its id, and its values in a certain order."""
 
-    written_at: datetime
+    written_at: Annotated[datetime, msgspec.Meta(tz=True)]
     id: str
     order: str = ""
-    values: tuple[datetime | float | int, ...] = ()
+    values: tuple[Annotated[datetime, msgspec.Meta(tz=True)] | float | _Integer, ...] = ()
 
     def encode(self) -> str:
         """Return the cursor as clients see it."""
@@ -56,9 +59,12 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         """Return the cursor that `encode` gave. Raises `BadRequest` for any other text."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-            return msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
+            cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
+            if names.is_sample_id(cursor.id):
+                return cursor
         except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, ValueError):
-            raise BadRequest("expected a cursor of an earlier answer - at `after`") from None
+            pass
+        raise BadRequest("expected a cursor of an earlier answer - at `after`")
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,14 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
             members = (f"{json.dumps(f.name.value)}:{_json_text(f.value, variables)}" for f in node.fields)
             return f"{{{','.join(members)}}}"
         case VariableNode():
-            return json.dumps(variables.get(node.name.value))
+            return _json_text_of(variables.get(node.name.value))
     raise GraphQLError("expected a JSON value in the sample, not an enum value", node)
+
+
+def _json_text_of(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    return orjson.dumps(timestamps.to_text(value) if isinstance(value, datetime) else value).decode()
 
 
 def _instant_from_variable(value: object) -> datetime:

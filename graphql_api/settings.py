@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
 
@@ -23,7 +24,7 @@ class Settings:
     shards: int = 1  # of the indexes that grow with time, about 500 writes a second each; never lower it
     default_time_zone: str = ""  # such as Europe/Zurich: for sources that give no UTC offset
     key_cache_seconds: float = 5.0  # a revoked key works no longer than this
-    subscriber_queue_length: int = 1_000  # a slower subscriber is cut off, and told from where to resume
+    subscriber_queue_length: int = 1_000  # results held for each; behind them a reader is served from Firestore
     allowed_origins: str = ""  # of other web pages that may connect, separated by commas
     local_key_file: str = ""  # handed to the GraphiQL page on loopback; the embedded stack sets it
 
@@ -35,6 +36,24 @@ class Settings:
             f.name: read(f.name.upper(), cast=type(f.default), default=f.default) for f in fields(cls)
         }
         return cls(**values)
+
+    def __post_init__(self) -> None:
+        """Refuse at the start what would refuse every request later."""
+        least = {
+            "largest_sample_mib": 1,
+            "write_timeout_seconds": 0.1,
+            "waiting_writes_mib": self.largest_sample_mib,
+            "shards": 1,
+            "key_cache_seconds": 0,
+            "subscriber_queue_length": 1,
+        }
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
+                raise ValueError(f"DROPZONE_{name.upper()} must be at least {limit}, not {getattr(self, name)}")
+        try:
+            ZoneInfo(self.default_time_zone or "UTC")
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"DROPZONE_DEFAULT_TIME_ZONE names no time zone: {self.default_time_zone}") from None
 
     @property
     def largest_sample_bytes(self) -> int:

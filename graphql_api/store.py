@@ -1,7 +1,7 @@
 """Firestore, as the API needs it: add a sample, get documents by id, list them in pages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -11,7 +11,7 @@ from typing import Any
 from documents import Arrival, Conflict, Header, NotFound, Result, Sample, SampleState, Status, fields, names
 from graphql_api.firestore import Firestore
 from graphql_api.pages import Bound, Cursor, Order, Page
-from graphql_api.structured_query import OrderedQuery
+from graphql_api.structured_query import OrderedQuery, StructuredQuery
 from graphql_api.writer import AlreadyExists, Writer
 
 HEADER_FIELDS = (
@@ -70,11 +70,13 @@ class Store:
         Raises `Conflict` where the content differs, and `Unavailable` where Firestore has not confirmed.
         """
         documents = sample.documents()
-        chunks = []
-        for _ in range(sample.header.chunks):
-            path, chunk = await asyncio.to_thread(next, documents)
-            chunks.append(asyncio.ensure_future(self._writer.write(fields.to_write(self._firestore.name(path), chunk))))
-        await asyncio.gather(*chunks)
+        try:
+            async with asyncio.TaskGroup() as chunks:
+                for _ in range(sample.header.chunks):
+                    path, chunk = await asyncio.to_thread(next, documents)
+                    chunks.create_task(self._writer.write(fields.to_write(self._firestore.name(path), chunk)))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
         path, header = next(documents)
         write = fields.to_write(self._firestore.name(path), header)
         write.current_document.exists = False
@@ -106,7 +108,8 @@ class Store:
         if path not in found:
             raise NotFound("there is no such sample")
         header = _header(submitter, sample_id, found[path])
-        return header, header.assemble([chunk async for chunk in self._chunks(header)])
+        chunks = [chunk async for chunk in self._chunks(header)]
+        return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
 
     async def list_results(
         self, submitter: str, bounds: Sequence[Bound], order: Order, first: int, after: Cursor | None
@@ -117,7 +120,7 @@ class Store:
         edges = [(query.cursor(each), Written.from_document(submitter, each).result) for each in documents[:first]]
         return Page(edges, has_next=len(documents) > first)
 
-    async def results_written_after(self, submitter: str, place: Place) -> AsyncIterator[Written]:
+    async def results_written_after(self, submitter: str, place: Place) -> AsyncGenerator[Written, None]:
         """Yield the computed results written after `place`, in the order of `Place`.
 
         The query is in the order of the server time that documents hold, which is cut to milliseconds
@@ -177,6 +180,13 @@ class Store:
         found = await self._firestore.batch_get([path])
         return fields.from_document(found[path]) if path in found else None
 
+    async def api_keys(self) -> Mapping[str, Mapping[str, object]]:
+        """Return the fields of all API keys by the SHA-256 of each."""
+        query = StructuredQuery()
+        query.from_.add(collection_id=names.API_KEYS)
+        keys = await self._documents("", query)
+        return {key.name.rpartition("/")[2]: fields.from_document(key) for key in keys}
+
     async def put_api_key(self, digest: str, key: Mapping[str, object]) -> None:
         """Store an API key by the SHA-256 of it, in place of what was stored under it."""
         await self._writer.write(fields.to_write(self._firestore.name(names.api_key(digest)), key))
@@ -202,16 +212,18 @@ class Store:
         parent = names.submitter(submitter)
         collection = self._firestore.name(f"{parent}/{query.collection}")
         messages = [query.message(collection, shard, limit, after) for shard in range(self._shards)]
-        pages = await asyncio.gather(*(self._documents(parent, message) for message in messages))
+        # Shards read at different moments would be no page: what one of them has not yet, another has gone past.
+        read_time = None if self._shards == 1 else await self._firestore.now()
+        pages = await asyncio.gather(*(self._documents(parent, message, read_time) for message in messages))
         return list(islice(merge(*pages, key=query.rank, reverse=query.descending), limit))
 
-    async def _documents(self, parent: str, message: Any) -> list[Any]:
-        answers = self._firestore.run_query(parent, message)
+    async def _documents(self, parent: str, message: Any, read_time: datetime | None = None) -> list[Any]:
+        answers = self._firestore.run_query(parent, message, read_time)
         return [answer.document async for answer in answers if answer.HasField("document")]
 
     async def _chunks(self, header: Header) -> AsyncIterator[bytes]:
         for number in range(header.chunks):
-            path = names.chunk(header.submitter, header.id, number)
+            path = names.chunk(header.submitter, header.id, header.sha256, number)
             found = await self._firestore.batch_get([path])
             if path in found:
                 yield found[path].fields["data"].bytes_value

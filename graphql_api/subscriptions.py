@@ -5,7 +5,8 @@ read, and what the watch had gathered meanwhile is passed over as far as the rea
 order of the writes, so one comparison decides, and nothing is missing or doubled.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
 import strawberry
@@ -19,6 +20,8 @@ from graphql_api.pages import Cursor
 from graphql_api.queries import Id
 from graphql_api.store import Place, Written
 from graphql_api.types import Result, ResultEdge, Sample
+
+_BEHIND_ALL_IDS = chr(0x10FFFF)
 
 
 @strawberry.type(description="What can be watched.")
@@ -41,9 +44,10 @@ class Subscription:
             pending = not header.problems and await context.results.load(id) is None
             yield Sample.of(header)
             if pending:
-                await anext(aiter(watch))
-                metrics.DELIVERED.inc()
+                async with aclosing(aiter(watch)) as results:
+                    await anext(results)
                 context.results.clear(id)
+                metrics.DELIVERED.inc()
                 yield Sample.of(header)
 
     @strawberry.subscription(
@@ -66,27 +70,35 @@ class Subscription:
         info.context.caller.require(Scope.READ)
         bounds = [] if filter is None else filter.bounds()
         place = None if after is None else _place(Cursor.decode(after))
-        async for written in _written_after(info.context, place):
-            result = written.result
-            if result.status is Status.COMPUTED and holds(bounds, result):
-                metrics.DELIVERED.inc()
-                cursor = Cursor(written_at=written.at, id=result.sample_id)
-                yield ResultEdge(cursor=cursor.encode(), node=Result.of(result))
+        async with aclosing(_written_after(info.context, place)) as following:
+            async for written in following:
+                result = written.result
+                if result.status is Status.COMPUTED and holds(bounds, result):
+                    metrics.DELIVERED.inc()
+                    cursor = Cursor(written_at=written.at, id=result.sample_id)
+                    yield ResultEdge(cursor=cursor.encode(), node=Result.of(result))
 
 
-async def _written_after(context: Context, place: Place | None) -> AsyncIterator[Written]:
+async def _written_after(context: Context, place: Place | None) -> AsyncGenerator[Written, None]:
+    """Yield what was written after `place`, or from now on, for as long as it is read.
+
+    What a watch had no room for is read from Firestore instead: a reader may be as slow as it likes.
+    """
     submitter = context.caller.submitter
     while True:
         async with context.live.watch(submitter) as watch:
-            if place is not None:
-                async for written in context.store.results_written_after(submitter, place):
-                    place = written.place()
-                    yield written
-                if watch.overflowed:
-                    continue  # more came during the reading than the watch holds: read that too
-            async for written in watch:
-                if place is None or written.place() > place:
-                    yield written
+            if place is None:
+                place = (watch.since, _BEHIND_ALL_IDS)
+            else:
+                async with aclosing(context.store.results_written_after(submitter, place)) as stored:
+                    async for written in stored:
+                        place = written.place()
+                        yield written
+            async with aclosing(aiter(watch)) as live:
+                async for written in live:
+                    if written.place() > place:
+                        place = written.place()
+                        yield written
 
 
 def _place(cursor: Cursor) -> Place:

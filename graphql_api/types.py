@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, TypeVar
 import strawberry
 from strawberry import Private
 
-from documents import Header, Problem, ProblemCode, SampleState, payload, state_of
+from documents import BadRequest, Header, Problem, ProblemCode, SampleState, state_of
 from documents import Result as StoredResult
 from graphql_api.context import Info
 from graphql_api.pages import Cursor, Page
@@ -115,8 +115,7 @@ class Sample:
     @strawberry.field(description="The raw document, exactly as it was submitted.")
     async def raw(self, info: Info) -> JSON:
         """Load the raw document."""
-        _, raw = await info.context.store.raw(self.header.submitter, self.header.id)
-        return JSON(raw)
+        return JSON(await info.context.raw(self.header))
 
     @strawberry.field(description="The values, or a part of them; empty where the sample is REJECTED.")
     async def data(
@@ -126,12 +125,13 @@ class Sample:
         offset: Annotated[int, strawberry.argument(description="Skip so many values first.")] = 0,
     ) -> Vector:
         """Load the raw document and cut the values out of it."""
-        header, raw = await info.context.store.raw(self.header.submitter, self.header.id)
-        if header.problems:
+        for name, given in (("first", first), ("offset", offset)):
+            if given is not None and given < 0:
+                raise BadRequest(f"expected 0 or more, got {given} - at `{name}`")
+        if self.header.problems:
             return Vector([])
-        values = payload.read(raw, header.default_time_zone()).data
-        start = max(offset, 0)
-        return Vector(list(values[start : None if first is None else start + max(first, 0)]))
+        values = await info.context.values.load(self.header.id)
+        return Vector(list(values[offset : None if first is None else offset + first]))
 
     async def _result(self, info: Info) -> StoredResult | None:
         if self.fresh or self.header.problems:

@@ -72,7 +72,9 @@ class Writer:
             async with asyncio.timeout_at(waiting.deadline):
                 return await waiting.done
         except TimeoutError:
-            raise Unavailable("Firestore has not confirmed in time; the same request can be sent again") from None
+            raise Unavailable(
+                "Firestore has not confirmed in time; send it again, with an idempotency key so that it is stored once"
+            ) from None
         finally:
             self._writes -= 1
             self._bytes -= size

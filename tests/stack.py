@@ -89,10 +89,13 @@ class Stack(AbstractContextManager["Stack"]):
 
     def new_key(self, submitter: str, scopes: str = "submit,read", *options: str) -> str:
         """Make a key as an operator does."""
-        command = [sys.executable, "-m", "graphql_api.keys", "create", "--submitter", submitter, "--scopes", scopes]
+        return self.keys("create", "--submitter", submitter, "--scopes", scopes, *options).strip()
+
+    def keys(self, *arguments: str) -> str:
+        """Return what the command for keys prints."""
+        command = [sys.executable, "-m", "graphql_api.keys", *arguments]
         environment = self.environment | self.firestore_environment
-        made = subprocess.run([*command, *options], env=environment, check=True, capture_output=True, text=True)
-        return made.stdout.strip()
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
     @property
     def firestore_environment(self) -> dict[str, str]:

@@ -100,7 +100,10 @@ class Store:
 
     async def chunks(self, header: Header) -> list[bytes]:
         """Return the chunks that there are of a sample, in their order; `Header.assemble` misses the others."""
-        wanted = [self._name(names.chunk(header.submitter, header.id, number)) for number in range(header.chunks)]
+        wanted = [
+            self._name(names.chunk(header.submitter, header.id, header.sha256, number))
+            for number in range(header.chunks)
+        ]
         found = await self._documents(wanted)
         return [found[name].fields["data"].bytes_value for name in wanted if name in found]
 

@@ -65,7 +65,8 @@ def test_the_header_is_written_last() -> None:
     paths = [path for path, _ in sample.documents()]
 
     header = f"submitters/local/samples/{sample.header.id}"
-    assert paths == [f"{header}/chunks/0000", f"{header}/chunks/0001", header]
+    digest = sample.header.sha256[:16]
+    assert paths == [f"{header}/chunks/{digest}-0000", f"{header}/chunks/{digest}-0001", header]
 
 
 def test_samples_spread_evenly_over_the_shards() -> None:

@@ -4,10 +4,13 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import httpx
 import pytest
+from google.cloud.firestore import CollectionReference
 
 from tests.stack import FIXTURE, Stack, eventually
 
@@ -83,8 +86,7 @@ def test_a_revoked_key_stops_working(stack: Stack) -> None:
     key = stack.new_key("revoked")
     assert stack.post_graphql("{ __typename }", key=key).status_code == 200
 
-    command = [sys.executable, "-m", "graphql_api.keys", "revoke"]
-    subprocess.run(command, env=stack.environment | stack.firestore_environment, check=True, input=key, text=True)
+    stack.keys("revoke", "--submitter", "revoked")
 
     eventually(lambda: stack.post_graphql("{ __typename }", key=key).status_code == 401)
 
@@ -118,10 +120,43 @@ async def test_a_hundred_retries_at_once_are_one_sample_with_one_result(stack: S
     ids |= {answer.json()["data"]["submit"]["id"] for answer in answers[40:80]}
     ids |= {json.loads(line)["id"] for line in answers[80].text.splitlines()}
     assert len(ids) == 1
-    samples = await anyio.to_thread.run_sync(
-        lambda: list(stack.firestore().collection("submitters/retrying/samples").stream())
+    (sample_id,) = ids
+    await anyio.to_thread.run_sync(
+        lambda: eventually(lambda: stack.sample(sample_id, key=headers["x-api-key"])["state"] == "COMPUTED")
     )
-    assert [document.id for document in samples] == list(ids)
+    stored = stack.firestore().document("submitters/retrying")
+    for collection in ("samples", "results"):
+        assert [document.id async for document in _stream(stored.collection(collection))] == [sample_id]
+
+
+async def _stream(collection: CollectionReference) -> AsyncIterator[Any]:
+    for document in await anyio.to_thread.run_sync(lambda: list(collection.stream())):
+        yield document
+
+
+def test_another_content_under_a_key_leaves_a_large_sample_as_it_is(stack: Stack) -> None:
+    """Its chunks are kept apart: a refused submission changes nothing."""
+    first, second = (b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b%d]}' % (b"0.5," * 90_000, n) for n in (1, 2))
+
+    receipt = stack.post_sample(first, idempotency_key="large").json()
+    refused = stack.post_sample(second, idempotency_key="large")
+
+    assert refused.status_code == 409
+    assert stack.get(f"/samples/{receipt['id']}").content == first
+    assert stack.wait_for(receipt["id"])["result"]["count"] == 90_001
+
+
+def test_one_sample_of_many_that_cannot_be_stored_harms_no_other(stack: Stack) -> None:
+    """Its place is null, with an error of its own; the others have their receipts."""
+    sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "idempotency_key": "one of many"}
+    mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id state } }"
+
+    stack.submit(sample)
+    answer = stack.post_graphql(mutation, {"samples": [sample, sample | {"data": [2]}, {"data": []}]}).json()
+
+    states = [each and each["state"] for each in answer["data"]["submitMany"]]
+    assert states == ["PENDING", None, "REJECTED"]
+    assert [(e["path"], e["extensions"]["code"]) for e in answer["errors"]] == [(["submitMany", 1], "CONFLICT")]
 
 
 def test_retries_of_one_idempotency_key_are_one_sample(stack: Stack) -> None:

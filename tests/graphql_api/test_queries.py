@@ -1,5 +1,6 @@
 """Results and samples are found by what they are, in pages that do not shift."""
 
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -67,10 +68,11 @@ class Measured:
                 return ids
 
 
-@pytest.fixture(scope="module")
-def measured(stack: Stack) -> Measured:
-    """The sixty, stored once for this module."""
-    return Measured(stack)
+@pytest.fixture(scope="module", params=[1, 3], ids=["one shard", "three shards"])
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+    """The sixty, stored once for this module, in one shard and in several."""
+    with Stack(tmp_path_factory.mktemp("shards"), DROPZONE_SHARDS=str(request.param)) as stack:
+        yield Measured(stack)
 
 
 def test_submit_many_answers_each_in_order(measured: Measured) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -104,6 +105,53 @@ async def test_no_result_is_missed_or_doubled_when_firestore_is_killed(own_stack
         edges += await take(socket, 1)
 
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(ids)
+
+
+async def test_all_submitters_have_all_results_after_firestore_was_killed(own_stack: Stack) -> None:
+    """One stream serves them; what one has caught up with says nothing about another."""
+    stack = own_stack
+    keys = [await anyio.to_thread.run_sync(stack.new_key, name) for name in ("aa", "bb", "cc")]
+    async with contextlib.AsyncExitStack() as sockets:
+        watchers = [await sockets.enter_async_context(watching(stack, key)) for key in keys]
+        for socket in watchers:
+            await subscribe(socket, WATCH)
+        ids = [[await submit(stack, key)] for key in keys]
+        seen = [await take(socket, 1) for socket in watchers]
+        os.kill(await anyio.to_thread.run_sync(stack.firestore_pid), signal.SIGKILL)
+        for _ in range(3):
+            for number, key in enumerate(keys):
+                ids[number].append(await submit(stack, key))
+        for number, socket in enumerate(watchers):
+            seen[number] += await take(socket, 3)
+
+    assert [sorted(edge["node"]["id"] for edge in edges) for edges in seen] == [sorted(each) for each in ids]
+
+
+async def test_a_document_that_is_no_result_ends_nothing(stack: Stack) -> None:
+    """Somebody wrote into the collection by hand: the next result comes all the same."""
+    key = await anyio.to_thread.run_sync(stack.new_key, "meddled")
+    async with watching(stack, key) as socket:
+        await subscribe(socket, WATCH)
+        foreign = stack.firestore().document("submitters/meddled/results/by-hand")
+        await anyio.to_thread.run_sync(foreign.set, {"hello": 1})
+        sample_id = await submit(stack, key)
+        (edge,) = await take(socket, 1)
+
+    assert edge["node"]["id"] == sample_id
+
+
+async def test_more_than_the_queue_holds_comes_from_firestore(tmp_path: Path) -> None:
+    """A burst is longer than what is held in memory for a subscriber; it has all of it, once, in order."""
+    with Stack(tmp_path, DROPZONE_SUBSCRIBER_QUEUE_LENGTH="2") as stack:
+        key = stack.key
+        mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
+        samples = [{"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0]}] * 300
+        async with watching(stack, key) as socket:
+            await subscribe(socket, WATCH)
+            receipts = await anyio.to_thread.run_sync(lambda: stack.graphql(mutation, {"samples": samples}))
+            edges = await take(socket, 300)
+
+    assert sorted(edge["node"]["id"] for edge in edges) == sorted(each["id"] for each in receipts["submitMany"])
 
 
 async def test_a_reader_goes_on_after_the_api_was_restarted(own_stack: Stack) -> None:

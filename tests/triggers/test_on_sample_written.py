@@ -209,7 +209,7 @@ async def test_a_sample_with_a_bad_chunk_fails(machine: Machine, submitter: str,
     """Chunks are written before the header, so one that is not right will never be."""
     sample, _ = _large_sample(submitter)
     header = await machine.store(sample)
-    chunk = machine.client.document(names.chunk(submitter, sample.header.id, 1))
+    chunk = machine.client.document(names.chunk(submitter, sample.header.id, sample.header.sha256, 1))
     if fault == "missing":
         await chunk.delete()
     else:

@@ -71,7 +71,7 @@ def test_without_a_body_that_can_be_read_the_name_is_enough(body: bytes, content
     "path",
     [
         names.result("local", SAMPLE.header.id),
-        names.chunk("local", SAMPLE.header.id, 0),
+        names.chunk("local", SAMPLE.header.id, SAMPLE.header.sha256, 0),
         names.api_key("00"),
         "",
         "submitters/local/samples",
