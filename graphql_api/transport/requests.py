@@ -21,10 +21,13 @@ from documents.errors import BadRequest, TooLarge
 from graphql_api.errors import shorten
 from graphql_api.transport.settings import MIB, TransportSettings
 
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+# Possessive: a string that does not end is given up at once, not tried again at each of its escapes.
+_OPEN_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'
+_STRING = _OPEN_STRING + rb'"'
 _KEY = re.compile(rb"[\s,{]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
 _END = re.compile(rb"[\s{]*\}\s*\Z")
-_BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+# A string that the window cuts off, be it behind a backslash, is one match: it holds no other beginnings.
+_BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
 _T = TypeVar("_T")

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from documents.errors import BadRequest, DropzoneError, TooLarge
 from graphql_api.transport.requests import VariableReader, read_json
-from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.settings import MIB, TransportSettings
 from tests.graphql_api.transport.service import Service, error_of
 
 SUBMIT = "mutation($s: RawSample!) { submit(sample: $s) }"
@@ -146,6 +147,20 @@ def test_variables_that_are_no_samples_are_bounded(variables: bytes, error: type
     """A few bytes of JSON can become hundreds of bytes of Python."""
     with pytest.raises(error):
         read_variables(b'{"query":"a","variables":' + variables + b"}")
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_string_that_is_too_long_is_looked_at_once(cut: int) -> None:
+    """Every escaped quote in it could begin a string, and none does, wherever it is cut off."""
+    escapes = b'\\"' * 20_000
+    filler = b"a" * (MIB - len(escapes) + cut)
+    body = b'{"query":"a","x":["%b","%b"]}' % (filler, escapes * 2)
+    began = time.process_time()
+
+    with pytest.raises(TooLarge):
+        read_variables(body)
+
+    assert time.process_time() - began < 1
 
 
 JSON = st.recursive(
