@@ -27,14 +27,24 @@ FRAMING = Framing(
     farewell=b"",  # an end without `complete` is what makes a client come back
 )
 COMPLETE = b"event: complete\ndata: \n\n"
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 async def frames(answers: AsyncGenerator[Answer, None]) -> AsyncGenerator[bytes, None]:
     """Make each answer an event, and complete after the last."""
     async with aclosing(answers):
         async for answer in answers:
-            yield b"event: next\ndata: " + answer.body + b"\n\n"
+            yield event(b"next", answer.body)
     yield COMPLETE
+
+
+def event(name: bytes, data: bytes) -> bytes:
+    """Make an event of JSON, which may hold a document that somebody wrote on several lines.
+
+    A line break would end the data, and two of them the event. Between the tokens of JSON, the only place
+    where there can be one, a space means the same.
+    """
+    return b"event: %b\ndata: %b\n\n" % (name, data.translate(_ONE_LINE))
 
 
 class EventStream:
@@ -84,15 +94,15 @@ class EventStream:
     async def _run(self, operation_id: str, answers: AsyncGenerator[Answer, None]) -> None:
         try:
             async for answer in answers:
-                await self._put("next", {"id": operation_id, "payload": orjson.Fragment(answer.body)})
-            await self._put("complete", {"id": operation_id})
+                await self._put(b"next", {"id": operation_id, "payload": orjson.Fragment(answer.body)})
+            await self._put(b"complete", {"id": operation_id})
         finally:
             del self._operations[operation_id]
             await answers.aclose()
 
-    async def _put(self, event: str, data: dict[str, object]) -> None:
+    async def _put(self, name: bytes, data: dict[str, object]) -> None:
         # A full queue holds back the operation, and so its source.
-        await self._queue.put(b"event: %b\ndata: %b\n\n" % (event.encode(), orjson.dumps(data)))
+        await self._queue.put(event(name, orjson.dumps(data)))
 
 
 class EventStreams:

@@ -80,13 +80,17 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, object]]:
     for line in lines:
         if line.startswith(":"):
             yield ":", None
+            assert next(lines) == ""
         elif line.startswith("event: "):
             event = line.removeprefix("event: ")
         elif line.startswith("data: "):
-            data = line.removeprefix("data: ")
-        elif not line and event:
-            yield event, json.loads(data) if data else None
+            data += line.removeprefix("data: ") + "\n"
+        elif not line:
+            assert event, f"an event without a name: {data}"
+            yield event, json.loads(data) if data.strip() else None
             event = data = ""
+        else:
+            raise AssertionError(f"no line of an event: {line}")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any, NewType
 
 import httpx
 import msgspec
+import orjson
 import strawberry
 from graphql import GraphQLSchema
 from starlette.applications import Starlette
@@ -29,6 +30,8 @@ GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 RawSample = NewType("RawSample", object)
 Picky = NewType("Picky", object)
+Document = NewType("Document", bytes)
+PRETTY = '{\n\n  "a": [1,\r\n\r\n 2],\r\r"b": "c\\n\\nd"\n}'
 
 
 def _picky(value: object) -> object:
@@ -99,6 +102,11 @@ class Query:
         return str(value)
 
     @strawberry.field
+    def pretty(self) -> Document:
+        """Return a document as somebody wrote it, on several lines."""
+        return Document(PRETTY.encode())
+
+    @strawberry.field
     def text(self, length: int) -> str:
         """Return much text."""
         return "x" * length
@@ -162,6 +170,7 @@ def make_schema() -> GraphQLSchema:
     scalars: Any = {
         RawSample: strawberry.scalar(name="RawSample", serialize=lambda value: value, parse_value=lambda value: value),
         Picky: strawberry.scalar(name="Picky", serialize=str, parse_value=_picky),
+        Document: strawberry.scalar(name="Document", serialize=orjson.Fragment),
     }
     schema = strawberry.Schema(Query, Mutation, Subscription, config=StrawberryConfig(scalar_map=scalars))
     return schema._schema

@@ -1,6 +1,7 @@
 """Server-Sent Events: one stream per operation, and one stream for many."""
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from graphql_api.transport import TransportSettings
 from tests.graphql_api.transport.clients import EVENTS, assert_nobody_watches, events, subscribed
-from tests.graphql_api.transport.service import KEY, OTHER_KEY, Service, error_of, running
+from tests.graphql_api.transport.service import KEY, OTHER_KEY, PRETTY, Service, error_of, running
 
 TOKEN = "x-graphql-event-stream-token"
 
@@ -57,6 +58,20 @@ def test_what_is_wrong_is_an_event_too(service: Service, query: str, code: str) 
     assert (event, data["errors"][0]["extensions"]["code"]) == ("next", code)
     assert "secret" not in str(data)
     assert end == ("complete", None)
+
+
+def test_a_document_on_several_lines_is_one_event(service: Service) -> None:
+    """Blank lines in it do not end the event, on either kind of stream."""
+    token = reserve(service)
+    with subscribed(service, "{ pretty }") as stream:
+        alone = [event for event in stream if event[1]]
+    with opened(service, token) as stream:
+        start(service, token, "a", "{ pretty }")
+        shared = next(stream)
+
+    payload = {"data": {"pretty": json.loads(PRETTY)}}
+    assert alone == [("next", payload)]
+    assert shared == ("next", {"id": "a", "payload": payload})
 
 
 def test_a_silent_stream_shows_that_it_is_alive() -> None:

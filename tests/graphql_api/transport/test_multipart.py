@@ -5,7 +5,7 @@ import json
 import pytest
 
 from graphql_api.transport import TransportSettings
-from tests.graphql_api.transport.service import Service, running
+from tests.graphql_api.transport.service import PRETTY, Service, running
 
 # What Apollo Client sends.
 APOLLO = (
@@ -35,6 +35,13 @@ def test_a_query_is_answered_at_once(service: Service) -> None:
 
     assert response.headers["content-type"] == "application/graphql-response+json; charset=utf-8"
     assert response.json() == {"data": {"hello": "hello you"}}
+
+
+def test_a_document_on_several_lines_is_one_part(service: Service) -> None:
+    """No line break in it makes a boundary."""
+    response = service.post("{ pretty }", accept=APOLLO.partition(",")[0])
+
+    assert parts(response.text) == [{"payload": {"data": {"pretty": json.loads(PRETTY)}}}]
 
 
 @pytest.mark.parametrize("accept", ["multipart/mixed", "multipart/mixed;deferSpec=20220824"])
