@@ -18,26 +18,42 @@ _MOST_BYTES_UNDER_WAY = 16 * 2**20
 Answer = dict[str, Any]
 
 
-async def split(body: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes | TooLarge]:
-    """Yield each line of `body` without its end; `TooLarge` stands for one of more than `longest` bytes."""
-    held: list[bytes] = []
+Line = tuple[int, bytes | TooLarge]
+"""The number of a line, counted from 1 with the blank ones, and the line without its end or what is wrong with it."""
+
+
+async def split(body: AsyncIterator[bytes], longest: int) -> AsyncIterator[Line]:
+    """Yield each line of `body` that is not blank; `TooLarge` stands for one of more than `longest` bytes."""
+    number = 1
+    held = bytearray()  # the beginning of a line, or nothing more of one that is too long
     size = 0
     async for chunk in body:
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             size += len(end)
-            yield _too_large(longest) if size > longest else b"".join([*held, end])
-            held, size = [], 0
+            if size > longest:
+                yield number, _too_large(longest)
+            elif (line := bytes(held) + end if held else end) and not line.isspace():
+                yield number, line
+            number += 1
+            size = 0
+            held.clear()
         size += len(rest)
-        held = [] if size > longest else [*held, rest]
-    if size:
-        yield _too_large(longest) if size > longest else b"".join(held)
+        if size > longest:
+            held.clear()
+        else:
+            held += rest
+        await asyncio.sleep(0)  # a chunk of nothing but blank lines waits for nobody
+    if size > longest:
+        yield number, _too_large(longest)
+    elif held and not held.isspace():
+        yield number, bytes(held)
 
 
 async def answers(
-    lines: AsyncIterator[bytes | TooLarge], answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]]
+    lines: AsyncIterator[Line], answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]]
 ) -> AsyncIterator[Answer]:
-    """Yield `answer(number, line)` for each line that is not blank, in their order, numbered from 1.
+    """Yield `answer(number, line)` for each of `lines`, in their order.
 
     Up to `_MOST_UNDER_WAY` are under way at once. What `lines` raises is raised behind the last answer.
     """
@@ -55,18 +71,15 @@ async def answers(
 
 
 async def _read(
-    lines: AsyncIterator[bytes | TooLarge],
+    lines: AsyncIterator[Line],
     answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]],
     window: "_Window",
 ) -> None:
-    number = 0
     try:
         async with aclosing(lines) as reading:  # type: ignore[type-var]  # every generator has aclose()
-            async for line in reading:
-                number += 1
-                if isinstance(line, TooLarge) or line.strip():
-                    await window.room()
-                    window.add(0 if isinstance(line, TooLarge) else len(line), answer(number, line))
+            async for number, line in reading:
+                await window.room()
+                window.add(0 if isinstance(line, TooLarge) else len(line), answer(number, line))
     finally:
         window.end()
 
