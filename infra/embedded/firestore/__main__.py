@@ -14,7 +14,7 @@ import uvloop
 from infra.embedded import stack
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
-from infra.embedded.firestore import definitions
+from infra.embedded.firestore import definitions, rates
 from infra.embedded.firestore.pruning import keep_tidy
 from infra.embedded.firestore.server import PortInUse, Server
 from infra.embedded.firestore.storage import Storage, StorageInUse
@@ -36,8 +36,25 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--keep-seconds", type=float, default=3600.0, help="how far back reads of the past may go (default: an hour)"
     )
+    parser.add_argument(
+        "--limit-rates",
+        type=read_limits,
+        default=(),
+        help=f"refuse what is faster than production takes, for {', '.join(rates.LIMITS)} (by commas)",
+    )
     parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which write calls which address")
     return parser.parse_args()
+
+
+def read_limits(text: str) -> list[str]:
+    """Return what a list by commas names; it may be empty."""
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = set(named) - set(rates.LIMITS)
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no such rate: {', '.join(sorted(unknown))}; there are {', '.join(rates.LIMITS)}"
+        )
+    return named
 
 
 def read_triggers(path: Path | None) -> list[trigger.Trigger]:
@@ -54,7 +71,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
     async with contextlib.AsyncExitStack() as opened:
         defined = None if arguments.indexes is None else definitions.read(arguments.indexes)
         creates_indexes = defined is None or arguments.create_indexes
-        storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes)
+        storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes, arguments.limit_rates)
         opened.push_async_callback(storage.close)
         server = Server(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)

@@ -95,7 +95,7 @@ def store(group: Group, document: Pending, commit_time: int) -> None:
 
 
 def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
-    """Work out the index entries of what changed, and return that; raises if there are too many."""
+    """Work out the index entries of what changed, and return that; raises if there are too many, or too fast."""
     changed = [document for document in pending if document.changed]
     for document in changed:
         indexing = group.indexing(document.name.collection_id)
@@ -104,6 +104,7 @@ def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
             document.old_entries = indexing.entries(document.path, document_id, document.old)
         if document.new is not None:
             document.new_entries = indexing.entries(document.path, document_id, document.new)
+    group.rates.admit(changed)
     return changed
 
 

@@ -117,16 +117,19 @@ class Stream:
             self._forget(target.target_id)
         try:
             resumed = await self._resumed(message)
+            await self._introduce(target, message, resumed)
         except Refusal as refusal:
             await self._remove(target.target_id, refusal)
-            return
+
+    async def _introduce(self, target: Target, message: Any, resumed: Snapshot | None) -> None:
+        """Show a new target as it is now, and keep it up to date from there."""
         await self._catch_up()
         position = self._feed.position  # nothing is queued, so every target is consistent here
         self._feed.subscribe(self, target.topics)
         self._targets[target.target_id] = target
         await self._send(ADD, [target.target_id])
         if resumed is None or not await self._replay(target, resumed, position):
-            if resumed is not None or message.WhichOneof("resume_type"):
+            if message.WhichOneof("resume_type"):
                 await self._send(RESET, [target.target_id])
             async for response in target.first(self._storage, position.read_time):
                 await self._write(response)

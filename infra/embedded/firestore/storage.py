@@ -10,7 +10,7 @@ import fcntl
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from infra.embedded.firestore.definitions import Composite, Definitions
 from infra.embedded.firestore.errors import failed_precondition, invalid
 from infra.embedded.firestore.indexing import Registry, adopt
 from infra.embedded.firestore.planning import Indexes
+from infra.embedded.firestore.rates import Rates
 from infra.embedded.firestore.versions import Change
 from infra.embedded.firestore.writer import Group, Writer
 
@@ -47,6 +48,7 @@ class Storage:
         keep_seconds: float = 3600.0,
         defined: Definitions | None = None,
         creates_indexes: bool = True,
+        limited_rates: Collection[str] = (),
     ) -> None:
         self.path = path
         self.keep_seconds = keep_seconds
@@ -73,7 +75,13 @@ class Storage:
         self._changed = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
         self._writer = Writer(
-            connection, self.catalog, self.clock, self._registry.indexing, self._reload, self._published
+            connection,
+            self.catalog,
+            self.clock,
+            self._registry.indexing,
+            Rates(self._registry, limited_rates),
+            self._reload,
+            self._published,
         )
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ from infra.embedded.firestore.clock import Clock
 from infra.embedded.firestore.entries import Indexing
 from infra.embedded.firestore.errors import Refusal, unavailable
 from infra.embedded.firestore.names import Name
+from infra.embedded.firestore.rates import Rates
 from infra.embedded.firestore.rows import Rows
 from infra.embedded.firestore.versions import Change, Stored
 
@@ -38,12 +39,18 @@ class Group:
     """What work may use inside the writer's transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, catalog: Catalog, clock: Clock, indexing: Callable[[str], Indexing]
+        self,
+        connection: sqlite3.Connection,
+        catalog: Catalog,
+        clock: Clock,
+        indexing: Callable[[str], Indexing],
+        rates: Rates,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._catalog = catalog
         self.indexing = indexing
+        self.rates = rates
         self.rows = Rows(connection)
         self.changes: list[Change] = []
         self.commit_time = 0
@@ -96,6 +103,7 @@ class Writer:
         catalog: Catalog,
         clock: Clock,
         indexing: Callable[[str], Indexing],
+        rates: Rates,
         rolled_back: Callable[[sqlite3.Connection], None],
         published: Callable[[list[Change]], None],
     ) -> None:
@@ -103,6 +111,7 @@ class Writer:
         self._catalog = catalog
         self._clock = clock
         self._indexing = indexing
+        self._rates = rates
         self._rolled_back = rolled_back
         self._published = published
         self._loop = asyncio.get_running_loop()
@@ -163,7 +172,7 @@ class Writer:
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
-        group = Group(self._connection, self._catalog, self._clock, self._indexing)
+        group = Group(self._connection, self._catalog, self._clock, self._indexing, self._rates)
         sequence = None
         self._clock.begin()
         try:

@@ -12,6 +12,9 @@ import grpc
 from google.cloud.firestore import FieldFilter
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore import names
+from infra.embedded.firestore.definitions import Definitions
+from infra.embedded.firestore.entries import Indexing
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 
@@ -54,7 +57,21 @@ def test_acknowledged_commits_survive_kill_9_whole_and_later_ones_are_later(own:
         assert left >= set(acknowledged)
         assert client.document("after/kill").set({"n": attempt}).update_time.timestamp() * 1_000_000 > latest
         own.end(signal.SIGKILL)
+        assert own.query("PRAGMA integrity_check") == [("ok",)]
+        assert sorted(own.query("SELECT kind, key, size FROM entries")) == sorted(expected_entries(own))
     assert len(set(times)) == len(times)
+
+
+def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]]:
+    """Return the index entries that the documents in a file must have."""
+    found = []
+    kinds = dict(firestore.query("SELECT id, collection_id FROM kinds"))
+    current = "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
+    for kind, path, document in firestore.query(current):
+        indexing = Indexing(kinds[kind], Definitions(), {})
+        keys = indexing.entries(path, names.decode_path(path)[-1], m.Document.FromString(document))
+        found += [(kind, key, size) for key, size in keys.items()]
+    return found
 
 
 def test_it_stops_at_once_and_starts_within_a_second_or_so(own: FirestoreProcess) -> None:

@@ -3,13 +3,14 @@
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from infra.embedded.firestore import messages as m
-from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, Requests
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, Requests, write_indexes
 
 NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 
@@ -185,6 +186,18 @@ def test_a_bad_target_is_removed_with_the_cause(listen: Any) -> None:
     target.query.structured_query.ClearField("from_")
 
     assert listen(target).snapshot() == ["REMOVE", "cause 3"]
+
+
+def test_a_target_without_its_index_is_removed_with_the_cause(own: FirestoreProcess, tmp_path: Path) -> None:
+    """FAILED_PRECONDITION, as for the query by itself."""
+    own.options = ["--indexes", str(write_indexes(tmp_path / "firestore.indexes.json", [], []))]
+    own.start()
+    target = query("unserved")
+    target.query.structured_query.order_by.add(direction=1).field.field_path = "other"
+    stream = Stream(own, target)
+
+    assert stream.snapshot() == ["ADD", "REMOVE", "cause 9"]
+    stream.close()
 
 
 def test_a_resume_token_outlives_the_server(own: FirestoreProcess) -> None:
