@@ -56,11 +56,12 @@ def _row(what: str, measure: Callable[[], Throughput], plan: Plan) -> Iterator[R
 
 
 class _Passage:
-    """Counts from here to the moment at which every sample has its result."""
+    """Counts from here to the moment at which the last sample has its result."""
 
     def __init__(self, stack: WholeStack) -> None:
         self._stack = stack
-        self._stored, self._computed = stack.stored(), stack.computed()
+        stack.drain()
+        self._computed = stack.computed()
         self._busy = {
             "API": Busy(stack.api),
             "function": Busy(stack.function),
@@ -69,12 +70,13 @@ class _Passage:
         self._began = time.monotonic()
 
     def end(self, acknowledged: int, unanswered: int) -> Throughput:
-        self._stack.drain()
+        self._stack.pass_one()
         seconds = time.monotonic() - self._began
         busy = ", ".join(f"{name} {each.share():.0%}" for name, each in self._busy.items())
-        stored = self._stack.stored() - self._stored
-        generator.compare(acknowledged, stored, unanswered)
-        return Throughput((self._stack.computed() - self._computed) / seconds, busy)
+        self._stack.drain()
+        computed, passed = self._stack.computed() - self._computed, 2
+        generator.compare(acknowledged + passed, computed, unanswered)
+        return Throughput(computed / seconds, busy)
 
 
 def _submits(plan: Plan, stack: WholeStack, processors: Processors) -> Throughput:
