@@ -4,9 +4,10 @@ Problems are data, not errors: they are stored with the sample and shown to whoe
 at most a few characters of what was submitted, and a sample has at most `MAX_PROBLEMS` of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARACTERS = 40
@@ -24,6 +25,7 @@ class ProblemCode(StrEnum):
     INVALID_TIME_STAMP = "INVALID_TIME_STAMP"
     NO_UTC_OFFSET = "NO_UTC_OFFSET"
     INCOMPLETE = "INCOMPLETE"
+    NOT_COMPUTABLE = "NOT_COMPUTABLE"
     MORE_PROBLEMS = "MORE_PROBLEMS"
 
 
@@ -45,18 +47,28 @@ class Problem:
         return cls(str(fields["path"]), str(fields["message"]), ProblemCode(str(fields["code"])))
 
 
-def bounded(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return all of `problems` when they are few, else the first ones and one that counts the rest."""
-    kept: list[Problem] = []
-    more = 0
-    for problem in problems:
-        if len(kept) < MAX_PROBLEMS:
-            kept.append(problem)
-        else:
-            more += 1
-    if more:
-        kept.append(Problem("$", f"there are {more:,} more problems", ProblemCode.MORE_PROBLEMS))
-    return tuple(kept)
+class Findings:
+    """Keeps the first problems and counts the others, which nobody then needs to spell out."""
+
+    def __init__(self) -> None:
+        self._kept: list[Problem] = []
+        self._more = 0
+
+    def add(self, problem: Problem) -> None:
+        """Take a problem."""
+        self.add_all([lambda: problem])
+
+    def add_all(self, problems: Iterable[Callable[[], Problem]]) -> None:
+        """Take problems; only those are made that are kept."""
+        problems = iter(problems)
+        self._kept.extend(make() for make in islice(problems, MAX_PROBLEMS - len(self._kept)))
+        self._more += sum(1 for _ in problems)
+
+    def all(self) -> tuple[Problem, ...]:
+        """Return all problems when they are few, else the first ones and one that counts the rest."""
+        if not self._more:
+            return tuple(self._kept)
+        return *self._kept, Problem("$", f"there are {self._more:,} more problems", ProblemCode.MORE_PROBLEMS)
 
 
 def echo(value: str) -> str:

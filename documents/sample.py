@@ -75,11 +75,15 @@ class Header:
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
-        """Read back what `fields` gave, with or without `raw`. Raises `KeyError` on a foreign document."""
+        """Read back what `fields` gave, with or without `raw`.
+
+        Raises `KeyError`, `TypeError` or `ValueError` on a foreign document.
+        """
         raw = fields.get("raw")
         problems = fields.get("problems", ())
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
-        assert isinstance(problems, Iterable)
+        if not isinstance(problems, Iterable):
+            raise TypeError(f"expected a list of problems, found {problems!r}")
         return cls(
             submitter=submitter,
             id=sample_id,

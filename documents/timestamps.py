@@ -7,6 +7,7 @@ microsecond are cut in the instant, because Firestore keeps none; the text as su
 """
 
 import re
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from documents.problems import ProblemCode, echo
@@ -89,6 +90,11 @@ def _advice(match: re.Match[str]) -> str:
         return "a leap second has no place in UTC as computers count it"
     if match[1] == "0000":
         return "there is no year 0"
+    year, month, day = map(int, match.groups()[:3])
+    if 1 <= month <= 12:
+        days = monthrange(year, month)[1]
+        if not 1 <= day <= days:
+            return f"{match[1]}-{match[2]} has the days 01 to {days}"
     return "months go from 01 to 12, hours from 00 to 23"
 
 

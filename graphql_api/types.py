@@ -30,6 +30,7 @@ _CODES = {
     ProblemCode.INVALID_TIME_STAMP: "The text is no date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp does not say how far it is from UTC.",
     ProblemCode.INCOMPLETE: "The stored bytes are not those that were submitted.",
+    ProblemCode.NOT_COMPUTABLE: "What is stored cannot be computed, and the fault is not the publisher's.",
     ProblemCode.MORE_PROBLEMS: "There are more problems than are shown.",
 }
 

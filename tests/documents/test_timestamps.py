@@ -52,3 +52,20 @@ def test_any_other_text_is_refused_with_a_short_message(text: str) -> None:
         timestamps.parse(text + "?")
 
     assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("2019-02-30T06:00:00Z", "2019-02 has the days 01 to 28"),
+        ("2020-02-30T06:00:00Z", "2020-02 has the days 01 to 29"),
+        ("2019-04-00T06:00:00Z", "2019-04 has the days 01 to 30"),
+        ("2019-13-30T06:00:00Z", "months go from 01 to 12"),
+        ("2019-02-28T25:00:00Z", "hours from 00 to 23"),
+        ("2019-02-30T24:00:00Z", "midnight is 00:00:00 of the next day"),
+    ],
+)
+def test_the_advice_is_about_the_fault(text: str, advice: str) -> None:
+    """A month without such a day is not a month that does not exist."""
+    with pytest.raises(timestamps.TimeStampError, match=advice):
+        timestamps.parse(text)
