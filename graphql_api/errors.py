@@ -4,8 +4,9 @@ Errors raised on purpose (`DropzoneError`) and faults of the request are shown a
 else is masked: the client gets INTERNAL with an id, the log gets one entry with the same id, however
 many fields failed. Nothing here grows with the request: messages, lists and log entries are cut.
 
-A trap: graphql-core wraps errors in errors, and puts the text of any exception that a scalar raised
-into its own message; `_cause` and `_public_message` undo that.
+Two traps. graphql-core wraps errors in errors, and puts the text of any exception that a scalar raised
+into its own message; `_cause` and `_public_message` undo that. And `InvalidSample` is about what is stored,
+for what is submitted is kept with its problems: whoever reads a damaged sample did nothing wrong.
 """
 
 import logging
@@ -16,7 +17,7 @@ from uuid import uuid4
 
 from graphql import GraphQLError
 
-from documents.errors import DropzoneError, Unavailable
+from documents.errors import DropzoneError, InvalidSample, Unavailable
 from graphql_api import metrics
 
 logger = logging.getLogger("graphql_api")
@@ -131,7 +132,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
     described: list[dict[str, Any]] = []
     for error in errors[:MOST_FIELD_ERRORS]:
         cause = _cause(error)
-        if isinstance(cause, DropzoneError):
+        if isinstance(cause, DropzoneError) and not isinstance(cause, InvalidSample):
             entry = describe(cause)
         elif isinstance(cause, GraphQLError) and ("code" in (cause.extensions or {}) or cause.nodes):
             # Raised with a code by a resolver, or by graphql-core about an argument in the document.

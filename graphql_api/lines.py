@@ -6,7 +6,7 @@ client's socket feels it. A line that is too long is passed over up to its end a
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -22,7 +22,7 @@ Line = tuple[int, bytes | TooLarge]
 """The number of a line, counted from 1 with the blank ones, and the line without its end or what is wrong with it."""
 
 
-async def split(body: AsyncIterator[bytes], longest: int) -> AsyncIterator[Line]:
+async def split(body: AsyncIterator[bytes], longest: int) -> AsyncGenerator[Line, None]:
     """Yield each line of `body` that is not blank; `TooLarge` stands for one of more than `longest` bytes."""
     number = 1
     held = bytearray()  # the beginning of a line, or nothing more of one that is too long
@@ -51,8 +51,8 @@ async def split(body: AsyncIterator[bytes], longest: int) -> AsyncIterator[Line]
 
 
 async def answers(
-    lines: AsyncIterator[Line], answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]]
-) -> AsyncIterator[Answer]:
+    lines: AsyncGenerator[Line, None], answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]]
+) -> AsyncGenerator[Answer, None]:
     """Yield `answer(number, line)` for each of `lines`, in their order.
 
     Up to `_MOST_UNDER_WAY` are under way at once. What `lines` raises is raised behind the last answer.
@@ -71,12 +71,12 @@ async def answers(
 
 
 async def _read(
-    lines: AsyncIterator[Line],
+    lines: AsyncGenerator[Line, None],
     answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]],
     window: "_Window",
 ) -> None:
     try:
-        async with aclosing(lines) as reading:  # type: ignore[type-var]  # every generator has aclose()
+        async with aclosing(lines) as reading:
             async for number, line in reading:
                 await window.room()
                 window.add(0 if isinstance(line, TooLarge) else len(line), answer(number, line))

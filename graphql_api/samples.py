@@ -4,7 +4,10 @@ One JSON document is one sample. NDJSON is as many as there are lines, answered 
 soon as each is known. Errors are `{"error": {"message", "extensions": {"code"}}}`, as in GraphQL.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,11 +18,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from documents import Arrival, DropzoneError, Header, TooLarge
+from documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge
 from graphql_api import lines
 from graphql_api.auth import Authenticator, Scope
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.receiving import Receiver
+from graphql_api.spool import Room, Spool
 from graphql_api.store import Store
 from graphql_api.transport import credentials
 from graphql_api.transport.bodies import read_body, stream_body
@@ -27,6 +31,10 @@ from graphql_api.transport.bodies import read_body, stream_body
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
 _NDJSON_TYPES = frozenset({_NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+
+_RECHECK_SECONDS = 1.0  # what is known of a key is kept, so that this is cheap
+
+logger = logging.getLogger("graphql_api")
 
 
 class Services(Protocol):
@@ -42,21 +50,31 @@ class SampleEndpoints:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._room = Room()
         self.routes = [
             Route("/samples", self._post, methods=["POST"]),
             Route("/samples/{id}", self._get, methods=["GET"]),
         ]
 
     async def _post(self, request: Request) -> Response:
-        caller = await self._services.authenticator.caller(credentials.from_headers(request["headers"]))
+        credential = credentials.from_headers(request["headers"])
+        caller = await self._services.authenticator.caller(credential)
         caller.require(Scope.SUBMIT)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind in _NDJSON_TYPES:
-            return _Stream(self._answer_lines(request, caller.submitter), media_type=_NDJSON)
-        if kind != _JSON:
-            raise UnsupportedMediaType(f"expected a body of {_JSON} or {_NDJSON}; say which in Content-Type")
-        raw = await read_body(request, self._services.receiver.largest_bytes)
         key = request.headers.get("idempotency-key")
+        if kind in _NDJSON_TYPES:
+            if key is not None:
+                raise BadRequest(
+                    "the header Idempotency-Key is for one sample; in NDJSON each line has its own member "
+                    "`idempotency_key`"
+                )
+            answers = self._answer_lines(stream_body(request), caller.submitter, credential)
+            return _Stream(answers, Spool(self._room), _NDJSON)
+        if kind != _JSON:
+            raise UnsupportedMediaType(
+                f"say what the body is by the header content-type: {_JSON} (one sample) or {_NDJSON} (one a line)"
+            )
+        raw = await read_body(request, self._services.receiver.largest_bytes)
         header = await self._services.receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
         accepted = header.arrival is Arrival.ACCEPTED
         return Response(
@@ -69,20 +87,36 @@ class SampleEndpoints:
     async def _get(self, request: Request) -> Response:
         caller = await self._services.authenticator.caller(credentials.from_headers(request["headers"]))
         caller.require(Scope.READ)
-        header, raw = await self._services.store.raw(caller.submitter, request.path_params["id"])
-        headers = {"etag": f'"{header.sha256}"', "cache-control": "private", "x-content-type-options": "nosniff"}
-        return Response(raw, media_type=_JSON, headers=headers)
-
-    async def _answer_lines(self, request: Request, submitter: str) -> AsyncIterator[bytes]:
-        body = stream_body(request)
-        split = lines.split(body, self._services.receiver.largest_bytes)
+        sample_id = request.path_params["id"]
+        if known := request.headers.get("if-none-match"):
+            headers = await self._services.store.headers(caller.submitter, [sample_id])
+            if sample_id in headers and _is_named(headers[sample_id], known):
+                return Response(status_code=304, headers=_describing(headers[sample_id]))
         try:
-            async for answer in lines.answers(split, partial(self._answer, submitter)):
-                yield orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+            header, raw = await self._services.store.raw(caller.submitter, sample_id)
+        except InvalidSample as error:  # it is not what was submitted, and that is no fault of this request
+            body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
+            return Response(orjson.dumps(body), 500, media_type=_JSON)
+        return Response(raw, media_type=_JSON, headers=_describing(header))
+
+    async def _answer_lines(
+        self, body: AsyncIterator[bytes], submitter: str, credential: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        authenticate = self._services.authenticator.caller
+        refusal = asyncio.create_task(credentials.refusal(authenticate, credential, _RECHECK_SECONDS))
+        split = _until_refused(lines.split(body, self._services.receiver.largest_bytes), refusal)
+        number = 0
+        try:
+            async with aclosing(lines.answers(split, partial(self._answer, submitter))) as answers:
+                async for answer in answers:
+                    number = answer["line"]
+                    yield orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
         except ClientDisconnect:
-            return
+            logger.warning("POST /samples ended early: its client was gone, or cut off, behind line %d", number)
         except DropzoneError as error:  # of the body as a whole: too slow, or not what its encoding says
             yield orjson.dumps({"error": describe(error)}, option=orjson.OPT_APPEND_NEWLINE)
+        finally:
+            refusal.cancel()
 
     async def _answer(self, submitter: str, number: int, line: bytes | TooLarge) -> dict[str, Any]:
         if isinstance(line, TooLarge):
@@ -99,16 +133,56 @@ class SampleEndpoints:
 class _Stream(Response):
     """A body that is sent while the request is still read; Starlette's own would read the request itself."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], media_type: str) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], spool: Spool, media_type: str) -> None:
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._chunks = chunks
+        self._spool = spool
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for chunk in self._chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        filling = asyncio.create_task(self._fill())
+        try:
+            while chunk := await self._spool.take():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await filling
+        finally:
+            filling.cancel()
+            await asyncio.wait([filling])
+            self._spool.discard()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _fill(self) -> None:
+        try:
+            async with aclosing(self._chunks) as chunks:
+                async for chunk in chunks:
+                    await self._spool.put(chunk)
+        finally:
+            self._spool.end()
+
+
+async def _until_refused(
+    split: AsyncGenerator[lines.Line, None], refusal: asyncio.Task[DropzoneError]
+) -> AsyncGenerator[lines.Line, None]:
+    async with aclosing(split):
+        async for line in split:
+            if refusal.done():
+                raise refusal.result()
+            yield line
+
+
+def _is_named(header: Header, known: str) -> bool:
+    """Tell whether `If-None-Match` names this sample."""
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    return "*" in tags or _tag(header) in tags
+
+
+def _tag(header: Header) -> str:
+    return f'"{header.sha256}"'
+
+
+def _describing(header: Header) -> dict[str, str]:
+    return {"etag": _tag(header), "cache-control": "private", "x-content-type-options": "nosniff"}
 
 
 def _receipt(header: Header) -> dict[str, Any]:

@@ -41,12 +41,17 @@ async def read_body(request: Request, limit: int, settings: TransportSettings = 
     return buffer.getvalue()
 
 
-async def stream_body(
+def stream_body(
     request: Request, limit: int | None = None, settings: TransportSettings = DEFAULTS
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the body, decoded, in chunks of at most a few hundred KiB; without a limit it may be endless."""
-    source = _Source(request, limit, settings)
-    decoder = _decoder(request)
+    """Return the body, decoded, in chunks of at most a few hundred KiB; without a limit it may be endless.
+
+    What its headers say is refused here and now, so that it can be answered with a status.
+    """
+    return _stream(_Source(request, limit, settings), _decoder(request), limit)
+
+
+async def _stream(source: "_Source", decoder: "_Decoder | None", limit: int | None) -> AsyncGenerator[bytes, None]:
     async with aclosing(_decode(source, decoder, await source.receive(), limit)) as pieces:
         async for piece in pieces:
             yield piece

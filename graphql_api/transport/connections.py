@@ -9,6 +9,7 @@ away for a moment first.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,7 +19,11 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from graphql_api.errors import shorten
+
 TRY_AGAIN_LATER = 1013
+
+logger = logging.getLogger("graphql_api")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +66,7 @@ class _HTTPConnection(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
-        self._writing = _StallTimer(self.loop, transport, self.settings, transport.abort)
+        self._writing = _StallTimer(self.loop, transport, self.settings, self._stalled)
         if len(self.connections) > self.settings.most_connections:
             self._refuse(503, "There are too many connections.")
         else:
@@ -115,6 +120,7 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._idle_bytes = 0
+        self._writing.received(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -150,6 +156,15 @@ class _HTTPConnection(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._unread_bytes = 0
             self._unread_timer = self.loop.call_later(self.settings.unread_seconds, self.transport.close)
+
+    def _stalled(self) -> None:
+        logger.warning(
+            "cut off a client that read next to nothing for %g s of its answer to %s %s",
+            self.settings.stalled_seconds,
+            self.scope["method"],
+            shorten(self.scope["path"]),
+        )
+        self.transport.abort()
 
     @property
     def has_unread_body(self) -> bool:
@@ -256,7 +271,10 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
 
 class _StallTimer:
-    """Calls `stalled` when a client has taken next to nothing of what was written for it for some time."""
+    """Calls `stalled` when a client has taken next to nothing of what was written for it for some time.
+
+    Time in which we still take a body from it does not count: many clients send all of it before they read.
+    """
 
     def __init__(
         self,
@@ -272,9 +290,11 @@ class _StallTimer:
         self._stalled = stalled
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0
+        self._received = 0
 
     def start(self) -> None:
         self._left = self._transport.get_write_buffer_size()
+        self._received = 0
         self._timer = self._loop.call_later(self._seconds, self._check)
 
     def stop(self) -> None:
@@ -282,8 +302,12 @@ class _StallTimer:
             self._timer.cancel()
             self._timer = None
 
+    def received(self, count: int) -> None:
+        self._received += count
+
     def _check(self) -> None:
-        if self._left - self._transport.get_write_buffer_size() > self._least:
+        taken = self._left - self._transport.get_write_buffer_size()
+        if max(taken, self._received) > self._least:
             self.start()
         else:
             self._timer = None

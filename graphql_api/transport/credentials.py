@@ -1,6 +1,27 @@
-"""The credential that a request carries, as plain text; what it is worth is decided elsewhere."""
+"""The credential that a request carries, as plain text; what it is worth is decided elsewhere, and may end."""
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from documents.errors import DropzoneError, Unavailable
+
+Authenticate = Callable[[str | None], Awaitable[object]]
+"""Says what a credential stands for, or raises `Unauthenticated`. It is asked often: it should keep what it knows."""
+
+
+async def refusal(authenticate: Authenticate, credential: str | None, seconds: float) -> DropzoneError:
+    """Wait until a credential that was good is refused, asking every so many `seconds`; return the refusal.
+
+    Where nobody can tell, as while Firestore is away, whoever was let in may stay.
+    """
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await authenticate(credential)
+        except Unavailable:
+            continue
+        except DropzoneError as error:
+            return error
 
 
 def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
