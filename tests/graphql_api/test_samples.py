@@ -121,8 +121,8 @@ class LateReader(HTTPConnection):
 
 def test_a_client_may_send_everything_before_it_reads_anything(stack: Stack) -> None:
     """Its answers wait for it."""
-    lines = 10_000
-    body = (b"no" + b" " * 1_000 + b"\n") * lines
+    lines = 60_000
+    body = (b"no" + b" " * 500 + b"\n") * lines
 
     with contextlib.closing(LateReader("127.0.0.1", stack.api_port)) as connection:
         connection.request("POST", "/samples", body, {**NDJSON, "x-api-key": stack.key})
