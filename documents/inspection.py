@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import partial
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -68,7 +67,7 @@ def look(raw: bytes, default_time_zone: tzinfo | None, take: Take) -> tuple[Insp
     _check_syntax(raw, inside)
     found = {name: _value(raw[slice(*span)]) for name, span in spans.items() if name != _DATA or inside is None}
     findings = Findings()
-    findings.add_all(partial(_duplicate, key, times) for key, times in keys.items() if times > 1)
+    findings.add_all(_duplicate, ((key, times) for key, times in keys.items() if times > 1))
     timestamp: datetime | None = None
     try:
         timestamp = _instant(found, default_time_zone)
@@ -166,11 +165,8 @@ def _read_values(raw: bytes, inside: outline.Span, findings: Findings, take: Tak
             numbers = _numbers_decoder.decode(piece)
         except msgspec.MsgspecError:
             values = _any_values(raw, start, piece)
-            findings.add_all(
-                partial(_no_finite_number, index, value)
-                for index, value in enumerate(values, count)
-                if type(value) is not float or not isfinite(value)
-            )
+            faults = (item for item in enumerate(values, count) if type(item[1]) is not float or not isfinite(item[1]))
+            findings.add_all(_no_finite_number, faults)
             count += len(values)
             take([value for value in values if type(value) is float])
         else:

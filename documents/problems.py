@@ -7,7 +7,7 @@ at most a few characters of what was submitted, and a sample has at most `MAX_PR
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, starmap
 
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARACTERS = 40
@@ -56,13 +56,13 @@ class Findings:
 
     def add(self, problem: Problem) -> None:
         """Take a problem."""
-        self.add_all([lambda: problem])
+        self.add_all(lambda: problem, [()])
 
-    def add_all(self, problems: Iterable[Callable[[], Problem]]) -> None:
-        """Take problems; only those are made that are kept."""
-        problems = iter(problems)
-        self._kept.extend(make() for make in islice(problems, MAX_PROBLEMS - len(self._kept)))
-        self._more += sum(1 for _ in problems)
+    def add_all(self, make: Callable[..., Problem], arguments: Iterable[tuple[object, ...]]) -> None:
+        """Take a problem for each of `arguments`; only those are made that are kept."""
+        rest = iter(arguments)
+        self._kept.extend(starmap(make, islice(rest, MAX_PROBLEMS - len(self._kept))))
+        self._more += sum(1 for _ in rest)
 
     def all(self) -> tuple[Problem, ...]:
         """Return all problems when they are few, else the first ones and one that counts the rest."""

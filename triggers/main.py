@@ -1,24 +1,26 @@
 """The functions Eventarc calls. To return is to say "done", to raise is to say "send it again".
 
-So a function catches only what no repetition can cure, and leaves a document that says so: a FAILED
-result. Events come at least once and in any order; `triggers.store` makes that writing it twice is writing
-it once. The trap: functions-framework logs a traceback for whatever is raised, and while Firestore is away
-that is every event, so that case is answered with status 503 and one line.
+So only that is raised which a repetition can cure: a Firestore that does not answer, too little memory, no turn
+yet. All else would be the same for ever, so it becomes a document that says so: a FAILED result. Events come at
+least once and in any order; `triggers.store` makes that writing it twice is writing it once. The trap:
+functions-framework logs a traceback for whatever is raised, and while Firestore is away that is every event,
+so that case is answered with status 503 and one line.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
-from functools import cache
+from datetime import datetime
+from functools import cache, partial
 
 import functions_framework.aio
 import numpy as np
-import zstandard
 from cloudevents.abstract import CloudEvent
 from starlette.exceptions import HTTPException
 
 from documents import (
     Arrival,
+    Header,
     InvalidSample,
     NotJson,
     Problem,
@@ -26,16 +28,26 @@ from documents import (
     Result,
     Status,
     Unavailable,
+    fields,
     payload,
 )
 from triggers import events
-from triggers.store import Store, StoredSample, connect
+from triggers.store import Store, connect
 from triggers.summary import summarise
 
 logger = logging.getLogger("triggers")
 
+LARGE_WAIT_SECONDS = 5.0
+"""How long an event waits for its turn before it is to be sent again: its sender does not wait for ever either."""
+
 _large = asyncio.Semaphore(1)
 """Large samples are taken one at a time, so that memory stays within a small multiple of the largest."""
+
+_NOT_COMPUTABLE = Problem(
+    "$",
+    "this sample cannot be computed, and the fault is ours; an operator finds it in the log",
+    ProblemCode.NOT_COMPUTABLE,
+)
 
 
 @functions_framework.aio.cloud_event
@@ -52,48 +64,55 @@ async def on_sample_written(event: CloudEvent) -> None:
 
 
 async def _compute(store: Store, written: events.SampleWritten) -> None:
+    document = await store.header(written)
+    if document is None:
+        return
+    if "state_on_arrival" not in document.fields:
+        logger.warning("%s/%s ignored: it is no sample of ours", written.submitter, written.sample_id)
+        return
+    update_time = fields.to_datetime(document.update_time)
     try:
-        sample = await store.sample(written)
-    except (KeyError, ValueError) as fault:
-        logger.warning("%s/%s ignored: it is no sample of ours (%r)", written.submitter, written.sample_id, fault)
-        return
-    if sample is None or sample.header.arrival is Arrival.REJECTED:
-        return
-    if sample.header.chunks:
-        async with _large:
-            result = await asyncio.to_thread(_result, sample, await store.chunks(sample.header))
-    else:
-        result = _result(sample)
-    await store.write_result(result)
+        header = Header.from_fields(written.submitter, written.sample_id, fields.from_document(document))
+        if header.arrival is Arrival.REJECTED:
+            return
+        result = await _result(store, header, update_time)
+        await store.write_result(result)
+    except (Unavailable, MemoryError):
+        raise
+    except Exception:  # what is left would be the same the next time
+        logger.exception("%s/%s can never be computed", written.submitter, written.sample_id)
+        result = Result(written.submitter, written.sample_id, update_time, 0, Status.FAILED, problem=_NOT_COMPUTABLE)
+        await store.write_result(result)
     if result.problem is None:
         logger.debug("%s/%s %s", result.submitter, result.sample_id, result.status)
     else:
         logger.warning("%s/%s %s: %s", result.submitter, result.sample_id, result.status, result.problem.message)
 
 
-def _result(sample: StoredSample, chunks: Iterable[bytes] = ()) -> Result:
-    """Return what is computed from `sample`, or why it never can be."""
-    header = sample.header
+async def _result(store: Store, header: Header, update_time: datetime) -> Result:
+    """Return what is computed from a sample, or why it never can be."""
+    if not header.chunks:
+        return _computed(header, update_time)
+    try:
+        async with asyncio.timeout(LARGE_WAIT_SECONDS):
+            await _large.acquire()
+    except TimeoutError:
+        raise Unavailable("other large samples are being computed") from None
+    try:
+        return await asyncio.to_thread(_computed, header, update_time, await store.chunks(header))
+    finally:
+        _large.release()
+
+
+def _computed(header: Header, update_time: datetime, chunks: Iterable[bytes] = ()) -> Result:
+    result = partial(Result, header.submitter, header.id, update_time, header.shard)
     try:
         read = payload.read(header.assemble(chunks), header.default_time_zone())
     except InvalidSample as fault:
-        return _failed(sample, fault.problems[0])
-    except (NotJson, zstandard.ZstdError) as fault:
-        return _failed(sample, Problem("$", f"expected a sample, {fault}", ProblemCode.INCOMPLETE))
-    return Result(
-        header.submitter,
-        header.id,
-        sample.update_time,
-        header.shard,
-        Status.COMPUTED,
-        timestamp=read.timestamp,
-        statistics=summarise(np.frombuffer(read.data)),
-    )
-
-
-def _failed(sample: StoredSample, problem: Problem) -> Result:
-    header = sample.header
-    return Result(header.submitter, header.id, sample.update_time, header.shard, Status.FAILED, problem=problem)
+        return result(Status.FAILED, problem=fault.problems[0])
+    except NotJson as fault:
+        return result(Status.FAILED, problem=Problem("$", f"expected a sample, {fault}", ProblemCode.INCOMPLETE))
+    return result(Status.COMPUTED, timestamp=read.timestamp, statistics=summarise(np.frombuffer(read.data)))
 
 
 @cache

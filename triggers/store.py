@@ -12,7 +12,6 @@ whose peer vanished without a word waits for minutes; so the longest wait is set
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -48,14 +47,11 @@ _OVERTAKEN = frozenset(
         grpc.StatusCode.NOT_FOUND,
     )
 )
+_NEVER_TAKEN = frozenset(code.value[0] for code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE))
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSample:
-    """A sample's header and the time of the write that left it so."""
-
-    header: Header
-    update_time: datetime
+class Refused(Exception):
+    """Firestore will never take this result: sending it again unchanged will not help."""
 
 
 def connect() -> grpc.aio.Channel:
@@ -87,16 +83,15 @@ class Store:
         )
         self._writer = Writer(self._send)
 
-    async def sample(self, written: SampleWritten) -> StoredSample | None:
-        """Return the sample as the event has it, or as it is now where the event came without it."""
-        document = written.document
-        if document is None:
-            name = self._name(names.sample(written.submitter, written.sample_id))
-            document = (await self._documents([name])).get(name)
-        if document is None:
-            return None
-        header = Header.from_fields(written.submitter, written.sample_id, fields.from_document(document))
-        return StoredSample(header, fields.to_datetime(document.update_time))
+    async def header(self, written: SampleWritten) -> Any:
+        """Return the sample's header as the event has it, or as it is now where the event came without it.
+
+        It is a protocol `Document`, or None where there is none.
+        """
+        if written.document is not None:
+            return written.document
+        name = self._name(names.sample(written.submitter, written.sample_id))
+        return (await self._documents([name])).get(name)
 
     async def chunks(self, header: Header) -> list[bytes]:
         """Return the chunks that there are of a sample, in their order; `Header.assemble` misses the others."""
@@ -108,13 +103,19 @@ class Store:
         return [found[name].fields["data"].bytes_value for name in wanted if name in found]
 
     async def write_result(self, result: Result) -> bool:
-        """Write `result`; return False where there is one of the same or of a newer update time."""
+        """Write `result`; return False where there is one of the same or of a newer update time.
+
+        Raises `Refused` where Firestore finds the result itself at fault. What is for an operator to mend, such as a
+        permission, is `Unavailable`: it is logged each time, and once mended the event is sent again and done.
+        """
         name = self._name(names.result(result.submitter, result.sample_id))
         write = fields.to_write(name, result.fields())
         write.current_document.exists = False
         while (status := await self._writer.write(write)).code != _WRITTEN:
+            if status.code in _NEVER_TAKEN:
+                raise Refused(status.message)
             if status.code not in _OVERTAKEN:
-                raise Unavailable(f"Firestore refused a result: {status.message}")
+                raise Unavailable(f"Firestore did not write a result: code {status.code} {status.message}")
             there = (await self._documents([name], mask=["sample_update_time"])).get(name)
             if there is None:
                 write.current_document.exists = False

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -182,6 +183,48 @@ async def test_what_can_never_be_computed_becomes_a_failed_result(
     assert "mean" not in result
     line = f"{submitter}/{sample.header.id} FAILED: {result['problem']['message']}"
     assert machine.function.log.read_text().count(line) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"problems": 5}, {"problems": [5]}, {"time_zone": "Nowhere/City"}, {"count": "many"}, {"shard": "9" * 30}],
+    ids=lambda damage: next(iter(damage)),
+)
+async def test_what_fails_each_time_fails_once(machine: Machine, submitter: str, damage: dict[str, object]) -> None:
+    """A fault that is nobody's to cure by waiting is a result too, and its traceback is in the log."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00", "data": [1]}'
+    sample = Sample.receive(raw, submitter=submitter, time_zone="Europe/Zurich")
+    header = await machine.store(sample, **damage)
+
+    assert await machine.deliver(header) == 200
+
+    result = (await machine.result(sample)).to_dict()
+    assert (result["status"], result["problem"]["code"], result["shard"]) == ("FAILED", "NOT_COMPUTABLE", 0)
+    _, found, after = machine.function.log.read_text().partition(
+        f"{submitter}/{sample.header.id} can never be computed"
+    )
+    assert found
+    assert after.lstrip().startswith("Traceback")
+
+
+async def test_a_large_sample_does_not_wait_for_ever_for_its_turn(own_machine: Machine, submitter: str) -> None:
+    """While another one is stuck, it is sent again later instead of being computed for a caller who has gone."""
+    samples = [_large_sample(submitter)[0] for _ in range(2)]
+    headers = [await own_machine.store(sample) for sample in samples]
+    firestore = own_machine.firestore.running
+    assert firestore is not None
+
+    firestore.send_signal(signal.SIGSTOP)
+    try:
+        delivered = {asyncio.create_task(own_machine.deliver(header)) for header in headers}
+        (refused,), waiting = await asyncio.wait(delivered, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        firestore.send_signal(signal.SIGCONT)
+
+    assert refused.result() == 503
+    assert await waiting.pop() == 200
+    assert [await _until_accepted(own_machine, header) for header in headers] == [200, 200]
+    assert "is to be sent again: other large samples are being computed" in own_machine.function.log.read_text()
 
 
 async def test_a_sample_that_is_not_what_was_submitted_fails(machine: Machine, submitter: str) -> None:

@@ -5,13 +5,15 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import grpc
 import pytest
+from google.cloud.firestore_v1.types.firestore import BatchWriteRequest, BatchWriteResponse
 
-from documents import Result, Statistics, Status, names
+from documents import Result, Statistics, Status, Unavailable, names
 from tests.triggers.machine import DATABASE, Machine
-from triggers.store import Store
+from triggers.store import Refused, Store
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -58,3 +60,35 @@ async def test_a_result_that_was_deleted_meanwhile_is_written(machine: Machine, 
 
     assert await stores[1].write_result(_result(sample_id, 2))
     assert not await stores[0].write_result(_result(sample_id, 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, Refused),
+        (grpc.StatusCode.OUT_OF_RANGE, Refused),
+        (grpc.StatusCode.PERMISSION_DENIED, Unavailable),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, Unavailable),
+    ],
+)
+async def test_a_result_at_fault_is_refused_and_all_else_is_for_later(
+    code: grpc.StatusCode, error: type[Exception]
+) -> None:
+    """No repetition cures a bad result; a permission or a quota somebody mends, and then it is written."""
+
+    async def answer(request: Any, context: Any) -> Any:
+        return BatchWriteResponse.pb()(status=[{"code": code.value[0], "message": "no"}], write_results=[{}])
+
+    method = grpc.unary_unary_rpc_method_handler(
+        answer, BatchWriteRequest.pb().FromString, BatchWriteResponse.pb().SerializeToString
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("google.firestore.v1.Firestore", {"BatchWrite": method})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(error, match="no"):
+            await Store(channel, DATABASE).write_result(_result(str(uuid.uuid4()), 1))
+    await server.stop(None)
