@@ -183,6 +183,20 @@ def test_a_client_that_reads_slowly_is_served(strict: Service) -> None:
     assert received > 12_000_000
 
 
+def test_a_client_that_still_sends_has_not_stalled(strict: Service) -> None:
+    """Many read nothing of the answer before they have sent their whole body."""
+    head = f"POST /duplex HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nconnection: close\r\ncontent-length: 30000\r\n\r\n"
+    with connection(strict) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.sendall(head.encode())
+        for _ in range(30):  # 1.5 s, nearly four times what a client may do nothing in
+            time.sleep(0.05)
+            client.sendall(bytes(1_000))
+        received = receive_all(client)
+
+    assert len(received) > 12_000_000
+
+
 def test_the_server_stops_in_two_seconds_and_tells_everyone() -> None:
     """Clients of open subscriptions know that they should come back; idle connections do not hold it up."""
     with running() as service, contextlib.ExitStack() as stack:
