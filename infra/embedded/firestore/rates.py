@@ -32,7 +32,7 @@ COLLECTION_RATE, GROWTH, GROWTH_SECONDS = 500.0, 1.5, 300.0
 DOCUMENT_RATE, DOCUMENT_BURST = 1.0, 5.0
 
 WATCHED = 64  # changes of a field by which it is judged; older ones count half
-ENOUGH = 8
+ENOUGH = 4
 MOST_KNOWN = 10_000
 
 Place = tuple[Any, ...]
@@ -101,7 +101,7 @@ class Rates:
                 raise aborted(CONTENTION)
         for place, writes in wanted.items():
             self._allowances[place].left -= writes
-        if len(self._allowances) + len(self._trends) > self._most_known:
+        if len(self._allowances) > self._most_known or len(self._trends) > MOST_KNOWN:
             self._forget(now)
 
     def _rate(self, place: Place, now: float) -> tuple[float, float]:
@@ -115,12 +115,13 @@ class Rates:
         return rate, rate
 
     def _forget(self, now: float) -> None:
-        """Forget places that are as if they had never been written, and trends: they show again soon."""
+        """Forget places that are as if they had never been written, and too many trends: they show again."""
         for place, allowance in list(self._allowances.items()):
             rate, burst = self._rate(place, now)
             if allowance.refill(now, rate, burst) == burst:
                 del self._allowances[place]
-        self._trends.clear()
+        if len(self._trends) > MOST_KNOWN:
+            self._trends.clear()
         self._most_known = max(MOST_KNOWN, 2 * len(self._allowances))
 
     def _places(self, document: "Pending") -> Iterator[Place]:
