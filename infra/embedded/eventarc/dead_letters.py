@@ -10,6 +10,9 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from infra.embedded.eventarc.deliveries import HOLDER
+from infra.embedded.firestore import holders
+
 
 class DeadLetter(NamedTuple):
     """An event that was given up, and why."""
@@ -51,7 +54,7 @@ def send_again(connection: sqlite3.Connection, trigger: str | None, sequences: C
 def forget(connection: sqlite3.Connection, trigger: str) -> bool:
     """Take a trigger's place and its failed events away; return whether it was there. For a stopped server."""
     connection.execute("DELETE FROM eventarc_failed WHERE trigger = ?", (trigger,))
-    return connection.execute("DELETE FROM eventarc_cursors WHERE trigger = ?", (trigger,)).rowcount > 0
+    return holders.release(connection, HOLDER + trigger)
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:

@@ -1,21 +1,21 @@
-"""What has been delivered, durably: one cursor for a trigger, and a row for each event that failed.
+"""What has been delivered, durably: a trigger's cursor, and a row for each event that failed.
 
 Every event up to the cursor is acknowledged or has a row, and cursor and rows are written in one
 transaction: whatever instant the process is killed at, an event is behind the cursor, or in a row, or
-both, and never in neither. A row holds the whole change, so that a poisoned event or a dead letter does
-not keep the change feed from being pruned.
+both, and never in neither. The cursor is a holder of the change feed, so that nothing behind it is
+pruned; a row holds the whole change, so that a poisoned event or a dead letter holds up nothing.
 """
 
 import math
 import sqlite3
 from collections.abc import Collection, Mapping
 
+from infra.embedded.firestore import holders
 from infra.embedded.firestore.storage import Change, Storage
 
+HOLDER = "eventarc/"  # and the name of the trigger
+
 SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS eventarc_cursors (
-    trigger TEXT PRIMARY KEY, sequence INTEGER NOT NULL
-) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS eventarc_failed (
     trigger TEXT NOT NULL, sequence INTEGER NOT NULL, commit_time INTEGER NOT NULL, name TEXT NOT NULL,
     old BLOB, new BLOB, attempts INTEGER NOT NULL, first_failure REAL NOT NULL, problem TEXT NOT NULL,
@@ -77,19 +77,12 @@ async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
     Their events wait, as long as nobody takes their cursors away: a start without them loses nothing.
     """
 
-    def work(connection: sqlite3.Connection) -> dict[str, int]:
+    def work(connection: sqlite3.Connection) -> set[str]:
         for statement in SCHEMA:
             connection.execute(statement)
-        return dict(connection.execute("SELECT trigger, sequence FROM eventarc_cursors").fetchall())
+        return {name.removeprefix(HOLDER) for name in holders.named(connection, HOLDER)}
 
-    cursors = await storage.execute(work)
-    for trigger, cursor in cursors.items():
-        storage.keep_changes(_holder(trigger), cursor)
-    return sorted(cursors.keys() - set(triggers))
-
-
-def _holder(trigger: str) -> str:
-    return f"eventarc/{trigger}"
+    return sorted(await storage.execute(work) - set(triggers))
 
 
 class Deliveries:
@@ -108,14 +101,10 @@ class Deliveries:
         now = self._storage.snapshot().sequence
 
         def work(connection: sqlite3.Connection) -> int:
-            connection.execute("INSERT OR IGNORE INTO eventarc_cursors VALUES (?, ?)", (self._trigger, now))
             connection.execute("UPDATE eventarc_failed SET due = 0 WHERE trigger = ? AND NOT dead", (self._trigger,))
-            row = connection.execute("SELECT sequence FROM eventarc_cursors WHERE trigger = ?", (self._trigger,))
-            return int(row.fetchone()[0])
+            return holders.register(connection, HOLDER + self._trigger, now)
 
-        cursor = await self._storage.execute(work)
-        self._keep(cursor)
-        return cursor
+        return await self._storage.execute(work)
 
     async def save(self, cursor: int, booked: Mapping[int, Delivery | None]) -> None:
         """Move the cursor, together with the rows of those that failed; None takes a row away."""
@@ -123,12 +112,11 @@ class Deliveries:
         gone = [(self._trigger, sequence) for sequence, delivery in booked.items() if delivery is None]
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE eventarc_cursors SET sequence = ? WHERE trigger = ?", (cursor, self._trigger))
+            holders.move(connection, HOLDER + self._trigger, cursor)
             connection.executemany(_SAVE, rows)
             connection.executemany("DELETE FROM eventarc_failed WHERE trigger = ? AND sequence = ?", gone)
 
         await self._storage.execute(work)
-        self._keep(cursor)
 
     async def due(self, now: float, limit: int, besides: Collection[int]) -> tuple[list[Delivery], float]:
         """Return up to `limit` events to send again now, and when to ask for the next ones."""
@@ -148,9 +136,6 @@ class Deliveries:
             return found, math.inf
 
         return await self._storage.read(work)
-
-    def _keep(self, cursor: int) -> None:
-        self._storage.keep_changes(_holder(self._trigger), cursor)
 
 
 def _delivery(

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from functools import partial
 
-from infra.embedded.firestore import commits, entries, names, values
+from infra.embedded.firestore import commits, entries, holders, names, values
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.clock import now
 from infra.embedded.firestore.fields import FieldPath
@@ -49,7 +49,7 @@ async def keep_tidy(storage: Storage) -> None:
 async def prune(storage: Storage) -> None:
     """Delete the versions that nobody needs, in steps between other work."""
     oldest = now() - int(storage.keep_seconds * 1_000_000)
-    last = min(storage.held_changes(), storage.snapshot().sequence)
+    last = storage.snapshot().sequence
     after = -1
     while after < storage.pruned:
         after = storage.pruned
@@ -57,15 +57,17 @@ async def prune(storage: Storage) -> None:
 
 
 def _prune(connection: sqlite3.Connection, after: int, last: int, oldest: int) -> int:
+    last = min(last, holders.seen_by_all(connection, last))
     rows = connection.execute(_SUPERSEDING, (after, last, oldest, STEP)).fetchall()
+    if not rows:
+        return after
     gone = [(previous,) for _, _, previous, _, _, _ in rows if previous is not None]
-    newest, _ = last_version(connection)  # stays, so that no sequence is ever used twice
+    newest, _ = last_version(connection)  # stays, even a deletion: no sequence is ever used twice
     gone += [(sequence,) for sequence, _, _, _, _, deleted in rows if deleted and sequence < newest]
     ended = [(kind, path, until) for _, until, previous, kind, path, _ in rows if previous is not None]
     connection.executemany("DELETE FROM history WHERE kind = ? AND path = ? AND until = ?", ended)
     connection.executemany("DELETE FROM versions WHERE sequence = ?", gone)
-    if not rows:
-        return after
+    connection.execute("DELETE FROM versions WHERE sequence = ? AND document IS NULL", (after,))  # stayed until now
     pruned = int(rows[-1][0])
     connection.execute("INSERT OR REPLACE INTO settings VALUES ('pruned', ?)", (pruned,))
     return pruned

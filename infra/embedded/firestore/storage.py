@@ -71,7 +71,6 @@ class Storage:
         sequence, commit_time = versions.last(connection)
         self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
         self.pruned: int = settings.get("pruned", 0)  # changes up to this sequence may be gone
-        self._holders: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
         self._writer = Writer(
@@ -200,14 +199,6 @@ class Storage:
         """Return as soon as a change with a sequence greater than `after` is committed."""
         while self.clock.snapshot().sequence <= after:
             await self._changed.wait()
-
-    def keep_changes(self, holder: str, after: int) -> None:
-        """Keep the changes with a sequence greater than `after` for as long as the holder asks for it."""
-        self._holders[holder] = after
-
-    def held_changes(self) -> int:
-        """Return the last sequence that nobody needs the changes up to any more."""
-        return min(self._holders.values(), default=self.clock.snapshot().sequence)
 
 
 class _LockFile:

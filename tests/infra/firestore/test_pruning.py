@@ -1,0 +1,93 @@
+"""What is deleted when nobody can need it any more, and what is not."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.embedded.firestore import commits, holders, writes
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.pruning import prune
+from infra.embedded.firestore.storage import Storage
+from infra.embedded.firestore.writer import Group
+from tests.infra.firestore.server_process import DATABASE, ROOT
+
+
+class File:
+    """A file that keeps nothing for reads of the past, opened as often as a test likes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.storage = Storage(path, keep_seconds=0)
+
+    async def reopen(self) -> None:
+        """Close it and open it again, as a restart does."""
+        await self.storage.close()
+        self.storage = Storage(self.path, keep_seconds=0)
+
+    async def write(self, document_id: str, number: int | None) -> int:
+        """Write or (None) delete a document; return the sequence of its change."""
+        message = m.Write(delete=f"{ROOT}/a/{document_id}")
+        if number is not None:
+            message = m.Write(update=m.Document(name=f"{ROOT}/a/{document_id}"))
+            message.update.fields["n"].integer_value = number
+        prepared = writes.prepare(message, DATABASE)
+
+        def work(group: Group) -> Any:
+            return commits.batch(group, [prepared], lambda pending: None)
+
+        ((_, refusal),) = await self.storage.write(work)
+        assert refusal is None
+        return self.storage.snapshot().sequence
+
+    async def sequences(self) -> list[int]:
+        """Return the sequences of the versions that are kept."""
+        rows = await self.storage.read(lambda c: c.execute("SELECT sequence FROM versions ORDER BY 1").fetchall())
+        return [sequence for (sequence,) in rows]
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> AsyncIterator[File]:
+    """A new file."""
+    file = File(tmp_path / "firestore.sqlite")
+    yield file
+    await file.storage.close()
+
+
+async def test_no_sequence_is_used_twice_when_everything_is_deleted_and_pruned(file: File) -> None:
+    """Also across a restart: who has seen changes up to some sequence must not miss the next one."""
+    seen = []
+    for _ in range(3):
+        seen += [await file.write("x", 1), await file.write("x", None)]
+        await prune(file.storage)
+        await file.reopen()
+        await prune(file.storage)
+
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert await file.sequences() == [6], "the newest deletion stays, those before it do not"
+
+
+async def test_changes_are_kept_for_a_holder_that_does_not_run(file: File) -> None:
+    """It is in the file, so that whoever prunes first after a restart knows of it; once released, they go."""
+    await file.write("x", 0)
+    await file.storage.execute(partial(holders.register, name="follower", sequence=1))
+    await file.storage.execute(partial(holders.register, name="faster", sequence=3))
+    for number in (1, 2, 3):
+        await file.write("x", number)
+    await file.reopen()
+
+    await prune(file.storage)
+    held = await file.storage.changes(1, 10)
+    await file.storage.execute(partial(holders.move, name="follower", sequence=3))
+    await prune(file.storage)
+    moved = await file.sequences()
+    await file.storage.execute(partial(holders.release, name="follower"))
+    await file.storage.execute(partial(holders.release, name="faster"))
+    await prune(file.storage)
+
+    numbers = [m.Document.FromString(change.old or b"").fields["n"].integer_value for change in held]
+    assert ([change.sequence for change in held], numbers) == ([2, 3, 4], [0, 1, 2])
+    assert moved == [3, 4]
+    assert await file.sequences() == [4]
