@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from documents.errors import DropzoneError, Unavailable
 
 Authenticate = Callable[[str | None], Awaitable[object]]
-"""Says what a credential stands for, or raises `Unauthenticated`. It is asked often: it should keep what it knows."""
+"""Makes the context of one operation from a credential, or raises `Unauthenticated`."""
 
 
 async def refusal(authenticate: Authenticate, credential: str | None, seconds: float) -> DropzoneError:

@@ -11,21 +11,16 @@ The tokens are kept in this process: several processes need a balancer that keep
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from secrets import token_urlsafe
 
 import orjson
 
-from documents.errors import BadRequest, Conflict, NotFound, RateLimited
-from graphql_api.transport.execution import Answer
+from documents.errors import BadRequest, Conflict, DropzoneError, NotFound, RateLimited
+from graphql_api.transport.execution import Answer, refused
 from graphql_api.transport.settings import TransportSettings
 from graphql_api.transport.streams import Framing
 
-FRAMING = Framing(
-    content_type=b"text/event-stream; charset=utf-8",
-    opening=b":\n\n",
-    keep_alive=b":\n\n",
-    farewell=b"",  # an end without `complete` is what makes a client come back
-)
 COMPLETE = b"event: complete\ndata: \n\n"
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -45,6 +40,15 @@ def event(name: bytes, data: bytes) -> bytes:
     where there can be one, a space means the same.
     """
     return b"event: %b\ndata: %b\n\n" % (name, data.translate(_ONE_LINE))
+
+
+FRAMING = Framing(
+    content_type=b"text/event-stream; charset=utf-8",
+    opening=b":\n\n",
+    keep_alive=b":\n\n",
+    farewell=b"",  # an end without `complete` is what makes a client come back
+    refusal=lambda error: event(b"next", refused(error).body) + COMPLETE,
+)
 
 
 class EventStream:
@@ -82,6 +86,15 @@ class EventStream:
     async def next_frame(self) -> bytes:
         """Wait for the next event of any operation."""
         return await self._queue.get()
+
+    def refusal(self, error: DropzoneError) -> bytes:
+        """Make the last events of all operations, for a client that may have no more."""
+        payload = orjson.Fragment(refused(error).body)
+        return b"".join(
+            event(b"next", orjson.dumps({"id": operation_id, "payload": payload}))
+            + event(b"complete", orjson.dumps({"id": operation_id}))
+            for operation_id in self._operations
+        )
 
     async def close(self) -> None:
         """End all operations, and take no more."""
@@ -137,13 +150,13 @@ class EventStreams:
             raise NotFound("There is no event stream with this token; ask for one by PUT.")
         return stream
 
-    def open(self, token: str, credential: str | None) -> AsyncGenerator[bytes, None]:
-        """Return the events of a stream; the token is used up when they end."""
+    def open(self, token: str, credential: str | None) -> tuple[AsyncGenerator[bytes, None], Framing]:
+        """Return the events of a stream and its framing; the token is used up when they end."""
         stream = self.find(token, credential)
         if stream.opened:
             raise Conflict("The event stream of this token is open already.")
         stream.opened = True
-        return self._frames(token, stream)
+        return self._frames(token, stream), replace(FRAMING, refusal=stream.refusal)
 
     async def _frames(self, token: str, stream: EventStream) -> AsyncGenerator[bytes, None]:
         try:

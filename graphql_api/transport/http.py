@@ -7,6 +7,7 @@ are read, which a page of another origin cannot send without asking first.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 
 import orjson
 from graphql import OperationType
@@ -19,19 +20,17 @@ from graphql_api import errors
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.transport import credentials, events, multipart, negotiation
 from graphql_api.transport.bodies import read_body
+from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.events import EventStream, EventStreams
 from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
 from graphql_api.transport.headers import header
 from graphql_api.transport.requests import GraphQLRequest, read_json, read_query_string
 from graphql_api.transport.settings import TransportSettings
-from graphql_api.transport.streams import StreamResponse
+from graphql_api.transport.streams import Framing, StreamResponse
 
 METHODS = "GET, POST, PUT, DELETE"
 LARGE_BODY = 1024 * 1024
 _SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-
-Authenticate = Callable[[str | None], Awaitable[object]]
-"""Makes the context of one operation from a credential, or raises `Unauthenticated`."""
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -78,17 +77,16 @@ class HTTPEndpoint:
             credential = self._event_streams.holder(token)
         context = await self._context(credential)
         if opens_stream:
-            frames = self._event_streams.open(token, credential)
-            return StreamResponse(frames, events.FRAMING, self._closing, self._settings)
+            return self._stream(*self._event_streams.open(token, credential), credential)
         match request.method:
             case "POST" if token:
                 stream = self._event_streams.find(token, credential)
                 return await self._start_on(stream, await self._read_body(request), context)
             case "POST":
-                return await self._execute(await self._read_body(request), context, accepted)
+                return await self._execute(await self._read_body(request), credential, context, accepted)
             case "GET":
                 asked = read_query_string(request["query_string"])
-                return await self._execute(asked, context, accepted, reads_only=True)
+                return await self._execute(asked, credential, context, accepted, reads_only=True)
             case "PUT":
                 return _response(201, b"text/plain", self._event_streams.reserve(credential).encode())
             case "DELETE" if token:
@@ -110,6 +108,7 @@ class HTTPEndpoint:
     async def _execute(
         self,
         asked: GraphQLRequest,
+        credential: str | None,
         context: object,
         accepted: negotiation.Accepted,
         *,
@@ -121,14 +120,15 @@ class HTTPEndpoint:
             operation = self._executor.prepare(asked)
         except InvalidOperation as invalid:
             if accepted.prefers_stream:
-                return self._stream(_once(invalid.answer), accepted)
+                return self._stream(*_frames(_once(invalid.answer), accepted), credential)
             return _single(invalid.answer, accepted.answer)
         if reads_only and operation.type is OperationType.MUTATION:
             raise MethodNotAllowed("A mutation cannot be asked for by GET.", allow="POST")
         if operation.type is OperationType.SUBSCRIPTION or accepted.prefers_stream:
             if accepted.stream is None:
                 raise NotAcceptable("A subscription needs text/event-stream, or multipart/mixed, in Accept.")
-            return self._stream(self._executor.subscribe(operation, asked, context), accepted)
+            answers = self._executor.subscribe(operation, asked, context)
+            return self._stream(*_frames(answers, accepted), credential)
         return _single(await self._executor.execute(operation, asked, context), accepted.answer)
 
     async def _start_on(self, stream: EventStream, asked: GraphQLRequest, context: object) -> Response:
@@ -140,9 +140,16 @@ class HTTPEndpoint:
         stream.start(operation_id, self._executor.subscribe(operation, asked, context))
         return _response(202, b"text/plain", b"")
 
-    def _stream(self, answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted) -> StreamResponse:
-        wire = multipart if accepted.stream == negotiation.MULTIPART else events
-        return StreamResponse(wire.frames(answers), wire.FRAMING, self._closing, self._settings)
+    def _stream(self, frames: AsyncGenerator[bytes, None], framing: Framing, credential: str | None) -> StreamResponse:
+        refusal = partial(credentials.refusal, self._context, credential, self._settings.recheck_seconds)
+        return StreamResponse(frames, framing, refusal, self._closing, self._settings)
+
+
+def _frames(
+    answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted
+) -> tuple[AsyncGenerator[bytes, None], Framing]:
+    wire = multipart if accepted.stream == negotiation.MULTIPART else events
+    return wire.frames(answers), wire.FRAMING
 
 
 def refusal(error: DropzoneError) -> Response:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import orjson
 
-from documents.errors import Unavailable
+from documents.errors import DropzoneError, Unavailable
 from graphql_api import errors
 from graphql_api.transport.execution import Answer
 from graphql_api.transport.streams import Framing
@@ -18,13 +18,18 @@ BOUNDARY = b"\r\n--graphql"
 HEADER = b"\r\ncontent-type: application/json\r\n\r\n"
 END = b"--\r\n"
 
-_STOPPING = {"payload": None, "errors": [errors.describe(Unavailable("The server is stopping."))]}
+
+def _last(error: DropzoneError) -> bytes:
+    """Make the part that tells of an error of the connection, and the end."""
+    return HEADER + orjson.dumps({"payload": None, "errors": [errors.describe(error)]}) + BOUNDARY + END
+
 
 FRAMING = Framing(
     content_type=b'multipart/mixed; boundary="graphql"; subscriptionSpec=1.0',
     opening=BOUNDARY,
     keep_alive=HEADER + b"{}" + BOUNDARY,
-    farewell=HEADER + orjson.dumps(_STOPPING) + BOUNDARY + END,
+    farewell=_last(Unavailable("The server is stopping.")),
+    refusal=_last,
 )
 
 

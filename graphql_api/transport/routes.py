@@ -1,14 +1,16 @@
 """The transport put together: a schema and a way to tell who is asking become routes of an application.
 
 `context` is called for every operation, whatever carries it, so a context may hold what belongs to one
-operation alone, such as loaders. `close` belongs into whatever stops the server.
+operation alone, such as loaders; and again every few seconds for as long as a stream or a socket is open, so
+that a key which is revoked or expires ends them. `close` belongs into whatever stops the server.
 """
 
 from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.execution import Executor
-from graphql_api.transport.http import Authenticate, HTTPEndpoint, Page
+from graphql_api.transport.http import HTTPEndpoint, Page
 from graphql_api.transport.settings import TransportSettings
 from graphql_api.transport.websocket import WebSocketEndpoint
 

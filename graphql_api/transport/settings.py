@@ -37,6 +37,7 @@ class TransportSettings:
     largest_operation_cache: int = 512 * KIB  # of text; parsed it takes 50 to 150 times as much
 
     execution_seconds: float = 30.0
+    recheck_seconds: float = 5.0  # whether the key of a stream or a socket is still good
     raw_scalars: frozenset[str] = frozenset({"RawSample"})  # handed to coercion as `msgspec.Raw`
 
     # Server-Sent Events and multipart subscriptions.

@@ -6,13 +6,15 @@ of its own frames and nothing else; the server cuts off one that does not read a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from documents.errors import DropzoneError
 from graphql_api.transport.settings import TransportSettings
 
 
@@ -25,20 +27,24 @@ class Framing:
     keep_alive: bytes
     farewell: bytes
     """Sent when the server stops; the client is meant to come back."""
+    refusal: Callable[[DropzoneError], bytes]
+    """Makes the last frames for a client whose credential is good no longer."""
 
 
 class StreamResponse(Response):
-    """Sends frames until their source ends, the client goes or `closing` is set."""
+    """Sends frames until their source ends, the client goes, its credential is refused or `closing` is set."""
 
     def __init__(
         self,
         frames: AsyncGenerator[bytes, None],
         framing: Framing,
+        refusal: Callable[[], Awaitable[DropzoneError]],
         closing: asyncio.Event,
         settings: TransportSettings,
     ) -> None:
         self._frames = frames
         self._framing = framing
+        self._refusal = refusal
         self._closing = closing
         self._settings = settings
         self._quiet = True
@@ -55,8 +61,10 @@ class StreamResponse(Response):
         await _send_frame(send, self._framing.opening)
         source = asyncio.create_task(self._send_frames(send))
         gone = asyncio.create_task(_disconnected(receive))
+        refused = asyncio.ensure_future(self._refusal())
         closing = asyncio.create_task(self._closing.wait())
-        tasks = {source, gone, closing}
+        tasks: set[asyncio.Future[Any]] = {source, gone, refused, closing}
+        last = self._framing.farewell
         try:
             while True:
                 self._quiet = True
@@ -67,6 +75,8 @@ class StreamResponse(Response):
                     break
                 if self._quiet:
                     await _send_frame(send, self._framing.keep_alive)
+            if refused in done:
+                last = self._framing.refusal(refused.result())
         finally:
             for task in tasks:
                 task.cancel()
@@ -76,8 +86,8 @@ class StreamResponse(Response):
             return
         if source in done:
             source.result()
-        elif self._framing.farewell:
-            await _send_frame(send, self._framing.farewell)
+        elif last:
+            await _send_frame(send, last)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_frames(self, send: Send) -> None:

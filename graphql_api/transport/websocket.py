@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 from documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, Unauthenticated, Unavailable
 from graphql_api import errors
 from graphql_api.transport import credentials
+from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
-from graphql_api.transport.http import Authenticate
 from graphql_api.transport.requests import GraphQLRequest, read_json
 from graphql_api.transport.settings import TransportSettings
 
@@ -123,8 +123,7 @@ class _Socket:
         close: _Close | None = None
         try:
             await self._initialise()
-            while True:
-                await self._handle(await self._next_frame())
+            await self._serve()
         except _Close as asked:
             close = asked
         except _Disconnected:
@@ -146,6 +145,25 @@ class _Socket:
                     await self._handle(await self._receive_frame())
         except TimeoutError:
             raise _Close(INITIALISATION_TIMEOUT, "Connection initialisation timeout") from None
+
+    async def _serve(self) -> None:
+        """Handle frames until the client goes, or until its credential is good no longer."""
+        seconds = self._settings.recheck_seconds
+        refusal = asyncio.create_task(credentials.refusal(self._context, self._credential, seconds))
+        reading = asyncio.create_task(self._handle_frames())
+        try:
+            await asyncio.wait({refusal, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+            raise self._refused(refusal.exception() or refusal.result())
+        finally:
+            refusal.cancel()
+            reading.cancel()
+            await asyncio.gather(refusal, reading, return_exceptions=True)
+
+    async def _handle_frames(self) -> None:
+        while True:
+            await self._handle(await self._next_frame())
 
     async def _next_frame(self) -> _Frame:
         while True:
@@ -196,16 +214,19 @@ class _Socket:
         self._credential = credentials.from_payload(payload or {}) or self._credential
         try:
             await self._context(self._credential)
-        except (Unauthenticated, Forbidden) as error:
-            code = NOT_INITIALISED if self._credential is None else REFUSED
-            raise _Close(code, f"{error.code}: {error}") from None
-        except DropzoneError as error:
-            raise _Close(TRY_AGAIN_LATER, f"{error.code}: {error}") from None
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
-            described = errors.describe_unexpected(error, "connection_init")
-            raise _Close(INTERNAL_ERROR, f"INTERNAL: {described['extensions']['id']}") from None
+        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is told or masked)
+            raise self._refused(error) from None
         self._acknowledged = True
         await self._send("connection_ack")
+
+    def _refused(self, error: BaseException) -> _Close:
+        if isinstance(error, (Unauthenticated, Forbidden)):
+            code = NOT_INITIALISED if self._credential is None else REFUSED
+            return _Close(code, f"{error.code}: {error}")
+        if isinstance(error, DropzoneError):
+            return _Close(TRY_AGAIN_LATER, f"{error.code}: {error}")
+        described = errors.describe_unexpected(error, "the credential of a WebSocket")
+        return _Close(INTERNAL_ERROR, f"INTERNAL: {described['extensions']['id']}")
 
     def _subscribe(self, frame: _Frame) -> None:
         if not self._acknowledged:

@@ -47,6 +47,8 @@ class State:
     context_error: Exception | None = None
     """What making a context fails with, while this is set."""
     watching: int = 0
+    asked: int = 0
+    """How often a context was asked for."""
 
 
 state_key = "state"
@@ -239,6 +241,7 @@ def running(
     state = State()
 
     async def context(credential: str | None) -> dict[str, object]:
+        state.asked += 1
         if state.context_error is not None:
             raise state.context_error
         if credential not in (KEY, OTHER_KEY):
