@@ -13,6 +13,8 @@ from typing import NamedTuple
 from infra.embedded.eventarc.deliveries import HOLDER
 from infra.embedded.firestore import holders
 
+MOST_LISTED = 1_000
+
 
 class DeadLetter(NamedTuple):
     """An event that was given up, and why."""

@@ -28,7 +28,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8080, help="port of gRPC; 0 takes a free one (default: 8080)")
     parser.add_argument("--data", type=Path, default=Path("firestore.sqlite"), help="file to keep everything in")
-    parser.add_argument("--http-port", type=int, help="port of /healthz, /readyz, /metrics and the reset for tests")
+    parser.add_argument(
+        "--http-port", type=int, help="port of /healthz, /readyz, /metrics, dead letters and the reset for tests"
+    )
     parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries it does not serve are refused")
     parser.add_argument(
         "--create-indexes", action="store_true", help="create missing indexes instead, and print their definitions"
@@ -81,19 +83,20 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         opened.push_async_callback(cancel, asyncio.create_task(keep_tidy(storage)))
         await server.start()
         opened.push_async_callback(server.stop)
+        if arguments.http_port is not None:
+            # Imported here because they are slow to import and mostly not asked for.
+            from infra.embedded.eventarc import operations as eventarc
+            from infra.embedded.firestore.operations import Operations
+
+            operations = Operations(storage, server, eventarc.Operations(storage).routes())
+            await operations.start(arguments.host, arguments.http_port)
+            opened.push_async_callback(operations.stop)
         logger.info(
             "Firestore is ready: FIRESTORE_EMULATOR_HOST=%s:%d (data in %s)",
             arguments.host,
             server.port,
             arguments.data,
         )
-        if arguments.http_port is not None:
-            # Imported here because it is slow to import and mostly not asked for.
-            from infra.embedded.firestore.operations import Operations
-
-            operations = Operations(storage, server)
-            await operations.start(arguments.host, arguments.http_port)
-            opened.push_async_callback(operations.stop)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
         if delivering.done():

@@ -6,6 +6,7 @@ Emptying a database is spelled as Google's emulator spells it, so that tools mad
 import asyncio
 import resource
 import sys
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -22,9 +23,9 @@ STEP = 500
 
 
 class Operations:
-    """A small HTTP server beside the gRPC one."""
+    """A small HTTP server beside the gRPC one; `routes` are what it answers besides."""
 
-    def __init__(self, storage: Storage, server: Server) -> None:
+    def __init__(self, storage: Storage, server: Server, routes: Iterable[web.RouteDef]) -> None:
         self._storage = storage
         self._server = server
         application = web.Application()
@@ -32,6 +33,7 @@ class Operations:
         application.router.add_get("/readyz", self._health)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_delete(RESET, self._reset)
+        application.router.add_routes(routes)
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, host: str, port: int) -> None:

@@ -1,12 +1,17 @@
-"""Dead letters, from the command line."""
+"""Dead letters, from the command line and over HTTP."""
 
 import asyncio
+import json
 import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.infra.eventarc.machine import Event, Firestore, Function, until
+from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, free_port, until
+from tests.infra.firestore.server_process import FirestoreProcess
 
 
 async def command(firestore: Firestore, *arguments: str) -> tuple[int, str]:
@@ -86,3 +91,76 @@ async def test_what_waits_for_a_trigger_that_is_gone_is_dropped_when_it_is_forgo
     assert first == (0, "on_written is forgotten\n")
     assert second == (1, "no trigger is called on_written\n")
     assert function.documents == ["samples/b"]
+
+
+@pytest.fixture
+async def http(tmp_path: Path, function: Function) -> AsyncIterator[tuple[FirestoreProcess, aiohttp.ClientSession]]:
+    """A process with two triggers that give up soon, and a client for its HTTP port."""
+    lines = []
+    for name in ("first", "second"):
+        settings = {"name": name, "event_type": WRITTEN, "document": "samples/{sample}", "url": function.url}
+        lines += ["[[triggers]]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+        lines += ["retention_seconds = 0.1", "shortest_backoff_seconds = 0.02", "longest_backoff_seconds = 0.1"]
+    triggers = tmp_path / "triggers.toml"
+    triggers.write_text("\n".join(lines))
+    port = free_port()
+    process = FirestoreProcess(tmp_path, "--http-port", str(port), "--triggers", str(triggers))
+    await asyncio.to_thread(process.start)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        yield process, session
+    process.close()
+
+
+async def listed(session: aiohttp.ClientSession, **parameters: str) -> list[Any]:
+    """Return the dead letters that are listed over HTTP."""
+    async with session.get("/eventarc/dead-letters", params=parameters) as answer:
+        assert answer.status == 200
+        return list((await answer.json())["dead_letters"])
+
+
+async def until_listed(session: aiohttp.ClientSession, count: int) -> None:
+    """Wait until there are as many dead letters."""
+    async with asyncio.timeout(20):
+        while True:
+            if len(await listed(session)) == count:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_dead_letters_are_listed_and_sent_again_over_http(
+    http: tuple[FirestoreProcess, aiohttp.ClientSession], function: Function
+) -> None:
+    """Of a trigger, of a sequence, or all; a parameter that is misspelled sends nothing."""
+    process, session = http
+
+    async def fail(event: Event) -> int:
+        return 418
+
+    async def resend(**parameters: str) -> Any:
+        async with session.post("/eventarc/dead-letters/resend", params=parameters) as answer:
+            return await answer.json() if answer.status == 200 else (answer.status, await answer.text())
+
+    function.answer = fail
+    before = await listed(session)
+    for name in ("a", "b"):
+        await asyncio.to_thread(process.client().document(f"samples/{name}").set, {"name": name})
+    await until_listed(session, 4)
+    first = await listed(session, trigger="first")
+    function.answer = function.done
+    function.events.clear()
+
+    refused = [await resend(sequense="1"), await resend(sequence="one")]
+    one = await resend(trigger="first", sequence="2")
+    await until(lambda: function.documents == ["samples/b"])
+    others = await resend()
+    await until(lambda: sorted(function.documents) == ["samples/a", "samples/a", "samples/b", "samples/b"])
+
+    assert before == []
+    assert [(letter["trigger"], letter["sequence"]) for letter in first] == [("first", 1), ("first", 2)]
+    assert first[0]["document"] == "projects/p/databases/(default)/documents/samples/a"
+    assert "418" in first[0]["problem"]
+    assert first[0]["attempts"] >= 1
+    assert [status for status, _ in refused] == [400, 400]
+    assert "no such parameter: sequense" in refused[0][1]
+    assert (one, others) == ({"sent_again": 1}, {"sent_again": 3})
+    assert await listed(session) == []
