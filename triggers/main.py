@@ -1,10 +1,10 @@
 """The functions Eventarc calls. To return is to say "done", to raise is to say "send it again".
 
-So only that is raised which a repetition can cure: a Firestore that does not answer, too little memory, no turn
-yet. All else would be the same for ever, so it becomes a document that says so: a FAILED result. Events come at
-least once and in any order; `triggers.store` makes that writing it twice is writing it once. The trap:
-functions-framework logs a traceback for whatever is raised, and while Firestore is away that is every event,
-so that case is answered with status 503 and one line.
+So only that is raised which a repetition can cure: a Firestore that does not answer, a machine short of memory
+or threads, no turn yet. All else would be the same for ever, so it becomes a document that says so: a
+FAILED result. Events come at least once and in any order; `triggers.store` makes that writing it twice is writing
+it once. The trap: functions-framework logs a traceback for whatever is raised, and while Firestore is away
+that is every event, so that case is answered with status 503 and one line.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def _compute(store: Store, written: events.SampleWritten) -> None:
             return
         result = await _result(store, header, update_time)
         await store.write_result(result)
-    except (Unavailable, MemoryError):
+    except (Unavailable, MemoryError, RuntimeError):  # RuntimeError: no thread, or the process ends
         raise
     except Exception:  # what is left would be the same the next time
         logger.exception("%s/%s can never be computed", written.submitter, written.sample_id)

@@ -187,7 +187,14 @@ async def test_what_can_never_be_computed_becomes_a_failed_result(
 
 @pytest.mark.parametrize(
     "damage",
-    [{"problems": 5}, {"problems": [5]}, {"time_zone": "Nowhere/City"}, {"count": "many"}, {"shard": "9" * 30}],
+    [
+        {"problems": 5},
+        {"problems": [5]},
+        {"time_zone": "Nowhere/City"},
+        {"time_zone": "Europe"},
+        {"count": "many"},
+        {"shard": "9" * 30},
+    ],
     ids=lambda damage: next(iter(damage)),
 )
 async def test_what_fails_each_time_fails_once(machine: Machine, submitter: str, damage: dict[str, object]) -> None:
