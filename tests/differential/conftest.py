@@ -1,10 +1,12 @@
 """What all comparisons share: both servers, running."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.differential import servers
+from tests.differential.examples import ROUNDS
 from tests.differential.sides import Both, Side
 
 
@@ -28,7 +30,10 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         side.close()
 
 
-@pytest.fixture(scope="session")
-def both(emulator: Side, embedded: Side) -> Both:
-    """Google's emulator and the embedded Firestore."""
-    return Both(emulator, embedded)
+@pytest.fixture(params=range(ROUNDS), ids="round {}".format)
+def both(emulator: Side, tmp_path: Path) -> Iterator[Both]:
+    """Google's emulator and an embedded Firestore without any index yet."""
+    with servers.embedded(tmp_path) as address:
+        both = Both(emulator, Side("embedded", address))
+        yield both
+        both.embedded.close()

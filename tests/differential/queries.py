@@ -8,7 +8,7 @@ from google.cloud.firestore_v1.field_path import FieldPath
 from hypothesis import strategies as st
 
 from tests.differential.sides import Side
-from tests.differential.values import FIELDS, Reference, resolve, values
+from tests.differential.values import FIELDS, Reference, common, resolve, values
 
 NAME = ("__name__",)
 Path = tuple[str, ...]
@@ -20,7 +20,7 @@ def api_path(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Test:
+class Filter:
     """One condition on one field."""
 
     field: Path
@@ -44,7 +44,7 @@ class Composite:
         return (And if self.kind == "and" else Or)([part.build(side) for part in self.parts])
 
 
-Condition = Test | Composite
+Condition = Filter | Composite
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,16 @@ fields = st.one_of(
 )
 references = st.sampled_from(("a/x", "a/y", "a/xy", "a/é", "a/10", "a/\uffff", "a/x/a/x", "b/x")).map(Reference)
 comparisons = st.sampled_from(("<", "<=", "==", "!=", ">=", ">", "array_contains"))
-several = st.lists(values.filter(lambda value: value is not None), min_size=1, max_size=4)
+operands = st.one_of(common, values)
+several = st.lists(operands.filter(lambda value: value is not None), min_size=1, max_size=4)
 tests = st.one_of(
-    st.builds(Test, fields, comparisons, values),
-    st.builds(Test, fields, comparisons, values),
-    st.builds(Test, fields, st.sampled_from(("==", "!=")), st.sampled_from((None, float("nan")))),
-    st.builds(Test, fields, st.sampled_from(("in", "not-in", "array_contains_any")), several),
-    st.builds(Test, st.just(NAME), st.sampled_from(("<", "<=", "==", "!=", ">=", ">")), references),
-    st.builds(Test, st.just(NAME), st.sampled_from(("in", "not-in")), st.lists(references, min_size=1, max_size=3)),
+    st.builds(Filter, fields, comparisons, values),
+    st.builds(Filter, fields, comparisons, common),
+    st.builds(Filter, fields, comparisons, common),
+    st.builds(Filter, fields, st.sampled_from(("==", "!=")), st.sampled_from((None, float("nan")))),
+    st.builds(Filter, fields, st.sampled_from(("in", "not-in", "array_contains_any")), several),
+    st.builds(Filter, st.just(NAME), st.sampled_from(("<", "<=", "==", "!=", ">=", ">")), references),
+    st.builds(Filter, st.just(NAME), st.sampled_from(("in", "not-in")), st.lists(references, min_size=1, max_size=3)),
 )
 conditions: st.SearchStrategy[Condition] = st.recursive(
     tests,
@@ -172,7 +174,7 @@ def _cursors(draw: st.DrawFn, ordered_by: tuple[Order, ...]) -> tuple[Cursor, ..
         else:
             length = draw(st.integers(1, len(ordered_by)))
             prefix = ordered_by[:length]
-            cursors.append(Cursor(kind, tuple(draw(references if o.field == NAME else values) for o in prefix)))
+            cursors.append(Cursor(kind, tuple(draw(references if o.field == NAME else operands) for o in prefix)))
     return tuple(cursors)
 
 

@@ -25,6 +25,7 @@ from google.protobuf import message, timestamp_pb2
 Step = Callable[["Side"], Any]
 
 _RECENT = datetime.timedelta(hours=1)
+_projects = map("example-{:06}".format, itertools.count())
 _anonymous: Any = AnonymousCredentials  # no types there
 
 
@@ -128,11 +129,10 @@ class Both:
     def __init__(self, emulator: Side, embedded: Side) -> None:
         self.emulator = emulator
         self.embedded = embedded
-        self._projects = map("example-{:06}".format, itertools.count())
 
     def start_over(self) -> None:
         """Go to a project where there is nothing yet."""
-        project = next(self._projects)
+        project = next(_projects)
         self.emulator.start_over(project)
         self.embedded.start_over(project)
 

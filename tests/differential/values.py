@@ -106,6 +106,7 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 vectors = st.lists(st.sampled_from([value for value in _DOUBLES if value == value]), min_size=1, max_size=3).map(Vector)
 values = st.recursive(st.one_of(scalars, scalars, rare, vectors), _containers, max_leaves=6)
+common = st.sampled_from((0, 1, 1.0, 2, "a", "b", None, True, float("nan"), [1, "a"], ["a"], {"a": 1}))
 documents = st.dictionaries(names, values, max_size=4)
 
 elements = st.lists(scalars, min_size=1, max_size=3)
