@@ -1,4 +1,4 @@
-"""ListDocuments and ListCollectionIds: a page, and a token that the next one begins with.
+"""ListDocuments, ListCollectionIds and PartitionQuery: a page, and a token that the next one begins with.
 
 A token holds the moment and the place where the page ended, so that all pages are of one moment.
 """
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra.embedded.firestore import listing, names, queries, scanning, values
+from infra.embedded.firestore import listing, names, partitions, queries, scanning, values
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.fields import masked
@@ -62,6 +62,28 @@ async def collection_ids(storage: Storage, reading: Reading, request: Any) -> An
     found = await _segments(storage, reading, names.parse_parent(request.parent), after, size)
     token = _token(reading.read_time, (found[-1].encode(),)) if len(found) == size else ""
     return m.ListCollectionIdsResponse(collection_ids=found, next_page_token=token)
+
+
+async def cuts(storage: Storage, reading: Reading, request: Any) -> Any:
+    """Return a page of the names that cut a collection group into parts; each page finds all of them anew."""
+    query = queries.read(request.parent, request.structured_query)
+    partitions.check(query)
+    if request.partition_count <= 0:
+        raise invalid("partition_count must be greater than zero.")
+    if request.page_size < 0:
+        raise invalid("page_size cannot be negative.")
+    after = _resume(storage, reading, request.page_token)
+    cutter = partitions.Cutter(request.partition_count)
+    async for _, document in reading.query(query):
+        cutter.add(document)
+    found = [(names.parse(name).path, name) for name in cutter.cuts()]
+    rest = [(path, name) for path, name in found if (path,) > after]
+    response = m.PartitionQueryResponse()
+    for path, name in rest[: request.page_size or None]:
+        response.partitions.append(m.Cursor(values=[m.Value(reference_value=name)], before=True))
+        if len(response.partitions) == request.page_size < len(rest):
+            response.next_page_token = _token(reading.read_time, (path,))
+    return response
 
 
 async def _segments(storage: Storage, reading: Reading, parent: names.Name, after: str | None, limit: int) -> list[str]:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
-from infra.embedded.firestore import aggregations, limits, names, pages, partitions, queries, writes
+from infra.embedded.firestore import aggregations, limits, names, pages, queries, writes
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import Refusal, invalid, not_found, unimplemented
 from infra.embedded.firestore.feed import Feed
@@ -156,16 +156,9 @@ class Service:
         await context.write(response)
 
     async def partition_query(self, request: Any, context: Any) -> Any:
-        """Answer PartitionQuery; all cuts come on one page."""
-        query = queries.read(request.parent, request.structured_query)
-        partitions.check(query)
-        if request.partition_count <= 0:
-            raise invalid("partition_count must be greater than zero.")
-        cutter = partitions.Cutter(request.partition_count)
-        async for _, document in self._reading(request, query.parent.database).query(query):
-            cutter.add(document)
-        cuts = (m.Cursor(values=[m.Value(reference_value=name)], before=True) for name in cutter.cuts())
-        return m.PartitionQueryResponse(partitions=cuts)
+        """Answer PartitionQuery."""
+        database = names.parse_parent(request.parent).database
+        return await pages.cuts(self._storage, self._reading(request, database), request)
 
     async def execute_pipeline(self, request: Any, context: Any) -> None:
         """Refuse ExecutePipeline."""
