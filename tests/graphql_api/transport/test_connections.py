@@ -157,8 +157,8 @@ def test_many_idle_sockets_keep_nobody_out() -> None:
             pytest.fail("the idle sockets should have been closed")
 
 
-def test_a_client_that_does_not_read_its_stream_is_cut_off(strict: Service) -> None:
-    """Its subscription ends with it."""
+def test_a_client_that_does_not_read_its_stream_is_cut_off(strict: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """Its subscription ends with it, and the log says so."""
     body = b'{"query":"subscription { text(length: 100000) }"}'
     with connection(strict) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -167,6 +167,7 @@ def test_a_client_that_does_not_read_its_stream_is_cut_off(strict: Service) -> N
         while not strict.state.watching and time.monotonic() < deadline:
             time.sleep(0.01)
         clients.assert_nobody_watches(strict)
+    assert "of its answer to POST /graphql" in caplog.text
 
 
 def test_a_client_that_reads_slowly_is_served(strict: Service) -> None:
