@@ -131,7 +131,7 @@ class Writer:
         try:
             response = await self._firestore.batch_write(waiting.write for waiting in batch)
         except Unavailable:
-            await self._again(batch)
+            self._again(batch)
         except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it was
             _fail(batch, error)
         else:
@@ -151,16 +151,19 @@ class Writer:
                 else:
                     waiting.done.set_exception(RuntimeError(f"Firestore refused a write: {status.message}"))
             if again:
-                await self._again(again)
+                self._again(again)
 
-    async def _again(self, batch: list[_Waiting]) -> None:
-        """Put `batch` back in front after a pause with jitter; deadlines end what never succeeds."""
+    def _again(self, batch: list[_Waiting]) -> None:
+        """Send `batch` once more after a pause with jitter; deadlines end what never succeeds."""
         attempts = max(waiting.attempts for waiting in batch)
-        pause = min(_FIRST_PAUSE_SECONDS * 2**attempts, _LONGEST_PAUSE_SECONDS)
-        await asyncio.sleep(pause * random.uniform(0.5, 1))
         for waiting in batch:
             waiting.attempts += 1
+        pause = min(_FIRST_PAUSE_SECONDS * 2**attempts, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)
+        asyncio.get_running_loop().call_later(pause, self._put_back, batch)
+
+    def _put_back(self, batch: list[_Waiting]) -> None:
         self._queue.extendleft(reversed(batch))
+        self._send()
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:
