@@ -11,13 +11,14 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from documents import fields
 from tests.load import machine, store
 from tests.load.firestore import Firestore, StructuredQuery, Target
 from tests.load.plan import Plan, attempt, median
-from tests.load.process import Failed, Process
+from tests.load.process import Busy, Failed, Process
 from tests.load.table import MIB, SQLITE, Figure, Goal, Row
 
 TOGETHER = 500
@@ -130,9 +131,9 @@ async def _commits(measured: _Measured) -> Row:
     async def commit(firestore: Firestore) -> None:
         await firestore.commit([_write(firestore, "commits", next(numbers))])
 
-    rate, acknowledged = await _at_once(measured, commit)
+    rate, note, acknowledged = await _at_once(measured, commit)
     _expect_count(measured, "commits", acknowledged)
-    return measured.rate(f"Firestore: single Commits from {CLIENTS} clients", rate, "commits/s", goal=2_500)
+    return measured.rate(f"Firestore: single Commits from {CLIENTS} clients", rate, "commits/s", note=note, goal=2_500)
 
 
 async def _point_reads(measured: _Measured) -> Row:
@@ -144,8 +145,8 @@ async def _point_reads(measured: _Measured) -> Row:
         if found.fields["number"].integer_value != number:
             raise Failed(f"another document than {number} was read")
 
-    rate, _ = await _at_once(measured, read)
-    return measured.rate(f"Firestore: point reads by {CLIENTS} clients", rate, "reads/s")
+    rate, note, _ = await _at_once(measured, read)
+    return measured.rate(f"Firestore: point reads by {CLIENTS} clients", rate, "reads/s", note=note)
 
 
 async def _pages(measured: _Measured) -> Row:
@@ -229,8 +230,8 @@ def _start(process: Process, measured: _Measured) -> float:
         return time.perf_counter() - began
 
 
-async def _at_once(measured: _Measured, work: Callable[[Firestore], Awaitable[None]]) -> tuple[float, int]:
-    """Let many clients work at once for some time, several times; return the median rate, and how often in all."""
+async def _at_once(measured: _Measured, work: Callable[[Firestore], Awaitable[None]]) -> tuple[float, str, int]:
+    """Let many clients work at once for some time, several times; return the median rate and how often in all."""
     done = 0
 
     async def client(firestore: Firestore, until: float) -> None:
@@ -243,10 +244,12 @@ async def _at_once(measured: _Measured, work: Callable[[Firestore], Awaitable[No
     async with contextlib.AsyncExitStack() as opened:
         clients = [await opened.enter_async_context(measured.client()) for _ in range(CLIENTS)]
         for _ in range(1 + measured.plan.runs):
-            before, began = done, time.perf_counter()
+            before, began, busy = done, time.perf_counter(), Busy(measured.pid)
             await asyncio.gather(*(client(each, began + measured.plan.seconds) for each in clients))
-            rates.append((done - before) / (time.perf_counter() - began))
-    return median(rates[1:], by=float), done
+            share = busy.share()
+            rate = (done - before) / (time.perf_counter() - began)
+            rates.append((rate, f"store {share:.0%}, {rate / share:,.0f}/s per core"))
+    return *median(rates[1:], by=itemgetter(0)), done
 
 
 def _expect_count(measured: _Measured, collection: str, acknowledged: int) -> None:
