@@ -35,8 +35,7 @@ class Aggregation:
     def add(self, document: Any) -> None:
         """Take one more document into account."""
         if self.field is None:
-            if self.up_to is None or self.count < self.up_to:
-                self.count += 1
+            self.add_documents(1)
             return
         value = fields.get(document.fields, self.field)
         kind = None if value is None else value.WhichOneof("value_type")
@@ -48,6 +47,12 @@ class Aggregation:
         else:
             self.exact = False
             self.doubles += value.double_value
+
+    def add_documents(self, number: int) -> None:
+        """Count more documents."""
+        self.count += number
+        if self.up_to is not None:
+            self.count = min(self.count, self.up_to)
 
     def result(self) -> Any:
         """Return the figure."""

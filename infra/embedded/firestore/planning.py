@@ -53,6 +53,27 @@ def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Bran
     return branches
 
 
+def is_exact(query: Query) -> bool:
+    """Return whether the one range of keys holds what the query finds and, collections beneath apart, nothing else.
+
+    Filters are on whole values as indexes hold them, one for a field or a range on the first to sort by.
+    """
+    if query.collection_id is None or len(query.alternatives) != 1 or query.lower or query.upper:
+        return False
+    (tests,) = query.alternatives
+    if any(test.field == DOCUMENT_ID for test in tests):
+        return False
+    fixed = [test.field for test in tests if test.operator in (filters.EQUAL, filters.CONTAINS)]
+    ranges = [test for test in tests if test.operator in filters.RANGES]
+    sorted_first = next(order.field for order in query.orders if order.field not in fixed)
+    return (
+        len(fixed) + len(ranges) == len(tests)
+        and len(set(fixed)) == len(fixed)
+        and all(test.field == sorted_first for test in ranges)
+        and all(len(test.operands[0]) < values.INDEXED_BYTES for test in tests)
+    )
+
+
 class _Planner:
     """Finds the keys for one alternative in one collection group."""
 

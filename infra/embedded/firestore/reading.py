@@ -78,6 +78,17 @@ class Reading:
                 transaction.note_read(str(name), name, 0 if stored is None else stored.sequence)
         return found
 
+    async def count(self, query: Query) -> int:
+        """Return how many documents a query finds."""
+        if self._transaction is None:
+            count = await scanning.count(self._storage, query, (await self.settle()).read_time)
+            if count is not None:
+                return count
+        count = 0
+        async for _ in self.query(query):
+            count += 1
+        return count
+
     async def query(self, query: Query) -> AsyncIterator[scanning.Found]:
         """Yield the documents that a query finds, each with its sort key, in its order."""
         transaction = self._transaction

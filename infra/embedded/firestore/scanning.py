@@ -10,8 +10,9 @@ nor a large result keeps memory or the file's log growing.
 
 import heapq
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 from infra.embedded.firestore import entries, names, planning, versions
 from infra.embedded.firestore.catalog import Catalog
@@ -26,6 +27,7 @@ PAGE_DOCUMENTS = 500
 PAGE_BYTES = 1 << 20
 OVERLAY_BY_SEQUENCE = 2_000
 
+T = TypeVar("T")
 Found = tuple[SortKey, Any]
 
 
@@ -49,6 +51,29 @@ class Scan:
             if found[0] != previous:
                 previous = found[0]
                 yield found
+
+    def count(self, branch: Branch, most: int | None) -> int | None:
+        """Return how many documents an exact range of keys holds, up to `most`; None if too many have changed."""
+        kind = self._catalog.kind(self._query.parent.database, branch.collection_id)
+        if kind is None:
+            return 0
+        there = (path for path in self._paths(kind, branch) if self._is_in_collection(path))
+        changed = 0
+        if versions.last(self._connection)[1] > self._read_time:
+            there = (path for path in there if self._is_of_then(kind, path))
+            changed = sum(1 for _ in self._overlay())
+            if changed > PAGE_DOCUMENTS:
+                return None
+        count = changed + sum(1 for _ in islice(there, most))
+        return count if most is None else min(count, most)
+
+    def _is_in_collection(self, path: bytes) -> bool:
+        parent = self._query.parent
+        return self._query.all_descendants or len(names.decode_path(path)) == len(parent.segments) + 2
+
+    def _is_of_then(self, kind: int, path: bytes) -> bool:
+        stored = versions.current(self._connection, kind, path)
+        return stored is not None and stored.commit_time <= self._read_time
 
     def _branch(self, branch: Branch) -> Iterator[Found]:
         kind = self._catalog.kind(self._query.parent.database, branch.collection_id)
@@ -159,6 +184,25 @@ async def _page(storage: Storage, query: Query, read_time: int, most: int) -> tu
                 return page, False
         return page, True
 
+    return await _with_indexes(storage, read)
+
+
+async def count(storage: Storage, query: Query, read_time: int) -> int | None:
+    """Return how many documents a query finds at a moment, from keys alone; None if that does not tell."""
+    if not planning.is_exact(query):
+        return None
+
+    def read(connection: sqlite3.Connection) -> int | None:
+        (branch,) = planning.plan(query, [], storage.indexes)
+        most = None if query.limit is None else query.offset + query.limit
+        found = Scan(connection, storage.catalog, query, read_time).count(branch, most)
+        return None if found is None else max(0, found - query.offset)
+
+    return await _with_indexes(storage, read)
+
+
+async def _with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T]) -> T:
+    """Read, after the indexes for it were created if need be and allowed."""
     created: set[Composite] = set()
     while True:
         try:

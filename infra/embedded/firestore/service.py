@@ -145,9 +145,14 @@ class Service:
         figures = aggregations.read(message)
         query = queries.read(request.parent, message.structured_query, aggregations.ordering(figures))
         reading = self._reading(request, query.parent.database)
-        async for _, document in reading.query(query):
+        if all(figure.field is None for figure in figures):
+            total = await reading.count(query)
             for figure in figures:
-                figure.add(document)
+                figure.add_documents(total)
+        else:
+            async for _, document in reading.query(query):
+                for figure in figures:
+                    figure.add(document)
         response = m.RunAggregationQueryResponse(
             transaction=reading.started_transaction, read_time=m.timestamp(reading.read_time)
         )

@@ -129,6 +129,7 @@ async def _check(batches: list[Any], message: Any) -> None:
             for commit_time, state in states:
                 found = [document.name async for _, document in scanning.stream(storage, query, commit_time, 2)]
                 assert found == _expected(query, state)
+                assert await scanning.count(storage, query, commit_time) in (None, len(found))
         finally:
             await storage.close()
 

@@ -1,0 +1,79 @@
+"""Counts agree with what a query finds, from whatever they are taken."""
+
+from typing import Any
+
+import pytest
+from google.cloud.firestore import Client, FieldFilter, Or, transactional
+
+from tests.infra.firestore.server_process import FirestoreProcess
+
+LONG = "y" * 1600
+
+
+@pytest.fixture(scope="module")
+def counted(firestore: FirestoreProcess) -> Client:
+    """Documents in a collection, beneath its documents, and with values that indexes hold cut."""
+    client = firestore.client()
+    batch = client.batch()
+    for number in range(60):
+        fields = {"n": number, "even": number % 2 == 0, "tags": [number % 3, number % 5], "long": f"{LONG}{number}"}
+        batch.set(client.document(f"counted/{number}"), fields if number else {})
+        batch.set(client.document(f"counted/{number}/counted/beneath"), {"n": number})
+    batch.commit()
+    return client
+
+
+def condition(field: str, operator: str, value: Any) -> FieldFilter:
+    """Return a filter."""
+    return FieldFilter(field, operator, value)
+
+
+QUERIES: list[Any] = [
+    lambda c: c.collection("counted"),
+    lambda c: c.collection_group("counted"),
+    lambda c: c.collection("counted/7/counted"),
+    lambda c: c.collection("counted").order_by("n", direction="DESCENDING"),
+    lambda c: c.collection("counted").where(filter=condition("n", ">=", 10)).where(filter=condition("n", "<", 20)),
+    lambda c: c.collection("counted").where(filter=condition("n", "!=", 10)),
+    lambda c: c.collection("counted").where(filter=condition("even", "==", True)),
+    lambda c: c.collection("counted").where(filter=condition("even", "==", 1)),
+    lambda c: c.collection("counted").where(filter=condition("even", "==", True)).where(filter=condition("n", ">", 50)),
+    lambda c: c.collection("counted").where(filter=condition("tags", "array_contains", 2)),
+    lambda c: c.collection("counted").where(filter=condition("long", "==", f"{LONG}7")),
+    lambda c: c.collection("counted").where(filter=condition("n", "in", [1, 2, 99])),
+    lambda c: c.collection("counted").where(filter=Or([condition("n", "<", 10), condition("even", "==", True)])),
+    lambda c: c.collection("counted").where(filter=condition("__name__", "==", c.document("counted/7"))),
+    lambda c: c.collection("counted").order_by("n").start_after({"n": 40}),
+    lambda c: c.collection("counted").limit(7),
+    lambda c: c.collection("counted").offset(55).limit(7),
+    lambda c: c.collection("nothing"),
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_count_is_the_number_of_documents_found(counted: Client, query: Any) -> None:
+    """Also in a transaction, which reads them to protect them."""
+    asked = query(counted)
+    found = len(asked.get())
+
+    @transactional
+    def inside(transaction: Any) -> int:
+        return int(asked.count("all").get(transaction=transaction)[0][0].value)
+
+    assert asked.count("all").get()[0][0].value == found
+    assert inside(counted.transaction()) == found
+
+
+def test_a_count_of_the_past_is_the_number_of_then(firestore: FirestoreProcess) -> None:
+    """Whatever was written, changed and deleted since."""
+    client = firestore.client()
+    collection = client.collection("counted_then")
+    for number in range(3):
+        then = collection.document(f"{number}").set({"n": number}).update_time
+    collection.document("0").delete()
+    collection.document("1").set({"n": 9})
+    collection.document("3").set({"n": 3})
+    query: Any = collection.where(filter=condition("n", "<", 5))
+
+    assert query.count("all").get(read_time=then)[0][0].value == 3
+    assert query.count("all").get()[0][0].value == 2
