@@ -42,11 +42,9 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: 
             clients = firestore.clients()
             writing = asyncio.create_task(workload.run(clients))
             await asyncio.wait([writing], timeout=chance.uniform(0.02, 0.8))
-            assert not writing.done(), writing.exception()
             await firestore.kill()
-            writing.cancel()
-            await asyncio.wait([writing])
-            assert writing.cancelled() or writing.exception() is None, writing.exception()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await writing  # what it had answered before it died counts
             await clients.close()
             await firestore.start()
             clients = firestore.clients()

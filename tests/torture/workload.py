@@ -56,7 +56,7 @@ class Workload:
         self.acknowledged = 0
 
     async def run(self, clients: Clients) -> None:
-        """Write until cancelled, or until the server is gone."""
+        """Write until the server is gone."""
         async with asyncio.TaskGroup() as workers:
             for group in self.groups:
                 workers.create_task(_until_gone(self._commit, clients.concurrent, group))
