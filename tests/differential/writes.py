@@ -136,7 +136,9 @@ nested = st.one_of(written, st.dictionaries(names, written, max_size=2))
 conditions = st.one_of(st.none(), st.sampled_from(("exists", "missing", "current", "stale")).map(Condition))
 update_conditions = st.one_of(st.none(), st.sampled_from(("exists", "current", "stale")).map(Condition))
 field_paths = st.lists(names, min_size=1, max_size=3).map(tuple)
-changes = st.dictionaries(field_paths, st.one_of(values, transforms, st.just(DELETED)), min_size=1, max_size=4)
+changes = st.dictionaries(field_paths, st.one_of(values, transforms, st.just(DELETED)), min_size=1, max_size=4).filter(
+    lambda changed: not any(path[:length] in changed for path in changed for length in range(len(path)))
+)
 writes = st.one_of(
     st.builds(Create, paths, nested),
     st.builds(Set, paths, nested, st.booleans()),

@@ -78,7 +78,7 @@ def apply(group: Group, writes: list[PreparedWrite], pending: dict[str, Pending]
         document = pending.get(write.full_name)
         if document is None:
             pending[write.full_name] = document = load(group, write)
-        write.check_precondition(document.new, commit_time)
+        write.check_precondition(document.new, document.old, commit_time)
         document.new, result = write.apply(document.new, commit_time)
         results.append(result)
     return results

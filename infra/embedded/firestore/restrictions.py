@@ -40,10 +40,10 @@ def check(message: Any, also_by: Sequence[str]) -> None:
     if _KEY in orders and (orders[-1] != _KEY or unequal - set(orders)):
         raise invalid("order by clause cannot contain more fields after the key")
     falling = orders == [_KEY] and message.order_by[0].direction == StructuredQuery.Direction.DESCENDING
-    if falling and all(field == _KEY for field, _ in parts):
+    if falling and all(field == _KEY for field, operator in parts if operator != "OR"):
         raise failed_precondition("Firestore does not support descending key scans")
     behind = [field for field in also_by if field not in orders]
-    if behind and (_KEY in orders or _KEY in unequal):
+    if behind and (_KEY in orders or any(field == _KEY for field, _ in parts)):
         raise invalid(
             f"This query requires an index that has fields [{', '.join(behind)}] after __name__ and Firestore does "
             "not currently support such an index. Please try the query again with additional ordering on those fields."

@@ -33,9 +33,11 @@ class PreparedWrite:
         """What production calls such a write."""
         if self.deletes:
             return "delete"
-        return "upsert" if self.exists is None else "update" if self.exists else "insert"
+        if self.exists is None:
+            return "upsert" if self.update_time is None else "update"
+        return "update" if self.exists else "insert"
 
-    def check_precondition(self, current: Any | None, now: int) -> None:
+    def check_precondition(self, current: Any | None, base: Any | None, now: int) -> None:
         """Refuse the write if the stored document is not as the client expects it."""
         if self.exists is not None:
             if self.exists and current is None:
@@ -45,7 +47,7 @@ class PreparedWrite:
         elif self.update_time is not None:
             if self.update_time > now:
                 raise invalid("The update_time in the precondition cannot be in the future.")
-            stored = 0 if current is None else microseconds(current.update_time)
+            stored = 0 if base is None else microseconds(base.update_time)
             if stored != self.update_time:
                 raise failed_precondition(
                     f"the stored version ({stored}) does not match the required base version ({self.update_time})"
@@ -86,10 +88,16 @@ def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
     """Read the Write messages of one commit, or refuse an order of them that could never be applied."""
     prepared = [prepare(message, database) for message in messages]
     latest: dict[str, PreparedWrite] = {}
+    base_versions: dict[str, int | None] = {}
     for write in prepared:
         earlier = latest.get(write.full_name)
-        if earlier is not None and write.exists is not None and write.exists is earlier.deletes:
-            raise invalid(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
+        base_version = base_versions.setdefault(write.full_name, write.update_time)
+        if earlier is not None:
+            needs_it = write.exists or (write.update_time is not None and not write.deletes)
+            if (needs_it and earlier.deletes) or (write.exists is False and not earlier.deletes):
+                raise invalid(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
+            if write.update_time is not None and write.update_time != base_version:
+                raise invalid("Cannot collapse mutations with different version preconditions.")
         latest[write.full_name] = write
     return prepared
 

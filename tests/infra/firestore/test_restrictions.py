@@ -52,6 +52,7 @@ def refusal(conditions: list[Any], orders: str = "", aggregated: tuple[str, ...]
         ([("a", LESS)], "__name__", (), "cannot contain more fields after the key"),
         ([], "__name__", ("a",), r"has fields \[a\] after __name__"),
         ([("__name__", LESS)], "", ("a",), r"has fields \[a\] after __name__"),
+        ([("__name__", EQUAL)], "", ("a",), r"has fields \[a\] after __name__"),
     ],
 )
 def test_what_cannot_stand_together(
