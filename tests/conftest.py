@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from tests.stack import Stack
 
-settings.register_profile("dropzone", deadline=None)
+settings.register_profile("dropzone", deadline=None, max_examples=50)
 settings.load_profile("dropzone")
 
 

@@ -22,7 +22,7 @@ from tests.infra.eventarc.machine import until
 from tests.torture.machine import PATIENCE_SECONDS, Clients, Firestore, Receiver
 from tests.torture.workload import COUNTERS, LABELS, TAGS, Fields, Workload
 
-KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
+KILLS = int(os.environ.get("TORTURE_KILLS", "6"))
 SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 32)))
 PAGE = 1_000
 
