@@ -2,7 +2,21 @@
 
 from typing import Any
 
-from tests.differential.requests import EVERYTHING, MOST_IN, ONE, Step, average, find, get, partitions, several, where
+from tests.differential.requests import (
+    EVERYTHING,
+    MOST_IN,
+    NAN,
+    NULL,
+    ONE,
+    Step,
+    array,
+    average,
+    find,
+    get,
+    partitions,
+    several,
+    where,
+)
 
 REFUSED: dict[str, Step] = {
     "a query of nothing": find({}),
@@ -69,9 +83,23 @@ ANSWERED: dict[str, tuple[Step, Any]] = {
         find(where(op="NOT_IN", value={"array_value": {"values": [{"null_value": 0}, {"integer_value": 1}]}})),
         0,
     ),
-    "in with null": (find(where(op="IN", value={"array_value": {"values": [{"null_value": 0}]}})), 0),
     "contains an array": (find(where(op="ARRAY_CONTAINS", value=several(1))), 0),
-    "contains null": (find(where(op="ARRAY_CONTAINS", value={"null_value": 0})), 0),
+    "less than a number, of NaN": (find(where(path="nan", op="LESS_THAN", value=ONE)), 0),
+    "less than NaN": (find(where(op="LESS_THAN", value=NAN)), 0),
+    "at least NaN": (find(where(path="nan", op="GREATER_THAN_OR_EQUAL", value=NAN)), 0),
+    "equal to NaN": (find(where(path="nan", op="EQUAL", value=NAN)), 0),
+    "not equal to NaN, of NaN": (find(where(path="nan", op="NOT_EQUAL", value=NAN)), 1),
+    "not equal to NaN, of null": (find(where(path="null", op="NOT_EQUAL", value=NAN)), 0),
+    "in NaN": (find(where(path="nan", op="IN", value=array(NAN))), 0),
+    "not in NaN, of NaN": (find(where(path="nan", op="NOT_IN", value=array(NAN))), 1),
+    "contains NaN": (find(where(path="list", op="ARRAY_CONTAINS", value=NAN)), 0),
+    "an array with NaN": (find(where(path="list", op="EQUAL", value=array(ONE, NULL, NAN))), 1),
+    "at most null": (find(where(path="null", op="LESS_THAN_OR_EQUAL", value=NULL)), 0),
+    "equal to null": (find(where(path="null", op="EQUAL", value=NULL)), 0),
+    "not equal to null": (find(where(op="NOT_EQUAL", value=NULL)), 0),
+    "in null": (find(where(path="null", op="IN", value=array(NULL))), 0),
+    "not in null": (find(where(op="NOT_IN", value=array(NULL))), 0),
+    "contains null": (find(where(path="list", op="ARRAY_CONTAINS", value=NULL)), 0),
     "an order without a direction": (find({**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}]}), 1),
     "a cursor without values": (find({**EVERYTHING, "start_at": {}}), 0),
     "an average of nothing": (average("nothing"), ["null_value"]),

@@ -14,6 +14,8 @@ MOST_IN = 30
 
 
 ONE = {"integer_value": 1}
+NAN = {"double_value": float("nan")}
+NULL = {"null_value": 0}
 VECTOR = {
     "map_value": {
         "fields": {
@@ -126,9 +128,14 @@ def where(**condition: Any) -> Any:
     return {"from_": [{"collection_id": "a"}], "where": {"field_filter": {"field": {"field_path": path}, **condition}}}
 
 
+def array(*elements: Any) -> Any:
+    """Return an array."""
+    return {"array_value": {"values": list(elements)}}
+
+
 def several(count: int) -> Any:
     """Return an array of so many integers."""
-    return {"array_value": {"values": [{"integer_value": number} for number in range(count)]}}
+    return array(*({"integer_value": number} for number in range(count)))
 
 
 def nested(depth: int) -> Any:

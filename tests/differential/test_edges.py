@@ -21,7 +21,8 @@ EDGES: dict[str, tuple[Step, Any]] = {
 def answer(side: Side, name: str) -> Any:
     """Return what one server answers in a project with two documents."""
     side.start_over(f"edge-{[*EDGES].index(name):06}")
-    side.client.document("a/x").set({"a": 1, "b": [1, None]})
+    nan = float("nan")
+    side.client.document("a/x").set({"a": 1, "nan": nan, "null": None, "list": [1, None, nan]})
     side.client.document("a/x/a/y").set({"a": 1})
     return side.answer(EDGES[name][0])[0]
 

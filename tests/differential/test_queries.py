@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.differential.examples import examples
 from tests.differential.queries import aggregations, few, finds, group_finds
 from tests.differential.sides import Both
-from tests.differential.values import IDS, common, values
+from tests.differential.values import IDS, likely
 from tests.differential.writes import Commit, Set
 
 places = st.one_of(
@@ -16,9 +16,9 @@ places = st.one_of(
     st.sampled_from(IDS).map("a/{}".format),
     st.sampled_from(("a/x/a/x", "a/x/a/y", "b/x", "b/x/a/x", "b/x/b/y")),
 )
-likely = st.one_of(common, values)
 within = st.dictionaries(st.sampled_from(few), likely, max_size=3)
-documents = st.dictionaries(st.sampled_from(few), st.one_of(likely, likely, within), min_size=1, max_size=4)
+contents = st.booleans().flatmap(lambda deep: within if deep else likely)
+documents = st.dictionaries(st.sampled_from(few), contents, min_size=1, max_size=4)
 stored = st.lists(st.builds(Set, places, documents, st.just(False)), min_size=3, max_size=12)
 asked = st.lists(st.one_of(finds(), finds(), group_finds(), aggregations), min_size=3, max_size=10)
 

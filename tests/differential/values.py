@@ -106,7 +106,8 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 vectors = st.lists(st.sampled_from([value for value in _DOUBLES if value == value]), min_size=1, max_size=3).map(Vector)
 values = st.recursive(st.one_of(scalars, scalars, rare, vectors), _containers, max_leaves=6)
-common = st.sampled_from((0, 1, 1.0, 2, "a", "b", None, True, float("nan"), [1, "a"], ["a"], {"a": 1}))
+common = st.sampled_from((0, 1, 1.0, 2, "a", "b", None, True, float("nan"), [1, "a"], ["a"], [None, 1], {"a": 1}))
+likely = st.booleans().flatmap(lambda usual: common if usual else values)  # a union would count every part alike
 documents = st.dictionaries(names, values, max_size=4)
 
 elements = st.lists(scalars, min_size=1, max_size=3)

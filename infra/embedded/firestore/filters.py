@@ -1,17 +1,18 @@
 """Filters of a query as tests on a document, all on encoded values.
 
 A filter that compares holds only among values of one kind: `a > 5` never finds a string. A document
-without the field is in no filter, not even in a negative one.
+without the field is in no filter, not even in a negative one. The trap: to a filter that compares, nothing
+equals NaN, and nothing equals or differs from null; only unary filters find the two.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.embedded.firestore import fields, names, values
+from infra.embedded.firestore import fields, names, numeric, values
 from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
-from infra.embedded.firestore.messages import StructuredQuery, Value
+from infra.embedded.firestore.messages import StructuredQuery
 
 FieldOperator = StructuredQuery.FieldFilter.Operator
 UnaryOperator = StructuredQuery.UnaryFilter.Operator
@@ -179,10 +180,12 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
         encoded = tuple(encode_name(document_name(each, parent)) for each in operands)
     else:
         encoded = tuple(map(values.encode, operands))
-    if operator == NOT_IN and values.NULL in encoded:
-        # Nothing differs from null in Firestore's logic of three values.
-        return FieldTest(field, IN, ())
-    return FieldTest(field, operator, encoded)
+    if operator in (NOT_EQUAL, NOT_IN):
+        if values.NULL in encoded:
+            return FieldTest(field, IN, ())
+        return FieldTest(field, operator, tuple(each for each in encoded if each != numeric.NAN) or (values.NULL,))
+    encoded = tuple(each for each in encoded if each not in (values.NULL, numeric.NAN))
+    return FieldTest(field, operator, encoded) if encoded else FieldTest(field, IN, ())
 
 
 def encode_name(name: names.Name) -> bytes:
@@ -204,11 +207,10 @@ def document_name(value: Any, parent: names.Name) -> names.Name:
 
 def _unary(message: Any) -> FieldTest:
     field = fields.parse(message.field.field_path)
-    nan = values.encode(Value(double_value=float("nan")))
     tests = {
-        2: (EQUAL, (nan,)),
+        2: (EQUAL, (numeric.NAN,)),
         3: (EQUAL, (values.NULL,)),
-        4: (NOT_EQUAL, (nan,)),
+        4: (NOT_EQUAL, (numeric.NAN,)),
         5: (NOT_EQUAL, (values.NULL,)),
     }
     if message.op not in tests:

@@ -42,7 +42,7 @@ def check(message: Any, also_by: Sequence[str]) -> None:
     falling = orders == [_KEY] and message.order_by[0].direction == StructuredQuery.Direction.DESCENDING
     if falling and all(field == _KEY for field, operator in parts if operator != "OR"):
         raise failed_precondition("Firestore does not support descending key scans")
-    behind = [field for field in also_by if field not in orders]
+    behind = [field for field in also_by if field not in orders and field not in unequal]
     if behind and (_KEY in orders or any(field == _KEY for field, _ in parts)):
         raise invalid(
             f"This query requires an index that has fields [{', '.join(behind)}] after __name__ and Firestore does "

@@ -42,8 +42,8 @@ def invert(encoded: bytes) -> bytes:
 
 
 def kind(encoded: bytes) -> bytes:
-    """Return the tag of an encoded value: values of one tag can be compared by inequalities."""
-    return encoded[:1]
+    """Return what values have in common that inequalities compare; NaN is of a kind of its own."""
+    return encoded[:2] if encoded.startswith(numeric.TAG) else encoded[:1]
 
 
 def is_vector(value: Any) -> bool:
