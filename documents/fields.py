@@ -59,7 +59,19 @@ def to_value(value: object) -> Any:
 
 def from_document(document: Any) -> dict[str, object]:
     """Return the fields of a protocol `Document` as Python values; times are in UTC."""
-    return {key: _from_value(value) for key, value in document.fields.items()}
+    return {key: from_value(value) for key, value in document.fields.items()}
+
+
+def from_value(value: Any) -> object:
+    """Return a protocol `Value` as a Python value: the reverse of `to_value`."""
+    kind = value.WhichOneof("value_type")
+    if kind == "timestamp_value":
+        return to_datetime(value.timestamp_value)
+    if kind == "map_value":
+        return {key: from_value(member) for key, member in value.map_value.fields.items()}
+    if kind == "array_value":
+        return list(_elements(value.array_value))
+    return None if kind == "null_value" else getattr(value, kind)
 
 
 def to_datetime(timestamp: Any) -> datetime:
@@ -97,16 +109,5 @@ def _fill(message: Any, value: object) -> None:
             raise TypeError(f"cannot store {type(value).__name__}")
 
 
-def _from_value(value: Any) -> object:
-    kind = value.WhichOneof("value_type")
-    if kind == "timestamp_value":
-        return to_datetime(value.timestamp_value)
-    if kind == "map_value":
-        return {key: _from_value(member) for key, member in value.map_value.fields.items()}
-    if kind == "array_value":
-        return list(_elements(value.array_value))
-    return None if kind == "null_value" else getattr(value, kind)
-
-
 def _elements(array: Any) -> Iterator[object]:
-    return (_from_value(element) for element in array.values)
+    return (from_value(element) for element in array.values)
