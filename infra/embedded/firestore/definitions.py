@@ -47,10 +47,7 @@ class Composite:
 
     def as_json(self) -> dict[str, Any]:
         """Return the index as `firestore.indexes.json` spells it."""
-        spelled = []
-        for component in self.components:
-            key = "arrayConfig" if component.mode == CONTAINS else "order"
-            spelled.append({"fieldPath": fields.text(component.field), key: component.mode})
+        spelled = [{"fieldPath": fields.text(each.field), _key(each.mode): each.mode} for each in self.components]
         return {"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled}
 
     def text(self) -> str:
@@ -79,6 +76,20 @@ class Definitions:
             if found is not None:
                 return found
         return self.overrides.get((collection_id, ANY_FIELD), AUTOMATIC)
+
+    def addition(self, index: Composite) -> str:
+        """Return what to add to the file for an index that is missing; of one field, it is a field override."""
+        if len(index.components) > 1:
+            return index.text()
+        (component,) = index.components
+        modes = self.modes(index.collection_id, component.field) | {(component.mode, index.scope)}
+        spelled = [{_key(mode): mode, "queryScope": scope} for mode, scope in sorted(modes)]
+        override = {"collectionGroup": index.collection_id, "fieldPath": fields.text(component.field)}
+        return json.dumps({**override, "indexes": spelled}, sort_keys=True)
+
+
+def _key(mode: str) -> str:
+    return "arrayConfig" if mode == CONTAINS else "order"
 
 
 def read(path: Path) -> Definitions:

@@ -1,9 +1,12 @@
 """How a query is found in the indexes: one range of keys for each alternative of its filter.
 
 An alternative holds some fields fixed (equalities) and sorts by the rest. An index serves it when its key
-begins with fixed fields and goes on with exactly that rest, in the same directions or all reversed; then
-filters on the first sorted field and cursors narrow the range. Several indexes that agree on the rest
-can share the fixed fields among them: what all of them hold is found by leaping from one to the next.
+begins with fixed fields and goes on with exactly that rest, in the same directions; then filters on the
+first sorted field and cursors narrow the range. Several indexes that agree on the rest can share the fixed
+fields among them: what all of them hold is found by leaping from one to the next.
+
+The trap: keys could be read backwards, yet production reads no composite index so, and neither does this. Only
+a field's own descending index is the ascending one, read backwards; array-contains has no descending one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -113,7 +116,7 @@ class _Planner:
         """Return the beginnings of keys that together hold all fixed fields, or nothing."""
         missing = set(self._equal) | set(self._contains)
         bases: list[bytes] = []
-        candidates = list(self._single_bases(reverse)) + list(self._composite_bases(reverse))
+        candidates = list(self._single_bases(reverse)) + ([] if reverse else list(self._composite_bases()))
         candidates.sort(key=lambda candidate: -len(candidate[0]))
         for covered, base in candidates:
             if covered & missing or not (bases or missing):
@@ -128,10 +131,14 @@ class _Planner:
                 return
             for field, operand in self._equal.items():
                 modes = self._indexes.defined.modes(self._collection_id, field)
-                if (definitions.ASCENDING, scope) in modes or (definitions.DESCENDING, scope) in modes:
+                if (definitions.DESCENDING, scope) in modes or (
+                    not reverse and (definitions.ASCENDING, scope) in modes
+                ):
                     yield frozenset((field,)), self._base(entries.single(field, False, self._group)) + _cut(operand)
             for field, operand in self._contains.items():
-                if (definitions.CONTAINS, scope) in self._indexes.defined.modes(self._collection_id, field):
+                if not reverse and (definitions.CONTAINS, scope) in self._indexes.defined.modes(
+                    self._collection_id, field
+                ):
                     yield frozenset((field,)), self._base(entries.single(field, True, self._group)) + _cut(operand)
         elif len(self._free) == 2 and not self._equal and not self._contains:
             first, last = self._free
@@ -141,7 +148,7 @@ class _Planner:
             ):
                 yield frozenset(), self._base(entries.single(first.field, False, self._group))
 
-    def _composite_bases(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
+    def _composite_bases(self) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
         scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
         for number, index in self._indexes.composites.items():
             if index.collection_id != self._collection_id or index.scope != scope:
@@ -150,7 +157,7 @@ class _Planner:
             rest = [(each.field, each.mode == definitions.DESCENDING) for each in index.components[len(fixed) :]]
             if not rest or rest[-1][0] != DOCUMENT_ID:
                 rest.append((DOCUMENT_ID, index.name_descending))
-            if rest == [(order.field, order.descending != reverse) for order in self._free]:
+            if rest == [(order.field, order.descending) for order in self._free]:
                 base = self._base(entries.composite(number)) + b"".join(fixed)
                 yield frozenset(each.field for each in index.components[: len(fixed)]), base
 
@@ -216,7 +223,7 @@ class _Planner:
             mode = definitions.DESCENDING if order.descending else definitions.ASCENDING
             components.append(Component(order.field, mode))
         falling = bool(components) and components[-1].mode == definitions.DESCENDING
-        if self._free[-1].descending != falling and len(self._free) > 1:
+        if self._free[-1].descending != falling:
             mode = definitions.DESCENDING if self._free[-1].descending else definitions.ASCENDING
             components.append(Component(DOCUMENT_ID, mode))
         scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION

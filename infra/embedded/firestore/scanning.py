@@ -212,7 +212,8 @@ async def _with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T
                 raise  # it was no help: a fault of the planner
             created.add(missing.index)
             if not storage.creates_indexes:
+                addition = storage.indexes.defined.addition(missing.index)
                 raise failed_precondition(
-                    "The query requires an index. Add this one to firestore.indexes.json: " + missing.index.text()
+                    f"The query requires an index. Add this one to firestore.indexes.json: {addition}"
                 ) from None
             await storage.create_index(missing.index)

@@ -179,7 +179,8 @@ class Storage:
             number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
             if self._registry.is_complete(number):
                 return
-            logger.warning("Created an index that production would ask for; to define it: %s", index.text())
+            addition = self._registry.defined.addition(index)
+            logger.warning("Created an index that production would ask for; to define it: %s", addition)
             for (_, collection_id), kind in list(self.catalog.kinds.items()):
                 after: bytes | None = b"" if collection_id == index.collection_id else None
                 while after is not None:

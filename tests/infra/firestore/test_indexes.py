@@ -25,7 +25,7 @@ def indexes(tmp_path: Path) -> Path:
 
 
 def test_a_query_without_its_index_is_refused_with_the_definition_to_add(own: FirestoreProcess, indexes: Path) -> None:
-    """The one that is defined serves its query, forwards and backwards."""
+    """The one that is defined serves its query, and no query in the other direction."""
     own.options = ["--indexes", str(indexes)]
     own.start()
     results = own.client().collection("submitters/a/results")
@@ -34,9 +34,9 @@ def test_a_query_without_its_index_is_refused_with_the_definition_to_add(own: Fi
     sharded = results.where(filter=FieldFilter("shard", "==", 1))
 
     assert [found.id for found in sharded.order_by("mean", direction="DESCENDING").stream()] == ["5", "3", "1"]
-    assert [found.id for found in sharded.order_by("mean").limit(2).stream()] == ["1", "3"]
-    with pytest.raises(exceptions.FailedPrecondition, match=r"The query requires an index.*count"):
-        list(sharded.order_by("count").stream())
+    for missing in ("mean", "count"):
+        with pytest.raises(exceptions.FailedPrecondition, match=rf"The query requires an index.*{missing}"):
+            list(sharded.order_by(missing).stream())
 
 
 def test_missing_indexes_are_created_where_that_is_allowed(own: FirestoreProcess, indexes: Path) -> None:
