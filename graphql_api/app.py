@@ -84,7 +84,7 @@ class _Services:
             waiting_bytes=settings.waiting_writes_mib * 2**20,
         )
         self.store = Store(self._firestore, writer, shards=settings.shards)
-        self.live = Live(self._firestore, queue_length=settings.subscriber_queue_length)
+        self.live = Live(self._firestore, log_length=settings.subscriber_queue_length, shards=settings.shards)
         self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
         self.receiver = Receiver(
             self.store, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards

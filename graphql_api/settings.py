@@ -24,7 +24,7 @@ class Settings:
     shards: int = 1  # of the indexes that grow with time, about 500 writes a second each; never lower it
     default_time_zone: str = ""  # such as Europe/Zurich: for sources that give no UTC offset
     key_cache_seconds: float = 5.0  # a revoked key works no longer than this
-    subscriber_queue_length: int = 1_000  # results held for each; behind them a reader is served from Firestore
+    subscriber_queue_length: int = 4_000  # results held for those who watch a submitter; behind them is Firestore
     allowed_origins: str = ""  # of other web pages that may connect, separated by commas
     local_key_file: str = ""  # handed to the GraphiQL page on loopback; the embedded stack sets it
 

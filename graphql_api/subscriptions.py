@@ -1,8 +1,8 @@
 """Results are watched as they appear.
 
-The seam between what is stored and what comes live: the watch begins first, then what is stored is
-read, and what the watch had gathered meanwhile is passed over as far as the reading got. Both are in the
-order of the writes, so one comparison decides, and nothing is missing or doubled.
+The seam between what was written and what comes is a moment that Firestore has said everything about: behind it
+all comes live, up to it all can be read. So nothing is missing or doubled, whatever is written meanwhile. A
+result that is computed again is written again: it comes again, behind what came before, with a new cursor.
 """
 
 from collections.abc import AsyncGenerator
@@ -14,14 +14,13 @@ import strawberry
 from documents import NotFound, Status
 from graphql_api import metrics
 from graphql_api.auth import Scope
-from graphql_api.context import Context, Info
+from graphql_api.context import Info
 from graphql_api.filters import ResultFilter, holds
+from graphql_api.live import Event
 from graphql_api.pages import Cursor
 from graphql_api.queries import Id
-from graphql_api.store import Place, Written
+from graphql_api.replay import Place
 from graphql_api.types import Result, ResultEdge, Sample
-
-_BEHIND_ALL_IDS = chr(0x10FFFF)
 
 
 @strawberry.type(description="What can be watched.")
@@ -37,18 +36,18 @@ class Subscription:
         """Follow one sample to its end."""
         context = info.context
         context.caller.require(Scope.READ)
-        async with context.live.watch(context.caller.submitter, id) as watch:
-            header = await context.headers.load(id)
-            if header is None:
-                raise NotFound("there is no such sample")
-            pending = not header.problems and await context.results.load(id) is None
-            yield Sample.of(header)
-            if pending:
-                async with aclosing(aiter(watch)) as results:
-                    await anext(results)
-                context.results.clear(id)
-                metrics.DELIVERED.inc()
+        async with context.live.watch(context.caller.submitter) as log:
+            with log.waiting_for(id) as result_written:
+                header = await context.headers.load(id)
+                if header is None:
+                    raise NotFound("there is no such sample")
+                pending = not header.problems and await context.results.load(id) is None
                 yield Sample.of(header)
+                if pending:
+                    await result_written
+                    context.results.clear(id)
+                    metrics.DELIVERED.inc()
+                    yield Sample.of(header)
 
     @strawberry.subscription(
         description=(
@@ -67,38 +66,25 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[ResultEdge, None]:
         """Follow the results that pass the filter."""
-        info.context.caller.require(Scope.READ)
+        context = info.context
+        context.caller.require(Scope.READ)
         bounds = [] if filter is None else filter.bounds()
         place = None if after is None else _place(Cursor.decode(after))
-        async with aclosing(_written_after(info.context, place)) as following:
-            async for written in following:
-                result = written.result
+        async with aclosing(context.live.after(context.caller.submitter, place)) as events:
+            async for event in events:
+                result = event.written.result
                 if result.status is Status.COMPUTED and holds(bounds, result):
                     metrics.DELIVERED.inc()
-                    cursor = Cursor(written_at=written.at, id=result.sample_id)
-                    yield ResultEdge(cursor=cursor.encode(), node=Result.of(result))
+                    yield _edge(event)
 
 
-async def _written_after(context: Context, place: Place | None) -> AsyncGenerator[Written, None]:
-    """Yield what was written after `place`, or from now on, for as long as it is read.
-
-    What a watch had no room for is read from Firestore instead: a reader may be as slow as it likes.
-    """
-    submitter = context.caller.submitter
-    while True:
-        async with context.live.watch(submitter) as watch:
-            if place is None:
-                place = (watch.since, _BEHIND_ALL_IDS)
-            else:
-                async with aclosing(context.store.results_written_after(submitter, place)) as stored:
-                    async for written in stored:
-                        place = written.place()
-                        yield written
-            async with aclosing(aiter(watch)) as live:
-                async for written in live:
-                    if written.place() > place:
-                        place = written.place()
-                        yield written
+def _edge(event: Event) -> ResultEdge:
+    """Return what subscribers are shown of an event, the same object to all."""
+    if not isinstance(event.shown, ResultEdge):
+        result = event.written.result
+        cursor = Cursor(written_at=event.written.at, id=result.sample_id)
+        event.shown = ResultEdge(cursor=cursor.encode(), node=Result.of(result))
+    return event.shown
 
 
 def _place(cursor: Cursor) -> Place:
