@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 ROUND = 100
 ROUND_SECONDS = 900
 _wanted = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "0"))
-_examples = _wanted or 40
+_examples = _wanted or 75
 ROUNDS = -(-_examples // ROUND)
 
 

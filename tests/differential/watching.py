@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.differential.sides import Side
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 20.0
 
 
 class Watched:
@@ -41,6 +41,11 @@ class Watched:
                 left = deadline - time.monotonic()
                 assert left > 0, f"the {self._side.name} is at {self.shown[-1:]}, not {expected}"
                 self._news.wait(left)
+
+    def catch_up(self, other: "Watched") -> None:
+        """Wait until this one has shown as much as another; not for ever, since it may never."""
+        with self._news:
+            self._news.wait_for(lambda: len(self.shown) >= len(other.shown), _PATIENCE_SECONDS)
 
     def _read(self) -> list[Any]:
         found = self._target.get()
