@@ -1,14 +1,15 @@
 """The service as gRPC calls it: which method answers which RPC, and what a failure becomes."""
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.calls import Call, Method
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.service import Service
 
@@ -16,87 +17,48 @@ NAME = "google.firestore.v1.Firestore"
 
 logger = logging.getLogger(__name__)
 
-Method = Callable[[Any, Any], Awaitable[Any]]
+Run = Callable[[Any, Call], Awaitable[Any]]
 
 
-def _guarded(name: str, method: Method, calls: Counter[tuple[str, str]]) -> Method:
-    async def call(request: Any, context: Any) -> Any:
+def _guarded(name: str, run: Run, calls: Counter[tuple[str, str]]) -> Run:
+    async def guarded(request: Any, call: Call) -> Any:
         try:
-            answer = await method(request, context)
+            answer = await run(request, call)
         except Refusal as refusal:
             calls[name, refusal.code.name] += 1
-            await context.abort(refusal.code, refusal.message)
-        except (asyncio.CancelledError, grpc.aio.AbortError):
-            raise
+            call.refuse(refusal.code, refusal.message)
         except Exception:
-            if context.cancelled() or context.done():
-                return None
             calls[name, "INTERNAL"] += 1
             logger.exception("%s failed", name)
-            await context.abort(grpc.StatusCode.INTERNAL, "Internal error encountered.")
+            call.refuse(grpc.StatusCode.INTERNAL, "Internal error encountered.")
         else:
             calls[name, "OK"] += 1
             return answer
 
-    return call
+    return guarded
 
 
-def generic_handler(service: Service, calls: Counter[tuple[str, str]]) -> grpc.GenericRpcHandler:
-    """Return the service as gRPC registers it; `calls` counts them by method and code."""
-    unary, streamed = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
-    both = grpc.stream_stream_rpc_method_handler
-    methods: dict[str, tuple[Callable[..., Any], Method, Any, Any]] = {
-        "GetDocument": (unary, service.get_document, m.GetDocumentRequest, m.Document),
-        "ListDocuments": (unary, service.list_documents, m.ListDocumentsRequest, m.ListDocumentsResponse),
-        "CreateDocument": (unary, service.create_document, m.CreateDocumentRequest, m.Document),
-        "UpdateDocument": (unary, service.update_document, m.UpdateDocumentRequest, m.Document),
-        "DeleteDocument": (unary, service.delete_document, m.DeleteDocumentRequest, m.Empty),
-        "BatchGetDocuments": (
-            streamed,
-            service.batch_get_documents,
-            m.BatchGetDocumentsRequest,
-            m.BatchGetDocumentsResponse,
-        ),
-        "BeginTransaction": (
-            unary,
-            service.begin_transaction,
-            m.BeginTransactionRequest,
-            m.BeginTransactionResponse,
-        ),
-        "Commit": (unary, service.commit, m.CommitRequest, m.CommitResponse),
-        "Rollback": (unary, service.rollback, m.RollbackRequest, m.Empty),
-        "RunQuery": (streamed, service.run_query, m.RunQueryRequest, m.RunQueryResponse),
-        "RunAggregationQuery": (
-            streamed,
-            service.run_aggregation_query,
-            m.RunAggregationQueryRequest,
-            m.RunAggregationQueryResponse,
-        ),
-        "PartitionQuery": (unary, service.partition_query, m.PartitionQueryRequest, m.PartitionQueryResponse),
-        "ExecutePipeline": (
-            streamed,
-            service.execute_pipeline,
-            m.ExecutePipelineRequest,
-            m.ExecutePipelineResponse,
-        ),
-        "Write": (both, service.write, m.WriteRequest, m.WriteResponse),
-        "Listen": (both, service.listen, m.ListenRequest, m.ListenResponse),
-        "ListCollectionIds": (
-            unary,
-            service.list_collection_ids,
-            m.ListCollectionIdsRequest,
-            m.ListCollectionIdsResponse,
-        ),
-        "BatchWrite": (unary, service.batch_write, m.BatchWriteRequest, m.BatchWriteResponse),
+def methods(service: Service, calls: Counter[tuple[str, str]]) -> dict[str, Method]:
+    """Return what answers each RPC, by its full name; `calls` counts them by method and code."""
+    answered = {
+        "GetDocument": Method(service.get_document, m.GetDocumentRequest),
+        "ListDocuments": Method(service.list_documents, m.ListDocumentsRequest),
+        "CreateDocument": Method(service.create_document, m.CreateDocumentRequest),
+        "UpdateDocument": Method(service.update_document, m.UpdateDocumentRequest),
+        "DeleteDocument": Method(service.delete_document, m.DeleteDocumentRequest),
+        "BatchGetDocuments": Method(service.batch_get_documents, m.BatchGetDocumentsRequest),
+        "BeginTransaction": Method(service.begin_transaction, m.BeginTransactionRequest),
+        "Commit": Method(service.commit, m.CommitRequest),
+        "Rollback": Method(service.rollback, m.RollbackRequest),
+        "RunQuery": Method(service.run_query, m.RunQueryRequest),
+        "RunAggregationQuery": Method(service.run_aggregation_query, m.RunAggregationQueryRequest),
+        "PartitionQuery": Method(service.partition_query, m.PartitionQueryRequest),
+        "ExecutePipeline": Method(service.execute_pipeline, m.ExecutePipelineRequest),
+        "Write": Method(service.write, m.WriteRequest, is_streamed=True),
+        "Listen": Method(service.listen, m.ListenRequest, is_streamed=True),
+        "ListCollectionIds": Method(service.list_collection_ids, m.ListCollectionIdsRequest),
+        "BatchWrite": Method(service.batch_write, m.BatchWriteRequest),
     }
-    return grpc.method_handlers_generic_handler(
-        NAME,
-        {
-            name: kind(
-                _guarded(name, method, calls),
-                request_deserializer=request.FromString,
-                response_serializer=response.SerializeToString,
-            )
-            for name, (kind, method, request, response) in methods.items()
-        },
-    )
+    return {
+        f"/{NAME}/{name}": replace(method, run=_guarded(name, method.run, calls)) for name, method in answered.items()
+    }

@@ -3,9 +3,8 @@
 import socket
 from collections import Counter
 
-import grpc
-
-from infra.embedded.firestore.handlers import generic_handler
+from infra.embedded.firestore import handlers
+from infra.embedded.firestore.calls import Endpoint
 from infra.embedded.firestore.service import Service
 from infra.embedded.firestore.storage import Storage
 
@@ -44,11 +43,10 @@ class Server:
     def __init__(self, storage: Storage, host: str, port: int) -> None:
         self._service = Service(storage)
         self.calls: Counter[tuple[str, str]] = Counter()
-        self._server = grpc.aio.server(options=OPTIONS)
-        self._server.add_generic_rpc_handlers((generic_handler(self._service, self.calls),))
+        self._endpoint = Endpoint(handlers.methods(self._service, self.calls), OPTIONS)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         _check_free(host, port, address)
-        self.port = self._server.add_insecure_port(address)
+        self.port = self._endpoint.listen(address)
 
     @property
     def open_streams(self) -> int:
@@ -62,10 +60,10 @@ class Server:
 
     async def start(self) -> None:
         """Begin to answer."""
-        await self._server.start()
+        self._endpoint.start()
 
     async def stop(self) -> None:
         """Let open streams go and running calls finish, but not for long."""
         self._service.end_streams()
-        await self._server.stop(GRACE_SECONDS)
+        await self._endpoint.stop(GRACE_SECONDS)
         await self._service.close()
