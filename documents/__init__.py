@@ -18,7 +18,7 @@ from documents.errors import (
     Unavailable,
 )
 from documents.problems import Problem, ProblemCode
-from documents.result import STATISTICS_VERSION, Result, Statistics
+from documents.result import STATISTICS_VERSION, Histogram, Result, Statistics
 from documents.sample import Header, Sample
 from documents.states import Arrival, SampleState, Status, state_of
 
@@ -30,6 +30,7 @@ __all__ = [
     "DropzoneError",
     "Forbidden",
     "Header",
+    "Histogram",
     "InvalidSample",
     "NotFound",
     "NotJson",

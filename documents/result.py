@@ -4,7 +4,7 @@ It bears the id of its sample, so writing it twice is writing it once, and the u
 sample that it was computed from, so that a late event never replaces what a newer one wrote.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,19 +12,46 @@ from documents.fields import SERVER_TIME
 from documents.problems import Problem
 from documents.states import Status
 
-STATISTICS_VERSION = 1
+STATISTICS_VERSION = 2
 """Goes up whenever a statistic is added or its definition changes."""
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many values lie between one edge and the next: there is one edge more than there are counts.
+
+    A bin holds its lower edge, and the last one its upper edge too.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
-    """What describes the numbers of a sample. The standard deviation is the population's."""
+    """What describes the numbers of a sample; docs/statistics.md has the definitions and their sources.
+
+    The first five are in every result. The others are None in results of version 1, and where they are undefined:
+    `sum` beyond the largest double, `sample_standard_deviation` of one value, `skewness` and `kurtosis` of equal ones.
+    """
 
     count: int
     mean: float
     standard_deviation: float
     minimum: float
     maximum: float
+    sum: float | None = None
+    sample_standard_deviation: float | None = None
+    percentile_1: float | None = None
+    percentile_5: float | None = None
+    lower_quartile: float | None = None
+    median: float | None = None
+    upper_quartile: float | None = None
+    percentile_95: float | None = None
+    percentile_99: float | None = None
+    skewness: float | None = None
+    kurtosis: float | None = None
+    histogram: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +83,10 @@ class Result:
         }
         if self.timestamp is not None and self.statistics is not None:
             fields["timestamp"] = self.timestamp
-            for name in Statistics.__slots__:
+            for name in _FIGURES:
                 fields[name] = getattr(self.statistics, name)
+            if (histogram := self.statistics.histogram) is not None:
+                fields["histogram"] = {"edges": histogram.edges, "counts": histogram.counts}
         if self.problem is not None:
             fields["problem"] = self.problem.fields()
         return fields
@@ -82,11 +111,36 @@ class Result:
         )
 
 
+_FIGURES = tuple(name for name in Statistics.__slots__ if name != "histogram")
+
+
 def _statistics(fields: Mapping[str, object]) -> Statistics:
-    number = {name: fields[name] for name in Statistics.__slots__}
+    always, later = _FIGURES[:5], _FIGURES[5:]
+    count, mean, standard_deviation, minimum, maximum = (_number(fields[name]) for name in always)
+    figures = {name: None if fields.get(name) is None else _number(fields[name]) for name in later}
+    histogram = fields.get("histogram")
     return Statistics(
-        count=int(str(number.pop("count"))), **{name: float(str(value)) for name, value in number.items()}
+        int(count),
+        mean,
+        standard_deviation,
+        minimum,
+        maximum,
+        **figures,
+        histogram=_histogram(histogram) if isinstance(histogram, Mapping) else None,
     )
+
+
+def _histogram(fields: Mapping[str, object]) -> Histogram:
+    edges, counts = fields["edges"], fields["counts"]
+    if not (isinstance(edges, Sequence) and isinstance(counts, Sequence)):
+        raise TypeError(f"expected two lists, found {edges!r} and {counts!r}")
+    return Histogram(tuple(map(_number, edges)), tuple(int(_number(count)) for count in counts))
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"expected a number, found {value!r}")
+    return float(value)
 
 
 def _instant(value: object) -> datetime:

@@ -1,0 +1,199 @@
+"""Exact power sums of values, and the figures that are made of them.
+
+The trap is cancellation. The textbook formula `sum(x*x)/n - mean**2` loses every digit when the values lie far
+from zero, and the higher moments lose them sooner; a second pass around a rounded mean still overflows near the largest
+double. So nothing is rounded before the end: a double is a whole number times a power of two, and the sums of the
+values, their squares, cubes and fourth powers are kept as Python integers, exact. On exact sums the textbook formulas
+are right, each figure is rounded once, and neither the order of the values nor how they are cut into blocks, nor which
+of them are added first, can change a bit.
+
+NumPy does the bulk of it. The digits of the values and of their squares are cut into parts so short that sums of
+products of parts stay below 2**53, where doubles are exact in whatever order a machine adds them.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from math import frexp, isqrt, ldexp
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+
+BLOCK = 16_384
+"""Values taken at a time: few enough that they and their parts stay in a processor's cache."""
+
+SPAN = 64
+"""Values that many powers of two smaller than the largest are cut on their own: a cut has few parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """How many values there are, and the sums of their first to fourth powers.
+
+    The sum of the k-th powers is `sums[k - 1] * 2**(k * exponent)`, exactly. Moments of parts are added up, beginning
+    with those of nothing at all.
+    """
+
+    count: int = 0
+    exponent: int = 0
+    sums: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @classmethod
+    def of(cls, values: Vector) -> "Moments":
+        """Return the moments of finite values."""
+        moments = cls()
+        for start in range(0, values.size, BLOCK):
+            moments += _of_block(values[start : start + BLOCK])
+        return moments
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Return the moments of the values of both."""
+        if not self.count:
+            return other
+        low = min(self.exponent, other.exponent)
+        mine, others = self.exponent - low, other.exponent - low
+        first, second, third, fourth = (
+            (one << power * mine) + (two << power * others)
+            for power, (one, two) in enumerate(zip(self.sums, other.sums, strict=True), 1)
+        )
+        return Moments(self.count + other.count, low, (first, second, third, fourth))
+
+    @property
+    def sum(self) -> float | None:
+        """The sum; None where it is beyond the largest double."""
+        with suppress(OverflowError):
+            return _scaled(self.sums[0], 1, self.exponent)
+        return None
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean."""
+        return _scaled(self.sums[0], self.count, self.exponent)
+
+    @property
+    def standard_deviation(self) -> float:
+        """The root of the mean squared distance from the mean: the population's."""
+        return _root(self._second, self.count**2, self.exponent)
+
+    @property
+    def sample_standard_deviation(self) -> float | None:
+        """The same with one value less to divide by (Bessel's correction).
+
+        None of a single value, and where it is beyond the largest double.
+        """
+        with suppress(OverflowError, ZeroDivisionError):
+            return _root(self._second, self.count * (self.count - 1), self.exponent)
+        return None
+
+    @property
+    def skewness(self) -> float | None:
+        """The third central moment over the second to the power of 3/2 (Fisher and Pearson's g1).
+
+        None of equal values.
+        """
+        count, (first, second, third, _) = self.count, self.sums
+        central = count * (count * third - 3 * first * second) + 2 * first**3
+        if not self._second:
+            return None
+        size = _root(central**2, self._second**3)
+        return -size if central < 0 else size
+
+    @property
+    def kurtosis(self) -> float | None:
+        """The fourth central moment over the square of the second, less 3 (the excess, g2). None of equal values."""
+        count, (first, second, third, fourth) = self.count, self.sums
+        central = count * (count * (count * fourth - 4 * first * third) + 6 * first**2 * second) - 3 * first**4
+        square = self._second**2
+        return (central - 3 * square) / square if square else None
+
+    @property
+    def _second(self) -> int:
+        """The second central moment times the square of the count; those beside it likewise, so that they are whole."""
+        return self.count * self.sums[1] - self.sums[0] ** 2
+
+
+def _of_block(values: Vector) -> Moments:
+    magnitudes = np.abs(values)
+    largest = float(magnitudes.max())
+    if not largest:
+        return Moments(values.size)
+    top = frexp(largest)[1]
+    small = magnitudes < ldexp(1.0, top - SPAN)
+    if np.count_nonzero(small):
+        return _of_block(values[small]) + _of_block(values[~small])
+
+    # A product of two parts is below 2**(2 * width); a sum of as many as there are values, or parts, stays exact.
+    width = min(24, (53 - values.size.bit_length()) // 2)
+    parts = _cut(np.ldexp(values, -top), width)
+    squares = _squares(parts, width)
+    rows = np.concatenate((np.ones((1, values.size)), parts, squares))
+    products = (rows @ rows.T).tolist()
+    cut = len(parts) + 1
+    return Moments(
+        values.size,
+        top - width * len(parts),
+        (
+            _joined(products[0][1:cut], width),
+            _joined(products[0][cut:], width),
+            _joined((_joined(row[cut:], width) for row in products[1:cut]), width),
+            _joined((_joined(row[cut:], width) for row in products[cut:]), width),
+        ),
+    )
+
+
+def _cut(rest: Vector, width: int) -> list[Vector]:
+    """Cut numbers below 1 into whole numbers of `width` bits, which have their signs; nothing remains."""
+    parts = []
+    while np.count_nonzero(rest):
+        rest *= 2.0**width
+        part = np.trunc(rest)
+        rest -= part
+        parts.append(part)
+    return parts
+
+
+def _squares(parts: list[Vector], width: int) -> list[Vector]:
+    """Return the squares of numbers that are cut into `parts`, cut in the same way into twice as many."""
+    squares = [np.zeros_like(parts[0]) for _ in range(2 * len(parts))]
+    for place, part in enumerate(parts):
+        squares[2 * place + 1] += part * part
+        doubled = part + part
+        for other in range(place + 1, len(parts)):
+            squares[place + other + 1] += doubled * parts[other]
+    for place in range(len(squares) - 1, 0, -1):
+        carried = np.floor(squares[place] * 2.0**-width)
+        squares[place] -= carried * 2.0**width
+        squares[place - 1] += carried
+    return squares
+
+
+def _joined(digits: Iterable[float], width: int) -> int:
+    """Return the number that has these digits, the most significant first, in base 2**width."""
+    number = 0
+    for digit in digits:
+        number = (number << width) + int(digit)
+    return number
+
+
+def _scaled(numerator: int, denominator: int, exponent: int) -> float:
+    """Return `numerator / denominator * 2**exponent`, rounded once: the quotient of two integers is."""
+    if exponent < 0:
+        return numerator / (denominator << -exponent)
+    return (numerator << exponent) / denominator
+
+
+def _root(numerator: int, denominator: int, exponent: int = 0) -> float:
+    """Return `sqrt(numerator / denominator) * 2**exponent`, rounded once.
+
+    The root is taken to at least 60 bits, and its last bit is set if anything was cut off ("round to
+    odd"): then the one rounding to a double, even to a denormal one, falls as it does for the true value.
+    """
+    shift = max(0, denominator.bit_length() - numerator.bit_length() + 122)
+    shift += shift & 1
+    quotient, remainder = divmod(numerator << shift, denominator)
+    root = isqrt(quotient)
+    if remainder or root * root != quotient:
+        root |= 1
+    return _scaled(root, 1, exponent - shift // 2)
