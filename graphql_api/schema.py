@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graphql_api.mutations import Mutation
 from graphql_api.queries import Query
+from graphql_api.resolvers import simplify
 from graphql_api.scalars import SCALARS
 from graphql_api.subscriptions import Subscription
 
@@ -19,7 +20,7 @@ schema = strawberry.Schema(
 
 def executable() -> GraphQLSchema:
     """Return the schema as graphql-core executes it; Strawberry has no public name for it."""
-    return schema._schema
+    return simplify(schema._schema)
 
 
 if __name__ == "__main__":

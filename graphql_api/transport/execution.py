@@ -18,6 +18,7 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
+    MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
     execute,
@@ -31,6 +32,7 @@ from documents.errors import BadRequest, DropzoneError, Unavailable
 from graphql_api import errors
 from graphql_api.errors import TooComplex
 from graphql_api.transport import limits
+from graphql_api.transport.plans import Given, Plan, plan
 from graphql_api.transport.requests import GraphQLRequest, VariableReader
 from graphql_api.transport.settings import TransportSettings
 
@@ -62,6 +64,7 @@ class Operation(NamedTuple):
     name: str | None
     type: OperationType
     variables: VariableReader
+    plan: Plan | None
 
     def __str__(self) -> str:
         return f"{self.type.value} {self.name or 'without a name'}"
@@ -98,6 +101,9 @@ class Executor:
         variables = await self._read_variables(operation, request)
         try:
             async with asyncio.timeout(self._settings.execution_seconds):
+                came_to = await operation.plan.execute(context, variables) if operation.plan else None
+                if isinstance(came_to, dict):
+                    return _answer({"data": came_to}, operation)
                 result = execute(
                     self._schema,
                     operation.document,
@@ -105,6 +111,7 @@ class Executor:
                     variable_values=variables,
                     operation_name=operation.name,
                     max_coercion_errors=MOST_ERRORS,
+                    middleware=MiddlewareManager(came_to) if isinstance(came_to, Given) else None,
                     # The default one is ready to deliver incrementally, which costs and is not spoken here.
                     executor_class=PlainExecutor,
                     hide_suggestions=True,
@@ -190,6 +197,7 @@ class Executor:
                 definition.name.value if definition.name else None,
                 definition.operation,
                 VariableReader(definition, self._settings),
+                plan(self._schema, definition),
             )
             for definition in document.definitions
             if isinstance(definition, OperationDefinitionNode)

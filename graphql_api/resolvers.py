@@ -1,0 +1,89 @@
+"""Resolvers as graphql-core calls them, without what Strawberry puts around each.
+
+Strawberry converts the arguments, chains extensions and awaits twice, for every field. Most fields have no
+extension and no argument that is to be converted: for these its method is called, and nothing else. The trap
+is the rest, such as permissions, which are extensions: what is not known to be plain is left as Strawberry made it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import strawberry
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLInputType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    Undefined,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+
+DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+Resolver = Callable[..., Any]
+
+
+def simplify(schema: GraphQLSchema) -> GraphQLSchema:
+    """Give each plain field of a schema that Strawberry made a plain resolver; return the schema."""
+    for kind in schema.type_map.values():
+        if not is_object_type(kind) or kind is schema.subscription_type:
+            continue
+        for field in kind.fields.values():
+            definition = field.extensions.get(DEFINITION)
+            if isinstance(definition, StrawberryField) and _is_plain(definition, field):
+                _simplify(definition, field)
+    return schema
+
+
+def _is_plain(definition: StrawberryField, field: GraphQLField) -> bool:
+    method = definition.base_resolver
+    if definition.extensions or (method and (method.parent_parameter or method.root_parameter)):
+        return False
+    return all(_is_unchanged(argument) for argument in field.args.values())
+
+
+def _is_unchanged(argument: GraphQLArgument) -> bool:
+    """Tell whether Strawberry hands the argument on as graphql-core made it."""
+    kind = _without_null(argument.type)
+    if is_list_type(kind):
+        if argument.default_value not in (Undefined, None):
+            return False  # Strawberry copies it, for it would be the same list in every request
+        kind = _without_null(kind.of_type)
+    return is_leaf_type(kind) and kind.name != "GlobalID"
+
+
+def _without_null(kind: GraphQLInputType) -> GraphQLInputType:
+    return kind.of_type if is_non_null_type(kind) else kind
+
+
+def _simplify(definition: StrawberryField, field: GraphQLField) -> None:
+    method = definition.base_resolver
+    if method is None:
+        field.resolve = _attribute(definition.python_name)
+        return
+    for argument in field.args.values():
+        argument.out_name = argument.extensions[DEFINITION].python_name
+    info = method.info_parameter
+    field.resolve = _call(definition, method.wrapped_func, bool(method.self_parameter), info.name if info else None)
+
+
+def _attribute(name: str) -> Resolver:
+    def resolve(source: Any, info: GraphQLResolveInfo[Any]) -> Any:
+        del info
+        return getattr(source, name)
+
+    return resolve
+
+
+def _call(definition: StrawberryField, method: Any, takes_source: bool, info_name: str | None) -> Resolver:
+    def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        if info_name is not None:
+            arguments[info_name] = strawberry.Info(_raw_info=info, _field=definition)
+        return method(source, **arguments) if takes_source else method(**arguments)
+
+    return resolve
