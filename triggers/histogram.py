@@ -8,12 +8,11 @@ numbers, and those that are equal are one.
 """
 
 from bisect import bisect_left
-from fractions import Fraction
 from itertools import pairwise
 from math import isqrt
 
 from documents import Histogram
-from triggers.quantiles import Ordered, between
+from triggers.quantiles import Ordered, whole
 
 MOST_BINS = 100
 
@@ -22,21 +21,21 @@ _CUBES = tuple(number**3 for number in range(MOST_BINS + 1))
 
 def histogram(ordered: Ordered, lower_quartile: float, upper_quartile: float) -> Histogram:
     """Return the histogram of values in ascending order; equal ones are in one bin without a width."""
-    lowest, highest = float(ordered[0]) + 0.0, float(ordered[-1]) + 0.0
-    if lowest == highest:
-        return Histogram((lowest, highest), (len(ordered),))
-    bins = _bins(
-        len(ordered), Fraction(highest) - Fraction(lowest), Fraction(upper_quartile) - Fraction(lower_quartile)
-    )
-    edges = tuple(dict.fromkeys(between(lowest, highest, number, bins) for number in range(bins + 1)))
-    places = [0, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
-    return Histogram(edges, tuple(end - start for start, end in pairwise(places)))
+    count = len(ordered)
+    (lowest, highest, lower, upper), unit = whole(float(ordered[0]), float(ordered[-1]), lower_quartile, upper_quartile)
+    width = highest - lowest
+    bins = _bins(count, width, upper - lower) if width else 1
+    edges = [(lowest * bins + width * number) / (unit * bins) for number in range(bins + 1)]
+    if width:
+        edges = list(dict.fromkeys(edges))
+    places = [0, *(bisect_left(ordered, edge) for edge in edges[1:-1]), count]
+    return Histogram(tuple(edges), tuple(end - start for start, end in pairwise(places)))
 
 
-def _bins(count: int, width: Fraction, middle: Fraction) -> int:
+def _bins(count: int, width: int, middle: int) -> int:
     """Return how many bins are right for values that are `width` apart, half of them within the `middle`."""
     sturges = (count - 1).bit_length() + 1
-    most = min(isqrt(4 * count - 1) + 1, MOST_BINS)
-    if middle:  # the least number whose cube is that of `width / (2 * middle / cbrt(count))`, or above
-        most = min(most, bisect_left(_CUBES, count * (width / (2 * middle)) ** 3))
-    return min(max(sturges, most), MOST_BINS)
+    diaconis = isqrt(4 * count - 1) + 1
+    if middle:  # width / (2 * middle / cbrt(count)), rounded up: the least number with a cube that is large enough
+        diaconis = min(diaconis, bisect_left(_CUBES, -(-count * width**3 // (2 * middle) ** 3)))
+    return min(max(sturges, diaconis), MOST_BINS)
