@@ -5,13 +5,15 @@ collection unless the index spans the group, the values, and the path of the doc
 values a query holds fixed is, byte by byte, the sort key of the query; so a query is a range of keys.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from infra.embedded.firestore import definitions, fields, names, values
-from infra.embedded.firestore.definitions import Composite, Definitions
+from infra.embedded.firestore.definitions import Component, Composite, Definitions
 from infra.embedded.firestore.errors import invalid
-from infra.embedded.firestore.fields import FieldPath
+from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
 
 MOST_ENTRIES = 40_000
 
@@ -30,14 +32,35 @@ def composite(number: int) -> bytes:
     return _COMPOSITE + number.to_bytes(4, "big")
 
 
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How the keys of a composite index are put together."""
+
+    base: bytes
+    in_collection: bool
+    parts: tuple[int, ...]  # which of the parts of keys that composite indexes of the group have among them
+    name_descending: bool
+
+
 class Indexing:
-    """The indexes of one collection group, as the writer keeps them up to date."""
+    """The indexes of one collection group, as the writer keeps them up to date.
+
+    Composite indexes have most of their parts in common, so each part is encoded once for all of them.
+    """
 
     def __init__(self, collection_id: str, defined: Definitions, numbered: dict[int, Composite]) -> None:
         self._collection_id = collection_id
         self._defined = defined
-        self._composites = [
-            (number, index) for number, index in numbered.items() if index.collection_id == collection_id
+        self._parts: dict[Component, int] = {}
+        self._recipes = [
+            _Recipe(
+                composite(number),
+                index.scope == definitions.COLLECTION,
+                tuple(self._parts.setdefault(component, len(self._parts)) for component in index.components),
+                index.name_descending,
+            )
+            for number, index in numbered.items()
+            if index.collection_id == collection_id
         ]
         self._prefixes: dict[FieldPath, tuple[bytes | None, bytes | None, bytes | None, bytes | None]] = {}
         self._expiry = defined.expiries.get(collection_id)
@@ -47,9 +70,7 @@ class Indexing:
         collection = path[: -len(names.encode_segment(document_id))]
         end = path + values.END
         keys = dict.fromkeys(self._singles(collection, (), document.fields, end), len(end))
-        for number, index in self._composites:
-            for key in self._combined(number, index, collection, document, end):
-                keys[key] = len(end)
+        keys.update(dict.fromkeys(self._combined(collection, document.fields, end), len(end)))
         if len(keys) > MOST_ENTRIES // 2 and self._count(document.fields) > MOST_ENTRIES:
             raise invalid(f"Too many index entries for document {document.name}: at most {MOST_ENTRIES} are allowed.")
         return keys
@@ -91,24 +112,32 @@ class Indexing:
                     if by_element_group is not None:
                         yield by_element_group + encoded + end
 
-    def _combined(self, number: int, index: Composite, collection: bytes, document: Any, end: bytes) -> Iterator[bytes]:
-        keys = [composite(number) + (collection if index.scope == definitions.COLLECTION else b"")]
-        for component in index.components:
-            value = fields.get(document.fields, component.field)
-            if component.field == fields.DOCUMENT_ID:
-                parts = [end]
-            elif value is None:
-                return
-            elif component.mode == definitions.CONTAINS:
-                parts = list(set(map(values.encode_indexed, value.array_value.values)))
-            else:
-                parts = [values.encode_indexed(value)]
-            if component.mode == definitions.DESCENDING:
-                parts = [values.invert(part) for part in parts]
-            keys = [key + part for key in keys for part in parts]
-        last = values.invert(end) if index.name_descending else end
-        for key in keys:
-            yield key + last
+    def _combined(self, collection: bytes, members: Any, end: bytes) -> Iterator[bytes]:
+        parts = list(self._encoded_parts(members, end))
+        inverted_end = values.invert(end)
+        for recipe in self._recipes:
+            head = recipe.base + collection if recipe.in_collection else recipe.base
+            tail = inverted_end if recipe.name_descending else end
+            for combination in product(*[parts[part] for part in recipe.parts]):
+                yield b"".join((head, *combination, tail))
+
+    def _encoded_parts(self, members: Any, end: bytes) -> Iterator[Collection[bytes]]:
+        """Yield what each part of a key may be: nothing if the field is not there, or each element of an array."""
+        ascending: dict[FieldPath, bytes] = {DOCUMENT_ID: end}
+        for component in self._parts:
+            path = component.field
+            if component.mode == definitions.CONTAINS:
+                value = fields.get(members, path)
+                yield () if value is None else set(map(values.encode_indexed, value.array_value.values))
+                continue
+            encoded = ascending.get(path)
+            if encoded is None:
+                value = fields.get(members, path)
+                if value is None:
+                    yield ()
+                    continue
+                ascending[path] = encoded = values.encode_indexed(value)
+            yield (values.invert(encoded) if component.mode == definitions.DESCENDING else encoded,)
 
     def _count(self, members: Any) -> int:
         total = 0
