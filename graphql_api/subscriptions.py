@@ -20,6 +20,7 @@ from graphql_api.live import Event
 from graphql_api.pages import Cursor
 from graphql_api.queries import Id
 from graphql_api.replay import Place
+from graphql_api.transport import SharedEvent
 from graphql_api.types import Result, ResultEdge, Sample
 
 
@@ -78,12 +79,16 @@ class Subscription:
                     yield _edge(event)
 
 
+class _Edge(ResultEdge, SharedEvent):
+    """An edge that is answered once for all who ask the same of it."""
+
+
 def _edge(event: Event) -> ResultEdge:
     """Return what subscribers are shown of an event, the same object to all."""
-    if not isinstance(event.shown, ResultEdge):
+    if not isinstance(event.shown, _Edge):
         result = event.written.result
         cursor = Cursor(written_at=event.written.at, id=result.sample_id)
-        event.shown = ResultEdge(cursor=cursor.encode(), node=Result.of(result))
+        event.shown = _Edge(cursor=cursor.encode(), node=Result.of(result))
     return event.shown
 
 

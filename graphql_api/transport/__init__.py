@@ -5,5 +5,14 @@ from graphql_api.transport.connections import ServerSettings
 from graphql_api.transport.routes import GraphQLTransport
 from graphql_api.transport.server import Server
 from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.sharing import SharedEvent
 
-__all__ = ["GraphQLTransport", "Server", "ServerSettings", "TransportSettings", "read_body", "stream_body"]
+__all__ = [
+    "GraphQLTransport",
+    "Server",
+    "ServerSettings",
+    "SharedEvent",
+    "TransportSettings",
+    "read_body",
+    "stream_body",
+]

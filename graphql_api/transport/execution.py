@@ -9,7 +9,7 @@ resolver that must not be interrupted has to shield its own work.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -23,10 +23,10 @@ from graphql import (
     OperationType,
     execute,
     parse,
-    subscribe,
     validate,
 )
 from graphql.execution import Executor as PlainExecutor
+from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from documents.errors import BadRequest, DropzoneError, Unavailable
 from graphql_api import errors
@@ -35,9 +35,11 @@ from graphql_api.transport import limits
 from graphql_api.transport.plans import Given, Plan, plan
 from graphql_api.transport.requests import GraphQLRequest, VariableReader
 from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.sharing import Question, SharedEvent, uses_variables
 
 MOST_ERRORS = 10
 LARGE_VARIABLES = 1024 * 1024
+MOST_SHARED_ANSWERS = 10  # of one event, which may be kept for long
 
 
 class Answer(NamedTuple):
@@ -65,6 +67,14 @@ class Operation(NamedTuple):
     type: OperationType
     variables: VariableReader
     plan: Plan | None
+
+    uses_variables: bool
+    """Whether answers to its events depend on variables, and not only which events there are."""
+
+    def question(self, request: GraphQLRequest) -> Question:
+        """Return what is the same where the same is asked of an event."""
+        variables = request.variables if self.uses_variables else None
+        return request.query, self.name, b"" if variables is None else bytes(variables)
 
     def __str__(self) -> str:
         return f"{self.type.value} {self.name or 'without a name'}"
@@ -136,12 +146,13 @@ class Executor:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
-            stream = await self._open(operation, request, context)
+            executor, stream = await self._open(operation, request, context)
             if isinstance(stream, ExecutionResult):
                 yield self._answer(stream, operation)
                 return
-            async for result in stream:
-                yield self._answer(result, operation)
+            question = operation.question(request)
+            async for event in stream:
+                yield await self._answer_event(executor, operation, question, event)
                 # A source that never waits would keep everyone else waiting, and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
@@ -158,22 +169,39 @@ class Executor:
             await asyncio.sleep(0)  # others have their turn before resolvers have theirs
         return variables
 
-    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> Any:
+    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
+        """Return what executes an operation for each event, and its events; or why there are none."""
         variables = await self._read_variables(operation, request)
+        executor = PlainExecutor.build(
+            self._schema,
+            operation.document,
+            context_value=context,
+            raw_variable_values=variables,
+            operation_name=operation.name,
+            max_coercion_errors=MOST_ERRORS,
+            hide_suggestions=True,
+        )
+        if isinstance(executor, list):
+            return None, ExecutionResult(None, errors=executor)
         try:
             async with asyncio.timeout(self._settings.execution_seconds):
-                outcome: Any = subscribe(
-                    self._schema,
-                    operation.document,
-                    context_value=context,
-                    variable_values=variables,
-                    operation_name=operation.name,
-                    max_coercion_errors=MOST_ERRORS,
-                    hide_suggestions=True,
-                )
-                return await outcome if hasattr(outcome, "__await__") else outcome
+                stream = create_source_event_stream(executor)
+                return executor, await stream if isinstance(stream, Awaitable) else stream
         except TimeoutError:
             raise Unavailable("The subscription took too long to begin.") from None
+
+    async def _answer_event(self, executor: Any, operation: Operation, question: Question, event: object) -> Answer:
+        """Execute an operation for an event; where the event is shared, once for all who ask the same."""
+        shared = event if isinstance(event, SharedEvent) else None
+        if shared is not None and isinstance(known := shared.answers.get(question), Answer):
+            return known
+        result: Any = execute_subscription_event(executor.build_per_event_executor(event))
+        waited = isinstance(result, Awaitable)
+        answer = self._answer(await result if waited else result, operation)
+        # What was waited for was read for one caller, with the loaders of its context.
+        if shared is not None and not waited and answer.executed and len(shared.answers) < MOST_SHARED_ANSWERS:
+            shared.answers[question] = answer
+        return answer
 
     def _read(self, text: str) -> dict[str | None, Operation]:
         try:
@@ -198,6 +226,7 @@ class Executor:
                 definition.operation,
                 VariableReader(definition, self._settings),
                 plan(self._schema, definition),
+                uses_variables(document, definition),
             )
             for definition in document.definitions
             if isinstance(definition, OperationDefinitionNode)
