@@ -1,6 +1,7 @@
 """What to look for: ranges, states and orders, as GraphQL inputs, and what they mean in Firestore."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime
 from enum import Enum
 from operator import ge, gt, le, lt
@@ -50,19 +51,20 @@ class ResultFilter:
     """Ranges on what was computed."""
 
     timestamp: DateTimeRange | None = strawberry.field(default=None, description="The time stamp in UTC.")
-    mean: FloatRange | None = strawberry.field(default=None, description="The mean.")
-    standard_deviation: FloatRange | None = strawberry.field(default=None, description="The standard deviation.")
     count: IntRange | None = strawberry.field(default=None, description="The number of values.")
+    mean: FloatRange | None = strawberry.field(default=None, description="The mean.")
+    standard_deviation: FloatRange | None = strawberry.field(
+        default=None, description="The population standard deviation."
+    )
+    minimum: FloatRange | None = strawberry.field(default=None, description="The smallest value.")
+    maximum: FloatRange | None = strawberry.field(default=None, description="The largest value.")
+    median: FloatRange | None = strawberry.field(
+        default=None, description="The median; leaves out results of version 1, which have none."
+    )
 
     def bounds(self) -> list[Bound]:
         """Return the ranges as bounds of stored fields."""
-        ranges = {
-            "timestamp": self.timestamp,
-            "mean": self.mean,
-            "standard_deviation": self.standard_deviation,
-            "count": self.count,
-        }
-        return [bound for field, limits in ranges.items() for bound in _bounds(field, limits)]
+        return [bound for field in fields(self) for bound in _bounds(field.name, getattr(self, field.name))]
 
 
 @strawberry.input(description="Which samples; all that is given must hold.")
@@ -82,9 +84,12 @@ class ResultOrderField(Enum):
     """The stored fields that results can be ordered by."""
 
     TIMESTAMP = strawberry.enum_value("timestamp", description="The time stamp of the sample.")
-    MEAN = strawberry.enum_value("mean", description="The mean.")
-    STANDARD_DEVIATION = strawberry.enum_value("standard_deviation", description="The standard deviation.")
     COUNT = strawberry.enum_value("count", description="The number of values.")
+    MEAN = strawberry.enum_value("mean", description="The mean.")
+    STANDARD_DEVIATION = strawberry.enum_value("standard_deviation", description="The population standard deviation.")
+    MINIMUM = strawberry.enum_value("minimum", description="The smallest value.")
+    MAXIMUM = strawberry.enum_value("maximum", description="The largest value.")
+    MEDIAN = strawberry.enum_value("median", description="The median; leaves out results of version 1.")
     COMPUTED_AT = strawberry.enum_value("computed_at", description="When the result was stored.")
 
 
@@ -108,13 +113,14 @@ class ResultOrder:
         return Order(str(self.field.value), descending=self.direction is Direction.DESC)
 
 
-def holds(bounds: list[Bound], result: Result) -> bool:
+def holds(bounds: Sequence[Bound], result: Result) -> bool:
     """Tell whether a computed `result` is within `bounds`, as Firestore would."""
-    return all(_HOLDS[bound.operator](_value(result, bound.field), bound.value) for bound in bounds)
+    return all(_is_within(bound, result) for bound in bounds)
 
 
-def _value(result: Result, field: str) -> Any:
-    return result.timestamp if field == "timestamp" else getattr(result.statistics, field)
+def _is_within(bound: Bound, result: Result) -> bool:
+    value: Any = result.timestamp if bound.field == "timestamp" else getattr(result.statistics, bound.field)
+    return value is not None and bool(_HOLDS[bound.operator](value, bound.value))
 
 
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:

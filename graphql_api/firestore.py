@@ -29,6 +29,8 @@ BatchGetDocumentsRequest: Any = _protocol.BatchGetDocumentsRequest.pb()
 BatchGetDocumentsResponse: Any = _protocol.BatchGetDocumentsResponse.pb()
 BatchWriteRequest: Any = _protocol.BatchWriteRequest.pb()
 BatchWriteResponse: Any = _protocol.BatchWriteResponse.pb()
+RunAggregationQueryRequest: Any = _protocol.RunAggregationQueryRequest.pb()
+RunAggregationQueryResponse: Any = _protocol.RunAggregationQueryResponse.pb()
 ListenRequest: Any = _protocol.ListenRequest.pb()
 ListenResponse: Any = _protocol.ListenResponse.pb()
 RunQueryRequest: Any = _protocol.RunQueryRequest.pb()
@@ -79,6 +81,9 @@ class Firestore:
         self._batch_write = self._unary("BatchWrite", BatchWriteRequest, BatchWriteResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
+        self._run_aggregation = self._stream(
+            "RunAggregationQuery", RunAggregationQueryRequest, RunAggregationQueryResponse
+        )
         self._listen = channel.stream_stream(
             _SERVICE + "Listen",
             request_serializer=ListenRequest.SerializeToString,
@@ -135,6 +140,23 @@ class Firestore:
             request.read_time.FromDatetime(read_time)
         async for response in self._answers(self._run_query, request):
             yield response
+
+    async def documents(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
+        """Return the protocol `Document`s that `query` finds below the document `parent`."""
+        answers = self.run_query(parent, query, read_time)
+        return [answer.document async for answer in answers if answer.HasField("document")]
+
+    async def count(self, parent: str, query: Any, read_time: datetime | None = None) -> int:
+        """Return how many documents `query` finds below the document `parent`, counted by Firestore."""
+        request = RunAggregationQueryRequest(parent=self.name(parent).rstrip("/"))
+        counted = request.structured_aggregation_query
+        counted.structured_query.CopyFrom(query)
+        counted.aggregations.add(alias="count").count.SetInParent()
+        if read_time is not None:
+            request.read_time.FromDatetime(read_time)
+        async for response in self._answers(self._run_aggregation, request):
+            return int(response.result.aggregate_fields["count"].integer_value)
+        raise Unavailable("Firestore gave no answer to a count")
 
     async def ping(self, timeout_seconds: float) -> None:
         """Return if Firestore answers a read within the time."""

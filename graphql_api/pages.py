@@ -1,4 +1,4 @@
-"""Filters, orders and cursors: what a reader asks of a collection, before it becomes a Firestore query.
+"""Filters, orders, cursors and spans: what a reader asks of a list, before it becomes a Firestore query.
 
 A cursor holds the values that its document had in the order it was read in, and its id: so a page goes on
 after the document even if the document is gone. It also holds the time of the write, from which a
@@ -55,8 +55,8 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> "Cursor":
-        """Return the cursor that `encode` gave. Raises `BadRequest` for any other text."""
+    def decode(cls, text: str, argument: str = "after") -> "Cursor":
+        """Return the cursor that `encode` gave. Raises `BadRequest` with the `argument` for any other text."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
@@ -64,22 +64,62 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
                 return cursor
         except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, ValueError):
             pass
-        raise BadRequest("expected a cursor of an earlier answer - at `after`")
+        raise BadRequest(f"expected a cursor of an earlier answer - at `{argument}`")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a list: so many from its beginning, or `backward` from its end, between two cursors.
+
+    What stands at a cursor is not part of it, but for where it starts when it is `inclusive`.
+    """
+
+    size: int
+    backward: bool = False
+    after: Cursor | None = None
+    before: Cursor | None = None
+    inclusive: bool = False
+
+    @classmethod
+    def of(cls, first: int | None, after: str | None, last: int | None, before: str | None) -> "Span":
+        """Return what the four arguments of a Relay connection ask for. Raises `BadRequest`."""
+        if first is not None and last is not None:
+            raise BadRequest("expected `first` or `last`, got both - at `last`")
+        name, size = ("first", first) if last is None else ("last", last)
+        if size is not None and not 0 <= size <= MAX_PAGE:
+            raise BadRequest(f"expected 0 to {MAX_PAGE}, got {size} - at `{name}`")
+        return cls(
+            size=DEFAULT_PAGE if size is None else size,
+            backward=last is not None,
+            after=None if after is None else Cursor.decode(after, "after"),
+            before=None if before is None else Cursor.decode(before, "before"),
+        )
+
+    @property
+    def start(self) -> Cursor | None:
+        """Where reading starts."""
+        return self.before if self.backward else self.after
+
+    @property
+    def end(self) -> Cursor | None:
+        """Where reading ends at the latest."""
+        return self.after if self.backward else self.before
+
+    def opposite(self) -> "Span | None":
+        """Return the one document that stands where reading starts or next to it on the other side, if there is one."""
+        if self.start is None:
+            return None
+        after, before = (self.start, None) if self.backward else (None, self.start)
+        return Span(1, not self.backward, after, before, inclusive=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """The documents of a page with their cursors, and whether there is more behind them."""
+    """The documents of a span with their cursors, and whether the span has more of them.
+
+    `end` is how far was read, where that is further than the last document found.
+    """
 
     edges: Sequence[tuple[Cursor, T]]
-    has_next: bool
+    has_more: bool
     end: Cursor | None = None
-
-
-def page_size(first: int | None) -> int:
-    """Return how many documents `first` asks for. Raises `BadRequest` where it is not 0 to `MAX_PAGE`."""
-    if first is None:
-        return DEFAULT_PAGE
-    if not 0 <= first <= MAX_PAGE:
-        raise BadRequest(f"expected 0 to {MAX_PAGE}, got {first} - at `first`")
-    return first

@@ -1,18 +1,27 @@
 """Samples and results are looked up."""
 
+from functools import partial
 from typing import Annotated
 
 import strawberry
 
 from graphql_api.auth import Scope
+from graphql_api.connections import ResultConnection, SampleConnection
 from graphql_api.context import Info
 from graphql_api.filters import ResultFilter, ResultOrder, SampleFilter
-from graphql_api.pages import Cursor, Order, page_size
-from graphql_api.types import PageInfo, Result, ResultConnection, ResultEdge, Sample, SampleConnection, SampleEdge
+from graphql_api.pages import Order, Span
+from graphql_api.types import Result, Sample
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
-First = Annotated[int | None, strawberry.argument(description="How many at most: 50 unless said, up to 500.")]
-After = Annotated[str | None, strawberry.argument(description="Go on behind this cursor of an earlier answer.")]
+First = Annotated[int | None, strawberry.argument(description="So many from the beginning: 50 unless said, up to 500.")]
+After = Annotated[str | None, strawberry.argument(description="Only what is behind this cursor of an earlier answer.")]
+Last = Annotated[
+    int | None,
+    strawberry.argument(description="So many from the end instead, in the same order; not together with `first`."),
+]
+Before = Annotated[
+    str | None, strawberry.argument(description="Only what is ahead of this cursor of an earlier answer.")
+]
 LATEST_FIRST = Order("timestamp", descending=True)
 
 
@@ -44,25 +53,24 @@ class Query:
         order_by: Annotated[ResultOrder | None, strawberry.argument(description="In which order.")] = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> ResultConnection:
         """Load a page of results."""
-        context = info.context
-        context.caller.require(Scope.READ)
-        behind = None if after is None else Cursor.decode(after)
-        page = await context.store.list_results(
-            context.caller.submitter,
-            [] if filter is None else filter.bounds(),
-            LATEST_FIRST if order_by is None else order_by.order(),
-            page_size(first),
-            behind,
-        )
-        edges = [ResultEdge(cursor=cursor.encode(), node=Result.of(result)) for cursor, result in page.edges]
-        return ResultConnection(edges=edges, page_info=PageInfo.of(page, behind))
+        caller, lists = info.context.caller, info.context.store.lists
+        caller.require(Scope.READ)
+        order = LATEST_FIRST if order_by is None else order_by.order()
+        wanted = caller.submitter, [] if filter is None else filter.bounds(), order
+        span, read = Span.of(first, after, last, before), partial(lists.results, *wanted)
+        page = await read(span)
+        for _, result in page.edges:
+            info.context.results.prime(result.sample_id, result)
+        return ResultConnection.of(page, span, read, partial(lists.count_results, *wanted))
 
     @strawberry.field(
         description=(
             "Samples in pages, the newest first. When few of many samples are in the state asked for, a page can have "
-            "fewer than `first` and still have a next one."
+            "fewer than were asked for and still have a next one."
         )
     )
     async def samples(
@@ -73,14 +81,16 @@ class Query:
         ] = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> SampleConnection:
         """Load a page of samples."""
-        context = info.context
-        context.caller.require(Scope.READ)
-        behind = None if after is None else Cursor.decode(after)
-        wanted = SampleFilter() if filter is None else filter
-        page = await context.store.list_samples(
-            context.caller.submitter, wanted.state, wanted.bounds(), page_size(first), behind
-        )
-        edges = [SampleEdge(cursor=cursor.encode(), node=Sample.of(header)) for cursor, header in page.edges]
-        return SampleConnection(edges=edges, page_info=PageInfo.of(page, behind))
+        caller, lists = info.context.caller, info.context.store.lists
+        caller.require(Scope.READ)
+        state, bounds = (None, []) if filter is None else (filter.state, filter.bounds())
+        wanted = caller.submitter, state, bounds
+        span, read = Span.of(first, after, last, before), partial(lists.samples, *wanted)
+        page = await read(span)
+        for _, header in page.edges:
+            info.context.headers.prime(header.id, header)
+        return SampleConnection.of(page, span, read, partial(lists.count_samples, *wanted))

@@ -3,6 +3,7 @@
 Firestore adds orders of its own: first every field with an inequality, by name, then `__name__`. Here a
 collection is always ordered by the same fields after the first one, whatever is filtered by, so that one
 composite index for each order serves every combination of ranges; and a cursor holds a value for each of them.
+To read backward is to read in the reversed order, which takes the index of the other direction.
 The orders and their indexes are in `infra/gcp/firestore.indexes.json`.
 """
 
@@ -27,13 +28,14 @@ _OPERATORS = {
 class OrderedQuery:
     """A query of one collection of a submitter, in every shard of it.
 
-    `then` are the fields that decide between documents with an equal `order` field; ids decide at last.
+    `then` are the fields that decide between documents with an equal `order` field; ids decide at last,
+    or alone where there is no `order`.
     """
 
     def __init__(
         self,
         collection: str,
-        order: Order,
+        order: Order | None,
         *,
         then: Sequence[str] = (),
         equal: Mapping[str, str] | None = None,
@@ -41,50 +43,74 @@ class OrderedQuery:
         select: Sequence[str] = (),
     ) -> None:
         self.collection = collection
-        self.descending = order.descending
+        self._descending = order is not None and order.descending
         self._equal = dict(equal or {})
         self._bounds = bounds
-        self._select = select
-        self._fields = (order.field, *(field for field in then if field != order.field))
-        self._signature = ("-" if order.descending else "+") + order.field
+        self._fields = tuple(dict.fromkeys((order.field, *then))) if order else ()
+        self._select = tuple(dict.fromkeys((*select, *self._fields))) if select else ()
+        self._signature = ("-" if self._descending else "+") + (order.field if order else "")
 
     def cursor(self, document: Any) -> Cursor:
         """Return the place of `document`, a protocol `Document`, in this query."""
-        values: Any = fields.from_document(document)
         return Cursor(
             written_at=fields.to_datetime(document.update_time),
             id=document.name.rpartition("/")[2],
             order=self._signature,
-            values=tuple(values[field] for field in self._fields),
+            values=self._values(document),
         )
 
     def rank(self, document: Any) -> tuple[Any, ...]:
         """Return what documents of different shards are merged by."""
-        cursor = self.cursor(document)
-        return (*cursor.values, cursor.id)
+        return (*self._values(document), document.name)
 
-    def message(self, collection_name: str, shard: int, limit: int, after: Cursor | None) -> Any:
-        """Return the query for the next `limit` documents of a shard; `collection_name` is the full one.
+    def is_descending(self, backward: bool) -> bool:
+        """Tell whether the greatest rank comes first when the query is read forward, or `backward`."""
+        return self._descending != backward
 
-        Raises `BadRequest` where `after` belongs to another order.
+    def message(
+        self,
+        collection_name: str,
+        shard: int,
+        limit: int,
+        *,
+        start: Cursor | None = None,
+        inclusive: bool = False,
+        end: Cursor | None = None,
+        backward: bool = False,
+    ) -> Any:
+        """Return the query for up to `limit` documents of a shard between two cursors, 0 for all of them.
+
+        `collection_name` is the full one. Raises `BadRequest` where a cursor belongs to another query.
         """
         query = StructuredQuery()
-        query.limit.value = limit
+        if limit:
+            query.limit.value = limit
         query.from_.add(collection_id=self.collection)
         for field in self._select:
             query.select.fields.add(field_path=field)
         self._filter(query.where.composite_filter, shard)
-        direction = StructuredQuery.DESCENDING if self.descending else StructuredQuery.ASCENDING
+        descending = self.is_descending(backward)
+        direction = StructuredQuery.DESCENDING if descending else StructuredQuery.ASCENDING
         for field in (*self._fields, "__name__"):
             query.order_by.add(direction=direction).field.field_path = field
-        if after is not None:
-            if after.order != self._signature or len(after.values) != len(self._fields):
-                raise BadRequest("expected a cursor of an answer with the same order - at `after`")
-            for value in after.values:
-                query.start_at.values.append(fields.to_value(value))
-            query.start_at.values.add(reference_value=f"{collection_name}/{after.id}")
-            query.start_at.before = False
+        if start is not None:
+            self._place(query.start_at, start, collection_name, "before" if backward else "after")
+            query.start_at.before = inclusive
+        if end is not None:
+            self._place(query.end_at, end, collection_name, "after" if backward else "before")
+            query.end_at.before = True
         return query
+
+    def _values(self, document: Any) -> tuple[Any, ...]:
+        values = document.fields
+        return tuple(fields.from_value(values[field]) for field in self._fields)
+
+    def _place(self, edge: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
+        if cursor.order != self._signature or len(cursor.values) != len(self._fields):
+            raise BadRequest(f"expected a cursor of an answer with the same filter and order - at `{argument}`")
+        for value in cursor.values:
+            edge.values.append(fields.to_value(value))
+        edge.values.add(reference_value=f"{collection_name}/{cursor.id}")
 
     def _filter(self, filters: Any, shard: int) -> None:
         filters.op = StructuredQuery.CompositeFilter.AND

@@ -1,65 +1,24 @@
-"""The GraphQL nouns. Every field says what it is; what costs a read is read only when it is asked for."""
+"""Samples and results as GraphQL shows them. What costs a read is read only when it is asked for.
 
-from collections.abc import Mapping
+The description of a statistic is its definition. What a result of version 1 does not have, or what is not defined
+for its values, is null and never a number that looks like one.
+"""
+
+from dataclasses import fields
 from datetime import datetime
-from enum import Enum
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Self
 
 import strawberry
 from strawberry import Private
 
-from documents import BadRequest, Header, Problem, ProblemCode, SampleState, state_of
+from documents import BadRequest, Header, SampleState, Statistics, state_of
+from documents import Histogram as StoredHistogram
 from documents import Result as StoredResult
 from graphql_api.context import Info
-from graphql_api.pages import Cursor, Page
+from graphql_api.problems import ProblemType
 from graphql_api.scalars import JSON, Vector
 
-_STATES = {
-    SampleState.PENDING: "Stored; the result follows.",
-    SampleState.COMPUTED: "The result is there.",
-    SampleState.FAILED: "Can never be computed; `problems` says why.",
-    SampleState.REJECTED: "Invalid when it came in, and kept; `problems` says why.",
-}
-_CODES = {
-    ProblemCode.MISSING: "Something that must be there is not.",
-    ProblemCode.WRONG_TYPE: "A value of another type is expected.",
-    ProblemCode.EMPTY: "At least one value is expected.",
-    ProblemCode.OUT_OF_RANGE: "A number that no finite double is near to, or a time outside the years 1 to 9999.",
-    ProblemCode.DUPLICATE_KEY: "A key stands more than once, so its value is ambiguous.",
-    ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
-    ProblemCode.INVALID_TIME_STAMP: "The text is no date and time.",
-    ProblemCode.NO_UTC_OFFSET: "The time stamp does not say how far it is from UTC.",
-    ProblemCode.INCOMPLETE: "The stored bytes are not those that were submitted.",
-    ProblemCode.NOT_COMPUTABLE: "What is stored cannot be computed, and the fault is not the publisher's.",
-    ProblemCode.MORE_PROBLEMS: "There are more problems than are shown.",
-}
-
-
-def _enum(kind: type[Enum], description: str, values: Mapping[Any, str]) -> None:
-    """Show an enum that is defined elsewhere, with a description of each value."""
-    definition: Any = strawberry.enum(kind, description=description)
-    for value in definition.__strawberry_definition__.values:
-        value.description = values[value.value]
-
-
-_enum(SampleState, "Where a sample is on its way. It ends in COMPUTED, FAILED or REJECTED.", _STATES)
-_enum(ProblemCode, "What kind of fault a problem is.", _CODES)
-
-T = TypeVar("T")
-
-
-@strawberry.type(name="Problem", description="What is wrong with a sample, and where.")
-class ProblemType:
-    """A problem as clients see it."""
-
-    path: str = strawberry.field(description="A JSONPath into the sample, such as `$.data[17]`.")
-    message: str = strawberry.field(description="What was expected and what was there, for people.")
-    code: ProblemCode = strawberry.field(description="The kind of fault, for programs.")
-
-    @classmethod
-    def of(cls, problem: Problem) -> Self:
-        """Show `problem`."""
-        return cls(path=problem.path, message=problem.message, code=problem.code)
+_QUANTILE = "by linear interpolation between the two nearest values (Hyndman & Fan 1996, type 7)."
 
 
 @strawberry.type(description="A measurement sample as it was submitted. It is kept whether it is valid or not.")
@@ -140,6 +99,21 @@ class Sample:
         return await info.context.results.load(self.header.id)
 
 
+@strawberry.type(description="How many values lie between one edge and the next, from the smallest to the largest.")
+class Histogram:
+    """Edges and counts; there is one edge more."""
+
+    edges: Vector = strawberry.field(description="Where bins begin and end, ascending: one more than there are counts.")
+    counts: Vector = strawberry.field(
+        description="How many values each bin holds: from its lower edge up to the next, the last one's included."
+    )
+
+    @classmethod
+    def of(cls, histogram: StoredHistogram) -> Self:
+        """Show a histogram."""
+        return cls(edges=Vector(list(histogram.edges)), counts=Vector(list(histogram.counts)))
+
+
 @strawberry.type(description="What was computed from a sample. Its id is the sample's.")
 class Result:
     """A computed result; failed ones are shown as problems of their sample."""
@@ -147,12 +121,47 @@ class Result:
     id: strawberry.ID = strawberry.field(description="The id of the sample that it was computed from.")
     timestamp: datetime = strawberry.field(description="The time stamp of the sample, in UTC.")
     count: int = strawberry.field(description="How many values the sample has.")
+    sum: float | None = strawberry.field(
+        description="The sum of the values, correctly rounded; null where no finite double is near to it."
+    )
     mean: float = strawberry.field(description="The arithmetic mean of the values, correctly rounded.")
     standard_deviation: float = strawberry.field(
         description="The population standard deviation: the root of the mean squared distance from the mean."
     )
+    sample_standard_deviation: float | None = strawberry.field(
+        description=(
+            "The sample standard deviation: as the population's, but the sum of squares is divided by "
+            "`count` - 1 (Bessel's correction); null where there is one value."
+        )
+    )
     minimum: float = strawberry.field(description="The smallest value.")
+    percentile_1: float | None = strawberry.field(name="percentile1", description=f"The quantile at 1 %, {_QUANTILE}")
+    percentile_5: float | None = strawberry.field(name="percentile5", description=f"The quantile at 5 %, {_QUANTILE}")
+    lower_quartile: float | None = strawberry.field(description=f"The quantile at 25 %, {_QUANTILE}")
+    median: float | None = strawberry.field(
+        description="The value in the middle, or the mean of the two in the middle: the quantile at 50 %."
+    )
+    upper_quartile: float | None = strawberry.field(description=f"The quantile at 75 %, {_QUANTILE}")
+    percentile_95: float | None = strawberry.field(
+        name="percentile95", description=f"The quantile at 95 %, {_QUANTILE}"
+    )
+    percentile_99: float | None = strawberry.field(
+        name="percentile99", description=f"The quantile at 99 %, {_QUANTILE}"
+    )
     maximum: float = strawberry.field(description="The largest value.")
+    skewness: float | None = strawberry.field(
+        description=(
+            "The Fisher-Pearson skewness g1 = m3 / m2^1.5, of the central moments without correction for bias (Joanes "
+            "& Gill 1998); null where all values are equal."
+        )
+    )
+    kurtosis: float | None = strawberry.field(
+        description=(
+            "The excess kurtosis g2 = m4 / m2^2 - 3, of the central moments without correction for bias (Joanes & Gill "
+            "1998), 0 for a normal distribution; null where all values are equal."
+        )
+    )
+    histogram: Histogram | None = strawberry.field(description="How the values are distributed.")
     computed_at: datetime = strawberry.field(description="When Firestore took the result.")
     statistics_version: int = strawberry.field(
         description="Goes up when a statistic is added or its definition changes."
@@ -165,16 +174,14 @@ class Result:
         assert statistics is not None
         assert result.timestamp is not None
         assert result.computed_at is not None
+        histogram = statistics.histogram
         return cls(
             id=strawberry.ID(result.sample_id),
             timestamp=result.timestamp,
-            count=statistics.count,
-            mean=statistics.mean,
-            standard_deviation=statistics.standard_deviation,
-            minimum=statistics.minimum,
-            maximum=statistics.maximum,
+            histogram=None if histogram is None else Histogram.of(histogram),
             computed_at=result.computed_at,
             statistics_version=result.statistics_version,
+            **{name: getattr(statistics, name) for name in _FIGURES},
         )
 
     @strawberry.field(description="The sample that it was computed from.")
@@ -186,55 +193,20 @@ class Result:
         return Sample.of(header)
 
 
-@strawberry.type(description="Where a page begins and ends, and whether there is more (Relay).")
-class PageInfo:
-    """Relay's page information."""
-
-    has_next_page: bool = strawberry.field(description="There is more behind `endCursor`.")
-    has_previous_page: bool = strawberry.field(description="The page was asked for with `after`.")
-    start_cursor: str | None = strawberry.field(description="The cursor of the first edge.")
-    end_cursor: str | None = strawberry.field(description="Pass it as `after` to get the next page.")
-
-    @classmethod
-    def of(cls, page: Page[T], after: Cursor | None) -> Self:
-        """Describe `page`, which was asked for with `after`."""
-        cursors = [cursor for cursor, _ in page.edges]
-        end = cursors[-1] if cursors and page.end is None else page.end
-        return cls(
-            has_next_page=page.has_next,
-            has_previous_page=after is not None,
-            start_cursor=cursors[0].encode() if cursors else None,
-            end_cursor=end.encode() if end else None,
-        )
+_FIGURES = tuple(field.name for field in fields(Statistics) if field.name != "histogram")
 
 
 @strawberry.type(description="A result and its place, from which one can go on.")
 class ResultEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="The place of this result; pass it as `after`.")
+    cursor: str = strawberry.field(description="The place of this result; pass it as `after` or `before`.")
     node: Result = strawberry.field(description="The result.")
-
-
-@strawberry.type(description="A page of results (Relay).")
-class ResultConnection:
-    """Relay's connection."""
-
-    edges: list[ResultEdge] = strawberry.field(description="The results of this page, in the order asked for.")
-    page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")
 
 
 @strawberry.type(description="A sample and its place, from which one can go on.")
 class SampleEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="The place of this sample; pass it as `after`.")
+    cursor: str = strawberry.field(description="The place of this sample; pass it as `after` or `before`.")
     node: Sample = strawberry.field(description="The sample.")
-
-
-@strawberry.type(description="A page of samples (Relay).")
-class SampleConnection:
-    """Relay's connection."""
-
-    edges: list[SampleEdge] = strawberry.field(description="The samples of this page, the newest first.")
-    page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")

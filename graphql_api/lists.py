@@ -1,0 +1,234 @@
+"""Results and samples in order: in pages, counted, or all of them one after another.
+
+Every shard is read on its own and what comes is merged. What spans several calls is read as of one moment, or what
+one shard has not yet another would have gone past.
+
+A trap: a document without a field is in no index with that field, so an order by it leaves the document out.
+Results of version 1 have no median; so the median is among the fields only where it is asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Sequence
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from typing import Any
+
+from documents import Arrival, Header, Result, SampleState, Status, fields, names
+from graphql_api.firestore import Firestore
+from graphql_api.pages import Bound, Cursor, Order, Page, Span
+from graphql_api.structured_query import OrderedQuery
+
+HEADER_FIELDS = (
+    "state_on_arrival",
+    "problems",
+    "submitted_at",
+    "time_stamp",
+    "time_zone",
+    "count",
+    "bytes",
+    "sha256",
+    "chunks",
+    "shard",
+)
+RANGED_FIELDS = ("count", "maximum", "mean", "minimum", "standard_deviation", "timestamp")
+"""What any result can be filtered by; each order of results is decided by all of them in the end."""
+
+_SCANNED_AT_ONCE = 200
+_MOST_SCANNED = 2_000
+_READ_AT_ONCE = 2_000
+
+
+class Lists:
+    """Every method takes the submitter that the credential stands for and touches no other's documents."""
+
+    def __init__(self, firestore: Firestore, *, shards: int) -> None:
+        self._firestore = firestore
+        self._shards = shards
+
+    async def results(self, submitter: str, bounds: Sequence[Bound], order: Order, span: Span) -> Page[Result]:
+        """Return the computed results of `span` that are within `bounds`."""
+        query = results_query(order, bounds)
+        documents = await self.page(submitter, query, span.size + 1, span)
+        edges = [(query.cursor(each), _result(submitter, each)) for each in documents[: span.size]]
+        return Page(_in_order(edges, span), has_more=len(documents) > span.size)
+
+    async def count_results(self, submitter: str, bounds: Sequence[Bound], order: Order) -> int:
+        """Return how many computed results there are within `bounds`; `order` says by which index they are counted."""
+        return await self._count(submitter, results_query(order, bounds))
+
+    async def samples(
+        self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], span: Span
+    ) -> Page[Header]:
+        """Return the samples of `span`, the newest first.
+
+        PENDING, COMPUTED and FAILED are not stored in the header, so the results decide; after
+        `_MOST_SCANNED` samples a page ends even if it is not full, and `end` says where to go on.
+        """
+        query = _samples_query(state, bounds)
+        edges: list[tuple[Cursor, Header]] = []
+        scanned, place, has_more = 0, span.start, True
+        while scanned < _MOST_SCANNED:
+            limit = span.size + 1 - len(edges) if state in (None, SampleState.REJECTED) else _SCANNED_AT_ONCE
+            documents = await self.page(submitter, query, limit, span, place)
+            wanted = await self._in_state(submitter, state, [_id(document) for document in documents])
+            for document in documents:
+                if _id(document) in wanted:
+                    if len(edges) == span.size:
+                        return Page(_in_order(edges, span), has_more=True, end=place)
+                    edges.append((query.cursor(document), _header(submitter, document)))
+                place = query.cursor(document)
+            if len(documents) < limit:
+                has_more = False
+                break
+            scanned += len(documents)
+        return Page(_in_order(edges, span), has_more, end=place)
+
+    async def count_samples(self, submitter: str, state: SampleState | None, bounds: Sequence[Bound]) -> int:
+        """Return how many samples there are in `state` within `bounds`.
+
+        What is not stored in the header is counted in the results, or one by one where there are bounds.
+        """
+        query = _samples_query(state, bounds)
+        if state in (None, SampleState.REJECTED):
+            return await self._count(submitter, query)
+        if not bounds:
+            now = await self._firestore.now()
+            with_result = SampleState.COMPUTED, SampleState.FAILED
+            statuses = [Status(each) for each in with_result if state in (each, SampleState.PENDING)]
+            found = [await self._count(submitter, _status_query(status), now) for status in statuses]
+            return await self._count(submitter, query, now) - sum(found) if state is SampleState.PENDING else sum(found)
+        count = 0
+        async for documents in self._scan(submitter, _samples_query(state, bounds, select=("shard",))):
+            count += len(await self._in_state(submitter, state, [_id(document) for document in documents]))
+        return count
+
+    async def scan_results(
+        self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str] = ()
+    ) -> AsyncGenerator[list[Any], None]:
+        """Yield all computed results within `bounds` as protocol `Document`s, in order, some at a time, as of now.
+
+        With `select` only those fields are read, and the ones that decide the order.
+        """
+        async for documents in self._scan(submitter, results_query(order, bounds, select)):
+            yield documents
+
+    async def page(
+        self, submitter: str, query: OrderedQuery, limit: int, span: Span, start: Cursor | None = None
+    ) -> list[Any]:
+        """Return the next `limit` documents of all shards, in the order in which `span` reads them.
+
+        They are behind `start` where it is given, and else where `span` starts.
+        """
+        read_time = None if self._shards == 1 else await self._firestore.now()
+        inclusive = span.inclusive and start in (None, span.start)
+        pages = await self._pages(submitter, query, limit, span, start or span.start, inclusive, read_time)
+        return list(islice(_merged(query, pages, span.backward), limit))
+
+    async def _scan(self, submitter: str, query: OrderedQuery) -> AsyncGenerator[list[Any], None]:
+        now = await self._firestore.now()
+        limit = max(_READ_AT_ONCE // self._shards, _SCANNED_AT_ONCE)
+        span, start = Span(0), None
+        more = True
+        while more:
+            pages = await self._pages(submitter, query, limit, span, start, False, now)
+            # Beyond the last document of a full page, the others may already be further than that shard.
+            reached = [query.rank(page[-1]) for page in pages if len(page) == limit]
+            documents = list(_merged(query, pages, backward=False))
+            more = bool(reached)
+            if more and len(pages) > 1:
+                last = max(reached) if query.is_descending(backward=False) else min(reached)
+                documents = documents[: 1 + next(at for at, each in enumerate(documents) if query.rank(each) == last)]
+            if documents:
+                start = query.cursor(documents[-1])
+                yield documents
+
+    async def _in_state(self, submitter: str, state: SampleState | None, ids: Sequence[str]) -> Collection[str]:
+        if state in (None, SampleState.REJECTED):
+            return ids
+        paths = {names.result(submitter, sample_id): sample_id for sample_id in ids}
+        found = await self._firestore.batch_get(paths, mask=["status"]) if paths else {}
+        if state is SampleState.PENDING:
+            return set(ids) - {paths[path] for path in found}
+        return {paths[path] for path, result in found.items() if result.fields["status"].string_value == state}
+
+    async def _count(self, submitter: str, query: OrderedQuery, read_time: datetime | None = None) -> int:
+        parent, collection = self._place(submitter, query)
+        if self._shards > 1:
+            read_time = read_time or await self._firestore.now()
+        messages = [query.message(collection, shard, 0) for shard in range(self._shards)]
+        return sum(await asyncio.gather(*(self._firestore.count(parent, each, read_time) for each in messages)))
+
+    async def _pages(
+        self,
+        submitter: str,
+        query: OrderedQuery,
+        limit: int,
+        span: Span,
+        start: Cursor | None,
+        inclusive: bool,
+        read_time: datetime | None,
+    ) -> list[list[Any]]:
+        """Return the next `limit` documents of each shard."""
+        parent, collection = self._place(submitter, query)
+        messages = [
+            query.message(
+                collection, shard, limit, start=start, inclusive=inclusive, end=span.end, backward=span.backward
+            )
+            for shard in range(self._shards)
+        ]
+        return await asyncio.gather(*(self._firestore.documents(parent, message, read_time) for message in messages))
+
+    def _place(self, submitter: str, query: OrderedQuery) -> tuple[str, str]:
+        parent = names.submitter(submitter)
+        return parent, self._firestore.name(f"{parent}/{query.collection}")
+
+
+def results_query(order: Order, bounds: Sequence[Bound], select: Sequence[str] = ()) -> OrderedQuery:
+    """Return the query for the computed results within `bounds`."""
+    median = ["median"] if any(bound.field == "median" for bound in bounds) else []
+    return OrderedQuery(
+        names.RESULTS,
+        order,
+        then=(*RANGED_FIELDS, *median),
+        equal={"status": Status.COMPUTED.value},
+        bounds=bounds,
+        select=select,
+    )
+
+
+def _status_query(status: Status) -> OrderedQuery:
+    return OrderedQuery(names.RESULTS, None, equal={"status": status.value})
+
+
+def _samples_query(
+    state: SampleState | None, bounds: Sequence[Bound], select: Sequence[str] = HEADER_FIELDS
+) -> OrderedQuery:
+    equal = {}
+    if state is not None:
+        rejected = state is SampleState.REJECTED
+        equal["state_on_arrival"] = (Arrival.REJECTED if rejected else Arrival.ACCEPTED).value
+    newest_first = Order("submitted_at", descending=True)
+    return OrderedQuery(names.SAMPLES, newest_first, equal=equal, bounds=bounds, select=select)
+
+
+def _merged(query: OrderedQuery, pages: Sequence[list[Any]], backward: bool) -> Any:
+    if len(pages) == 1:
+        return pages[0]
+    return merge(*pages, key=query.rank, reverse=query.is_descending(backward))
+
+
+def _in_order(edges: list[Any], span: Span) -> list[Any]:
+    return edges[::-1] if span.backward else edges
+
+
+def _id(document: Any) -> str:
+    return str(document.name.rpartition("/")[2])
+
+
+def _header(submitter: str, document: Any) -> Header:
+    return Header.from_fields(submitter, _id(document), fields.from_document(document))
+
+
+def _result(submitter: str, document: Any) -> Result:
+    return Result.from_fields(submitter, _id(document), fields.from_document(document))

@@ -1,0 +1,15 @@
+"""What tests of lists share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.graphql_api.measured import Measured
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="session", params=[1, 3], ids=["one shard", "three shards"])
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+    """The sixty, stored once, in one shard and in several."""
+    with Stack(tmp_path_factory.mktemp("shards"), DROPZONE_SHARDS=str(request.param)) as stack:
+        yield Measured(stack)
