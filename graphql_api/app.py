@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from documents import DropzoneError, NotFound, Unavailable
@@ -19,6 +19,7 @@ from graphql_api.context import Context
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
 from graphql_api.explorer import Explorer
 from graphql_api.firestore import Firestore
+from graphql_api.home import Home
 from graphql_api.live import Live
 from graphql_api.receiving import Receiver
 from graphql_api.samples import SampleEndpoints
@@ -46,10 +47,10 @@ def create_app(settings: Settings) -> Starlette:
     samples = SampleEndpoints(services)
     app = Starlette(
         routes=[
-            Route("/", _home),
             Route("/healthz", _healthy),
             Route("/readyz", services.ready),
             Route("/metrics", metrics.respond),
+            *Home(settings.local_key_path).routes,
             *explorer.routes,
             *graphql.routes,
             *samples.routes,
@@ -112,11 +113,6 @@ class _Services:
         except Unavailable as error:
             return PlainTextResponse(f"{error}\n", 503)
         return PlainTextResponse("ready\n")
-
-
-async def _home(request: Request) -> Response:
-    del request
-    return RedirectResponse("/graphql")
 
 
 async def _healthy(request: Request) -> Response:

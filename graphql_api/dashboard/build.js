@@ -1,0 +1,37 @@
+// Bundles the page and what it needs from npm into dist/.
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { build } from 'esbuild';
+
+const ASSETS = '/assets/';
+
+await rm('dist', { recursive: true, force: true });
+const { metafile } = await build({
+  entryPoints: ['src/main.tsx', 'src/page.css', 'page/icon.svg'],
+  bundle: true,
+  minify: true,
+  metafile: true,
+  format: 'esm',
+  target: 'es2022',
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  outdir: 'dist/assets',
+  entryNames: '[name]-[hash]',
+  assetNames: '[name]-[hash]',
+  publicPath: ASSETS,
+  loader: { '.graphql': 'text', '.svg': 'copy', '.woff2': 'file' },
+  logLevel: 'warning',
+});
+const addresses = {};
+for (const [output, { entryPoint }] of Object.entries(metafile.outputs)) {
+  if (entryPoint) addresses[basename(entryPoint)] = ASSETS + basename(output);
+  if (output.endsWith('.woff2')) addresses['font.woff2'] = ASSETS + basename(output);
+}
+const html = await readFile('page/page.html', 'utf8');
+await writeFile(
+  'dist/page.html',
+  html.replaceAll(/(?<=(?:href|src)=")[^"]+/g, (name) => {
+    if (!addresses[name]) throw new Error(`page.html names ${name}, which is not there`);
+    return addresses[name];
+  }),
+);

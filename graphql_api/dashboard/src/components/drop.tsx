@@ -1,0 +1,54 @@
+// Files can be dropped anywhere on the page.
+import { useSignal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { submit } from '../uploads.ts';
+import { Upward } from './icons.tsx';
+
+export function DropTarget({ children }: { children: ComponentChildren }) {
+  const isOver = useSignal(false);
+  const depth = useRef(0); // enter and leave come for each element that is crossed
+  useEffect(() => {
+    const on = (type: 'dragenter' | 'dragover' | 'dragleave' | 'drop', handle: (event: DragEvent) => void) => {
+      const listener = (event: DragEvent) => {
+        if (!event.dataTransfer?.types.includes('Files')) return;
+        event.preventDefault();
+        handle(event);
+      };
+      addEventListener(type, listener);
+      return () => removeEventListener(type, listener);
+    };
+    const ends = [
+      on('dragenter', () => {
+        depth.current += 1;
+        isOver.value = true;
+      }),
+      on('dragover', (event) => {
+        if (event.dataTransfer) event.dataTransfer.dropEffect = 'copy';
+      }),
+      on('dragleave', () => {
+        depth.current = Math.max(0, depth.current - 1);
+        isOver.value = depth.current > 0;
+      }),
+      on('drop', (event) => {
+        depth.current = 0;
+        isOver.value = false;
+        submit(event.dataTransfer?.files ?? []);
+      }),
+    ];
+    return () => ends.forEach((end) => end());
+  }, []);
+  return (
+    <>
+      {children}
+      {isOver.value && (
+        <div class="drop-here" aria-hidden="true">
+          <p>
+            <Upward />
+            Drop to submit
+          </p>
+        </div>
+      )}
+    </>
+  );
+}

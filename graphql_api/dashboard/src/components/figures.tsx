@@ -1,0 +1,64 @@
+// Where the samples are, and how long a result takes, at a glance.
+import { duration, integer } from '../format.ts';
+import { counts, delays, type Counts } from '../states.ts';
+
+const STATES: readonly { name: keyof Counts; label: string; hint: string }[] = [
+  { name: 'pending', label: 'Pending', hint: 'stored, result to follow' },
+  { name: 'computed', label: 'Computed', hint: 'result is there' },
+  { name: 'failed', label: 'Failed', hint: 'cannot be computed' },
+  { name: 'rejected', label: 'Rejected', hint: 'invalid, kept as it came' },
+];
+
+export function Figures() {
+  return (
+    <section class="figures card" aria-label="Samples by state">
+      <dl>
+        {STATES.map(({ name, label, hint }) => (
+          <div key={name} class={`figure ${name} ${counts.value?.[name] ? '' : 'none'}`}>
+            <dt>
+              <span class="dot" aria-hidden="true" />
+              {label}
+            </dt>
+            <dd>
+              <span class="value">{counts.value ? integer(counts.value[name]) : '–'}</span>
+              <span class="hint">{hint}</span>
+            </dd>
+          </div>
+        ))}
+        <Delay />
+      </dl>
+    </section>
+  );
+}
+
+function Delay() {
+  const sorted = [...delays.value].sort((one, other) => one - other);
+  const median = sorted[Math.floor(sorted.length / 2)];
+  const slowest = sorted.at(-1);
+  return (
+    <div class="figure delay">
+      <dt>Submission to result</dt>
+      <dd>
+        <span class="value">{median === undefined ? '–' : duration(median)}</span>
+        <span class="hint">
+          {slowest === undefined ? 'no result yet' : `median; slowest of ${sorted.length}: ${duration(slowest)}`}
+        </span>
+        <Sparkline delays={delays.value} />
+      </dd>
+    </div>
+  );
+}
+
+/** One bar for each of the newest results, the newest on the right. */
+function Sparkline({ delays: shown }: { delays: readonly number[] }) {
+  const largest = Math.max(...shown, 1);
+  const bars = shown.map((delay, index) => {
+    const height = Math.max(1.5, (delay / largest) * 28);
+    return `M${(39 - index) * 3 + 1} 30v-${height.toFixed(1)}`;
+  });
+  return (
+    <svg class="sparkline" viewBox="0 0 120 30" preserveAspectRatio="none" aria-hidden="true">
+      <path d={bars.join('')} />
+    </svg>
+  );
+}

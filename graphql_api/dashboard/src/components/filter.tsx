@@ -1,0 +1,75 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { bounds, FIELDS, isFiltered, setBounds, type Field } from '../filter.ts';
+
+const TYPING_MILLISECONDS = 400;
+
+export function FilterForm() {
+  const form = useRef<HTMLFormElement>(null);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const isOpen = useSignal(isFiltered.peek());
+  const apply = () => {
+    clearTimeout(timer.current);
+    if (!form.current?.checkValidity()) return;
+    const given = [...new FormData(form.current)].map(([name, value]) => [name, withZone(name, String(value))] as const);
+    setBounds(Object.fromEntries(given));
+  };
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return (
+    <form
+      ref={form}
+      class={`filter card ${isOpen.value ? 'open' : ''}`}
+      aria-label="Filter"
+      onSubmit={(event) => {
+        event.preventDefault();
+        apply();
+      }}
+      onInput={() => {
+        clearTimeout(timer.current);
+        timer.current = setTimeout(apply, TYPING_MILLISECONDS);
+      }}
+      onReset={(event) => {
+        event.preventDefault();
+        setBounds({});
+      }}
+    >
+      <button
+        type="button"
+        class="quiet disclose"
+        aria-expanded={isOpen.value}
+        aria-controls="fields"
+        onClick={() => (isOpen.value = !isOpen.value)}
+      >
+        Filter{isFiltered.value ? ' (on)' : ''}
+      </button>
+      <div class="fields" id="fields">
+        {FIELDS.map((field) => (
+          <RangeField key={field.name} field={field} />
+        ))}
+        <button type="reset" class="quiet" disabled={!isFiltered.value}>
+          Clear
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
+  const isCount = name === 'count';
+  const common =
+    kind === 'time'
+      ? ({ type: 'datetime-local', step: 1, min: '0001-01-01T00:00', max: '9999-12-31T23:59' } as const)
+      : ({ type: 'number', step: isCount ? 1 : 'any', ...(isCount && { min: 0 }) } as const);
+  const value = (side: string) => (bounds.value[`${name}.${side}`] ?? '').replace(/Z$/, '');
+  return (
+    <fieldset class={kind}>
+      <legend>{label}</legend>
+      <input name={`${name}.gte`} aria-label={`${label}, from`} placeholder="from" {...common} value={value('gte')} />
+      <span aria-hidden="true">–</span>
+      <input name={`${name}.${upper}`} aria-label={`${label}, to`} placeholder="to" {...common} value={value(upper)} />
+    </fieldset>
+  );
+}
+
+/** What the browser gives has no zone; the page speaks UTC. */
+const withZone = (name: string, value: string): string => (name.startsWith('timestamp.') && value ? `${value}Z` : value);

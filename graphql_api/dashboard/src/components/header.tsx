@@ -1,0 +1,66 @@
+import { filter } from '../filter.ts';
+import { graphiql } from '../graphiql.ts';
+import { forgetKey, isHandedOver, key } from '../key.ts';
+import resultsQuery from '../operations/results.graphql';
+import { connection } from '../results.ts';
+import { theme, type Theme } from '../theme.ts';
+import { Drop, Moon, Outward, Screen, Sun } from './icons.tsx';
+
+const CONNECTIONS = { connecting: 'Connecting', live: 'Live', waiting: 'Reconnecting' } as const;
+const THEMES: Record<Theme, { next: Theme; icon: () => preact.JSX.Element; label: string }> = {
+  system: { next: 'light', icon: Screen, label: 'as the system' },
+  light: { next: 'dark', icon: Sun, label: 'light' },
+  dark: { next: 'system', icon: Moon, label: 'dark' },
+};
+
+export function Header({ isOpen }: { isOpen: boolean }) {
+  const address = graphiql(resultsQuery, { filter: filter.value, first: 50 });
+  return (
+    <header>
+      <div class="brand">
+        <Drop />
+        Dropzone
+      </div>
+      {isOpen && <Connection />}
+      <nav aria-label="Page">
+        {!isHandedOver && key.value && (
+          <button type="button" class="quiet" onClick={forgetKey}>
+            Forget key
+          </button>
+        )}
+        <a class="button quiet" href={address} title="The query for what is on the screen, in GraphiQL">
+          <Outward />
+          <span>
+            <span class="roomy">Open in </span>GraphiQL
+          </span>
+        </a>
+        <ThemeButton />
+      </nav>
+    </header>
+  );
+}
+
+function Connection() {
+  const { name, ...more } = connection.value;
+  return (
+    <p class={`connection ${name}`} role="status" title={'reason' in more ? more.reason : undefined}>
+      <span class="dot" aria-hidden="true" />
+      {CONNECTIONS[name]}
+    </p>
+  );
+}
+
+function ThemeButton() {
+  const { next, icon: Icon, label } = THEMES[theme.value];
+  return (
+    <button
+      type="button"
+      class="quiet square"
+      aria-label={`Colours: ${label}. Change to ${THEMES[next].label}.`}
+      title={`Colours: ${label}`}
+      onClick={() => (theme.value = next)}
+    >
+      <Icon />
+    </button>
+  );
+}

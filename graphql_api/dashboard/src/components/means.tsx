@@ -1,0 +1,75 @@
+import { signal, useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { setBounds, bounds } from '../filter.ts';
+import { integer, number, shortTime } from '../format.ts';
+import { results } from '../results.ts';
+import { chosen, shown } from '../selection.ts';
+import { colours } from '../theme.ts';
+import { Plot, type Axis } from '../plot.ts';
+
+const axis = signal<Axis>('timestamp');
+const AXES: readonly { name: Axis; label: string }[] = [
+  { name: 'timestamp', label: 'Time stamp' },
+  { name: 'computedAt', label: 'Arrival' },
+];
+
+export function MeansPlot() {
+  const place = useRef<HTMLDivElement>(null);
+  const plot = useRef<Plot>(undefined);
+  const pointed = useSignal<string | null>(null);
+  useEffect(() => {
+    const made = new Plot(place.current as HTMLDivElement, {
+      onPoint: (id) => (pointed.value = id),
+      onChoose: (id) => (chosen.value = id),
+      onRange: (from, to) => {
+        if (axis.peek() === 'timestamp') setBounds({ ...bounds.peek(), 'timestamp.gte': from, 'timestamp.lt': to });
+      },
+    });
+    plot.current = made;
+    return () => made.destroy();
+  }, [colours.value]);
+  useEffect(() => {
+    plot.current?.show(results.value, axis.value, shown.value);
+  }, [results.value, axis.value, shown.value, colours.value]);
+  const result = pointed.value === null ? undefined : results.value.find(({ id }) => id === pointed.value);
+  return (
+    <section class="card means" aria-labelledby="means-title">
+      <div class="card-head">
+        <h2 id="means-title">Means</h2>
+        <p class="hint legend">
+          <span class="key-point" aria-hidden="true" /> mean
+          <span class="key-band" aria-hidden="true" /> ± one standard deviation
+        </p>
+        <div class="choice" role="radiogroup" aria-label="Time axis">
+          {AXES.map(({ name, label }) => (
+            <label key={name}>
+              <input type="radio" name="axis" checked={axis.value === name} onChange={() => (axis.value = name)} />
+              <span>{label}</span>
+            </label>
+          ))}
+        </div>
+      </div>
+      <div ref={place} class="plot" role="img" aria-label={describe()} />
+      <p class="reading hint" aria-hidden="true">
+        {result
+          ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${integer(result.count)} values`
+          : results.value.length
+            ? 'Point at a result to read it, press it to choose it, drag to look at a part of the time.'
+            : ' '}
+      </p>
+    </section>
+  );
+}
+
+function describe(): string {
+  const all = results.value;
+  if (all.length === 0) return 'Means over time: no results.';
+  const means = all.map(({ mean }) => mean);
+  const times = all.map((result) => result[axis.value]).sort((one, other) => Date.parse(one) - Date.parse(other));
+  const lowest = means.reduce((one, other) => Math.min(one, other));
+  const largest = means.reduce((one, other) => Math.max(one, other));
+  return (
+    `Means of ${integer(all.length)} results from ${shortTime(times[0] as string)} to ` +
+    `${shortTime(times.at(-1) as string)}, between ${number(lowest)} and ${number(largest)}. The table has them too.`
+  );
+}

@@ -1,0 +1,55 @@
+import { announcement } from '../announcements.ts';
+import { key, refusal } from '../key.ts';
+import { fault } from '../results.ts';
+import { DropTarget } from './drop.tsx';
+import { Figures } from './figures.tsx';
+import { FilterForm } from './filter.tsx';
+import { Header } from './header.tsx';
+import { KeyForm } from './key.tsx';
+import { MeansPlot } from './means.tsx';
+import { Problems } from './problems.tsx';
+import { ResultsTable } from './results.tsx';
+import { SampleDetail } from './sample.tsx';
+import { Uploads } from './uploads.tsx';
+
+export function Page() {
+  const isOpen = key.value !== null && refusal.value === null;
+  return (
+    <>
+      <a class="skip" href="#results">
+        Skip to the results
+      </a>
+      <Header isOpen={isOpen} />
+      <main>{isOpen ? <Dashboard /> : <KeyForm />}</main>
+      <p class="unseen" aria-live="polite" role="status">
+        {announcement}
+      </p>
+    </>
+  );
+}
+
+function Dashboard() {
+  return (
+    <DropTarget>
+      <h1 class="unseen">Dropzone</h1>
+      <Figures />
+      <FilterForm />
+      {fault.value && (
+        <p class="fault" role="alert">
+          {fault}
+        </p>
+      )}
+      <div class="columns">
+        <div class="wide">
+          <MeansPlot />
+          <ResultsTable />
+        </div>
+        <div class="narrow">
+          <Uploads />
+          <SampleDetail />
+          <Problems />
+        </div>
+      </div>
+    </DropTarget>
+  );
+}

@@ -1,0 +1,51 @@
+import { integer, shortId, shortTime } from '../format.ts';
+import { graphiql } from '../graphiql.ts';
+import problemsQuery from '../operations/problems.graphql';
+import { chosen } from '../selection.ts';
+import { counts, problems } from '../states.ts';
+import { State } from './state.tsx';
+
+const SHOWN_PROBLEMS = 2;
+
+export function Problems() {
+  const total = (counts.value?.failed ?? 0) + (counts.value?.rejected ?? 0);
+  const all = graphiql(problemsQuery, { state: counts.value?.failed ? 'FAILED' : 'REJECTED', first: 100 });
+  return (
+    <section class="card problems" aria-labelledby="problems-title">
+      <div class="card-head">
+        <h2 id="problems-title">Problems</h2>
+        {total > problems.value.length && (
+          <p class="hint">
+            newest {problems.value.length} of {integer(total)}, <a href={all}>more in GraphiQL</a>
+          </p>
+        )}
+      </div>
+      {problems.value.length === 0 ? (
+        <p class="empty">No sample was rejected or has failed.</p>
+      ) : (
+        <ul tabIndex={0} aria-label="Rejected and failed samples">
+          {problems.value.map(({ id, state, submittedAt, problems: found }) => (
+            <li key={id}>
+              <div class="row">
+                <State state={state} />
+                <button type="button" class="link" onClick={() => (chosen.value = id)}>
+                  <span class="unseen">Show sample </span>
+                  {shortId(id)}
+                </button>
+                <time class="hint" dateTime={submittedAt}>
+                  {shortTime(submittedAt)}
+                </time>
+              </div>
+              {found.slice(0, SHOWN_PROBLEMS).map(({ path, message }) => (
+                <p key={path + message} class="problem">
+                  <code>{path}</code> {message}
+                </p>
+              ))}
+              {found.length > SHOWN_PROBLEMS && <p class="hint">and {found.length - SHOWN_PROBLEMS} more</p>}
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}

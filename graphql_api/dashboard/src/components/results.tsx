@@ -1,0 +1,120 @@
+import { useSignal } from '@preact/signals';
+import { isFiltered } from '../filter.ts';
+import { clockTime, integer, number, plural, shortTime, time } from '../format.ts';
+import { arrived, fresh, hasOlder, isLoaded, loadOlder, results } from '../results.ts';
+import { chosen, shown } from '../selection.ts';
+import type { Result } from '../types.ts';
+
+const ROWS = 50;
+
+export function ResultsTable() {
+  const rows = useSignal(ROWS);
+  const isLoading = useSignal(false);
+  const visible = results.value.slice(0, rows.value);
+  const isMore = results.value.length > rows.value || hasOlder.value;
+  const showMore = async () => {
+    isLoading.value = true;
+    try {
+      if (results.value.length <= rows.value) await loadOlder();
+      rows.value += ROWS;
+    } finally {
+      isLoading.value = false;
+    }
+  };
+  return (
+    <section class="card results" id="results" tabIndex={-1} aria-labelledby="results-title">
+      <div class="card-head">
+        <h2 id="results-title">Results</h2>
+        <p class="hint" data-arrived={arrived.value}>
+          {results.value.length > 0 && `${integer(results.value.length)}${hasOlder.value ? ' newest' : ''}, `}
+          {arrived.value > 0 ? `${plural(arrived.value)} arrived since this page was opened` : 'newest first'}
+        </p>
+      </div>
+      {visible.length === 0 ? (
+        <Empty />
+      ) : (
+        <>
+          <table onKeyDown={moveByArrows}>
+            <caption class="unseen">Results, the newest first. A time stamp is a button that shows its sample.</caption>
+            <thead>
+              <tr>
+                <th scope="col">Time stamp (UTC)</th>
+                <th scope="col">Mean</th>
+                <th scope="col">
+                  <abbr title="Population standard deviation">Std dev</abbr>
+                </th>
+                <th scope="col" class="roomy">
+                  Minimum
+                </th>
+                <th scope="col" class="roomy">
+                  Maximum
+                </th>
+                <th scope="col">Values</th>
+                <th scope="col" class="roomy">
+                  Computed
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {visible.map((result) => (
+                <Row key={result.id} result={result} />
+              ))}
+            </tbody>
+          </table>
+          {isMore && (
+            <button type="button" class="quiet more" disabled={isLoading.value} onClick={showMore}>
+              Show {ROWS} more
+            </button>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+function Row({ result: { id, timestamp, mean, standardDeviation, minimum, maximum, count, computedAt } }: { result: Result }) {
+  const isShown = shown.value === id;
+  return (
+    <tr
+      data-id={id}
+      class={`${isShown ? 'shown' : ''} ${fresh.value.has(id) ? 'fresh' : ''}`}
+      onClick={() => (chosen.value = id)}
+    >
+      <th scope="row">
+        <button type="button" class="link" aria-pressed={chosen.value === id} title={time(timestamp)}>
+          {shortTime(timestamp)}
+        </button>
+      </th>
+      <td title={String(mean)}>{number(mean)}</td>
+      <td title={String(standardDeviation)}>{number(standardDeviation)}</td>
+      <td class="roomy" title={String(minimum)}>
+        {number(minimum)}
+      </td>
+      <td class="roomy" title={String(maximum)}>
+        {number(maximum)}
+      </td>
+      <td>{integer(count)}</td>
+      <td class="roomy hint" title={time(computedAt)}>
+        <time dateTime={computedAt}>{clockTime(computedAt)}</time>
+      </td>
+    </tr>
+  );
+}
+
+function Empty() {
+  if (!isLoaded.value) return <p class="empty">Reading results…</p>;
+  if (isFiltered.value) return <p class="empty">No result passes the filter. New ones that do will appear here.</p>;
+  return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
+}
+
+/** Up and down go from row to row. */
+function moveByArrows(event: KeyboardEvent) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || !(event.currentTarget instanceof HTMLElement)) return;
+  const buttons = [...event.currentTarget.querySelectorAll('button')];
+  const next = buttons[buttons.indexOf(document.activeElement as HTMLButtonElement) + step];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+  next.click();
+}

@@ -1,0 +1,125 @@
+import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
+import { bytes, integer, shortId } from '../format.ts';
+import { chosen } from '../selection.ts';
+import { dismiss, isUnderWay, submit, summary, uploads, type Line, type Outcome, type Upload } from '../uploads.ts';
+import { Cross, Upward } from './icons.tsx';
+import { State } from './state.tsx';
+
+const MOST_LINES = 200;
+const ORDER: readonly Outcome[] = ['COMPUTED', 'PENDING', 'REJECTED', 'FAILED', 'NOT_STORED'];
+
+export function Uploads() {
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <section class="card uploads" aria-labelledby="uploads-title">
+      <h2 id="uploads-title">Submit</h2>
+      <div class="drop-zone">
+        <p>
+          Drop JSON or NDJSON files anywhere
+          <span class="hint">one sample a file, or one a line</span>
+        </p>
+        <button type="button" class="primary" onClick={() => input.current?.click()}>
+          <Upward />
+          Choose files
+        </button>
+        <input
+          ref={input}
+          class="unseen"
+          type="file"
+          multiple
+          tabIndex={-1}
+          aria-label="Files to submit"
+          accept=".json,.ndjson,.jsonl,application/json,application/x-ndjson"
+          onChange={({ currentTarget }) => {
+            submit([...(currentTarget.files ?? [])]);
+            currentTarget.value = '';
+          }}
+        />
+      </div>
+      {uploads.value.length > 0 && (
+        <ul class="files">
+          {uploads.value.map((upload) => (
+            <File key={upload.id} upload={upload} />
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function File({ upload }: { upload: Upload }) {
+  const isOpen = useSignal(true);
+  const { id, name, size, sent, phase, lines, error } = upload;
+  const wrong = lines.filter(({ problems }) => problems.length > 0);
+  return (
+    <li class={`file ${phase}`}>
+      <div class="file-head">
+        <strong title={name}>{name}</strong>
+        <span class="hint">{phase === 'sending' ? `${bytes(sent)} of ${bytes(size)}` : bytes(size)}</span>
+        <button
+          type="button"
+          class="quiet square small"
+          aria-label={`${isUnderWay(upload) ? 'Stop' : 'Dismiss'} ${name}`}
+          onClick={() => dismiss(id)}
+        >
+          <Cross />
+        </button>
+      </div>
+      {isUnderWay(upload) ? (
+        <progress aria-label={`${name}, sent`} max={Math.max(size, 1)} value={sent} />
+      ) : (
+        <Bar upload={upload} />
+      )}
+      <p class="outcome">{phase === 'waiting' ? 'waiting' : error && lines.length === 0 ? error : summary(upload)}</p>
+      {lines.length > 0 && (
+        <details open={isOpen.value} onToggle={({ currentTarget }) => (isOpen.value = currentTarget.open)}>
+          <summary>{lines.length === 1 ? 'Outcome' : `Outcome of ${integer(lines.length)} lines`}</summary>
+          <Lines lines={wrong.length && lines.length > 1 ? [...wrong, ...lines.filter((line) => !line.problems.length)] : lines} />
+        </details>
+      )}
+    </li>
+  );
+}
+
+/** What became of the samples, as parts of a whole. */
+function Bar({ upload: { counts, lines } }: { upload: Upload }) {
+  if (lines.length === 0) return null;
+  let x = 0;
+  return (
+    <svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+      {ORDER.map((outcome) => {
+        const width = (counts[outcome] / lines.length) * 100;
+        x += width;
+        return <rect key={outcome} class={outcome.toLowerCase()} x={x - width} width={width} height="4" />;
+      })}
+    </svg>
+  );
+}
+
+function Lines({ lines }: { lines: readonly Line[] }) {
+  return (
+    <>
+      <ol class="lines" tabIndex={0} aria-label="Lines">
+        {lines.slice(0, MOST_LINES).map((line) => (
+          <li key={line.number}>
+            <span class="line-number">{integer(line.number)}</span>
+            <State state={line.outcome} />
+            {line.id && (
+              <button type="button" class="link" onClick={() => (chosen.value = line.id)}>
+                <span class="unseen">Show sample </span>
+                {shortId(line.id)}
+              </button>
+            )}
+            {line.problems.map(({ path, message }) => (
+              <p key={path + message} class="problem">
+                {path && <code>{path}</code>} {message}
+              </p>
+            ))}
+          </li>
+        ))}
+      </ol>
+      {lines.length > MOST_LINES && <p class="hint">and {integer(lines.length - MOST_LINES)} more</p>}
+    </>
+  );
+}

@@ -1,0 +1,50 @@
+// Numbers and times for people. Times are UTC, as the server has them.
+
+const whole = new Intl.NumberFormat('en');
+const decimal = new Intl.NumberFormat('en', { maximumSignificantDigits: 6 });
+
+/** Six digits that count; powers of ten where it is far from 1. */
+export function number(value: number): string {
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 1e9 || size < 1e-4)) {
+    const [digits = '', power = '0'] = value.toExponential(4).split('e');
+    return `${Number(digits)}e${Number(power)}`.replace('-', '−').replace('e-', 'e−');
+  }
+  return decimal.format(value).replace('-', '−');
+}
+
+export const integer = (value: number): string => whole.format(value);
+
+export function plural(count: number, noun?: string): string {
+  return noun ? `${integer(count)} ${noun}${count === 1 ? '' : 's'}` : integer(count);
+}
+
+/** `2026-11-24 02:15:07`, with the fraction of the second only where there is one. */
+export function time(text: string): string {
+  const [date = '', clock = ''] = new Date(text).toISOString().split('T');
+  return `${date} ${clock.replace(/(\.000)?Z$/, '')}`;
+}
+
+export const shortTime = (text: string): string => time(text).replace(/\.\d+$/, '');
+
+export const clockTime = (text: string): string => new Date(text).toISOString().slice(11, 19);
+
+export function duration(milliseconds: number): string {
+  if (milliseconds < 1_000) return `${Math.max(0, Math.round(milliseconds))} ms`;
+  if (milliseconds < 60_000) return `${decimal.format(Number((milliseconds / 1_000).toPrecision(3)))} s`;
+  if (milliseconds < 3_600_000) return `${Math.round(milliseconds / 60_000)} min`;
+  return `${decimal.format(Number((milliseconds / 3_600_000).toPrecision(3)))} h`;
+}
+
+export function bytes(size: number): string {
+  const units = ['B', 'kB', 'MB', 'GB'];
+  let unit = 0;
+  let shown = size;
+  while (shown >= 1_000 && unit < units.length - 1) {
+    shown /= 1_000;
+    unit += 1;
+  }
+  return `${unit ? decimal.format(Number(shown.toPrecision(3))) : shown} ${units[unit]}`;
+}
+
+export const shortId = (id: string): string => id.slice(0, 8);

@@ -1,0 +1,14 @@
+import { render } from 'preact';
+import { start as startAnnouncements } from './announcements.ts';
+import { Page } from './components/page.tsx';
+import { start as startResults } from './results.ts';
+import { start as startSelection } from './selection.ts';
+import { start as startStates } from './states.ts';
+import { start as startTheme } from './theme.ts';
+
+startTheme();
+startResults();
+startSelection();
+startStates();
+startAnnouncements();
+render(<Page />, document.getElementById('page') as HTMLElement);

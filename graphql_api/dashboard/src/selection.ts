@@ -1,0 +1,45 @@
+// The sample that is shown in full: the one that was chosen, or else the newest.
+import { computed, effect, signal } from '@preact/signals';
+import { results } from './results.ts';
+import sampleQuery from './operations/sample.graphql';
+import { key } from './key.ts';
+import { ask, ServerError } from './server.ts';
+import type { Sample } from './types.ts';
+
+const NEWEST_MILLISECONDS = 1_000;
+
+export const chosen = signal<string | null>(null);
+export const shown = computed(() => chosen.value ?? results.value[0]?.id ?? null);
+export const sample = signal<Sample | null>(null);
+export const fault = signal<string | null>(null);
+
+/** Reads the sample that is to be shown, for as long as the page is open. The newest one may change often. */
+export function start(): void {
+  let read = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  effect(() => {
+    const id = shown.value;
+    clearTimeout(timer);
+    if (id === null || !key.value) {
+      sample.value = null;
+      return;
+    }
+    const wait = chosen.value ? 0 : Math.max(0, read + NEWEST_MILLISECONDS - performance.now());
+    timer = setTimeout(() => {
+      read = performance.now();
+      void load(id);
+    }, wait);
+  });
+}
+
+async function load(id: string): Promise<void> {
+  try {
+    const answer = await ask<{ sample: Sample | null }>(sampleQuery, { id });
+    if (shown.peek() !== id && chosen.peek() !== null) return;
+    sample.value = answer.sample;
+    fault.value = null;
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    fault.value = error.message;
+  }
+}
