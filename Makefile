@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
-GRAPHIQL := graphql_api/graphiql
+PAGES := graphiql dashboard
 PACKAGES := documents graphql_api triggers infra tests
 
 .PHONY: help setup run test check schema audit conformance differential torture load lock clean
@@ -21,6 +21,7 @@ check: setup .venv/developer ## lint, types, and whether schema.graphql equals t
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy $(PACKAGES:%=-p %)
+	@! [ -x graphql_api/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/dashboard check
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql is old: make schema"; exit 1; }
 
 audit: setup .venv/developer ## run Node's audits and clients of GraphQL against the HTTP layer
@@ -49,9 +50,9 @@ lock: .venv/developer ## resolve the dependencies of pyproject.toml anew, for ev
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 clean: ## remove what was set up and built; what was submitted stays in .dropzone
-	@rm -rf .venv $(GRAPHIQL)/node_modules $(GRAPHIQL)/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv $(foreach page,$(PAGES),graphql_api/$(page)/node_modules graphql_api/$(page)/dist) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-setup: .venv/product .venv/graphiql
+setup: .venv/product $(PAGES:%=.venv/%)
 
 .venv/product: requirements.lock
 	@sh infra/embedded/set_up.sh requirements.lock
@@ -61,13 +62,14 @@ setup: .venv/product .venv/graphiql
 	@sh infra/embedded/set_up.sh requirements-dev.lock
 	@touch $@
 
-# Without npm, or without its registry, GraphiQL comes from a CDN: that must not keep anybody from running.
-.venv/graphiql: .venv/product $(addprefix $(GRAPHIQL)/,package.json package-lock.json .npmrc build.js) $(wildcard $(GRAPHIQL)/page/*)
+# Without npm, or without its registry, `/` says so and GraphiQL comes from a CDN: nobody is kept from running.
+.SECONDEXPANSION:
+$(PAGES:%=.venv/%): .venv/%: .venv/product $$(shell find graphql_api/$$* -name node_modules -prune -o -name dist -prune -o -type f -print)
 	@if command -v npm >/dev/null 2>&1; then \
-	  echo "building GraphiQL"; \
-	  (cd $(GRAPHIQL) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
-	    || echo "GraphiQL was not built; its page will load it from a CDN (to try again: rm $@; make run)"; \
+	  echo "building the page $*"; \
+	  (cd graphql_api/$* && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
+	    || echo "the page $* was not built, and says so (to try again: rm $@; make run)"; \
 	  touch $@; \
 	else \
-	  echo "npm is not there: the GraphiQL page will load GraphiQL from a CDN"; \
+	  echo "npm is not there: the page $* is not built, and says so"; \
 	fi
