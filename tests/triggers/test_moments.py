@@ -1,0 +1,145 @@
+"""Power sums against exact rational numbers: no tolerance is wider than the rounding of a double."""
+
+from fractions import Fraction
+from functools import reduce
+from math import nextafter
+from operator import add
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.triggers.exact import LARGEST, SMALLEST, array, central, mean, nearest_root
+from triggers.moments import BLOCK, FEW, Moments
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+neighbours = st.tuples(finite, st.lists(st.integers(-3, 3), min_size=1, max_size=40)).map(
+    lambda drawn: [_step(drawn[0], steps) for steps in drawn[1]]
+)
+offsets = st.tuples(st.sampled_from([1e9, -1e15, 1e300, 1e-300]), st.lists(finite, min_size=1, max_size=40)).map(
+    lambda drawn: [v for v in (drawn[0] + x * 1e-290 for x in drawn[1]) if abs(v) <= LARGEST] or [drawn[0]]
+)
+adversarial = st.one_of(st.lists(finite, min_size=1, max_size=60), neighbours, offsets)
+
+
+def _step(value: float, steps: int) -> float:
+    for _ in range(abs(steps)):
+        value = nextafter(value, LARGEST if steps > 0 else -LARGEST)
+    return value
+
+
+def _within(true: Fraction) -> float | None:
+    return float(true) if abs(true) < Fraction(2) ** 1024 - Fraction(2) ** 970 else None
+
+
+def _check(values: npt.NDArray[np.float64]) -> None:
+    count, variance = len(values), central(values, 2)
+    moments = Moments.of(values)
+    assert moments.count == count
+    assert moments.sum == _within(mean(values) * count)
+    assert moments.mean == float(mean(values))
+    assert moments.standard_deviation == nearest_root(variance)
+    if count == 1:
+        assert moments.sample_standard_deviation is None
+    elif moments.sample_standard_deviation is None:
+        assert variance * count / (count - 1) > Fraction(LARGEST) ** 2
+    else:
+        assert moments.sample_standard_deviation == nearest_root(variance * count / (count - 1))
+    if not variance:
+        assert (moments.skewness, moments.kurtosis) == (None, None)
+        return
+    third = central(values, 3)
+    assert moments.skewness == nearest_root(third**2 / variance**3) * (-1 if third < 0 else 1)
+    assert moments.kurtosis == float(central(values, 4) / variance**2 - 3)
+
+
+@given(adversarial)
+@example([0.1, 0.1, 0.1])
+@example([LARGEST, LARGEST, -LARGEST])
+@example([LARGEST, -LARGEST, 1e-300])
+@example([1.0, -(2.0**-53) - 2.0**-103])  # the deviation lies a hair above the midpoint of two doubles
+@example([SMALLEST, 0.0, -SMALLEST, 2 * SMALLEST])
+@example([LARGEST, SMALLEST, 1.0, -1e-160])
+@example([1e15, 1e15 + 1, 1e15 + 0.5])
+@example([LARGEST, -LARGEST])  # the sample standard deviation is beyond the largest double
+def test_each_figure_is_the_double_nearest_to_the_exact_one(values: list[float]) -> None:
+    """Whatever finite doubles a sample holds, rational arithmetic rounded once gives the same bits."""
+    _check(array(*values))
+
+
+@pytest.mark.parametrize("repeated", [1, 5, 50], ids=["few", "more", "many"])
+@given(adversarial)
+def test_how_many_values_there_are_changes_the_way_and_no_figure(repeated: int, values: list[float]) -> None:
+    """Few values are summed as integers, more of them in blocks: the moments are the same numbers."""
+    once, more = Moments.of(array(*values)), Moments.of(np.tile(array(*values), repeated))
+
+    low = min(once.exponent, more.exponent)
+    assert more.count == repeated * once.count
+    for power, (one, many) in enumerate(zip(once.sums, more.sums, strict=True), 1):
+        assert many << power * (more.exponent - low) == repeated * one << power * (once.exponent - low)
+
+
+@given(st.lists(adversarial, min_size=1, max_size=6), st.randoms())
+def test_moments_of_parts_add_up_to_those_of_the_whole(parts: list[list[float]], random: Random) -> None:
+    """A sample may be cut into whatever chunks, and they may be added in whatever order."""
+    whole = Moments.of(array(*(value for part in parts for value in part)))
+    random.shuffle(parts)
+
+    added = reduce(add, (Moments.of(array(*part)) for part in parts), Moments())
+
+    for name in ("count", "sum", "mean", "standard_deviation", "sample_standard_deviation", "skewness", "kurtosis"):
+        assert repr(getattr(added, name)) == repr(getattr(whole, name))
+
+
+@pytest.mark.parametrize("value", [0.1, -0.1, 1e9 + 0.1, 1e15 + 0.3, LARGEST, -LARGEST, SMALLEST, 0.0, 1 / 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, FEW, FEW + 1, 1000])
+def test_equal_values_deviate_by_exactly_nothing(value: float, count: int) -> None:
+    """The textbook formula gives noise here, or the root of a negative number."""
+    moments = Moments.of(np.full(count, value))
+
+    assert (moments.mean, moments.standard_deviation) == (value, 0.0)
+    assert (moments.skewness, moments.kurtosis) == (None, None)
+
+
+def test_near_the_largest_double_nothing_overflows() -> None:
+    """The sum is infinite as a double, the mean is not."""
+    moments = Moments.of(array(1.7e308, 1.7e308, -1.7e308))
+
+    assert moments.mean == 1.7e308 / 3
+    assert Moments.of(array(1.7e308, 1.7e308)).sum is None
+    assert Moments.of(array(LARGEST, -LARGEST)).standard_deviation == LARGEST
+
+
+@pytest.mark.parametrize("offset", [1e9, -1e15])
+def test_a_million_values_in_many_blocks_are_as_exact_as_three(offset: float) -> None:
+    """Blocks are added up exactly; checked with integers, because a million fractions take too long."""
+    values = np.random.default_rng(7).normal(size=1_000_000) + offset
+    ratios = [value.as_integer_ratio() for value in values.tolist()]
+    unit = max(denominator for _, denominator in ratios)
+    scaled = [numerator * (unit // denominator) for numerator, denominator in ratios]
+    count, total = len(scaled), sum(scaled)
+    second, third, fourth = (sum((count * value - total) ** power for value in scaled) for power in (2, 3, 4))
+    variance = Fraction(second, count * (count * unit) ** 2)
+
+    moments = Moments.of(values)
+
+    assert moments.count > BLOCK
+    assert moments.mean == float(Fraction(total, count * unit))
+    assert moments.standard_deviation == nearest_root(variance)
+    assert moments.skewness == nearest_root(Fraction(count * third**2, second**3)) * (-1 if third < 0 else 1)
+    assert moments.kurtosis == float(Fraction(count * fourth, second**2) - 3)
+
+
+def test_scales_that_have_nothing_in_common_are_each_counted() -> None:
+    """Every power of ten that a double has, all in one sample and in the block after it."""
+    values = array(*(sign * 10.0**power for power in range(-308, 309) for sign in (1, -0.7)))
+
+    _check(values)
+
+    moments, many = Moments.of(values), Moments.of(np.tile(values, 27))
+    assert many.count > BLOCK
+    assert (many.mean, many.standard_deviation) == (moments.mean, moments.standard_deviation)
+    assert (many.skewness, many.kurtosis) == (moments.skewness, moments.kurtosis)
