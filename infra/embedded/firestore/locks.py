@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from infra.embedded.firestore.errors import Refusal, aborted
+from infra.embedded.firestore.errors import Refusal, aborted, invalid
 from infra.embedded.firestore.queries import Query, SortKey
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 15.0
 CONTENTION = "Too much contention on these documents. Please try again."
+EXPIRED = "The referenced transaction has expired or is no longer valid."
 
 
 class Party:
@@ -37,6 +38,11 @@ class Party:
         self.documents: set[str] = set()
         self.waits_for: set[Party] = set()
         self.waiting: asyncio.Future[None] | None = None  # set while a commit of this party waits
+
+    def check(self) -> None:
+        """Raise if this party has ended: what it took now, nobody would release."""
+        if self.ended:
+            raise invalid(EXPIRED)
 
     def reaches(self, other: "Party") -> bool:
         """Return whether this party waits, by however many steps, for `other`."""
@@ -73,6 +79,13 @@ class _Line:
         """Return those whom a reader must let go first."""
         ahead = set(self.commits) if self.reader is None else self.commits | {self.reader}
         return ahead - {party}
+
+    def dismiss(self, party: Party) -> None:
+        """Send a reader away that has ended."""
+        for entry in [entry for entry in self.waiting if entry[0] is party]:
+            self.waiting.remove(entry)
+            if not entry[1].done():
+                entry[1].set_result(None)
 
     def move(self) -> None:
         """Let the oldest reader have its turn if nobody else has."""
@@ -111,6 +124,7 @@ class Locks:
     async def share_document(self, party: Party, full_name: str) -> None:
         """Lock a document, there or not, against being written by others."""
         await self._queue(party, full_name)
+        party.check()
         with self._guard:
             self._documents[full_name].add(party)
             party.documents.add(full_name)
@@ -118,6 +132,7 @@ class Locks:
     async def share_query(self, party: Party, query: Query) -> QueryLock:
         """Lock what a query finds, or would find, against being written by others."""
         await self._queue(party, _query_key(query))
+        party.check()
         lock = QueryLock(query, party)
         with self._guard:
             self._queries.append(lock)
@@ -144,6 +159,7 @@ class Locks:
 
     async def wait(self, party: Party, blocked: Blocked) -> None:
         """Wait until one of those ends who block a commit, or raise if the commit should give up."""
+        party.check()
         for key in blocked.keys:
             line = self._lines.setdefault(key, _Line())
             line.commits.add(party)
@@ -223,6 +239,7 @@ class Locks:
             self._queries = [lock for lock in self._queries if lock.party is not party]
         for key, line in list(self._lines.items()):
             line.commits.discard(party)
+            line.dismiss(party)
             if line.reader is party:
                 line.reader = None
             line.move()

@@ -62,7 +62,12 @@ class Reading:
 
     async def documents(self, wanted: Sequence[names.Name]) -> list[versions.Stored | None]:
         """Return documents by their names."""
-        transaction = self._transaction
+        with self._transactions.call(self._transaction):
+            return await self._documents(wanted, self._transaction)
+
+    async def _documents(
+        self, wanted: Sequence[names.Name], transaction: Transaction | None
+    ) -> list[versions.Stored | None]:
         if transaction is not None and transaction.locks:
             for name in sorted(wanted, key=lambda name: name.segments):
                 await self._transactions.locks.share_document(transaction, str(name))
@@ -91,7 +96,11 @@ class Reading:
 
     async def query(self, query: Query) -> AsyncIterator[scanning.Found]:
         """Yield the documents that a query finds, each with its sort key, in its order."""
-        transaction = self._transaction
+        with self._transactions.call(self._transaction):
+            async for found in self._query(query, self._transaction):
+                yield found
+
+    async def _query(self, query: Query, transaction: Transaction | None) -> AsyncIterator[scanning.Found]:
         lock = None
         if transaction is not None and transaction.locks:
             lock = await self._transactions.locks.share_query(transaction, query)

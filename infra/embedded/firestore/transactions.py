@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -28,13 +28,12 @@ LIFE_SECONDS = 270.0
 IDLE_SECONDS = 60.0
 SWEEP_SECONDS = 5.0
 OPTIMISTIC = 1
-EXPIRED = "The referenced transaction has expired or is no longer valid."
 
 
 class Transaction(locks.Party):
     """One attempt of a client to read and write as if alone."""
 
-    def __init__(self, age: int, database: str, read_only: bool, optimistic: bool) -> None:
+    def __init__(self, age: int, database: str, read_only: bool, optimistic: bool, started: float) -> None:
         super().__init__(age)
         self.id = secrets.token_bytes(16)
         self.database = database
@@ -43,13 +42,18 @@ class Transaction(locks.Party):
         self.moment: Snapshot | None = None
         self.reads: dict[str, tuple[names.Name, int]] = {}
         self.queries: list[tuple[Query, int]] = []
-        self.started = self.used = time.monotonic()
-        self.calls = 0
+        self.started = self.used = started
+        self.calls = 0  # under way: it is not idle while one is
 
     @property
     def locks(self) -> bool:
         """Whether its reads keep others from writing."""
         return not (self.read_only or self.optimistic)
+
+    def has_expired(self, now: float) -> bool:
+        """Return whether it has taken too long, or has been left alone for too long."""
+        idle = not self.calls and now - self.used > IDLE_SECONDS
+        return idle or now - self.started > LIFE_SECONDS
 
     def note_read(self, full_name: str, name: names.Name, sequence: int) -> None:
         """Remember which version of a document was read (0: none); the first one counts."""
@@ -67,11 +71,11 @@ class Transaction(locks.Party):
 
     def validate(self, group: Group) -> None:
         """Raise unless all that was read is still so; for the writer's thread."""
-        for name, sequence in self.reads.values():
+        for name, sequence in list(self.reads.values()):
             _, stored = group.find(name, name.path)
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(locks.CONTENTION)
-        for query, sequence in self.queries:
+        for query, sequence in list(self.queries):
             for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(
@@ -82,10 +86,11 @@ class Transaction(locks.Party):
 
 
 class Transactions:
-    """All active transactions, and commits in their turn."""
+    """All active transactions, and commits in their turn. `clock` counts seconds, from whenever."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
+        self._clock = clock
         self._active: dict[bytes, Transaction] = {}
         self._ages: dict[bytes, int] = {}  # of transactions that may be retried, by the id of the first attempt
         self._counter = itertools.count(1)
@@ -109,7 +114,7 @@ class Transactions:
         retried = options.read_write.retry_transaction
         age = self._ages.get(retried) or next(self._counter)
         optimistic = options.read_write.concurrency_mode == OPTIMISTIC
-        transaction = Transaction(age, database, read_only, optimistic)
+        transaction = Transaction(age, database, read_only, optimistic, self._clock())
         if read_only:
             transaction.moment = self._storage.snapshot()
             if options.read_only.HasField("read_time"):
@@ -121,10 +126,23 @@ class Transactions:
     def get(self, transaction_id: bytes, database: str) -> Transaction:
         """Return an active transaction."""
         transaction = self._active.get(transaction_id)
-        if transaction is None or transaction.database != database:
-            raise invalid(EXPIRED)
-        transaction.used = time.monotonic()
+        if transaction is None or transaction.database != database or transaction.has_expired(self._clock()):
+            raise invalid(locks.EXPIRED)
+        transaction.used = self._clock()
         return transaction
+
+    @contextlib.contextmanager
+    def call(self, transaction: Transaction | None) -> Iterator[None]:
+        """Keep a transaction from being idle for the length of a call."""
+        if transaction is None:
+            yield
+            return
+        transaction.calls += 1
+        try:
+            yield
+        finally:
+            transaction.calls -= 1
+            transaction.used = self._clock()
 
     def rollback(self, transaction_id: bytes) -> None:
         """End a transaction; one that has ended already is all right."""
@@ -137,16 +155,16 @@ class Transactions:
         party = transaction or locks.Party(next(self._counter))
 
         def work(group: Group) -> Any:
+            party.check()
             if transaction is not None and writes and not transaction.read_only:
                 transaction.validate(group)
             return commits.commit(group, writes, lambda pending: self.locks.check(party, pending))
 
-        if transaction is not None:
-            if transaction.read_only and writes:
-                raise invalid("Cannot modify entities in a read-only transaction.")
-            transaction.calls += 1
+        if transaction is not None and transaction.read_only and writes:
+            raise invalid("Cannot modify entities in a read-only transaction.")
         try:
-            return await self._submit(party, work)
+            with self.call(transaction):
+                return await self._submit(party, work)
         finally:
             if transaction is not None:
                 self._end(transaction)
@@ -196,14 +214,16 @@ class Transactions:
         self._active.pop(transaction.id, None)
         self.locks.release(transaction)
 
+    def expire(self) -> None:
+        """End the transactions that have expired, so that nobody waits for them."""
+        now = self._clock()
+        for transaction in [each for each in self._active.values() if each.has_expired(now)]:
+            self._end(transaction)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = time.monotonic()
-            for transaction in list(self._active.values()):
-                idle = not transaction.calls and now - transaction.used > IDLE_SECONDS
-                if idle or now - transaction.started > LIFE_SECONDS:
-                    self._end(transaction)
+            self.expire()
             if len(self._ages) > 2 * len(self._active) + 10_000:
                 recent = list(self._ages.items())[-10_000:]
                 active = ((each.id, each.age) for each in self._active.values())

@@ -239,3 +239,47 @@ def test_workers_that_take_the_first_of_a_queue_take_each_once(
         list(threads.map(work, range(4)))
 
     assert sorted(taken, key=int) == [str(number) for number in range(12)]
+
+
+def test_a_read_that_waits_its_turn_when_its_transaction_is_rolled_back_locks_nothing(
+    firestore: FirestoreProcess,
+) -> None:
+    """It is refused at once, and the document can be written to afterwards."""
+    holder, queued = begin(firestore), begin(firestore)
+    read(firestore, holder, "rolled-back/queued")
+    writing, written = waits(lambda: commit(firestore, None, "rolled-back/queued", 1))
+    refusals: list[grpc.StatusCode] = []
+    reading, _ = waits(lambda: refused(refusals, lambda: read(firestore, queued, "rolled-back/queued")))
+
+    rollback(firestore, queued)
+    reading.join(5)
+    rollback(firestore, holder)
+    writing.join(5)
+
+    assert refusals == [grpc.StatusCode.INVALID_ARGUMENT]
+    assert len(written) == 1
+    commit(firestore, None, "rolled-back/queued", 2)
+
+
+def test_a_commit_that_waits_when_its_transaction_is_rolled_back_writes_nothing(firestore: FirestoreProcess) -> None:
+    """And nobody has to wait for it any more."""
+    holder, waiting = begin(firestore), begin(firestore)
+    read(firestore, holder, "rolled-back/waiting")
+    refusals: list[grpc.StatusCode] = []
+    committing, _ = waits(
+        lambda: refused(refusals, lambda: commit(firestore, waiting, "rolled-back/waiting", 1)),
+    )
+
+    rollback(firestore, waiting)
+    rollback(firestore, holder)
+    committing.join(5)
+
+    assert refusals == [grpc.StatusCode.INVALID_ARGUMENT]
+    assert read(firestore, begin(firestore), "rolled-back/waiting") == [False]
+
+
+def refused(refusals: list[grpc.StatusCode], call: Callable[[], Any]) -> None:
+    """Make a call that is to fail and note its code."""
+    with pytest.raises(grpc.RpcError) as refusal:
+        call()
+    refusals.append(refusal.value.code())
