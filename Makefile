@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PAGES := graphiql dashboard
-PACKAGES := documents graphql_api triggers infra tests
+PACKAGES := documents graphql_api triggers infra dropzone tests
 
 .PHONY: help setup run test check schema audit conformance differential torture load lock clean
 
@@ -44,7 +44,7 @@ schema: setup ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
 
 lock: .venv/developer ## resolve the dependencies of pyproject.toml anew, for every platform
-	@$(BIN)/uv pip compile pyproject.toml --upgrade $(LOCKING) --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra server --group build --upgrade $(LOCKING) --output-file requirements.lock
 	@$(BIN)/uv pip compile --group dev --upgrade $(LOCKING) --constraint requirements.lock --output-file requirements-dev.lock
 
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

@@ -11,6 +11,7 @@ ARROWS = {
     "graphql_api": {"documents"},
     "triggers": {"documents"},
     "infra": set(),
+    "dropzone": set(),
 }
 OPENS_CONNECTIONS = {"asyncio", "grpc", "http", "httpx", "requests", "socket", "aiohttp", "urllib"}
 GRAPHQL = {"graphql", "strawberry"}

@@ -27,3 +27,5 @@ if ! new_enough .venv/bin/python; then
   fi
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+# The command `dropzone`, from this checkout; what it needs and what builds it are in the lock.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .

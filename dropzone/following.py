@@ -1,0 +1,110 @@
+"""Results are followed over broken connections, each once and in order.
+
+The cursor of the last one tells where to go on. The trap is the time before the first: without a cursor a new
+connection would begin at its own "now" and miss what came in between. So a cursor is looked up first, that of the
+newest result there is; where there is none yet it is waited for, and whatever is stored by then is new.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from dropzone import operations
+from dropzone.connection import Connection, Pauses
+from dropzone.errors import TRANSIENT, DropzoneError, Unreachable
+from dropzone.filters import OrderField, ResultFilter, ResultOrder
+from dropzone.model import Result, ResultEdge
+
+_LOOK_SECONDS = 0.25
+
+logger = logging.getLogger("dropzone")
+
+
+class Following:
+    """One reader's way through the results: `edges` yields them for ever."""
+
+    def __init__(self, connection: Connection, selection: str, where: ResultFilter | None, after: str | None) -> None:
+        self._connection = connection
+        self._selection = selection
+        self._filter = where and where.variables()
+        self._cursor = after
+        self._last: tuple[Any, set[str]] = (None, set())
+
+    async def edges(self) -> AsyncGenerator[ResultEdge, None]:
+        """Yield each result that is stored from now on, or behind the cursor."""
+        if self._cursor is None:
+            newest = await self._connection.retrying(self._newest)
+            self._cursor = None if newest is None else newest.cursor
+        else:
+            await self._connection.retrying(lambda: self._connection.query(operations.PING))
+        pauses = Pauses()
+        while True:
+            try:
+                async with aclosing(self._edges_until_broken()) as edges:
+                    async for edge in edges:
+                        pauses = Pauses()
+                        yield edge
+                fault: DropzoneError = Unreachable("the server ended the stream")
+            except TRANSIENT as error:
+                fault = error
+            logger.warning("%s; going on where it stopped", fault)
+            await asyncio.sleep(pauses.after(fault))
+
+    async def _edges_until_broken(self) -> AsyncGenerator[ResultEdge, None]:
+        # A socket is refused without a reason that gql passes on; a query says whether the key is still good.
+        await self._connection.query(operations.PING)
+        while self._cursor is None:
+            newest = await self._newest()
+            if newest is None:
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            async with aclosing(self._stored()) as stored:
+                async for edge in stored:
+                    yield edge
+            self._cursor = self._cursor or newest.cursor  # nothing up to there passes the filter
+        variables = {"filter": self._filter, "after": self._cursor}
+        async with aclosing(self._connection.subscribe(operations.watch(self._selection), variables)) as answers:
+            async for answer in answers:
+                edge = _edge(answer["edge"])
+                if self._is_new(edge):
+                    yield edge
+
+    async def _newest(self) -> ResultEdge | None:
+        order = ResultOrder(OrderField.COMPUTED_AT, descending=True)
+        variables = {"orderBy": order.variables(), "first": 1}
+        answer = await self._connection.query(operations.results(self._selection), variables)
+        return next(map(_edge, answer["page"]["edges"]), None)
+
+    async def _stored(self) -> AsyncGenerator[ResultEdge, None]:
+        order = ResultOrder(OrderField.COMPUTED_AT)
+        variables = {"filter": self._filter, "orderBy": order.variables(), "first": 500, "after": None}
+        while True:
+            page = (await self._connection.query(operations.results(self._selection), variables))["page"]
+            for given in page["edges"]:
+                edge = _edge(given)
+                if self._is_new(edge):
+                    yield edge
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+            variables["after"] = page["pageInfo"]["endCursor"]
+
+    def _is_new(self, edge: ResultEdge) -> bool:
+        """Take note of a result; tell whether it was not there yet.
+
+        A page orders results of the same instant by other fields than a subscription does, so behind the cursor of
+        one of them others may come again.
+        """
+        instant, ids = self._last
+        if edge.result.computed_at != instant:
+            instant, ids = self._last = (edge.result.computed_at, set())
+        if edge.result.id in ids:
+            return False
+        ids.add(edge.result.id)
+        self._cursor = edge.cursor
+        return True
+
+
+def _edge(given: dict[str, Any]) -> ResultEdge:
+    return ResultEdge(given["cursor"], Result.parse(given["node"]))
