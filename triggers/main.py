@@ -9,7 +9,7 @@ that is every event, so that case is answered with status 503 and one line.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache, partial
 
@@ -31,6 +31,7 @@ from documents import (
     fields,
     payload,
 )
+from triggers import chunks as chunked
 from triggers import events
 from triggers.store import Store, connect
 from triggers.summary import summarise
@@ -104,10 +105,13 @@ async def _result(store: Store, header: Header, update_time: datetime) -> Result
         _large.release()
 
 
-def _computed(header: Header, update_time: datetime, chunks: Iterable[bytes] = ()) -> Result:
+def _computed(header: Header, update_time: datetime, chunks: Sequence[bytes] = ()) -> Result:
     result = partial(Result, header.submitter, header.id, update_time, header.shard)
     try:
-        read = payload.read(header.assemble(chunks), header.default_time_zone())
+        if header.chunks:
+            read = chunked.read(header, chunks)
+        else:
+            read = payload.read(header.assemble(()), header.default_time_zone())
     except InvalidSample as fault:
         return result(Status.FAILED, problem=fault.problems[0])
     except NotJson as fault:

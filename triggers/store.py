@@ -11,7 +11,7 @@ whose peer vanished without a word waits for minutes; so the longest wait is set
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -91,7 +91,7 @@ class Store:
         if written.document is not None:
             return written.document
         name = self._name(names.sample(written.submitter, written.sample_id))
-        return (await self._documents([name])).get(name)
+        return await self._document(name)
 
     async def chunks(self, header: Header) -> list[bytes]:
         """Return the chunks that there are of a sample, in their order; `Header.assemble` misses the others."""
@@ -99,8 +99,8 @@ class Store:
             self._name(names.chunk(header.submitter, header.id, header.sha256, number))
             for number in range(header.chunks)
         ]
-        found = await self._documents(wanted)
-        return [found[name].fields["data"].bytes_value for name in wanted if name in found]
+        found = {document.name: document.fields["data"].bytes_value async for document in self._documents(wanted)}
+        return [found[name] for name in wanted if name in found]
 
     async def write_result(self, result: Result) -> bool:
         """Write `result`; return False where there is one of the same or of a newer update time.
@@ -116,7 +116,7 @@ class Store:
                 raise Refused(status.message)
             if status.code not in _OVERTAKEN:
                 raise Unavailable(f"Firestore did not write a result: code {status.code} {status.message}")
-            there = (await self._documents([name], mask=["sample_update_time"])).get(name)
+            there = await self._document(name, mask=["sample_update_time"])
             if there is None:
                 write.current_document.exists = False
                 continue
@@ -126,14 +126,20 @@ class Store:
             write.current_document.update_time.CopyFrom(there.update_time)
         return True
 
-    async def _documents(self, wanted: Sequence[str], mask: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the documents that exist of those `wanted`, by name; all fields, or those in `mask`."""
+    async def _document(self, name: str, mask: Iterable[str] = ()) -> Any:
+        """Return a document, all fields or those in `mask`; None where there is none."""
+        return next(iter([document async for document in self._documents([name], mask)]), None)
+
+    async def _documents(self, wanted: Sequence[str], mask: Iterable[str] = ()) -> AsyncIterator[Any]:
+        """Yield the documents that exist of those `wanted`, each as it comes, in no order."""
         request = _BatchGetDocumentsRequest(database=self._database, documents=wanted)
         if mask:
             request.mask.field_paths.extend(mask)
         try:
             call = self._batch_get(request, timeout=TIMEOUT_SECONDS, metadata=self._metadata)
-            return {answer.found.name: answer.found async for answer in call if answer.HasField("found")}
+            async for answer in call:
+                if answer.HasField("found"):
+                    yield answer.found
         except grpc.aio.AioRpcError as error:
             raise _unavailable(error) from error
 
