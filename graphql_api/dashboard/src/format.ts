@@ -1,16 +1,25 @@
 // Numbers and times for people. Times are UTC, as the server has them.
 
 const whole = new Intl.NumberFormat('en');
-const decimal = new Intl.NumberFormat('en', { maximumSignificantDigits: 6 });
+const wholePart = { minimumFractionDigits: 0, maximumFractionDigits: 0, roundingPriority: 'morePrecision' } as const;
+const decimal = new Intl.NumberFormat('en', { maximumSignificantDigits: 6, ...wholePart });
+const aligned = new Intl.NumberFormat('en', { minimumSignificantDigits: 5, maximumSignificantDigits: 5, ...wholePart });
 
-/** Six digits that count; powers of ten where it is far from 1. */
+/** Six digits that count, and never less than all before the point; powers of ten where it is far from 1. */
 export function number(value: number): string {
+  return inWords(value, decimal);
+}
+
+/** The same for numbers that stand below one another: fractions have five digits that count. */
+export function column(value: number): string {
+  return inWords(value, Number.isInteger(value) ? decimal : aligned);
+}
+
+function inWords(value: number, near: Intl.NumberFormat): string {
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e9 || size < 1e-4)) {
-    const [digits = '', power = '0'] = value.toExponential(4).split('e');
-    return `${Number(digits)}e${Number(power)}`.replace('-', '−').replace('e-', 'e−');
-  }
-  return decimal.format(value).replace('-', '−');
+  if (size === 0 || (size >= 1e-4 && size < 1e9)) return near.format(value).replace('-', '−');
+  const [digits = '', power = '0'] = value.toExponential(4).split('e');
+  return `${Number(digits)}e${Number(power)}`.replaceAll('-', '−');
 }
 
 export const integer = (value: number): string => whole.format(value);

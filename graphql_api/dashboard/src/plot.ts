@@ -37,7 +37,7 @@ export class Plot {
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
-        padding: [12, 12, 0, 4],
+        padding: [12, 28, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG }, points: { size: 9 }, y: false },
         axes: [
           { ...ticks, values: timeLabels, space: 90 },

@@ -2,6 +2,7 @@
 //
 // The server may hand it a key (`start.key`). Otherwise it asks for one and keeps it for this browser tab.
 import { createFetcher } from './fetcher.js';
+import { takeLinked } from './link.js';
 import { openStorage } from './storage.js';
 import { tabs } from './tabs.js';
 
@@ -19,10 +20,11 @@ const SCALARS = {
 };
 const start = JSON.parse(document.getElementById('start').textContent);
 
-export function open({ React, createRoot, GraphiQL, createClient }) {
+export function open({ React, createRoot, GraphiQL, createClient, plugins }) {
   const { createElement, useMemo, useState } = React;
-  const defaultTabs = tabs(start.sample);
-  const storage = openStorage(defaultTabs[0]);
+  const linked = takeLinked();
+  const defaultTabs = linked ? [linked, ...tabs(start.sample)] : tabs(start.sample);
+  const storage = openStorage(defaultTabs[0], Boolean(linked));
 
   function KeyForm({ hasKey, onKey }) {
     if (hasKey) {
@@ -63,8 +65,15 @@ export function open({ React, createRoot, GraphiQL, createClient }) {
       !start.key && createElement(KeyForm, { hasKey: Boolean(given), onKey }),
       createElement(
         GraphiQL,
-        { fetcher, storage, defaultTabs, customScalarSchemas: SCALARS, defaultEditorToolsVisibility: 'variables' },
-        createElement(GraphiQL.Logo, null, 'Dropzone'),
+        {
+          fetcher,
+          storage,
+          defaultTabs,
+          plugins,
+          customScalarSchemas: SCALARS,
+          defaultEditorToolsVisibility: 'variables',
+        },
+        createElement(GraphiQL.Logo, null, createElement('a', { className: 'home', href: '/' }, 'Dropzone')),
       ),
     );
   }

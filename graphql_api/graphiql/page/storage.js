@@ -3,7 +3,8 @@
 const PREFIX = 'dropzone:';
 const names = () => Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
 
-export function openStorage(firstTab) {
+/** With `isLinked`, the first tab is shown whatever tabs there are: GraphiQL looks for it, and adds it if it must. */
+export function openStorage(firstTab, isLinked) {
   const storage = {
     getItem: (name) => localStorage.getItem(PREFIX + name),
     setItem: (name, value) => localStorage.setItem(PREFIX + name, value),
@@ -14,7 +15,7 @@ export function openStorage(firstTab) {
     },
   };
   // GraphiQL fills the variables editor from here alone, even when it opens with the default tabs.
-  if (!storage.getItem('graphiql:tabState')) {
+  if (isLinked || !storage.getItem('graphiql:tabState')) {
     storage.setItem('graphiql:query', firstTab.query);
     storage.setItem('graphiql:variables', firstTab.variables);
   }

@@ -28,6 +28,25 @@ mutation SubmitSample($sample: RawSample!) {
 }
 `;
 
+const SUBMIT_MANY = `# Many samples at once: press play.
+#
+# Each is answered for itself, in the same order. The
+# third is wrong on purpose: REJECTED, and why.
+#
+# Next: for files and streams there is POST /samples,
+# which takes a sample on each line.
+mutation SubmitMany($samples: [RawSample!]!) {
+  submitMany(samples: $samples) {
+    id
+    state
+    problems {
+      path
+      message
+    }
+  }
+}
+`;
+
 const LATEST = `# The results computed last: press play.
 #
 # Next: narrow them down in the filter below (Ctrl-Space
@@ -54,6 +73,58 @@ query LatestResults($filter: ResultFilter, $after: String) {
       hasNextPage
       endCursor
     }
+  }
+}
+`;
+
+const RANGE = `# Results within ranges: press play. All that are given
+# must hold; bounds that are left out are open.
+#
+# Next: other ranges and another order (Ctrl-Space shows
+# what there is); totalCount is read only when it is asked
+# for.
+query ResultsInRange($filter: ResultFilter!) {
+  results(
+    filter: $filter
+    orderBy: { field: MEAN, direction: ASC }
+    first: 10
+  ) {
+    totalCount
+    edges {
+      node {
+        id
+        timestamp
+        mean
+        standardDeviation
+        minimum
+        maximum
+        count
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+}
+`;
+
+const SUMMARY = `# All values of many results together, and the same day
+# by day: press play.
+query Summary($filter: ResultFilter) {
+  resultsSummary(filter: $filter) {
+    results
+    values
+    mean
+    standardDeviation
+    minimum
+    maximum
+  }
+  resultsOverTime(filter: $filter, bucket: DAY) {
+    start
+    results
+    mean
+    standardDeviation
   }
 }
 `;
@@ -103,10 +174,28 @@ query OneSample($id: ID!) {
 }
 `;
 
+const MANY = `{
+  "samples": [
+    { "time_stamp": "2019-05-01T06:00:00-04:00", "data": [1, 2, 3] },
+    { "time_stamp": "2019-05-01T06:01:00-04:00", "data": [0.5] },
+    { "time_stamp": "2019-05-01T06:02:00", "data": [1, true] }
+  ]
+}`;
+
+const RANGES = `{
+  "filter": {
+    "timestamp": { "gte": "2019-05-01T00:00:00Z", "lt": "2019-05-02T00:00:00Z" },
+    "mean": { "gte": 0, "lte": 10 }
+  }
+}`;
+
 /** `sample` is the text of a sample: as text, it stands in the editor as it stands in its file. */
 export const tabs = (sample) => [
   { query: SUBMIT, variables: `{\n  "sample": ${sample.trim()}\n}` },
+  { query: SUBMIT_MANY, variables: MANY },
   { query: LATEST, variables: '{\n  "filter": {}\n}' },
-  { query: WATCH, variables: '{\n  "filter": {}\n}' },
+  { query: RANGE, variables: RANGES },
+  { query: SUMMARY, variables: '{\n  "filter": {}\n}' },
+  { query: WATCH, variables: '{\n  "filter": {},\n  "after": null\n}' },
   { query: ONE, variables: '{\n  "id": ""\n}' },
 ];

@@ -1,4 +1,4 @@
-"""A browser where one is installed, with a new profile for every test: GraphiQL keeps its tabs there."""
+"""A browser where one is installed, with a new profile for every test: pages keep things there."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
+from tests.graphql_api.browser.dashboard import Dashboard
 from tests.graphql_api.browser.graphiql import GraphiQL
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -26,7 +27,7 @@ FLAGS = (
 
 
 @pytest.fixture
-def graphiql(tmp_path: Path) -> Iterator[GraphiQL]:
+def driver(tmp_path: Path) -> Iterator[Chrome]:
     """Yield a browser that has no page open yet."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     chromedriver = shutil.which("chromedriver")
@@ -37,5 +38,17 @@ def graphiql(tmp_path: Path) -> Iterator[GraphiQL]:
     for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    with Chrome(options, ChromeService(chromedriver)) as driver:
-        yield GraphiQL(driver)
+    with Chrome(options, ChromeService(chromedriver)) as started:
+        yield started
+
+
+@pytest.fixture
+def graphiql(driver: Chrome) -> GraphiQL:
+    """Return a browser as users of GraphiQL see it."""
+    return GraphiQL(driver)
+
+
+@pytest.fixture
+def dashboard(driver: Chrome) -> Dashboard:
+    """Return a browser as users of the dashboard see it."""
+    return Dashboard(driver)

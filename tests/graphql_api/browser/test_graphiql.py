@@ -93,4 +93,36 @@ def test_the_tabs_are_still_there_after_a_reload(stack: Stack, graphiql: GraphiQ
 
     graphiql.wait_for_answer('"state": "PENDING"')
     tabs = graphiql.text(".graphiql-tab-button")
-    assert tabs == "SubmitSample LatestResults WatchResults OneSample"
+    assert tabs == "SubmitSample SubmitMany LatestResults ResultsInRange Summary WatchResults OneSample"
+
+
+def test_every_example_runs_as_it_is(stack: Stack, graphiql: GraphiQL) -> None:
+    """Each tab that asks answers with data, its variables being ready; what is wrong with a sample can be read."""
+    stack.wait_for(stack.submit_fixture()["id"])
+    graphiql.open(f"{stack.url}/graphql")
+    expected = {
+        "SubmitMany": "expected a UTC offset",
+        "LatestResults": '"hasNextPage"',
+        "ResultsInRange": '"mean": 0.998',
+        "Summary": '"values": ',
+    }
+
+    for name, answer in expected.items():
+        graphiql.show_tab(name)
+        graphiql.play()
+        graphiql.wait_for_answer(answer)
+        assert '"errors"' not in graphiql.answer()
+
+
+def test_a_query_can_be_built_by_ticking_fields_and_is_remembered(stack: Stack, graphiql: GraphiQL) -> None:
+    """The schema as a tree beside the editor, and the history of what was run."""
+    graphiql.open(f"{stack.url}/graphql")
+    graphiql.play()
+    graphiql.wait_for_answer('"state": "PENDING"')
+
+    graphiql.press("[aria-label='Show GraphiQL Explorer']")
+    graphiql.press("[data-field-name='sha256']")
+    graphiql.wait_for(lambda: "sha256" in (graphiql.text(".graphiql-query-editor .view-lines") or ""))
+
+    graphiql.press("[aria-label='Show History']")
+    graphiql.wait_for(lambda: "SubmitSample" in (graphiql.text(".graphiql-history") or ""))

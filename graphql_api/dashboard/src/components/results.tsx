@@ -1,11 +1,11 @@
 import { useSignal } from '@preact/signals';
 import { isFiltered } from '../filter.ts';
-import { clockTime, integer, number, plural, shortTime, time } from '../format.ts';
+import { clockTime, column, integer, plural, shortTime, time } from '../format.ts';
 import { arrived, fresh, hasOlder, isLoaded, loadOlder, results } from '../results.ts';
 import { chosen, shown } from '../selection.ts';
 import type { Result } from '../types.ts';
 
-const ROWS = 50;
+const ROWS = 25;
 
 export function ResultsTable() {
   const rows = useSignal(ROWS);
@@ -34,7 +34,8 @@ export function ResultsTable() {
         <Empty />
       ) : (
         <>
-          <table onKeyDown={moveByArrows}>
+          <div class="scroller">
+<table onKeyDown={moveByArrows}>
             <caption class="unseen">Results, the newest first. A time stamp is a button that shows its sample.</caption>
             <thead>
               <tr>
@@ -61,6 +62,7 @@ export function ResultsTable() {
               ))}
             </tbody>
           </table>
+          </div>
           {isMore && (
             <button type="button" class="quiet more" disabled={isLoading.value} onClick={showMore}>
               Show {ROWS} more
@@ -85,13 +87,13 @@ function Row({ result: { id, timestamp, mean, standardDeviation, minimum, maximu
           {shortTime(timestamp)}
         </button>
       </th>
-      <td title={String(mean)}>{number(mean)}</td>
-      <td title={String(standardDeviation)}>{number(standardDeviation)}</td>
+      <td title={String(mean)}>{column(mean)}</td>
+      <td title={String(standardDeviation)}>{column(standardDeviation)}</td>
       <td class="roomy" title={String(minimum)}>
-        {number(minimum)}
+        {column(minimum)}
       </td>
       <td class="roomy" title={String(maximum)}>
-        {number(maximum)}
+        {column(maximum)}
       </td>
       <td>{integer(count)}</td>
       <td class="roomy hint" title={time(computedAt)}>

@@ -16,8 +16,8 @@ export function Uploads() {
       <h2 id="uploads-title">Submit</h2>
       <div class="drop-zone">
         <p>
-          Drop JSON or NDJSON files anywhere
-          <span class="hint">one sample a file, or one a line</span>
+          Drop files anywhere
+          <span class="hint">JSON, or NDJSON: one a line</span>
         </p>
         <button type="button" class="primary" onClick={() => input.current?.click()}>
           <Upward />

@@ -1,0 +1,59 @@
+"""The dashboard in a real browser."""
+
+from pathlib import Path
+
+from tests.graphql_api.browser.browser import Browser
+
+AXE = Path(__file__).parents[1] / "audit" / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS = {"serious", "critical"}
+
+
+class Dashboard(Browser):
+    """The page, and what its user reads, drops and presses."""
+
+    def open(self, url: str) -> None:
+        """Go to the page and wait until it is live."""
+        self.go_to(url)
+        self.wait_until_live()
+
+    def wait_until_live(self) -> None:
+        """Wait for the state of the connection that its user sees."""
+        self.wait_for(lambda: self.text(".connection") == "Live")
+
+    def drop(self, file: Path) -> None:
+        """Drag a file from outside onto the page."""
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.command("Input.dispatchDragEvent", type=kind, x=400, y=400, data=data)
+
+    def results(self) -> list[str]:
+        """Return the ids of the results in the table."""
+        return self.attributes("tbody tr", "data-id")
+
+    def arrived(self) -> int:
+        """Return how many results the page says came since it was opened."""
+        return int(self.attributes("[data-arrived]", "data-arrived")[0])
+
+    def watched(self) -> list[str]:
+        """Return the ids of the results that subscriptions have brought, as often as they did."""
+        return [
+            message["payload"]["data"]["results"]["node"]["id"]
+            for message in self.received()
+            if message["type"] == "next"
+        ]
+
+    def prefer(self, scheme: str) -> None:
+        """Have a system that is light or dark."""
+        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def faults(self) -> list[str]:
+        """Return the serious faults that axe-core finds for those who see, hear or move differently."""
+        self.run(AXE.read_text(encoding="utf-8"))
+        found = self.run_later("axe.run().then(arguments[0], (error) => arguments[0]({ error: String(error) }))")
+        assert "error" not in found, found
+        return [
+            f"{each['id']}: {node['html']} {node['failureSummary']}"
+            for each in found["violations"]
+            if each["impact"] in SERIOUS
+            for node in each["nodes"]
+        ]
