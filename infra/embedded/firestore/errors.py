@@ -1,8 +1,11 @@
 """What a call is refused with: one exception, a gRPC code and the words production uses.
 
 Clients decide by the code whether to try again, so a lasting fault must bear a lasting code. Whatever
-is not raised on purpose becomes INTERNAL, is logged, and shows the client nothing of our insides.
+is not raised on purpose becomes INTERNAL, is logged, and shows the client nothing of our insides. A disk
+that is full or fails may be mended, so clients are told to try again.
 """
+
+import sqlite3
 
 import grpc
 
@@ -54,3 +57,15 @@ def unimplemented(message: str) -> Refusal:
 def unavailable(message: str) -> Refusal:
     """Return UNAVAILABLE: nothing was done, and trying again is safe."""
     return Refusal(grpc.StatusCode.UNAVAILABLE, message)
+
+
+def of(error: Exception) -> Refusal:
+    """Return what a call is refused with that an error has ended."""
+    if isinstance(error, Refusal):
+        return error
+    failure = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.OperationalError) else None
+    if failure == sqlite3.SQLITE_FULL:
+        return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")
+    if failure == sqlite3.SQLITE_IOERR:
+        return unavailable("The disk failed; nothing was written.")
+    return Refusal(grpc.StatusCode.INTERNAL, "Internal error encountered.")

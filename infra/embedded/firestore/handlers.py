@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 
+from infra.embedded.firestore import errors
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.calls import Call, Method
-from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.service import Service
 
 NAME = "google.firestore.v1.Firestore"
@@ -24,13 +24,12 @@ def _guarded(name: str, run: Run, calls: Counter[tuple[str, str]]) -> Run:
     async def guarded(request: Any, call: Call) -> Any:
         try:
             answer = await run(request, call)
-        except Refusal as refusal:
+        except Exception as error:
+            refusal = errors.of(error)
             calls[name, refusal.code.name] += 1
+            if refusal.code is grpc.StatusCode.INTERNAL:
+                logger.exception("%s failed", name)
             call.refuse(refusal.code, refusal.message)
-        except Exception:
-            calls[name, "INTERNAL"] += 1
-            logger.exception("%s failed", name)
-            call.refuse(grpc.StatusCode.INTERNAL, "Internal error encountered.")
         else:
             calls[name, "OK"] += 1
             return answer

@@ -137,14 +137,16 @@ class Storage:
         """Run `work` on the writer inside the next group commit and return once that is durable."""
 
         def run(group: Group) -> T:
-            group.connection.execute("SAVEPOINT execute")
+            connection = group.connection
+            connection.execute("SAVEPOINT execute")
             try:
-                result = work(group.connection)
+                result = work(connection)
             except BaseException:
-                group.connection.execute("ROLLBACK TO execute")
+                if connection.in_transaction:  # a full disk ends it
+                    connection.execute("ROLLBACK TO execute")
+                    connection.execute("RELEASE execute")
                 raise
-            finally:
-                group.connection.execute("RELEASE execute")
+            connection.execute("RELEASE execute")
             return result
 
         return await self._writer.submit(run)

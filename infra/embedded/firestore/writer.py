@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import grpc
-
 from infra.embedded.firestore import versions
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock
@@ -78,12 +76,6 @@ class Group:
     def changed_since(self, sequence: int) -> Iterator[Change]:
         """Yield what was changed after another change."""
         return versions.changes(self.connection, self._catalog, sequence, -1)
-
-
-def _explained(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-        return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")
-    return error
 
 
 @dataclass(slots=True)
@@ -165,9 +157,11 @@ class Writer:
                 for job in jobs:
                     self._commit([job])
                 return
-            if not isinstance(error, Refusal):
+            if isinstance(error, sqlite3.OperationalError):
+                logger.error("A write failed: %s", error)  # noqa: TRY400 - the disk is at fault
+            elif not isinstance(error, Refusal):
                 logger.exception("A write failed")
-            jobs[0].error = _explained(error)
+            jobs[0].error = error
             changes = []
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import queue
+import resource
 import signal
 import socket
 import sqlite3
@@ -102,6 +103,11 @@ class FirestoreProcess:
             ["ps", "-o", "rss=", "-p", str(self._process.pid)], capture_output=True, text=True, check=True
         )
         return int(kilobytes.stdout) * 1024
+
+    def limit_files(self, size: int) -> None:
+        """Let no file of the process grow beyond a size; on Linux alone."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def query(self, statement: str) -> list[Any]:
         """Look into the file beside the server."""
