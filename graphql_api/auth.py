@@ -2,9 +2,11 @@
 
 Only the SHA-256 of a key is stored. A key is 256 random bits, so a plain digest cannot be guessed back, and
 a stolen database opens no door. What is known of a key is kept for a few seconds, so that not
-every request costs a read; a revoked key works no longer than that.
+every request costs a read; a revoked key works no longer than that. When it is forgotten, the requests under way
+share one read.
 """
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -102,6 +104,7 @@ class Authenticator:
         self._store = store
         self._cache_seconds = cache_seconds
         self._cache: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
+        self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def caller(self, key: str | None) -> Caller:
         """Return who `key` stands for.
@@ -117,13 +120,21 @@ class Authenticator:
     async def _known(self, key: str) -> ApiKey | None:
         if not key.startswith(KEY_PREFIX) or len(key) > _MAX_KEY_CHARACTERS or not key.isascii():
             return None
-        name, now = digest(key), time.monotonic()
+        name = digest(key)
         cached = self._cache.get(name)
-        if cached is not None and now < cached[0]:
+        if cached is not None and time.monotonic() < cached[0]:
             return cached[1]
+        reading = self._reads.get(name)
+        if reading is None:
+            reading = self._reads[name] = asyncio.create_task(self._read(name))
+            reading.add_done_callback(lambda _: self._reads.pop(name))
+        return await asyncio.shield(reading)  # whoever is cancelled leaves the others their answer
+
+    async def _read(self, name: str) -> ApiKey | None:
+        asked = time.monotonic()
         stored = await self._store.api_key(name)
         known = None if stored is None else ApiKey.from_fields(stored)
-        self._cache[name] = (now + self._cache_seconds, known)
+        self._cache[name] = (asked + self._cache_seconds, known)
         self._cache.move_to_end(name)
         if len(self._cache) > _MAX_CACHED_KEYS:
             self._cache.popitem(last=False)

@@ -1,12 +1,13 @@
 """What resolvers work with: who is asking, and the services of the process.
 
 One context serves one operation: its loaders join the reads that one level of a query needs into one call.
+Most operations read nothing, so a loader is made when it is asked for.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -18,7 +19,7 @@ from graphql_api.receiving import Receiver
 from graphql_api.store import Store
 
 
-@dataclass(slots=True)
+@dataclass
 class Context:
     """The caller and the services; the loaders give documents of the caller's by sample id."""
 
@@ -26,18 +27,26 @@ class Context:
     store: Store
     live: Live
     receiver: Receiver
-    headers: DataLoader[str, Header | None] = field(init=False)
-    results: DataLoader[str, Result | None] = field(init=False)
-    values: DataLoader[str, Sequence[float]] = field(init=False)
-    _raws: DataLoader[str, bytes] = field(init=False)
-    _raw_bytes: int = field(default=0, init=False)
+    _raw_bytes = 0
 
-    def __post_init__(self) -> None:
-        """Make the loaders; nothing is read before they are asked."""
-        self.headers = DataLoader(load_fn=partial(_headers, self))
-        self.results = DataLoader(load_fn=partial(_results, self))
-        self.values = DataLoader(load_fn=partial(_values, self))
-        self._raws = DataLoader(load_fn=partial(_raws, self))
+    @cached_property
+    def headers(self) -> DataLoader[str, Header | None]:
+        """Load headers."""
+        return DataLoader(load_fn=partial(_headers, self))
+
+    @cached_property
+    def results(self) -> DataLoader[str, Result | None]:
+        """Load results, COMPUTED and FAILED."""
+        return DataLoader(load_fn=partial(_results, self))
+
+    @cached_property
+    def values(self) -> DataLoader[str, Sequence[float]]:
+        """Load the values of samples."""
+        return DataLoader(load_fn=partial(_values, self))
+
+    @cached_property
+    def _raws(self) -> DataLoader[str, bytes]:
+        return DataLoader(load_fn=partial(_raws, self))
 
     async def raw(self, header: Header) -> bytes:
         """Return the raw document of a sample.
