@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
-from operator import ge, gt, le, lt
 from typing import Any
 
 import strawberry
@@ -13,7 +12,6 @@ from documents import Result, SampleState
 from graphql_api.pages import Bound, Order
 
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
-_HOLDS = {">=": ge, ">": gt, "<=": le, "<": lt}
 
 
 @strawberry.input(description="A range of numbers; bounds that are left out are open.")
@@ -59,7 +57,11 @@ class ResultFilter:
     minimum: FloatRange | None = strawberry.field(default=None, description="The smallest value.")
     maximum: FloatRange | None = strawberry.field(default=None, description="The largest value.")
     median: FloatRange | None = strawberry.field(
-        default=None, description="The median; leaves out results of version 1, which have none."
+        default=None,
+        description=(
+            "The median; leaves out results of version 1, which have none. In an order other than by MEDIAN, results "
+            "are looked at one by one: a page can have fewer than were asked for and still have a next one."
+        ),
     )
 
     def bounds(self) -> list[Bound]:
@@ -115,12 +117,11 @@ class ResultOrder:
 
 def holds(bounds: Sequence[Bound], result: Result) -> bool:
     """Tell whether a computed `result` is within `bounds`, as Firestore would."""
-    return all(_is_within(bound, result) for bound in bounds)
+    return all(bound.holds(_value(result, bound.field)) for bound in bounds)
 
 
-def _is_within(bound: Bound, result: Result) -> bool:
-    value: Any = result.timestamp if bound.field == "timestamp" else getattr(result.statistics, bound.field)
-    return value is not None and bool(_HOLDS[bound.operator](value, bound.value))
+def _value(result: Result, field: str) -> Any:
+    return result.timestamp if field == "timestamp" else getattr(result.statistics, field)
 
 
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:

@@ -4,12 +4,15 @@ Every shard is read on its own and what comes is merged. What spans several call
 one shard has not yet another would have gone past.
 
 A trap: a document without a field is in no index with that field, so an order by it leaves the document out.
-Results of version 1 have no median; so the median is among the fields only where it is asked for.
+Results of version 1 have no median. So the median decides no order but its own; in the others, ranges of it are not
+for Firestore: what was read is looked at here, as are samples for the states that their headers do not hold.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -34,6 +37,9 @@ HEADER_FIELDS = (
 RANGED_FIELDS = ("count", "maximum", "mean", "minimum", "standard_deviation", "timestamp")
 """What any result can be filtered by; each order of results is decided by all of them in the end."""
 
+Keep = Callable[[Sequence[Any]], Awaitable[Collection[str]]]
+"""Tells the ids of those documents that are wanted."""
+
 _SCANNED_AT_ONCE = 200
 _MOST_SCANNED = 2_000
 _READ_AT_ONCE = 2_000
@@ -47,15 +53,18 @@ class Lists:
         self._shards = shards
 
     async def results(self, submitter: str, bounds: Sequence[Bound], order: Order, span: Span) -> Page[Result]:
-        """Return the computed results of `span` that are within `bounds`."""
-        query = results_query(order, bounds)
-        documents = await self.page(submitter, query, span.size + 1, span)
-        edges = [(query.cursor(each), _result(submitter, each)) for each in documents[: span.size]]
-        return Page(_in_order(edges, span), has_more=len(documents) > span.size)
+        """Return the computed results of `span` that are within `bounds`.
 
-    async def count_results(self, submitter: str, bounds: Sequence[Bound], order: Order) -> int:
-        """Return how many computed results there are within `bounds`; `order` says by which index they are counted."""
-        return await self._count(submitter, results_query(order, bounds))
+        In an order other than its own a range of the median can leave pages short, as `samples` says.
+        """
+        query, keep = _results_query(order, bounds)
+        page = await self._page(submitter, query, keep, span)
+        return replace(page, edges=[(place, _result(submitter, each)) for place, each in page.edges])
+
+    async def count_results(self, submitter: str, bounds: Sequence[Bound]) -> int:
+        """Return how many computed results there are within `bounds`."""
+        order = next((bound.field for bound in bounds if bound.field == "median"), "timestamp")
+        return await self._count(submitter, _results_query(Order(order), bounds)[0])
 
     async def samples(
         self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], span: Span
@@ -65,43 +74,25 @@ class Lists:
         PENDING, COMPUTED and FAILED are not stored in the header, so the results decide; after
         `_MOST_SCANNED` samples a page ends even if it is not full, and `end` says where to go on.
         """
-        query = _samples_query(state, bounds)
-        edges: list[tuple[Cursor, Header]] = []
-        scanned, place, has_more = 0, span.start, True
-        while scanned < _MOST_SCANNED:
-            limit = span.size + 1 - len(edges) if state in (None, SampleState.REJECTED) else _SCANNED_AT_ONCE
-            documents = await self.page(submitter, query, limit, span, place)
-            wanted = await self._in_state(submitter, state, [_id(document) for document in documents])
-            for document in documents:
-                if _id(document) in wanted:
-                    if len(edges) == span.size:
-                        return Page(_in_order(edges, span), has_more=True, end=place)
-                    edges.append((query.cursor(document), _header(submitter, document)))
-                place = query.cursor(document)
-            if len(documents) < limit:
-                has_more = False
-                break
-            scanned += len(documents)
-        return Page(_in_order(edges, span), has_more, end=place)
+        query, keep = self._samples_query(submitter, state, bounds)
+        page = await self._page(submitter, query, keep, span)
+        return replace(page, edges=[(place, _header(submitter, each)) for place, each in page.edges])
 
     async def count_samples(self, submitter: str, state: SampleState | None, bounds: Sequence[Bound]) -> int:
         """Return how many samples there are in `state` within `bounds`.
 
         What is not stored in the header is counted in the results, or one by one where there are bounds.
         """
-        query = _samples_query(state, bounds)
-        if state in (None, SampleState.REJECTED):
+        query, keep = self._samples_query(submitter, state, bounds, select=("shard",))
+        if state is None or keep is None:
             return await self._count(submitter, query)
-        if not bounds:
-            now = await self._firestore.now()
-            with_result = SampleState.COMPUTED, SampleState.FAILED
-            statuses = [Status(each) for each in with_result if state in (each, SampleState.PENDING)]
-            found = [await self._count(submitter, _status_query(status), now) for status in statuses]
-            return await self._count(submitter, query, now) - sum(found) if state is SampleState.PENDING else sum(found)
-        count = 0
-        async for documents in self._scan(submitter, _samples_query(state, bounds, select=("shard",))):
-            count += len(await self._in_state(submitter, state, [_id(document) for document in documents]))
-        return count
+        if bounds:
+            return sum([len(documents) async for documents in self._scan(submitter, query, keep)])
+        now = await self._firestore.now()
+        pending = state is SampleState.PENDING
+        statuses = [Status.COMPUTED, Status.FAILED] if pending else [Status(state.value)]
+        found = sum([await self._count(submitter, _status_query(status), now) for status in statuses])
+        return await self._count(submitter, query, now) - found if pending else found
 
     async def scan_results(
         self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str] = ()
@@ -110,22 +101,39 @@ class Lists:
 
         With `select` only those fields are read, and the ones that decide the order.
         """
-        async for documents in self._scan(submitter, results_query(order, bounds, select)):
+        async for documents in self._scan(submitter, *_results_query(order, bounds, select)):
             yield documents
 
-    async def page(
-        self, submitter: str, query: OrderedQuery, limit: int, span: Span, start: Cursor | None = None
-    ) -> list[Any]:
-        """Return the next `limit` documents of all shards, in the order in which `span` reads them.
+    async def _page(self, submitter: str, query: OrderedQuery, keep: Keep | None, span: Span) -> Page[Any]:
+        """Return the documents of `span` that are to be kept."""
+        edges: list[tuple[Cursor, Any]] = []
+        scanned, place, has_more = 0, span.start, True
+        while scanned < _MOST_SCANNED:
+            limit = _SCANNED_AT_ONCE if keep else span.size + 1
+            documents = await self._next(submitter, query, limit, span, place)
+            wanted = await keep(documents) if keep else None
+            for document in documents:
+                if wanted is None or _id(document) in wanted:
+                    if len(edges) == span.size:
+                        return Page(_in_order(edges, span), has_more=True, end=place)
+                    edges.append((query.cursor(document), document))
+                place = query.cursor(document)
+            if len(documents) < limit:
+                has_more = False
+                break
+            scanned += len(documents)
+        return Page(_in_order(edges, span), has_more, end=place)
 
-        They are behind `start` where it is given, and else where `span` starts.
-        """
+    async def _next(
+        self, submitter: str, query: OrderedQuery, limit: int, span: Span, start: Cursor | None
+    ) -> list[Any]:
+        """Return the next `limit` documents of all shards behind `start`, in the order in which `span` reads them."""
         read_time = None if self._shards == 1 else await self._firestore.now()
-        inclusive = span.inclusive and start in (None, span.start)
-        pages = await self._pages(submitter, query, limit, span, start or span.start, inclusive, read_time)
+        inclusive = span.inclusive and start == span.start
+        pages = await self._pages(submitter, query, limit, span, start, inclusive, read_time)
         return list(islice(_merged(query, pages, span.backward), limit))
 
-    async def _scan(self, submitter: str, query: OrderedQuery) -> AsyncGenerator[list[Any], None]:
+    async def _scan(self, submitter: str, query: OrderedQuery, keep: Keep | None) -> AsyncGenerator[list[Any], None]:
         now = await self._firestore.now()
         limit = max(_READ_AT_ONCE // self._shards, _SCANNED_AT_ONCE)
         span, start = Span(0), None
@@ -141,15 +149,31 @@ class Lists:
                 documents = documents[: 1 + next(at for at, each in enumerate(documents) if query.rank(each) == last)]
             if documents:
                 start = query.cursor(documents[-1])
-                yield documents
+                wanted = await keep(documents) if keep else None
+                yield documents if wanted is None else [each for each in documents if _id(each) in wanted]
 
-    async def _in_state(self, submitter: str, state: SampleState | None, ids: Sequence[str]) -> Collection[str]:
-        if state in (None, SampleState.REJECTED):
-            return ids
-        paths = {names.result(submitter, sample_id): sample_id for sample_id in ids}
+    def _samples_query(
+        self,
+        submitter: str,
+        state: SampleState | None,
+        bounds: Sequence[Bound],
+        select: Sequence[str] = HEADER_FIELDS,
+    ) -> tuple[OrderedQuery, Keep | None]:
+        equal = {}
+        if state is not None:
+            rejected = state is SampleState.REJECTED
+            equal["state_on_arrival"] = (Arrival.REJECTED if rejected else Arrival.ACCEPTED).value
+        newest_first = Order("submitted_at", descending=True)
+        query = OrderedQuery(names.SAMPLES, newest_first, equal=equal, bounds=bounds, select=select)
+        if state is None or state is SampleState.REJECTED:
+            return query, None
+        return query, partial(self._in_state, submitter, state)
+
+    async def _in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> Collection[str]:
+        paths = {names.result(submitter, _id(header)): _id(header) for header in headers}
         found = await self._firestore.batch_get(paths, mask=["status"]) if paths else {}
         if state is SampleState.PENDING:
-            return set(ids) - {paths[path] for path in found}
+            return set(paths.values()) - {paths[path] for path in found}
         return {paths[path] for path, result in found.items() if result.fields["status"].string_value == state}
 
     async def _count(self, submitter: str, query: OrderedQuery, read_time: datetime | None = None) -> int:
@@ -184,32 +208,28 @@ class Lists:
         return parent, self._firestore.name(f"{parent}/{query.collection}")
 
 
-def results_query(order: Order, bounds: Sequence[Bound], select: Sequence[str] = ()) -> OrderedQuery:
-    """Return the query for the computed results within `bounds`."""
-    median = ["median"] if any(bound.field == "median" for bound in bounds) else []
-    return OrderedQuery(
+def _results_query(
+    order: Order, bounds: Sequence[Bound], select: Sequence[str] = ()
+) -> tuple[OrderedQuery, Keep | None]:
+    of_median = [] if order.field == "median" else [bound for bound in bounds if bound.field == "median"]
+    query = OrderedQuery(
         names.RESULTS,
         order,
-        then=(*RANGED_FIELDS, *median),
+        then=RANGED_FIELDS,
         equal={"status": Status.COMPUTED.value},
-        bounds=bounds,
-        select=select,
+        bounds=[bound for bound in bounds if bound not in of_median],
+        select=(*select, "median") if select and of_median else select,
     )
+    return query, partial(_within, of_median) if of_median else None
+
+
+async def _within(of_median: Sequence[Bound], results: Sequence[Any]) -> Collection[str]:
+    medians = ((_id(each), fields.from_value(each.fields["median"])) for each in results if "median" in each.fields)
+    return {sample_id for sample_id, median in medians if all(bound.holds(median) for bound in of_median)}
 
 
 def _status_query(status: Status) -> OrderedQuery:
     return OrderedQuery(names.RESULTS, None, equal={"status": status.value})
-
-
-def _samples_query(
-    state: SampleState | None, bounds: Sequence[Bound], select: Sequence[str] = HEADER_FIELDS
-) -> OrderedQuery:
-    equal = {}
-    if state is not None:
-        rejected = state is SampleState.REJECTED
-        equal["state_on_arrival"] = (Arrival.REJECTED if rejected else Arrival.ACCEPTED).value
-    newest_first = Order("submitted_at", descending=True)
-    return OrderedQuery(names.SAMPLES, newest_first, equal=equal, bounds=bounds, select=select)
 
 
 def _merged(query: OrderedQuery, pages: Sequence[list[Any]], backward: bool) -> Any:

@@ -10,7 +10,8 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from operator import ge, gt, le, lt
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from documents import BadRequest, names
 
 MAX_PAGE = 500
 DEFAULT_PAGE = 50
+
+_HOLDS = {">=": ge, ">": gt, "<=": le, "<": lt}
 
 T = TypeVar("T")
 
@@ -29,6 +32,10 @@ class Bound:
     field: str
     operator: str
     value: datetime | float | int
+
+    def holds(self, value: Any) -> bool:
+        """Tell whether `value` is within, as Firestore would: null never is."""
+        return value is not None and bool(_HOLDS[self.operator](value, self.value))
 
 
 @dataclass(frozen=True, slots=True)

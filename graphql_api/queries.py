@@ -10,6 +10,14 @@ from graphql_api.connections import ResultConnection, SampleConnection
 from graphql_api.context import Info
 from graphql_api.filters import ResultFilter, ResultOrder, SampleFilter
 from graphql_api.pages import Order, Span
+from graphql_api.summaries import (
+    MOST_BUCKETS,
+    ResultsBucket,
+    ResultsSummary,
+    TimeBucket,
+    summarise,
+    summarise_over_time,
+)
 from graphql_api.types import Result, Sample
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
@@ -22,6 +30,7 @@ Last = Annotated[
 Before = Annotated[
     str | None, strawberry.argument(description="Only what is ahead of this cursor of an earlier answer.")
 ]
+Which = Annotated[ResultFilter | None, strawberry.argument(description="Which results; all unless said.")]
 LATEST_FIRST = Order("timestamp", descending=True)
 
 
@@ -47,9 +56,7 @@ class Query:
     async def results(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the name in the contract
-            ResultFilter | None, strawberry.argument(description="Which results; all unless said.")
-        ] = None,
+        filter: Which = None,  # noqa: A002 - the name in the contract
         order_by: Annotated[ResultOrder | None, strawberry.argument(description="In which order.")] = None,
         first: First = None,
         after: After = None,
@@ -60,8 +67,8 @@ class Query:
         caller, lists = info.context.caller, info.context.store.lists
         caller.require(Scope.READ)
         order = LATEST_FIRST if order_by is None else order_by.order()
-        wanted = caller.submitter, [] if filter is None else filter.bounds(), order
-        span, read = Span.of(first, after, last, before), partial(lists.results, *wanted)
+        wanted = caller.submitter, [] if filter is None else filter.bounds()
+        span, read = Span.of(first, after, last, before), partial(lists.results, *wanted, order)
         page = await read(span)
         for _, result in page.edges:
             info.context.results.prime(result.sample_id, result)
@@ -94,3 +101,38 @@ class Query:
         for _, header in page.edges:
             info.context.headers.prime(header.id, header)
         return SampleConnection.of(page, span, read, partial(lists.count_samples, *wanted))
+
+    @strawberry.field(
+        description=(
+            "The statistics of all values of many results together. Every result that passes the filter is read, "
+            "though not its sample: some thousand in a second, and after 25 seconds it ends with an error."
+        )
+    )
+    async def results_summary(
+        self,
+        info: Info,
+        filter: Which = None,  # noqa: A002 - the name in the contract
+    ) -> ResultsSummary:
+        """Merge the results that pass the filter."""
+        context = info.context
+        context.caller.require(Scope.READ)
+        return await summarise(context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds())
+
+    @strawberry.field(
+        description=(
+            "The same for each piece of time, by the time stamps of the samples, the earliest first. Pieces without "
+            f"results are left out; there are up to {MOST_BUCKETS:,}. It costs what `resultsSummary` does."
+        )
+    )
+    async def results_over_time(
+        self,
+        info: Info,
+        bucket: Annotated[TimeBucket, strawberry.argument(description="How long the pieces are.")],
+        filter: Which = None,  # noqa: A002 - the name in the contract
+    ) -> list[ResultsBucket]:
+        """Merge the results that pass the filter, piece by piece."""
+        context = info.context
+        context.caller.require(Scope.READ)
+        return await summarise_over_time(
+            context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds(), bucket
+        )

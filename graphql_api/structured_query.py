@@ -107,7 +107,7 @@ class OrderedQuery:
 
     def _place(self, edge: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
         if cursor.order != self._signature or len(cursor.values) != len(self._fields):
-            raise BadRequest(f"expected a cursor of an answer with the same filter and order - at `{argument}`")
+            raise BadRequest(f"expected a cursor of an answer with the same order - at `{argument}`")
         for value in cursor.values:
             edge.values.append(fields.to_value(value))
         edge.values.add(reference_value=f"{collection_name}/{cursor.id}")

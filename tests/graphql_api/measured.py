@@ -1,7 +1,13 @@
 """Sixty computed samples and a few others: what lists, pages and summaries are tested with."""
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
+from google.cloud.firestore import SERVER_TIMESTAMP
+
+from documents import Result, Statistics, Status, names
 from tests.stack import Stack, eventually
 
 PAGE = """
@@ -42,7 +48,7 @@ class Measured:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.key = stack.new_key("measured")
-        self.samples = [
+        self.samples: list[dict[str, Any]] = [
             {
                 "time_stamp": f"2020-01-{1 + number % 7:02d}T00:00:00+0{number % 3}:00",
                 "data": [float(number % 5), *([float(number % 4)] * (number % 6))],
@@ -88,3 +94,20 @@ class Measured:
             before = page["pageInfo"]["startCursor"]
             if not page["pageInfo"]["hasPreviousPage"]:
                 return ids
+
+
+def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime]) -> None:
+    """Store a result of one value, 1, for each of `timestamps`, without samples: many at once, in one shard."""
+    statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0, median=1.0)
+    client = stack.firestore()
+    batch = client.batch()
+    for timestamp in timestamps:
+        result = Result(
+            submitter, str(uuid4()), datetime.now(UTC), 0, Status.COMPUTED, timestamp=timestamp, statistics=statistics
+        )
+        stored = result.fields() | {"computed_at": SERVER_TIMESTAMP}
+        batch.set(client.document(names.result(submitter, result.sample_id)), stored)
+        if len(batch) == 500:
+            batch.commit()
+            batch = client.batch()
+    batch.commit()

@@ -135,9 +135,9 @@ def test_a_cursor_of_another_list_is_refused(measured: Measured, argument: str) 
     others: list[dict[str, Any]] = [
         {"orderBy": {"field": "COUNT"}},
         {"orderBy": {"field": "MEAN", "direction": "DESC"}},
+        {"orderBy": {"field": "MEDIAN"}},
     ]
-    others.append({"orderBy": {"field": "MEAN"}, "filter": {"median": {"gte": 0}}})
 
     for other in others:
         answer = measured.stack.post_graphql(PAGE, {argument: cursor, **other}, key=measured.key).json()
-        assert f"same filter and order - at `{argument}`" in answer["errors"][0]["message"]
+        assert f"same order - at `{argument}`" in answer["errors"][0]["message"]
