@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> Starlette:
             *graphql.routes,
             *samples.routes,
         ],
-        middleware=[Middleware(metrics.Counted)],
+        middleware=[Middleware(metrics.Counted), Middleware(graphql.ahead)],
         exception_handlers={DropzoneError: _refused, HTTPException: _refused, Exception: _refused},
         lifespan=services.lifespan,
     )

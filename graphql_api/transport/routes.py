@@ -7,6 +7,7 @@ that a key which is revoked or expires ends them. `close` belongs into whatever 
 
 from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.execution import Executor
@@ -35,6 +36,15 @@ class GraphQLTransport:
     def routes(self) -> list[BaseRoute]:
         """The routes to add to a Starlette application."""
         return [Route(self._path, self._http), WebSocketRoute(self._path, self._websocket)]
+
+    def ahead(self, app: ASGIApp) -> ASGIApp:
+        """Return a middleware that answers here what its application would lead here through all its routes."""
+
+        async def shortcut(scope: Scope, receive: Receive, send: Send) -> None:
+            answers = self._http if scope["type"] == "http" and scope["path"] == self._path else app
+            await answers(scope, receive, send)
+
+        return shortcut
 
     async def close(self) -> None:
         """End the open streams, telling their clients to come back; WebSockets are the server's to close."""
