@@ -50,6 +50,11 @@ def to_write(name: str, fields: Mapping[str, object]) -> Any:
     return write
 
 
+def to_delete(name: str) -> Any:
+    """Return a `Write` that removes the document `name` (full: `projects/...`)."""
+    return Write(delete=name)
+
+
 def to_value(value: object) -> Any:
     """Return `value` as a protocol `Value`, for a filter or a cursor."""
     message = Value()

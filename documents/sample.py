@@ -26,6 +26,8 @@ MAX_INLINE_BYTES = 256 * 1024
 CHUNK_BYTES = 900 * 1024
 """A cut of the raw document before compression: incompressible bytes grow by far less than 1 MiB leaves."""
 
+Document = tuple[str, Mapping[str, object]]
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -129,6 +131,8 @@ class Sample:
 
     header: Header
     raw: bytes = field(repr=False)
+    keyed: bool = False
+    """An idempotency key decided the id, so others may send the same sample."""
 
     @classmethod
     def receive(
@@ -164,12 +168,19 @@ class Sample:
             raw=raw if inline else None,
             chunks=0 if inline else -(-len(raw) // CHUNK_BYTES),
         )
-        return cls(header, raw)
+        return cls(header, raw, keyed=key is not None)
 
-    def documents(self) -> Iterator[tuple[str, Mapping[str, object]]]:
+    def documents(self) -> Iterator[Document]:
         """Yield `(path, fields)` in the order in which they must be written: the header last."""
+        yield from map(self.chunk, range(self.header.chunks))
+        yield self.document()
+
+    def chunk(self, number: int) -> Document:
+        """Return the path and the fields of a chunk, compressed."""
         header = self.header
-        for number in range(header.chunks):
-            cut = self.raw[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-            yield names.chunk(header.submitter, header.id, header.sha256, number), {"data": zstandard.compress(cut, 1)}
-        yield names.sample(header.submitter, header.id), header.fields()
+        cut = memoryview(self.raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+        return names.chunk(header.submitter, header.id, header.sha256, number), {"data": zstandard.compress(cut, 1)}
+
+    def document(self) -> Document:
+        """Return the path and the fields of the header."""
+        return names.sample(self.header.submitter, self.header.id), self.header.fields()

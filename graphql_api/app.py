@@ -26,6 +26,7 @@ from graphql_api.samples import SampleEndpoints
 from graphql_api.schema import executable
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.store import Store
+from graphql_api.storing import SampleWriter
 from graphql_api.transport import GraphQLTransport, TransportSettings
 from graphql_api.writer import Writer
 
@@ -87,8 +88,9 @@ class _Services:
         self.store = Store(self._firestore, writer, shards=settings.shards)
         self.live = Live(self._firestore, log_length=settings.subscriber_queue_length, shards=settings.shards)
         self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
+        storage = SampleWriter(self._firestore, writer, self.store.headers)
         self.receiver = Receiver(
-            self.store, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards
+            storage, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards
         )
         metrics.forget_the_dead()
         sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.waiting))
@@ -97,6 +99,7 @@ class _Services:
         finally:
             sampling.cancel()
             await self.live.close()
+            await storage.close()
             await writer.close()
             await self._firestore.close()
 

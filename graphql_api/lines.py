@@ -1,43 +1,53 @@
 """NDJSON of any length: split as it comes, so many lines under way at a time, answered in order.
 
+What comes in one piece goes on in one batch, since most of what a line costs is done once for all of them.
 Memory is flat however long the stream is: when enough is under way nothing more is read, and the
 client's socket feels it. A line that is too long is passed over up to its end and harms no other.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Generic, TypeVar
 
 from documents import TooLarge
 
 _MOST_UNDER_WAY = 500
 _MOST_BYTES_UNDER_WAY = 16 * 2**20
-
-Answer = dict[str, Any]
-
+_MOST_IN_BATCH = 100
+_MOST_BYTES_IN_BATCH = 256 * 1024
 
 Line = tuple[int, bytes | TooLarge]
 """The number of a line, counted from 1 with the blank ones, and the line without its end or what is wrong with it."""
 
+T = TypeVar("T")
 
-async def split(body: AsyncIterator[bytes], longest: int) -> AsyncGenerator[Line, None]:
-    """Yield each line of `body` that is not blank; `TooLarge` stands for one of more than `longest` bytes."""
+
+async def split(body: AsyncIterator[bytes], longest: int) -> AsyncGenerator[list[Line], None]:
+    """Yield the lines of `body` that are not blank, in batches; `TooLarge` stands for a line of more than `longest`."""
     number = 1
     held = bytearray()  # the beginning of a line, or nothing more of one that is too long
     size = 0
     async for chunk in body:
         *ends, rest = chunk.split(b"\n")
+        batch: list[Line] = []
+        batched = 0
         for end in ends:
             size += len(end)
             if size > longest:
-                yield number, _too_large(longest)
+                batch.append((number, _too_large(longest)))
             elif (line := bytes(held) + end if held else end) and not line.isspace():
-                yield number, line
+                batch.append((number, line))
+                batched += size
             number += 1
             size = 0
             held.clear()
+            if len(batch) == _MOST_IN_BATCH or batched > _MOST_BYTES_IN_BATCH:
+                yield batch
+                batch, batched = [], 0
+        if batch:
+            yield batch
         size += len(rest)
         if size > longest:
             held.clear()
@@ -45,20 +55,20 @@ async def split(body: AsyncIterator[bytes], longest: int) -> AsyncGenerator[Line
             held += rest
         await asyncio.sleep(0)  # a chunk of nothing but blank lines waits for nobody
     if size > longest:
-        yield number, _too_large(longest)
+        yield [(number, _too_large(longest))]
     elif held and not held.isspace():
-        yield number, bytes(held)
+        yield [(number, bytes(held))]
 
 
 async def answers(
-    lines: AsyncGenerator[Line, None], answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]]
-) -> AsyncGenerator[Answer, None]:
-    """Yield `answer(number, line)` for each of `lines`, in their order.
+    batches: AsyncGenerator[list[Line], None], answer: Callable[[Sequence[Line]], Awaitable[T]]
+) -> AsyncGenerator[T, None]:
+    """Yield `answer(lines)` for each of `batches`, in their order.
 
-    Up to `_MOST_UNDER_WAY` are under way at once. What `lines` raises is raised behind the last answer.
+    Up to about `_MOST_UNDER_WAY` lines are under way at once. What `batches` raises is raised behind the last answer.
     """
-    window = _Window()
-    reading = asyncio.create_task(_read(lines, answer, window))
+    window: _Window[T] = _Window()
+    reading = asyncio.create_task(_read(batches, answer, window))
     try:
         while (task := await window.first()) is not None:
             yield await task
@@ -71,47 +81,52 @@ async def answers(
 
 
 async def _read(
-    lines: AsyncGenerator[Line, None],
-    answer: Callable[[int, bytes | TooLarge], Awaitable[Answer]],
-    window: "_Window",
+    batches: AsyncGenerator[list[Line], None],
+    answer: Callable[[Sequence[Line]], Awaitable[T]],
+    window: "_Window[T]",
 ) -> None:
     try:
-        async with aclosing(lines) as reading:
-            async for number, line in reading:
+        async with aclosing(batches) as reading:
+            async for batch in reading:
                 await window.room()
-                window.add(0 if isinstance(line, TooLarge) else len(line), answer(number, line))
+                window.add(batch, answer(batch))
     finally:
         window.end()
 
 
-class _Window:
-    """The lines under way, first come first answered."""
+class _Window(Generic[T]):
+    """The batches under way, first come first answered."""
 
     def __init__(self) -> None:
-        self._sizes: deque[int] = deque()
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._lines = 0
         self._bytes = 0
-        self._tasks: asyncio.Queue[asyncio.Future[Answer] | None] = asyncio.Queue()
-        self._unfinished: set[asyncio.Future[Answer]] = set()
+        self._tasks: asyncio.Queue[asyncio.Future[T] | None] = asyncio.Queue()
+        self._unfinished: set[asyncio.Future[T]] = set()
         self._released = asyncio.Event()
 
     async def room(self) -> None:
-        while len(self._sizes) >= _MOST_UNDER_WAY or self._bytes >= _MOST_BYTES_UNDER_WAY:
+        while self._lines >= _MOST_UNDER_WAY or self._bytes >= _MOST_BYTES_UNDER_WAY:
             self._released.clear()
             await self._released.wait()
 
-    def add(self, size: int, answer: Awaitable[Answer]) -> None:
-        self._sizes.append(size)
+    def add(self, batch: Sequence[Line], answer: Awaitable[T]) -> None:
+        size = sum(0 if isinstance(line, TooLarge) else len(line) for _, line in batch)
+        self._sizes.append((len(batch), size))
+        self._lines += len(batch)
         self._bytes += size
         task = asyncio.ensure_future(answer)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         self._tasks.put_nowait(task)
 
-    async def first(self) -> asyncio.Future[Answer] | None:
+    async def first(self) -> asyncio.Future[T] | None:
         return await self._tasks.get()
 
     def release(self) -> None:
-        self._bytes -= self._sizes.popleft()
+        lines, size = self._sizes.popleft()
+        self._lines -= lines
+        self._bytes -= size
         self._released.set()
 
     def end(self) -> None:

@@ -1,6 +1,5 @@
 """Samples come in."""
 
-import asyncio
 from typing import Annotated, Any
 
 import strawberry
@@ -62,10 +61,7 @@ class Mutation:
         context.caller.require(Scope.SUBMIT)
         if len(samples) > MAX_SAMPLES_AT_ONCE:
             raise BadRequest(f"expected at most {MAX_SAMPLES_AT_ONCE:,} samples, got {len(samples):,} - at `samples`")
-        submitter = context.caller.submitter
-        received: list[Any] = await asyncio.gather(
-            *(context.receiver.receive(sample, submitter=submitter) for sample in samples), return_exceptions=True
-        )
+        received = await context.receiver.receive_all(samples, submitter=context.caller.submitter)
         # An exception in a list is the error of its item alone.
         shown: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, fresh=True) for each in received]
         return shown

@@ -6,7 +6,7 @@ soon as each is known. Errors are `{"error": {"message", "extensions": {"code"}}
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpect
 from graphql_api.receiving import Receiver
 from graphql_api.spool import Room, Spool
 from graphql_api.store import Store
+from graphql_api.storing import Outcome
 from graphql_api.transport import credentials
 from graphql_api.transport.bodies import read_body, stream_body
 
@@ -104,13 +105,13 @@ class SampleEndpoints:
     ) -> AsyncGenerator[bytes, None]:
         authenticate = self._services.authenticator.caller
         refusal = asyncio.create_task(credentials.refusal(authenticate, credential, _RECHECK_SECONDS))
-        split = _until_refused(lines.split(body, self._services.receiver.largest_bytes), refusal)
+        batches = _until_refused(lines.split(body, self._services.receiver.largest_bytes), refusal)
         number = 0
         try:
-            async with aclosing(lines.answers(split, partial(self._answer, submitter))) as answers:
-                async for answer in answers:
-                    number = answer["line"]
-                    yield orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+            async with aclosing(lines.answers(batches, partial(self._answer_batch, submitter))) as answers:
+                async for last, answer in answers:
+                    number = last
+                    yield answer
         except ClientDisconnect:
             logger.warning("POST /samples ended early: its client was gone, or cut off, behind line %d", number)
         except DropzoneError as error:  # of the body as a whole: too slow, or not what its encoding says
@@ -118,16 +119,12 @@ class SampleEndpoints:
         finally:
             refusal.cancel()
 
-    async def _answer(self, submitter: str, number: int, line: bytes | TooLarge) -> dict[str, Any]:
-        if isinstance(line, TooLarge):
-            return {"line": number, "error": describe(line)}
-        try:
-            header = await self._services.receiver.receive(line, submitter=submitter)
-        except DropzoneError as error:
-            return {"line": number, "error": describe(error)}
-        except Exception as error:  # noqa: BLE001 - it is logged, and harms no other line
-            return {"line": number, "error": describe_unexpected(error, f"line {number} of POST /samples")}
-        return {"line": number} | _receipt(header)
+    async def _answer_batch(self, submitter: str, batch: Sequence[lines.Line]) -> tuple[int, bytes]:
+        """Return the number of the last line, and the answers to all."""
+        whole = [line for _, line in batch if not isinstance(line, TooLarge)]
+        outcomes = iter(await self._services.receiver.receive_all(whole, submitter=submitter))
+        answers = (_answer(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch)
+        return batch[-1][0], b"".join(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE) for answer in answers)
 
 
 class _Stream(Response):
@@ -162,13 +159,21 @@ class _Stream(Response):
 
 
 async def _until_refused(
-    split: AsyncGenerator[lines.Line, None], refusal: asyncio.Task[DropzoneError]
-) -> AsyncGenerator[lines.Line, None]:
-    async with aclosing(split):
-        async for line in split:
+    batches: AsyncGenerator[list[lines.Line], None], refusal: asyncio.Task[DropzoneError]
+) -> AsyncGenerator[list[lines.Line], None]:
+    async with aclosing(batches):
+        async for batch in batches:
             if refusal.done():
                 raise refusal.result()
-            yield line
+            yield batch
+
+
+def _answer(number: int, outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, DropzoneError):
+        return {"line": number, "error": describe(outcome)}
+    if isinstance(outcome, Exception):
+        return {"line": number, "error": describe_unexpected(outcome, f"line {number} of POST /samples")}
+    return {"line": number} | _receipt(outcome)
 
 
 def _is_named(header: Header, known: str) -> bool:

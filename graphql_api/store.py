@@ -1,14 +1,14 @@
-"""Firestore, as the API needs it: add a sample, get documents by id; `lists` has them in order."""
+"""Firestore, as the API reads it: documents by id; `lists` has them in order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
-from documents import Conflict, Header, NotFound, Result, Sample, fields, names
+from documents import Header, NotFound, Result, fields, names
 from graphql_api.firestore import Firestore
 from graphql_api.lists import HEADER_FIELDS, Lists
 from graphql_api.structured_query import StructuredQuery
-from graphql_api.writer import AlreadyExists, Writer
+from graphql_api.writer import Writer
 
 
 class Store:
@@ -18,29 +18,6 @@ class Store:
         self._firestore = firestore
         self._writer = writer
         self.lists = Lists(firestore, shards=shards)
-
-    async def add(self, sample: Sample) -> Header:
-        """Store `sample` and return its header with the time of the write, once Firestore has committed it.
-
-        A sample with the id and content of one that is there is that one: its header is returned.
-        Raises `Conflict` where the content differs, and `Unavailable` where Firestore has not confirmed.
-        """
-        documents = sample.documents()
-        try:
-            async with asyncio.TaskGroup() as chunks:
-                for _ in range(sample.header.chunks):
-                    path, chunk = await asyncio.to_thread(next, documents)
-                    chunks.create_task(self._writer.write(fields.to_write(self._firestore.name(path), chunk)))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
-        path, header = next(documents)
-        write = fields.to_write(self._firestore.name(path), header)
-        write.current_document.exists = False
-        try:
-            written = await self._writer.write(write)
-        except AlreadyExists:
-            return await self._stored_before(sample)
-        return sample.header.submitted(fields.to_datetime(written.transform_results[0].timestamp_value))
 
     async def headers(self, submitter: str, ids: Collection[str]) -> Mapping[str, Header]:
         """Return the headers that there are among `ids`, without their raw documents."""
@@ -83,13 +60,6 @@ class Store:
     async def put_api_key(self, digest: str, key: Mapping[str, object]) -> None:
         """Store an API key by the SHA-256 of it, in place of what was stored under it."""
         await self._writer.write(fields.to_write(self._firestore.name(names.api_key(digest)), key))
-
-    async def _stored_before(self, sample: Sample) -> Header:
-        header = sample.header
-        there = (await self.headers(header.submitter, [header.id])).get(header.id)
-        if there is None or there.sha256 != header.sha256:
-            raise Conflict("this idempotency key was used for another sample; use a new key for a new sample")
-        return there
 
     async def _chunks(self, header: Header) -> AsyncIterator[bytes]:
         for number in range(header.chunks):

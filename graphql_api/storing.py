@@ -1,0 +1,138 @@
+"""How samples are stored: chunks first and the header last, many samples with as few calls as can be.
+
+A header has the precondition that there is none yet. Where there is one, it is of the same submission, sent
+again, or of another one with the same idempotency key. The trap: chunks whose header did not come are rubbish,
+but those of a sample with a key may belong to a retry that is under way, under the same names; so they are removed
+only where nobody else can want them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from documents import Conflict, DropzoneError, Header, Sample, fields, names
+from graphql_api.firestore import Firestore
+from graphql_api.writer import AlreadyExists, Writer
+
+_CHUNKS_UNDER_WAY = 12
+
+ReadHeaders = Callable[[str, Collection[str]], Awaitable[Mapping[str, Header]]]
+Outcome = Header | Exception
+
+logger = logging.getLogger("graphql_api")
+
+
+class SampleWriter:
+    """Stores samples under the submitters that their headers name."""
+
+    def __init__(self, firestore: Firestore, writer: Writer, read_headers: ReadHeaders) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._read_headers = read_headers
+        self._grace_seconds = 2 * writer.timeout_seconds
+        self._removals: set[asyncio.Task[None]] = set()
+
+    async def add(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Store samples without chunks; return the header of each, with its time, once Firestore has committed it.
+
+        A sample with the id and content of one that is there is that one: its header is returned. In place of a
+        header stands `Conflict` where the content differs, and `Unavailable` where Firestore has not confirmed.
+        """
+        written = await self._writer.write_all([self._header_write(sample) for sample in samples])
+        outcomes = [
+            outcome
+            if isinstance(outcome, Exception)
+            else sample.header.submitted(fields.to_datetime(outcome.transform_results[0].timestamp_value))
+            for sample, outcome in zip(samples, written, strict=True)
+        ]
+        if any(isinstance(outcome, AlreadyExists) for outcome in outcomes):
+            return await self._stored_before(samples, outcomes)
+        return outcomes
+
+    async def add_large(self, sample: Sample) -> Header:
+        """Store a sample in chunks. Raises what `add` would return in place of the header."""
+        try:
+            await self._write_chunks(sample)
+            (outcome,) = await self.add([sample])
+        except BaseException as error:
+            self._remove_chunks(sample, error)
+            raise
+        if isinstance(outcome, Exception):
+            self._remove_chunks(sample, outcome)
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Leave what waits for its removal."""
+        for removal in self._removals:
+            removal.cancel()
+        if self._removals:
+            await asyncio.wait(self._removals)
+
+    async def _stored_before(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Resolve what is there already, by one read for all."""
+        asked = [each.header for each, outcome in zip(samples, outcomes, strict=True) if _is_there(outcome)]
+        try:
+            there = await self._read_headers(asked[0].submitter, {header.id for header in asked})
+        except Exception as error:  # noqa: BLE001 - it is what came of those that had to be read
+            return [error if _is_there(outcome) else outcome for outcome in outcomes]
+        return [
+            _same(sample.header, there.get(sample.header.id)) if _is_there(outcome) else outcome
+            for sample, outcome in zip(samples, outcomes, strict=True)
+        ]
+
+    def _header_write(self, sample: Sample) -> Any:
+        path, header = sample.document()
+        write = fields.to_write(self._firestore.name(path), header)
+        write.current_document.exists = False
+        return write
+
+    async def _write_chunks(self, sample: Sample) -> None:
+        """Compress and write some chunks at a time: all of them would be in memory twice."""
+        under_way = asyncio.Semaphore(_CHUNKS_UNDER_WAY)
+
+        async def write(number: int) -> None:
+            try:
+                path, chunk = await asyncio.to_thread(sample.chunk, number)
+                await self._writer.write(fields.to_write(self._firestore.name(path), chunk))
+            finally:
+                under_way.release()
+
+        try:
+            async with asyncio.TaskGroup() as writing:
+                for number in range(sample.header.chunks):
+                    await under_way.acquire()
+                    writing.create_task(write(number))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    def _remove_chunks(self, sample: Sample, error: BaseException) -> None:
+        if sample.keyed and not isinstance(error, Conflict):
+            return  # a retry may be under way, and would miss them
+        removal = asyncio.create_task(self._remove_chunks_later(sample.header))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+
+    async def _remove_chunks_later(self, header: Header) -> None:
+        """Remove the chunks unless they are of a stored sample, once no write can be under way any more."""
+        await asyncio.sleep(self._grace_seconds)
+        try:
+            there = (await self._read_headers(header.submitter, [header.id])).get(header.id)
+            if there is not None and there.sha256 == header.sha256:
+                return
+            for number in range(header.chunks):
+                path = names.chunk(header.submitter, header.id, header.sha256, number)
+                await self._writer.write(fields.to_delete(self._firestore.name(path)))
+        except DropzoneError as error:
+            logger.warning("chunks of %s/%s have no header, and stay: %s", header.submitter, header.id, error)
+
+
+def _is_there(outcome: Outcome) -> bool:
+    return isinstance(outcome, AlreadyExists)
+
+
+def _same(header: Header, there: Header | None) -> Outcome:
+    if there is None or there.sha256 != header.sha256:
+        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
+    return there
