@@ -22,6 +22,7 @@ from infra.embedded.firestore.targets import DocumentsTarget, QueryTarget, Targe
 HEARTBEAT_SECONDS = 30.0
 PAGE = 500
 LONGEST_RESUME = 20_000
+LARGEST_RESUME_BYTES = 16 * 1024 * 1024
 
 NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 
@@ -79,12 +80,13 @@ class Stream:
             self._wake.set()
 
     async def _step(self) -> None:
+        silent = False
         try:
             await asyncio.wait_for(self._wake.wait(), HEARTBEAT_SECONDS)
         except TimeoutError:
-            if self._targets:
-                await self._consistent(self._feed.position)
-            return
+            silent = not self._wake.is_set()  # a commit may come at the very end of the wait
+        if silent and self._targets:
+            await self._consistent(self._feed.position)
         self._wake.clear()
         while self._requests or self._queue:
             await self._catch_up()
@@ -139,6 +141,7 @@ class Stream:
             await self._remove(target.target_id, None)
 
     async def _resumed(self, message: Any) -> Snapshot | None:
+        """Return the moment to go on from, or None if there is none that could be gone on from."""
         kind = message.WhichOneof("resume_type")
         if kind == "resume_token":
             if len(message.resume_token) != _token.size:
@@ -149,23 +152,32 @@ class Stream:
             sequence = await self._storage.read(lambda connection: versions.sequence_at(connection, read_time))
         else:
             return None
-        if sequence > self._feed.position.sequence or sequence < self._storage.pruned:
+        if not self._storage.pruned <= sequence <= self._feed.position.sequence:
             return None
+        if await self._storage.read(lambda connection: versions.committed(connection, sequence)) > read_time:
+            return None  # a token of another file, or of this one before an earlier copy took its place
         return Snapshot(read_time, sequence)
 
     async def _replay(self, target: Target, resumed: Snapshot, position: Snapshot) -> bool:
         """Show what happened since the client last looked; False if that is too much to go through."""
         net: dict[str, ParsedChange] = {}
+        size = 0
         after = resumed.sequence
         while after < position.sequence:
             page = await self._storage.changes(after, PAGE)
             for change in page:
-                if change.sequence <= position.sequence:
+                parsed = ParsedChange(change)
+                if change.sequence <= position.sequence and target.concerns(parsed):
                     earlier = net.get(change.name)
-                    net[change.name] = ParsedChange(change) if earlier is None else earlier.followed_by(change)
-            if not page or len(net) > LONGEST_RESUME:
-                return not page
+                    net[change.name] = parsed if earlier is None else earlier.followed_by(change)
+                    size += parsed.size
+            if len(net) > LONGEST_RESUME or size > LARGEST_RESUME_BYTES:
+                return False
+            if not page:
+                break
             after = page[-1].sequence
+        if resumed.sequence < self._storage.pruned:
+            return False  # pruned meanwhile
         if isinstance(target, QueryTarget):
             await target.remember(self._storage, resumed.read_time)
         async for response in target.after(self._storage, list(net.values()), position.read_time):

@@ -115,9 +115,9 @@ class Storage:
     def past_time(self, read_time: int) -> int:
         """Return a moment that a client wants to read at, or refuse it if it is out of reach."""
         if not self.clock.reach(read_time):
-            raise invalid("The requested read_time cannot be in the future.")
+            raise invalid("The requested 'read_time' cannot be in the future.")
         if read_time < now() - int(self.keep_seconds * 1_000_000):
-            raise failed_precondition("The requested read_time is too old.")
+            raise failed_precondition("The requested snapshot version is too old.")
         return read_time
 
     async def settle(self, read_time: int | None = None) -> None:

@@ -33,10 +33,14 @@ class DocumentsTarget:
             document = None if stored is None else Document.FromString(stored.document)
             yield _changed(self.target_id, full_name, document, read_time)
 
+    def concerns(self, change: ParsedChange) -> bool:
+        """Return whether a change may be one to show."""
+        return change.full_name in self._names
+
     async def after(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that a commit leads to."""
         for change in commit:
-            if change.full_name in self._names:
+            if self.concerns(change):
                 yield _changed(self.target_id, change.full_name, change.new, change.commit_time)
 
 
@@ -63,9 +67,13 @@ class QueryTarget:
             async for _ in self.first(storage, read_time):
                 pass
 
+    def concerns(self, change: ParsedChange) -> bool:
+        """Return whether a change may be one to show."""
+        return self._query.covers(change.name)
+
     async def after(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that a commit leads to."""
-        relevant = [change for change in commit if self._query.covers(change.name)]
+        relevant = list(filter(self.concerns, commit))
         if self._windowed:
             if any(self._was_in(change) or self._is_in(change) for change in relevant):
                 async for response in self._refill(

@@ -103,6 +103,13 @@ def last(connection: sqlite3.Connection) -> tuple[int, int]:
     return row or (0, 0)
 
 
+def committed(connection: sqlite3.Connection, sequence: int) -> int:
+    """Return when the last version up to a sequence was committed; 0 if none of them is there any more."""
+    sql = "SELECT commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
+    row = connection.execute(sql, (sequence,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def sequence_at(connection: sqlite3.Connection, read_time: int) -> int:
     """Return the last sequence that was committed at `read_time` or before; commit times rise with it."""
     low, high = 0, last(connection)[0]

@@ -79,11 +79,13 @@ def query(collection: str, target_id: int = 1, least: int = 0, limit: int = 0, *
     return target
 
 
-def documents(*paths: str, target_id: int = 1) -> Any:
+def documents(*paths: str, target_id: int = 1, resume_token: bytes = b"") -> Any:
     """Return a target: documents by their names."""
     target = m.ListenRequest(database=DATABASE).add_target
     target.target_id = target_id
     target.documents.documents.extend(f"{ROOT}/{path}" for path in paths)
+    if resume_token:
+        target.resume_token = resume_token
     return target
 
 
@@ -226,6 +228,52 @@ def test_a_token_that_means_nothing_here_starts_all_over(listen: Any, firestore:
     stream = listen(query("over", resume_token=b"\x7f" * 16))
 
     assert stream.snapshot() == ["ADD", "RESET", "+a", "CURRENT"]
+
+
+def test_a_token_of_another_file_starts_all_over(own: FirestoreProcess) -> None:
+    """Whoever began anew with an empty file must not be taken for having seen what is in it."""
+    own.start()
+    write(own, other__a=1)
+    write(own, other__b=2)
+    stream = Stream(own, query("other"))
+    stream.snapshot()
+    stream.close()
+    own.end()
+    for file in own.data.parent.glob("firestore.sqlite*"):
+        file.unlink()
+    own.start()
+    for number in range(3):
+        write(own, other__c=number)
+
+    resumed = Stream(own, query("other", resume_token=stream.token))
+
+    assert resumed.snapshot() == ["ADD", "RESET", "+c", "CURRENT"]
+    resumed.close()
+
+
+def test_what_others_wrote_does_not_count_when_a_stream_resumes(own: FirestoreProcess) -> None:
+    """However much it was, only what was missed is told."""
+    own.start()
+    write(own, mine__a=1, mine__b=2)
+    stream = Stream(own, query("mine"), documents("mine/a", target_id=2))
+    stream.snapshot()
+    stream.snapshot()
+    stream.close()
+    client = own.client()
+    for _ in range(3):
+        batch = client.batch()
+        for number in range(9):
+            batch.set(client.document(f"others/{number}"), {"text": "x" * 1_000_000})
+        batch.commit()
+    write(own, mine__a=None)
+
+    resumed = Stream(
+        own, query("mine", resume_token=stream.token), documents("mine/a", target_id=2, resume_token=stream.token)
+    )
+
+    assert resumed.snapshot() == ["ADD", "xa", "CURRENT"]
+    assert resumed.snapshot() == ["ADD", "xa", "CURRENT"]
+    resumed.close()
 
 
 def test_streams_end_with_unavailable_when_the_server_stops(own: FirestoreProcess) -> None:
