@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/healthz", _healthy),
             Route("/readyz", services.ready),
             Route("/metrics", metrics.respond),
-            *Home(settings.local_key_path).routes,
+            *Home(settings.local_key_path, FIXTURE).routes,
             *explorer.routes,
             *graphql.routes,
             *samples.routes,

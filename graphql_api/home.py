@@ -18,7 +18,8 @@ FOLDER = Path(__file__).parent / "dashboard"
 class Home:
     """The page and its assets."""
 
-    def __init__(self, local_key_file: Path | None, folder: Path = FOLDER) -> None:
+    def __init__(self, local_key_file: Path | None, fixture: Path, folder: Path = FOLDER) -> None:
+        self._sample = fixture.read_text(encoding="utf-8")
         bundled = (folder / "dist" / "page.html").is_file()
         html = folder / "dist" / "page.html" if bundled else folder / "page" / "missing.html"
         self._page = WebPage(html, STRICT, local_key_file if bundled else None)
@@ -29,4 +30,4 @@ class Home:
         ]
 
     async def _respond(self, request: Request) -> Response:
-        return await self._page.respond(request, {})
+        return await self._page.respond(request, {"sample": self._sample})

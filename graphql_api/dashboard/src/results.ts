@@ -15,6 +15,8 @@ const SHOW_MILLISECONDS = 150;
 
 export const results = signal<readonly Result[]>([]); // the newest first
 export const hasOlder = signal(false);
+/** How many results pass the filter, those that are not shown included. */
+export const total = signal(0);
 export const isLoaded = signal(false);
 /** How many came since the page was opened, those that were replayed after a disconnect included. */
 export const arrived = signal(0);
@@ -41,9 +43,14 @@ export function start(): void {
 /** Reads the next older results behind those that are shown. */
 export async function loadOlder(): Promise<void> {
   const opened = view;
-  const page = await readPage(filter.peek(), older);
-  if (opened !== view) return;
-  results.value = [...results.value, ...page].slice(0, MOST_RESULTS);
+  try {
+    const { edges } = await readPage(filter.peek(), older);
+    if (opened !== view) return;
+    results.value = [...results.value, ...edges.map(({ node }) => node)].slice(0, MOST_RESULTS);
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    fault.value = error.message;
+  }
   if (results.value.length === MOST_RESULTS) hasOlder.value = false;
 }
 
@@ -62,12 +69,14 @@ function open(wanted: ResultFilter): void {
     const ids = new Set(coming.map((result) => result.id));
     batch(() => {
       arrived.value += coming.length;
+      total.value += coming.filter(({ id }) => !known.has(id)).length;
       fresh.value = ids;
       results.value = [...coming.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MOST_RESULTS);
     });
   };
   batch(() => {
     results.value = [];
+    total.value = 0;
     isLoaded.value = false;
     hasOlder.value = false;
     fresh.value = new Set();
@@ -78,7 +87,8 @@ function open(wanted: ResultFilter): void {
       const page = await readPage(wanted, null);
       if (stop.aborted) return;
       batch(() => {
-        results.value = page;
+        results.value = page.edges.map(({ node }) => node);
+        total.value = page.totalCount;
         isLoaded.value = true;
       });
     },
@@ -97,9 +107,9 @@ function open(wanted: ResultFilter): void {
   void follow(reader, wanted, stop);
 }
 
-async function readPage(wanted: ResultFilter, after: string | null): Promise<Result[]> {
+async function readPage(wanted: ResultFilter, after: string | null): Promise<ResultPage> {
   const { results: page } = await ask<{ results: ResultPage }>(resultsQuery, { filter: wanted, first: PAGE, after });
   older = page.pageInfo.endCursor;
   hasOlder.value = page.pageInfo.hasNextPage;
-  return page.edges.map(({ node }) => node);
+  return page;
 }

@@ -10,6 +10,8 @@ const NEWEST_MILLISECONDS = 1_000;
 
 export const chosen = signal<string | null>(null);
 export const shown = computed(() => chosen.value ?? results.value[0]?.id ?? null);
+/** Changes when the result of the sample that is shown comes, or is computed anew. */
+const version = computed(() => results.value.find(({ id }) => id === shown.value)?.computedAt);
 export const sample = signal<Sample | null>(null);
 export const fault = signal<string | null>(null);
 
@@ -19,6 +21,7 @@ export function start(): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   effect(() => {
     const id = shown.value;
+    void version.value;
     clearTimeout(timer);
     if (id === null || !key.value) {
       sample.value = null;

@@ -4,11 +4,11 @@ import { effect, signal } from '@preact/signals';
 import { key, refusal } from './key.ts';
 import problemsQuery from './operations/problems.graphql';
 import statesQuery from './operations/states.graphql';
-import { arrived } from './results.ts';
+import { arrived, fault } from './results.ts';
 import { ask, ServerError } from './server.ts';
 import type { ProblemSample } from './types.ts';
 
-const BUSY_MILLISECONDS = 1_500;
+const BUSY_MILLISECONDS = 1_000;
 const QUIET_MILLISECONDS = 8_000;
 const PROBLEMS = 20;
 
@@ -80,6 +80,7 @@ async function refresh(): Promise<void> {
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (error.isAboutKey) refusal.value = error.message;
+    else if (error.isFinal) fault.value = error.message;
   } finally {
     isAsking = false;
   }

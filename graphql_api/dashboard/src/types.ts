@@ -26,8 +26,18 @@ export interface ResultEdge {
 }
 
 export interface ResultPage {
+  totalCount: number;
   edges: { node: Result }[];
   pageInfo: { hasNextPage: boolean; endCursor: string | null };
+}
+
+export interface Summary {
+  results: number;
+  values: number;
+  mean: number | null;
+  standardDeviation: number | null;
+  minimum: number | null;
+  maximum: number | null;
 }
 
 export interface Problem {

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from graphql_api.home import FOLDER, Home
 
 KEY = "dz_the-local-key"
+FIXTURE = Path("fixture/sample.json")
 LARGEST_GZIPPED = 150 * 1024
 
 
@@ -48,7 +49,7 @@ async def get(home: Home, path: str = "/", host: str = "127.0.0.1:8000") -> http
 
 async def test_the_key_is_handed_to_loopback_alone(key_file: Path, bundled: Path) -> None:
     """As with GraphiQL: whoever came by another name may have been led here by another site."""
-    home = Home(key_file, bundled)
+    home = Home(key_file, FIXTURE, bundled)
 
     local, rebound = await get(home), await get(home, host="rebound.example:8000")
 
@@ -60,7 +61,7 @@ async def test_the_key_is_handed_to_loopback_alone(key_file: Path, bundled: Path
 
 async def test_nothing_inline_and_nobody_else_is_allowed(bundled: Path) -> None:
     """The policy lets the page load from, and talk to, its own host, and do nothing else."""
-    home = Home(None, bundled)
+    home = Home(None, FIXTURE, bundled)
 
     page, asset = await get(home), await get(home, "/assets/main-1A2B.js")
 
@@ -74,7 +75,7 @@ async def test_nothing_inline_and_nobody_else_is_allowed(bundled: Path) -> None:
 
 async def test_a_page_that_was_not_built_says_so_and_shows_the_way_to_graphiql(key_file: Path, folder: Path) -> None:
     """Without npm nothing is fetched from elsewhere, and the key stays where it is."""
-    home = Home(key_file, folder)
+    home = Home(key_file, FIXTURE, folder)
 
     page = await get(home)
 

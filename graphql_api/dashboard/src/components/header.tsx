@@ -19,20 +19,23 @@ export function Header({ isOpen }: { isOpen: boolean }) {
     <header>
       <div class="brand">
         <Drop />
-        Dropzone
+        <span class="brand-name">Dropzone</span>
       </div>
       {isOpen && <Connection />}
       <nav aria-label="Page">
         {!isHandedOver && key.value && (
-          <button type="button" class="quiet" onClick={forgetKey}>
+          <button type="button" class="quiet forget" onClick={forgetKey}>
             Forget key
           </button>
         )}
-        <a class="button quiet" href={address} title="The query for what is on the screen, in GraphiQL">
+        <a
+          class="button quiet"
+          href={address}
+          aria-label="Open in GraphiQL"
+          title="The query for what is on the screen, in GraphiQL"
+        >
           <Outward />
-          <span>
-            <span class="roomy">Open in </span>GraphiQL
-          </span>
+          <span class="roomy">Open in GraphiQL</span>
         </a>
         <ThemeButton />
       </nav>

@@ -6,6 +6,7 @@ import { results } from '../results.ts';
 import { chosen, shown } from '../selection.ts';
 import { colours } from '../theme.ts';
 import { Plot, type Axis } from '../plot.ts';
+import { SummaryLine } from './summary.tsx';
 
 const axis = signal<Axis>('timestamp');
 const AXES: readonly { name: Axis; label: string }[] = [
@@ -49,7 +50,9 @@ export function MeansPlot() {
           ))}
         </div>
       </div>
-      <div ref={place} class="plot" role="img" aria-label={describe()} />
+      <div ref={place} class="plot" role="img" aria-label={describe()}>
+        {results.value.length === 0 && <p class="empty">Each result becomes a point here.</p>}
+      </div>
       <p class="reading hint" aria-hidden="true">
         {result
           ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${integer(result.count)} values`
@@ -57,6 +60,7 @@ export function MeansPlot() {
             ? 'Point at a result to read it, press it to choose it, drag to look at a part of the time.'
             : ' '}
       </p>
+      {results.value.length > 0 && <SummaryLine />}
     </section>
   );
 }

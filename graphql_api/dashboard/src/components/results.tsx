@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { isFiltered } from '../filter.ts';
-import { clockTime, column, integer, plural, shortTime, time } from '../format.ts';
-import { arrived, fresh, hasOlder, isLoaded, loadOlder, results } from '../results.ts';
+import { clockTime, column, integer, shortTime, time } from '../format.ts';
+import { arrived, fresh, hasOlder, isLoaded, loadOlder, results, total } from '../results.ts';
 import { chosen, shown } from '../selection.ts';
 import type { Result } from '../types.ts';
 
@@ -26,8 +26,8 @@ export function ResultsTable() {
       <div class="card-head">
         <h2 id="results-title">Results</h2>
         <p class="hint" data-arrived={arrived.value}>
-          {results.value.length > 0 && `${integer(results.value.length)}${hasOlder.value ? ' newest' : ''}, `}
-          {arrived.value > 0 ? `${plural(arrived.value)} arrived since this page was opened` : 'newest first'}
+          {total.value > 0 && `newest ${integer(visible.length)} of ${integer(total.value)}`}
+          {arrived.value > 0 && `, ${integer(arrived.value)} since this page was opened`}
         </p>
       </div>
       {visible.length === 0 ? (
@@ -35,33 +35,33 @@ export function ResultsTable() {
       ) : (
         <>
           <div class="scroller">
-<table onKeyDown={moveByArrows}>
-            <caption class="unseen">Results, the newest first. A time stamp is a button that shows its sample.</caption>
-            <thead>
-              <tr>
-                <th scope="col">Time stamp (UTC)</th>
-                <th scope="col">Mean</th>
-                <th scope="col">
-                  <abbr title="Population standard deviation">Std dev</abbr>
-                </th>
-                <th scope="col" class="roomy">
-                  Minimum
-                </th>
-                <th scope="col" class="roomy">
-                  Maximum
-                </th>
-                <th scope="col">Values</th>
-                <th scope="col" class="roomy">
-                  Computed
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {visible.map((result) => (
-                <Row key={result.id} result={result} />
-              ))}
-            </tbody>
-          </table>
+            <table onKeyDown={moveByArrows}>
+              <caption class="unseen">Results, the newest first. A time stamp is a button that shows its sample.</caption>
+              <thead>
+                <tr>
+                  <th scope="col">Time stamp (UTC)</th>
+                  <th scope="col">Mean</th>
+                  <th scope="col">
+                    <abbr title="Population standard deviation">Std dev</abbr>
+                  </th>
+                  <th scope="col" class="roomy">
+                    Minimum
+                  </th>
+                  <th scope="col" class="roomy">
+                    Maximum
+                  </th>
+                  <th scope="col">Values</th>
+                  <th scope="col" class="roomy">
+                    Computed
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {visible.map((result) => (
+                  <Row key={result.id} result={result} />
+                ))}
+              </tbody>
+            </table>
           </div>
           {isMore && (
             <button type="button" class="quiet more" disabled={isLoading.value} onClick={showMore}>

@@ -1,4 +1,4 @@
-import type { Outcome } from '../uploads.ts';
+import type { Outcome } from '../tracking.ts';
 
 const WORDS: Record<Outcome, string> = {
   PENDING: 'Pending',

@@ -2,7 +2,9 @@ import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { bytes, integer, shortId } from '../format.ts';
 import { chosen } from '../selection.ts';
-import { dismiss, isUnderWay, submit, summary, uploads, type Line, type Outcome, type Upload } from '../uploads.ts';
+import { example } from '../key.ts';
+import type { Line, Outcome } from '../tracking.ts';
+import { dismiss, isUnderWay, submit, summary, uploads, type Upload } from '../uploads.ts';
 import { Cross, Upward } from './icons.tsx';
 import { State } from './state.tsx';
 
@@ -37,10 +39,18 @@ export function Uploads() {
           }}
         />
       </div>
+      {uploads.value.length === 0 && (
+        <p class="example hint">
+          Nothing at hand?{' '}
+          <button type="button" class="link" onClick={() => submit([new File([example], 'example.json')])}>
+            Submit an example
+          </button>
+        </p>
+      )}
       {uploads.value.length > 0 && (
         <ul class="files">
           {uploads.value.map((upload) => (
-            <File key={upload.id} upload={upload} />
+            <FileItem key={upload.id} upload={upload} />
           ))}
         </ul>
       )}
@@ -48,9 +58,9 @@ export function Uploads() {
   );
 }
 
-function File({ upload }: { upload: Upload }) {
+function FileItem({ upload }: { upload: Upload }) {
   const isOpen = useSignal(true);
-  const { id, name, size, sent, phase, lines, error } = upload;
+  const { id, name, size, sent, phase, lines } = upload;
   const wrong = lines.filter(({ problems }) => problems.length > 0);
   return (
     <li class={`file ${phase}`}>
@@ -71,7 +81,7 @@ function File({ upload }: { upload: Upload }) {
       ) : (
         <Bar upload={upload} />
       )}
-      <p class="outcome">{phase === 'waiting' ? 'waiting' : error && lines.length === 0 ? error : summary(upload)}</p>
+      <p class="outcome">{summary(upload)}</p>
       {lines.length > 0 && (
         <details open={isOpen.value} onToggle={({ currentTarget }) => (isOpen.value = currentTarget.open)}>
           <summary>{lines.length === 1 ? 'Outcome' : `Outcome of ${integer(lines.length)} lines`}</summary>

@@ -1,0 +1,62 @@
+// A file on its way. XMLHttpRequest, because fetch does not tell how much of a body was sent.
+//
+// The trap: a browser reads no answer before it has sent the whole body, and the server reads no more lines while too
+// many answers wait. So files of lines are sent in parts, which also shows what became of the first lines early.
+import { headers } from './server.ts';
+
+const PART_BYTES = 1024 * 1024;
+const NEWLINE = 10;
+
+export interface Part {
+  body: Blob;
+  start: number; // bytes of the file before it
+  firstLine: number;
+}
+
+/** Cuts a file behind line ends. A line that is longer than a part is a part of its own. */
+export async function* parts(file: Blob): AsyncGenerator<Part> {
+  let start = 0;
+  let firstLine = 1;
+  while (start < file.size) {
+    let end = start;
+    let cut = -1;
+    let lines = 0;
+    while (cut < 0 && end < file.size) {
+      const read = new Uint8Array(await file.slice(end, end + PART_BYTES).arrayBuffer());
+      const last = read.lastIndexOf(NEWLINE);
+      if (last >= 0) cut = end + last + 1;
+      for (let at = read.indexOf(NEWLINE); at >= 0; at = read.indexOf(NEWLINE, at + 1)) lines += 1;
+      end += read.length;
+    }
+    if (cut < 0 || end >= file.size) cut = file.size;
+    yield { body: file.slice(start, cut), start, firstLine };
+    start = cut;
+    firstLine += lines;
+  }
+}
+
+export interface Answer {
+  status: number;
+  text: string;
+}
+
+/** Posts a body and returns the answer, or null where the connection was lost. */
+export function post(
+  body: Blob,
+  type: string,
+  onSent: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<Answer | null> {
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    request.upload.onprogress = ({ loaded }) => onSent(Math.min(loaded, body.size));
+    request.onload = () => resolve({ status: request.status, text: request.responseText });
+    request.onerror = request.onabort = () => resolve(null);
+    request.onloadend = () => signal.removeEventListener('abort', abort);
+    request.open('POST', '/samples');
+    for (const [name, value] of Object.entries(headers({ 'content-type': type }))) request.setRequestHeader(name, value);
+    signal.addEventListener('abort', abort);
+    request.send(body);
+  });
+}
