@@ -5,7 +5,7 @@ collection unless the index spans the group, the values, and the path of the doc
 values a query holds fixed is, byte by byte, the sort key of the query; so a query is a range of keys.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -30,6 +30,17 @@ def single(field: FieldPath, contains: bool, group: bool) -> bytes:
 def composite(number: int) -> bytes:
     """Return what keys of a composite index begin with."""
     return _COMPOSITE + number.to_bytes(4, "big")
+
+
+def _begin(field: FieldPath, scopes: set[str], contains: bool) -> tuple[tuple[bytes, bool], ...]:
+    """Return what keys of a field begin with in each scope, and whether a collection follows."""
+    return tuple(
+        (single(field, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION)
+        for scope in scopes
+    )
+
+
+_Prefixes = tuple[tuple[tuple[bytes, bool], ...], tuple[tuple[bytes, bool], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,66 +73,64 @@ class Indexing:
             for number, index in numbered.items()
             if index.collection_id == collection_id
         ]
-        self._prefixes: dict[FieldPath, tuple[bytes | None, bytes | None, bytes | None, bytes | None]] = {}
+        self._prefixes: dict[FieldPath, _Prefixes] = {}
         self._expiry = defined.expiries.get(collection_id)
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
         """Return the keys of a document and how long a path each ends with."""
         collection = path[: -len(names.encode_segment(document_id))]
         end = path + values.END
-        keys = dict.fromkeys(self._singles(collection, (), document.fields, end), len(end))
-        keys.update(dict.fromkeys(self._combined(collection, document.fields, end), len(end)))
+        members = dict(document.fields.items())
+        keys: list[bytes] = []
+        self._add_singles(keys, collection, (), members, end)
+        if self._recipes:
+            self._add_combined(keys, collection, members, end)
         if len(keys) > MOST_ENTRIES // 2 and self._count(document.fields) > MOST_ENTRIES:
             raise invalid(f"Too many index entries for document {document.name}: at most {MOST_ENTRIES} are allowed.")
-        return keys
+        return dict.fromkeys(keys, len(end))
 
-    def _prefix(self, path: FieldPath) -> tuple[bytes | None, bytes | None, bytes | None, bytes | None]:
+    def _prefixes_of(self, path: FieldPath) -> _Prefixes:
+        """Return what keys of a field begin with, by its value and by its elements."""
         found = self._prefixes.get(path)
         if found is None:
             modes = self._defined.modes(self._collection_id, path)
-            ordered = {scope for mode, scope in modes if mode != definitions.CONTAINS}
-            contained = {scope for mode, scope in modes if mode == definitions.CONTAINS}
-            in_group = definitions.COLLECTION_GROUP in ordered or path == self._expiry
-            found = (
-                single(path, False, False) if definitions.COLLECTION in ordered else None,
-                single(path, False, True) if in_group else None,
-                single(path, True, False) if definitions.COLLECTION in contained else None,
-                single(path, True, True) if definitions.COLLECTION_GROUP in contained else None,
-            )
+            by_value = {scope for mode, scope in modes if mode != definitions.CONTAINS}
+            by_element = {scope for mode, scope in modes if mode == definitions.CONTAINS}
+            if path == self._expiry:
+                by_value.add(definitions.COLLECTION_GROUP)
+            found = _begin(path, by_value, contains=False), _begin(path, by_element, contains=True)
             if len(self._prefixes) < 10_000:
                 self._prefixes[path] = found
         return found
 
-    def _singles(self, collection: bytes, parent: FieldPath, members: Any, end: bytes) -> Iterator[bytes]:
+    def _add_singles(
+        self, keys: list[bytes], collection: bytes, parent: FieldPath, members: Mapping[str, Any], end: bytes
+    ) -> None:
         for name, value in members.items():
             path = (*parent, name)
-            by_value, by_value_group, by_element, by_element_group = self._prefix(path)
-            if by_value is not None or by_value_group is not None:
+            by_value, by_element = self._prefixes_of(path)
+            if by_value:
                 encoded = values.encode_indexed(value)
-                if by_value is not None:
-                    yield by_value + collection + encoded + end
-                if by_value_group is not None:
-                    yield by_value_group + encoded + end
+                for prefix, in_collection in by_value:
+                    keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
             kind = value.WhichOneof("value_type")
             if kind == "map_value" and not values.is_special(value):
-                yield from self._singles(collection, path, value.map_value.fields, end)
-            elif kind == "array_value" and (by_element is not None or by_element_group is not None):
+                self._add_singles(keys, collection, path, value.map_value.fields, end)
+            elif kind == "array_value" and by_element:
                 for encoded in set(map(values.encode_indexed, value.array_value.values)):
-                    if by_element is not None:
-                        yield by_element + collection + encoded + end
-                    if by_element_group is not None:
-                        yield by_element_group + encoded + end
+                    for prefix, in_collection in by_element:
+                        keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
 
-    def _combined(self, collection: bytes, members: Any, end: bytes) -> Iterator[bytes]:
+    def _add_combined(self, keys: list[bytes], collection: bytes, members: Mapping[str, Any], end: bytes) -> None:
         parts = list(self._encoded_parts(members, end))
         inverted_end = values.invert(end)
         for recipe in self._recipes:
             head = recipe.base + collection if recipe.in_collection else recipe.base
             tail = inverted_end if recipe.name_descending else end
             for combination in product(*[parts[part] for part in recipe.parts]):
-                yield b"".join((head, *combination, tail))
+                keys.append(b"".join((head, *combination, tail)))
 
-    def _encoded_parts(self, members: Any, end: bytes) -> Iterator[Collection[bytes]]:
+    def _encoded_parts(self, members: Mapping[str, Any], end: bytes) -> Iterator[Collection[bytes]]:
         """Yield what each part of a key may be: nothing if the field is not there, or each element of an array."""
         ascending: dict[FieldPath, bytes] = {DOCUMENT_ID: end}
         for component in self._parts:

@@ -5,6 +5,7 @@ what no document may hold, and cuts time stamps to the microseconds that Firesto
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from infra.embedded.firestore import bson, names, values
@@ -39,6 +40,7 @@ def check_document(name: names.Name, fields: Any) -> None:
         )
 
 
+@lru_cache(maxsize=4096)
 def check_field_name(name: str) -> int:
     """Return the bytes that a field's name counts for, or refuse it."""
     if not name:
@@ -54,9 +56,8 @@ def check_field_name(name: str) -> int:
 def _fields_size(fields: Any, depth: int) -> int:
     size = 0
     for name, value in fields.items():
-        size += check_field_name(name)
         kind = value.WhichOneof("value_type")
-        size += _FIXED.get(kind) or value_size(value, kind, name, depth)
+        size += check_field_name(name) + (_FIXED.get(kind) or value_size(value, kind, name, depth))
     return size
 
 

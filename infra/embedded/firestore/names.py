@@ -8,12 +8,15 @@ recursive deletion bring along: it is escaped, and the end mark sorts below the 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import Refusal, invalid
 
 LONGEST_ID_BYTES = 1500
 LONGEST_NAME_BYTES = 6 * 1024
 DEEPEST_COLLECTION = 100
+
+REMEMBERED = 1024  # collections: most names differ from the one before in their id alone
 
 NUMERIC_TAG = b"\x01"
 TEXT_TAG = b"\x02"
@@ -46,6 +49,11 @@ def encode_segment(segment: str) -> bytes:
 
 def encode_path(segments: tuple[str, ...]) -> bytes:
     """Return the bytes of a path: those of its segments, one after the other."""
+    return _encode_parent(segments[:-1]) + encode_segment(segments[-1]) if segments else b""
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _encode_parent(segments: tuple[str, ...]) -> bytes:
     return b"".join(map(encode_segment, segments))
 
 
@@ -115,6 +123,25 @@ def parse_parent(name: str) -> Name:
 
 def parse_document(name: str, database: str) -> Name:
     """Return the name of a document that may be written to or read from `database`."""
+    parent, _, document_id = name.rpartition("/")
+    collection = _parse_collection(parent, database)
+    if collection is None or not document_id:
+        return _parse_document(name, database)
+    check_id(document_id)
+    _check_length(name)
+    return Name(database, (*collection, document_id))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _parse_collection(name: str, database: str) -> tuple[str, ...] | None:
+    """Return the segments of a collection that documents may be in, or None."""
+    try:
+        return _parse_document(f"{name}/id", database).segments[:-1]
+    except Refusal:
+        return None
+
+
+def _parse_document(name: str, database: str) -> Name:
     document = parse(name)
     if document.database != database:
         raise invalid(
@@ -126,9 +153,13 @@ def parse_document(name: str, database: str) -> Name:
         raise invalid(f'Document name "{name}" has more than {DEEPEST_COLLECTION} collections.')
     for segment in document.segments:
         check_id(segment)
-    if len(name.encode()) > LONGEST_NAME_BYTES:
-        raise invalid(f"The document name is longer than {LONGEST_NAME_BYTES} bytes.")
+    _check_length(name)
     return document
+
+
+def _check_length(name: str) -> None:
+    if len(name) * 4 > LONGEST_NAME_BYTES and len(name.encode()) > LONGEST_NAME_BYTES:
+        raise invalid(f"The document name is longer than {LONGEST_NAME_BYTES} bytes.")
 
 
 def check_id(segment: str) -> None:

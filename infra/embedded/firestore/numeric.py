@@ -14,6 +14,7 @@ from fractions import Fraction
 TAG = b"\x14"
 NAN = TAG + b"\x00"
 
+_NUMBER = TAG + b"\x01"
 _EXACT = b"\x00"
 _BETWEEN = b"\x01"
 _double = struct.Struct(">d")
@@ -33,7 +34,7 @@ def encode_double(number: float) -> bytes:
     """Return the bytes of a double."""
     if number != number:
         return NAN
-    return TAG + b"\x01" + encode_coordinate(number) + _EXACT
+    return _NUMBER + encode_coordinate(number) + _EXACT
 
 
 def encode_integer(number: int) -> bytes:
@@ -64,4 +65,4 @@ def _encode_fraction(number: Fraction) -> bytes:
         way = _ALL  # beyond all doubles, where decimals are not told apart any more
     else:
         way = int((number - Fraction(floor)) / (Fraction(ceiling) - Fraction(floor)) * (_ALL + 1))
-    return TAG + b"\x01" + encode_coordinate(floor) + _BETWEEN + _unsigned.pack(way)
+    return _NUMBER + encode_coordinate(floor) + _BETWEEN + _unsigned.pack(way)

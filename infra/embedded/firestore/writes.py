@@ -57,11 +57,8 @@ class PreparedWrite:
         """Return the document after this write and the write's result."""
         if self.deletes:
             return None, WriteResult()
-        new = Document()
-        if self.mask is None:
-            new.CopyFrom(self.update)
-        else:
-            self._merge(new, current)
+        is_whole = self.mask is None and not self.transforms
+        new = self.update if is_whole else self._merged(current)  # else what is changed here is a copy
         result = WriteResult()
         for transform in self.transforms:
             result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
@@ -72,16 +69,22 @@ class PreparedWrite:
         new.create_time.CopyFrom(moment if current is None else current.create_time)
         return new, result
 
-    def _merge(self, new: Any, current: Any | None) -> None:
+    def _merged(self, current: Any | None) -> Any:
+        """Return a document of what the write takes over and what it brings."""
+        new = Document()
+        if self.mask is None:
+            new.CopyFrom(self.update)
+            return new
         if current is not None:
             new.CopyFrom(current)
         new.name = self.full_name
-        for path in self.mask or ():
+        for path in self.mask:
             value = fields.get(self.update.fields, path)
             if value is None:
                 fields.remove(new.fields, path)
             else:
                 fields.place(new.fields, path).CopyFrom(value)
+        return new
 
 
 def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
