@@ -36,6 +36,7 @@ def main() -> None:
     print(f"  standardDeviation  {result['standardDeviation']!r}")
     print(f"  count              {result['count']}")
     print()
+    print(f"Results   {base}/")
     print(f"GraphiQL  {base}/graphql")
     print(f"API       {base}/graphql and {base}/samples")
     print(f"Key       in {_relative(key_file)}, for the header x-api-key")
