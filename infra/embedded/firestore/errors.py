@@ -24,6 +24,13 @@ class Refusal(Exception):
         return int(self.code.value[0])
 
 
+class TooOld(Refusal):
+    """A read of a moment whose versions are not kept any more."""
+
+    def __init__(self) -> None:
+        super().__init__(grpc.StatusCode.FAILED_PRECONDITION, "The requested snapshot version is too old.")
+
+
 def invalid(message: str) -> Refusal:
     """Return INVALID_ARGUMENT: this request can never succeed."""
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message)

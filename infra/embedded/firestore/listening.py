@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.embedded.firestore import queries, versions
 from infra.embedded.firestore.clock import Snapshot
-from infra.embedded.firestore.errors import Refusal, invalid, unavailable
+from infra.embedded.firestore.errors import Refusal, TooOld, invalid, unavailable
 from infra.embedded.firestore.feed import Feed, ParsedChange, Queue
 from infra.embedded.firestore.messages import ListenResponse, Status, microseconds, timestamp
 from infra.embedded.firestore.targets import DocumentsTarget, QueryTarget, Target
@@ -65,6 +65,8 @@ class Stream:
                 if self._closing:
                     raise unavailable("The server is shutting down.")
             await reading
+        except TooOld:
+            raise unavailable("The stream fell too far behind.") from None
         finally:
             reading.cancel()
             for target in self._targets.values():
@@ -120,6 +122,8 @@ class Stream:
         try:
             resumed = await self._resumed(message)
             await self._introduce(target, message, resumed)
+        except TooOld:
+            raise
         except Refusal as refusal:
             await self._remove(target.target_id, refusal)
 

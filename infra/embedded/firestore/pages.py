@@ -23,7 +23,7 @@ async def documents(storage: Storage, reading: Reading, request: Any) -> Any:
     """Return a page of the documents in a collection."""
     selector = m.StructuredQuery.CollectionSelector(collection_id=request.collection_id)
     query = queries.read(request.parent, m.StructuredQuery(from_=[selector], order_by=_orders(request.order_by)))
-    size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
+    size = _size(request)
     key = _resume(storage, reading, request.page_token)
     if key:
         query = query.beyond(key)
@@ -57,7 +57,7 @@ async def _with_missing(
 async def collection_ids(storage: Storage, reading: Reading, request: Any) -> Any:
     """Return a page of the ids of collections beneath a document or the root."""
     key = _resume(storage, reading, request.page_token)
-    size = min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
+    size = _size(request)
     after = key[0].decode() if key else None
     found = await _segments(storage, reading, names.parse_parent(request.parent), after, size)
     token = _token(reading.read_time, (found[-1].encode(),)) if len(found) == size else ""
@@ -70,8 +70,7 @@ async def cuts(storage: Storage, reading: Reading, request: Any) -> Any:
     partitions.check(query)
     if request.partition_count <= 0:
         raise invalid("partition_count must be greater than zero.")
-    if request.page_size < 0:
-        raise invalid("page_size cannot be negative.")
+    _size(request)
     after = _resume(storage, reading, request.page_token)
     cutter = partitions.Cutter(request.partition_count)
     async for _, document in reading.query(query):
@@ -93,6 +92,12 @@ async def _segments(storage: Storage, reading: Reading, parent: names.Name, afte
         return listing.segments_beneath(connection, storage.catalog, parent, after, limit, read_time)
 
     return await storage.read(find)
+
+
+def _size(request: Any) -> int:
+    if request.page_size < 0:
+        raise invalid("page_size cannot be negative.")
+    return min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
 
 
 def _orders(text: str) -> Sequence[Any]:

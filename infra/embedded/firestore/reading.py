@@ -1,11 +1,13 @@
 """Reads as calls ask for them: now, at a past time, in a transaction, or beginning one."""
 
+import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from infra.embedded.firestore import names, scanning, versions
 from infra.embedded.firestore.clock import Snapshot
+from infra.embedded.firestore.errors import TooOld
 from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries import Query, SortKey
 from infra.embedded.firestore.storage import Storage
@@ -60,9 +62,20 @@ class Reading:
                 transaction.moment = self._moment = transaction.moment or self._storage.snapshot()
         return self._moment
 
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        """Keep the transaction alive; end it if the call fails that began it, since its client knows no id to end."""
+        try:
+            with self._transactions.call(self._transaction):
+                yield
+        except BaseException:
+            if self.started_transaction:
+                self._transactions.rollback(self.started_transaction)
+            raise
+
     async def documents(self, wanted: Sequence[names.Name]) -> list[versions.Stored | None]:
         """Return documents by their names."""
-        with self._transactions.call(self._transaction):
+        with self._call():
             return await self._documents(wanted, self._transaction)
 
     async def _documents(
@@ -74,6 +87,8 @@ class Reading:
         read_time = (await self.settle()).read_time
 
         def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
+            if transaction is not None and transaction.moment and not versions.reaches(connection, read_time):
+                raise TooOld
             return [versions.find(connection, self._storage.catalog, name, read_time) for name in wanted]
 
         few = len(wanted) <= FEW_DOCUMENTS
@@ -96,7 +111,7 @@ class Reading:
 
     async def query(self, query: Query) -> AsyncIterator[scanning.Found]:
         """Yield the documents that a query finds, each with its sort key, in its order."""
-        with self._transactions.call(self._transaction):
+        with self._call():
             async for found in self._query(query, self._transaction):
                 yield found
 

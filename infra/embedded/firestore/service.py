@@ -83,6 +83,8 @@ class Service:
         """Answer CreateDocument."""
         parent = names.parse_parent(request.parent)
         document_id = request.document_id or "".join(secrets.choice(_ID_LETTERS) for _ in range(20))
+        for segment in (request.collection_id, document_id):
+            names.check_id(segment)
         name = f"{parent}/{request.collection_id}/{document_id}"
         write = m.Write(update=m.Document(name=name, fields=request.document.fields))
         write.current_document.exists = False

@@ -20,7 +20,7 @@ from infra.embedded.firestore import versions
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock, Snapshot, now
 from infra.embedded.firestore.definitions import Composite, Definitions
-from infra.embedded.firestore.errors import failed_precondition, invalid
+from infra.embedded.firestore.errors import TooOld, invalid
 from infra.embedded.firestore.indexing import Registry, adopt
 from infra.embedded.firestore.planning import Indexes
 from infra.embedded.firestore.rates import Rates
@@ -117,7 +117,7 @@ class Storage:
         if not self.clock.reach(read_time):
             raise invalid("The requested 'read_time' cannot be in the future.")
         if read_time < now() - int(self.keep_seconds * 1_000_000):
-            raise failed_precondition("The requested snapshot version is too old.")
+            raise TooOld
         return read_time
 
     async def settle(self, read_time: int | None = None) -> None:

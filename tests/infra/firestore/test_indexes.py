@@ -4,11 +4,13 @@ import datetime
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud.firestore import FieldFilter
 
-from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
+from infra.embedded.firestore import messages as m
+from tests.infra.firestore.server_process import ROOT, FirestoreProcess, write_indexes
 
 COMPOSITE = {
     "collectionGroup": "results",
@@ -37,6 +39,22 @@ def test_a_query_without_its_index_is_refused_with_the_definition_to_add(own: Fi
     for missing in ("mean", "count"):
         with pytest.raises(exceptions.FailedPrecondition, match=rf"The query requires an index.*{missing}"):
             list(sharded.order_by(missing).stream())
+
+
+def test_a_transaction_that_begins_with_a_refused_query_holds_nobody_up(own: FirestoreProcess, indexes: Path) -> None:
+    """Its client has not learned its id, and cannot end it."""
+    own.options = ["--indexes", str(indexes)]
+    own.start()
+    request = m.RunQueryRequest(parent=ROOT)
+    request.new_transaction.read_write.SetInParent()
+    request.structured_query.from_.add(collection_id="results")
+    for field in ("count", "mean"):
+        request.structured_query.order_by.add().field.field_path = field
+
+    with pytest.raises(grpc.RpcError, match="requires an index"):
+        own.stream("RunQuery", request, m.RunQueryResponse)
+
+    own.client().document("results/a").set({"count": 1, "mean": 1}, retry=None, timeout=5)
 
 
 def test_missing_indexes_are_created_where_that_is_allowed(own: FirestoreProcess, indexes: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from infra.embedded.firestore import commits, holders, writes
+from infra.embedded.firestore import commits, holders, queries, scanning, writes
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.pruning import prune
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.writer import Group
@@ -91,3 +92,21 @@ async def test_changes_are_kept_for_a_holder_that_does_not_run(file: File) -> No
     assert ([change.sequence for change in held], numbers) == ([2, 3, 4], [0, 1, 2])
     assert moved == [3, 4]
     assert await file.sequences() == [4]
+
+
+async def test_a_query_that_takes_longer_than_versions_are_kept_fails_instead_of_leaving_documents_out(
+    file: File,
+) -> None:
+    """What it has not come to yet was changed meanwhile, and what it was then is pruned."""
+    for number in range(4):
+        await file.write(str(number), number)
+    query = queries.read(ROOT, m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(collection_id="a")]))
+    results = scanning.stream(file.storage, query, file.storage.snapshot().read_time, page_size=2)
+    found = [await anext(results), await anext(results)]
+
+    await file.write("3", 9)
+    await prune(file.storage)
+
+    with pytest.raises(Refusal, match="too old"):
+        await anext(results)
+    assert len(found) == 2
