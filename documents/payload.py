@@ -36,6 +36,7 @@ class _Typed(msgspec.Struct):
     idempotency_key: str | None = None
 
 
+_QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Typed.__struct_fields__]
 _sample_decoder = msgspec.json.Decoder(_Typed)
 _numbers_decoder = msgspec.json.Decoder(list[float])
 
@@ -85,7 +86,7 @@ def _read_quickly(raw: bytes, default_time_zone: tzinfo | None, take: Take) -> t
 
 def _whole(raw: bytes) -> tuple[_Typed, Iterable[list[float]]]:
     """Read `raw` at once. Raises `ValueError` where a key that we read could stand twice."""
-    counts = [raw.count(b'"%b"' % key.encode()) for key in _Typed.__struct_fields__]
+    counts = [raw.count(key) for key in _QUOTED_KEYS]
     if counts[:2] != [1, 1] or counts[2] > 1 or (b"\\u00" in raw and _ESCAPED_LETTER.search(raw)):
         raise ValueError("a key may be there twice")
     raw.decode()  # the typed reader does not look into members that it does not know

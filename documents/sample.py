@@ -9,7 +9,7 @@ Nothing here opens a connection. `Sample.documents()` says what to write and in 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from hashlib import sha256
 from zoneinfo import ZoneInfo
@@ -29,7 +29,7 @@ CHUNK_BYTES = 900 * 1024
 Document = tuple[str, Mapping[str, object]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Header:
     """What `samples/{id}` holds beside the raw document.
 
@@ -101,10 +101,6 @@ class Header:
             chunks=int(str(fields.get("chunks", 0))),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
         )
-
-    def submitted(self, moment: datetime) -> "Header":
-        """Return the header with the time at which Firestore took it."""
-        return replace(self, submitted_at=moment)
 
     def default_time_zone(self) -> tzinfo | None:
         """Return the zone that stands in for a missing UTC offset."""

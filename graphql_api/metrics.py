@@ -81,7 +81,7 @@ class Counted:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        door = next((door for door in _DOORS if scope["path"].startswith(door)), "other")
+        door = _door(scope["path"])
         accepted = False
 
         async def counting(message: Message) -> None:
@@ -103,6 +103,13 @@ class Counted:
         finally:
             if accepted:
                 WEBSOCKETS.dec()
+
+
+def _door(path: str) -> str:
+    for door in _DOORS:
+        if path.startswith(door):
+            return door
+    return "other"
 
 
 def respond(request: Request) -> Response:

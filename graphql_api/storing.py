@@ -39,13 +39,14 @@ class SampleWriter:
         A sample with the id and content of one that is there is that one: its header is returned. In place of a
         header stands `Conflict` where the content differs, and `Unavailable` where Firestore has not confirmed.
         """
+        outcomes: list[Outcome] = []
         written = await self._writer.write_all([self._header_write(sample) for sample in samples])
-        outcomes = [
-            outcome
-            if isinstance(outcome, Exception)
-            else sample.header.submitted(fields.to_datetime(outcome.transform_results[0].timestamp_value))
-            for sample, outcome in zip(samples, written, strict=True)
-        ]
+        for sample, result in zip(samples, written, strict=True):
+            if isinstance(result, Exception):
+                outcomes.append(result)
+            else:
+                sample.header.submitted_at = fields.to_datetime(result.transform_results[0].timestamp_value)
+                outcomes.append(sample.header)
         if any(isinstance(outcome, AlreadyExists) for outcome in outcomes):
             return await self._stored_before(samples, outcomes)
         return outcomes

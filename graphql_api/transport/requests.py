@@ -30,6 +30,7 @@ _END = re.compile(rb"[\s{]*\}\s*\Z")
 _BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
+_SHORTEST_DUPLICATE = len(b',"k":1')
 _T = TypeVar("_T")
 
 
@@ -210,9 +211,9 @@ def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -
     value of the same key, it does not end at the end of the object.
     """
     view = memoryview(text)
-    # Written without spaces, as most clients do, and holding nothing else: there is no room for more.
-    if len(view) == 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items()):
-        return
+    least = 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items())
+    if len(view) - least < _SHORTEST_DUPLICATE:
+        return  # it holds nothing else, written without spaces or with as many as is usual
     seen = set()
     position = 0
     while match := _KEY.match(view, position):
