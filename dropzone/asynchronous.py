@@ -120,10 +120,10 @@ class AsyncClient:
                         still.append(sample_id)
                     else:
                         yield Receipt(seen["id"], SampleState(seen["state"]), problems(seen))
-            pause = _FIRST_LOOK_SECONDS if len(still) < len(waiting) else min(2 * pause, _LONGEST_LOOK_SECONDS)
             waiting = still
             if waiting:
                 await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
 
     async def results(
         self,

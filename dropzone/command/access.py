@@ -64,11 +64,25 @@ Key = Annotated[
 
 
 def connect(url: str, key: str) -> AsyncClient:
-    """Return a client. Raises `Unauthenticated` where no key is found, and a usage error for an unusable address."""
+    """Return a client. Exits where there is no key, or where the address is none."""
+    key = find_key(url, key)
     try:
-        return AsyncClient(url, key or _local_key(url))
+        return AsyncClient(url, key)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error
+
+
+def find_key(url: str, key: str) -> str:
+    """Return the key that is given, or else that of the stack on this machine. Exits where there is none."""
+    if key:
+        return key
+    if _is_loopback(yarl.URL(url).host or ""):
+        for file in _key_files():
+            try:
+                return file.read_text().strip()
+            except OSError:
+                continue
+    raise typer.Exit(fail(Unauthenticated(f"there is no key for {url}")))
 
 
 def run(work: Coroutine[Any, Any, ExitCode]) -> None:
@@ -111,16 +125,6 @@ def checkout() -> Path | None:
     return None
 
 
-def _local_key(url: str) -> str:
-    if _is_loopback(yarl.URL(url).host or ""):
-        for file in _key_files():
-            try:
-                return file.read_text().strip()
-            except OSError:
-                continue
-    raise Unauthenticated("there is no key")
-
-
 def _key_files() -> Iterator[Path]:
     if data := os.environ.get("DROPZONE_DATA"):
         yield Path(data) / _KEY_FILE
@@ -137,4 +141,4 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-__all__ = ["DEFAULT_URL", "EXIT_CODES", "ExitCode", "Key", "Url", "checkout", "connect", "fail", "run"]
+__all__ = ["DEFAULT_URL", "EXIT_CODES", "ExitCode", "Key", "Url", "checkout", "connect", "fail", "find_key", "run"]

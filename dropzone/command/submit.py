@@ -17,7 +17,7 @@ from rich.table import Table
 
 from dropzone import AsyncClient, DropzoneError, SampleState
 from dropzone.command import output, sources
-from dropzone.command.access import DEFAULT_URL, EXIT_CODES, ExitCode, Key, Url, connect, run
+from dropzone.command.access import DEFAULT_URL, EXIT_CODES, ExitCode, Key, Url, connect, find_key, run
 from dropzone.command.journal import Entry, Journal
 
 _MOST_SHOWN = 20
@@ -37,9 +37,6 @@ def submit(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            exists=True,
-            readable=True,
-            allow_dash=True,
             show_default=False,
             help="JSON (one sample) or NDJSON (one a line), also compressed as .gz or .zst; - is standard input; of a "
             "folder every such file below it.",
@@ -52,9 +49,13 @@ def submit(
     key: Key = "",
 ) -> None:
     """Submit samples from files, folders or standard input."""
+    for file in files:
+        if file != sources.STANDARD_INPUT and not file.exists():
+            raise typer.BadParameter(f"there is no {sources.shown(file)}", param_hint="FILE")
     found = list(sources.expand(files))
     if not found:
         raise typer.BadParameter("there is no file named .json, .ndjson or .jsonl in there", param_hint="FILE")
+    key = find_key(url, key)
     run(_submit(found, connect(url, key), url, key, wait=wait, concurrency=concurrency))
 
 
