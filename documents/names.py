@@ -13,6 +13,7 @@ SUBMITTERS = "submitters"
 SAMPLES = "samples"
 RESULTS = "results"
 CHUNKS = "chunks"
+RECOMPUTATIONS = "recomputations"
 API_KEYS = "api_keys"
 
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
@@ -46,6 +47,11 @@ def chunk(submitter: str, sample_id: str, digest: str, number: int) -> str:
 def result(submitter: str, sample_id: str) -> str:
     """Return the path of the result of a sample: the sibling collection, the same id."""
     return f"{SUBMITTERS}/{submitter}/{RESULTS}/{sample_id}"
+
+
+def recomputation(submitter: str, recomputation_id: str) -> str:
+    """Return the path of what is known of a recomputation of results."""
+    return f"{SUBMITTERS}/{submitter}/{RECOMPUTATIONS}/{recomputation_id}"
 
 
 def api_key(digest: str) -> str:

@@ -29,6 +29,7 @@ class Scope(StrEnum):
 
     SUBMIT = "submit"
     READ = "read"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)

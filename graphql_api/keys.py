@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ensure.add_argument("--file", type=Path, required=True, help="readable by its owner alone")
     for command in (create, ensure):
         command.add_argument("--submitter", type=_submitter, required=True, help="whose samples the key is for")
-        command.add_argument("--scopes", type=_scopes, default="submit,read", help="of submit and read, by commas")
+        command.add_argument("--scopes", type=_scopes, default="submit,read", help=f"of {', '.join(Scope)}, by commas")
         command.add_argument("--label", default="", help="what the key is for, to tell it from others")
         command.add_argument("--expires-in-days", type=float, help="the key never expires without this")
     listing = commands.add_parser("list", help="show the keys that there are, by their digests")
