@@ -49,6 +49,28 @@ def update_times(*writes: Callable[[Side], Any]) -> Step:
     ]
 
 
+def create(collection_id: str, document_id: str) -> Step:
+    """Return a CreateDocument at the root."""
+    place = {"collection_id": collection_id, "document_id": document_id}
+    return lambda side: (
+        side.api.create_document(
+            request={"parent": f"{side.database}/documents", **place, "document": {}}, retry=None, metadata=OWNER
+        ).name
+    )
+
+
+def pages_of(collection_id: str, size: int) -> Step:
+    """Return a ListDocuments at the root; it answers with the names."""
+    return lambda side: [
+        document.name
+        for document in side.api.list_documents(
+            request={"parent": f"{side.database}/documents", "collection_id": collection_id, "page_size": size},
+            retry=None,
+            metadata=OWNER,
+        )
+    ]
+
+
 def commit_of(transaction: bytes) -> Step:
     """Return a Commit of a transaction that writes nothing."""
     return lambda side: side.api.commit(

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from google.cloud.firestore_v1.field_path import FieldPath
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.differential.examples import examples
 from tests.differential.sides import Both, Side
-from tests.differential.writes import batch_writes, collections, commits, few_ids, paths, single
+from tests.differential.writes import batch_writes, collections, commits, few_ids, field_paths, paths, single
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Get:
 
 @dataclass(frozen=True)
 class GetAll:
-    """Read several documents in one call."""
+    """Read several documents, or some of their fields, in one call."""
 
     paths: tuple[str, ...]
+    mask: tuple[tuple[str, ...], ...] | None
 
     def __call__(self, side: Side) -> Any:
-        found = side.client.get_all([side.client.document(path) for path in self.paths], retry=None)
+        mask = None if self.mask is None else [FieldPath(*path).to_api_repr() for path in self.mask]
+        found = side.client.get_all([side.client.document(path) for path in self.paths], field_paths=mask, retry=None)
         return sorted((snapshot.reference.path, side.plain(snapshot)) for snapshot in found)
 
 
@@ -66,9 +69,10 @@ def _beneath(side: Side, parent: Any) -> Any:
     return found
 
 
+masks = st.one_of(st.none(), st.lists(field_paths, min_size=1, max_size=3, unique=True).map(tuple))
 reads = st.one_of(
     st.builds(Get, paths),
-    st.builds(GetAll, st.lists(paths, min_size=1, max_size=4).map(tuple)),
+    st.builds(GetAll, st.lists(paths, min_size=1, max_size=4).map(tuple), masks),
     st.builds(ListCollections, st.one_of(st.none(), st.just("a/x"))),
     st.builds(ListDocuments, st.one_of(collections, st.builds("{}/{}/{}".format, collections, few_ids, collections))),
 )
