@@ -140,6 +140,17 @@ async def test_a_kept_connection_that_ends_just_when_it_is_used_costs_nothing(se
     assert len(server.requests) == 3
 
 
+async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(server: Server, address: Address) -> None:
+    """What was given up may still be answered: on a connection that nobody uses any more."""
+    server.answers = [[COMPLETE[:9]], [COMPLETE]]
+
+    with pytest.raises(TimeoutError):
+        await address.post(HEADERS, b"body", 0.05)
+
+    assert await address.post(HEADERS, b"body", SECONDS) == Answer(200, b"OK")
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("ask", [lambda address: address.post(HEADERS, b"", SECONDS), lambda address: address.probe()])
 async def test_nobody_there_is_another_fault(ask: Callable[[Address], Awaitable[object]]) -> None:
     """Nothing was sent, so that nothing is said about the event."""
