@@ -52,7 +52,7 @@ def test_a_result_of_the_first_version_stays_readable() -> None:
     result = Result.from_fields("one", "a1", FIRST_VERSION)
 
     assert result.statistics == Statistics(3, 2.0, 0.5, 1.0, 3.0)
-    assert result.statistics.median is result.statistics.histogram is None
+    assert (result.statistics.median, result.statistics.histogram) == (None, None)
     assert result.statistics_version == 1
 
 
