@@ -19,7 +19,7 @@ from documents.errors import (
 )
 from documents.problems import Problem, ProblemCode
 from documents.result import STATISTICS_VERSION, Histogram, Result, Statistics
-from documents.sample import Header, Sample
+from documents.sample import Header, Identity, Sample, chunk_count
 from documents.states import Arrival, SampleState, Status, state_of
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Forbidden",
     "Header",
     "Histogram",
+    "Identity",
     "InvalidSample",
     "NotFound",
     "NotJson",
@@ -45,5 +46,6 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "chunk_count",
     "state_of",
 ]

@@ -66,7 +66,7 @@ def pieces(raw: bytes, start: int, end: int) -> Iterator[Span]:
 
 def is_within(raw: bytes, depth: int) -> bool:
     """Tell whether lists and objects are nested at most `depth` deep."""
-    if len(raw) <= PIECE_BYTES and raw.count(b"[") + raw.count(b"{") <= depth:
+    if _has_at_most(raw, depth, b"[", b"{"):
         return True
     level = 0
     for _, window in _without_strings(raw, 0, len(raw)):
@@ -74,6 +74,19 @@ def is_within(raw: bytes, depth: int) -> bool:
         if level + opened > depth and max(_levels(window, level)) > depth:
             return False
         level += opened - closed
+    return True
+
+
+def _has_at_most(raw: bytes, most: int, *openings: bytes) -> bool:
+    """Tell whether there are at most so many. To find the few that there mostly are is quicker than to count."""
+    found = 0
+    for opening in openings:
+        position = raw.find(opening)
+        while position >= 0:
+            found += 1
+            if found > most:
+                return False
+            position = raw.find(opening, position + 1)
     return True
 
 

@@ -122,13 +122,44 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What a sample is named by; known before it is read, unless a member of it may be its idempotency key."""
+
+    submitter: str
+    id: str
+    sha256: str
+    keyed: bool
+    """An idempotency key decided the id, so others may send the same sample."""
+
+    @classmethod
+    def of(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity":
+        """Return the identity of `raw`; an idempotency key decides the id, without one it is random."""
+        keyed = idempotency_key is not None
+        sample_id = (
+            names.new_sample_id() if idempotency_key is None else names.keyed_sample_id(submitter, idempotency_key)
+        )
+        return cls(submitter, sample_id, sha256(raw).hexdigest(), keyed)
+
+    @classmethod
+    def foreseen(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity | None":
+        """Return the identity of `raw` if nothing that is in it can change that."""
+        if idempotency_key is None and (b"\\" in raw or b"idempotency_key" in raw):
+            return None  # a member of it may decide, perhaps spelled with escapes
+        return cls.of(raw, submitter, idempotency_key)
+
+    def chunk(self, raw: bytes, number: int) -> Document:
+        """Return the path and the fields of a chunk of the raw document, compressed."""
+        cut = memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+        return names.chunk(self.submitter, self.id, self.sha256, number), {"data": zstandard.compress(cut, 1)}
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A header and the raw document it stands for."""
 
     header: Header
+    identity: Identity
     raw: bytes = field(repr=False)
-    keyed: bool = False
-    """An idempotency key decided the id, so others may send the same sample."""
 
     @classmethod
     def receive(
@@ -139,44 +170,44 @@ class Sample:
         idempotency_key: str | None = None,
         time_zone: str | None = None,
         shards: int = 1,
+        identity: Identity | None = None,
     ) -> "Sample":
         """Return the sample that `raw`, a JSON text, is: accepted, or rejected with its problems.
 
-        An `idempotency_key`, or else the member of that name, decides the id; without one it is random.
+        Its identity is what was foreseen, or else by `idempotency_key`, or else by the member of that name.
         Raises `NotJson` where it is no JSON text: then there is nothing to keep.
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)
         inspection = payload.inspect(raw, zone)
-        key = idempotency_key or inspection.idempotency_key
-        sample_id = names.new_sample_id() if key is None else names.keyed_sample_id(submitter, key)
-        inline = len(raw) <= MAX_INLINE_BYTES
+        identity = identity or Identity.of(raw, submitter, idempotency_key or inspection.idempotency_key)
+        chunks = chunk_count(raw)
         header = Header(
             submitter=submitter,
-            id=sample_id,
+            id=identity.id,
             arrival=Arrival.REJECTED if inspection.problems else Arrival.ACCEPTED,
             problems=inspection.problems,
             time_stamp=inspection.time_stamp,
             count=inspection.count,
             byte_count=len(raw),
-            sha256=sha256(raw).hexdigest(),
-            shard=names.shard(sample_id, shards),
+            sha256=identity.sha256,
+            shard=names.shard(identity.id, shards),
             time_zone=time_zone,
-            raw=raw if inline else None,
-            chunks=0 if inline else -(-len(raw) // CHUNK_BYTES),
+            raw=None if chunks else raw,
+            chunks=chunks,
         )
-        return cls(header, raw, keyed=key is not None)
+        return cls(header, identity, raw)
 
     def documents(self) -> Iterator[Document]:
         """Yield `(path, fields)` in the order in which they must be written: the header last."""
-        yield from map(self.chunk, range(self.header.chunks))
+        for number in range(self.header.chunks):
+            yield self.identity.chunk(self.raw, number)
         yield self.document()
-
-    def chunk(self, number: int) -> Document:
-        """Return the path and the fields of a chunk, compressed."""
-        header = self.header
-        cut = memoryview(self.raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-        return names.chunk(header.submitter, header.id, header.sha256, number), {"data": zstandard.compress(cut, 1)}
 
     def document(self) -> Document:
         """Return the path and the fields of the header."""
         return names.sample(self.header.submitter, self.header.id), self.header.fields()
+
+
+def chunk_count(raw: bytes) -> int:
+    """Return into how many chunks a raw document is cut; 0 where it is kept in the header."""
+    return 0 if len(raw) <= MAX_INLINE_BYTES else -(-len(raw) // CHUNK_BYTES)

@@ -16,7 +16,6 @@ from documents import Header, Result, TooLarge, payload
 from graphql_api.auth import Caller
 from graphql_api.live import Live
 from graphql_api.receiving import Receiver
-from graphql_api.recomputing import Recomputer
 from graphql_api.store import Store
 
 
@@ -28,7 +27,6 @@ class Context:
     store: Store
     live: Live
     receiver: Receiver
-    recomputer: Recomputer
     _raw_bytes = 0
 
     @cached_property

@@ -8,9 +8,8 @@ from typing import Any
 
 import strawberry
 
-from documents import Result
+from documents import Result, SampleState
 from graphql_api.pages import Bound, Order
-from graphql_api.problems import SampleState
 
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 

@@ -8,9 +8,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from documents import Arrival, BadRequest, DropzoneError, Header, Sample, TooLarge, names
+from documents import Arrival, BadRequest, DropzoneError, Header, Identity, Sample, TooLarge, names
 from graphql_api import metrics
 from graphql_api.storing import Outcome, SampleWriter
 
@@ -75,18 +76,25 @@ class Receiver:
         if len(raw) > self.largest_bytes:
             raise TooLarge(f"a sample may have up to {self.largest_bytes:,} bytes, this one has {len(raw):,}")
         began = time.perf_counter()
-        sample = await asyncio.to_thread(self._sample, raw, submitter, idempotency_key)
-        header = await self.storage.add_large(sample)
+        identity = await asyncio.to_thread(Identity.foreseen, raw, submitter, idempotency_key)
+        read = partial(self._sample, raw, submitter, idempotency_key, identity)
+        reading = asyncio.ensure_future(asyncio.to_thread(read))
+        if identity is None:
+            identity = (await reading).identity
+        header = await self.storage.add_large(raw, identity, reading)
         _count(header, began)
         return header
 
-    def _sample(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Sample:
+    def _sample(
+        self, raw: bytes, submitter: str, idempotency_key: str | None, identity: Identity | None = None
+    ) -> Sample:
         return Sample.receive(
             raw,
             submitter=submitter,
             idempotency_key=idempotency_key,
             time_zone=self.time_zone,
             shards=self.shards,
+            identity=identity,
         )
 
 

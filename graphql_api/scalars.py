@@ -35,6 +35,8 @@ JSON = NewType("JSON", bytes)
 
 
 def _sample_from_variable(value: object) -> RawSample:
+    if isinstance(value, bytes):
+        return RawSample(value)
     return RawSample(bytes(value) if isinstance(value, msgspec.Raw) else orjson.dumps(value))
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from documents import Conflict, DropzoneError, Header, Sample, fields, names
+from documents import Conflict, DropzoneError, Header, Identity, Sample, chunk_count, fields, names
 from graphql_api.firestore import Firestore
 from graphql_api.writer import AlreadyExists, Writer
 
@@ -51,16 +51,20 @@ class SampleWriter:
             return await self._stored_before(samples, outcomes)
         return outcomes
 
-    async def add_large(self, sample: Sample) -> Header:
-        """Store a sample in chunks. Raises what `add` would return in place of the header."""
+    async def add_large(self, raw: bytes, identity: Identity, reading: Awaitable[Sample]) -> Header:
+        """Store `raw` in chunks while it is read, then its header. Raises what `add` would return in its place."""
+        writing = asyncio.create_task(self._write_chunks(raw, identity))
         try:
-            await self._write_chunks(sample)
+            sample = await reading
+            await writing
             (outcome,) = await self.add([sample])
         except BaseException as error:
-            self._remove_chunks(sample, error)
+            writing.cancel()
+            self._remove_chunks(identity, chunk_count(raw), error)
+            await asyncio.wait([writing])
             raise
         if isinstance(outcome, Exception):
-            self._remove_chunks(sample, outcome)
+            self._remove_chunks(identity, chunk_count(raw), outcome)
             raise outcome
         return outcome
 
@@ -89,44 +93,45 @@ class SampleWriter:
         write.current_document.exists = False
         return write
 
-    async def _write_chunks(self, sample: Sample) -> None:
+    async def _write_chunks(self, raw: bytes, identity: Identity) -> None:
         """Compress and write some chunks at a time: all of them would be in memory twice."""
         under_way = asyncio.Semaphore(_CHUNKS_UNDER_WAY)
 
         async def write(number: int) -> None:
             try:
-                path, chunk = await asyncio.to_thread(sample.chunk, number)
+                path, chunk = await asyncio.to_thread(identity.chunk, raw, number)
                 await self._writer.write(fields.to_write(self._firestore.name(path), chunk))
             finally:
                 under_way.release()
 
         try:
             async with asyncio.TaskGroup() as writing:
-                for number in range(sample.header.chunks):
+                for number in range(chunk_count(raw)):
                     await under_way.acquire()
                     writing.create_task(write(number))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    def _remove_chunks(self, sample: Sample, error: BaseException) -> None:
-        if sample.keyed and not isinstance(error, Conflict):
+    def _remove_chunks(self, identity: Identity, chunks: int, error: BaseException) -> None:
+        if identity.keyed and not isinstance(error, Conflict):
             return  # a retry may be under way, and would miss them
-        removal = asyncio.create_task(self._remove_chunks_later(sample.header))
+        removal = asyncio.create_task(self._remove_chunks_later(identity, chunks))
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
 
-    async def _remove_chunks_later(self, header: Header) -> None:
+    async def _remove_chunks_later(self, identity: Identity, chunks: int) -> None:
         """Remove the chunks unless they are of a stored sample, once no write can be under way any more."""
         await asyncio.sleep(self._grace_seconds)
+        submitter, sample_id, digest = identity.submitter, identity.id, identity.sha256
         try:
-            there = (await self._read_headers(header.submitter, [header.id])).get(header.id)
-            if there is not None and there.sha256 == header.sha256:
+            there = (await self._read_headers(submitter, [sample_id])).get(sample_id)
+            if there is not None and there.sha256 == digest:
                 return
-            for number in range(header.chunks):
-                path = names.chunk(header.submitter, header.id, header.sha256, number)
+            for number in range(chunks):
+                path = names.chunk(submitter, sample_id, digest, number)
                 await self._writer.write(fields.to_delete(self._firestore.name(path)))
         except DropzoneError as error:
-            logger.warning("chunks of %s/%s have no header, and stay: %s", header.submitter, header.id, error)
+            logger.warning("chunks of %s/%s have no header, and stay: %s", submitter, sample_id, error)
 
 
 def _is_there(outcome: Outcome) -> bool:

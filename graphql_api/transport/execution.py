@@ -166,6 +166,7 @@ class Executor:
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
         variables = operation.variables.read(request.variables)
         if request.variables is not None and len(memoryview(request.variables)) > LARGE_VARIABLES:
+            request.variables = None  # with the body, of which nothing is needed any more
             await asyncio.sleep(0)  # others have their turn before resolvers have theirs
         return variables
 

@@ -10,8 +10,9 @@ encoding of what it skips, so the whole body is checked to be UTF-8.
 import codecs
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -30,12 +31,14 @@ _END = re.compile(rb"[\s{]*\}\s*\Z")
 _BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
+LARGE_VALUE = 1024 * 1024
 _SHORTEST_DUPLICATE = len(b',"k":1')
 _T = TypeVar("_T")
 
 
-class GraphQLRequest(NamedTuple):
-    """What a client asks for; the variables are a JSON object that is not read yet."""
+@dataclass(slots=True)
+class GraphQLRequest:
+    """What a client asks for; the variables are a JSON object that is not read yet, and keep the body in memory."""
 
     query: str
     operation_name: str | None
@@ -147,7 +150,8 @@ class VariableReader:
         if start == b"n":  # of null
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
-            return span
+            # A copy of what is large lets go of the body.
+            return bytes(span) if len(memoryview(span)) > LARGE_VALUE else span
         longest = self._settings.longest_raw_list
         what = f"The variable `{shorten(name, 60)}`, a list of at most {longest}"
         items = _decode(self._raw_list, span, what)

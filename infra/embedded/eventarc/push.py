@@ -42,7 +42,8 @@ class Push:
         headers = cloudevent.headers(change, self._kind, self._trigger.location)
         body = cloudevent.body(change, self._trigger.largest_body_bytes)
         try:
-            answer = await self.address.post(headers, body, self._deadline)
+            async with asyncio.timeout(self._deadline):
+                answer = await self.address.post(headers, body)
         except TimeoutError:
             return f"no acknowledgement within {self._deadline:g} s"
         except Broken as error:
