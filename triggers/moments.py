@@ -137,54 +137,57 @@ def _of_block(values: Vector) -> Moments:
     largest = float(magnitudes.max())
     if not largest:
         return Moments(values.size)
-    top = frexp(largest)[1]
-    small = magnitudes < ldexp(1.0, top - SPAN)
-    if np.count_nonzero(small):
+    smallest = float(magnitudes.min(where=magnitudes > 0.0, initial=largest))
+    top, lowest = frexp(largest)[1], frexp(smallest)[1]
+    if top - lowest > SPAN:
+        small = magnitudes < ldexp(1.0, top - SPAN)
         return _of_block(values[small]) + _of_block(values[~small])
 
     # A product of two parts is below 2**(2 * width); a sum of as many as there are values, or parts, stays exact.
     width = min(24, (53 - values.size.bit_length()) // 2)
-    parts = _cut(np.ldexp(values, -top), width)
-    squares = _squares(parts, width)
-    rows = np.concatenate((np.ones((1, values.size)), parts, squares))
-    products = (rows @ rows.T).tolist()
-    cut = len(parts) + 1
+    cut = -(-(top - lowest + 53) // width)
+    rows = np.empty((1 + 3 * cut, values.size))
+    ones, parts, squares = rows[0], rows[1 : 1 + cut], rows[1 + cut :]
+    ones.fill(1.0)
+    half = -top // 2
+    _cut(values * 2.0**half * 2.0 ** (-top - half), parts, width)
+    _square(parts, squares, width)
+    sums, *products = (rows @ rows.T).tolist()
     return Moments(
         values.size,
-        top - width * len(parts),
+        top - width * cut,
         (
-            _joined(products[0][1:cut], width),
-            _joined(products[0][cut:], width),
-            _joined((_joined(row[cut:], width) for row in products[1:cut]), width),
-            _joined((_joined(row[cut:], width) for row in products[cut:]), width),
+            _joined(sums[1 : 1 + cut], width),
+            _joined(sums[1 + cut :], width),
+            _joined((_joined(row[1 + cut :], width) for row in products[:cut]), width),
+            _joined((_joined(row[1 + cut :], width) for row in products[cut:]), width),
         ),
     )
 
 
-def _cut(rest: Vector, width: int) -> list[Vector]:
-    """Cut numbers below 1 into whole numbers of `width` bits, which have their signs; nothing remains."""
-    parts = []
-    while np.count_nonzero(rest):
+def _cut(rest: Vector, parts: Vector, width: int) -> None:
+    """Cut numbers below 1 into `parts`: whole numbers of `width` bits, each with its number's sign. Uses up `rest`."""
+    for part in parts:
         rest *= 2.0**width
-        part = np.trunc(rest)
+        np.trunc(rest, out=part)
         rest -= part
-        parts.append(part)
-    return parts
 
 
-def _squares(parts: list[Vector], width: int) -> list[Vector]:
-    """Return the squares of numbers that are cut into `parts`, cut in the same way into twice as many."""
-    squares = [np.zeros_like(parts[0]) for _ in range(2 * len(parts))]
+def _square(parts: Vector, squares: Vector, width: int) -> None:
+    """Fill in the squares of numbers that are cut into `parts`, cut in the same way into twice as many."""
+    squares.fill(0.0)
+    product, doubled = np.empty_like(parts[0]), np.empty_like(parts[0])
     for place, part in enumerate(parts):
-        squares[2 * place + 1] += part * part
-        doubled = part + part
+        squares[2 * place + 1] += np.multiply(part, part, out=product)
+        np.add(part, part, out=doubled)
         for other in range(place + 1, len(parts)):
-            squares[place + other + 1] += doubled * parts[other]
+            squares[place + other + 1] += np.multiply(doubled, parts[other], out=product)
+    carried = product
     for place in range(len(squares) - 1, 0, -1):
-        carried = np.floor(squares[place] * 2.0**-width)
-        squares[place] -= carried * 2.0**width
+        np.floor(np.multiply(squares[place], 2.0**-width, out=carried), out=carried)
         squares[place - 1] += carried
-    return squares
+        carried *= 2.0**width
+        squares[place] -= carried
 
 
 def _joined(digits: Iterable[float], width: int) -> int:
