@@ -46,7 +46,6 @@ class AsyncClient:
         if not key:
             raise Unauthenticated("there is no key: give one, or set DROPZONE_KEY")
         self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), key, patience)
-        self._selection: str | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,7 +88,7 @@ class AsyncClient:
 
     async def sample(self, sample_id: str) -> Sample:
         """Return a sample, with its result where there is one. Raises `NotFound`."""
-        found = (await self._query(operations.sample(await self._selected()), {"id": sample_id}))["sample"]
+        found = (await self._query(operations.SAMPLE, {"id": sample_id}))["sample"]
         if found is None:
             raise NotFound(f"there is no sample {sample_id}")
         return Sample.parse(found)
@@ -100,7 +99,7 @@ class AsyncClient:
 
     async def result(self, sample_id: str) -> Result | None:
         """Return the result of a sample, None where there is none (yet)."""
-        found = (await self._query(operations.result(await self._selected()), {"id": sample_id}))["result"]
+        found = (await self._query(operations.RESULT, {"id": sample_id}))["result"]
         return None if found is None else Result.parse(found)
 
     async def wait(self, sample_ids: Iterable[str]) -> AsyncGenerator[Receipt, None]:
@@ -135,7 +134,7 @@ class AsyncClient:
         variables: dict[str, Any] = {"filter": where and where.variables()}
         if order_by is not None:
             variables["orderBy"] = order_by.variables()
-        async with aclosing(self._pages(operations.results(await self._selected()), variables, limit)) as nodes:
+        async with aclosing(self._pages(operations.RESULTS, variables, limit)) as nodes:
             async for node in nodes:
                 yield Result.parse(node)
 
@@ -146,7 +145,7 @@ class AsyncClient:
     ) -> AsyncGenerator[Sample, None]:
         """Yield samples, the newest first; pages are fetched as they are needed."""
         variables = {"filter": where and where.variables()}
-        async with aclosing(self._pages(operations.samples(await self._selected()), variables, limit)) as nodes:
+        async with aclosing(self._pages(operations.SAMPLES, variables, limit)) as nodes:
             async for node in nodes:
                 yield Sample.parse(node)
 
@@ -161,8 +160,7 @@ class AsyncClient:
         restarts of the server are bridged without a gap, however long they take; each is logged as a warning of the
         logger `dropzone`.
         """
-        selection = await self._selected()
-        async with aclosing(Following(self._connection, selection, where, after).edges()) as edges:
+        async with aclosing(Following(self._connection, where, after).edges()) as edges:
             async for edge in edges:
                 yield edge
 
@@ -203,13 +201,6 @@ class AsyncClient:
             if not page["pageInfo"]["hasNextPage"]:
                 break
             after = page["pageInfo"]["endCursor"]
-
-    async def _selected(self) -> str:
-        """Return the fields of a result that this server has: an older one has fewer statistics."""
-        if self._selection is None:
-            known = (await self._query(operations.STATISTICS))["__type"]["fields"]
-            self._selection = operations.selection({field["name"] for field in known})
-        return self._selection
 
 
 def _size(sample: SampleLike) -> int:

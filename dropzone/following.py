@@ -25,9 +25,8 @@ logger = logging.getLogger("dropzone")
 class Following:
     """One reader's way through the results: `edges` yields them for ever."""
 
-    def __init__(self, connection: Connection, selection: str, where: ResultFilter | None, after: str | None) -> None:
+    def __init__(self, connection: Connection, where: ResultFilter | None, after: str | None) -> None:
         self._connection = connection
-        self._selection = selection
         self._filter = where and where.variables()
         self._cursor = after
         self._last: tuple[Any, set[str]] = (None, set())
@@ -65,7 +64,7 @@ class Following:
                     yield edge
             self._cursor = self._cursor or newest.cursor  # nothing up to there passes the filter
         variables = {"filter": self._filter, "after": self._cursor}
-        async with aclosing(self._connection.subscribe(operations.watch(self._selection), variables)) as answers:
+        async with aclosing(self._connection.subscribe(operations.WATCH, variables)) as answers:
             async for answer in answers:
                 edge = _edge(answer["edge"])
                 if self._is_new(edge):
@@ -74,14 +73,14 @@ class Following:
     async def _newest(self) -> ResultEdge | None:
         order = ResultOrder(OrderField.COMPUTED_AT, descending=True)
         variables = {"orderBy": order.variables(), "first": 1}
-        answer = await self._connection.query(operations.results(self._selection), variables)
+        answer = await self._connection.query(operations.RESULTS, variables)
         return next(map(_edge, answer["page"]["edges"]), None)
 
     async def _stored(self) -> AsyncGenerator[ResultEdge, None]:
         order = ResultOrder(OrderField.COMPUTED_AT)
         variables = {"filter": self._filter, "orderBy": order.variables(), "first": 500, "after": None}
         while True:
-            page = (await self._connection.query(operations.results(self._selection), variables))["page"]
+            page = (await self._connection.query(operations.RESULTS, variables))["page"]
             for given in page["edges"]:
                 edge = _edge(given)
                 if self._is_new(edge):

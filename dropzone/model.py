@@ -1,7 +1,7 @@
 """What the API answers, as values.
 
-Names are those of the API in Python's spelling. A statistic that the server does not have, because it is older than
-this client or because the result was computed before there was that statistic, is None.
+Names are those of the API in Python's spelling. A statistic is None where it is not defined, and in a result that was
+computed before there was that statistic.
 """
 
 from collections.abc import Mapping
@@ -61,12 +61,11 @@ class Result:
     id: str
     timestamp: datetime
     count: int
+    sum: float | None = None
     mean: float
     standard_deviation: float
-    minimum: float
-    maximum: float
-    sum: float | None = None
     sample_standard_deviation: float | None = None
+    minimum: float
     percentile_1: float | None = None
     percentile_5: float | None = None
     lower_quartile: float | None = None
@@ -74,6 +73,7 @@ class Result:
     upper_quartile: float | None = None
     percentile_95: float | None = None
     percentile_99: float | None = None
+    maximum: float
     skewness: float | None = None
     kurtosis: float | None = None
     histogram: Histogram | None = None

@@ -16,17 +16,31 @@ Process = subprocess.Popen[bytes]
 Start = Callable[..., Process]
 
 
+def everything(terminal: int) -> bytes:
+    """Return what a process writes to a terminal until it ends."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 65_536)
+        except OSError:  # the other side is closed
+            return shown
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start `dropzone` with arguments, for a stack, with a key; what still runs at the end is killed."""
     with ExitStack() as running:
 
         def start(stack: Stack, key: str, *arguments: str | Path, **options: Any) -> Process:
-            given = os.environ | {
-                "DROPZONE_URL": stack.url,
-                "DROPZONE_KEY": key,
-                "XDG_STATE_HOME": str(tmp_path / "state"),
-            }
+            given = (
+                os.environ
+                | stack.firestore_environment
+                | {
+                    "DROPZONE_URL": stack.url,
+                    "DROPZONE_KEY": key,
+                    "XDG_STATE_HOME": str(tmp_path / "state"),
+                }
+            )
             streams: dict[str, Any] = {
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,

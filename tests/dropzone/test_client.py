@@ -1,5 +1,6 @@
 """The client classes, against the whole stack."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from dropzone import (
     SampleFilter,
     SampleLike,
     SampleState,
+    TimeBucket,
     Unauthenticated,
     UnexpectedAnswer,
     Unreachable,
@@ -121,6 +123,44 @@ async def test_samples_are_found_by_their_state(stack: Stack) -> None:
 
     assert [known.id for known in found] == [rejected.id]
     assert [problem.path for problem in found[0].problems] == ["$.data"]
+
+
+async def test_a_watch_misses_nothing_behind_the_first_result(stack: Stack) -> None:
+    """Also where there was no result yet from which to go on."""
+    async with AsyncClient(stack.url, stack.new_key("first")) as client:
+        seen: list[float] = []
+
+        async def follow() -> None:
+            async for edge in client.watch():
+                seen.append(edge.result.mean)
+
+        following = asyncio.create_task(follow())
+        number = 0
+        while number < 5 or not seen or seen[-1] != number:
+            number += 1
+            receipt = await client.submit(sample(float(number)))
+            async for _ in client.wait([receipt.id]):
+                pass
+        following.cancel()
+        await asyncio.wait([following])
+
+    assert seen == [float(value) for value in range(int(seen[0]), number + 1)]
+
+
+async def test_many_results_are_summed_up(stack: Stack) -> None:
+    """As a whole, and for each piece of time."""
+    async with AsyncClient(stack.url, stack.new_key("summed")) as client:
+        samples = [sample(1.0, 3.0), sample(5.0, time_stamp="2019-05-02T00:00:00Z")]
+        receipts = [receipt.id async for receipt in client.submit_many(samples) if isinstance(receipt, Receipt)]
+        async for _ in client.wait(receipts):
+            pass
+        summary = await client.summary()
+        nothing = await client.summary(ResultFilter(mean=Range(gt=100.0)))
+        days = await client.over_time(TimeBucket.DAY)
+
+    assert (summary.results, summary.values, summary.mean, summary.maximum) == (2, 3, 3.0, 5.0)
+    assert (nothing.results, nothing.mean) == (0, None)
+    assert [(day.start.day, day.summary.mean) for day in days] == [(1, 2.0), (2, 5.0)]
 
 
 async def test_errors_have_a_class_and_the_code_of_the_server(stack: Stack) -> None:

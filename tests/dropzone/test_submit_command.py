@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from dropzone import Client
-from tests.dropzone.conftest import Start
+from tests.dropzone.conftest import Start, everything
 from tests.stack import Stack, eventually
 
 FIXTURE = Path("fixture/sample.json")
@@ -33,6 +33,15 @@ def stored(stack: Stack, key: str) -> list[str]:
     """Return the ids of all samples that there are."""
     with Client(stack.url, key) as client:
         return [sample.id for sample in client.samples()]
+
+
+def first_cursor(stack: Stack, key: str) -> str:
+    """Return the cursor of a first result."""
+    with Client(stack.url, key) as client:
+        receipt = client.submit(FIXTURE.read_bytes(), idempotency_key="the first")
+        assert [settled.state for settled in client.wait([receipt.id])] == ["COMPUTED"]
+    edges = stack.graphql("{ results { edges { cursor } } }", key=key)["results"]["edges"]
+    return str(edges[0]["cursor"])
 
 
 def test_a_folder_is_submitted_whatever_its_files_are_called(stack: Stack, start: Start, tmp_path: Path) -> None:
@@ -130,7 +139,8 @@ def test_a_submission_outlives_the_api(own_stack: Stack, start: Start, tmp_path:
     file = tmp_path / "many.ndjson"
     file.write_bytes(lines(range(300)))
     key = own_stack.new_key("outlived")
-    watching = start(own_stack, key, "watch", "--limit", "301", "--state", tmp_path / "cursor")
+    cursor = first_cursor(own_stack, key)
+    watching = start(own_stack, key, "watch", "--after", cursor, "--limit", "301", "--state", tmp_path / "cursor")
     submitting = start(own_stack, key, "submit", file)
     assert submitting.stdout is not None
     acknowledged = [json.loads(submitting.stdout.readline()) for _ in range(100)]
@@ -143,7 +153,7 @@ def test_a_submission_outlives_the_api(own_stack: Stack, start: Start, tmp_path:
     output, _ = watching.communicate(timeout=100)
 
     assert submitting.returncode == 0, told
-    ids = stored(own_stack, key)
+    *ids, _ = stored(own_stack, key)  # the newest first, so the one with the cursor is the last
     assert len(ids) == len(set(ids)) == 301
     assert len(acknowledged + printed(rest)) == 300
     seen = printed(output)
@@ -157,9 +167,7 @@ def test_a_terminal_gets_a_summary_instead_of_json(stack: Stack, start: Start) -
     terminal, side = os.openpty()
     ran = start(stack, stack.new_key("terminal"), "submit", "--wait", FIXTURE, stdout=side, stderr=side)
     os.close(side)
-    shown = b""
-    while chunk := _read(terminal):
-        shown += chunk
+    shown = everything(terminal)
 
     assert ran.wait(100) == 0
     assert b"submitting" in shown
@@ -188,10 +196,3 @@ def test_errors_are_a_sentence_and_an_exit_code(
     assert said in told.decode()
     assert "Traceback" not in told.decode()
     assert output == b""
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65_536)
-    except OSError:  # the other side is closed
-        return b""

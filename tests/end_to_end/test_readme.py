@@ -14,7 +14,7 @@ STACK = tomllib.loads(Path("infra/embedded/stack.toml").read_text())
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_commands_print_what_they_are_said_to_print(own_stack: Stack) -> None:
+def test_the_commands_print_what_they_are_said_to_print(own_stack: Stack, tmp_path: Path) -> None:
     """In their order, in one shell; `…` stands for what differs each time."""
     own_stack.wait_for(own_stack.submit_fixture()["id"])
     script = "set -eu\n" + "".join(BLOCKS)
@@ -23,7 +23,10 @@ def test_the_commands_print_what_they_are_said_to_print(own_stack: Stack) -> Non
     script = script.replace(".dropzone/", f"{own_stack.environment['DROPZONE_DATA']}/")
     expected = [line[2:] for block in BLOCKS for line in block.splitlines() if line.startswith("# ")]
 
-    ran = subprocess.run(["bash", "-c", script.replace("# ", "echo; # ")], check=True, capture_output=True, text=True)
+    environment = own_stack.environment | {"DROPZONE_URL": own_stack.url, "XDG_STATE_HOME": str(tmp_path)}
+    command = ["bash", "-c", script.replace("# ", "echo; # ")]
+
+    ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
     printed = [line for line in ran.stdout.splitlines() if line]
     assert len(printed) == len(expected)
