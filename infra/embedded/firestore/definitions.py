@@ -55,6 +55,27 @@ class Composite:
         return json.dumps(self.as_json(), sort_keys=True)
 
 
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """An index of vectors of one length, behind fields that filters hold fixed. It has no entries: it only allows."""
+
+    collection_id: str
+    scope: str
+    fixed: frozenset[FieldPath]
+    field: FieldPath
+    dimension: int
+
+    def text(self) -> str:
+        """Return the index as one line of JSON, as `firestore.indexes.json` spells it."""
+        spelled: list[dict[str, Any]] = [
+            {"fieldPath": fields.text(each), "order": ASCENDING} for each in sorted(self.fixed)
+        ]
+        spelled.append(
+            {"fieldPath": fields.text(self.field), "vectorConfig": {"dimension": self.dimension, "flat": {}}}
+        )
+        return json.dumps({"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled})
+
+
 Override = frozenset[tuple[str, str]]  # of mode and scope
 AUTOMATIC: Override = frozenset((mode, COLLECTION) for mode in MODES)
 
@@ -64,6 +85,7 @@ class Definitions:
     """What a file defines. Without a file: nothing but what is automatic."""
 
     composites: tuple[Composite, ...] = ()
+    vectors: frozenset[VectorIndex] = frozenset()
     overrides: Mapping[tuple[str, FieldPath], Override] = field(default_factory=dict)
     expiries: Mapping[str, FieldPath] = field(default_factory=dict)  # time to live: collection group to field
 
@@ -96,7 +118,9 @@ def read(path: Path) -> Definitions:
     """Read a file in the form of `firestore.indexes.json`."""
     try:
         content = json.loads(path.read_text())
-        composites = tuple(map(parse_composite, content.get("indexes", ())))
+        indexes = content.get("indexes", ())
+        composites = tuple(parse_composite(each) for each in indexes if not _has_vectors(each))
+        vectors = frozenset(_parse_vector(each) for each in indexes if _has_vectors(each))
         overrides: dict[tuple[str, FieldPath], Override] = {}
         expiries: dict[str, FieldPath] = {}
         for each in content.get("fieldOverrides", ()):
@@ -107,7 +131,19 @@ def read(path: Path) -> Definitions:
                 overrides[collection_id, field_path] = frozenset(map(_override, each["indexes"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InvalidDefinitions(f"{path} holds no index definitions: {problem!r}") from problem
-    return Definitions(composites, overrides, expiries)
+    return Definitions(composites, vectors, overrides, expiries)
+
+
+def _has_vectors(content: Mapping[str, Any]) -> bool:
+    return any("vectorConfig" in each for each in content["fields"])
+
+
+def _parse_vector(content: Mapping[str, Any]) -> VectorIndex:
+    *fixed, last = [each for each in content["fields"] if each["fieldPath"] != "__name__"]
+    dimension = int(last["vectorConfig"]["dimension"])
+    scope = content.get("queryScope", COLLECTION)
+    fixed_fields = frozenset(_component(each).field for each in fixed)
+    return VectorIndex(content["collectionGroup"], scope, fixed_fields, _field(last["fieldPath"]), dimension)
 
 
 def parse_composite(content: Mapping[str, Any]) -> Composite:

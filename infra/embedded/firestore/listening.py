@@ -113,7 +113,10 @@ class Stream:
         if kind == "documents":
             return DocumentsTarget(target_id, self._database, list(message.documents.documents))
         if kind == "query":
-            return QueryTarget(target_id, queries.read(message.query.parent, message.query.structured_query))
+            query = queries.read(message.query.parent, message.query.structured_query)
+            if query.nearest is not None:
+                raise invalid("FindNearest cannot be listened to.")
+            return QueryTarget(target_id, query)
         raise invalid("A target must have documents or a query.")
 
     async def _add(self, target: Target, message: Any) -> None:

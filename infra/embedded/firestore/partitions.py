@@ -18,6 +18,7 @@ def check(query: queries.Query) -> None:
         or query.offset
         or query.lower is not None
         or query.upper is not None
+        or query.nearest is not None
     ):
         raise invalid("Partition queries cannot have filters, cursors, an offset or a limit.")
     if [(order.field, order.descending) for order in query.orders] != [(DOCUMENT_ID, False)]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from infra.embedded.firestore import definitions, entries, filters, names, values
-from infra.embedded.firestore.definitions import Component, Composite, Definitions
+from infra.embedded.firestore.definitions import Component, Composite, Definitions, VectorIndex
 from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.filters import FieldTest
 from infra.embedded.firestore.queries import Edge, Order, Query
@@ -56,12 +56,21 @@ def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Bran
     return branches
 
 
+def vector_index(query: Query) -> VectorIndex | None:
+    """Return the index that a search for neighbours needs besides, if the query is one."""
+    if query.nearest is None or query.collection_id is None:
+        return None
+    scope = definitions.COLLECTION_GROUP if query.all_descendants else definitions.COLLECTION
+    fixed = frozenset(test.field for test in query.where.tests()) if query.where else frozenset()
+    return VectorIndex(query.collection_id, scope, fixed, query.nearest.field, len(query.nearest.vector))
+
+
 def is_exact(query: Query) -> bool:
     """Return whether the one range of keys holds what the query finds and, collections beneath apart, nothing else.
 
     Filters are on whole values as indexes hold them, one for a field or a range on the first to sort by.
     """
-    if query.collection_id is None or len(query.alternatives) != 1 or query.lower or query.upper:
+    if query.collection_id is None or len(query.alternatives) != 1 or query.lower or query.upper or query.nearest:
         return False
     (tests,) = query.alternatives
     if any(test.field == DOCUMENT_ID for test in tests):

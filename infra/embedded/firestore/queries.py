@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.embedded.firestore import fields, filters, names, restrictions, values
-from infra.embedded.firestore.errors import invalid, unimplemented
+from infra.embedded.firestore import fields, filters, names, nearest, restrictions, values
+from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.messages import Document
 
@@ -55,6 +55,7 @@ class Query:
     offset: int
     limit: int | None
     projection: tuple[FieldPath, ...] | None
+    nearest: nearest.Nearest | None
 
     def covers(self, name: names.Name) -> bool:
         """Return whether a document is in the collections that this query is about."""
@@ -115,8 +116,6 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
     parent = names.parse_parent(parent_name)
     if len(message.from_) != 1:
         raise invalid("Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported.")
-    if message.HasField("find_nearest"):
-        raise unimplemented("Vector search (find_nearest) is not implemented by this server.")
     restrictions.check(message, [fields.text(path) for path in also_by])
     source = message.from_[0]
     if source.collection_id:
@@ -143,6 +142,7 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
         offset=message.offset,
         limit=message.limit.value if message.HasField("limit") else None,
         projection=_projection(message),
+        nearest=nearest.read(message),
     )
 
 

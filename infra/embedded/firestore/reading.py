@@ -112,8 +112,9 @@ class Reading:
     async def query(self, query: Query) -> AsyncIterator[scanning.Found]:
         """Yield the documents that a query finds, each with its sort key, in its order."""
         with self._call():
-            async for found in self._query(query, self._transaction):
-                yield found
+            found = self._query(query, self._transaction)
+            async for each in found if query.nearest is None else query.nearest.among(found):
+                yield each
 
     async def _query(self, query: Query, transaction: Transaction | None) -> AsyncIterator[scanning.Found]:
         lock = None

@@ -156,6 +156,11 @@ async def stream(
     storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
 ) -> AsyncIterator[Found]:
     """Yield the documents that a query finds at a moment, each with its sort key, in order."""
+    missing = planning.vector_index(query)
+    if missing is not None and not storage.creates_indexes and missing not in storage.indexes.defined.vectors:
+        raise failed_precondition(
+            f"Missing vector index configuration. Add this one to firestore.indexes.json: {missing.text()}"
+        )
     to_skip, to_yield = query.offset, query.limit
     while to_yield is None or to_yield > 0:
         most = page_size if to_yield is None else min(page_size, to_skip + to_yield)

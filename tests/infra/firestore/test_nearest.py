@@ -1,0 +1,101 @@
+"""The nearest neighbours of a vector."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import FailedPrecondition, InvalidArgument
+from google.cloud.firestore import Client, CollectionReference, FieldFilter
+from google.cloud.firestore_v1.base_vector_query import DistanceMeasure
+from google.cloud.firestore_v1.vector import Vector
+
+from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
+
+EUCLIDEAN, COSINE, DOT_PRODUCT = DistanceMeasure.EUCLIDEAN, DistanceMeasure.COSINE, DistanceMeasure.DOT_PRODUCT
+VECTORS = {"same": [1.0, 0.0], "right": [0.0, 1.0], "far": [10.0, 10.0], "opposite": [-1.0, 0.0], "zero": [0.0, 0.0]}
+
+
+@pytest.fixture
+def points(collection: CollectionReference) -> Any:
+    """Vectors, and documents that have none, or none that could be compared."""
+    for name, vector in VECTORS.items():
+        collection.document(name).set({"at": Vector(vector), "in": {"at": Vector(vector)}})
+    collection.document("longer").set({"at": Vector([1.0, 0.0, 0.0])})
+    collection.document("array").set({"at": [1.0, 0.0]})
+    collection.document("none").set({"n": 1})
+    return collection
+
+
+def near(query: Any, limit: int = 10, measure: Any = EUCLIDEAN, field: str = "at", **options: Any) -> Any:
+    """Return what is found near [1, 0], and how far away."""
+    search = query.find_nearest(field, Vector([1.0, 0.0]), limit, measure, distance_result_field="distance", **options)
+    return [(found.id, found.get("distance")) for found in search.get(retry=None)]
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        (EUCLIDEAN, [("same", 0), ("zero", 1), ("right", 2**0.5), ("opposite", 2), ("far", 181**0.5)]),
+        (COSINE, [("same", 0), ("far", 1 - 0.5**0.5), ("right", 1), ("opposite", 2), ("zero", None)]),
+        (DOT_PRODUCT, [("far", 10), ("same", 1), ("right", 0), ("zero", 0), ("opposite", -1)]),
+    ],
+)
+def test_neighbours_come_nearest_first(points: Any, measure: Any, expected: Any) -> None:
+    """A distance that is no number comes last; vectors of another length are no neighbours."""
+    found = near(points, measure=measure)
+
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    assert [each for _, each in found if each == each] == pytest.approx(
+        [each for _, each in expected if each is not None]
+    )
+
+
+def test_a_limit_and_a_threshold_cut_off_what_is_farther(points: Any) -> None:
+    """The threshold of a product is the least, that of a distance the most."""
+    assert [name for name, _ in near(points, 2)] == ["same", "zero"]
+    assert [name for name, _ in near(points, distance_threshold=1.5)] == ["same", "zero", "right"]
+    assert [name for name, _ in near(points, measure=DOT_PRODUCT, distance_threshold=1.0)] == ["far", "same"]
+
+
+def test_filters_projections_and_maps_are_as_in_any_query(points: Any) -> None:
+    """The distance is a field of the result like others."""
+    pointing = points.where(filter=FieldFilter("at", "in", [Vector([0.0, 1.0]), Vector([10.0, 10.0])]))
+
+    assert [name for name, _ in near(pointing)] == ["right", "far"]
+    assert near(points, 1, field="in.at") == [("same", 0)]
+    search = points.select(["distance"]).find_nearest(
+        "at", Vector([1.0, 0.0]), 1, EUCLIDEAN, distance_result_field="distance"
+    )
+    assert [found.to_dict() for found in search.get()] == [{"distance": 0}]
+
+
+@pytest.mark.parametrize("limit", [0, 1001])
+def test_a_limit_that_cannot_be_is_refused(collection: CollectionReference, limit: int) -> None:
+    """At most a thousand neighbours."""
+    with pytest.raises(InvalidArgument, match="positive integer of no more than 1000"):
+        near(collection, limit)
+
+
+def test_a_search_without_its_vector_index_is_refused_with_the_definition_to_add(
+    own: FirestoreProcess, tmp_path: Path
+) -> None:
+    """For its fields, its length and its scope; with it in the file it is served."""
+    path = write_indexes(tmp_path / "firestore.indexes.json", [], [])
+    own.options = ["--indexes", str(path)]
+    own.start()
+
+    def search(client: Client) -> Any:
+        return near(client.collection("points").where(filter=FieldFilter("kind", "==", 1)))
+
+    with pytest.raises(FailedPrecondition, match="Missing vector index configuration") as refusal:
+        search(own.client())
+    own.end()
+    write_indexes(path, [json.loads(refusal.value.message.partition("firestore.indexes.json: ")[2])], [])
+    own.start()
+
+    client = own.client()
+    client.document("points/a").set({"kind": 1, "at": Vector([1.0, 0.0])})
+    assert search(client) == [("a", 0)]
+    with pytest.raises(FailedPrecondition, match="Missing vector index configuration"):
+        near(client.collection("points"))
