@@ -34,8 +34,9 @@ conformance: setup .venv/developer ## run Google's own system tests against the 
 differential: setup .venv/developer ## compare the embedded Firestore with Google's emulator, where that is installed
 	@$(BIN)/python -m pytest tests/differential
 
-torture: setup .venv/developer ## kill the embedded Firestore 200 times at random instants
-	@TORTURE_KILLS=200 $(BIN)/python -m pytest tests/torture --timeout 1800
+torture: setup .venv/developer ## kill Firestore 200 times; 100 subscribers come and go while the API and Firestore are killed
+	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=1000 \
+	  $(BIN)/python -m pytest -s tests/torture --timeout 1800
 
 load: setup .venv/developer ## measure everything side by side with its peers; writes docs/performance.md
 	@$(BIN)/python -m tests.load

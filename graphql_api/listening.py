@@ -13,8 +13,9 @@ kept here, and no result is held back because another was deleted, so there is n
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import grpc.aio
@@ -23,7 +24,7 @@ from google.cloud.firestore_v1.types import firestore as _protocol
 from documents import Unavailable, fields, names
 from graphql_api import metrics
 from graphql_api.firestore import TRANSIENT, Firestore, ListenRequest, backoff
-from graphql_api.replay import Written, read
+from graphql_api.written import Written
 
 _Kind = _protocol.TargetChange.TargetChangeType
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
@@ -69,28 +70,34 @@ class Listener:
         self._call: Any = None
         self._sending = asyncio.Lock()
         self._has_targets = asyncio.Event()
+        self._telling: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._listen_for_ever())
 
     async def close(self) -> None:
         """Stop listening."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        tasks = {self._task, *self._telling}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
-    async def add(self, target: Target) -> None:
-        """Listen to `target` too, if that is not done already."""
-        if not target.id:
-            self._last_id += 1
-            target.id = self._last_id
-            self._targets[target.id] = target
-            self._has_targets.set()
-        await self._tell(target)
+    def add(self, target: Target) -> None:
+        """Listen to `target` too."""
+        self._last_id += 1
+        target.id = self._last_id
+        self._targets[target.id] = target
+        self._has_targets.set()
+        self._begin(self._tell(target))
 
-    async def remove(self, target: Target) -> None:
+    def remove(self, target: Target) -> None:
         """Listen to `target` no longer."""
         self._forget(target)
-        async with self._sending:
-            if self._call is not None and target.added_to is self._call:
-                await _write(self._call, ListenRequest(database=self._firestore.database, remove_target=target.id))
+        self._begin(self._tell_no_longer(target))
+
+    def _begin(self, telling: Coroutine[None, None, None]) -> None:
+        """Let a task of ours tell the stream: whoever asked may be cancelled in the middle of it."""
+        task = asyncio.create_task(telling)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _listen_for_ever(self) -> None:
         pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
@@ -138,6 +145,11 @@ class Listener:
                 added.read_time.FromDatetime(target.since)
             await _write(call, request)
 
+    async def _tell_no_longer(self, target: Target) -> None:
+        async with self._sending:
+            if self._call is not None and target.added_to is self._call:
+                await _write(self._call, ListenRequest(database=self._firestore.database, remove_target=target.id))
+
     def _take(self, response: Any) -> bool:
         """Take in what the stream says; tell whether it was a whole snapshot."""
         kind = response.WhichOneof("response_type")
@@ -153,8 +165,8 @@ class Listener:
     def _changed(self, change: Any) -> None:
         self._gone(change.document.name, change.removed_target_ids)
         for target in self._named(change.target_ids):
-            written = read(target.submitter, change.document)
-            if written is not None and written.at > target.since:
+            written = Written(target.submitter, change.document)
+            if written.place[0] > target.since:
                 target.pending[change.document.name] = written
 
     def _gone(self, document_name: str, target_ids: Any) -> None:
@@ -198,7 +210,7 @@ class Listener:
 def _hand_on(target: Target, read_time: datetime, resume_token: bytes) -> None:
     target.since = max(target.since, read_time)
     target.resume_token = resume_token or target.resume_token
-    pending = sorted(target.pending.values(), key=Written.place)
+    pending = sorted(target.pending.values(), key=attrgetter("place"))
     target.pending.clear()
     target.heard(target.since, pending)
 

@@ -13,25 +13,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import datetime
+from operator import attrgetter
 
 from documents import DropzoneError
 from graphql_api import metrics
 from graphql_api.firestore import Firestore
 from graphql_api.listening import Listener, Target
-from graphql_api.replay import Place, Replay, Written
+from graphql_api.replay import Replay
+from graphql_api.written import Place, Written
 
 _BEHIND_ALL_IDS = chr(0x10FFFF)
-
-
-class Event:
-    """A result that was written, and what subscribers are shown of it, which is made once for all of them."""
-
-    __slots__ = ("place", "shown", "written")
-
-    def __init__(self, written: Written) -> None:
-        self.written = written
-        self.place = written.place()
-        self.shown: object = None
 
 
 class Log:
@@ -42,7 +33,7 @@ class Log:
         self._whole_behind: Place = (since, _BEHIND_ALL_IDS)
         self._until: Place = self._whole_behind
         self._length = length
-        self._events: deque[Event] = deque()
+        self._results: deque[Written] = deque()
         self._passed = 0  # how many were in front of those that are here
         self._end: DropzoneError | None = None
         self._news = asyncio.Event()
@@ -53,21 +44,22 @@ class Log:
         """The place behind everything that has come; what is written from now on stands behind it."""
         return self._until
 
-    def holds_all_behind(self, place: Place) -> bool:
-        """Tell whether nothing that was written behind `place` is missing."""
-        return place >= self._whole_behind
+    @property
+    def beginning(self) -> Place:
+        """The place behind which nothing is missing."""
+        return self._whole_behind
 
-    async def after(self, place: Place) -> AsyncGenerator[Event, None]:
+    async def after(self, place: Place) -> AsyncGenerator[Written, None]:
         """Yield what was written behind `place` and what comes, for as long as nothing of it is missing.
 
         Raises the error with which Firestore ended the watching.
         """
-        if not self.holds_all_behind(place):
+        if place < self._whole_behind:
             return
-        number = self._passed + bisect_right(self._events, place, key=lambda event: event.place)
+        number = self._passed + bisect_right(self._results, place, key=attrgetter("place"))
         while number >= self._passed:
-            if number < self._passed + len(self._events):
-                yield self._events[number - self._passed]
+            if number < self._passed + len(self._results):
+                yield self._results[number - self._passed]
                 number += 1
             elif self._end is not None:
                 raise self._end
@@ -97,12 +89,12 @@ class Log:
         self._until = (read_time, _BEHIND_ALL_IDS)
         if not written:
             return
-        self._events.extend(map(Event, written))
-        while len(self._events) > self._length:
-            self._whole_behind = self._events.popleft().place
+        self._results.extend(written)
+        while len(self._results) > self._length:
+            self._whole_behind = self._results.popleft().place
             self._passed += 1
         for each in written:
-            for future in self._waiting.pop(each.result.sample_id, ()):
+            for future in self._waiting.pop(each.place[1], ()):
                 if not future.done():
                     future.set_result(None)
         self._wake()
@@ -150,34 +142,33 @@ class Live:
         log.watchers += 1
         metrics.SUBSCRIPTIONS.inc()
         try:
-            await self._listener.add(target)
             yield log
         finally:
             metrics.SUBSCRIPTIONS.dec()
             log.watchers -= 1
             if not log.watchers:
                 self._forget(submitter, log)
-                await self._listener.remove(target)
+                self._listener.remove(target)
 
-    async def after(self, submitter: str, place: Place | None) -> AsyncGenerator[Event, None]:
+    async def after(self, submitter: str, place: Place | None) -> AsyncGenerator[Written, None]:
         """Yield what was written behind `place`, or from now on, in the order of the writes, for as long as it is read.
 
         What the log does not hold, or holds no longer because the reader is slow, is read from Firestore: up to
-        the moment that the log had come to, so nothing that is read can still change its order.
+        where the log begins, a moment that is past, so that nothing can still be written in front of it.
         """
         async with self.watch(submitter) as log:
             place = log.until if place is None else place
             while True:
-                if not log.holds_all_behind(place):
-                    until = log.until
-                    async with aclosing(self._replay.written(submitter, place, until)) as replay:
-                        async for written in replay:
-                            yield Event(written)
-                    place = until
-                async with aclosing(log.after(place)) as events:
-                    async for event in events:
-                        place = event.place
-                        yield event
+                if place < (beginning := log.beginning):
+                    replay = self._replay.written(submitter, place, beginning, lambda: log.until[0])
+                    async with aclosing(replay) as results:
+                        async for written in results:
+                            yield written
+                    place = beginning
+                async with aclosing(log.after(place)) as results:
+                    async for written in results:
+                        place = written.place
+                        yield written
 
     def _begin(self, submitter: str, now: datetime) -> None:
         log = Log(now, self._log_length)
@@ -186,7 +177,9 @@ class Live:
             self._forget(submitter, log)
             log.end(error)
 
-        self._logs[submitter] = log, Target(submitter, now, log.extend, ended)
+        target = Target(submitter, now, log.extend, ended)
+        self._logs[submitter] = log, target
+        self._listener.add(target)
 
     def _forget(self, submitter: str, log: Log) -> None:
         if submitter in self._logs and self._logs[submitter][0] is log:

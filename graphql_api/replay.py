@@ -4,41 +4,57 @@ Firestore can order by no time of the write, only by the server time that a docu
 milliseconds, it is the same for all writes of a commit, and it may be a little older than the commit. So reading
 begins somewhat before the place that is asked for, and a result is handed on when nothing that is still to be
 read can have been written before it.
+
+Where one reader was sent away, all were, and they come back together. So pages are shared: reading begins at a whole
+second, and a page ends behind a document that every reader would end it at, wherever he began.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
+from zlib import crc32
 
-from documents import Result, fields, names
+from documents import fields, names
 from graphql_api.firestore import Firestore
 from graphql_api.structured_query import StructuredQuery
+from graphql_api.written import Place, Written
 
 _PAGE = 300
+_MOST_PAGES = 48
+_ENDS_ONE_IN = 32  # documents, by chance
 _OLDEST_BEFORE_COMMIT = timedelta(seconds=1)
 """How much older than its commit the server time in a document can be."""
 
-logger = logging.getLogger(__name__)
 
-Place = tuple[datetime, str]
-"""Where a result stands in the order of the writes: the time of the write, then the id of the sample."""
+class _Start(NamedTuple):
+    submitter: str
+    shard: int
+    computed_at: datetime
+    behind: str = ""
+    """The full name of a document; from all documents of this time where it is empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A result and the time at which it was written."""
+class _Wanted(NamedTuple):
+    until: Place
+    known: Callable[[], datetime]
 
-    at: datetime
-    result: Result
 
-    def place(self) -> Place:
-        """Return where the result stands in the order of the writes."""
-        return self.at, self.result.sample_id
+class _Page(NamedTuple):
+    rows: list[tuple[datetime, Written]]
+    """The server time that each document holds, in order."""
+    next: _Start | None
+    known: datetime
+    """Everything that was written up to this time could be read."""
+
+    def serves(self, wanted: _Wanted) -> bool:
+        """Tell whether nothing is wanted that came into these rows after they were read."""
+        is_settled = self.next is not None and self.next.computed_at <= self.known - _OLDEST_BEFORE_COMMIT
+        return is_settled or wanted.until[0] <= self.known
 
 
 class Replay:
@@ -47,69 +63,93 @@ class Replay:
     def __init__(self, firestore: Firestore, *, shards: int) -> None:
         self._firestore = firestore
         self._shards = shards
+        self._pages: OrderedDict[_Start, asyncio.Task[_Page]] = OrderedDict()
 
-    async def written(self, submitter: str, after: Place, until: Place) -> AsyncGenerator[Written, None]:
-        """Yield the results written behind `after` up to `until`, a place in the past, in the order of `Place`."""
-        held_back: list[tuple[Place, Written]] = []
+    async def written(
+        self, submitter: str, after: Place, until: Place, known: Callable[[], datetime]
+    ) -> AsyncGenerator[Written, None]:
+        """Yield the results written behind `after` up to `until`, in the order of `Place`.
+
+        `known` tells the time, `until` or later, up to which everything that was written can be read now.
+        """
+        held_back: list[tuple[Place, int, Written]] = []
+        numbers = count()
         async with AsyncExitStack() as stack:
+            since = (after[0] - _OLDEST_BEFORE_COMMIT).replace(microsecond=0)
+            wanted = _Wanted(until, known)
             shards = [
-                await stack.enter_async_context(aclosing(self._shard(submitter, shard, after, until)))
+                await stack.enter_async_context(aclosing(self._rows(_Start(submitter, shard, since), wanted)))
                 for shard in range(self._shards)
             ]
             heads = dict(zip(shards, await asyncio.gather(*(anext(shard, None) for shard in shards)), strict=True))
             while ahead := {shard: head for shard, head in heads.items() if head is not None}:
-                shard = min(ahead, key=lambda each: _computed_at(ahead[each]))
-                while held_back and held_back[0][1].at < _computed_at(ahead[shard]):
-                    yield heappop(held_back)[1]
-                if after < (place := ahead[shard].place()) <= until:
-                    heappush(held_back, (place, ahead[shard]))
+                shard = min(ahead, key=lambda each: ahead[each][0])
+                computed_at, written = ahead[shard]
+                while held_back and held_back[0][0][0] < computed_at:
+                    yield heappop(held_back)[2]
+                if after < written.place <= until:
+                    heappush(held_back, (written.place, next(numbers), written))
                 heads[shard] = await anext(shard, None)
         while held_back:
-            yield heappop(held_back)[1]
+            yield heappop(held_back)[2]
 
-    async def _shard(self, submitter: str, shard: int, after: Place, until: Place) -> AsyncGenerator[Written, None]:
-        """Yield the results of a shard by the server time that they hold, and some that are not asked for."""
-        parent = names.submitter(submitter)
+    async def _rows(self, start: _Start, wanted: _Wanted) -> AsyncGenerator[tuple[datetime, Written], None]:
+        """Yield the results of a shard by the server time that they hold."""
+        following: _Start | None = start
+        while following is not None:
+            page = await self._page(following, wanted)
+            for row in page.rows:
+                if row[0] > wanted.until[0]:
+                    return
+                yield row
+            following = page.next
+
+    async def _page(self, start: _Start, wanted: _Wanted) -> _Page:
+        """Read a page, or join whoever does."""
+        while True:
+            task = self._pages.get(start)
+            if task is None:
+                task = self._begin(start, wanted.known())
+            self._pages.move_to_end(start)
+            page = await asyncio.shield(task)  # others wait for it too
+            if page.serves(wanted):
+                return page
+            self._forget(start, task)
+
+    def _begin(self, start: _Start, known: datetime) -> asyncio.Task[_Page]:
+        task = asyncio.create_task(self._read(start, known))
+        task.add_done_callback(lambda done: self._forget(start, done) if done.cancelled() or done.exception() else None)
+        self._pages[start] = task
+        if len(self._pages) > _MOST_PAGES:
+            self._pages.popitem(last=False)
+        return task
+
+    def _forget(self, start: _Start, task: asyncio.Task[_Page]) -> None:
+        if self._pages.get(start) is task:
+            del self._pages[start]
+
+    async def _read(self, start: _Start, known: datetime) -> _Page:
+        parent = names.submitter(start.submitter)
         query = StructuredQuery()
         query.from_.add(collection_id=names.RESULTS)
         query.limit.value = _PAGE
         filters = query.where.composite_filter
         filters.op = StructuredQuery.CompositeFilter.AND
-        _compare(filters, "shard", StructuredQuery.FieldFilter.EQUAL, shard)
-        since = after[0] - _OLDEST_BEFORE_COMMIT
-        _compare(filters, "computed_at", StructuredQuery.FieldFilter.GREATER_THAN_OR_EQUAL, since)
-        _compare(filters, "computed_at", StructuredQuery.FieldFilter.LESS_THAN_OR_EQUAL, until[0])
+        _compare(filters, "shard", StructuredQuery.FieldFilter.EQUAL, start.shard)
+        _compare(filters, "computed_at", StructuredQuery.FieldFilter.GREATER_THAN_OR_EQUAL, start.computed_at)
         for field in ("computed_at", "__name__"):
             query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
-        while True:
-            documents = [
-                answer.document
-                async for answer in self._firestore.run_query(parent, query)
-                if answer.HasField("document")
-            ]
-            for document in documents:
-                # What comes before the place that is asked for is not worth reading in full.
-                if fields.to_datetime(document.update_time) >= after[0]:
-                    written = read(submitter, document)
-                    if written is not None:
-                        yield written
-            if len(documents) < _PAGE:
-                return
-            del query.start_at.values[:]
-            query.start_at.values.add().CopyFrom(documents[-1].fields["computed_at"])
-            query.start_at.values.add(reference_value=documents[-1].name)
-            query.start_at.before = False
-
-
-def read(submitter: str, document: Any) -> Written | None:
-    """Return what a document says; nothing, but for a line in the log, where it is no result."""
-    sample_id = document.name.rpartition("/")[2]
-    try:
-        result = Result.from_fields(submitter, sample_id, fields.from_document(document))
-    except (KeyError, TypeError, ValueError):
-        logger.exception("passed over %s, which is no result", document.name)
-        return None
-    return Written(fields.to_datetime(document.update_time), result)
+        if start.behind:
+            query.start_at.values.append(fields.to_value(start.computed_at))
+            query.start_at.values.add(reference_value=start.behind)
+        answers = self._firestore.run_query(parent, query)
+        documents = [answer.document async for answer in answers if answer.HasField("document")]
+        full = len(documents) == _PAGE
+        while full and len(documents) > 1 and crc32(documents[-1].name.encode()) % _ENDS_ONE_IN:
+            documents.pop()
+        rows = [(_computed_at(document), Written(start.submitter, document)) for document in documents]
+        following = start._replace(computed_at=rows[-1][0], behind=documents[-1].name) if full else None
+        return _Page(rows, following, known)
 
 
 def _compare(filters: Any, field: str, operator: Any, value: object) -> None:
@@ -118,7 +158,5 @@ def _compare(filters: Any, field: str, operator: Any, value: object) -> None:
     compared.value.CopyFrom(fields.to_value(value))
 
 
-def _computed_at(written: Written) -> datetime:
-    computed_at = written.result.computed_at
-    assert computed_at is not None
-    return computed_at
+def _computed_at(document: Any) -> datetime:
+    return fields.to_datetime(document.fields["computed_at"].timestamp_value)

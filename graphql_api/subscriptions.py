@@ -12,16 +12,16 @@ from typing import Annotated
 import strawberry
 
 from documents import NotFound, Status
+from documents import Result as StoredResult
 from graphql_api import metrics
 from graphql_api.auth import Scope
 from graphql_api.context import Info
 from graphql_api.filters import ResultFilter, holds
-from graphql_api.live import Event
 from graphql_api.pages import Cursor
 from graphql_api.queries import Id
-from graphql_api.replay import Place
 from graphql_api.transport import SharedEvent
 from graphql_api.types import Result, ResultEdge, Sample
+from graphql_api.written import Place, Written
 
 
 @strawberry.type(description="What can be watched.")
@@ -71,25 +71,24 @@ class Subscription:
         context.caller.require(Scope.READ)
         bounds = [] if filter is None else filter.bounds()
         place = None if after is None else _place(Cursor.decode(after))
-        async with aclosing(context.live.after(context.caller.submitter, place)) as events:
-            async for event in events:
-                result = event.written.result
-                if result.status is Status.COMPUTED and holds(bounds, result):
+        async with aclosing(context.live.after(context.caller.submitter, place)) as following:
+            async for written in following:
+                result = written.result
+                if result is not None and result.status is Status.COMPUTED and holds(bounds, result):
                     metrics.DELIVERED.inc()
-                    yield _edge(event)
+                    yield _edge(written, result)
 
 
 class _Edge(ResultEdge, SharedEvent):
     """An edge that is answered once for all who ask the same of it."""
 
 
-def _edge(event: Event) -> ResultEdge:
-    """Return what subscribers are shown of an event, the same object to all."""
-    if not isinstance(event.shown, _Edge):
-        result = event.written.result
-        cursor = Cursor(written_at=event.written.at, id=result.sample_id)
-        event.shown = _Edge(cursor=cursor.encode(), node=Result.of(result))
-    return event.shown
+def _edge(written: Written, result: StoredResult) -> ResultEdge:
+    """Return what subscribers are shown, the same object to all."""
+    if not isinstance(written.shown, _Edge):
+        written_at, sample_id = written.place
+        written.shown = _Edge(cursor=Cursor(written_at=written_at, id=sample_id).encode(), node=Result.of(result))
+    return written.shown
 
 
 def _place(cursor: Cursor) -> Place:

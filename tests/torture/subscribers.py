@@ -1,0 +1,99 @@
+"""Clients that follow all results over any of the transports, and go away and come back at random.
+
+Each keeps what it was given, in the order it came, and its last cursor: all that a client needs to go on.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from itertools import cycle
+from typing import Any
+
+import aiohttp
+import orjson
+
+QUERY = "subscription ($after: String!) { results(after: $after) { cursor node { id } } }"
+TRANSPORTS = ("graphql-transport-ws", "text/event-stream", 'multipart/mixed; subscriptionSpec="1.0"')
+LARGEST_LINE = 1 << 20
+
+
+class Subscriber:
+    """One client. It is done when it has so many results as there are, which it learns at the end."""
+
+    def __init__(self, url: str, key: str, transport: str, start: str, chance: random.Random) -> None:
+        self._url = url
+        self._headers = {"x-api-key": key}
+        self._transport = transport
+        self._chance = chance
+        self.cursor = start
+        self.seen: list[str] = []
+        self.cursors: list[str] = []
+        self.visits = 0
+        self.faults: list[str] = []
+
+    async def run(self, session: aiohttp.ClientSession, total: "asyncio.Future[int]", longest: float) -> None:
+        """Come and go until everything was seen; a visit is cut off after up to `longest` seconds."""
+        while not (total.done() and len(self.seen) >= total.result()):
+            self.visits += 1
+            # What was written last is waited for by everybody: nothing would wake up a visitor that has it all.
+            length = self._chance.uniform(0, longest)
+            try:
+                async with asyncio.timeout(length), aclosing(self._edges(session)) as edges:
+                    async for edge in edges:
+                        self.cursor = edge["cursor"]
+                        self.cursors.append(edge["cursor"])
+                        self.seen.append(edge["node"]["id"])
+                        if total.done() and len(self.seen) >= total.result():
+                            return
+            except (TimeoutError, aiohttp.ClientError, OSError):
+                pass
+            await asyncio.sleep(self._chance.uniform(0, longest / 4))
+
+    async def _edges(self, session: aiohttp.ClientSession) -> AsyncGenerator[Any, None]:
+        messages = self._socket(session) if self._transport == TRANSPORTS[0] else self._stream(session)
+        async with aclosing(messages):
+            async for payload in messages:
+                if "errors" not in payload:
+                    yield payload["data"]["results"]
+                elif payload["errors"][0]["extensions"]["code"] == "UNAVAILABLE":
+                    return  # Firestore is being started again
+                else:
+                    self.faults.append(str(payload["errors"]))
+
+    async def _socket(self, session: aiohttp.ClientSession) -> AsyncGenerator[Any, None]:
+        url = self._url.replace("http", "ws", 1)
+        async with session.ws_connect(url, protocols=[TRANSPORTS[0]], max_msg_size=LARGEST_LINE) as socket:
+            await socket.send_json({"type": "connection_init", "payload": self._headers})
+            request = {"query": QUERY, "variables": {"after": self.cursor}}
+            async for message in socket:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    return
+                frame = orjson.loads(message.data)
+                match frame["type"]:
+                    case "connection_ack":
+                        await socket.send_json({"type": "subscribe", "id": "1", "payload": request})
+                    case "next":
+                        yield frame["payload"]
+                    case "error":
+                        yield {"errors": frame["payload"]}
+                    case "ping":
+                        await socket.send_json({"type": "pong"})
+
+    async def _stream(self, session: aiohttp.ClientSession) -> AsyncGenerator[Any, None]:
+        headers = {**self._headers, "accept": self._transport}
+        request = {"query": QUERY, "variables": {"after": self.cursor}}
+        async with session.post(self._url, json=request, headers=headers) as response:
+            async for line in response.content:
+                if line.startswith(b"data: {"):
+                    yield orjson.loads(line[6:])
+                elif line.startswith(b'{"payload":{'):
+                    yield orjson.loads(line)["payload"]
+                elif line.startswith(b'{"errors"'):
+                    yield orjson.loads(line)
+
+
+def subscribers(count: int, url: str, key: str, start: str, chance: random.Random) -> Iterator[Subscriber]:
+    """Make so many subscribers, over every transport in turn, who begin behind the cursor `start`."""
+    for _, transport in zip(range(count), cycle(TRANSPORTS), strict=False):
+        yield Subscriber(url, key, transport, start, random.Random(chance.random()))
