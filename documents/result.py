@@ -138,7 +138,7 @@ def _histogram(fields: Mapping[str, object]) -> Histogram:
 
 
 def _number(value: object) -> float:
-    if not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"expected a number, found {value!r}")
     return float(value)
 

@@ -22,6 +22,7 @@ from graphql_api.firestore import Firestore
 from graphql_api.home import Home
 from graphql_api.live import Live
 from graphql_api.receiving import Receiver
+from graphql_api.recomputing import Recomputer
 from graphql_api.samples import SampleEndpoints
 from graphql_api.schema import executable
 from graphql_api.settings import FIXTURE, Settings
@@ -71,6 +72,7 @@ class _Services:
     receiver: Receiver
     store: Store
     live: Live
+    recomputer: Recomputer
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -92,12 +94,14 @@ class _Services:
         self.receiver = Receiver(
             storage, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards
         )
+        self.recomputer = Recomputer(self.store)
         metrics.forget_the_dead()
         sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.waiting))
         try:
             yield
         finally:
             sampling.cancel()
+            await self.recomputer.close()
             await self.live.close()
             await storage.close()
             await writer.close()
@@ -106,7 +110,7 @@ class _Services:
     async def context(self, credential: str | None) -> Context:
         """Return what an operation works with. Raises `Unauthenticated`."""
         caller = await self.authenticator.caller(credential)
-        return Context(caller=caller, store=self.store, live=self.live, receiver=self.receiver)
+        return Context(caller, self.store, self.live, self.receiver, self.recomputer)
 
     async def ready(self, request: Request) -> Response:
         """Answer 200 when Firestore answers, else 503: then send no traffic here."""

@@ -16,6 +16,7 @@ from documents import Header, Result, TooLarge, payload
 from graphql_api.auth import Caller
 from graphql_api.live import Live
 from graphql_api.receiving import Receiver
+from graphql_api.recomputing import Recomputer
 from graphql_api.store import Store
 
 
@@ -27,6 +28,7 @@ class Context:
     store: Store
     live: Live
     receiver: Receiver
+    recomputer: Recomputer
     _raw_bytes = 0
 
     @cached_property

@@ -8,8 +8,9 @@ from typing import Any
 
 import strawberry
 
-from documents import Result, SampleState
+from documents import Result
 from graphql_api.pages import Bound, Order
+from graphql_api.problems import SampleState
 
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 

@@ -104,6 +104,25 @@ class Lists:
         async for documents in self._scan(submitter, *_results_query(order, bounds, select)):
             yield documents
 
+    async def outdated(
+        self, submitter: str, version: int, bounds: Sequence[Bound], limit: int
+    ) -> AsyncGenerator[Sequence[str], None]:
+        """Yield the ids of results within `bounds` that are older than `version`, up to `limit` at a time.
+
+        Each time as of then, so that it may go on for hours; what is replaced meanwhile keeps its place or leaves.
+        """
+        query, keep = _results_query(Order("timestamp"), bounds, select=("statistics_version",))
+        if not bounds:
+            older = Bound("statistics_version", "<", version)
+            query = OrderedQuery(names.RESULTS, Order(older.field), bounds=[older], select=(older.field,))
+        place: Cursor | None = None
+        while documents := await self._next(submitter, query, limit, Span(0), place):
+            place = query.cursor(documents[-1])
+            wanted = await keep(documents) if keep else {_id(each) for each in documents}
+            old = [each for each in documents if each.fields["statistics_version"].integer_value < version]
+            if ids := [_id(each) for each in old if _id(each) in wanted]:
+                yield ids
+
     async def _page(self, submitter: str, query: OrderedQuery, keep: Keep | None, span: Span) -> Page[Any]:
         """Return the documents of `span` that are to be kept."""
         edges: list[tuple[Cursor, Any]] = []

@@ -7,6 +7,8 @@ import strawberry
 from documents import BadRequest
 from graphql_api.auth import Scope
 from graphql_api.context import Info
+from graphql_api.filters import ResultFilter
+from graphql_api.recomputing import MOST_IDS, Recomputation
 from graphql_api.scalars import RawSample
 from graphql_api.types import Sample
 
@@ -65,3 +67,31 @@ class Mutation:
         # An exception in a list is the error of its item alone.
         shown: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, fresh=True) for each in received]
         return shown
+
+    @strawberry.mutation(
+        description=(
+            "Bring results up to the current version of the statistics: those of `ids`, or the old ones that pass "
+            "`filter`, or all old ones. Their samples go to the function again; each old result can be read until its "
+            "new one is there. Answers at once, and the work goes on: ask `recomputation` how far it is. To ask again "
+            "is harmless, and goes on where another ended early. Takes a key with the scope `admin`."
+        )
+    )
+    async def recompute(
+        self,
+        info: Info,
+        ids: Annotated[
+            list[strawberry.ID] | None,
+            strawberry.argument(description="Up to 1,000 samples, whatever results they have, or none yet."),
+        ] = None,
+        filter: Annotated[  # noqa: A002 - the name in the contract
+            ResultFilter | None, strawberry.argument(description="Which of the old results; not together with `ids`.")
+        ] = None,
+    ) -> Recomputation:
+        """Begin to recompute."""
+        submitter, recomputer = info.context.caller.submitter, info.context.recomputer
+        info.context.caller.require(Scope.ADMIN)
+        if ids is None:
+            return await recomputer.of_old(submitter, [] if filter is None else filter.bounds())
+        if filter is not None or len(ids) > MOST_IDS:
+            raise BadRequest(f"expected up to {MOST_IDS:,} ids and no filter - at `ids`")
+        return await recomputer.of_ids(submitter, ids)

@@ -1,4 +1,7 @@
-"""What can be wrong with a sample, and the states that it can be in, as GraphQL shows them."""
+"""What can be wrong with a sample, and the states that it can be in, as GraphQL shows them.
+
+A trap: the enums are described here, so whoever uses them in the schema takes them from here, not from `documents`.
+"""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -7,6 +10,8 @@ from typing import Any, Self
 import strawberry
 
 from documents import Problem, ProblemCode, SampleState
+
+__all__ = ["ProblemCode", "ProblemType", "SampleState"]
 
 _STATES = {
     SampleState.PENDING: "Stored; the result follows.",

@@ -10,6 +10,7 @@ from graphql_api.connections import ResultConnection, SampleConnection
 from graphql_api.context import Info
 from graphql_api.filters import ResultFilter, ResultOrder, SampleFilter
 from graphql_api.pages import Order, Span
+from graphql_api.recomputing import Recomputation
 from graphql_api.summaries import (
     MOST_BUCKETS,
     ResultsBucket,
@@ -21,6 +22,7 @@ from graphql_api.summaries import (
 from graphql_api.types import Result, Sample
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
+RecomputationId = Annotated[strawberry.ID, strawberry.argument(description="The id that `recompute` gave.")]
 First = Annotated[int | None, strawberry.argument(description="So many from the beginning: 50 unless said, up to 500.")]
 After = Annotated[str | None, strawberry.argument(description="Only what is behind this cursor of an earlier answer.")]
 Last = Annotated[
@@ -136,3 +138,13 @@ class Query:
         return await summarise_over_time(
             context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds(), bucket
         )
+
+    @strawberry.field(description="How far a recomputation is, or null. Takes a key with the scope `admin`.")
+    async def recomputation(
+        self,
+        info: Info,
+        id: RecomputationId,  # noqa: A002 - the name in the contract
+    ) -> Recomputation | None:
+        """Load what is known of it."""
+        info.context.caller.require(Scope.ADMIN)
+        return await info.context.recomputer.get(info.context.caller.submitter, id)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import datetime
 from typing import Any
 
-from documents import Header, NotFound, Result, fields, names
+from documents import Arrival, Header, NotFound, Result, fields, names
 from graphql_api.firestore import Firestore
 from graphql_api.lists import HEADER_FIELDS, Lists
 from graphql_api.structured_query import StructuredQuery
@@ -60,6 +61,52 @@ class Store:
     async def put_api_key(self, digest: str, key: Mapping[str, object]) -> None:
         """Store an API key by the SHA-256 of it, in place of what was stored under it."""
         await self._writer.write(fields.to_write(self._firestore.name(names.api_key(digest)), key))
+
+    async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
+        """Write these samples again as they are, so that functions see them again; return the time of each write.
+
+        One that is not there, or was REJECTED, is passed over.
+        """
+        accepted = [
+            each.id for each in (await self.headers(submitter, ids)).values() if each.arrival is Arrival.ACCEPTED
+        ]
+        writes = []
+        for sample_id in accepted:
+            name = self._firestore.name(names.sample(submitter, sample_id))
+            write = fields.to_write(name, {"recompute_requested_at": fields.SERVER_TIME})
+            write.update_mask.SetInParent()  # no field is replaced
+            write.current_document.exists = True
+            writes.append(write)
+        written = await self._writer.write_all(writes)
+        for result in written:
+            if isinstance(result, Exception):
+                raise result
+        return {
+            sample_id: fields.to_datetime(result.update_time)
+            for sample_id, result in zip(accepted, written, strict=True)
+        }
+
+    async def computed_from(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
+        """Return the update times of the samples that the results of `ids` were computed from."""
+        paths = {names.result(submitter, sample_id): sample_id for sample_id in ids}
+        found = await self._firestore.batch_get(paths, mask=["sample_update_time"])
+        return {
+            paths[path]: fields.to_datetime(result.fields["sample_update_time"].timestamp_value)
+            for path, result in found.items()
+        }
+
+    async def recomputation(self, submitter: str, recomputation_id: str) -> Mapping[str, object] | None:
+        """Return the fields of what is known of a recomputation."""
+        if not names.is_sample_id(recomputation_id):
+            return None
+        path = names.recomputation(submitter, recomputation_id)
+        found = await self._firestore.batch_get([path])
+        return fields.from_document(found[path]) if path in found else None
+
+    async def put_recomputation(self, submitter: str, recomputation_id: str, known: Mapping[str, object]) -> None:
+        """Store what is known of a recomputation, in place of what was known."""
+        name = self._firestore.name(names.recomputation(submitter, recomputation_id))
+        await self._writer.write(fields.to_write(name, known))
 
     async def _chunks(self, header: Header) -> AsyncIterator[bytes]:
         for number in range(header.chunks):

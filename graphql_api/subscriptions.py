@@ -18,7 +18,8 @@ from graphql_api.auth import Scope
 from graphql_api.context import Info
 from graphql_api.filters import ResultFilter, holds
 from graphql_api.pages import Cursor
-from graphql_api.queries import Id
+from graphql_api.queries import Id, RecomputationId
+from graphql_api.recomputing import Recomputation
 from graphql_api.transport import SharedEvent
 from graphql_api.types import Result, ResultEdge, Sample
 from graphql_api.written import Place, Written
@@ -77,6 +78,23 @@ class Subscription:
                 if result is not None and result.status is Status.COMPUTED and holds(bounds, result):
                     metrics.DELIVERED.inc()
                     yield _edge(written, result)
+
+    @strawberry.subscription(
+        description=(
+            "How far a recomputation is, whenever that changes. Completes when it no longer runs. Takes a key with the "
+            "scope `admin`."
+        )
+    )
+    async def recomputation(
+        self,
+        info: Info,
+        id: RecomputationId,  # noqa: A002 - the name in the contract
+    ) -> AsyncGenerator[Recomputation, None]:
+        """Follow a recomputation to its end."""
+        info.context.caller.require(Scope.ADMIN)
+        async with aclosing(info.context.recomputer.watch(info.context.caller.submitter, id)) as changes:
+            async for recomputation in changes:
+                yield recomputation
 
 
 class _Edge(ResultEdge, SharedEvent):

@@ -11,11 +11,11 @@ from typing import Annotated, Self
 import strawberry
 from strawberry import Private
 
-from documents import BadRequest, Header, SampleState, Statistics, state_of
+from documents import BadRequest, Header, Statistics, state_of
 from documents import Histogram as StoredHistogram
 from documents import Result as StoredResult
 from graphql_api.context import Info
-from graphql_api.problems import ProblemType
+from graphql_api.problems import ProblemType, SampleState
 from graphql_api.scalars import JSON, Vector
 
 _QUANTILE = "by linear interpolation between the two nearest values (Hyndman & Fan 1996, type 7)."

@@ -6,15 +6,17 @@ its own name the address 127.0.0.1, but the Host header tells) and no proxy forw
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import anyio
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import Scope
 
 EMPTY_START = '<script type="application/json" id="start">null</script>'
@@ -72,12 +74,24 @@ class Assets(StaticFiles):
     def __init__(self, directory: Path, headers: dict[str, str], *, immutable: bool) -> None:
         super().__init__(directory=directory)
         caching = "public, max-age=31536000, immutable" if immutable else "no-cache"
-        self._headers = headers | {"cache-control": caching}
+        self._headers = headers | {"cache-control": caching, "vary": "Accept-Encoding"}
+        self._compressed = {str(path) for path in directory.resolve().rglob("*.gz")}
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Give the file with the page's own headers: a worker is bound by those of its script."""
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
+        return response
+
+    def file_response(
+        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Give the file as the build compressed it, where it did and the browser takes that."""
+        compressed = f"{full_path}.gz"
+        if compressed not in self._compressed or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            return super().file_response(full_path, stat_result, scope, status_code)
+        response = super().file_response(compressed, Path(compressed).stat(), scope, status_code)
+        response.headers["content-encoding"] = "gzip"
         return response
 
 

@@ -1,6 +1,7 @@
 // Bundles the page and what it needs from npm into dist/.
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const ASSETS = '/assets/';
@@ -35,3 +36,9 @@ await writeFile(
     return addresses[name];
   }),
 );
+
+// What compresses well is kept compressed too, so that the server does not do it again for every browser.
+for (const name of await readdir('dist/assets')) {
+  if (!/\.(js|css|svg|ttf)$/.test(name)) continue;
+  await writeFile(`dist/assets/${name}.gz`, gzipSync(await readFile(`dist/assets/${name}`), { level: 9 }));
+}

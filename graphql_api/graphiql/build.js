@@ -1,8 +1,9 @@
 // Bundles the page and what it needs from npm into dist/.
 //
 // The workers come first: their names carry a hash of their content, and the page must know these names.
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const ASSETS = '/graphql/assets/';
@@ -49,3 +50,9 @@ const page = await bundle(['page/npm.js', 'page/icon.svg'], {
 });
 const html = await readFile('page/npm.html', 'utf8');
 await writeFile('dist/page.html', html.replaceAll(/(?<=(?:href|src)=")[^"]+/g, (name) => page[name]));
+
+// What compresses well is kept compressed too, so that the server does not do it again for every browser.
+for (const name of await readdir('dist/assets')) {
+  if (!/\.(js|css|svg|ttf)$/.test(name)) continue;
+  await writeFile(`dist/assets/${name}.gz`, gzipSync(await readFile(`dist/assets/${name}`), { level: 9 }));
+}

@@ -1,5 +1,6 @@
 """What the tests of the function share."""
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,3 +25,9 @@ async def own_machine(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Machi
     await machine.start()
     yield machine
     await machine.stop()
+
+
+@pytest.fixture
+def submitter() -> str:
+    """A tenant for one test."""
+    return f"tenant-{uuid.uuid4()}"

@@ -161,6 +161,15 @@ class Machine:
             body = event_body(value, old_value)
         return (await self.http.post("/", content=body, headers=headers)).status_code
 
+    async def deliver_until_accepted(self, value: Any) -> int:
+        """Send an event again and again while the function says so; return the HTTP status."""
+        async with asyncio.timeout(10):
+            while True:
+                status = await self.deliver(value)
+                if status != 503:
+                    return status
+                await asyncio.sleep(0.05)
+
 
 def event_headers(path: str, kind: str = "written", content_type: str = "application/protobuf") -> dict[str, str]:
     """Return the headers of an event about the document at `path`."""

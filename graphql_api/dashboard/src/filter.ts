@@ -48,9 +48,14 @@ function fromAddress(): Bounds {
   const given = new URLSearchParams(location.search);
   const known = names.flatMap((name) => {
     const value = given.get(name);
-    return value && isValid(name, value) ? [[name, value] as const] : [];
+    return value && isValid(name, value) ? [[name, inUTC(name, value)] as const] : [];
   });
   return Object.fromEntries(known);
+}
+
+/** A time as the form has it, whatever its zone is. */
+function inUTC(name: string, value: string): string {
+  return name.startsWith('timestamp.') ? new Date(value).toISOString().replace('.000', '') : value;
 }
 
 function isValid(name: string, value: string): boolean {

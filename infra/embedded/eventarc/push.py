@@ -42,8 +42,7 @@ class Push:
         headers = cloudevent.headers(change, self._kind, self._trigger.location)
         body = cloudevent.body(change, self._trigger.largest_body_bytes)
         try:
-            async with asyncio.timeout(self._deadline):
-                answer = await self.address.post(headers, body)
+            answer = await self.address.post(headers, body, self._deadline)
         except TimeoutError:
             return f"no acknowledgement within {self._deadline:g} s"
         except Broken as error:

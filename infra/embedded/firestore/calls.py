@@ -42,11 +42,16 @@ class Method:
 
 
 class Call:
-    """One call: what its handler says, told to the core in its order."""
+    """One call: what its handler says, told to the core in its order.
+
+    Handlers run on the loop. What is sent next is decided under a lock, on the loop or on the thread that takes
+    what the core completes: an answer of many messages does not go back and forth between the two.
+    """
 
     def __init__(self, core: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._core = core
         self._loop = loop
+        self._lock = threading.Lock()
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._status: tuple[grpc.StatusCode, str] | None = None
@@ -58,27 +63,37 @@ class Call:
         """Send a message; this waits only if much is unsent."""
         self._say(message)
         if self._unsent_bytes > MOST_UNSENT_BYTES:
-            self._room = self._loop.create_future()
-            await self._room
-
-    def refuse(self, code: grpc.StatusCode, message: str) -> None:
-        """End the call with a failure."""
-        self._status = code, message
-        self._send_soon()
+            room = None
+            with self._lock:
+                if self._unsent:
+                    self._room = room = self._loop.create_future()
+            if room is not None:
+                await room
 
     def _say(self, message: Any) -> None:
         serialized = message.SerializeToString()
-        self._unsent.append(serialized)
-        self._unsent_bytes += len(serialized)
-        self._send_soon()
+        with self._lock:
+            self._unsent.append(serialized)
+            self._unsent_bytes += len(serialized)
+            self._send_soon()
+
+    def end(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call when everything is sent that was written."""
+        with self._lock:
+            self._status = code, details
+            self._send_soon()
 
     def _send_soon(self) -> None:
         if not self._is_due and not self._is_sending:
             self._is_due = True
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self._begin_sending)
+
+    def _begin_sending(self) -> None:
+        with self._lock:
+            self._is_due = False
+            self._send()
 
     def _send(self) -> None:
-        self._is_due = False
         if self._is_over:
             return
         operations = []
@@ -99,17 +114,22 @@ class Call:
         self._core.start_server_batch(operations, self._sent)
 
     def _sent(self, event: Any) -> None:
-        self._is_sending = False
-        if self._unsent or self._status is not None:
-            self._send()
-        if self._room is not None and self._unsent_bytes <= MOST_UNSENT_BYTES // 2:
-            room, self._room = self._room, None
-            if not room.done():
-                room.set_result(None)
+        room = None
+        with self._lock:
+            self._is_sending = False
+            if self._unsent or self._status is not None:
+                self._send()
+            if self._room is not None and self._unsent_bytes <= MOST_UNSENT_BYTES // 2:
+                room, self._room = self._room, None
+        if room is not None:
+            self._loop.call_soon_threadsafe(_let_go, room)
 
     def receive(self, received: Callable[[Any], None]) -> None:
-        """Ask for a message; `received` gets an event with its bytes, or None at the end."""
-        self._core.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), received)
+        """Ask for a message; `received` gets its bytes, or None at the end, on the loop."""
+        self._core.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), partial(self._hand_over, received))
+
+    def _hand_over(self, received: Callable[[Any], None], event: Any) -> None:
+        self._loop.call_soon_threadsafe(received, event.batch_operations[0].message())
 
     def watch(self) -> None:
         """Take note if the client gives up."""
@@ -117,14 +137,17 @@ class Call:
 
     def _left(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
-            self._is_over = True
-            if self._task is not None:
-                self._task.cancel()
+            self._loop.call_soon_threadsafe(self._cancel)
 
-    def begin(self, method: Method, event: Any) -> asyncio.Task[None] | None:
-        """Start to answer; `event` brings the request, unless requests are streamed."""
+    def _cancel(self) -> None:
+        with self._lock:
+            self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def begin(self, method: Method, raw: bytes | None) -> asyncio.Task[None] | None:
+        """Start to answer; `raw` is the request, unless requests are streamed."""
         if not self._is_over:
-            raw = None if event is None else event.batch_operations[0].message()
             self._task = self._loop.create_task(self._answer(method, raw))
         return self._task
 
@@ -135,14 +158,13 @@ class Call:
             try:
                 request = method.request.FromString(raw)
             except Exception:  # noqa: BLE001 - none came, or it is no such message
-                self.refuse(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+                self.end(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
                 return
         answer = await method.run(request, self)
         if self._status is None:
             if answer is not None:
                 self._say(answer)
-            self._status = grpc.StatusCode.OK, ""
-            self._send_soon()
+            self.end(grpc.StatusCode.OK, "")
 
     async def _requests(self, kind: Any) -> AsyncIterator[Any]:
         while True:
@@ -154,9 +176,14 @@ class Call:
             yield kind.FromString(raw)
 
 
-def _resolve(received: asyncio.Future[Any], event: Any) -> None:
+def _resolve(received: asyncio.Future[Any], raw: bytes | None) -> None:
     if not received.done():
-        received.set_result(event.batch_operations[0].message())
+        received.set_result(raw)
+
+
+def _let_go(room: asyncio.Future[None]) -> None:
+    if not room.done():
+        room.set_result(None)
 
 
 class Endpoint:
@@ -191,13 +218,13 @@ class Endpoint:
         self._server.destroy()
 
     def _take(self) -> None:
-        """Hand everything that the core completes to the loop, until the server has stopped."""
+        """Take whatever the core completes until the server has stopped."""
         while True:
             event = self._queue.poll()
             if event.tag is _STOPPED:
                 return
             if event.tag is not _ARRIVED:
-                self._loop.call_soon_threadsafe(event.tag, event)
+                event.tag(event)
             elif event.success:
                 self._server.request_call(self._queue, self._queue, _ARRIVED)
                 self._accept(event)
@@ -208,14 +235,14 @@ class Endpoint:
         call.watch()
         method = self._methods.get(event.call_details.method)
         if method is None:
-            self._loop.call_soon_threadsafe(call.refuse, grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+            self._loop.call_soon_threadsafe(call.end, grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         elif method.is_streamed:
             self._loop.call_soon_threadsafe(self._begin, call, method, None)
         else:
             call.receive(partial(self._begin, call, method))
 
-    def _begin(self, call: Call, method: Method, event: Any) -> None:
-        task = call.begin(method, event)
+    def _begin(self, call: Call, method: Method, raw: bytes | None) -> None:
+        task = call.begin(method, raw)
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -29,7 +29,7 @@ def _guarded(name: str, run: Run, calls: Counter[tuple[str, str]]) -> Run:
             calls[name, refusal.code.name] += 1
             if refusal.code is grpc.StatusCode.INTERNAL:
                 logger.exception("%s failed", name)
-            call.refuse(refusal.code, refusal.message)
+            call.end(refusal.code, refusal.message)
         else:
             calls[name, "OK"] += 1
             return answer

@@ -77,7 +77,12 @@ class Registry:
     def drop(self, connection: sqlite3.Connection, number: int) -> None:
         """Take an index away, with its entries."""
         base = entries.composite(number)
-        connection.execute("DELETE FROM entries WHERE key >= ? AND key < ?", (base, base + names.AFTER_ALL))
+        owner = (self._numbered[number].collection_id,)
+        kinds = connection.execute("SELECT id FROM kinds WHERE collection_id = ?", owner).fetchall()
+        connection.executemany(
+            "DELETE FROM entries WHERE kind = ? AND key >= ? AND key < ?",
+            [(kind, base, base + names.AFTER_ALL) for (kind,) in kinds],
+        )
         connection.execute("DELETE FROM composites WHERE id = ?", (number,))
         self._numbered.pop(number)
         self._complete.discard(number)

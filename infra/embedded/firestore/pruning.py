@@ -15,7 +15,7 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.clock import now
 from infra.embedded.firestore.fields import FieldPath
 from infra.embedded.firestore.storage import Storage
-from infra.embedded.firestore.versions import Stored, current
+from infra.embedded.firestore.versions import Stored, current, sequence_at
 from infra.embedded.firestore.versions import last as last_version
 from infra.embedded.firestore.writer import Group
 from infra.embedded.firestore.writes import PreparedWrite
@@ -25,7 +25,7 @@ EVERY_SECONDS = 5.0
 
 _SUPERSEDING = """
 SELECT sequence, commit_time, previous, kind, path, document IS NULL FROM versions
-WHERE sequence > ? AND sequence <= ? AND commit_time < ? ORDER BY sequence LIMIT ?
+WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 """
 
 logger = logging.getLogger(__name__)
@@ -49,16 +49,16 @@ async def keep_tidy(storage: Storage) -> None:
 async def prune(storage: Storage) -> None:
     """Delete the versions that nobody needs, in steps between other work."""
     oldest = now() - int(storage.keep_seconds * 1_000_000)
-    last = storage.snapshot().sequence
+    last = await storage.read(lambda connection: sequence_at(connection, oldest - 1))
     after = -1
-    while after < storage.pruned:
+    while after < storage.pruned < last:
         after = storage.pruned
-        storage.pruned = await storage.execute(partial(_prune, after=after, last=last, oldest=oldest))
+        storage.pruned = await storage.execute(partial(_prune, after=after, last=last))
 
 
-def _prune(connection: sqlite3.Connection, after: int, last: int, oldest: int) -> int:
+def _prune(connection: sqlite3.Connection, after: int, last: int) -> int:
     last = min(last, holders.seen_by_all(connection, last))
-    rows = connection.execute(_SUPERSEDING, (after, last, oldest, STEP)).fetchall()
+    rows = connection.execute(_SUPERSEDING, (after, last, STEP)).fetchall()
     if not rows:
         return after
     gone = [(previous,) for _, _, previous, _, _, _ in rows if previous is not None]

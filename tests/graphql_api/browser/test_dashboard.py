@@ -62,6 +62,17 @@ def test_a_file_can_be_chosen_and_its_statistics_are_shown(stack: Stack, dashboa
     assert "2 values" in dashboard.attributes(".histogram svg", "aria-label")[0]
 
 
+def test_a_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Lines keep their numbers over the parts, and one that is longer than a part is a sample like others."""
+    long = {"time_stamp": "2026-11-24T01:02:03Z", "data": [0.123456789] * 150_000}
+    dashboard.open(stack.url)
+
+    dashboard.drop(ndjson(tmp_path, GOOD, long, GOOD, *[long] * 2, BAD))
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "5 computed, 1 rejected")
+    assert dashboard.text(".line-number") == "6 1 2 3 4 5"
+
+
 def test_the_subscription_survives_a_restart_of_the_api(own_stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """Killed while results come, the API is back with those that came meanwhile: none is missing, none comes twice."""
     stack = own_stack

@@ -40,11 +40,12 @@ def bundled(folder: Path) -> Path:
     return folder
 
 
-async def get(home: Home, path: str = "/", host: str = "127.0.0.1:8000") -> httpx.Response:
+async def get(home: Home, path: str = "/", host: str = "127.0.0.1:8000", **headers: str) -> httpx.Response:
     """Return what a client on this machine is answered."""
     transport = httpx.ASGITransport(Starlette(routes=home.routes), client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        return await client.get(path, headers={"host": host})
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await client.get(path, headers={"host": host, **named})
 
 
 async def test_the_key_is_handed_to_loopback_alone(key_file: Path, bundled: Path) -> None:
@@ -73,6 +74,22 @@ async def test_nothing_inline_and_nobody_else_is_allowed(bundled: Path) -> None:
     assert asset.headers["content-security-policy"] == policy
 
 
+async def test_what_the_build_compressed_is_served_so(bundled: Path) -> None:
+    """To whoever takes it; the others get the file itself, under the same name and type."""
+    file = bundled / "dist" / "assets" / "main-1A2B.js"
+    file.with_name("main-1A2B.js.gz").write_bytes(gzip.compress(file.read_bytes()))
+    home = Home(None, FIXTURE, bundled)
+
+    plain = await get(home, "/assets/main-1A2B.js", accept_encoding="identity")
+    compressed = await get(home, "/assets/main-1A2B.js", accept_encoding="gzip, br")
+
+    assert plain.text == compressed.text == "// bundled"
+    assert "content-encoding" not in plain.headers
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert plain.headers["content-type"] == compressed.headers["content-type"]
+    assert compressed.headers["vary"] == "Accept-Encoding"
+
+
 async def test_a_page_that_was_not_built_says_so_and_shows_the_way_to_graphiql(key_file: Path, folder: Path) -> None:
     """Without npm nothing is fetched from elsewhere, and the key stays where it is."""
     home = Home(key_file, FIXTURE, folder)
@@ -91,6 +108,7 @@ async def test_a_page_that_was_not_built_says_so_and_shows_the_way_to_graphiql(k
 @pytest.mark.skipif(not (FOLDER / "dist").exists(), reason="needs the page as npm builds it")
 def test_the_page_is_small() -> None:
     """All of it, its font included, as it travels when it is compressed."""
-    files = [FOLDER / "dist" / "page.html", *(FOLDER / "dist" / "assets").iterdir()]
+    assets = [file for file in (FOLDER / "dist" / "assets").iterdir() if file.suffix != ".gz"]
+    files = [FOLDER / "dist" / "page.html", *assets]
 
     assert sum(len(gzip.compress(file.read_bytes())) for file in files) < LARGEST_GZIPPED

@@ -9,6 +9,7 @@ from infra.embedded.eventarc.http import Address, Answer, Broken, Unreachable
 from tests.infra.eventarc.machine import free_port
 
 HEADERS = {"ce-id": "1"}
+SECONDS = 10.0
 
 
 class Server:
@@ -75,7 +76,7 @@ async def test_an_answer_is_understood(server: Server, address: Address, how: st
     pieces, expected = ANSWERS[how]
     server.answers = [pieces]
 
-    answer = await address.post(HEADERS, b"body")
+    answer = await address.post(HEADERS, b"body", SECONDS)
 
     assert answer == expected
     [request] = server.requests
@@ -97,9 +98,9 @@ async def test_half_an_answer_is_none(server: Server, address: Address, how: str
     server.answers = [BROKEN[how], [COMPLETE]]
 
     with pytest.raises(Broken):
-        await address.post(HEADERS, b"body")
+        await address.post(HEADERS, b"body", SECONDS)
 
-    assert await address.post(HEADERS, b"body") == Answer(200, b"OK")
+    assert await address.post(HEADERS, b"body", SECONDS) == Answer(200, b"OK")
     assert server.connections == 2
 
 
@@ -108,10 +109,10 @@ async def test_connections_are_kept(server: Server, address: Address) -> None:
     server.answers = [[COMPLETE] for _ in range(9)]
 
     for _ in range(3):
-        await address.post(HEADERS, b"body")
+        await address.post(HEADERS, b"body", SECONDS)
     one = server.connections
-    await asyncio.gather(*(address.post(HEADERS, b"body") for _ in range(3)))
-    await asyncio.gather(*(address.post(HEADERS, b"body") for _ in range(3)))
+    await asyncio.gather(*(address.post(HEADERS, b"body", SECONDS) for _ in range(3)))
+    await asyncio.gather(*(address.post(HEADERS, b"body", SECONDS) for _ in range(3)))
 
     assert (one, server.connections) == (1, 3)
 
@@ -121,8 +122,8 @@ async def test_a_connection_that_the_server_ends_is_not_used_again(server: Serve
     closing = COMPLETE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     server.answers = [[closing], [COMPLETE]]
 
-    await address.post(HEADERS, b"body")
-    await address.post(HEADERS, b"body")
+    await address.post(HEADERS, b"body", SECONDS)
+    await address.post(HEADERS, b"body", SECONDS)
 
     assert server.connections == 2
 
@@ -131,15 +132,26 @@ async def test_a_kept_connection_that_ends_just_when_it_is_used_costs_nothing(se
     """The request is sent once more, on a new one."""
     server.answers = [[COMPLETE], [None], [COMPLETE]]
 
-    await address.post(HEADERS, b"body")
-    answer = await address.post(HEADERS, b"body")
+    await address.post(HEADERS, b"body", SECONDS)
+    answer = await address.post(HEADERS, b"body", SECONDS)
 
     assert answer == Answer(200, b"OK")
     assert server.connections == 2
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("ask", [lambda address: address.post(HEADERS, b""), lambda address: address.probe()])
+async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(server: Server, address: Address) -> None:
+    """What was given up may still be answered: on a connection that nobody uses any more."""
+    server.answers = [[COMPLETE[:9]], [COMPLETE]]
+
+    with pytest.raises(TimeoutError):
+        await address.post(HEADERS, b"body", 0.05)
+
+    assert await address.post(HEADERS, b"body", SECONDS) == Answer(200, b"OK")
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("ask", [lambda address: address.post(HEADERS, b"", SECONDS), lambda address: address.probe()])
 async def test_nobody_there_is_another_fault(ask: Callable[[Address], Awaitable[object]]) -> None:
     """Nothing was sent, so that nothing is said about the event."""
     address = Address(f"http://127.0.0.1:{free_port()}/")

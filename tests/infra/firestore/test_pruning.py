@@ -110,3 +110,21 @@ async def test_a_query_that_takes_longer_than_versions_are_kept_fails_instead_of
     with pytest.raises(Refusal, match="too old"):
         await anext(results)
     assert len(found) == 2
+
+
+async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> None:
+    """What was written within the time that is kept is not gone through: it may be all there is."""
+    storage = Storage(tmp_path / "firestore.sqlite", keep_seconds=3600)
+    statements: list[str] = []
+    try:
+        message = m.Write(update=m.Document(name=f"{ROOT}/a/1"))
+        prepared = writes.prepare(message, DATABASE)
+        await storage.write(lambda group: commits.batch(group, [prepared], lambda pending: None))
+        await storage.execute(lambda connection: connection.set_trace_callback(statements.append))
+
+        await prune(storage)
+        await storage.execute(lambda connection: connection.set_trace_callback(None))
+    finally:
+        await storage.close()
+
+    assert not [statement for statement in statements if "FROM versions" in statement and "WHERE" in statement]

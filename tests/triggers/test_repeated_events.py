@@ -1,0 +1,68 @@
+"""Events come at least once and in any order: what is written by them is the same."""
+
+import asyncio
+
+import numpy as np
+
+from documents import fields, names
+from tests.triggers.machine import Machine
+from tests.triggers.samples import new_sample
+
+
+async def test_the_same_event_ten_times_and_late_is_one_result(machine: Machine, submitter: str) -> None:
+    """The first one writes; the nine beside it and the one long after change nothing."""
+    sample = new_sample(submitter)
+    header = await machine.store(sample)
+
+    assert await asyncio.gather(*(machine.deliver(header) for _ in range(10))) == [200] * 10
+    first = await machine.result(sample)
+    assert await machine.deliver(header) == 200
+    later = await machine.result(sample)
+
+    assert first.exists
+    assert (later.update_time, later.create_time) == (first.update_time, first.create_time)
+
+
+async def test_a_touched_sample_is_computed_again(machine: Machine, submitter: str) -> None:
+    """Asking again is a write to the header: the newer event replaces the result."""
+    sample = new_sample(submitter)
+    header = await machine.store(sample)
+    await machine.deliver(header)
+    touched = await machine.touch(header)
+
+    assert await machine.deliver(touched, old_value=header) == 200
+
+    result = (await machine.result(sample)).to_dict()
+    assert result["sample_update_time"] == fields.to_datetime(touched.update_time)
+
+
+async def test_an_older_event_after_a_newer_one_writes_nothing(machine: Machine, submitter: str) -> None:
+    """Events come in any order; what is newest stays."""
+    sample = new_sample(submitter)
+    older = await machine.store(sample)
+    newer = await machine.touch(older)
+    await machine.deliver(newer, old_value=older)
+    before = await machine.result(sample)
+
+    assert await machine.deliver(older) == 200
+
+    after = await machine.result(sample)
+    assert after.update_time == before.update_time
+    assert after.get("sample_update_time") == fields.to_datetime(newer.update_time)
+
+
+async def test_events_of_all_ages_at_once_leave_the_newest(machine: Machine, submitter: str) -> None:
+    """However they race, each looks again after it lost, and none overwrites what is newer."""
+    sample = new_sample(submitter)
+    versions = [await machine.store(sample)]
+    for _ in range(5):
+        versions.append(await machine.touch(versions[-1]))
+    newest = fields.to_datetime(versions[-1].update_time)
+
+    for _ in range(5):
+        shuffled = [versions[index] for index in np.random.default_rng(1).permutation(len(versions))]
+        statuses = await asyncio.gather(*(machine.deliver(version) for version in shuffled))
+
+        assert set(statuses) == {200}
+        assert (await machine.result(sample)).get("sample_update_time") == newest
+        await machine.client.document(names.result(submitter, sample.header.id)).delete()
