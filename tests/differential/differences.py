@@ -48,6 +48,10 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         [True, True],
         f"{_API}#writeresult: `update_time` is `not set after a delete`",
     ),
+    "a search in a map": (
+        0,
+        f"{_API}#findnearest: `vector_field` is a field reference as any other; the emulator finds nothing in maps",
+    ),
     "partitions of a few documents": (
         "UNIMPLEMENTED",
         f"{_API}#partitionqueryrequest: the emulator does not have it",

@@ -150,6 +150,18 @@ def where(**condition: Any) -> Any:
     return {"from_": [{"collection_id": "a"}], "where": {"field_filter": {"field": {"field_path": path}, **condition}}}
 
 
+def near(path: str = "vector", **options: Any) -> Any:
+    """Return a search in collection `a` for what is near [1]; options change it, or (None) take a part away."""
+    search = {
+        "vector_field": {"field_path": path},
+        "query_vector": VECTOR,
+        "distance_measure": "EUCLIDEAN",
+        "limit": 1000,
+        **options,
+    }
+    return {**EVERYTHING, "find_nearest": {name: value for name, value in search.items() if value is not None}}
+
+
 def array(*elements: Any) -> Any:
     """Return an array."""
     return {"array_value": {"values": list(elements)}}

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from google.cloud.firestore_v1.vector import Vector
 
 from tests.differential import query_edges, write_edges
 from tests.differential.differences import DIFFERENCES
@@ -22,8 +23,10 @@ def answer(side: Side, name: str) -> Any:
     """Return what one server answers in a project with two documents."""
     side.start_over(f"edge-{[*EDGES].index(name):06}")
     nan = float("nan")
-    side.client.document("a/x").set({"a": 1, "nan": nan, "null": None, "list": [1, None, nan]})
-    side.client.document("a/x/a/y").set({"a": 1})
+    two, three = Vector([2.0]), Vector([3.0])
+    fields = {"a": 1, "nan": nan, "null": None, "list": [1, None, nan], "vector": two, "map": {"vector": three}}
+    side.client.document("a/x").set(fields)
+    side.client.document("a/x/a/y").set({"a": 1, "vector": three})
     return side.answer(EDGES[name][0])[0]
 
 
