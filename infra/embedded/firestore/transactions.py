@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from infra.embedded.firestore import commits, locks, names
+from infra.embedded.firestore import commits, locks, names, versions
 from infra.embedded.firestore.clock import Snapshot
 from infra.embedded.firestore.errors import Refusal, aborted, invalid
 from infra.embedded.firestore.feed import ParsedChange
@@ -76,6 +76,8 @@ class Transaction(locks.Party):
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(locks.CONTENTION)
         for query, sequence in list(self.queries):
+            if versions.pruned(group.connection) > sequence:
+                raise aborted(locks.CONTENTION)  # nobody can tell any more
             for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(

@@ -46,10 +46,6 @@ _EARLIER = """
 SELECT v.sequence, v.commit_time, v.document FROM history h JOIN versions v ON v.sequence = h.version
 WHERE h.kind = ? AND h.path = ? AND h.until > ? ORDER BY h.until LIMIT 1
 """
-_PRUNED = """
-SELECT commit_time FROM versions WHERE sequence <= (SELECT value FROM settings WHERE name = 'pruned')
-ORDER BY sequence DESC LIMIT 1
-"""
 _CHANGES = """
 SELECT c.sequence, c.commit_time, c.kind, c.path, p.document, c.document
 FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
@@ -107,10 +103,15 @@ def last(connection: sqlite3.Connection) -> tuple[int, int]:
     return row or (0, 0)
 
 
+def pruned(connection: sqlite3.Connection) -> int:
+    """Return the sequence up to which changes may be gone."""
+    row = connection.execute("SELECT value FROM settings WHERE name = 'pruned'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def reaches(connection: sqlite3.Connection, read_time: int) -> bool:
     """Return whether every version of `read_time` is there still."""
-    row = connection.execute(_PRUNED).fetchone()
-    return row is None or bool(row[0] <= read_time)
+    return committed(connection, pruned(connection)) <= read_time
 
 
 def committed(connection: sqlite3.Connection, sequence: int) -> int:

@@ -11,7 +11,9 @@ from infra.embedded.firestore import commits, holders, queries, scanning, writes
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.pruning import prune
+from infra.embedded.firestore.reading import Reading
 from infra.embedded.firestore.storage import Storage
+from infra.embedded.firestore.transactions import Transactions
 from infra.embedded.firestore.writer import Group
 from tests.infra.firestore.server_process import DATABASE, ROOT
 
@@ -128,3 +130,26 @@ async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> Non
         await storage.close()
 
     assert not [statement for statement in statements if "FROM versions" in statement and "WHERE" in statement]
+
+
+async def test_a_transaction_does_not_commit_on_what_cannot_be_checked_any_more(file: File) -> None:
+    """What it has found was deleted, and the deletion is pruned."""
+    transactions = Transactions(file.storage)
+    options = m.BeginTransactionRequest().options
+    options.read_write.concurrency_mode = 1  # optimistic
+    transaction = transactions.begin(DATABASE, options)
+    structured = m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(collection_id="a")])
+    structured.where.field_filter.field.field_path, structured.where.field_filter.op = "n", 4  # at least
+    structured.where.field_filter.value.integer_value = 0
+    await file.write("found", 1)
+    reading = Reading(file.storage, transactions, m.RunQueryRequest(transaction=transaction.id), DATABASE)
+    found = [document.name async for _, document in reading.query(queries.read(ROOT, structured))]
+
+    await file.write("found", None)
+    await file.write("unseen", -1)
+    await prune(file.storage)
+
+    with pytest.raises(Refusal, match="contention"):
+        await transactions.commit([writes.prepare(m.Write(delete=f"{ROOT}/a/other"), DATABASE)], transaction)
+    assert len(found) == 1
+    await transactions.close()
