@@ -18,6 +18,7 @@ from graphql_api.auth import Authenticator
 from graphql_api.context import Context
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
 from graphql_api.explorer import Explorer
+from graphql_api.exports import ResultEndpoint
 from graphql_api.firestore import Firestore
 from graphql_api.home import Home
 from graphql_api.live import Live
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> Starlette:
             *explorer.routes,
             *graphql.routes,
             *samples.routes,
+            *ResultEndpoint(services).routes,
         ],
         middleware=[Middleware(metrics.Counted), Middleware(graphql.ahead)],
         exception_handlers={DropzoneError: _refused, HTTPException: _refused, Exception: _refused},

@@ -42,7 +42,7 @@ Keep = Callable[[Sequence[Any]], Awaitable[Collection[str]]]
 
 _SCANNED_AT_ONCE = 200
 _MOST_SCANNED = 2_000
-_READ_AT_ONCE = 2_000
+_LEAST_AT_ONCE = 100
 
 
 class Lists:
@@ -95,13 +95,13 @@ class Lists:
         return await self._count(submitter, query, now) - found if pending else found
 
     async def scan_results(
-        self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str] = ()
+        self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str], at_once: int = 2_000
     ) -> AsyncGenerator[list[Any], None]:
-        """Yield all computed results within `bounds` as protocol `Document`s, in order, some at a time, as of now.
+        """Yield all computed results within `bounds` as protocol `Document`s, in order, as of now.
 
-        With `select` only those fields are read, and the ones that decide the order.
+        About so many come `at_once`, with the fields in `select` and those that decide the order.
         """
-        async for documents in self._scan(submitter, *_results_query(order, bounds, select)):
+        async for documents in self._scan(submitter, *_results_query(order, bounds, select), at_once):
             yield documents
 
     async def outdated(
@@ -152,9 +152,11 @@ class Lists:
         pages = await self._pages(submitter, query, limit, span, start, inclusive, read_time)
         return list(islice(_merged(query, pages, span.backward), limit))
 
-    async def _scan(self, submitter: str, query: OrderedQuery, keep: Keep | None) -> AsyncGenerator[list[Any], None]:
+    async def _scan(
+        self, submitter: str, query: OrderedQuery, keep: Keep | None, at_once: int = _SCANNED_AT_ONCE
+    ) -> AsyncGenerator[list[Any], None]:
         now = await self._firestore.now()
-        limit = max(_READ_AT_ONCE // self._shards, _SCANNED_AT_ONCE)
+        limit = max(at_once // self._shards, _LEAST_AT_ONCE)
         span, start = Span(0), None
         more = True
         while more:

@@ -4,6 +4,7 @@
 has to be answered as a stream, and a client that would take anything gets Server-Sent Events.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,6 +54,13 @@ def accepted(header: bytes) -> Accepted:
         prefers_stream=(events_named or parts > 0) and stream_quality > answer_quality,
         prefers_html=html_named and html > 0 and html >= answer_quality,
     )
+
+
+def preferred(header: bytes, offered: Sequence[bytes]) -> bytes | None:
+    """Return which of the media types that are `offered` is wanted most, the first of equals; none if none is."""
+    ranges = [parsed for part in header.split(b",") if (parsed := _read(part))] or [_Range(b"*/*", frozenset(), 1)]
+    best = max(offered, key=lambda media_type: _quality(media_type, ranges)[0])
+    return best if _quality(best, ranges)[0] else None
 
 
 @lru_cache(maxsize=256)

@@ -96,8 +96,11 @@ class Measured:
                 return ids
 
 
-def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime]) -> None:
-    """Store a result of one value, 1, for each of `timestamps`, without samples: many at once, in one shard."""
+def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime], **further: Any) -> None:
+    """Store a result of one value, 1, for each of `timestamps`, without samples: many at once, in one shard.
+
+    What is given `further` stands in place of the fields of that name.
+    """
     statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0, median=1.0)
     client = stack.firestore()
     batch = client.batch()
@@ -105,9 +108,9 @@ def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime]) 
         result = Result(
             submitter, str(uuid4()), datetime.now(UTC), 0, Status.COMPUTED, timestamp=timestamp, statistics=statistics
         )
-        stored = result.fields() | {"computed_at": SERVER_TIMESTAMP}
+        stored = result.fields() | {"computed_at": SERVER_TIMESTAMP} | further
         batch.set(client.document(names.result(submitter, result.sample_id)), stored)
-        if len(batch) == 500:
+        if len(batch) == 200:
             batch.commit()
             batch = client.batch()
     batch.commit()
