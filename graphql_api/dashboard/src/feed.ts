@@ -32,7 +32,7 @@ export async function follow(
   let isLoaded = cursor !== null;
   let failures = 0;
   while (!signal.aborted) {
-    reader.onState({ name: 'connecting' });
+    if (failures === 0) reader.onState({ name: 'connecting' });
     try {
       if (!isLoaded || cursor === null) {
         cursor ??= await latestCursor();

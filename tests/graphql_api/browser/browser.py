@@ -88,6 +88,10 @@ class Browser:
         urls += [event["url"] for event in self._of("Network.webSocketCreated")]
         return {host for url in urls if (host := urlsplit(url).netloc) and not url.startswith("chrome")}
 
+    def sockets(self) -> int:
+        """Return how many WebSockets were opened."""
+        return len(list(self._of("Network.webSocketCreated")))
+
     def received(self) -> list[Any]:
         """Return the messages that came over WebSockets, in their order."""
         return [json.loads(event["response"]["payloadData"]) for event in self._of("Network.webSocketFrameReceived")]

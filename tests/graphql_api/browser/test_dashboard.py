@@ -74,7 +74,7 @@ def test_a_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_pa
 
 
 def test_the_subscription_survives_a_restart_of_the_api(own_stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """Killed while results come, the API is back with those that came meanwhile: none is missing, none comes twice."""
+    """Killed while results come, then stopped with Firestore: no result is missing, none comes twice."""
     stack = own_stack
     first = stack.submit(GOOD)["id"]
     stack.wait_for(first)
@@ -83,11 +83,16 @@ def test_the_subscription_survives_a_restart_of_the_api(own_stack: Stack, dashbo
     sent = [stack.submit(GOOD)["id"] for _ in range(20)]
     dashboard.wait_for(lambda: dashboard.arrived() > 0)
 
+    sockets = dashboard.sockets()
     killed = stack.api_pid()
     os.kill(killed, signal.SIGKILL)
-    dashboard.wait_for(lambda: dashboard.text(".connection") == "Reconnecting")
     eventually(lambda: stack.pids_of("-m graphql_api") not in ([], [killed]) and stack.is_ready(), lambda: stack.log)
     sent += [stack.submit(GOOD)["id"] for _ in range(20)]
+    dashboard.wait_for(lambda: dashboard.sockets() > sockets)
+    stack.stop()
+    dashboard.wait_for(lambda: dashboard.text(".connection") == "Reconnecting")
+    stack.start()
+    sent += [stack.submit(GOOD)["id"] for _ in range(5)]
 
     dashboard.wait_until_live()
     dashboard.wait_for(lambda: dashboard.arrived() >= len(sent))
