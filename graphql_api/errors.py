@@ -73,6 +73,16 @@ class RequestTimeout(DropzoneError):
     code = "REQUEST_TIMEOUT"
 
 
+class TooSlow(DropzoneError):
+    """The client read next to nothing of its subscription for some time; `cursor` is of the last that it was sent."""
+
+    code = "TOO_SLOW"
+
+    def __init__(self, cursor: str = "") -> None:
+        super().__init__("This was read too slowly; subscribe again behind the last cursor.")
+        self.cursor = cursor
+
+
 class UnsupportedMediaType(DropzoneError):
     """The body has a content type or a content encoding that is not read here."""
 
@@ -99,6 +109,8 @@ def describe(error: DropzoneError) -> dict[str, Any]:
     extensions: dict[str, Any] = {"code": error.code}
     if isinstance(error, Unavailable):
         extensions["retryAfter"] = error.retry_after
+    if isinstance(error, TooSlow) and error.cursor:
+        extensions["cursor"] = error.cursor
     return {"message": shorten(str(error)), "extensions": extensions}
 
 

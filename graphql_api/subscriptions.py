@@ -54,7 +54,9 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "Results as they are computed, in the order in which they were stored. With `after`, first those that were "
-            "stored behind that cursor, then live, with no gap and none twice."
+            "stored behind that cursor, then live, with no gap and none twice. A result that is computed again comes "
+            "again, with a new cursor. Who reads nothing for a while ends with the error TOO_SLOW and the cursor to go "
+            "on from (a WebSocket is closed with 4490)."
         )
     )
     async def results(

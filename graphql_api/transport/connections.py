@@ -21,7 +21,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from graphql_api.errors import shorten
 
-TRY_AGAIN_LATER = 1013
+TOO_SLOW = 4490
+LAST_WORDS = "last words"
+"""In `scope["state"]`: gives what to send to a client that does not read, for the day when it does: bytes of a
+stream, or texts over a WebSocket.
+"""
 
 logger = logging.getLogger("graphql_api")
 
@@ -164,7 +168,15 @@ class _HTTPConnection(HttpToolsProtocol):
             self.scope["method"],
             shorten(self.scope["path"]),
         )
-        self.transport.abort()
+        last_words = self.scope["state"].get(LAST_WORDS)
+        if last_words is None:
+            self.transport.abort()
+            return
+        words = last_words()
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(words), words))
+        self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)
 
     @property
     def has_unread_body(self) -> bool:
@@ -262,9 +274,13 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         if self.close_sent or not self.handshake_complete:
             self.transport.abort()
             return
+        logger.warning("cut off a WebSocket whose client read next to nothing for %g s", self.settings.stalled_seconds)
         self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": TRY_AGAIN_LATER})
-        self.conn.send_close(TRY_AGAIN_LATER, "Read faster")
+        last_words = self.scope["state"].get(LAST_WORDS, list)
+        for text in last_words():
+            self.conn.send_text(text.encode())
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_SLOW})
+        self.conn.send_close(TOO_SLOW, "TOO_SLOW: subscribe again behind the last cursor")
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.close_timer = self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)

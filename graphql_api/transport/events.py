@@ -19,17 +19,18 @@ import orjson
 from documents.errors import BadRequest, Conflict, DropzoneError, NotFound, RateLimited
 from graphql_api.transport.execution import Answer, refused
 from graphql_api.transport.settings import TransportSettings
-from graphql_api.transport.streams import Framing
+from graphql_api.transport.streams import Framing, Sent
 
 COMPLETE = b"event: complete\ndata: \n\n"
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
-async def frames(answers: AsyncGenerator[Answer, None]) -> AsyncGenerator[bytes, None]:
+async def frames(answers: AsyncGenerator[Answer, None], sent: Sent) -> AsyncGenerator[bytes, None]:
     """Make each answer an event, and complete after the last."""
     async with aclosing(answers):
         async for answer in answers:
             yield event(b"next", answer.body)
+            sent.cursor = answer.cursor
     yield COMPLETE
 
 

@@ -49,6 +49,8 @@ class Answer(NamedTuple):
     executed: bool
     retry_after: int | None = None
     """Set where nothing succeeded because something that we need is unavailable."""
+    cursor: str = ""
+    """Of an event: from where a subscriber can go on."""
 
 
 class InvalidOperation(Exception):
@@ -199,6 +201,8 @@ class Executor:
         result: Any = execute_subscription_event(executor.build_per_event_executor(event))
         waited = isinstance(result, Awaitable)
         answer = self._answer(await result if waited else result, operation)
+        if shared is not None:
+            answer = answer._replace(cursor=shared.cursor)
         # What was waited for was read for one caller, with the loaders of its context.
         if shared is not None and not waited and answer.executed and len(shared.answers) < MOST_SHARED_ANSWERS:
             shared.answers[question] = answer

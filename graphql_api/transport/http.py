@@ -26,7 +26,7 @@ from graphql_api.transport.execution import Answer, Executor, InvalidOperation, 
 from graphql_api.transport.headers import header
 from graphql_api.transport.requests import GraphQLRequest, read_json, read_query_string
 from graphql_api.transport.settings import TransportSettings
-from graphql_api.transport.streams import Framing, StreamResponse
+from graphql_api.transport.streams import Framing, Sent, StreamResponse
 
 METHODS = "GET, POST, PUT, DELETE"
 LARGE_BODY = 1024 * 1024
@@ -77,7 +77,7 @@ class HTTPEndpoint:
             credential = self._event_streams.holder(token)
         context = await self._context(credential)
         if opens_stream:
-            return self._stream(*self._event_streams.open(token, credential), credential)
+            return self._respond_with(*self._event_streams.open(token, credential), credential, Sent())
         match request.method:
             case "POST" if token:
                 stream = self._event_streams.find(token, credential)
@@ -120,7 +120,7 @@ class HTTPEndpoint:
             operation = self._executor.prepare(asked)
         except InvalidOperation as invalid:
             if accepted.prefers_stream:
-                return self._stream(*_frames(_once(invalid.answer), accepted), credential)
+                return self._stream(_once(invalid.answer), accepted, credential)
             return _single(invalid.answer, accepted.answer)
         if reads_only and operation.type is OperationType.MUTATION:
             raise MethodNotAllowed("A mutation cannot be asked for by GET.", allow="POST")
@@ -128,7 +128,7 @@ class HTTPEndpoint:
             if accepted.stream is None:
                 raise NotAcceptable("A subscription needs text/event-stream, or multipart/mixed, in Accept.")
             answers = self._executor.subscribe(operation, asked, context)
-            return self._stream(*_frames(answers, accepted), credential)
+            return self._stream(answers, accepted, credential)
         return _single(await self._executor.execute(operation, asked, context), accepted.answer)
 
     async def _start_on(self, stream: EventStream, asked: GraphQLRequest, context: object) -> Response:
@@ -140,16 +140,18 @@ class HTTPEndpoint:
         stream.start(operation_id, self._executor.subscribe(operation, asked, context))
         return _response(202, b"text/plain", b"")
 
-    def _stream(self, frames: AsyncGenerator[bytes, None], framing: Framing, credential: str | None) -> StreamResponse:
+    def _stream(
+        self, answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted, credential: str | None
+    ) -> StreamResponse:
+        wire = multipart if accepted.stream == negotiation.MULTIPART else events
+        sent = Sent()
+        return self._respond_with(wire.frames(answers, sent), wire.FRAMING, credential, sent)
+
+    def _respond_with(
+        self, frames: AsyncGenerator[bytes, None], framing: Framing, credential: str | None, sent: Sent
+    ) -> StreamResponse:
         refusal = partial(credentials.refusal, self._context, credential, self._settings.recheck_seconds)
-        return StreamResponse(frames, framing, refusal, self._closing, self._settings)
-
-
-def _frames(
-    answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted
-) -> tuple[AsyncGenerator[bytes, None], Framing]:
-    wire = multipart if accepted.stream == negotiation.MULTIPART else events
-    return wire.frames(answers), wire.FRAMING
+        return StreamResponse(frames, framing, refusal, self._closing, self._settings, sent)
 
 
 def refusal(error: DropzoneError) -> Response:

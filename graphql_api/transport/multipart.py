@@ -12,7 +12,7 @@ import orjson
 from documents.errors import DropzoneError, Unavailable
 from graphql_api import errors
 from graphql_api.transport.execution import Answer
-from graphql_api.transport.streams import Framing
+from graphql_api.transport.streams import Framing, Sent
 
 BOUNDARY = b"\r\n--graphql"
 HEADER = b"\r\ncontent-type: application/json\r\n\r\n"
@@ -33,9 +33,10 @@ FRAMING = Framing(
 )
 
 
-async def frames(answers: AsyncGenerator[Answer, None]) -> AsyncGenerator[bytes, None]:
+async def frames(answers: AsyncGenerator[Answer, None], sent: Sent) -> AsyncGenerator[bytes, None]:
     """Make each answer a part, and end after the last."""
     async with aclosing(answers):
         async for answer in answers:
             yield HEADER + b'{"payload":' + answer.body + b"}" + BOUNDARY
+            sent.cursor = answer.cursor
     yield END

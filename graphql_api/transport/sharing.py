@@ -26,6 +26,9 @@ Question = tuple[str, str | None, bytes]
 class SharedEvent:
     """An event that is given to many subscriptions, and means the same to each of them."""
 
+    cursor: str = ""
+    """From where a subscriber who had this one can go on; empty where it cannot."""
+
     @cached_property
     def answers(self) -> dict[Question, object]:
         """What was answered, by what was asked."""

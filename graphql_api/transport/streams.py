@@ -2,7 +2,7 @@
 
 One task makes frames and sends them; the response itself only wakes up when the client is gone, when
 nothing was sent for a while, or when the server stops. A client that reads slowly holds back the source
-of its own frames and nothing else; the server cuts off one that does not read at all.
+of its own frames and nothing else; the server cuts off one that does not read at all, with last words of ours.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from documents.errors import DropzoneError
+from graphql_api.errors import TooSlow
+from graphql_api.transport.connections import LAST_WORDS
 from graphql_api.transport.settings import TransportSettings
 
 
@@ -31,6 +33,13 @@ class Framing:
     """Makes the last frames for a client whose credential is good no longer."""
 
 
+@dataclass(slots=True)
+class Sent:
+    """How far a stream has come, for a client that is cut off because it does not read."""
+
+    cursor: str = ""
+
+
 class StreamResponse(Response):
     """Sends frames until their source ends, the client goes, its credential is refused or `closing` is set."""
 
@@ -41,12 +50,14 @@ class StreamResponse(Response):
         refusal: Callable[[], Awaitable[DropzoneError]],
         closing: asyncio.Event,
         settings: TransportSettings,
+        sent: Sent,
     ) -> None:
         self._frames = frames
         self._framing = framing
         self._refusal = refusal
         self._closing = closing
         self._settings = settings
+        self._sent = sent
         self._quiet = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +68,7 @@ class StreamResponse(Response):
             (b"x-content-type-options", b"nosniff"),
             (b"x-accel-buffering", b"no"),
         ]
+        scope["state"][LAST_WORDS] = lambda: self._framing.refusal(TooSlow(self._sent.cursor))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await _send_frame(send, self._framing.opening)
         source = asyncio.create_task(self._send_frames(send))

@@ -17,7 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, Unauthenticated, Unavailable
 from graphql_api import errors
+from graphql_api.errors import TooSlow
 from graphql_api.transport import credentials
+from graphql_api.transport.connections import LAST_WORDS
 from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
 from graphql_api.transport.requests import GraphQLRequest, read_json
@@ -60,6 +62,7 @@ class WebSocketEndpoint:
             try:
                 credential = credentials.from_headers(scope["headers"])
                 socket = _Socket(self._executor, self._context, self._settings, credential, receive, send)
+                scope["state"][LAST_WORDS] = socket.last_words
                 await socket.run(SUBPROTOCOL in scope["subprotocols"])
             finally:
                 self._open -= 1
@@ -112,6 +115,8 @@ class _Socket:
         self._send_message = send
         self._acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._sent: dict[str, str] = {}
+        """The cursor that each operation has come to."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, speaks_protocol: bool) -> None:
@@ -279,22 +284,35 @@ class _Socket:
                 if not answer.executed:
                     return answer
                 await self._send("next", operation_id, orjson.Fragment(answer.body))
+                self._sent[operation_id] = answer.cursor
         finally:
+            self._sent.pop(operation_id, None)
             await answers.aclose()
         return None
 
+    def last_words(self) -> list[str]:
+        """Return what tells a client that does not read how to go on with each of its operations."""
+        return [
+            _text("error", operation_id, [errors.describe(TooSlow(self._sent.get(operation_id, "")))])
+            for operation_id in self._operations
+        ]
+
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:
-        frame: dict[str, object] = {"type": kind}
-        if operation_id is not None:
-            frame["id"] = operation_id
-        if isinstance(payload, msgspec.Raw):
-            frame["payload"] = orjson.Fragment(bytes(payload))
-        elif payload is not msgspec.UNSET:
-            frame["payload"] = payload
         try:
-            await self._send_message({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+            await self._send_message({"type": "websocket.send", "text": _text(kind, operation_id, payload)})
         except OSError:
             raise _Disconnected from None
+
+
+def _text(kind: str, operation_id: str | None, payload: object) -> str:
+    frame: dict[str, object] = {"type": kind}
+    if operation_id is not None:
+        frame["id"] = operation_id
+    if isinstance(payload, msgspec.Raw):
+        frame["payload"] = orjson.Fragment(bytes(payload))
+    elif payload is not msgspec.UNSET:
+        frame["payload"] = payload
+    return orjson.dumps(frame).decode()
 
 
 async def _deny(send: Send, status: int, error: DropzoneError) -> None:

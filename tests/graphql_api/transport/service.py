@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,14 @@ from starlette.types import Receive, Scope, Send
 from strawberry.schema.config import StrawberryConfig
 
 from documents.errors import DropzoneError, NotFound, Unauthenticated, Unavailable
-from graphql_api.transport import GraphQLTransport, Server, ServerSettings, TransportSettings, read_body
+from graphql_api.transport import (
+    GraphQLTransport,
+    Server,
+    ServerSettings,
+    SharedEvent,
+    TransportSettings,
+    read_body,
+)
 from graphql_api.transport.http import refusal
 
 KEY = "a-good-key"
@@ -135,6 +143,18 @@ class Mutation:
 
 
 @strawberry.type
+class Story:
+    """Something from which one can go on."""
+
+    cursor: str
+    text: str
+
+
+class SharedStory(Story, SharedEvent):
+    """A story that is the same for everybody."""
+
+
+@strawberry.type
 class Subscription:
     """Things to watch."""
 
@@ -160,6 +180,12 @@ class Subscription:
                 yield "x" * length
         finally:
             state.watching -= 1
+
+    @strawberry.subscription
+    async def stories(self, length: int) -> AsyncIterator[Story]:
+        """Yield long stories, with cursors, for ever."""
+        for number in itertools.count():
+            yield SharedStory(cursor=str(number), text="x" * length)
 
     @strawberry.subscription
     async def failing(self, on_purpose: bool) -> AsyncIterator[int]:
