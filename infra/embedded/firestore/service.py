@@ -128,17 +128,18 @@ class Service:
         _refuse_explain(request)
         query = queries.read(request.parent, request.structured_query)
         reading = self._reading(request, query.parent.database)
-        started = reading.started_transaction
+        started, skipped, is_empty = reading.started_transaction, query.offset, True
         async for _, document in reading.query(query):
-            moment = m.timestamp(reading.read_time)
-            await context.write(
-                m.RunQueryResponse(transaction=started, document=query.projected(document), read_time=moment)
-            )
-            started = b""
-        skipped = query.offset if query.offset else 0
-        await context.write(
-            m.RunQueryResponse(transaction=started, read_time=m.timestamp(reading.read_time), skipped_results=skipped)
-        )
+            if started:
+                await context.write(m.RunQueryResponse(transaction=started))
+            response = m.RunQueryResponse(document=query.projected(document), skipped_results=skipped)
+            response.read_time.CopyFrom(m.timestamp(reading.read_time))
+            await context.write(response)
+            started, skipped, is_empty = b"", 0, False
+        if started:
+            await context.write(m.RunQueryResponse(transaction=started))
+        if is_empty:
+            await context.write(m.RunQueryResponse(read_time=m.timestamp(reading.read_time)))
 
     async def run_aggregation_query(self, request: Any, context: Any) -> None:
         """Answer RunAggregationQuery."""

@@ -283,3 +283,24 @@ def refused(refusals: list[grpc.StatusCode], call: Callable[[], Any]) -> None:
     with pytest.raises(grpc.RpcError) as refusal:
         call()
     refusals.append(refusal.value.code())
+
+
+def test_a_query_that_begins_a_transaction_says_so_by_itself_and_first(firestore: FirestoreProcess) -> None:
+    """Each document comes with its read time; a frame with nothing but that comes only if there is no document."""
+    commit(firestore, None, "frames/a", 1)
+    commit(firestore, None, "frames/b", 2)
+    request = m.RunQueryRequest(parent=ROOT)
+    request.new_transaction.read_only.SetInParent()
+    request.structured_query.from_.add(collection_id="frames")
+    request.structured_query.offset = 1
+
+    some = firestore.stream("RunQuery", request, m.RunQueryResponse)
+    request.structured_query.offset = 9
+    none = firestore.stream("RunQuery", request, m.RunQueryResponse)
+
+    assert [_parts(frame) for frame in some] == [["transaction"], ["document", "read_time", "skipped_results"]]
+    assert [_parts(frame) for frame in none] == [["transaction"], ["read_time"]]
+
+
+def _parts(frame: Any) -> list[str]:
+    return sorted(field.name for field, _ in frame.ListFields())
