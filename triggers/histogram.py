@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import isqrt
 
 from documents import Histogram
-from triggers.quantiles import Ordered, whole
+from triggers.quantiles import Ordered
 
 MOST_BINS = 100
 
@@ -22,7 +22,9 @@ _CUBES = tuple(number**3 for number in range(MOST_BINS + 1))
 def histogram(ordered: Ordered, lower_quartile: float, upper_quartile: float) -> Histogram:
     """Return the histogram of values in ascending order; equal ones are in one bin without a width."""
     count = len(ordered)
-    (lowest, highest, lower, upper), unit = whole(float(ordered[0]), float(ordered[-1]), lower_quartile, upper_quartile)
+    (lowest, highest, lower, upper), unit = _whole(
+        float(ordered[0]), float(ordered[-1]), lower_quartile, upper_quartile
+    )
     width = highest - lowest
     bins = _bins(count, width, upper - lower) if width else 1
     edges = [(lowest * bins + width * number) / (unit * bins) for number in range(bins + 1)]
@@ -39,3 +41,10 @@ def _bins(count: int, width: int, middle: int) -> int:
     if middle:  # width / (2 * middle / cbrt(count)), rounded up: the least number with a cube that is large enough
         diaconis = min(diaconis, bisect_left(_CUBES, -(-count * width**3 // (2 * middle) ** 3)))
     return min(max(sturges, diaconis), MOST_BINS)
+
+
+def _whole(*values: float) -> tuple[list[int], int]:
+    """Return the values as whole numbers, exactly, and how many of their unit make up one."""
+    ratios = [value.as_integer_ratio() for value in values]
+    unit = max([denominator for _, denominator in ratios])  # all of them are powers of two
+    return [numerator * (unit // denominator) for numerator, denominator in ratios], unit

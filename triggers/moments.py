@@ -25,9 +25,6 @@ Vector = npt.NDArray[np.float64]
 BLOCK = 16_384
 """Values taken at a time: few enough that they and their parts stay in a processor's cache."""
 
-FEW = 200
-"""Up to so many values a loop over integers is quicker than NumPy's calls are."""
-
 SPAN = 64
 """Values that many powers of two smaller than the largest are cut on their own: a cut has few parts."""
 
@@ -47,12 +44,24 @@ class Moments:
     @classmethod
     def of(cls, values: Vector) -> "Moments":
         """Return the moments of finite values."""
-        if values.size <= FEW:
-            return _of_few(values) if values.size else cls()
         moments = cls()
         for start in range(0, values.size, BLOCK):
             moments += _of_block(values[start : start + BLOCK])
         return moments
+
+    @classmethod
+    def of_few(cls, values: list[float]) -> "Moments":
+        """Return the same by a loop over integers, which is quicker than NumPy's calls where there are few values."""
+        magnitudes = list(map(abs, filter(None, values))) or [1.0]
+        lowest = frexp(min(magnitudes))[1]
+        if frexp(max(magnitudes))[1] - lowest > SPAN or lowest < -900:  # integers too long, or no double for the scale
+            return cls.of(np.array(values))
+        exponent = lowest - 53  # so that every value is a whole number of that unit
+        scale = ldexp(1.0, -exponent)
+        numbers = [int(value * scale) for value in values]
+        squares = [number * number for number in numbers]
+        cubes, fourths = map(mul, numbers, squares), map(mul, squares, squares)
+        return cls(len(values), exponent, (sum(numbers), sum(squares), sum(cubes), sum(fourths)))
 
     def __add__(self, other: "Moments") -> "Moments":
         """Return the moments of the values of both."""
@@ -118,18 +127,6 @@ class Moments:
     def _second(self) -> int:
         """The second central moment times the square of the count; those beside it likewise, so that they are whole."""
         return self.count * self.sums[1] - self.sums[0] ** 2
-
-
-def _of_few(values: Vector) -> Moments:
-    exponents = np.frexp(values)[1]
-    lowest = int(exponents.min())
-    if int(exponents.max()) - lowest > SPAN:
-        return _of_block(values)
-    exponent = lowest - 53  # so that every value is a whole number of that unit
-    numbers = [int(number) for number in np.ldexp(values, -exponent).tolist()]
-    squares = [number * number for number in numbers]
-    cubes, fourths = map(mul, numbers, squares), map(mul, squares, squares)
-    return Moments(values.size, exponent, (sum(numbers), sum(squares), sum(cubes), sum(fourths)))
 
 
 def _of_block(values: Vector) -> Moments:

@@ -20,12 +20,6 @@ def quantile(ordered: Ordered, percent: int) -> float:
     place, beyond = divmod((len(ordered) - 1) * percent, 100)
     if not beyond:
         return float(ordered[place]) + 0.0  # -0.0 and 0.0 are equal; each plus 0.0 is 0.0
-    (low, high), unit = whole(float(ordered[place]), float(ordered[place + 1]))
-    return (low * (100 - beyond) + high * beyond) / (100 * unit)
-
-
-def whole(*values: float) -> tuple[list[int], int]:
-    """Return the values as whole numbers, exactly, and how many of their unit make up one."""
-    ratios = [value.as_integer_ratio() for value in values]
-    unit = max([denominator for _, denominator in ratios])  # all of them are powers of two
-    return [numerator * (unit // denominator) for numerator, denominator in ratios], unit
+    low, low_unit = float(ordered[place]).as_integer_ratio()
+    high, high_unit = float(ordered[place + 1]).as_integer_ratio()
+    return (low * high_unit * (100 - beyond) + high * low_unit * beyond) / (100 * low_unit * high_unit)

@@ -1,24 +1,29 @@
 """What is computed of a sample's values: the definitions are in moments, quantiles and histogram."""
 
-from math import isfinite
-
 import numpy as np
 
 from documents import Statistics
 from triggers.histogram import histogram
 from triggers.moments import Moments, Vector
-from triggers.quantiles import quantile
+from triggers.quantiles import Ordered, quantile
+
+FEW = 200
+"""How many values are few: up to so many, Python's lists and integers are quicker than NumPy's calls."""
 
 
 def summarise(values: Vector) -> Statistics:
     """Return the statistics of at least one finite value, each figure the double nearest to the true one."""
     if not values.size:
         raise ValueError("expected at least one value")
-    ordered = np.sort(values)
-    minimum, maximum = float(ordered[0]), float(ordered[-1])
-    if not (isfinite(minimum) and isfinite(maximum)):  # NaN is sorted to the end
+    if not np.isfinite(values).all():
         raise ValueError("expected finite values")
-    moments = Moments.of(ordered)
+    ordered: Ordered
+    if values.size <= FEW:
+        ordered = few = sorted(values.tolist())
+        moments = Moments.of_few(few)
+    else:
+        ordered = many = np.sort(values)
+        moments = Moments.of(many)
     lower_quartile, upper_quartile = quantile(ordered, 25), quantile(ordered, 75)
     return Statistics(
         count=moments.count,
@@ -26,7 +31,7 @@ def summarise(values: Vector) -> Statistics:
         mean=moments.mean,
         standard_deviation=moments.standard_deviation,
         sample_standard_deviation=moments.sample_standard_deviation,
-        minimum=minimum + 0.0,  # the smallest may be either of -0.0 and 0.0; each plus 0.0 is 0.0
+        minimum=quantile(ordered, 0),
         percentile_1=quantile(ordered, 1),
         percentile_5=quantile(ordered, 5),
         lower_quartile=lower_quartile,
@@ -34,7 +39,7 @@ def summarise(values: Vector) -> Statistics:
         upper_quartile=upper_quartile,
         percentile_95=quantile(ordered, 95),
         percentile_99=quantile(ordered, 99),
-        maximum=maximum + 0.0,
+        maximum=quantile(ordered, 100),
         skewness=moments.skewness,
         kurtosis=moments.kurtosis,
         histogram=histogram(ordered, lower_quartile, upper_quartile),
