@@ -34,7 +34,7 @@ class Following:
     async def edges(self) -> AsyncGenerator[ResultEdge, None]:
         """Yield each result that is stored from now on, or behind the cursor."""
         if self._cursor is None:
-            newest = await self._connection.retrying(self._newest)
+            newest = await self._connection.retrying(lambda: newest_edge(self._connection))
             self._cursor = None if newest is None else newest.cursor
         else:
             await self._connection.retrying(lambda: self._connection.query(operations.PING))
@@ -55,7 +55,7 @@ class Following:
         # A socket is refused without a reason that gql passes on; a query says whether the key is still good.
         await self._connection.query(operations.PING)
         while self._cursor is None:
-            newest = await self._newest()
+            newest = await newest_edge(self._connection)
             if newest is None:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
@@ -69,12 +69,6 @@ class Following:
                 edge = _edge(answer["edge"])
                 if self._is_new(edge):
                     yield edge
-
-    async def _newest(self) -> ResultEdge | None:
-        order = ResultOrder(OrderField.COMPUTED_AT, descending=True)
-        variables = {"orderBy": order.variables(), "first": 1}
-        answer = await self._connection.query(operations.RESULTS, variables)
-        return next(map(_edge, answer["page"]["edges"]), None)
 
     async def _stored(self) -> AsyncGenerator[ResultEdge, None]:
         order = ResultOrder(OrderField.COMPUTED_AT)
@@ -103,6 +97,13 @@ class Following:
         ids.add(edge.result.id)
         self._cursor = edge.cursor
         return True
+
+
+async def newest_edge(connection: Connection) -> ResultEdge | None:
+    """Return the result that was stored last, asking once; None where there is none yet."""
+    variables = {"orderBy": ResultOrder(OrderField.COMPUTED_AT, descending=True).variables(), "first": 1}
+    answer = await connection.query(operations.RESULTS, variables)
+    return next(map(_edge, answer["page"]["edges"]), None)
 
 
 def _edge(given: dict[str, Any]) -> ResultEdge:

@@ -1,12 +1,15 @@
-"""The client for programs without an event loop: `AsyncClient`, run in a thread of its own."""
+"""The client for programs without an event loop: `AsyncClient`, run by a loop in a thread of its own.
+
+The thread keeps no program from ending: one that forgets to close its client ends all the same.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import Future
+import atexit
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
-
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from weakref import WeakSet
 
 from dropzone.asynchronous import AsyncClient
 from dropzone.errors import DropzoneError
@@ -26,9 +29,11 @@ class Client:
 
     def __init__(self, url: str | None = None, key: str | None = None, *, patience: float = 60.0) -> None:
         self._client = AsyncClient(url, key, patience=patience)
-        self._thread = start_blocking_portal()
-        self._portal: BlockingPortal = self._thread.__enter__()
-        self._open: set[Iterator[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+        self._open: WeakSet[Iterator[Any]] = WeakSet()
 
     def __enter__(self) -> Self:
         return self
@@ -40,10 +45,15 @@ class Client:
 
     def close(self) -> None:
         """Close all connections and end the thread."""
+        if self._loop.is_closed():
+            return
+        atexit.unregister(self.close)
         for iterator in list(self._open):
             cast("Any", iterator).close()
         self._call(self._client.close)
-        self._thread.__exit__(None, None, None)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def ping(self) -> None:
         """Ask for nothing, once: raises where nothing answers or the key is not taken."""
@@ -86,6 +96,10 @@ class Client:
         """Yield samples, the newest first."""
         return self._iterate(lambda: self._client.samples(where, limit))
 
+    def cursor(self) -> str | None:
+        """Return the place behind all results that there are, from which one can watch; None while there are none."""
+        return self._call(self._client.cursor)
+
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:
         """Yield results as they are stored, each once and in order, for ever."""
         return self._iterate(lambda: self._client.watch(where, after))
@@ -98,11 +112,11 @@ class Client:
         """Return the same for each stretch of time that has results."""
         return self._call(lambda: self._client.over_time(bucket, where))
 
-    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
-        future: Future[T] = self._portal.start_task_soon(function)
+    def _call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        future = asyncio.run_coroutine_threadsafe(function(), self._loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C while waiting ends what is waited for
             future.cancel()
             raise
 
@@ -127,4 +141,5 @@ class Client:
             while (item := self._call(step)) is not end:
                 yield cast("T", item)
         finally:
-            self._call(close)
+            if not self._loop.is_closed():
+                self._call(close)

@@ -179,9 +179,7 @@ class Submission:
     def say_how_to_go_on(self) -> None:
         """Tell what an interruption left."""
         known = self._tally.accepted + self._tally.rejected
-        typer.echo(
-            f"dropzone: stopped with {known:,} samples acknowledged; the same command goes on from there", err=True
-        )
+        typer.echo(f"dropzone: stopped, {known:,} acknowledged; the same command goes on from there", err=True)
 
     @property
     def exit_code(self) -> ExitCode:

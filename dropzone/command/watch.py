@@ -50,17 +50,22 @@ def watch(
 async def _watch(
     client: AsyncClient, where: ResultFilter, cursor: str | None, state: Path | None, limit: int | None
 ) -> ExitCode:
-    async with client, aclosing(client.watch(where, cursor)) as edges:
+    async with client:
         await client.ping()
         count = 0
         try:
-            async for edge in edges:
-                _print(edge)
-                cursor = edge.cursor
+            if cursor is None and (cursor := await client.cursor()) is not None:
                 _write(state, cursor)
-                count += 1
-                if count == limit:
-                    break
+            if sys.stderr.isatty():
+                typer.echo("dropzone: watching; Ctrl-C ends it", err=True)
+            async with aclosing(client.watch(where, cursor)) as edges:
+                async for edge in edges:
+                    _print(edge)
+                    cursor = edge.cursor
+                    _write(state, cursor)
+                    count += 1
+                    if count == limit:
+                        break
         except asyncio.CancelledError:
             if cursor is not None:
                 typer.echo(f"dropzone: go on with --after {cursor}", err=True)
