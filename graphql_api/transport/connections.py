@@ -10,7 +10,6 @@ away for a moment first.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from graphql_api.errors import shorten
+from graphql_api.transport.stalling import StallTimer
 
 TOO_SLOW = 4490
 LAST_WORDS = "last words"
@@ -70,7 +70,13 @@ class _HTTPConnection(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
-        self._writing = _StallTimer(self.loop, transport, self.settings, self._stalled)
+        self._writing = StallTimer(
+            self.loop,
+            transport,
+            self._stalled,
+            seconds=self.settings.stalled_seconds,
+            least=self.settings.reading_bytes_per_second,
+        )
         if len(self.connections) > self.settings.most_connections:
             self._refuse(503, "There are too many connections.")
         else:
@@ -251,7 +257,13 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._writing = _StallTimer(self.loop, self.transport, self.settings, self._stalled)
+        self._writing = StallTimer(
+            self.loop,
+            self.transport,
+            self._stalled,
+            seconds=self.settings.stalled_seconds,
+            least=self.settings.reading_bytes_per_second,
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writing.stop()
@@ -284,47 +296,3 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.close_timer = self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)
-
-
-class _StallTimer:
-    """Calls `stalled` when a client has taken next to nothing of what was written for it for some time.
-
-    Time in which we still take a body from it does not count: many clients send all of it before they read.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        transport: asyncio.Transport,
-        settings: ServerSettings,
-        stalled: Callable[[], None],
-    ) -> None:
-        self._loop = loop
-        self._transport = transport
-        self._seconds = settings.stalled_seconds
-        self._least = settings.stalled_seconds * settings.reading_bytes_per_second
-        self._stalled = stalled
-        self._timer: asyncio.TimerHandle | None = None
-        self._left = 0
-        self._received = 0
-
-    def start(self) -> None:
-        self._left = self._transport.get_write_buffer_size()
-        self._received = 0
-        self._timer = self._loop.call_later(self._seconds, self._check)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def received(self, count: int) -> None:
-        self._received += count
-
-    def _check(self) -> None:
-        taken = self._left - self._transport.get_write_buffer_size()
-        if max(taken, self._received) > self._least:
-            self.start()
-        else:
-            self._timer = None
-            self._stalled()
