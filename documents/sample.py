@@ -10,7 +10,7 @@ Nothing here opens a connection. `Sample.documents()` says what to write and in 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
@@ -101,6 +101,30 @@ class Header:
             chunks=int(str(fields.get("chunks", 0))),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
         )
+
+    @classmethod
+    def shown_from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
+        """Read back what `fields` gave, or of a damaged header what there is, so that its result can be shown."""
+        try:
+            return cls.from_fields(submitter, sample_id, fields)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            count, size, submitted_at = (fields.get(key) for key in ("count", "bytes", "submitted_at"))
+            rejected = fields.get("state_on_arrival") == Arrival.REJECTED.value
+            damaged = Problem("$", "expected a whole header, the stored one is damaged", ProblemCode.NOT_COMPUTABLE)
+            return cls(
+                submitter=submitter,
+                id=sample_id,
+                arrival=Arrival.REJECTED if rejected else Arrival.ACCEPTED,
+                problems=(damaged,) if rejected else (),
+                time_stamp=None,
+                count=count if isinstance(count, int) else 0,
+                byte_count=size if isinstance(size, int) else 0,
+                sha256=str(fields.get("sha256", "")),
+                shard=0,
+                time_zone=None,
+                raw=None,
+                submitted_at=submitted_at if isinstance(submitted_at, datetime) else datetime.fromtimestamp(0, UTC),
+            )
 
     def default_time_zone(self) -> tzinfo | None:
         """Return the zone that stands in for a missing UTC offset."""

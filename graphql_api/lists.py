@@ -268,7 +268,7 @@ def _id(document: Any) -> str:
 
 
 def _header(submitter: str, document: Any) -> Header:
-    return Header.from_fields(submitter, _id(document), fields.from_document(document))
+    return Header.shown_from_fields(submitter, _id(document), fields.from_document(document))
 
 
 def _result(submitter: str, document: Any) -> Result:

@@ -117,4 +117,4 @@ class Store:
 
 
 def _header(submitter: str, sample_id: str, document: Any) -> Header:
-    return Header.from_fields(submitter, sample_id, fields.from_document(document))
+    return Header.shown_from_fields(submitter, sample_id, fields.from_document(document))
