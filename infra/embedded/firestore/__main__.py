@@ -3,11 +3,15 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
+
+# Read when grpc is imported. Connections are then read by the thread that waits for calls, not by others that wake it.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 import uvloop
 
@@ -97,6 +101,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             server.port,
             arguments.data,
         )
+        gc.freeze()  # what is there by now stays, and need not be gone through in search of garbage
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
         if delivering.done():

@@ -11,7 +11,6 @@ here is the function to call. And it takes one message of a call at a time.
 """
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -21,9 +20,6 @@ from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
-
-# Connections are then read by the thread that waits for calls, not by threads of the core that would wake it.
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 MOST_UNSENT_BYTES = 256 * 1024
 

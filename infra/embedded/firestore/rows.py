@@ -5,13 +5,14 @@ once. Until they are written, what work in the same group reads of documents com
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from infra.embedded.firestore import versions
 from infra.embedded.firestore.versions import Stored
 
-Place = tuple[int, bytes]  # a kind, and a path or a key
+Place = tuple[int, bytes]  # a kind and a path
 
 
 class Rows:
@@ -23,7 +24,7 @@ class Rows:
         self._documents: dict[Place, Stored | None] = {}
         self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None]] = []
         self._history: list[tuple[int, bytes, int, int]] = []
-        self._entries: dict[Place, int | None] = {}
+        self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)
 
     def current(self, kind: int, path: bytes) -> Stored | None:
         """Return the current version of a document."""
@@ -45,11 +46,12 @@ class Rows:
 
     def index(self, kind: int, old: dict[bytes, int], new: dict[bytes, int]) -> None:
         """Replace the index entries of a document."""
+        entries = self._entries[kind]
         for key in old.keys() - new.keys():
-            self._entries[kind, key] = None
-        for key, size in new.items():
-            if key not in old:
-                self._entries[kind, key] = size
+            entries[key] = None
+        if old:
+            new = {key: size for key, size in new.items() if key not in old}
+        entries.update(new)
 
     def write(self) -> None:
         """Write everything that was gathered."""
@@ -62,11 +64,11 @@ class Rows:
         there = [(*place, stored.sequence) for place in places if (stored := self._documents[place]) is not None]
         self._many("DELETE FROM documents WHERE kind = ? AND path = ?", gone)
         self._many("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", there)
-        places = sorted(self._entries)
-        obsolete = [place for place in places if self._entries[place] is None]
-        added = [(*place, size) for place in places if (size := self._entries[place]) is not None]
-        self._many("DELETE FROM entries WHERE kind = ? AND key = ?", obsolete)
-        self._many("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", added)
+        for kind, entries in self._entries.items():
+            obsolete = [(kind, key) for key, size in entries.items() if size is None]
+            added = [(kind, key, size) for key in sorted(entries) if (size := entries[key]) is not None]
+            self._many("DELETE FROM entries WHERE kind = ? AND key = ?", obsolete)
+            self._many("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", added)
         for gathered in (self._documents, self._versions, self._history, self._entries):
             gathered.clear()
 
