@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.embedded.firestore import commits, names, queries, scanning, writes
+from infra.embedded.firestore import commits, definitions, names, planning, queries, scanning, writes
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.definitions import Component, Composite, Definitions
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.writer import Group
@@ -111,14 +112,25 @@ def _expected(query: queries.Query, documents: dict[str, Any]) -> list[str]:
     return [name for _, name in sorted(found)][query.offset : last]
 
 
-async def _check(batches: list[Any], message: Any) -> None:
+def _composite(scope: str, *components: str) -> Composite:
+    modes = {"+": definitions.ASCENDING, "-": definitions.DESCENDING, "@": definitions.CONTAINS}
+    return Composite("t", scope, tuple(Component((each[1:],), modes[each[0]]) for each in components))
+
+
+_some = (("+a", "+b"), ("+d", "+b"), ("-a", "-b"), ("-d", "-b"), ("+b", "+a"), ("@a", "+b"), ("+a", "+d", "+b"))
+DEFINED = Definitions(tuple(_composite(scope, *each) for scope in ("COLLECTION", "COLLECTION_GROUP") for each in _some))
+
+
+async def _check(batches: list[Any], message: Any, strict: bool) -> None:
     try:
         query = queries.read(ROOT, message)
     except Refusal:
         return
     with TemporaryDirectory() as folder:
-        storage = Storage(Path(folder) / "data")
+        storage = Storage(Path(folder) / "data", defined=DEFINED if strict else None, creates_indexes=not strict)
         try:
+            if strict:
+                planning.plan(query, [], storage.indexes)
             states: list[tuple[int, dict[str, Any]]] = []
             documents: dict[str, Any] = {}
             for batch in batches:
@@ -130,6 +142,8 @@ async def _check(batches: list[Any], message: Any) -> None:
                 found = [document.name async for _, document in scanning.stream(storage, query, commit_time, 2)]
                 assert found == _expected(query, state)
                 assert await scanning.count(storage, query, commit_time) in (None, len(found))
+        except planning.MissingIndex:
+            pass
         finally:
             await storage.close()
 
@@ -144,11 +158,15 @@ async def _check(batches: list[Any], message: Any) -> None:
     _cursor,
     st.one_of(st.none(), st.integers(0, 4)),
     st.integers(0, 2),
+    st.booleans(),
 )
 def test_every_plan_finds_what_looking_everywhere_finds(
-    batches: Any, selector: Any, where: Any, orders: Any, start: Any, end: Any, limit: Any, offset: int
+    batches: Any, selector: Any, where: Any, orders: Any, start: Any, end: Any, limit: Any, offset: int, strict: bool
 ) -> None:
-    """Now and at each past commit; with filters, orders, cursors, limits; in collections and groups."""
+    """Now and at each past commit; with filters, orders, cursors, limits; in collections and groups.
+
+    By indexes that are made for the query, or by those of a file, if they serve it.
+    """
     message = _query(selector, where, orders, start, end, limit, offset)
 
-    asyncio.run(_check(batches, message))
+    asyncio.run(_check(batches, message, strict))
