@@ -116,10 +116,9 @@ def test_near_the_largest_double_nothing_overflows() -> None:
     assert Moments.of(array(LARGEST, -LARGEST)).standard_deviation == LARGEST
 
 
-@pytest.mark.parametrize("offset", [1e9, -1e15])
-def test_a_million_values_in_many_blocks_are_as_exact_as_three(offset: float) -> None:
+def test_a_million_values_in_many_blocks_are_as_exact_as_three() -> None:
     """Blocks are added up exactly; checked with integers, because a million fractions take too long."""
-    values = np.random.default_rng(7).normal(size=1_000_000) + offset
+    values = np.random.default_rng(7).normal(size=1_000_000) - 1e15
     ratios = [value.as_integer_ratio() for value in values.tolist()]
     unit = max(denominator for _, denominator in ratios)
     scaled = [numerator * (unit // denominator) for numerator, denominator in ratios]
