@@ -67,7 +67,7 @@ def _read_in_turn(header: Header, chunks: Sequence[bytes]) -> Payload:
             numbers = _decoder.decode(b"[%b]" % text[start:stop])
             if not numbers:
                 raise _OtherShape
-            data.extend(numbers)
+            data.extend(array("d", numbers))  # twice as fast as from the list
     if digest.hexdigest() != header.sha256:
         raise _OtherShape
     frame = payload.read(before + b"0" + after, header.default_time_zone())
