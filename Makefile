@@ -24,9 +24,12 @@ check: setup .venv/developer ## lint, types, and whether schema.graphql equals t
 	@! [ -x graphql_api/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/dashboard check
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql is old: make schema"; exit 1; }
 
-audit: setup .venv/developer ## run Node's audits and clients of GraphQL against the HTTP layer
+audit: setup .venv/developer ## run audits, a linter and the usual clients of GraphQL, of Node and Python, against the API
 	@cd tests/graphql_api/audit && npm ci --no-audit --no-fund --loglevel=error
-	@$(BIN)/python -m pytest tests/graphql_api/audit
+	@cd tests/clients && npm ci --no-audit --no-fund --loglevel=error
+	@test -d tests/clients/.venv || $(BIN)/uv venv --quiet tests/clients/.venv
+	@$(BIN)/uv pip install --quiet --python tests/clients/.venv --requirements tests/clients/generated.lock
+	@$(BIN)/python -m pytest tests/graphql_api/audit tests/clients
 
 conformance: setup .venv/developer ## run Google's own system tests against the embedded Firestore
 	@$(BIN)/python tests/conformance/google.py
