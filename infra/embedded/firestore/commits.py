@@ -132,6 +132,7 @@ def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple
     """Commit each write by itself, at one commit time, and return result or refusal of each."""
     commit_time = group.next_commit_time()
     outcomes: list[tuple[Any, None] | tuple[None, Refusal]] = []
+    group.look_up((write.name, write.path) for write in writes)
     for write in writes:
         try:
             pending: dict[str, Pending] = {}

@@ -27,7 +27,7 @@ _FIXED = {"double_value": 8, "integer_value": 8, "boolean_value": 1, "null_value
 
 def name_size(segments: tuple[str, ...]) -> int:
     """Return the bytes that a document's name counts for."""
-    return sum(len(segment.encode()) + 1 for segment in segments) + _NAME_OVERHEAD
+    return len("/".join((*segments, "")).encode()) + _NAME_OVERHEAD
 
 
 def check_document(name: names.Name, fields: Any) -> None:

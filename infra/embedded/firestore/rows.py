@@ -22,15 +22,25 @@ class Rows:
         self._connection = connection
         self._sequence = versions.last(connection)[0]
         self._documents: dict[Place, Stored | None] = {}
+        self._absent: set[Place] = set()
         self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None]] = []
         self._history: list[tuple[int, bytes, int, int]] = []
         self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)
+
+    def look_up(self, kind: int, paths: Sequence[bytes]) -> None:
+        """Find out at once which documents are not there, so that nobody asks for them one by one."""
+        marks = ", ".join("?" * len(paths))
+        sql = f"SELECT path FROM documents WHERE kind = ? AND path IN ({marks})"  # noqa: S608
+        there = {path for (path,) in self._connection.execute(sql, (kind, *paths))}
+        self._absent.update((kind, path) for path in paths if path not in there)
 
     def current(self, kind: int, path: bytes) -> Stored | None:
         """Return the current version of a document."""
         place = kind, path
         if place in self._documents:
             return self._documents[place]
+        if place in self._absent:
+            return None
         return versions.current(self._connection, kind, path)
 
     def add(self, kind: int, path: bytes, previous: Stored | None, document: bytes | None, commit_time: int) -> int:
@@ -55,6 +65,7 @@ class Rows:
 
     def write(self) -> None:
         """Write everything that was gathered."""
+        self._absent.clear()
         if not self._versions:
             return
         self._many("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", self._versions)

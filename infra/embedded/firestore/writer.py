@@ -12,7 +12,8 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -68,6 +69,16 @@ class Group:
         """Return the kind of a document, if it has one yet, and its current version."""
         kind = self._catalog.kind(name.database, name.collection_id)
         return kind, None if kind is None else self.rows.current(kind, path)
+
+    def look_up(self, documents: Iterable[tuple[Name, bytes]]) -> None:
+        """Find out at once which documents are there; each question lets other threads go first."""
+        paths: defaultdict[int, list[bytes]] = defaultdict(list)
+        for name, path in documents:
+            kind = self._catalog.kind(name.database, name.collection_id)
+            if kind is not None:
+                paths[kind].append(path)
+        for kind, there in paths.items():
+            self.rows.look_up(kind, there)
 
     def kind(self, name: Name) -> int:
         """Return the kind of a document, which is new if need be."""
