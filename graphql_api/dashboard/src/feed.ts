@@ -55,10 +55,14 @@ export async function follow(
       if (signal.aborted) return;
       if (!(error instanceof ServerError)) throw error;
       if (error.isFinal) return reader.onRefused(error);
-      reader.onState({ name: 'waiting', reason: error.message });
+      reader.onState({ name: 'waiting', reason: sentence(error.message) });
       await pause(Math.min(SHORTEST_WAIT * 2 ** failures++, LONGEST_WAIT), signal);
     }
   }
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
 }
 
 async function latestCursor(): Promise<string | null> {

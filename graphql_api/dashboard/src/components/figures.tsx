@@ -41,7 +41,7 @@ function Delay() {
       <dd>
         <span class="value">{median === undefined ? '–' : duration(median)}</span>
         <span class="hint">
-          {slowest === undefined ? 'no result yet' : `median of ${sorted.length}, slowest ${duration(slowest)}`}
+          {slowest === undefined ? (counts.value ? 'no result yet' : '') : `median of ${sorted.length}, slowest ${duration(slowest)}`}
         </span>
         <Sparkline delays={delays.value} />
       </dd>

@@ -1,6 +1,6 @@
 import { announcement } from '../announcements.ts';
 import { key, refusal } from '../key.ts';
-import { fault } from '../results.ts';
+import { connection, fault } from '../results.ts';
 import { DropTarget } from './drop.tsx';
 import { Figures } from './figures.tsx';
 import { FilterForm } from './filter.tsx';
@@ -34,6 +34,11 @@ function Dashboard() {
       <h1 class="unseen">Dropzone</h1>
       <Figures />
       <FilterForm />
+      {connection.value.name === 'waiting' && (
+        <p class="notice">
+          {connection.value.reason} What is shown stays as it was, and goes on from there once it can.
+        </p>
+      )}
       {fault.value && (
         <p class="fault" role="alert">
           {fault}

@@ -21,7 +21,7 @@ export function Problems() {
         )}
       </div>
       {problems.value.length === 0 ? (
-        <p class="empty">No sample was rejected or has failed.</p>
+        <p class="empty">{counts.value ? 'No sample was rejected or has failed.' : 'Reading…'}</p>
       ) : (
         <ul tabIndex={0} aria-label="Rejected and failed samples">
           {problems.value.map(({ id, state, submittedAt, problems: found }) => (

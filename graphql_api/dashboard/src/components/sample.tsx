@@ -44,7 +44,7 @@ function Detail({ sample: shown }: { sample: Sample }) {
         </code>
         <span class="actions">
           <button type="button" class="link" onClick={() => void save(id)}>
-            Raw document
+            Raw JSON
           </button>
           <a href={graphiql(sampleQuery, { id })}>GraphiQL</a>
         </span>
