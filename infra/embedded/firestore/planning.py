@@ -227,7 +227,9 @@ class _Planner:
 
     def _wanted(self) -> Composite:
         components = [Component(field, definitions.CONTAINS) for field in sorted(self._contains)]
-        components += [Component(field, definitions.ASCENDING) for field in sorted(self._equal)]
+        falling = not components and len(self._equal) == len(self._free) == 1 and self._free[0].descending
+        equal_mode = definitions.DESCENDING if falling else definitions.ASCENDING  # a field's own index has the names
+        components += [Component(field, equal_mode) for field in sorted(self._equal)]
         for order in self._free[:-1]:
             mode = definitions.DESCENDING if order.descending else definitions.ASCENDING
             components.append(Component(order.field, mode))

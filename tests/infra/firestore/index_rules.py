@@ -189,6 +189,11 @@ OF_ONE_FIELD: dict[str, tuple[Ask, list[str], str]] = {
         ["COLLECTION +", "COLLECTION @", "COLLECTION -", "COLLECTION_GROUP -"],
         SCOPES,
     ),
+    "an equality in a group from the last name on": (
+        find("plain", A, by="-__name__", group=True),
+        ["COLLECTION +", "COLLECTION @", "COLLECTION -", "COLLECTION_GROUP -"],
+        NAME,
+    ),
     "an equality in a collection of a group's index": (
         find("groups", A),
         ["COLLECTION +", "COLLECTION_GROUP +"],
