@@ -8,7 +8,9 @@ only where nobody else can want them.
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from documents import Conflict, DropzoneError, Header, Identity, Sample, chunk_count, fields, names
@@ -32,6 +34,8 @@ class SampleWriter:
         self._read_headers = read_headers
         self._grace_seconds = 2 * writer.timeout_seconds
         self._removals: set[asyncio.Task[None]] = set()
+        # One processor is left to the event loop, and to the thread that reads while it lets go of the interpreter.
+        self._compressing = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "compressing")
 
     async def add(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Store samples without chunks; return the header of each, with its time, once Firestore has committed it.
@@ -70,6 +74,7 @@ class SampleWriter:
 
     async def close(self) -> None:
         """Leave what waits for its removal."""
+        self._compressing.shutdown(wait=False)
         for removal in self._removals:
             removal.cancel()
         if self._removals:
@@ -95,11 +100,12 @@ class SampleWriter:
 
     async def _write_chunks(self, raw: bytes, identity: Identity) -> None:
         """Compress and write some chunks at a time: all of them would be in memory twice."""
+        loop = asyncio.get_running_loop()
         under_way = asyncio.Semaphore(_CHUNKS_UNDER_WAY)
 
         async def write(number: int) -> None:
             try:
-                path, chunk = await asyncio.to_thread(identity.chunk, raw, number)
+                path, chunk = await loop.run_in_executor(self._compressing, identity.chunk, raw, number)
                 await self._writer.write(fields.to_write(self._firestore.name(path), chunk))
             finally:
                 under_way.release()

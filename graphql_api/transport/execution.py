@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any, NamedTuple, cast
 
+import msgspec
 import orjson
 from graphql import (
     DocumentNode,
@@ -34,7 +35,7 @@ from graphql_api.errors import TooComplex
 from graphql_api.transport import limits
 from graphql_api.transport.plans import Given, Plan, plan
 from graphql_api.transport.requests import GraphQLRequest, VariableReader
-from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.settings import BREATH_SECONDS, TransportSettings
 from graphql_api.transport.sharing import Question, SharedEvent, uses_variables
 
 MOST_ERRORS = 10
@@ -168,8 +169,10 @@ class Executor:
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
         variables = operation.variables.read(request.variables)
         if request.variables is not None and len(memoryview(request.variables)) > LARGE_VARIABLES:
+            await asyncio.sleep(BREATH_SECONDS)  # others have their turn before resolvers have theirs
+            variables = {name: _copied(value) for name, value in variables.items()}
             request.variables = None  # with the body, of which nothing is needed any more
-            await asyncio.sleep(0)  # others have their turn before resolvers have theirs
+            await asyncio.sleep(BREATH_SECONDS)
         return variables
 
     async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
@@ -249,6 +252,12 @@ class Executor:
             return answer
         waits = [error["extensions"].get("retryAfter") for error in described]
         return answer if None in waits else answer._replace(retry_after=max(cast(list[int], waits)))
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return bytes(value) if isinstance(value, msgspec.Raw) else value
 
 
 def refused(error: DropzoneError) -> Answer:

@@ -25,7 +25,7 @@ from graphql_api.transport.events import EventStream, EventStreams
 from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
 from graphql_api.transport.headers import header
 from graphql_api.transport.requests import GraphQLRequest, read_json, read_query_string
-from graphql_api.transport.settings import TransportSettings
+from graphql_api.transport.settings import BREATH_SECONDS, TransportSettings
 from graphql_api.transport.streams import Framing, Sent, StreamResponse
 
 METHODS = "GET, POST, PUT, DELETE"
@@ -102,7 +102,7 @@ class HTTPEndpoint:
         asked = read_json(body)
         if len(body) > LARGE_BODY:
             # Its variables are split next; those who wait for the loop have their turn between the two.
-            await asyncio.sleep(0)
+            await asyncio.sleep(BREATH_SECONDS)
         return asked
 
     async def _execute(

@@ -31,7 +31,6 @@ _END = re.compile(rb"[\s{]*\}\s*\Z")
 _BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
-LARGE_VALUE = 1024 * 1024
 _SHORTEST_DUPLICATE = len(b',"k":1')
 _T = TypeVar("_T")
 
@@ -150,8 +149,7 @@ class VariableReader:
         if start == b"n":  # of null
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
-            # A copy of what is large lets go of the body.
-            return bytes(span) if len(memoryview(span)) > LARGE_VALUE else span
+            return span
         longest = self._settings.longest_raw_list
         what = f"The variable `{shorten(name, 60)}`, a list of at most {longest}"
         items = _decode(self._raw_list, span, what)

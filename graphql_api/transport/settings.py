@@ -9,6 +9,9 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 
+BREATH_SECONDS = 0.002
+"""Between steps that hold the event loop for long: a request needs several of its turns, not one, to be answered."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransportSettings:
