@@ -6,6 +6,7 @@ With `--sockets` it accepts from listening sockets that it inherited, which othe
 import argparse
 import gc
 import logging
+import resource
 import socket
 import sys
 
@@ -15,6 +16,8 @@ from graphql_api.transport.server import Server
 
 SWITCH_SECONDS = 0.001  # how long the event loop waits, each time, for a thread that reads a large sample
 GARBAGE_OBJECTS = 20_000  # a request makes hundreds, and leaves none that only a collection could find
+
+MOST_OPEN_FILES = 10_240
 
 
 def main() -> None:
@@ -27,12 +30,21 @@ def main() -> None:
         settings = Settings.from_environ()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    _allow_many_connections()
     app = create_app(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS, 20, 100)
     server = Server(app, host=settings.host, port=settings.api_port, on_shutdown=app.state.end_streams)
     server.run(arguments.sockets)
+
+
+def _allow_many_connections() -> None:
+    """Take what the system lets us have of open files: what it gives unasked is no more than 1,024, or 256."""
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, most)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _sockets(descriptors: str) -> list[socket.socket]:

@@ -52,7 +52,7 @@ class TransportSettings:
 
     # WebSockets.
     allowed_origins: frozenset[str] = frozenset()  # beside the server's own, such as "https://example.org"
-    most_sockets: int = 1_000
+    most_sockets: int = 4_000
     most_subscriptions: int = 100  # per socket, and per event stream
     connection_init_seconds: float = 3.0
     idle_socket_seconds: float = 600.0  # with no operation running

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.load import generator, machine, page, table
 from tests.load.plan import Plan, attempt
-from tests.load.rows import documents, end_to_end, function, large, results, start, streams, submits
+from tests.load.rows import documents, end_to_end, function, large, results, start, streams, submits, subscribers
 from tests.load.table import Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -28,6 +28,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "clients": submits.growth_with_clients,
     "values": submits.growth_with_values,
     "results": results.growth_with_results,
+    "subscribers": subscribers.subscribers,
     "firestore": documents.embedded_firestore,
 }
 
