@@ -207,11 +207,15 @@ class Endpoint:
     async def stop(self, grace: float) -> None:
         """Take no more calls, let those under way finish, but not for long, and cancel the rest."""
         self._server.shutdown(self._queue, _STOPPED)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
-        self._server.cancel_all_calls()
-        await self._loop.run_in_executor(None, self._thread.join)
+        stopped = self._loop.run_in_executor(None, self._thread.join)
+        await asyncio.wait([stopped], timeout=grace)
+        if not stopped.done():
+            self._server.cancel_all_calls()
+            await stopped
         self._server.destroy()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _take(self) -> None:
         """Take whatever the core completes until the server has stopped."""

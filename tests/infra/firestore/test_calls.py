@@ -70,10 +70,14 @@ async def test_a_handler_hears_that_its_client_has_left() -> None:
 
 async def test_stopping_waits_for_calls_but_not_for_ever() -> None:
     """What takes longer than the grace is cancelled, and its client told so."""
+    cancelled = asyncio.Event()
 
     async def wait(request: Any, call: Call) -> None:
         await call.write(m.Document(name="begun"))
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
 
     async with serving(wait) as (endpoint, channel):
         answers = channel.unary_stream("/test/Call", response_deserializer=m.Document.FromString)(b"")
@@ -83,6 +87,7 @@ async def test_stopping_waits_for_calls_but_not_for_ever() -> None:
             await answers.read()
 
     assert begun.name == "begun"
+    assert cancelled.is_set()
 
 
 async def test_a_client_that_does_not_read_holds_up_its_handler() -> None:
