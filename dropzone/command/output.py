@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dropzone import Result
-from dropzone.model import camel_case, moment_text
+from dropzone.model import moment_text
 
 _WIDEST_TABLE = 1_000
 
@@ -52,10 +52,9 @@ def prepare() -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can express, with the names of the API; what is not known is left out."""
+    """Return what JSON can express, with the names that `--where` and `GET /results` have as well."""
     if is_dataclass(value) and not isinstance(value, type):
-        given = ((camel_case(name), getattr(value, name)) for name in (field.name for field in fields(value)))
-        return {name: plain(part) for name, part in given if part is not None}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):
         return moment_text(value)
     if isinstance(value, tuple):
@@ -124,7 +123,7 @@ class Rows:
         values = asdict(result)
         del values["histogram"]  # a table in a cell would be none to a spreadsheet
         if self._count == 0:
-            self._csv.writerow(map(camel_case, values))
+            self._csv.writerow(values)
         self._csv.writerow(plain(value) for value in values.values())
 
 

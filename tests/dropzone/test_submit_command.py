@@ -158,7 +158,7 @@ def test_a_submission_outlives_the_api(own_stack: Stack, start: Start, tmp_path:
     assert len(acknowledged + printed(rest)) == 300
     seen = printed(output)
     assert sorted(result["id"] for result in seen) == sorted(ids)
-    assert [result["computedAt"] for result in seen] == sorted(result["computedAt"] for result in seen)
+    assert [result["computed_at"] for result in seen] == sorted(result["computed_at"] for result in seen)
     assert (tmp_path / "cursor").read_text() == seen[-1]["cursor"] + "\n"
 
 
