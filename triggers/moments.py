@@ -25,8 +25,12 @@ Vector = npt.NDArray[np.float64]
 BLOCK = 16_384
 """Values taken at a time: few enough that they and their parts stay in a processor's cache."""
 
-SPAN = 64
-"""Values that many powers of two smaller than the largest are cut on their own: a cut has few parts."""
+SPAN = 32
+"""Values that many powers of two smaller than the largest are cut on their own: a cut has few parts.
+
+At most five, which with their squares are sixteen rows: with more OpenBLAS takes threads, and on busy processors ten
+times as long.
+"""
 
 
 @dataclass(frozen=True, slots=True)
