@@ -50,11 +50,15 @@ export async function ask<T>(query: string, variables: object = {}): Promise<T> 
   return answer.data as T;
 }
 
-/** Returns the raw document of a sample. Raises `ServerError`. */
-export async function rawDocument(id: string): Promise<Blob> {
-  const response = await request(`/samples/${id}`, { headers: headers() });
+/** Returns a file. Raises `ServerError`. */
+export async function get(address: string): Promise<Blob> {
+  const response = await request(address, { headers: headers() });
   if (!response.ok) throw new ServerError(`The server answered ${response.status}.`, 'UNAVAILABLE');
-  return response.blob();
+  try {
+    return await response.blob();
+  } catch {
+    throw new ServerError('The connection was lost before the end of the file.', 'UNREACHABLE');
+  }
 }
 
 async function request(address: string, options: RequestInit): Promise<Response> {

@@ -95,6 +95,7 @@ async function send(id: number, file: File): Promise<void> {
 
 async function sendLines(id: number, file: File, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
   for await (const { body, start, firstLine } of parts(file)) {
+    if (stop.aborted) return null;
     const onSent = (sent: number) => change(id, { sent: start + sent });
     const answer = await post(body, 'application/x-ndjson', onSent, stop);
     if (answer?.status !== 200) return reason(answer);

@@ -88,6 +88,15 @@ class Browser:
         urls += [event["url"] for event in self._of("Network.webSocketCreated")]
         return {host for url in urls if (host := urlsplit(url).netloc) and not url.startswith("chrome")}
 
+    def answered(self, path: str) -> list[int]:
+        """Return the statuses of the answers from addresses that begin with this path."""
+        answers = [event["response"] for event in self._of("Network.responseReceived")]
+        return [
+            answer["status"]
+            for answer in answers
+            if urlsplit(answer["url"])._replace(scheme="", netloc="").geturl().startswith(path)
+        ]
+
     def sockets(self) -> int:
         """Return how many WebSockets were opened."""
         return len(list(self._of("Network.webSocketCreated")))

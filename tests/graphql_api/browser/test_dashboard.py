@@ -115,6 +115,9 @@ def test_what_is_on_the_screen_can_be_filtered_shared_and_taken_to_graphiql(
 
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
     assert urlsplit(dashboard.address).query == "mean.gte=4000&mean.lte=4150"
+    dashboard.press(".take button", "CSV")
+    taken = "/results?mean.gte=4000&mean.lte=4150&format=csv"
+    dashboard.wait_for(lambda: dashboard.answered(taken) == [200])
     [link] = dashboard.attributes("nav a", "href")
     assert stack.key not in link
     dashboard.press("nav a")

@@ -1,7 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { isFiltered } from '../filter.ts';
 import { clockTime, column, integer, shortTime, time } from '../format.ts';
-import { arrived, fresh, hasOlder, isLoaded, loadOlder, results, total } from '../results.ts';
+import { arrived, fault, fresh, hasOlder, isLoaded, loadOlder, results, total } from '../results.ts';
+import { saveResults, type Format } from '../saving.ts';
 import { chosen, shown } from '../selection.ts';
 import type { Result } from '../types.ts';
 
@@ -63,11 +64,21 @@ export function ResultsTable() {
               </tbody>
             </table>
           </div>
-          {isMore && (
-            <button type="button" class="quiet more" disabled={isLoading.value} onClick={showMore}>
-              Show {ROWS} more
-            </button>
-          )}
+          <div class="card-foot">
+            {isMore && (
+              <button type="button" class="quiet more" disabled={isLoading.value} onClick={showMore}>
+                Show {ROWS} more
+              </button>
+            )}
+            <p class="hint take">
+              Take all {integer(total.value)} away:{' '}
+              {(['csv', 'ndjson'] as const).map((format) => (
+                <button key={format} type="button" class="link" onClick={() => void take(format)}>
+                  {format.toUpperCase()}
+                </button>
+              ))}
+            </p>
+          </div>
         </>
       )}
     </section>
@@ -107,6 +118,14 @@ function Empty() {
   if (!isLoaded.value) return <p class="empty">Reading results…</p>;
   if (isFiltered.value) return <p class="empty">No result passes the filter. New ones that do will appear here.</p>;
   return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
+}
+
+async function take(format: Format): Promise<void> {
+  try {
+    await saveResults(format);
+  } catch (error) {
+    fault.value = (error as Error).message;
+  }
 }
 
 /** Up and down go from row to row. */

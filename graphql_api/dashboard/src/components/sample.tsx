@@ -3,7 +3,7 @@ import { bytes, duration, integer, number, shortId, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import sampleQuery from '../operations/sample.graphql';
 import { chosen, fault, sample } from '../selection.ts';
-import { rawDocument } from '../server.ts';
+import { saveRaw } from '../saving.ts';
 import type { Sample, Statistics } from '../types.ts';
 import { HistogramPlot } from './histogram.tsx';
 import { State } from './state.tsx';
@@ -111,12 +111,9 @@ function Fact({ name, value }: { name: string; value: string }) {
   );
 }
 
-/** Saves the raw document: a link would have to carry the key. */
 async function save(id: string): Promise<void> {
   try {
-    const address = URL.createObjectURL(await rawDocument(id));
-    Object.assign(document.createElement('a'), { href: address, download: `${id}.json` }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    await saveRaw(id);
   } catch (error) {
     fault.value = (error as Error).message;
   }
