@@ -30,6 +30,7 @@ class Following:
         self._filter = where and where.variables()
         self._cursor = after
         self._last: tuple[Any, set[str]] = (None, set())
+        self._read: set[str] = set()
 
     async def edges(self) -> AsyncGenerator[ResultEdge, None]:
         """Yield each result that is stored from now on, or behind the cursor."""
@@ -68,20 +69,26 @@ class Following:
             async for answer in answers:
                 edge = _edge(answer["edge"])
                 if self._is_new(edge):
+                    self._cursor = edge.cursor
                     yield edge
 
     async def _stored(self) -> AsyncGenerator[ResultEdge, None]:
         order = ResultOrder(OrderField.COMPUTED_AT)
         variables = {"filter": self._filter, "orderBy": order.variables(), "first": 500, "after": None}
+        last: ResultEdge | None = None
         while True:
             page = (await self._connection.query(operations.RESULTS, variables))["page"]
             for given in page["edges"]:
-                edge = _edge(given)
-                if self._is_new(edge):
+                last = edge = _edge(given)
+                self._is_new(edge)
+                if edge.result.id not in self._read:  # before a page could not be had, and all are read again
+                    self._read.add(edge.result.id)
                     yield edge
             if not page["pageInfo"]["hasNextPage"]:
                 break
             variables["after"] = page["pageInfo"]["endCursor"]
+        self._cursor = None if last is None else last.cursor
+        self._read.clear()
 
     def _is_new(self, edge: ResultEdge) -> bool:
         """Take note of a result; tell whether it was not there yet.
@@ -95,7 +102,6 @@ class Following:
         if edge.result.id in ids:
             return False
         ids.add(edge.result.id)
-        self._cursor = edge.cursor
         return True
 
 
