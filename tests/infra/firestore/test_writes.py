@@ -210,16 +210,12 @@ def test_the_write_stream_commits_request_by_request(firestore: FirestoreProcess
 
 
 def test_what_is_left_out_says_so(firestore: FirestoreProcess) -> None:
-    """Pipelines, vector search and explain answer UNIMPLEMENTED, never UNKNOWN."""
-    vector = m.RunQueryRequest(parent=ROOT)
-    vector.structured_query.from_.add(collection_id="a")
-    vector.structured_query.find_nearest.limit.value = 1
+    """Pipelines and explain answer UNIMPLEMENTED, never UNKNOWN."""
     explain = m.RunQueryRequest(parent=ROOT)
     explain.structured_query.from_.add(collection_id="a")
     explain.explain_options.analyze = True
     for method, request, response in (
         ("ExecutePipeline", m.ExecutePipelineRequest(database=DATABASE), m.ExecutePipelineResponse),
-        ("RunQuery", vector, m.RunQueryResponse),
         ("RunQuery", explain, m.RunQueryResponse),
     ):
         with pytest.raises(grpc.RpcError) as refused:
