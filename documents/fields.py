@@ -108,8 +108,12 @@ def _fill(message: Any, value: object) -> None:
                 _fill(message.map_value.fields[key], member)
         case list() | tuple():
             message.array_value.SetInParent()
+            add = message.array_value.values.add
             for element in value:
-                _fill(message.array_value.values.add(), element)
+                if type(element) is float:  # most lists are of numbers: a third of the time
+                    add(double_value=element)
+                else:
+                    _fill(add(), element)
         case _:
             raise TypeError(f"cannot store {type(value).__name__}")
 

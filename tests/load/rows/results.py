@@ -4,15 +4,19 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from documents import Result, Statistics, Status, fields, names
+import numpy as np
+
+from documents import Result, Status, fields, names
 from tests.load import generator, store
 from tests.load.firestore import Firestore
 from tests.load.generator import Target
 from tests.load.plan import Plan, attempt, powers, repeat
 from tests.load.table import Figure, Goal, Row
+from triggers.summary import summarise
 
 PAGE = 50
 SMALL = 1_000
@@ -23,6 +27,7 @@ RANGE = (
     "{ results(first: 50, filter: {mean: {gte: 0.5}}, orderBy: {field: MEAN, direction: ASC})"
     " { edges { cursor node { id timestamp mean } } } }"
 )
+EXAMPLE = summarise(np.linspace(-1, 1, 100))
 QUERIES = {"the latest 50": LATEST, "50 by a range of means": RANGE}
 
 
@@ -69,6 +74,13 @@ def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
     moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
     sample_id = names.keyed_sample_id(store.SUBMITTER, str(number))
     mean, deviation = chance.gauss(1, 1), abs(chance.gauss(1, 0.1))
-    statistics = Statistics(100, mean, deviation, mean - 3 * deviation, mean + 3 * deviation)
+    statistics = replace(
+        EXAMPLE,
+        mean=mean,
+        median=mean,
+        standard_deviation=deviation,
+        minimum=mean - 3 * deviation,
+        maximum=mean + 3 * deviation,
+    )
     result = Result(store.SUBMITTER, sample_id, moment, 0, Status.COMPUTED, timestamp=moment, statistics=statistics)
     return fields.to_write(firestore.name(names.result(store.SUBMITTER, sample_id)), result.fields())
