@@ -14,8 +14,8 @@ help: ## list the targets
 run: setup ## start everything on this machine, submit the fixture, serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
-test: setup .venv/developer ## run every test, the whole stack included, on free ports
-	@$(BIN)/python -m pytest
+test: setup .venv/developer ## run every test, the whole stack included, on free ports, in two processes
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup .venv/developer ## lint, types, and whether schema.graphql equals the code
 	@$(BIN)/ruff check .

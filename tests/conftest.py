@@ -1,5 +1,6 @@
 """What all tests share: the whole stack, started as its user starts it, on ports and a folder of its own."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from hypothesis import settings
 
 from tests.stack import Stack
 
-settings.register_profile("dropzone", deadline=None, max_examples=50)
+# A shell that runs the tests in the background makes them ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("dropzone", deadline=None, max_examples=30)
 settings.load_profile("dropzone")
 
 

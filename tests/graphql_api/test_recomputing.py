@@ -103,7 +103,7 @@ def test_old_results_are_recomputed_by_filter_and_any_by_id(stack: Stack) -> Non
 
 def test_a_recomputation_can_be_watched_to_its_end(stack: Stack) -> None:
     """The subscription completes by itself."""
-    station = Station(stack, "watched", 1)
+    station = Station(stack, "recomputed-and-watched", 1)
     station.make_old(station.ids[0])
     begun = station.ask(RECOMPUTE)["recompute"]
 

@@ -10,7 +10,9 @@ from documents import Sample, fields, names
 from tests.triggers.machine import DATABASE, event_body, event_headers
 from triggers.events import SampleWritten, read
 
-SAMPLE = Sample.receive(b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1.5]}', submitter="local")
+SAMPLE = Sample.receive(
+    b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1.5]}', submitter="local", idempotency_key="one"
+)
 PATH = names.sample("local", SAMPLE.header.id)
 
 
