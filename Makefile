@@ -38,7 +38,7 @@ differential: setup .venv/developer ## compare the embedded Firestore with Googl
 	@$(BIN)/python -m pytest tests/differential
 
 torture: setup .venv/developer ## kill Firestore 200 times; 100 subscribers come and go while the API and Firestore are killed
-	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=1000 \
+	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 \
 	  $(BIN)/python -m pytest -s tests/torture --timeout 1800
 
 load: setup .venv/developer ## measure everything side by side with its peers; writes docs/performance.md
