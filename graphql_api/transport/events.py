@@ -17,7 +17,7 @@ from secrets import token_urlsafe
 import orjson
 
 from documents.errors import BadRequest, Conflict, DropzoneError, NotFound, RateLimited
-from graphql_api.transport.execution import Answer, refused
+from graphql_api.transport.answers import Answer, refused
 from graphql_api.transport.settings import TransportSettings
 from graphql_api.transport.streams import Framing, Sent
 

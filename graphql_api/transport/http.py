@@ -19,11 +19,13 @@ from documents.errors import DropzoneError, Unauthenticated, Unavailable
 from graphql_api import errors
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.transport import credentials, events, multipart, negotiation
+from graphql_api.transport.answers import Answer, refused
 from graphql_api.transport.bodies import read_body
 from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.events import EventStream, EventStreams
-from graphql_api.transport.execution import Answer, Executor, InvalidOperation, refused
+from graphql_api.transport.execution import Executor
 from graphql_api.transport.headers import header
+from graphql_api.transport.operations import InvalidOperation
 from graphql_api.transport.requests import GraphQLRequest, read_json, read_query_string
 from graphql_api.transport.settings import BREATH_SECONDS, TransportSettings
 from graphql_api.transport.streams import Framing, Sent, StreamResponse

@@ -11,7 +11,7 @@ import orjson
 
 from documents.errors import DropzoneError, Unavailable
 from graphql_api import errors
-from graphql_api.transport.execution import Answer
+from graphql_api.transport.answers import Answer
 from graphql_api.transport.streams import Framing, Sent
 
 BOUNDARY = b"\r\n--graphql"

@@ -5,7 +5,8 @@ import tracemalloc
 
 import pytest
 
-from graphql_api.transport.execution import Executor, InvalidOperation, Operation
+from graphql_api.transport.execution import Executor
+from graphql_api.transport.operations import InvalidOperation, Operation
 from graphql_api.transport.requests import GraphQLRequest
 from graphql_api.transport.settings import TransportSettings
 from tests.graphql_api.transport.service import make_schema
