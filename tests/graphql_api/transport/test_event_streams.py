@@ -12,7 +12,8 @@ import pytest
 
 from graphql_api.transport import TransportSettings
 from tests.graphql_api.transport.clients import EVENTS, assert_nobody_watches, events, subscribed
-from tests.graphql_api.transport.service import KEY, OTHER_KEY, PRETTY, Service, error_of, running
+from tests.graphql_api.transport.example import PRETTY
+from tests.graphql_api.transport.service import KEY, OTHER_KEY, Service, error_of, running
 
 TOKEN = "x-graphql-event-stream-token"
 

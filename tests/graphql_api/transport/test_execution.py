@@ -9,7 +9,7 @@ from graphql_api.transport.execution import Executor
 from graphql_api.transport.operations import InvalidOperation, Operation
 from graphql_api.transport.requests import GraphQLRequest
 from graphql_api.transport.settings import TransportSettings
-from tests.graphql_api.transport.service import make_schema
+from tests.graphql_api.transport.example import make_schema
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from graphql_api.transport import TransportSettings
-from tests.graphql_api.transport.service import PRETTY, Service, running
+from tests.graphql_api.transport.example import PRETTY
+from tests.graphql_api.transport.service import Service, running
 
 # What Apollo Client sends.
 APOLLO = (
