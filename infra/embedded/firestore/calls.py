@@ -11,6 +11,8 @@ here is the function to call. And it takes one message of a call at a time.
 """
 
 import asyncio
+import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,6 +24,8 @@ import grpc
 from grpc._cython import cygrpc
 
 MOST_UNSENT_BYTES = 256 * 1024
+
+logger = logging.getLogger(__name__)
 
 _NO_FLAGS = 0
 _NO_METADATA = ()
@@ -156,11 +160,16 @@ class Call:
             except Exception:  # noqa: BLE001 - none came, or it is no such message
                 self.end(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
                 return
-        answer = await method.run(request, self)
-        if self._status is None:
-            if answer is not None:
-                self._say(answer)
-            self.end(grpc.StatusCode.OK, "")
+        try:
+            answer = await method.run(request, self)
+            if self._status is None:
+                if answer is not None:
+                    self._say(answer)
+                self.end(grpc.StatusCode.OK, "")
+        except BaseException:  # nobody is left waiting, whatever went wrong
+            if self._status is None:
+                self.end(grpc.StatusCode.UNKNOWN, "The call failed.")
+            raise
 
     async def _requests(self, kind: Any) -> AsyncIterator[Any]:
         while True:
@@ -226,7 +235,8 @@ class Endpoint:
             if event.tag is not _ARRIVED:
                 event.tag(event)
             elif event.success:
-                self._server.request_call(self._queue, self._queue, _ARRIVED)
+                with contextlib.suppress(ValueError):  # the server is being stopped: it takes no more
+                    self._server.request_call(self._queue, self._queue, _ARRIVED)
                 self._accept(event)
             del event  # it may hold the last reference to a call, which must be gone before the next wait
 
@@ -245,4 +255,9 @@ class Endpoint:
         task = call.begin(method, raw)
         if task is not None:
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("A call failed", exc_info=error)

@@ -127,3 +127,48 @@ async def test_requests_come_one_by_one_until_the_client_is_done() -> None:
         answers = [answer.name async for answer in call(iter([m.Document(name="a"), m.Document(name="b")]))]
 
     assert answers == ["a", "b", "a+b"]
+
+
+async def test_a_handler_that_fails_ends_its_call(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it fails with, also in what it answers: nobody waits for ever, and the log says why."""
+
+    async def fail(request: Any, call: Call) -> Any:
+        if request.name == "raise":
+            raise RuntimeError("a secret")
+        if request.name == "cancel":
+            raise asyncio.CancelledError
+        return "no message"
+
+    async with serving(fail) as (_, channel):
+        ask = channel.unary_unary("/test/Call", m.Document.SerializeToString)
+        calls = [ask(m.Document(name=name), timeout=10) for name in ("raise", "cancel", "answer")]
+        failures = [await asyncio.gather(call, return_exceptions=True) for call in calls]
+
+    codes = [failure.code() for (failure,) in failures if isinstance(failure, grpc.aio.AioRpcError)]
+    assert codes == [grpc.StatusCode.UNKNOWN] * 3
+    assert [record.getMessage() for record in caplog.records] == ["A call failed"] * 2
+
+
+async def test_stopping_in_the_middle_of_calls_comes_to_an_end() -> None:
+    """Also where a call arrives while the server is being stopped."""
+
+    async def answer(request: Any, call: Call) -> Any:
+        return m.Document()
+
+    for _ in range(10):
+        async with serving(answer) as (endpoint, channel):
+            ask = channel.unary_unary("/test/Call")
+            answered = asyncio.Event()
+
+            async def call_for_ever(ask: Any = ask, answered: asyncio.Event = answered) -> None:
+                while True:
+                    await ask(b"")
+                    answered.set()
+
+            callers = [asyncio.create_task(call_for_ever()) for _ in range(32)]
+            await answered.wait()
+            async with asyncio.timeout(20):
+                await endpoint.stop(0)
+            for caller in callers:
+                caller.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
