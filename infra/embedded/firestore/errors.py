@@ -70,7 +70,7 @@ def of(error: Exception) -> Refusal:
     """Return what a call is refused with that an error has ended."""
     if isinstance(error, Refusal):
         return error
-    failure = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.OperationalError) else None
+    failure = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.OperationalError) else None
     if failure == sqlite3.SQLITE_FULL:
         return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")
     if failure == sqlite3.SQLITE_IOERR:

@@ -124,7 +124,7 @@ def parse_parent(name: str) -> Name:
 def parse_document(name: str, database: str) -> Name:
     """Return the name of a document that may be written to or read from `database`."""
     parent, _, document_id = name.rpartition("/")
-    collection = _parse_collection(parent, database)
+    collection = _parse_collection(parent, database) if len(name) <= LONGEST_NAME_BYTES else None  # none is kept
     if collection is None or not document_id:
         return _parse_document(name, database)
     check_id(document_id)

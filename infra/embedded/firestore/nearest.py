@@ -102,7 +102,10 @@ def _vector(value: Any | None) -> Vector | None:
 
 
 def _dot_product(one: Vector, other: Vector) -> float:
-    return math.fsum(map(mul, one, other))
+    try:
+        return math.fsum(map(mul, one, other))
+    except (OverflowError, ValueError):  # beyond all doubles, or of no sum
+        return float(sum(map(mul, one, other)))
 
 
 def _cosine(one: Vector, other: Vector) -> float:

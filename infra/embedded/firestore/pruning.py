@@ -16,7 +16,6 @@ from infra.embedded.firestore.clock import now
 from infra.embedded.firestore.fields import FieldPath
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.versions import Stored, current, sequence_at
-from infra.embedded.firestore.versions import last as last_version
 from infra.embedded.firestore.writer import Group
 from infra.embedded.firestore.writes import PreparedWrite
 
@@ -62,13 +61,12 @@ def _prune(connection: sqlite3.Connection, after: int, last: int) -> int:
     if not rows:
         return after
     gone = [(previous,) for _, _, previous, _, _, _ in rows if previous is not None]
-    newest, _ = last_version(connection)  # stays, even a deletion: no sequence is ever used twice
-    gone += [(sequence,) for sequence, _, _, _, _, deleted in rows if deleted and sequence < newest]
+    pruned = int(rows[-1][0])  # stays, even a deletion: it tells how far reads reach, and no sequence is used twice
+    gone += [(sequence,) for sequence, _, _, _, _, deleted in rows if deleted and sequence < pruned]
     ended = [(kind, path, until) for _, until, previous, kind, path, _ in rows if previous is not None]
     connection.executemany("DELETE FROM history WHERE kind = ? AND path = ? AND until = ?", ended)
     connection.executemany("DELETE FROM versions WHERE sequence = ?", gone)
     connection.execute("DELETE FROM versions WHERE sequence = ? AND document IS NULL", (after,))  # stayed until now
-    pruned = int(rows[-1][0])
     connection.execute("INSERT OR REPLACE INTO settings VALUES ('pruned', ?)", (pruned,))
     return pruned
 

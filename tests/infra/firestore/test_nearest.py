@@ -51,6 +51,19 @@ def test_neighbours_come_nearest_first(points: Any, measure: Any, expected: Any)
     )
 
 
+@pytest.mark.parametrize("measure", [COSINE, DOT_PRODUCT])
+@pytest.mark.parametrize("huge", [[float("inf"), float("-inf")], [1.7e308, 1.7e308]])
+def test_a_vector_beyond_all_numbers_harms_no_search(points: Any, measure: Any, huge: list[float]) -> None:
+    """It has a place like any other; the others keep theirs."""
+    points.document("huge").set({"at": Vector(huge)})
+
+    search = points.find_nearest("at", Vector([1.0, 1.0]), 10, measure)
+    found = [each.id for each in search.get(retry=None)]
+
+    assert sorted(found) == sorted([*VECTORS, "huge"])
+    assert [each for each in found if each in ("far", "same", "opposite")] == ["far", "same", "opposite"]
+
+
 def test_a_limit_and_a_threshold_cut_off_what_is_farther(points: Any) -> None:
     """The threshold of a product is the least, that of a distance the most."""
     assert [name for name, _ in near(points, 2)] == ["same", "zero"]

@@ -114,6 +114,20 @@ async def test_a_query_that_takes_longer_than_versions_are_kept_fails_instead_of
     assert len(found) == 2
 
 
+async def test_reading_before_a_deletion_that_is_pruned_fails(file: File) -> None:
+    """A document that was there then is not said to be missing, also where the deletion was the last to be pruned."""
+    await file.write("x", 1)
+    before = file.storage.snapshot().read_time
+    deletion = await file.write("x", None)
+    await file.storage.execute(partial(holders.register, name="follower", sequence=deletion))
+    await file.write("y", 1)
+    await prune(file.storage)
+    query = queries.read(ROOT, m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(collection_id="a")]))
+
+    with pytest.raises(Refusal, match="too old"):
+        await anext(scanning.stream(file.storage, query, before, page_size=2))
+
+
 async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> None:
     """What was written within the time that is kept is not gone through: it may be all there is."""
     storage = Storage(tmp_path / "firestore.sqlite", keep_seconds=3600)
