@@ -8,7 +8,7 @@ two equal keys, so where a key we read could stand twice, or be spelled with esc
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -104,4 +104,9 @@ def _in_pieces(raw: bytes) -> tuple[_Typed, Iterable[list[float]]]:
         raise ValueError("no list of numbers")
     first, last = opening.end(), raw.index(b"]", opening.end())
     typed, _ = _whole(raw[:first] + b"0" + raw[last:])
-    return typed, (_numbers_decoder.decode(b"[%b]" % raw[start:end]) for start, end in outline.pieces(raw, first, last))
+    return typed, numbers(raw, first, last)
+
+
+def numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:
+    """Yield the numbers between two places of a list, some at a time. Raises `msgspec.MsgspecError`."""
+    return (_numbers_decoder.decode(b"[%b]" % raw[first:last]) for first, last in outline.pieces(raw, start, end))
