@@ -5,7 +5,8 @@ import { open } from './page.js';
 const { React, ReactDOM, GraphiQL, graphqlWs } = globalThis;
 
 if (React && ReactDOM && GraphiQL && graphqlWs) {
-  open({ React, createRoot: ReactDOM.createRoot, GraphiQL, createClient: graphqlWs.createClient });
+  const { createClient } = graphqlWs;
+  open({ React, createRoot: ReactDOM.createRoot, GraphiQL, createClient, parse: GraphiQL.GraphQL.parse });
 } else {
   document.querySelector('strong').textContent = 'GraphiQL could not be loaded from cdn.jsdelivr.net.';
 }

@@ -58,12 +58,23 @@ function credentials(key, edited = {}) {
   return !key || 'x-api-key' in headers || 'authorization' in headers ? headers : { ...headers, 'x-api-key': key };
 }
 
-export const createFetcher = (key, createClient) => (operation, options) => {
+/** The operation that is meant. By its text: what GraphiQL knows of it is, for a moment, that of the tab before. */
+function chosen({ query, operationName }, parse) {
+  let definitions;
+  try {
+    ({ definitions } = parse(query));
+  } catch {
+    return undefined; // the server says what is wrong, and where
+  }
+  const operations = definitions.filter(({ kind }) => kind === 'OperationDefinition');
+  return operations.length === 1 ? operations[0] : operations.find(({ name }) => name?.value === operationName);
+}
+
+export const createFetcher = (key, createClient, parse) => (asked, options) => {
   const headers = credentials(key, options?.headers);
-  const isSubscription = options?.documentAST?.definitions.some(
-    (definition) =>
-      definition.operation === 'subscription' &&
-      (!operation.operationName || definition.name?.value === operation.operationName),
-  );
-  return isSubscription ? watch(operation, headers, createClient) : ask(operation, headers);
+  const definition = chosen(asked, parse);
+  const operation = definition ? { ...asked, operationName: definition.name?.value } : asked;
+  return definition?.operation === 'subscription'
+    ? watch(operation, headers, createClient)
+    : ask(operation, headers);
 };

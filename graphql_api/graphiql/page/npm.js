@@ -4,6 +4,7 @@ import { explorerPlugin } from '@graphiql/plugin-explorer';
 import { HISTORY_PLUGIN } from '@graphiql/plugin-history';
 import { createClient } from 'graphql-ws';
 import { GraphiQL } from 'graphiql';
+import { parse } from 'graphql';
 import * as React from 'react';
 import { createRoot } from 'react-dom/client';
 import '@graphiql/react/font/fira-code.css';
@@ -19,4 +20,4 @@ globalThis.MonacoEnvironment = {
   getWorkerUrl: (_, language) => WORKERS[`${language}.worker.js`] ?? WORKERS['editor.worker.js'],
 };
 const plugins = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
-open({ React, createRoot, GraphiQL, createClient, plugins });
+open({ React, createRoot, GraphiQL, createClient, parse, plugins });

@@ -20,7 +20,7 @@ const SCALARS = {
 };
 const start = JSON.parse(document.getElementById('start').textContent);
 
-export function open({ React, createRoot, GraphiQL, createClient, plugins }) {
+export function open({ React, createRoot, GraphiQL, createClient, parse, plugins }) {
   const { createElement, useMemo, useState } = React;
   const linked = takeLinked();
   const defaultTabs = linked ? [linked, ...tabs(start.sample)] : tabs(start.sample);
@@ -53,7 +53,7 @@ export function open({ React, createRoot, GraphiQL, createClient, plugins }) {
   function Page() {
     const [given, setGiven] = useState(() => sessionStorage.getItem(KEPT));
     const key = start.key ?? given;
-    const fetcher = useMemo(() => createFetcher(key, createClient), [key]);
+    const fetcher = useMemo(() => createFetcher(key, createClient, parse), [key]);
     const onKey = (value) => {
       if (value) sessionStorage.setItem(KEPT, value);
       else sessionStorage.removeItem(KEPT);
