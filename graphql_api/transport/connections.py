@@ -175,13 +175,15 @@ class _HTTPConnection(HttpToolsProtocol):
             shorten(self.scope["path"]),
         )
         last_words = self.scope["state"].get(LAST_WORDS)
-        if last_words is None:
+        if last_words is None or self.cycle.response_complete:
             self.transport.abort()
             return
         words = last_words()
         self.cycle.disconnected = True
         self.cycle.message_event.set()
-        self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(words), words))
+        if words:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(words), words))
+        self.transport.write(b"0\r\n\r\n")
         self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)
 
     @property

@@ -79,11 +79,11 @@ class Executor:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
+            question = operation.question(request)  # before its variables are let go
             executor, stream = await self._open(operation, request, context)
             if isinstance(stream, ExecutionResult):
                 yield answers.of_result(stream, operation)
                 return
-            question = operation.question(request)
             async for event in stream:
                 yield await self._answer_event(executor, operation, question, event)
                 # A source that never waits would keep everyone else waiting, and could not be cancelled.

@@ -36,7 +36,7 @@ class _Range(NamedTuple):
 @lru_cache(maxsize=256)
 def accepted(header: bytes) -> Accepted:
     """Read an Accept header."""
-    ranges = [parsed for part in header.split(b",") if (parsed := _read(part))] or [_Range(b"*/*", frozenset(), 1)]
+    ranges = _ranges(header)
     response, explicitly = _quality(GRAPHQL_RESPONSE, ranges)
     json, _ = _quality(JSON, ranges)
     answer_quality = max(response, json)
@@ -58,7 +58,7 @@ def accepted(header: bytes) -> Accepted:
 
 def preferred(header: bytes, offered: Sequence[bytes]) -> bytes | None:
     """Return which of the media types that are `offered` is wanted most, the first of equals; none if none is."""
-    ranges = [parsed for part in header.split(b",") if (parsed := _read(part))] or [_Range(b"*/*", frozenset(), 1)]
+    ranges = _ranges(header)
     best = max(offered, key=lambda media_type: _quality(media_type, ranges)[0])
     return best if _quality(best, ranges)[0] else None
 
@@ -70,6 +70,11 @@ def is_json(content_type: bytes) -> bool:
     if parsed is None or parsed.media_type != JSON:
         return False
     return all(name != b"charset" or value in (b"utf-8", b"utf8") for name, value in parsed.parameters)
+
+
+@lru_cache(maxsize=256)
+def _ranges(header: bytes) -> Sequence[_Range]:
+    return [parsed for part in header.split(b",") if (parsed := _read(part))] or [_Range(b"*/*", frozenset(), 1)]
 
 
 def _read(part: bytes) -> _Range | None:
@@ -88,7 +93,7 @@ def _read(part: bytes) -> _Range | None:
     return _Range(media_type, frozenset(pairs.items()), quality)
 
 
-def _quality(media_type: bytes, ranges: list[_Range]) -> tuple[float, bool]:
+def _quality(media_type: bytes, ranges: Sequence[_Range]) -> tuple[float, bool]:
     """Return how much a media type is wanted, and whether it was named."""
     wildcard = media_type.partition(b"/")[0] + b"/*"
     for pattern in (media_type, wildcard, b"*/*"):

@@ -5,6 +5,7 @@ Operations that were found valid are kept by their text, so the common request p
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
@@ -54,7 +55,7 @@ class Operation(NamedTuple):
     def question(self, request: GraphQLRequest) -> Question:
         """Return what is the same where the same is asked of an event."""
         variables = request.variables if self.uses_variables else None
-        return request.query, self.name, b"" if variables is None else bytes(variables)
+        return request.query, self.name, b"" if variables is None else sha256(variables).digest()
 
     def __str__(self) -> str:
         return f"{self.type.value} {self.name or 'without a name'}"

@@ -275,15 +275,5 @@ async def _gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
         raise
 
 
-def _track(awaitables: Sequence[Any]) -> None:
-    for each in awaitables:
-        if is_awaitable(each):
-            asyncio.ensure_future(each).add_done_callback(_observe)
-
-
-def _observe(task: "asyncio.Future[Any]") -> None:
-    if not task.cancelled():
-        task.exception()
-
-
-_HELPERS = GraphQLResolveInfoHelpers(_gather, _track)
+_HELPERS = GraphQLResolveInfoHelpers(_gather, lambda awaitables: None)
+"""graphql-core asks them where a type is abstract, which no plan has."""

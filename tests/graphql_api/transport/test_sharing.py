@@ -103,11 +103,12 @@ async def test_the_same_is_answered_once(query: str) -> None:
         "subscription ($times: Int) { ... { readings { value(times: $times) } } }",
     ],
 )
-async def test_other_variables_below_the_root_are_another_question(query: str) -> None:
-    """The answers differ, so nothing is shared."""
+@pytest.mark.parametrize("padding", ["", "x" * 2**20], ids=["small", "large"])
+async def test_other_variables_below_the_root_are_another_question(query: str, padding: str) -> None:
+    """The answers differ, so nothing is shared, also where variables are too large to be kept."""
     service = executor(Reading())
 
-    answers = [await answer(service, request(query, {"times": times})) for times in (1, 2)]
+    answers = [await answer(service, request(query, {"times": times, "padding": padding})) for times in (1, 2)]
 
     assert answers == [{"value": 7}, {"value": 14}]
 
