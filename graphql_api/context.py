@@ -5,9 +5,10 @@ Most operations read nothing, so a loader is made when it is asked for.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -29,7 +30,11 @@ class Context:
     live: Live
     receiver: Receiver
     recomputer: Recomputer
-    _raw_bytes = 0
+
+    def __post_init__(self) -> None:
+        """Nothing has been read."""
+        self._charged: set[str] = set()
+        self._raw_bytes = 0
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
@@ -55,28 +60,43 @@ class Context:
 
         Raises `TooLarge` where one operation asks for more than the largest sample could have.
         """
-        self._raw_bytes += header.byte_count
-        if self._raw_bytes > self.receiver.largest_bytes:
-            raise TooLarge(
-                f"one request may read {self.receiver.largest_bytes:,} bytes of raw documents; ask for fewer samples"
-            )
+        if header.id not in self._charged:  # a field may be resolved again, and two fields read the same bytes
+            if self._raw_bytes + header.byte_count > self.receiver.largest_bytes:
+                most = f"{self.receiver.largest_bytes:,} bytes"
+                raise TooLarge(f"one request may read {most} of raw documents; ask for fewer samples")
+            self._charged.add(header.id)
+            self._raw_bytes += header.byte_count
         return await self._raws.load(header.id)
 
 
 Info = strawberry.Info[Context, None]
+T = TypeVar("T")
 
 
-async def _raws(context: Context, ids: Sequence[str]) -> Sequence[bytes]:
-    return [(await context.store.raw(context.caller.submitter, sample_id))[1] for sample_id in ids]
+async def _raws(context: Context, ids: Sequence[str]) -> Sequence[bytes | Exception]:
+    return [await _or_error(_raw(context, sample_id)) for sample_id in ids]
 
 
-async def _values(context: Context, ids: Sequence[str]) -> Sequence[Sequence[float]]:
-    values = []
-    for header in await context.headers.load_many(ids):
-        assert header is not None
-        raw = await context.raw(header)
-        values.append((await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data)
-    return values
+async def _raw(context: Context, sample_id: str) -> bytes:
+    return (await context.store.raw(context.caller.submitter, sample_id))[1]
+
+
+async def _values(context: Context, ids: Sequence[str]) -> Sequence[Sequence[float] | Exception]:
+    return [await _or_error(_value(context, header)) for header in await context.headers.load_many(ids)]
+
+
+async def _value(context: Context, header: Header | None) -> Sequence[float]:
+    assert header is not None
+    raw = await context.raw(header)
+    return (await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data
+
+
+async def _or_error(loading: Awaitable[T]) -> T | Exception:
+    """Return what a loader takes for one key: what one sample raises is no fault of the others."""
+    try:
+        return await loading
+    except Exception as error:  # noqa: BLE001 - the loader raises it where this sample is asked for
+        return error
 
 
 async def _headers(context: Context, ids: Sequence[str]) -> Sequence[Header | None]:

@@ -1,10 +1,12 @@
 """Results to take away: `GET /results`, all that pass a filter, in order, as one file.
 
-What is sent is as of one moment, and read only as fast as the client takes it; so memory is flat however much it is.
+What is sent is as of one moment, and read only as fast as the client takes it; so memory is flat however much it
+is. (Of a Parquet file the list of its row groups is held to the end.)
 The trap: when something fails in the middle, the status has been sent long ago. Then the connection is cut
 off before the end of the body is marked, so that no client takes a part for the whole.
 """
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -20,7 +22,7 @@ from starlette.routing import Route
 from documents import BadRequest, fields, timestamps
 from graphql_api.auth import Authenticator, Scope
 from graphql_api.errors import NotAcceptable, shorten
-from graphql_api.filters import Direction, ResultOrderField
+from graphql_api.filters import OPERATORS, Direction, ResultOrderField
 from graphql_api.formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
 from graphql_api.lists import RANGED_FIELDS
 from graphql_api.pages import Bound, Order
@@ -48,9 +50,8 @@ _KINDS = {
         "application/vnd.apache.parquet", "results.parquet", COLUMNS, lambda: Arrow(parquet=True), needs_arrow=True
     ),
 }
-_OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 _RANGED = (*RANGED_FIELDS, "median")
-_PARAMETERS = ("format", "order_by", "direction", *(f"{field}.{limit}" for field in _RANGED for limit in _OPERATORS))
+_PARAMETERS = ("format", "order_by", "direction", *(f"{field}.{limit}" for field in _RANGED for limit in OPERATORS))
 
 
 class Services(Protocol):
@@ -90,7 +91,7 @@ class ResultEndpoint:
     async def _body(
         self, kind: _Kind, submitter: str, credential: str | None, bounds: list[Bound], order: Order
     ) -> AsyncGenerator[bytes, None]:
-        file = kind.begin()
+        file = await asyncio.to_thread(kind.begin)  # pyarrow takes most of a second to import
         found = self._services.store.lists.scan_results(submitter, bounds, order, kind.columns[1:], _AT_ONCE)
         async with aclosing(found) as pages:
             async for documents in pages:
@@ -120,7 +121,7 @@ def _bounds(parameters: Mapping[str, str]) -> list[Bound]:
         field, dot, limit = name.partition(".")
         if dot:
             try:
-                bounds.append(Bound(field, _OPERATORS[limit], _value(field, text)))
+                bounds.append(Bound(field, OPERATORS[limit], _value(field, text)))
             except ValueError as fault:
                 raise BadRequest(f"{fault} - at `{name}`") from None
     return bounds

@@ -12,7 +12,7 @@ from documents import Result
 from graphql_api.pages import Bound, Order
 from graphql_api.problems import SampleState
 
-_OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
+OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 
 
 @strawberry.input(description="A range of numbers; bounds that are left out are open.")
@@ -126,7 +126,7 @@ def _value(result: Result, field: str) -> Any:
 
 
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:
-    for name, operator in _OPERATORS.items():
+    for name, operator in OPERATORS.items():
         value = None if limits is None else getattr(limits, name)
         if value is not None:
             yield Bound(field, operator, value)

@@ -26,6 +26,8 @@ FLAT_COLUMNS = tuple(name for name in COLUMNS if name != "histogram")
 HAS_ARROW = find_spec("pyarrow") is not None
 _WHOLE = frozenset({"count", "statistics_version"})
 _TIMES = frozenset({"timestamp", "computed_at"})
+_ROW_GROUP = 5_000
+"""Rows of a Parquet row group, for the footer has a part for each."""
 
 
 class Format(Protocol):
@@ -83,6 +85,9 @@ class Arrow:
 
         self._schema = pyarrow.schema([(name, _arrow_type(pyarrow, name)) for name in COLUMNS])
         self._batch = pyarrow.RecordBatch.from_pylist
+        self._table = pyarrow.Table.from_batches
+        self._kept: list[Any] = []
+        self._at_least = _ROW_GROUP if parquet else 1
         self._file = _Pieces()
         opened = pyarrow.PythonFile(self._file, mode="w")
         self._writer = (
@@ -93,13 +98,21 @@ class Arrow:
 
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Return the bytes that the writer has made so far."""
-        self._writer.write_batch(self._batch(list(rows), schema=self._schema))
+        self._kept.append(self._batch(list(rows), schema=self._schema))
+        if sum(batch.num_rows for batch in self._kept) >= self._at_least:
+            self._write()
         return self._file.take()
 
     def end(self) -> bytes:
         """Return the rest."""
+        if self._kept:
+            self._write()
         self._writer.close()
         return self._file.take()
+
+    def _write(self) -> None:
+        self._writer.write_table(self._table(self._kept))
+        self._kept.clear()
 
 
 class _Pieces(io.RawIOBase):

@@ -59,7 +59,7 @@ class Lists:
         """
         query, keep = _results_query(order, bounds)
         page = await self._page(submitter, query, keep, span)
-        return replace(page, edges=[(place, _result(submitter, each)) for place, each in page.edges])
+        return replace(page, edges=[(place, computed_result(submitter, each)) for place, each in page.edges])
 
     async def count_results(self, submitter: str, bounds: Sequence[Bound]) -> int:
         """Return how many computed results there are within `bounds`."""
@@ -76,7 +76,7 @@ class Lists:
         """
         query, keep = self._samples_query(submitter, state, bounds)
         page = await self._page(submitter, query, keep, span)
-        return replace(page, edges=[(place, _header(submitter, each)) for place, each in page.edges])
+        return replace(page, edges=[(place, shown_header(submitter, each)) for place, each in page.edges])
 
     async def count_samples(self, submitter: str, state: SampleState | None, bounds: Sequence[Bound]) -> int:
         """Return how many samples there are in `state` within `bounds`.
@@ -107,7 +107,7 @@ class Lists:
     async def outdated(
         self, submitter: str, version: int, bounds: Sequence[Bound], limit: int
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Yield the ids of results within `bounds` that are older than `version`, up to `limit` at a time.
+        """Yield the ids of results within `bounds` that are older than `version`: none to `limit` at a time.
 
         Each time as of then, so that it may go on for hours; what is replaced meanwhile keeps its place or leaves.
         """
@@ -120,8 +120,7 @@ class Lists:
             place = query.cursor(documents[-1])
             wanted = await keep(documents) if keep else {_id(each) for each in documents}
             old = [each for each in documents if each.fields["statistics_version"].integer_value < version]
-            if ids := [_id(each) for each in old if _id(each) in wanted]:
-                yield ids
+            yield [_id(each) for each in old if _id(each) in wanted]
 
     async def _page(self, submitter: str, query: OrderedQuery, keep: Keep | None, span: Span) -> Page[Any]:
         """Return the documents of `span` that are to be kept."""
@@ -267,9 +266,9 @@ def _id(document: Any) -> str:
     return str(document.name.rpartition("/")[2])
 
 
-def _header(submitter: str, document: Any) -> Header:
+def shown_header(submitter: str, document: Any) -> Header:
     return Header.shown_from_fields(submitter, _id(document), fields.from_document(document))
 
 
-def _result(submitter: str, document: Any) -> Result:
+def computed_result(submitter: str, document: Any) -> Result:
     return Result.from_fields(submitter, _id(document), fields.from_document(document))

@@ -59,8 +59,10 @@ class Log:
         number = self._passed + bisect_right(self._results, place, key=attrgetter("place"))
         while number >= self._passed:
             if number < self._passed + len(self._results):
-                yield self._results[number - self._passed]
+                written = self._results[number - self._passed]
                 number += 1
+                if written.place > place:  # a cursor may be ahead of what has come here
+                    yield written
             elif self._end is not None:
                 raise self._end
             else:

@@ -48,7 +48,11 @@ BATCH_WRITES = Histogram(
 )
 FIRESTORE_ERRORS = Counter("dropzone_firestore_errors", "Calls and writes that Firestore refused, by code.", ["code"])
 WEBSOCKETS = Gauge("dropzone_websockets", "Open WebSockets.", multiprocess_mode="livesum")
-SUBSCRIPTIONS = Gauge("dropzone_subscriptions", "Open subscriptions, over any protocol.", multiprocess_mode="livesum")
+SUBSCRIPTIONS = Gauge(
+    "dropzone_subscriptions",
+    "Open subscriptions to samples and results, over any protocol.",
+    multiprocess_mode="livesum",
+)
 DELIVERED = Counter("dropzone_delivered_results", "Results that were handed to subscribers.")
 EVENT_LOOP_LAG = Histogram(
     "dropzone_event_loop_lag_seconds",

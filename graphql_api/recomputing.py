@@ -179,8 +179,10 @@ class _Work:
         try:
             async with aclosing(batches):
                 async for ids in batches:
-                    if not await self._batch(ids):
+                    if ids and not await self._batch(ids):
                         break
+                    if time.monotonic() - self._recorded > _RECORD_SECONDS:
+                        await self.record()
             complete = self._now.done == self._now.requested
             state = RecomputationState.FINISHED if complete else RecomputationState.INCOMPLETE
         except Exception:

@@ -21,7 +21,8 @@ from zlib import crc32
 
 from documents import fields, names
 from graphql_api.firestore import Firestore
-from graphql_api.structured_query import StructuredQuery
+from graphql_api.pages import Bound, Cursor, Order
+from graphql_api.structured_query import OrderedQuery
 from graphql_api.written import Place, Written
 
 _PAGE = 300
@@ -35,8 +36,8 @@ class _Start(NamedTuple):
     submitter: str
     shard: int
     computed_at: datetime
-    behind: str = ""
-    """The full name of a document; from all documents of this time where it is empty."""
+    behind: Cursor | None = None
+    """The place of a document; from all documents of this time where it is None."""
 
 
 class _Wanted(NamedTuple):
@@ -130,32 +131,17 @@ class Replay:
 
     async def _read(self, start: _Start, known: datetime) -> _Page:
         parent = names.submitter(start.submitter)
-        query = StructuredQuery()
-        query.from_.add(collection_id=names.RESULTS)
-        query.limit.value = _PAGE
-        filters = query.where.composite_filter
-        filters.op = StructuredQuery.CompositeFilter.AND
-        _compare(filters, "shard", StructuredQuery.FieldFilter.EQUAL, start.shard)
-        _compare(filters, "computed_at", StructuredQuery.FieldFilter.GREATER_THAN_OR_EQUAL, start.computed_at)
-        for field in ("computed_at", "__name__"):
-            query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
-        if start.behind:
-            query.start_at.values.append(fields.to_value(start.computed_at))
-            query.start_at.values.add(reference_value=start.behind)
-        answers = self._firestore.run_query(parent, query)
-        documents = [answer.document async for answer in answers if answer.HasField("document")]
+        since = Bound("computed_at", ">=", start.computed_at)
+        query = OrderedQuery(names.RESULTS, Order("computed_at"), bounds=[since])
+        collection = self._firestore.name(f"{parent}/{names.RESULTS}")
+        message = query.message(collection, start.shard, _PAGE, start=start.behind)
+        documents = await self._firestore.documents(parent, message)
         full = len(documents) == _PAGE
         while full and len(documents) > 1 and crc32(documents[-1].name.encode()) % _ENDS_ONE_IN:
             documents.pop()
         rows = [(_computed_at(document), Written(start.submitter, document)) for document in documents]
-        following = start._replace(computed_at=rows[-1][0], behind=documents[-1].name) if full else None
+        following = start._replace(computed_at=rows[-1][0], behind=query.cursor(documents[-1])) if full else None
         return _Page(rows, following, known)
-
-
-def _compare(filters: Any, field: str, operator: Any, value: object) -> None:
-    compared = filters.filters.add().field_filter
-    compared.field.field_path, compared.op = field, operator
-    compared.value.CopyFrom(fields.to_value(value))
 
 
 def _computed_at(document: Any) -> datetime:

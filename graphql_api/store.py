@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
-from typing import Any
 
 from documents import Arrival, Header, NotFound, Result, fields, names
 from graphql_api.firestore import Firestore
-from graphql_api.lists import HEADER_FIELDS, Lists
+from graphql_api.lists import HEADER_FIELDS, Lists, computed_result, shown_header
 from graphql_api.structured_query import StructuredQuery
 from graphql_api.writer import Writer
 
@@ -24,16 +23,13 @@ class Store:
         """Return the headers that there are among `ids`, without their raw documents."""
         paths = {names.sample(submitter, sample_id): sample_id for sample_id in ids if names.is_sample_id(sample_id)}
         found = await self._firestore.batch_get(paths, mask=HEADER_FIELDS) if paths else {}
-        return {paths[path]: _header(submitter, paths[path], document) for path, document in found.items()}
+        return {paths[path]: shown_header(submitter, document) for path, document in found.items()}
 
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
         """Return the results that there are among `ids`, COMPUTED and FAILED."""
         paths = {names.result(submitter, sample_id): sample_id for sample_id in ids if names.is_sample_id(sample_id)}
         found = await self._firestore.batch_get(paths) if paths else {}
-        return {
-            paths[path]: Result.from_fields(submitter, paths[path], fields.from_document(document))
-            for path, document in found.items()
-        }
+        return {paths[path]: computed_result(submitter, document) for path, document in found.items()}
 
     async def raw(self, submitter: str, sample_id: str) -> tuple[Header, bytes]:
         """Return a sample's header and its raw document, byte for byte. Raises `NotFound`."""
@@ -41,7 +37,7 @@ class Store:
         found = await self._firestore.batch_get([path]) if names.is_sample_id(sample_id) else {}
         if path not in found:
             raise NotFound("there is no such sample")
-        header = _header(submitter, sample_id, found[path])
+        header = shown_header(submitter, found[path])
         chunks = [chunk async for chunk in self._chunks(header)]
         return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
 
@@ -114,7 +110,3 @@ class Store:
             found = await self._firestore.batch_get([path])
             if path in found:
                 yield found[path].fields["data"].bytes_value
-
-
-def _header(submitter: str, sample_id: str, document: Any) -> Header:
-    return Header.shown_from_fields(submitter, sample_id, fields.from_document(document))

@@ -55,8 +55,8 @@ class Subscription:
         description=(
             "Results as they are computed, in the order in which they were stored. With `after`, first those that were "
             "stored behind that cursor, then live, with no gap and none twice. A result that is computed again comes "
-            "again, with a new cursor. Who reads nothing for a while ends with the error TOO_SLOW and the cursor to go "
-            "on from (a WebSocket is closed with 4490)."
+            "again, with a new cursor. Who reads nothing for a while ends with the error TOO_SLOW (a WebSocket is "
+            "closed with 4490) and, unless operations share an event stream, with the cursor to go on from."
         )
     )
     async def results(

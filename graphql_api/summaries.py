@@ -23,6 +23,8 @@ MOST_BUCKETS = 2_000
 LONGEST_SECONDS = 25.0
 """Less than an operation as a whole may take, so that this error is the one that is told."""
 
+_TURN = 200
+"""Results merged without a pause: others have their turn in between."""
 _FIELDS = ("timestamp", *Part.__slots__)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -110,7 +112,9 @@ async def _parts(lists: Lists, submitter: str, bounds: Sequence[Bound]) -> Async
     """Yield what each result gives, in the order of time stamps."""
     async with aclosing(lists.scan_results(submitter, bounds, Order("timestamp"), select=_FIELDS)) as pages:
         async for documents in pages:
-            for document in documents:
+            for number, document in enumerate(documents):
+                if number % _TURN == _TURN - 1:
+                    await asyncio.sleep(0)
                 timestamp, *numbers = (fields.from_value(document.fields[name]) for name in _FIELDS)
                 yield cast(datetime, timestamp), Part(*cast(list[Any], numbers))
 

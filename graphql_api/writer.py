@@ -130,6 +130,8 @@ class Writer:
         finally:
             self._writes -= len(writes)
             self._bytes -= size
+            while self._deadlines and self._deadlines[0].done.done():
+                self._deadlines.popleft()
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -138,6 +140,8 @@ class Writer:
 
     async def close(self) -> None:
         """Wait until everything that was taken is answered."""
+        while waiting := [together.done for together in self._deadlines if not together.done.done()]:
+            await asyncio.wait(waiting)
         while self._calls:
             await asyncio.wait(self._calls)
         if self._timer is not None:

@@ -139,3 +139,19 @@ def test_a_client_that_goes_is_in_the_log_with_its_line(stack: Stack) -> None:
             pass
 
     eventually(lambda: "behind line 7" in stack.log)
+
+
+def test_a_damaged_sample_harms_no_other_of_its_page(stack: Stack) -> None:
+    """It is an error at its own place; what is asked of the others is answered."""
+    bad, good = (stack.submit_fixture()["id"] for _ in range(2))
+    stack.wait_for(good)
+    stack.firestore().document(f"submitters/local/samples/{bad}").update({"raw": "{}"})
+    query = (
+        "query ($bad: ID!, $good: ID!) { bad: sample(id: $bad) { data } good: sample(id: $good) { data(first: 1) } }"
+    )
+
+    answer = stack.post_graphql(query, {"bad": bad, "good": good}).json()
+
+    assert answer["data"]["bad"] is None
+    assert len(answer["data"]["good"]["data"]) == 1
+    assert [error["path"] for error in answer["errors"]] == [["bad", "data"]]
