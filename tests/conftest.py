@@ -9,8 +9,10 @@ from hypothesis import settings
 
 from tests.stack import Stack
 
-# A shell that runs the tests in the background makes them ignore Ctrl-C, and so would all that they start.
+# A shell that runs the tests in the background makes them ignore Ctrl-C, `nohup` that a terminal is gone, and so
+# would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("dropzone", deadline=None, max_examples=30)
 settings.load_profile("dropzone")

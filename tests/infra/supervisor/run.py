@@ -97,7 +97,8 @@ class Run:
         assert self.text.count(text) >= times, f"it ended without {text!r}:\n{self.text}"
 
     def pid(self, name: str) -> int:
-        """Return the process that runs last under this name."""
+        """Return the process that runs last under this name, once it has said so."""
+        self.until(f"{name} runs as")
         return int([line for line in self.lines if f"{name} runs as" in line][-1].rsplit(" ", 1)[1])
 
     def end(self, number: int = signal.SIGINT) -> float:

@@ -123,7 +123,8 @@ def test_who_connects_while_it_is_down_is_answered_by_its_successor(start: Start
     run.until("was ended by SIGKILL")
     answered = answering(port)
 
-    assert answered == run.pid("server |") != killed
+    run.until(f"server | runs as {answered}")
+    assert answered != killed
 
 
 def test_they_are_stopped_together(start: Start, stack: str) -> None:
