@@ -13,15 +13,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from infra.embedded.firestore.errors import Refusal, aborted, invalid
+from infra.embedded.firestore.pending import Pending
 from infra.embedded.firestore.queries import Query, SortKey
-
-if TYPE_CHECKING:
-    from infra.embedded.firestore.commits import Pending
 
 WAIT_SECONDS = 15.0
 CONTENTION = "Too much contention on these documents. Please try again."
@@ -138,7 +136,7 @@ class Locks:
             self._queries.append(lock)
         return lock
 
-    def check(self, committing: Party | None, documents: Iterable["Pending"]) -> None:
+    def check(self, committing: Party | None, documents: Iterable[Pending]) -> None:
         """Raise if another party has read what is about to change; for the writer's thread."""
         holders: set[Party] = set()
         keys: set[str] = set()

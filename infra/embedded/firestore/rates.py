@@ -13,16 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.embedded.firestore import definitions, fields, values
 from infra.embedded.firestore.errors import aborted
 from infra.embedded.firestore.fields import FieldPath
+from infra.embedded.firestore.indexing import Registry
 from infra.embedded.firestore.locks import CONTENTION
-
-if TYPE_CHECKING:
-    from infra.embedded.firestore.commits import Pending
-    from infra.embedded.firestore.indexing import Registry
+from infra.embedded.firestore.pending import Pending
 
 INDEXES, COLLECTIONS, DOCUMENTS = "indexes", "collections", "documents"
 LIMITS = (INDEXES, COLLECTIONS, DOCUMENTS)
@@ -78,7 +76,7 @@ class Rates:
     """Keeps writes to the rates of production. Used on the writer's thread."""
 
     def __init__(
-        self, registry: "Registry", limits: Collection[str], clock: Callable[[], float] = time.monotonic
+        self, registry: Registry, limits: Collection[str], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._registry = registry
         self._limits = frozenset(limits)
@@ -88,7 +86,7 @@ class Rates:
         self._began: dict[Place, float] = {}
         self._most_known = MOST_KNOWN
 
-    def admit(self, documents: Iterable["Pending"]) -> None:
+    def admit(self, documents: Iterable[Pending]) -> None:
         """Let what one commit is about to change pass, as a whole, or raise ABORTED."""
         if not self._limits:
             return
@@ -124,7 +122,7 @@ class Rates:
             self._trends.clear()
         self._most_known = max(MOST_KNOWN, 2 * len(self._allowances))
 
-    def _places(self, document: "Pending") -> Iterator[Place]:
+    def _places(self, document: Pending) -> Iterator[Place]:
         name = document.name
         if DOCUMENTS in self._limits:
             yield DOCUMENTS, document.full_name
@@ -133,7 +131,7 @@ class Rates:
         if INDEXES in self._limits:
             yield from self._ranges(document)
 
-    def _ranges(self, document: "Pending") -> Iterator[Place]:
+    def _ranges(self, document: Pending) -> Iterator[Place]:
         """Yield the ranges of indexes, at one end of which the document gets a new entry."""
         name, collection = document.name, document.full_name.rpartition("/")[0]
         group = f"{name.database}/{name.collection_id}"

@@ -10,11 +10,11 @@ import pytest
 from google.api_core.exceptions import Aborted
 
 from infra.embedded.firestore import names, rates
-from infra.embedded.firestore.commits import Pending
 from infra.embedded.firestore.definitions import Definitions
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.indexing import Registry
 from infra.embedded.firestore.messages import BatchWriteRequest, BatchWriteResponse, Document
+from infra.embedded.firestore.pending import Pending
 from infra.embedded.firestore.rates import Rates
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 
