@@ -17,6 +17,7 @@ from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
 ASCENDING, DESCENDING, CONTAINS = "ASCENDING", "DESCENDING", "CONTAINS"
 COLLECTION, COLLECTION_GROUP = "COLLECTION", "COLLECTION_GROUP"
 MODES = (ASCENDING, DESCENDING, CONTAINS)
+_REVERSE = {ASCENDING: DESCENDING, DESCENDING: ASCENDING}
 ANY_FIELD: FieldPath = ("*",)
 
 
@@ -44,6 +45,14 @@ class Composite:
     def name_descending(self) -> bool:
         """Whether names fall within equal values."""
         return self.components[-1].mode == DESCENDING
+
+    @property
+    def rising(self) -> "Composite":
+        """The index whose entries this one reads: itself, or, where names fall, its reverse from the other end."""
+        if not self.name_descending:
+            return self
+        turned = [Component(each.field, _REVERSE.get(each.mode, each.mode)) for each in self.components]
+        return Composite(self.collection_id, self.scope, _without_name(turned))
 
     def as_json(self) -> dict[str, Any]:
         """Return the index as `firestore.indexes.json` spells it."""
@@ -148,12 +157,17 @@ def _parse_vector(content: Mapping[str, Any]) -> VectorIndex:
 
 def parse_composite(content: Mapping[str, Any]) -> Composite:
     """Return the composite index that a piece of JSON defines."""
-    components = [_component(each) for each in content["fields"]]
+    components = _without_name([_component(each) for each in content["fields"]])
+    return Composite(content["collectionGroup"], content.get("queryScope", COLLECTION), components)
+
+
+def _without_name(components: list[Component]) -> tuple[Component, ...]:
+    """Leave the name of the document out where it comes last of itself, in the same direction."""
     if len(components) > 1 and components[-1].field == DOCUMENT_ID:
         falling = components[-2].mode == DESCENDING
         if (components[-1].mode == DESCENDING) == falling:
-            components.pop()
-    return Composite(content["collectionGroup"], content.get("queryScope", COLLECTION), tuple(components))
+            components = components[:-1]
+    return tuple(components)
 
 
 def _component(content: Mapping[str, Any]) -> Component:

@@ -2,7 +2,8 @@
 
 A key is what fixes the index (automatic ascending or array-contains of a field, or a composite), the
 collection unless the index spans the group, the values, and the path of the document. What follows the
-values a query holds fixed is, byte by byte, the sort key of the query; so a query is a range of keys.
+values a query holds fixed is, byte by byte, the sort key of the query, or of its reverse; so a query is a
+range of keys, read from either end. In all of them paths rise: an index and its reverse are one set of entries.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -19,6 +20,9 @@ MOST_ENTRIES = 40_000
 
 _BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
 _IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
+
+COMPOSITES = _COMPOSITE, b"\x04"
+"""What keys of composite indexes lie between."""
 
 
 def single(field: FieldPath, contains: bool, group: bool) -> bytes:
@@ -50,13 +54,13 @@ class _Recipe:
     base: bytes
     in_collection: bool
     parts: tuple[int, ...]  # which of the parts of keys that composite indexes of the group have among them
-    name_descending: bool
 
 
 class Indexing:
     """The indexes of one collection group, as the writer keeps them up to date.
 
-    Composite indexes have most of their parts in common, so each part is encoded once for all of them.
+    Composite indexes, in all of which names rise, have most of their parts in common, so each part is encoded once
+    for all of them.
     """
 
     def __init__(self, collection_id: str, defined: Definitions, numbered: dict[int, Composite]) -> None:
@@ -68,7 +72,6 @@ class Indexing:
                 composite(number),
                 index.scope == definitions.COLLECTION,
                 tuple(self._parts.setdefault(component, len(self._parts)) for component in index.components),
-                index.name_descending,
             )
             for number, index in numbered.items()
             if index.collection_id == collection_id
@@ -123,12 +126,10 @@ class Indexing:
 
     def _add_combined(self, keys: list[bytes], collection: bytes, members: Mapping[str, Any], end: bytes) -> None:
         parts = list(self._encoded_parts(members, end))
-        inverted_end = values.invert(end)
         for recipe in self._recipes:
             head = recipe.base + collection if recipe.in_collection else recipe.base
-            tail = inverted_end if recipe.name_descending else end
             for combination in product(*[parts[part] for part in recipe.parts]):
-                keys.append(b"".join((head, *combination, tail)))
+                keys.append(b"".join((head, *combination, end)))
 
     def _encoded_parts(self, members: Mapping[str, Any], end: bytes) -> Iterator[Collection[bytes]]:
         """Yield what each part of a key may be: nothing if the field is not there, or each element of an array."""
@@ -161,5 +162,4 @@ class Indexing:
 
 def path_of(key: bytes, size: int) -> bytes:
     """Return the path that a key ends with."""
-    end = key[-size:]
-    return end[:-1] if end[-1:] == values.END else values.invert(end)[:-1]
+    return key[-size : -len(values.END)]

@@ -2,7 +2,8 @@
 
 An index is kept up to date by every write from the moment that it is known, and filled in steps from
 what was there before; only then do queries use it. Each step is a piece of work for the writer, between
-others, so that building an index holds nobody up for long.
+others, so that building an index holds nobody up for long. An index and its reverse have their entries in
+common, under the number of the one that came first; they stay as long as either is there.
 """
 
 import json
@@ -29,27 +30,29 @@ class Registry:
     def __init__(self, defined: Definitions) -> None:
         self.defined = defined
         self._numbered: dict[int, Composite] = {}
+        self._entries: dict[int, int] = {}  # the number that the entries of an index bear
         self._complete: set[int] = set()
         self._indexing: dict[str, Indexing] = {}
         self.readable = Indexes(defined, {})
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read which composite indexes the file has."""
-        rows = connection.execute("SELECT id, definition, complete FROM composites").fetchall()
-        self._numbered = {number: definitions.parse_composite(json.loads(text)) for number, text, _ in rows}
-        self._complete = {number for number, _, complete in rows if complete}
+        rows = connection.execute("SELECT id, definition, entries, complete FROM composites").fetchall()
+        self._numbered = {number: definitions.parse_composite(json.loads(text)) for number, text, _, _ in rows}
+        self._entries = {number: entries for number, _, entries, _ in rows}
+        self._complete = {number for number, _, _, complete in rows if complete}
         self._refresh()
 
     def _refresh(self) -> None:
         self._indexing = {}
-        ready = {number: index for number, index in self._numbered.items() if number in self._complete}
+        ready = {index: self._entries[number] for number, index in self._numbered.items() if number in self._complete}
         self.readable = Indexes(self.defined, ready)
 
     def indexing(self, collection_id: str) -> Indexing:
         """Return what computes the entries of documents of a collection group."""
         found = self._indexing.get(collection_id)
         if found is None:
-            found = Indexing(collection_id, self.defined, self._numbered)
+            found = Indexing(collection_id, self.defined, self.stored())
             self._indexing[collection_id] = found
         return found
 
@@ -58,9 +61,14 @@ class Registry:
         for number, known in self._numbered.items():
             if known == index:
                 return number
-        cursor = connection.execute("INSERT INTO composites (definition, complete) VALUES (?, 0)", (index.text(),))
-        number = int(cursor.lastrowid or 0)
+        number = max(self._numbered, default=0) + 1
+        reverse = next((other for other, known in self._numbered.items() if known.rising == index.rising), number)
         self._numbered[number] = index
+        self._entries[number] = self._entries.get(reverse, number)
+        if reverse in self._complete:
+            self._complete.add(number)
+        row = number, index.text(), self._entries[number], number in self._complete
+        connection.execute("INSERT INTO composites (id, definition, entries, complete) VALUES (?, ?, ?, ?)", row)
         self._refresh()
         return number
 
@@ -75,28 +83,33 @@ class Registry:
         self._refresh()
 
     def drop(self, connection: sqlite3.Connection, number: int) -> None:
-        """Take an index away, with its entries."""
-        base = entries.composite(number)
-        owner = (self._numbered[number].collection_id,)
-        kinds = connection.execute("SELECT id FROM kinds WHERE collection_id = ?", owner).fetchall()
-        connection.executemany(
-            "DELETE FROM entries WHERE kind = ? AND key >= ? AND key < ?",
-            [(kind, base, base + names.AFTER_ALL) for (kind,) in kinds],
-        )
+        """Take an index away, with its entries unless its reverse needs them."""
         connection.execute("DELETE FROM composites WHERE id = ?", (number,))
-        self._numbered.pop(number)
+        index, base = self._numbered.pop(number), self._entries.pop(number)
         self._complete.discard(number)
         self._refresh()
+        if base not in self._entries.values():
+            low = entries.composite(base)
+            owner = (index.collection_id,)
+            kinds = connection.execute("SELECT id FROM kinds WHERE collection_id = ?", owner).fetchall()
+            connection.executemany(
+                "DELETE FROM entries WHERE kind = ? AND key >= ? AND key < ?",
+                [(kind, low, low + names.AFTER_ALL) for (kind,) in kinds],
+            )
 
     def numbered(self) -> dict[int, Composite]:
         """Return every index by its number."""
         return dict(self._numbered)
 
+    def stored(self) -> dict[int, Composite]:
+        """Return every index that has entries, by the number that they bear; in all of them names rise."""
+        return {self._entries[number]: index.rising for number, index in self._numbered.items()}
+
     def only(self, number: int) -> Indexing:
         """Return what computes the entries of one composite index and no others."""
-        index = self._numbered[number]
+        index = self._numbered[number].rising
         nothing = Definitions(overrides={(index.collection_id, definitions.ANY_FIELD): frozenset()})
-        return Indexing(index.collection_id, nothing, {number: index})
+        return Indexing(index.collection_id, nothing, {self._entries[number]: index})
 
     def fill(self, connection: sqlite3.Connection, kind: int, indexing: Indexing, after: bytes) -> bytes | None:
         """Add missing entries for some documents behind a path; return the last path, None at the end."""
@@ -108,6 +121,16 @@ class Registry:
                 [(kind, key, size) for key, size in keys.items()],
             )
         return rows[-1][0] if len(rows) == STEP else None
+
+
+def renew(connection: sqlite3.Connection) -> None:
+    """Forget the composite indexes of a file in which falling ones have entries of their own; `adopt` builds them."""
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(composites)")}
+    if columns and "entries" not in columns:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM entries WHERE key >= ? AND key < ?", entries.COMPOSITES)
+        connection.execute("DROP TABLE composites")
+        connection.execute("COMMIT")
 
 
 def adopt(connection: sqlite3.Connection, catalog: Catalog, registry: Registry, strict: bool) -> None:

@@ -5,8 +5,9 @@ begins with fixed fields and goes on with exactly that rest, in the same directi
 first sorted field and cursors narrow the range. Several indexes that agree on the rest can share the fixed
 fields among them: what all of them hold is found by leaping from one to the next.
 
-The trap: keys could be read backwards, yet production reads no composite index so, and neither does this. Only
-a field's own descending index is the ascending one, read backwards; array-contains has no descending one.
+An index in which names fall is read from the entries of its reverse, backwards; so those that can be leapt
+between, whose names go the same way, are read the same way too. The trap: every index could be read
+backwards, yet production reads none so, and asks for the other one; here too each must be defined to be used.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,10 +41,10 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Indexes:
-    """What is defined, and the composite indexes that are complete, by their numbers."""
+    """What is defined, and the composite indexes that are complete, with the numbers of their entries."""
 
     defined: Definitions
-    composites: Mapping[int, Composite]
+    composites: Mapping[Composite, int]
 
 
 def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Branch]:
@@ -125,7 +126,7 @@ class _Planner:
         """Return the beginnings of keys that together hold all fixed fields, or nothing."""
         missing = set(self._equal) | set(self._contains)
         bases: list[bytes] = []
-        candidates = list(self._single_bases(reverse)) + ([] if reverse else list(self._composite_bases()))
+        candidates = [*self._single_bases(reverse), *self._composite_bases(reverse)]
         candidates.sort(key=lambda candidate: -len(candidate[0]))
         for covered, base in candidates:
             if covered & missing or not (bases or missing):
@@ -157,12 +158,12 @@ class _Planner:
             ):
                 yield frozenset(), self._base(entries.single(first.field, False, self._group))
 
-    def _composite_bases(self) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
+    def _composite_bases(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
         scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
-        for number, index in self._indexes.composites.items():
-            if index.collection_id != self._collection_id or index.scope != scope:
+        for index, number in self._indexes.composites.items():
+            if (index.collection_id, index.scope, index.name_descending) != (self._collection_id, scope, reverse):
                 continue
-            fixed = self._fixed(index)
+            fixed = self._fixed(index.rising)
             rest = [(each.field, each.mode == definitions.DESCENDING) for each in index.components[len(fixed) :]]
             if not rest or rest[-1][0] != DOCUMENT_ID:
                 rest.append((DOCUMENT_ID, index.name_descending))

@@ -145,7 +145,7 @@ class Rates:
                 }
                 for scope in scopes:
                     yield INDEXES, path, group if scope == definitions.COLLECTION_GROUP else collection
-        for number, index in self._registry.numbered().items():
+        for number, index in self._registry.stored().items():
             paths = [component.field for component in index.components if component.field != fields.DOCUMENT_ID]
             if index.collection_id != name.collection_id or not one_way.intersection(paths):
                 continue

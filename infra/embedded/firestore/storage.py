@@ -21,7 +21,7 @@ from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.clock import Clock, Snapshot, now
 from infra.embedded.firestore.definitions import Composite, Definitions
 from infra.embedded.firestore.errors import TooOld, invalid
-from infra.embedded.firestore.indexing import Registry, adopt
+from infra.embedded.firestore.indexing import Registry, adopt, renew
 from infra.embedded.firestore.planning import Indexes
 from infra.embedded.firestore.rates import Rates
 from infra.embedded.firestore.versions import Change
@@ -62,6 +62,7 @@ class Storage:
         self._lock_file = _LockFile(path)
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
+        renew(connection)
         connection.executescript(versions.SCHEMA)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")

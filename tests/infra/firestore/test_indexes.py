@@ -1,6 +1,8 @@
 """Index definitions: enforced as in production, created on request; exemptions, expiry, versions kept."""
 
+import contextlib
 import datetime
+import sqlite3
 import time
 from pathlib import Path
 
@@ -99,6 +101,74 @@ def test_definitions_that_change_are_taken_up_at_the_next_start(own: FirestorePr
     sharded = client.collection("results").where(filter=FieldFilter("shard", "==", 1)).order_by("mean", "DESCENDING")
     assert [found.id for found in sharded.stream()] == ["a"]
     assert len(client.collection("samples").where(filter=FieldFilter("raw", "==", "x")).get()) == 1
+
+
+RISING, FALLING = (
+    {
+        "collectionGroup": "results",
+        "queryScope": "COLLECTION",
+        "fields": [{"fieldPath": field, "order": order} for field in ("shard", "mean")],
+    }
+    for order in ("ASCENDING", "DESCENDING")
+)
+
+
+def test_an_index_and_its_reverse_share_their_entries_for_as_long_as_either_is_there(
+    own: FirestoreProcess, tmp_path: Path
+) -> None:
+    """Each serves its own direction alone; the last one takes the entries along."""
+    path = tmp_path / "firestore.indexes.json"
+    own.options = ["--indexes", str(write_indexes(path, [RISING, FALLING], []))]
+    own.start()
+    for number in range(4):
+        own.client().document(f"results/{number}").set({"shard": number % 2, "mean": number})
+
+    def found(direction: str) -> list[str]:
+        sharded = own.client().collection("results").where(filter=FieldFilter("shard", "==", 1))
+        return [each.id for each in sharded.order_by("mean", direction=direction).stream()]
+
+    assert (found("ASCENDING"), found("DESCENDING")) == (["1", "3"], ["3", "1"])
+    assert composite_entries(own) == 4
+    own.end()
+
+    write_indexes(path, [FALLING], [])
+    own.start()
+    own.client().document("results/5").set({"shard": 1, "mean": 5})
+    assert found("DESCENDING") == ["5", "3", "1"]
+    with pytest.raises(exceptions.FailedPrecondition, match="requires an index"):
+        found("ASCENDING")
+    own.end()
+
+    write_indexes(path, [], [])
+    own.start()
+    assert composite_entries(own) == 0
+
+
+def test_a_file_whose_falling_indexes_have_entries_of_their_own_is_taken_up(
+    own: FirestoreProcess, tmp_path: Path
+) -> None:
+    """As they were kept once: such indexes are built anew."""
+    own.options = ["--indexes", str(write_indexes(tmp_path / "firestore.indexes.json", [FALLING], []))]
+    own.start()
+    for number in range(3):
+        own.client().document(f"results/{number}").set({"shard": 1, "mean": number})
+    own.end()
+    with contextlib.closing(sqlite3.connect(own.data)) as connection:
+        connection.execute("ALTER TABLE composites DROP COLUMN entries")
+        connection.execute("UPDATE entries SET key = key || x'ff' WHERE key >= x'03'")
+        connection.commit()
+
+    own.start()
+
+    sharded = own.client().collection("results").where(filter=FieldFilter("shard", "==", 1))
+    assert [each.id for each in sharded.order_by("mean", direction="DESCENDING").stream()] == ["2", "1", "0"]
+    assert composite_entries(own) == 3
+
+
+def composite_entries(firestore: FirestoreProcess) -> int:
+    """Return how many entries there are of composite indexes."""
+    ((count,),) = firestore.query("SELECT count(*) FROM entries WHERE key >= x'03'")
+    return int(count)
 
 
 def test_a_file_that_defines_nothing_is_refused_in_one_line(own: FirestoreProcess, tmp_path: Path) -> None:
