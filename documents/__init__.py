@@ -19,7 +19,7 @@ from documents.errors import (
 )
 from documents.problems import Problem, ProblemCode
 from documents.result import STATISTICS_VERSION, Histogram, Result, Statistics
-from documents.sample import Header, Identity, Sample, chunk_count
+from documents.sample import Header, Identity, Sample, chunk_count, compress_chunk
 from documents.states import Arrival, SampleState, Status, state_of
 
 __all__ = [
@@ -47,5 +47,6 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "chunk_count",
+    "compress_chunk",
     "state_of",
 ]

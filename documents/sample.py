@@ -171,10 +171,9 @@ class Identity:
             return None  # a member of it may decide, perhaps spelled with escapes
         return cls.of(raw, submitter, idempotency_key)
 
-    def chunk(self, raw: bytes, number: int) -> Document:
-        """Return the path and the fields of a chunk of the raw document, compressed."""
-        cut = memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-        return names.chunk(self.submitter, self.id, self.sha256, number), {"data": zstandard.compress(cut, 1)}
+    def chunk(self, number: int, data: bytes) -> Document:
+        """Return the path and the fields of a chunk that `compress_chunk` gave."""
+        return names.chunk(self.submitter, self.id, self.sha256, number), {"data": data}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +223,17 @@ class Sample:
     def documents(self) -> Iterator[Document]:
         """Yield `(path, fields)` in the order in which they must be written: the header last."""
         for number in range(self.header.chunks):
-            yield self.identity.chunk(self.raw, number)
+            yield self.identity.chunk(number, compress_chunk(self.raw, number))
         yield self.document()
 
     def document(self) -> Document:
         """Return the path and the fields of the header."""
         return names.sample(self.header.submitter, self.header.id), self.header.fields()
+
+
+def compress_chunk(raw: bytes, number: int) -> bytes:
+    """Return a chunk of a raw document, compressed as it is stored."""
+    return zstandard.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES], 1)
 
 
 def chunk_count(raw: bytes) -> int:

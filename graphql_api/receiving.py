@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from documents import Arrival, BadRequest, DropzoneError, Header, Identity, Sample, TooLarge, names
@@ -76,12 +75,16 @@ class Receiver:
         if len(raw) > self.largest_bytes:
             raise TooLarge(f"a sample may have up to {self.largest_bytes:,} bytes, this one has {len(raw):,}")
         began = time.perf_counter()
-        identity = await asyncio.to_thread(Identity.foreseen, raw, submitter, idempotency_key)
-        read = partial(self._sample, raw, submitter, idempotency_key, identity)
-        reading = asyncio.ensure_future(asyncio.to_thread(read))
-        if identity is None:
-            identity = (await reading).identity
-        header = await self.storage.add_large(raw, identity, reading)
+        foreseeing = asyncio.ensure_future(asyncio.to_thread(Identity.foreseen, raw, submitter, idempotency_key))
+
+        async def read() -> Sample:
+            return await asyncio.to_thread(self._sample, raw, submitter, idempotency_key, await foreseeing)
+
+        async def identify() -> Identity:
+            return await foreseeing or (await reading).identity
+
+        reading = asyncio.ensure_future(read())
+        header = await self.storage.add_large(raw, identify(), reading)
         _count(header, began)
         return header
 

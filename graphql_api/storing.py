@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from documents import Conflict, DropzoneError, Header, Identity, Sample, chunk_count, fields, names
+from documents import Conflict, DropzoneError, Header, Identity, Sample, chunk_count, compress_chunk, fields, names
 from graphql_api.firestore import Firestore
 from graphql_api.writer import AlreadyExists, Writer
 
@@ -55,9 +55,14 @@ class SampleWriter:
             return await self._stored_before(samples, outcomes)
         return outcomes
 
-    async def add_large(self, raw: bytes, identity: Identity, reading: Awaitable[Sample]) -> Header:
-        """Store `raw` in chunks while it is read, then its header. Raises what `add` would return in its place."""
-        writing = asyncio.create_task(self._write_chunks(raw, identity))
+    async def add_large(self, raw: bytes, identifying: Awaitable[Identity], reading: Awaitable[Sample]) -> Header:
+        """Store `raw` in chunks while it is read, then its header. Raises what `add` would return in its place.
+
+        Its first chunks are compressed while it is identified, which takes about as long.
+        """
+        begun = [self._compress(raw, number) for number in range(min(chunk_count(raw), _CHUNKS_UNDER_WAY))]
+        identity = await identifying
+        writing = asyncio.create_task(self._write_chunks(raw, identity, begun))
         try:
             sample = await reading
             await writing
@@ -98,14 +103,17 @@ class SampleWriter:
         write.current_document.exists = False
         return write
 
-    async def _write_chunks(self, raw: bytes, identity: Identity) -> None:
+    def _compress(self, raw: bytes, number: int) -> asyncio.Future[bytes]:
+        return asyncio.get_running_loop().run_in_executor(self._compressing, compress_chunk, raw, number)
+
+    async def _write_chunks(self, raw: bytes, identity: Identity, begun: Sequence[asyncio.Future[bytes]]) -> None:
         """Compress and write some chunks at a time: all of them would be in memory twice."""
-        loop = asyncio.get_running_loop()
         under_way = asyncio.Semaphore(_CHUNKS_UNDER_WAY)
 
         async def write(number: int) -> None:
             try:
-                path, chunk = await loop.run_in_executor(self._compressing, identity.chunk, raw, number)
+                data = await (begun[number] if number < len(begun) else self._compress(raw, number))
+                path, chunk = identity.chunk(number, data)
                 await self._writer.write(fields.to_write(self._firestore.name(path), chunk))
             finally:
                 under_way.release()
