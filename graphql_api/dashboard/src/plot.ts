@@ -19,6 +19,7 @@ const POINTS_UP_TO = 1_000;
 export class Plot {
   #plot: uPlot;
   #sorted: Result[] = [];
+  #unit = 1;
   #marked: string | null = null;
   #watcher: ResizeObserver;
 
@@ -37,11 +38,11 @@ export class Plot {
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
-        padding: [12, 28, 0, 4],
+        padding: [12, 42, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG }, points: { size: 9 }, y: false },
         axes: [
           { ...ticks, values: timeLabels, space: 90 },
-          { ...ticks, size: axisSize, values: (_, values) => values.map(number), gap: 8 },
+          { ...ticks, size: axisSize, values: (_, values) => values.map((value) => this.#label(value)), gap: 8 },
         ],
         series: [
           {},
@@ -76,18 +77,25 @@ export class Plot {
     const time = (result: Result) => Date.parse(result[axis]) / 1e3;
     this.#marked = marked;
     this.#sorted = [...results].sort((one, other) => time(one) - time(other));
-    const mean = this.#sorted.map((result) => result.mean);
+    this.#unit = unit(results);
+    const means = this.#sorted.map(({ mean }) => mean / this.#unit);
+    const deviations = this.#sorted.map(({ standardDeviation }) => standardDeviation / this.#unit);
     this.#plot.setData([
       this.#sorted.map(time),
-      mean,
-      this.#sorted.map((result) => result.mean + result.standardDeviation),
-      this.#sorted.map((result) => result.mean - result.standardDeviation),
+      means,
+      means.map((mean, index) => mean + (deviations[index] ?? 0)),
+      means.map((mean, index) => mean - (deviations[index] ?? 0)),
     ]);
   }
 
   destroy(): void {
     this.#watcher.disconnect();
     this.#plot.destroy();
+  }
+
+  #label(value: number): string {
+    const meant = value * this.#unit;
+    return Number.isFinite(meant) ? number(meant) : '';
   }
 
   #at(plot: uPlot): Result | undefined {
@@ -116,6 +124,13 @@ export class Plot {
     plot.ctx.stroke();
     plot.ctx.restore();
   }
+}
+
+/** What to draw in: uPlot has no steps for an axis above 1e32, and the distance of two doubles can be no double. */
+function unit(results: readonly Result[]): number {
+  const largest = results.reduce((size, { mean, standardDeviation }) => Math.max(size, Math.abs(mean), standardDeviation), 0);
+  if (largest === 0 || (largest > 1e-15 && largest < 1e15)) return 1;
+  return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
 }
 
 /** Room for the longest label. */

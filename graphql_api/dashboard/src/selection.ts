@@ -1,6 +1,6 @@
 // The sample that is shown in full: the one that was chosen, or else the newest.
 import { computed, effect, signal } from '@preact/signals';
-import { results } from './results.ts';
+import { connection, results } from './results.ts';
 import sampleQuery from './operations/sample.graphql';
 import { key } from './key.ts';
 import { ask, ServerError } from './server.ts';
@@ -15,7 +15,7 @@ const version = computed(() => results.value.find(({ id }) => id === shown.value
 export const sample = signal<Sample | null>(null);
 export const fault = signal<string | null>(null);
 
-/** Reads the sample that is to be shown, for as long as the page is open. The newest one may change often. */
+/** Reads the sample that is to be shown, for as long as the page is open, again after an outage. The newest one may change often. */
 export function start(): void {
   let read = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -33,6 +33,10 @@ export function start(): void {
       void load(id);
     }, wait);
   });
+  effect(() => {
+    const id = shown.peek();
+    if (connection.value.name === 'live' && fault.peek() && id) void load(id);
+  });
 }
 
 async function load(id: string): Promise<void> {
@@ -43,6 +47,8 @@ async function load(id: string): Promise<void> {
     fault.value = null;
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
+    if (shown.peek() !== id) return;
+    if (sample.peek()?.id !== id) sample.value = null;
     fault.value = error.message;
   }
 }

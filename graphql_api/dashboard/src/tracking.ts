@@ -61,7 +61,8 @@ export class Tracker {
   complete(): void {
     this.#isComplete = true;
     this.#early.clear();
-    this.#show();
+    clearTimeout(this.#showing);
+    this.#tell();
   }
 
   counts(): Counts {
@@ -79,15 +80,17 @@ export class Tracker {
   }
 
   #show(): void {
-    this.#showing ??= setTimeout(() => {
-      this.#showing = undefined;
-      const isSettled = this.#isComplete && this.#pending.size === 0;
-      if (isSettled) {
-        clearInterval(this.#asking);
-        this.#stop.abort();
-      }
-      this.onChange([...this.lines], isSettled);
-    }, SHOW_MILLISECONDS);
+    this.#showing ??= setTimeout(() => this.#tell(), SHOW_MILLISECONDS);
+  }
+
+  #tell(): void {
+    this.#showing = undefined;
+    const isSettled = this.#isComplete && this.#pending.size === 0;
+    if (isSettled) {
+      clearInterval(this.#asking);
+      this.#stop.abort();
+    }
+    this.onChange([...this.lines], isSettled);
   }
 
   async #ask(): Promise<void> {

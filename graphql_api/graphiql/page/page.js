@@ -45,7 +45,15 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
         },
       },
       createElement('label', { htmlFor: 'key' }, 'This server needs an API key:'),
-      createElement('input', { id: 'key', name: 'key', type: 'password', autoComplete: 'off', required: true }),
+      createElement('input', {
+        id: 'key',
+        name: 'key',
+        type: 'password',
+        autoComplete: 'off',
+        required: true,
+        pattern: '\\s*[!-~]+\\s*',
+        title: 'Latin letters, digits and signs, without spaces',
+      }),
       createElement('button', { type: 'submit' }, 'Use it'),
     );
   }

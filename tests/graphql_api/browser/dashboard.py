@@ -42,6 +42,17 @@ class Dashboard(Browser):
             if message["type"] == "next"
         ]
 
+    def paints(self, canvas: str, *, of: str) -> bool:
+        """Tell whether anything on a canvas has the colour of an element's ground."""
+        script = """
+            const canvas = document.querySelector(arguments[0]);
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const ground = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;
+            const [red, green, blue] = ground.match(/\\d+/g).map(Number);
+            return data.some((_, at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue && at % 4 === 0);
+        """
+        return bool(self.run(script, canvas, of))
+
     def prefer(self, scheme: str) -> None:
         """Have a system that is light or dark."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

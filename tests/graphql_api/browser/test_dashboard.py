@@ -73,6 +73,51 @@ def test_a_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_pa
     assert dashboard.text(".line-number") == "6 1 2 3 4 5"
 
 
+def test_what_a_file_comes_to_is_said_once_it_is_known(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """No file with samples is said to be empty, not even for a moment between its last part and its outcome."""
+    dashboard.open(stack.url)
+    dashboard.run(
+        "window.said = new Set(); new MutationObserver(() => said.add(document.querySelector('.outcome')?.textContent))"
+        ".observe(document.body, { subtree: true, childList: true, characterData: true })"
+    )
+
+    dashboard.drop(ndjson(tmp_path, GOOD, GOOD))
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "2 computed")
+    assert "nothing in it" not in dashboard.run("return [...said]")
+
+
+def test_deviations_as_large_as_doubles_are_drawn(stack: Stack, dashboard: Dashboard) -> None:
+    """Also where the distance between both sides of the mean is no double any more."""
+    largest = {"time_stamp": "1999-01-01T00:00:00Z", "data": [-1.7e308, 1.7e308]}
+    stack.wait_for(stack.submit(largest)["id"])
+
+    dashboard.open(f"{stack.url}/?timestamp.lt=2000-01-01T00:00:00Z")
+
+    dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+    dashboard.wait_for(lambda: dashboard.paints(".plot canvas", of=".key-point"))
+
+
+def test_a_sample_chosen_during_an_outage_is_shown_after_it(own_stack: Stack, dashboard: Dashboard) -> None:
+    """Until then none is shown in its place."""
+    stack = own_stack
+    for _ in range(2):
+        stack.wait_for(stack.submit(GOOD)["id"])
+    dashboard.open(stack.url)
+    newest, older = dashboard.wait_for(lambda: found if len(found := dashboard.results()) == 2 else None)
+    shown = ".sample code.hint"
+    dashboard.wait_for(lambda: dashboard.attributes(shown, "title") == [newest])
+    stack.stop()
+
+    dashboard.press("tbody tr:nth-child(2) button")
+
+    dashboard.wait_for(lambda: "The server does not answer." in (dashboard.text(".sample") or ""))
+    assert dashboard.attributes(shown, "title") == []
+    stack.start()
+    dashboard.wait_for(lambda: dashboard.attributes(shown, "title") == [older])
+    assert "does not answer" not in (dashboard.text(".sample") or "")
+
+
 def test_the_subscription_survives_a_restart_of_the_api(own_stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """Killed while results come, then stopped with Firestore: no result is missing, none comes twice."""
     stack = own_stack
@@ -139,6 +184,10 @@ def test_whoever_comes_by_another_name_gives_a_key_first(stack: Stack, dashboard
     dashboard.write("#key", "wrong")
     dashboard.press(".key button[type=submit]")
     dashboard.wait_for(lambda: dashboard.text("h1") == "The key was refused")
+    dashboard.write("#key", "no header has a ✓ in it")
+    dashboard.press(".key button[type=submit]")
+    assert dashboard.text("h1") == "The key was refused"
+    dashboard.run("document.querySelector('#key').value = ''")
 
     dashboard.write("#key", stack.key)
     dashboard.press(".key button[type=submit]")
@@ -181,6 +230,18 @@ def test_the_keyboard_is_enough(stack: Stack, dashboard: Dashboard) -> None:
 
     dashboard.wait_for(lambda: dashboard.attributes("tr.shown", "data-id") == dashboard.results()[1:2])
     assert dashboard.text("#sample-title") == "Chosen sample"
+
+
+def test_what_is_skipped_to_is_not_behind_the_header(stack: Stack, dashboard: Dashboard) -> None:
+    """The header stays where it is, above all that is scrolled to."""
+    dashboard.command("Emulation.setDeviceMetricsOverride", width=360, height=120, deviceScaleFactor=1, mobile=True)
+    dashboard.open(stack.url)
+
+    dashboard.write(".skip", "\ue007")  # Enter
+
+    dashboard.wait_for(lambda: dashboard.address.endswith("#results"))
+    gap = "return document.querySelector(arguments[0]).getBoundingClientRect()[arguments[1]]"
+    assert dashboard.run(gap, "#results", "top") >= dashboard.run(gap, "header", "bottom")
 
 
 def test_colours_can_be_chosen(stack: Stack, dashboard: Dashboard) -> None:

@@ -29,7 +29,16 @@ export function KeyForm() {
           </p>
           <label for="key">API key</label>
           <div class="row">
-            <input id="key" name="key" type="password" autocomplete="off" required spellcheck={false} />
+            <input
+              id="key"
+              name="key"
+              type="password"
+              autocomplete="off"
+              required
+              pattern="\s*[!-~]+\s*"
+              title="Latin letters, digits and signs, without spaces"
+              spellcheck={false}
+            />
             <button type="submit" class="primary">
               Use it
             </button>

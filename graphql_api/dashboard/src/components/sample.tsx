@@ -1,5 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
-import { bytes, duration, integer, number, shortId, time } from '../format.ts';
+import { bytes, duration, number, plural, shortId, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import sampleQuery from '../operations/sample.graphql';
 import { chosen, fault, sample } from '../selection.ts';
@@ -26,7 +26,8 @@ export function SampleDetail() {
         )}
       </div>
       {fault.value && <p class="fault">{fault}</p>}
-      {sample.value ? <Detail sample={sample.value} /> : <p class="empty">Its histogram and statistics appear here.</p>}
+      {sample.value && <Detail sample={sample.value} />}
+      {!sample.value && !fault.value && <p class="empty">Its histogram and statistics appear here.</p>}
     </section>
   );
 }
@@ -69,7 +70,7 @@ function Detail({ sample: shown }: { sample: Sample }) {
         {result && (
           <Fact name="Computed" value={`${duration(Date.parse(result.computedAt) - Date.parse(submittedAt))} later`} />
         )}
-        <Fact name="Size" value={`${integer(count)} values, ${bytes(size)}`} />
+        <Fact name="Size" value={`${plural(count, 'value')}, ${bytes(size)}`} />
         <Fact name="SHA-256" value={sha256} />
       </dl>
     </>
