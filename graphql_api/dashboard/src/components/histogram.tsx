@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { integer, number } from '../format.ts';
+import { integer, number, plural } from '../format.ts';
 import type { Histogram } from '../types.ts';
 
 const WIDTH = 400;
@@ -26,8 +26,8 @@ export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }:
   const fullest = counts.indexOf(highest);
   const range = (bin: number) => `${number(edges[bin] ?? first)} to ${number(edges[bin + 1] ?? last)}`;
   const label =
-    `Histogram of ${integer(total)} values in ${counts.length} bins from ${number(first)} to ${number(last)}. ` +
-    `Most values, ${integer(highest)}, are from ${range(fullest)}.`;
+    `Histogram of ${plural(total, 'value')} in ${plural(counts.length, 'bin')} from ${number(first)} to ` +
+    `${number(last)}. Most values, ${integer(highest)}, are from ${range(fullest)}.`;
   const point = (event: PointerEvent) => {
     const box = (event.currentTarget as Element).getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width) * WIDTH;
@@ -88,7 +88,7 @@ export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }:
             <span class="key-deviation" aria-hidden="true" /> ± one standard deviation
           </>
         ) : (
-          `${range(pointed.value)}: ${integer(counts[pointed.value] ?? 0)} values`
+          `${range(pointed.value)}: ${plural(counts[pointed.value] ?? 0, 'value')}`
         )}
       </figcaption>
     </figure>

@@ -1,7 +1,7 @@
 import { signal, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { setBounds, bounds } from '../filter.ts';
-import { integer, number, shortTime } from '../format.ts';
+import { number, plural, shortTime } from '../format.ts';
 import { results } from '../results.ts';
 import { chosen, shown } from '../selection.ts';
 import { colours } from '../theme.ts';
@@ -55,7 +55,7 @@ export function MeansPlot() {
       </div>
       <p class="reading hint" aria-hidden="true">
         {result
-          ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${integer(result.count)} values`
+          ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${plural(result.count, 'value')}`
           : results.value.length
             ? 'Point at a result to read it, press it to choose it, drag to look at a part of the time.'
             : ' '}
@@ -73,7 +73,7 @@ function describe(): string {
   const lowest = means.reduce((one, other) => Math.min(one, other));
   const largest = means.reduce((one, other) => Math.max(one, other));
   return (
-    `Means of ${integer(all.length)} results from ${shortTime(times[0] as string)} to ` +
+    `Means of ${plural(all.length, 'result')} from ${shortTime(times[0] as string)} to ` +
     `${shortTime(times.at(-1) as string)}, between ${number(lowest)} and ${number(largest)}. The table has them too.`
   );
 }

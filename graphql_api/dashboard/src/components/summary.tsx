@@ -1,7 +1,7 @@
 // All results that pass the filter, summed up on request: the server reads every one of them for that.
 import { useSignal, useSignalEffect } from '@preact/signals';
 import { filter } from '../filter.ts';
-import { integer, number } from '../format.ts';
+import { number, plural } from '../format.ts';
 import summaryQuery from '../operations/summary.graphql';
 import { ask, ServerError } from '../server.ts';
 import type { Summary } from '../types.ts';
@@ -42,7 +42,7 @@ export function SummaryLine() {
 function inWords({ results, values, mean, standardDeviation, minimum, maximum }: Summary): string {
   if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'There are none.';
   return (
-    `${integer(results)} results, ${integer(values)} values: mean ${number(mean)}, standard deviation ` +
+    `${plural(results, 'result')}, ${plural(values, 'value')}: mean ${number(mean)}, standard deviation ` +
     `${number(standardDeviation)}, from ${number(minimum)} to ${number(maximum)}`
   );
 }
