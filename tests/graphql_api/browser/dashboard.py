@@ -49,7 +49,8 @@ class Dashboard(Browser):
             const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             const ground = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;
             const [red, green, blue] = ground.match(/\\d+/g).map(Number);
-            return data.some((_, at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue && at % 4 === 0);
+            const isIt = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue;
+            return data.some((_, at) => at % 4 === 0 && isIt(at));
         """
         return bool(self.run(script, canvas, of))
 
