@@ -10,6 +10,7 @@ import json
 import os
 import random
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
@@ -27,7 +28,7 @@ from gql.transport.exceptions import (
     TransportServerError,
 )
 
-from dropzone.errors import TRANSIENT, DropzoneError, Unavailable, UnexpectedAnswer, Unreachable, described
+from dropzone.errors import TRANSIENT, DropzoneError, NotFound, Unavailable, UnexpectedAnswer, Unreachable, described
 from dropzone.model import Receipt
 
 T = TypeVar("T")
@@ -59,10 +60,7 @@ class Connection:
     """A pool of connections to the server at `url`, used with one `key`."""
 
     def __init__(self, url: str, key: str, patience: float) -> None:
-        parsed = yarl.URL(url)
-        if parsed.scheme not in {"http", "https"} or not parsed.host:
-            raise ValueError(f"expected an address such as https://dropzone.example.org, got {url!r}")
-        self.url = str(parsed.with_query(None).with_fragment(None)).rstrip("/")
+        self.url = str(address(url).with_query(None).with_fragment(None)).rstrip("/")
         self._key = key
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
@@ -104,6 +102,10 @@ class Connection:
 
     async def get_sample(self, sample_id: str) -> bytes:
         """Return the bytes as they were submitted, asking once."""
+        try:
+            uuid.UUID(sample_id)
+        except ValueError:  # as a part of an address it could lead anywhere
+            raise NotFound(f"there is no sample {sample_id}") from None
         status, retry_after, answer = await self._request("GET", f"/samples/{sample_id}")
         if status != 200:
             raise self._refusal(status, retry_after, _json(answer))
@@ -181,6 +183,10 @@ class Connection:
             return self._status(cause.status)
         if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
             return UnexpectedAnswer(f"{self.url} answers, but not as Dropzone does")
+        if isinstance(cause, aiohttp.ClientSSLError):
+            _, fault = cause.args  # its number is none of the system's
+            reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
+            return Unreachable(f"there is no secure connection to {self.url}: {reason}")
         if isinstance(cause, aiohttp.ClientConnectorError):
             reason = os.strerror(cause.errno) if cause.errno else cause.os_error
             return Unreachable(f"nothing answers at {self.url}: {reason}")
@@ -190,6 +196,14 @@ class Connection:
         if status in _GATEWAY_STATUSES:
             return Unavailable(f"{self.url} is busy or down: HTTP status {status}")
         return UnexpectedAnswer(f"{self.url} answers, but not as Dropzone does: HTTP status {status}")
+
+
+def address(url: str) -> yarl.URL:
+    """Return where a server is. Raises `ValueError` for what is no such address."""
+    parsed = yarl.URL(url)
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError(f"expected an address such as https://dropzone.example.org, got {url!r}")
+    return parsed
 
 
 def _timeout() -> aiohttp.ClientTimeout:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yarl
 
 import dropzone
 from dropzone import (
@@ -29,6 +28,7 @@ from dropzone import (
     UnexpectedAnswer,
     Unreachable,
 )
+from dropzone.connection import address
 
 _DATA = ".dropzone"
 _KEY_FILE = "api-key"
@@ -65,18 +65,18 @@ Key = Annotated[
 
 def connect(url: str, key: str) -> AsyncClient:
     """Return a client. Exits where there is no key, or where the address is none."""
-    key = find_key(url, key)
-    try:
-        return AsyncClient(url, key)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from error
+    return AsyncClient(url, find_key(url, key))
 
 
 def find_key(url: str, key: str) -> str:
     """Return the key that is given, or else that of the stack on this machine. Exits where there is none."""
+    try:
+        host = address(url).host
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from error
     if key:
         return key
-    if _is_loopback(yarl.URL(url).host or ""):
+    if _is_loopback(host or ""):
         for file in _key_files():
             try:
                 return file.read_text().strip()
@@ -95,8 +95,12 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:  # who read our output has had enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         code = ExitCode.BROKEN_PIPE
+    except OSError as error:
+        _print_no_more()
+        typer.echo(f"dropzone: {error.filename or 'what is printed'} cannot be written: {error.strerror}", err=True)
+        code = ExitCode.NOT_ALL
     raise typer.Exit(code)
 
 
@@ -115,6 +119,10 @@ def fail(error: DropzoneError) -> ExitCode:
             code, hint = ExitCode.NOT_ALL, ""
     typer.echo(f"dropzone: {error}{hint and '; '}{hint}", err=True)
     return code
+
+
+def _print_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def checkout() -> Path | None:

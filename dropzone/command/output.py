@@ -37,9 +37,14 @@ FormatOption = Annotated[
 ]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich would exit with a code of its own
+
+
 def console(stream: TextIO | None = None) -> Console:
     """Return what draws tables; texts are printed as they are, whatever signs they contain, and never cut."""
-    fixed = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    fixed = _Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
     fixed.width = max(fixed.width, _WIDEST_TABLE)
     return fixed
 

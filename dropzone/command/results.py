@@ -1,5 +1,6 @@
 """`dropzone results`: what was computed, chosen, ordered and in the form that is wanted."""
 
+import math
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import fields, replace
@@ -93,10 +94,14 @@ def _bound(name: str, value: str) -> float | datetime:
         if name == "timestamp":
             moment = datetime.fromisoformat(value)
             return moment if moment.tzinfo is not None else moment.astimezone()
-        return int(value) if name == "count" else float(value)
+        if name == "count":
+            return int(value)
+        if math.isfinite(number := float(value)):
+            return number
     except ValueError:
-        expected = {"timestamp": "a time such as 2026-01-01T00:00:00Z", "count": "a whole number"}.get(name, "a number")
-        raise _wrong(f"expected {expected}, got {value}") from None
+        pass
+    expected = {"timestamp": "a time such as 2026-01-01T00:00:00Z", "count": "a whole number"}.get(name, "a number")
+    raise _wrong(f"expected {expected}, got {value}")
 
 
 def _wrong(message: str) -> typer.BadParameter:

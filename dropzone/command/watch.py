@@ -41,6 +41,8 @@ def watch(
     """Print each result when it is there, from now on or from a cursor, until Ctrl-C."""
     if after and state is not None and state.exists():
         raise typer.BadParameter(f"{state} says already where to begin", param_hint="--after")
+    if state is not None and not state.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {state.parent}", param_hint="--state")
     logging.basicConfig(format="dropzone: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
     cursor = _read(state) or after or None

@@ -197,5 +197,8 @@ async def test_an_address_with_nobody_or_somebody_else_is_told_apart(stack: Stac
     async with AsyncClient(f"http://127.0.0.1:{stack.triggers_port}", "dz_any") as client:
         with pytest.raises(UnexpectedAnswer):
             await client.ping()
+    async with AsyncClient(stack.url.replace("http:", "https:"), "dz_any", patience=0.0) as client:
+        with pytest.raises(Unreachable, match=r"there is no secure connection to https://.*: .*wrong version number"):
+            await client.ping()
     with pytest.raises(ValueError, match="expected an address"):
         AsyncClient("not an address", "dz_any")

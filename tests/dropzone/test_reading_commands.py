@@ -81,6 +81,26 @@ def test_a_sample_is_shown_with_its_histogram(stack: Stack, start: Start, known:
     assert json.loads(raw) == {"time_stamp": "2019-05-01T00:00:00Z", "data": [0.5, 1.5]}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full, as Linux has one")
+@pytest.mark.parametrize("command", ["results", "show"])
+def test_output_that_has_no_place_is_an_error(stack: Stack, start: Start, known: Known, command: str) -> None:
+    """A full disk is said in a sentence; who has read enough, as `head` has, is no reason to say anything."""
+    key, ids = known
+    asked = [command, *ids[: command == "show"]]
+
+    with Path("/dev/full").open("wb") as full:
+        ran = start(stack, key, *asked, stdout=full)
+        _, told = ran.communicate(timeout=100)
+    read, write = os.pipe()
+    os.close(read)
+    piped = start(stack, key, *asked, stdout=write)
+    os.close(write)
+    _, nothing = piped.communicate(timeout=100)
+
+    assert (ran.returncode, told) == (1, b"dropzone: what is printed cannot be written: No space left on device\n")
+    assert (piped.returncode, nothing) == (141, b"")
+
+
 def test_a_watch_goes_on_where_the_last_one_ended(stack: Stack, start: Start, known: Known, tmp_path: Path) -> None:
     """From the file that it keeps; at Ctrl-C it says from where."""
     key, ids = known

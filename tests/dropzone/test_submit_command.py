@@ -183,6 +183,10 @@ def test_a_terminal_gets_a_summary_instead_of_json(stack: Stack, start: Start) -
         (["submit", "--key", "dz_wrong", str(FIXTURE)], 4, "send a valid API key"),
         (["submit", "no such file"], 2, "there is no no such file"),
         (["watch", "--after", "no cursor"], 1, "expected a cursor"),
+        (["watch", "--state", "nowhere/state"], 2, "there is no folder nowhere"),
+        (["results", "--where", "mean.gte=nan"], 2, "expected a number, got nan"),
+        (["results", "--url", "127.0.0.1:8000", "--key", ""], 2, "expected an address"),
+        (["show", "--raw", ".."], 1, "there is no sample .."),
     ],
 )
 def test_errors_are_a_sentence_and_an_exit_code(
