@@ -11,7 +11,7 @@ from dropzone import operations
 from dropzone.connection import Connection
 from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated
 from dropzone.filters import ResultFilter, ResultOrder, SampleFilter
-from dropzone.following import Following, newest_edge
+from dropzone.following import Following, newest_cursor
 from dropzone.model import (
     Bucket,
     Receipt,
@@ -151,8 +151,7 @@ class AsyncClient:
 
     async def cursor(self) -> str | None:
         """Return the place behind all results that there are, from which one can watch; None while there are none."""
-        newest = await self._connection.retrying(lambda: newest_edge(self._connection))
-        return None if newest is None else newest.cursor
+        return await self._connection.retrying(lambda: newest_cursor(self._connection))
 
     async def watch(
         self,

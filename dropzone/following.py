@@ -35,8 +35,7 @@ class Following:
     async def edges(self) -> AsyncGenerator[ResultEdge, None]:
         """Yield each result that is stored from now on, or behind the cursor."""
         if self._cursor is None:
-            newest = await self._connection.retrying(lambda: newest_edge(self._connection))
-            self._cursor = None if newest is None else newest.cursor
+            self._cursor = await self._connection.retrying(lambda: newest_cursor(self._connection))
         else:
             await self._connection.retrying(lambda: self._connection.query(operations.PING))
         pauses = Pauses()
@@ -56,14 +55,14 @@ class Following:
         # A socket is refused without a reason that gql passes on; a query says whether the key is still good.
         await self._connection.query(operations.PING)
         while self._cursor is None:
-            newest = await newest_edge(self._connection)
+            newest = await newest_cursor(self._connection)
             if newest is None:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
             async with aclosing(self._stored()) as stored:
                 async for edge in stored:
                     yield edge
-            self._cursor = self._cursor or newest.cursor  # nothing up to there passes the filter
+            self._cursor = self._cursor or newest  # nothing up to there passes the filter
         variables = {"filter": self._filter, "after": self._cursor}
         async with aclosing(self._connection.subscribe(operations.WATCH, variables)) as answers:
             async for answer in answers:
@@ -105,11 +104,14 @@ class Following:
         return True
 
 
-async def newest_edge(connection: Connection) -> ResultEdge | None:
-    """Return the result that was stored last, asking once; None where there is none yet."""
-    variables = {"orderBy": ResultOrder(OrderField.COMPUTED_AT, descending=True).variables(), "first": 1}
-    answer = await connection.query(operations.RESULTS, variables)
-    return next(map(_edge, answer["page"]["edges"]), None)
+async def newest_cursor(connection: Connection) -> str | None:
+    """Return the cursor of the result that was stored last, asking once; None where there is none yet.
+
+    Of results of the same instant it is the one that a subscription has last; a page may have it anywhere among them.
+    """
+    edges = (await connection.query(operations.NEWEST))["page"]["edges"]
+    last = [edge for edge in edges if edge["node"]["computedAt"] == edges[0]["node"]["computedAt"]]
+    return max(last, key=lambda edge: str(edge["node"]["id"]))["cursor"] if last else None
 
 
 def _edge(given: dict[str, Any]) -> ResultEdge:

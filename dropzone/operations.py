@@ -28,6 +28,10 @@ SAMPLES = (
     "{ page: samples(filter: $filter, first: $first, after: $after) "
     f"{{ edges {{ cursor node {{ {_SAMPLE} }} }} {_PAGE_INFO} }} }}"
 )
+NEWEST = (
+    "query { page: results(orderBy: { field: COMPUTED_AT, direction: DESC }, first: 500) "
+    "{ edges { cursor node { id computedAt } } } }"
+)
 WATCH = (
     "subscription ($filter: ResultFilter, $after: String) "
     f"{{ edge: results(filter: $filter, after: $after) {{ cursor node {{ {_RESULT} }} }} }}"

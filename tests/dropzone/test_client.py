@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -145,6 +146,21 @@ async def test_a_watch_misses_nothing_behind_the_first_result(stack: Stack) -> N
         await asyncio.wait([following])
 
     assert seen == [float(value) for value in range(int(seen[0]), number + 1)]
+
+
+async def test_a_watch_begins_behind_all_results_of_a_burst(stack: Stack) -> None:
+    """Those that were stored at the same instant as the newest one included."""
+    async with AsyncClient(stack.url, stack.new_key("burst")) as client:
+        receipts = [each async for each in client.submit_many(sample(float(number)) for number in range(300))]
+        ids = [each.id for each in receipts if isinstance(each, Receipt)]
+        assert len([each async for each in client.wait(ids)]) == 300
+        cursor = await client.cursor()
+
+        receipt = await client.submit(sample(-1.0))
+
+        async with aclosing(client.watch(after=cursor)) as edges:
+            first = await anext(edges)
+    assert first.result.id == receipt.id
 
 
 async def test_many_results_are_summed_up(stack: Stack) -> None:
