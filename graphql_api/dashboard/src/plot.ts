@@ -38,6 +38,7 @@ export class Plot {
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
+        scales: { x: { range: timeRange } },
         padding: [12, 42, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG }, points: { size: 9 }, y: false },
         axes: [
@@ -133,10 +134,16 @@ function unit(results: readonly Result[]): number {
   return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
 }
 
-/** Room for the longest label. */
+/** All of the time; where that is an instant, the minute around it: uPlot would show years behind it. */
+function timeRange({ data: [times] }: uPlot, first: number, last: number): [number, number] {
+  const [instant] = times;
+  return instant !== undefined && instant === times.at(-1) ? [instant - 30, instant + 30] : [first, last];
+}
+
+/** Room for the longest label, and for half a date below its end. */
 function axisSize(plot: uPlot, labels: string[] | null): number {
   const longest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
-  return Math.ceil(longest / devicePixelRatio) + 18;
+  return Math.max(Math.ceil(longest / devicePixelRatio) + 18, 42);
 }
 
 /** The day where it changes, else the time of the day, in UTC and with as much as the steps need. */

@@ -42,17 +42,20 @@ class Dashboard(Browser):
             if message["type"] == "next"
         ]
 
-    def paints(self, canvas: str, *, of: str) -> bool:
-        """Tell whether anything on a canvas has the colour of an element's ground."""
+    def painted(self, canvas: str, *, like: str) -> list[float]:
+        """Return how far to the right, from 0 to 1, a canvas that can be seen has the colour of an element's ground."""
         script = """
             const canvas = document.querySelector(arguments[0]);
-            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            if (!canvas.checkVisibility({ visibilityProperty: true })) return [];
+            const { data, width } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             const ground = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;
             const [red, green, blue] = ground.match(/\\d+/g).map(Number);
             const isIt = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue;
-            return data.some((_, at) => at % 4 === 0 && isIt(at));
+            const pixels = Array.from({ length: data.length / 4 }, (_, pixel) => pixel);
+            return pixels.filter((pixel) => isIt(pixel * 4)).map((pixel) => (pixel % width) / width);
         """
-        return bool(self.run(script, canvas, of))
+        painted: list[float] = self.run(script, canvas, like)
+        return painted
 
     def prefer(self, scheme: str) -> None:
         """Have a system that is light or dark."""
