@@ -3,7 +3,6 @@
 // Every failure is answered as a GraphQL error whose message a reader understands: GraphiQL shows nothing else.
 
 const address = new URL(location.pathname, location.origin);
-const INTERRUPTED = 'Press play to watch again; with the last cursor as "after" nothing is missed.';
 
 async function ask(operation, headers) {
   let response;
@@ -38,18 +37,26 @@ function watch(operation, connectionParams, createClient) {
     retryAttempts: 0, // whoever connects again without the last cursor has a gap and does not know it
   });
   return {
-    subscribe: (sink) => ({
-      unsubscribe: client.subscribe(operation, { ...sink, error: (reason) => sink.error(readable(reason)) }),
-    }),
+    subscribe: (sink) => {
+      let cursor = null;
+      const next = (answer) => {
+        cursor = answer.data?.results?.cursor ?? cursor;
+        sink.next(answer);
+      };
+      const error = (reason) => sink.error(readable(reason, cursor));
+      return { unsubscribe: client.subscribe(operation, { ...sink, next, error }) };
+    },
   };
 }
 
 /** The reason is a list of GraphQL errors or what the WebSocket closed with; 44.. are refusals by the server. */
-function readable(reason) {
+function readable(reason, cursor) {
   if (!(reason instanceof CloseEvent)) return reason;
   const message = `The connection was closed: ${reason.code} ${reason.reason || '(no reason given)'}.`;
   const isRefusal = reason.code >= 4400 && reason.code < 4500;
-  return [{ message: isRefusal ? message : `${message} ${INTERRUPTED}` }];
+  if (isRefusal) return [{ message }];
+  const after = cursor ? `; with ${cursor} as "after" nothing is missed` : '';
+  return [{ message: `${message} Press play to watch again${after}.` }];
 }
 
 /** The key goes along unless the headers editor names a credential itself. */

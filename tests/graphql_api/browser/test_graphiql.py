@@ -65,6 +65,26 @@ def test_the_subscription_shows_results_as_they_come(stack: Stack, graphiql: Gra
     assert graphiql.hosts() == {urlsplit(stack.url).netloc}
 
 
+def test_a_watch_that_was_interrupted_says_where_to_go_on(own_stack: Stack, graphiql: GraphiQL) -> None:
+    """By the cursor of the last result: its answer is gone from the screen."""
+    stack = own_stack
+    graphiql.open(f"{stack.url}/graphql")
+    graphiql.show_tab("WatchResults")
+    graphiql.play()
+
+    def submitted_and_shown() -> bool:
+        stack.submit_fixture()
+        return '"mean": 0.99' in graphiql.answer()
+
+    graphiql.wait_for(submitted_and_shown)
+
+    stack.stop()
+
+    graphiql.wait_for_answer("Press play to watch again")
+    shown = [message["payload"]["data"]["results"] for message in graphiql.received() if message["type"] == "next"]
+    assert shown[-1]["cursor"] in graphiql.answer().replace(" ", "")  # lines are broken within words
+
+
 def test_whoever_comes_by_another_name_gives_a_key_first(stack: Stack, graphiql: GraphiQL) -> None:
     """Without a key every answer says so; with one that the user gives, the page works."""
     port = urlsplit(stack.url).port
