@@ -62,6 +62,17 @@ def test_a_file_can_be_chosen_and_its_statistics_are_shown(stack: Stack, dashboa
     assert "2 values" in dashboard.attributes(".histogram svg", "aria-label")[0]
 
 
+def test_values_that_are_all_the_same_have_a_bar(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Wider than the line of their mean, which stands in its middle."""
+    dashboard.open(stack.url)
+
+    dashboard.drop(ndjson(tmp_path, GOOD | {"data": [7.75, 7.75]}))
+
+    dashboard.wait_for(lambda: "Mean 7.75" in (dashboard.text(".sample .numbers") or ""))
+    [width] = dashboard.attributes(".histogram .bin", "width")
+    assert float(width) > 20
+
+
 def test_a_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """Lines keep their numbers over the parts, and one that is longer than a part is a sample like others."""
     long = {"time_stamp": "2026-11-24T01:02:03Z", "data": [0.123456789] * 150_000}

@@ -5,6 +5,7 @@ import type { Histogram } from '../types.ts';
 const WIDTH = 400;
 const HEIGHT = 150;
 const GAP = 1;
+const ALONE = 48; // the width of a bin whose values are all the same
 
 interface Drawn {
   histogram: Histogram;
@@ -31,7 +32,7 @@ export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }:
   const point = (event: PointerEvent) => {
     const box = (event.currentTarget as Element).getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width) * WIDTH;
-    const bin = edges.findIndex((edge, index) => index > 0 && x(edge) >= at) - 1;
+    const bin = last > first ? edges.findIndex((edge, index) => index > 0 && x(edge) >= at) - 1 : 0;
     pointed.value = bin >= 0 && bin < counts.length ? bin : null;
   };
   const step = (event: KeyboardEvent) => {
@@ -61,8 +62,8 @@ export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }:
           height={HEIGHT}
         />
         {counts.map((count, bin) => {
-          const left = x(edges[bin] ?? first);
-          const width = Math.max(0.5, x(edges[bin + 1] ?? last) - left);
+          const left = last > first ? x(edges[bin] ?? first) : (WIDTH - ALONE) / 2;
+          const width = last > first ? Math.max(0.5, x(edges[bin + 1] ?? last) - left) : ALONE;
           const height = count === 0 ? 0 : Math.max(1.5, (count / highest) * (HEIGHT - 6));
           return (
             <rect
