@@ -100,7 +100,7 @@ function open(wanted: ResultFilter): void {
       connection.value = state;
     },
     onRefused: (error: ServerError) => {
-      if (error.isAboutKey) refusal.value = error.message;
+      if (error.isAboutKey) refusal.value = error.refusal;
       else fault.value = error.message;
     },
   };

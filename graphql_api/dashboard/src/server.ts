@@ -27,6 +27,11 @@ export class ServerError extends Error {
   get isAboutKey(): boolean {
     return this.code === 'UNAUTHENTICATED' || this.code === 'FORBIDDEN';
   }
+
+  /** What is wrong with the key, for who gave it: the server tells programs how to send one. */
+  get refusal(): string {
+    return this.code === 'UNAUTHENTICATED' ? 'It is unknown, expired or revoked.' : this.message;
+  }
 }
 
 export function headers(more: Record<string, string> = {}): Record<string, string> {

@@ -83,7 +83,7 @@ async function refresh(): Promise<void> {
     counts.value = now;
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (error.isAboutKey) refusal.value = error.message;
+    if (error.isAboutKey) refusal.value = error.refusal;
     else if (error.isFinal) fault.value = error.message;
   } finally {
     isAsking = false;

@@ -201,6 +201,7 @@ def test_whoever_comes_by_another_name_gives_a_key_first(stack: Stack, dashboard
     dashboard.write("#key", "wrong")
     dashboard.press(".key button[type=submit]")
     dashboard.wait_for(lambda: dashboard.text("h1") == "The key was refused")
+    assert dashboard.text(".key .fault") == "It is unknown, expired or revoked."
     dashboard.write("#key", "no header has a ✓ in it")
     dashboard.press(".key button[type=submit]")
     assert dashboard.text("h1") == "The key was refused"
