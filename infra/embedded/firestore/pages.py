@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra.embedded.firestore import listing, names, partitions, queries, scanning, values
+from infra.embedded.firestore import listing, names, partitions, queries, scanning, values, versions
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.fields import masked
@@ -89,6 +89,7 @@ async def _segments(storage: Storage, reading: Reading, parent: names.Name, afte
     read_time = (await reading.settle()).read_time
 
     def find(connection: sqlite3.Connection) -> list[str]:
+        versions.check_reach(connection, read_time)
         return listing.segments_beneath(connection, storage.catalog, parent, after, limit, read_time)
 
     return await storage.read(find)

@@ -7,7 +7,6 @@ from typing import Any
 
 from infra.embedded.firestore import names, scanning, versions
 from infra.embedded.firestore.clock import Snapshot
-from infra.embedded.firestore.errors import TooOld
 from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries import Query, SortKey
 from infra.embedded.firestore.storage import Storage
@@ -24,6 +23,7 @@ class Reading:
         self._transactions = transactions
         self._transaction: Transaction | None = None
         self._moment: Snapshot | None = None
+        self._is_named = False  # the moment is not of this call: what was there then may be pruned by now
         self.started_transaction = b""
         selector = None if request is None else request.WhichOneof("consistency_selector")
         if request is None or selector is None:
@@ -39,6 +39,7 @@ class Reading:
     def at(self, read_time: int) -> None:
         """Read at this moment, which is known to be within reach."""
         self._moment = Snapshot(read_time, 0)
+        self._is_named = True
 
     @property
     def read_time(self) -> int:
@@ -59,6 +60,7 @@ class Reading:
             if transaction is None or transaction.locks:
                 self._moment = self._storage.snapshot()
             else:
+                self._is_named = transaction.moment is not None
                 transaction.moment = self._moment = transaction.moment or self._storage.snapshot()
         return self._moment
 
@@ -87,8 +89,8 @@ class Reading:
         read_time = (await self.settle()).read_time
 
         def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
-            if transaction is not None and transaction.moment and not versions.reaches(connection, read_time):
-                raise TooOld
+            if self._is_named:
+                versions.check_reach(connection, read_time)
             return [versions.find(connection, self._storage.catalog, name, read_time) for name in wanted]
 
         few = len(wanted) <= FEW_DOCUMENTS

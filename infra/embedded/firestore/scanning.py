@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from infra.embedded.firestore import entries, names, planning, versions
 from infra.embedded.firestore.catalog import Catalog
 from infra.embedded.firestore.definitions import Composite
-from infra.embedded.firestore.errors import TooOld, failed_precondition
+from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.planning import Branch, MissingIndex
 from infra.embedded.firestore.queries import Query, SortKey
@@ -179,8 +179,7 @@ async def _page(storage: Storage, query: Query, read_time: int, most: int) -> tu
     """Return the next results and whether they are the last."""
 
     def read(connection: sqlite3.Connection) -> tuple[list[Found], bool]:
-        if not versions.reaches(connection, read_time):
-            raise TooOld
+        versions.check_reach(connection, read_time)
         collection_ids = [each for _, each in storage.catalog.kinds_of(query.parent.database)]
         branches = planning.plan(query, collection_ids, storage.indexes)
         scan = Scan(connection, storage.catalog, query, read_time)
@@ -201,6 +200,7 @@ async def count(storage: Storage, query: Query, read_time: int) -> int | None:
 
     def read(connection: sqlite3.Connection) -> int | None:
         (branch,) = planning.plan(query, [], storage.indexes)
+        versions.check_reach(connection, read_time)
         most = None if query.limit is None else query.offset + query.limit
         found = Scan(connection, storage.catalog, query, read_time).count(branch, most)
         return None if found is None else max(0, found - query.offset)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from infra.embedded.firestore import names
 from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.errors import TooOld
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS kinds (
@@ -109,9 +110,10 @@ def pruned(connection: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def reaches(connection: sqlite3.Connection, read_time: int) -> bool:
-    """Return whether every version of `read_time` is there still."""
-    return committed(connection, pruned(connection)) <= read_time
+def check_reach(connection: sqlite3.Connection, read_time: int) -> None:
+    """Raise unless every version of `read_time` is there still."""
+    if committed(connection, pruned(connection)) > read_time:
+        raise TooOld
 
 
 def committed(connection: sqlite3.Connection, sequence: int) -> int:
