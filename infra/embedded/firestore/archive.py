@@ -17,8 +17,9 @@ from typing import Any, TextIO
 
 from google.protobuf import json_format
 
-from infra.embedded.firestore import commits, names, writes
+from infra.embedded.firestore import commits, definitions, names, writes
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.storage import Storage, StorageInUse
 from infra.embedded.firestore.writer import Group
@@ -55,9 +56,9 @@ def export(source: Path, target: TextIO) -> int:
     return count
 
 
-async def load(source: TextIO, target: Path) -> int:
+async def load(source: TextIO, target: Path, defined: Definitions) -> int:
     """Write the documents of JSON lines into a file that no server has open; return their number."""
-    storage = Storage(target)
+    storage = Storage(target, defined=defined)
     count = 0
     try:
         for step in _steps(source):
@@ -105,6 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     copying.add_argument("--to", type=Path, required=True, help="file that is not there yet")
     exporting = commands.add_parser("export", help="write JSON lines to standard output")
     importing = commands.add_parser("import", help="read JSON lines from standard input; the server is stopped")
+    importing.add_argument("--indexes", type=Path, help="firestore.indexes.json of the server: its exemptions hold")
     for command in (copying, exporting, importing):
         command.add_argument("--data", type=Path, required=True, help="file of the server")
     return parser.parse_args()
@@ -119,8 +121,9 @@ def main() -> int:
         elif arguments.command == "export":
             sys.stderr.write(f"{export(arguments.data, sys.stdout)} documents exported\n")
         else:
-            sys.stderr.write(f"{asyncio.run(load(sys.stdin, arguments.data))} documents imported\n")
-    except (Unusable, StorageInUse, sqlite3.Error) as problem:
+            defined = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
+            sys.stderr.write(f"{asyncio.run(load(sys.stdin, arguments.data, defined))} documents imported\n")
+    except (Unusable, InvalidDefinitions, StorageInUse, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0

@@ -58,6 +58,7 @@ def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
             document.old_entries = indexing.entries(document.path, document_id, document.old)
         if document.new is not None:
             document.new_entries = indexing.entries(document.path, document_id, document.new)
+            indexing.check(document.new, document.new_entries)
     group.rates.admit(changed)
     return changed
 

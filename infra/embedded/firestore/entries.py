@@ -88,9 +88,12 @@ class Indexing:
         self._add_singles(keys, collection, (), members, end)
         if self._recipes:
             self._add_combined(keys, collection, members, end)
+        return dict.fromkeys(keys, len(end))
+
+    def check(self, document: Any, keys: Collection[bytes]) -> None:
+        """Refuse a document with too many keys; one that is there already is indexed all the same, and may go."""
         if len(keys) > MOST_ENTRIES // 2 and self._count(document.fields) > MOST_ENTRIES:
             raise invalid(f"Too many index entries for document {document.name}: at most {MOST_ENTRIES} are allowed.")
-        return dict.fromkeys(keys, len(end))
 
     def _prefixes_of(self, path: FieldPath) -> _Prefixes:
         """Return what keys of a field begin with, by its value and by its elements."""

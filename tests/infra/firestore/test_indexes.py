@@ -219,32 +219,3 @@ def test_superseded_versions_are_kept_as_long_as_said_and_no_longer(own: Firesto
     with pytest.raises(exceptions.FailedPrecondition, match="too old"):
         document.get(read_time=first)
     assert document.get().to_dict() == {"n": 2}
-
-
-def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_pruned(own: FirestoreProcess) -> None:
-    """Whatever reads a moment before that is refused, instead of saying that nothing was there."""
-    own.options = ["--keep-seconds", "0"]
-    own.start()
-    versions = own.client().collection("versions")
-    versions.document("a/beneath/c").set({"n": 1})
-    before = versions.document("a").set({"n": 1}).update_time
-    versions.document("a/beneath/c").delete()
-    versions.document("a").set({"n": 2})
-
-    deadline = time.monotonic() + 30
-    while own.query("SELECT count(*) FROM versions WHERE document IS NOT NULL") != [(1,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    own.end()
-    own.options = []
-    own.start()
-
-    for read in (
-        lambda: versions.document("a").get(read_time=before),
-        lambda: versions.get(read_time=before),
-        lambda: versions.count().get(read_time=before),
-        lambda: list(versions.list_documents(read_time=before)),
-        lambda: list(versions.document("a").collections(read_time=before)),
-    ):
-        with pytest.raises(exceptions.FailedPrecondition, match="too old"):
-            read()

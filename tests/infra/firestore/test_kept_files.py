@@ -1,0 +1,94 @@
+"""A file that an earlier start has left, with other options and definitions than those of now."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from google.api_core import exceptions
+from google.cloud.firestore import FieldFilter
+
+from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
+
+EXEMPTION = {"collectionGroup": "samples", "fieldPath": "raw", "indexes": []}
+MANY = list(range(50_000))
+
+
+@pytest.fixture
+def indexes(tmp_path: Path) -> Path:
+    """Definitions by which a field may hold more elements than a document may have index entries."""
+    return write_indexes(tmp_path / "firestore.indexes.json", [], [EXEMPTION])
+
+
+def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_pruned(own: FirestoreProcess) -> None:
+    """Whatever reads a moment before that is refused, instead of saying that nothing was there."""
+    own.options = ["--keep-seconds", "0"]
+    own.start()
+    versions = own.client().collection("versions")
+    versions.document("a/beneath/c").set({"n": 1})
+    before = versions.document("a").set({"n": 1}).update_time
+    versions.document("a/beneath/c").delete()
+    versions.document("a").set({"n": 2})
+
+    deadline = time.monotonic() + 30
+    while own.query("SELECT count(*) FROM versions WHERE document IS NOT NULL") != [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    own.end()
+    own.options = []
+    own.start()
+
+    for read in (
+        lambda: versions.document("a").get(read_time=before),
+        lambda: versions.get(read_time=before),
+        lambda: versions.count().get(read_time=before),
+        lambda: list(versions.list_documents(read_time=before)),
+        lambda: list(versions.document("a").collections(read_time=before)),
+    ):
+        with pytest.raises(exceptions.FailedPrecondition, match="too old"):
+            read()
+
+
+def test_a_document_that_has_too_many_entries_once_an_exemption_is_lifted_stays(
+    own: FirestoreProcess, indexes: Path
+) -> None:
+    """It is found, may shrink and be deleted; only what has too many again is refused."""
+    own.options = ["--indexes", str(indexes)]
+    own.start()
+    for name in ("samples/a", "samples/b"):
+        own.client().document(name).set({"raw": MANY})
+    own.end()
+
+    own.options = []
+    own.start()
+
+    samples = own.client().collection("samples")
+    found = samples.where(filter=FieldFilter("raw", "array_contains", 49_999))
+    assert [each.id for each in found.stream()] == ["a", "b"]
+    with pytest.raises(exceptions.InvalidArgument, match="Too many index entries"):
+        samples.document("a").update({"n": 1})
+    samples.document("a").set({"raw": [49_999]})
+    samples.document("b").delete()
+    assert [each.to_dict() for each in found.stream()] == [{"raw": [49_999]}]
+
+
+def test_what_a_server_takes_by_its_exemptions_can_be_exported_and_imported(
+    own: FirestoreProcess, indexes: Path, tmp_path: Path
+) -> None:
+    """The import is told of the same definitions."""
+    own.options = ["--indexes", str(indexes)]
+    own.start()
+    own.client().document("samples/a").set({"raw": MANY})
+    own.end()
+
+    def archive(*arguments: str, text: str | None = None) -> str:
+        command = [sys.executable, "-m", "infra.embedded.firestore.archive", *arguments]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    lines = archive("export", "--data", str(own.data))
+    own.data = tmp_path / "imported.sqlite"
+    archive("import", "--data", str(own.data), *own.options, text=lines)
+
+    own.start()
+    assert own.client().document("samples/a").get().to_dict() == {"raw": MANY}
