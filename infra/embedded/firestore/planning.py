@@ -164,7 +164,10 @@ class _Planner:
             if (index.collection_id, index.scope, index.name_descending) != (self._collection_id, scope, reverse):
                 continue
             fixed = self._fixed(index.rising)
-            rest = [(each.field, each.mode == definitions.DESCENDING) for each in index.components[len(fixed) :]]
+            free = index.components[len(fixed) :]
+            if any(each.mode == definitions.CONTAINS for each in free):
+                continue  # elements are in no order of the whole
+            rest = [(each.field, each.mode == definitions.DESCENDING) for each in free]
             if not rest or rest[-1][0] != DOCUMENT_ID:
                 rest.append((DOCUMENT_ID, index.name_descending))
             if rest == [(order.field, order.descending) for order in self._free]:

@@ -45,6 +45,7 @@ INDEXES = [
     _index("restaurants", "+pick", "+stars"),
     _index("groups", "+a", "+b", scope="COLLECTION_GROUP"),
     _index("exempt", "+a", "+b"),
+    _index("listed", "+a", "@tags"),
 ]
 OVERRIDES = [
     {"collectionGroup": "exempt", "fieldPath": "a", "indexes": []},
@@ -125,6 +126,7 @@ SERVED: dict[str, tuple[Ask, str]] = {
     "names the other way": (find("named", A, by="+b -__name__"), NAME),
     "two equalities and an order": (find("restaurants", CATEGORY, CITY, by="+stars"), MERGING),
     "three equalities and an order": (find("restaurants", CATEGORY, CITY, PICK, by="+stars"), MERGING),
+    "an equality and an element by one index": (find("listed", A, TAGGED), COMPOSITE),
     "an equality in a group": (find("groups", A, group=True), SCOPES),
     "an equality and an order in a group": (find("groups", A, by="+b", group=True), SCOPES),
     "an order of what is exempted": (find("exempt", A, by="+b"), EXEMPTIONS),
@@ -169,6 +171,7 @@ REFUSED: dict[str, tuple[Ask, str, str]] = {
         MERGING,
     ),
     "an index in another order": (find("pairs", by="+b +a"), "COLLECTION +b +a", COMPOSITE),
+    "an order by an index of elements": (find("listed", A, by="+tags"), "COLLECTION +a +tags", MODES),
     "a group by an index of collections": (find("pairs", A, by="+b", group=True), "COLLECTION_GROUP +a +b", SCOPES),
     "a collection by an index of groups": (find("groups", ("a", ">", 1), by="+a +b"), "COLLECTION +a +b", SCOPES),
 }

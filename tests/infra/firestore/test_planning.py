@@ -117,7 +117,16 @@ def _composite(scope: str, *components: str) -> Composite:
     return Composite("t", scope, tuple(Component((each[1:],), modes[each[0]]) for each in components))
 
 
-_some = (("+a", "+b"), ("+d", "+b"), ("-a", "-b"), ("-d", "-b"), ("+b", "+a"), ("@a", "+b"), ("+a", "+d", "+b"))
+_some = (
+    ("+a", "+b"),
+    ("+d", "+b"),
+    ("-a", "-b"),
+    ("-d", "-b"),
+    ("+b", "+a"),
+    ("@a", "+b"),
+    ("+d", "@a"),
+    ("+a", "+d", "+b"),
+)
 DEFINED = Definitions(tuple(_composite(scope, *each) for scope in ("COLLECTION", "COLLECTION_GROUP") for each in _some))
 
 
