@@ -177,6 +177,8 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
     else:
         operands = [message.value]
     if field == DOCUMENT_ID:
+        if operator in (CONTAINS, CONTAINS_ANY):
+            raise invalid(f"'{operator.upper().replace('-', '_')}' cannot be used with __name__.")
         encoded = tuple(encode_name(document_name(each, parent)) for each in operands)
     else:
         encoded = tuple(map(values.encode, operands))

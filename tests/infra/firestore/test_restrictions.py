@@ -11,7 +11,7 @@ from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.messages import StructuredQuery
 
 ROOT = "projects/p/databases/(default)/documents"
-LESS, EQUAL, NOT_EQUAL, IN, NOT_IN = (1, 5, 6, 8, 10)
+LESS, EQUAL, NOT_EQUAL, CONTAINS, IN, NOT_IN = (1, 5, 6, 7, 8, 10)
 AND, OR = (1, 2)
 
 
@@ -47,6 +47,7 @@ def refusal(conditions: list[Any], orders: str = "", aggregated: tuple[str, ...]
     [
         ([("a", NOT_EQUAL), ("b", NOT_IN)], "", (), "Only a single 'NOT_EQUAL'"),
         ([("a", NOT_IN), ("b", IN)], "", (), "'NOT_IN' cannot be used"),
+        ([("__name__", CONTAINS)], "", (), "'ARRAY_CONTAINS' cannot be used with __name__"),
         ([("a", LESS), ("__name__", EQUAL)], "", (), "Equality on key is not allowed"),
         ([], "__name__ a", (), "cannot contain more fields after the key"),
         ([("a", LESS)], "__name__", (), "cannot contain more fields after the key"),
