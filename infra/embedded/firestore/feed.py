@@ -73,9 +73,14 @@ class Feed:
 
     @property
     def position(self) -> Snapshot:
-        """The moment up to which every change was offered; it holds all that was acknowledged."""
+        """The moment up to which every change was offered, never an earlier one than before.
+
+        It holds all that was acknowledged.
+        """
         latest = self.storage.snapshot()
-        return latest if latest.sequence == self._position.sequence else self._position
+        if latest.sequence == self._position.sequence:
+            self._position = latest
+        return self._position
 
     def subscribe(self, subscriber: Subscriber, topics: set[Topic]) -> None:
         """Offer changes on these topics from now on."""
