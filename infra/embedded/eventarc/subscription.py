@@ -120,7 +120,7 @@ class Subscription:
             await self._reachable.wait()
             delivery.started = time.monotonic()
             try:
-                problem = await self._push.send(delivery.change, delivery.attempts)
+                problem = await self._send(delivery)
             except Unreachable as error:
                 delivery.started = 0.0
                 self._queue.put_nowait(delivery)
@@ -135,6 +135,11 @@ class Subscription:
             else:
                 self._failed(delivery, problem)
             self._unsaved.set()
+
+    async def _send(self, delivery: Delivery) -> str | None:
+        if delivery.has_row and not self._wants(delivery.change):  # of an earlier start, with another trigger
+            return "the trigger has changed and is not about this any more"
+        return await self._push.send(delivery.change, delivery.attempts)
 
     def _acknowledged(self, delivery: Delivery) -> None:
         self._leave(delivery.change.sequence)

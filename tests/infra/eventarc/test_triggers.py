@@ -1,9 +1,12 @@
-"""What a trigger may be."""
+"""What a trigger may be, and what becomes of events when it changes."""
+
+from typing import Any
 
 import pytest
 
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.trigger import InvalidTrigger
+from tests.infra.eventarc.machine import Event, Firestore, Function, until
 
 GOOD = {
     "name": "t",
@@ -54,3 +57,32 @@ def test_one_switch_gives_what_eventarc_documents() -> None:
     backoff = documented.backoff
     assert (backoff.shortest, backoff.longest, documented.deadline) == (10.0, 600.0, 10.0)
     assert documented.retention_seconds == 86_400
+
+
+@pytest.mark.parametrize(
+    "other", [{"document": "results/{result}"}, {"event_type": "google.cloud.firestore.document.v1.deleted"}]
+)
+async def test_an_event_that_failed_is_sent_to_its_trigger_and_to_no_other_of_that_name(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """A deletion of something that was created, or a document nobody asked for, would mislead the function."""
+
+    async def fail(_: Event) -> int:
+        return 500
+
+    function.answer = fail
+    await firestore.start(on_written)
+    await firestore.write("samples/a")
+    await firestore.until_rows("eventarc_failed WHERE attempts > 0", "sequence", [(1,)])
+    await firestore.stop()
+    function.events.clear()
+
+    await firestore.start(on_written | other)
+    await firestore.until_rows("eventarc_failed WHERE problem LIKE '%changed%'", "sequence, dead", [(1, 0)])
+    await firestore.stop()
+    misled = function.documents.copy()
+    function.answer = function.done
+    await firestore.start(on_written)
+    await until(lambda: bool(function.events))
+
+    assert (misled, function.documents) == ([], ["samples/a"])
