@@ -179,9 +179,9 @@ async def _page(storage: Storage, query: Query, read_time: int, most: int) -> tu
     """Return the next results and whether they are the last."""
 
     def read(connection: sqlite3.Connection) -> tuple[list[Found], bool]:
-        versions.check_reach(connection, read_time)
         collection_ids = [each for _, each in storage.catalog.kinds_of(query.parent.database)]
-        branches = planning.plan(query, collection_ids, storage.indexes)
+        branches = planning.plan(query, collection_ids, storage.indexes)  # before this view: an index may complete now
+        versions.check_reach(connection, read_time)
         scan = Scan(connection, storage.catalog, query, read_time)
         page: list[Found] = []
         for found in scan.run(branches):

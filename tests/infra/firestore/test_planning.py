@@ -1,6 +1,7 @@
 """Whatever way a query is answered, it finds what looking at every document finds."""
 
 import asyncio
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,7 @@ from infra.embedded.firestore import commits, definitions, names, planning, quer
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.definitions import Component, Composite, Definitions
 from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.planning import Indexes
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.writer import Group
 from tests.infra.firestore.documents_by_chance import DATABASE
@@ -179,3 +181,37 @@ def test_every_plan_finds_what_looking_everywhere_finds(
     message = _query(selector, where, orders, start, end, limit, offset)
 
     asyncio.run(_check(batches, message, strict))
+
+
+class _Slow(Storage):
+    """A file whose queries begin slowly: they are held where they ask which indexes there are."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.answered = threading.Event(), threading.Event()
+
+    @property
+    def indexes(self) -> Indexes:
+        """What there is when the wait is over."""
+        self.asked.set()
+        self.answered.wait(10)
+        return super().indexes
+
+
+async def test_an_index_that_is_complete_just_when_a_query_begins_has_all_that_the_query_sees(tmp_path: Path) -> None:
+    """The view of the file that a query reads is not older than the index that it reads from."""
+    storage = _Slow(tmp_path / "data")
+    await _commit(storage, [("t/1", {"a": m.Value(integer_value=1), "b": m.Value(integer_value=1)})])
+    query = queries.read(ROOT, _query(("t", False), None, [("a", 1), ("b", 1)], None, None, None, 0))
+
+    async def find() -> list[str]:
+        return [each.name async for _, each in scanning.stream(storage, query, storage.snapshot().read_time)]
+
+    finding = asyncio.create_task(find())
+    await asyncio.to_thread(storage.asked.wait)
+    await storage.create_index(_composite("COLLECTION", "+a", "+b"))
+    storage.answered.set()
+    found = await finding
+    await storage.close()
+
+    assert found == [f"{ROOT}/t/1"]
