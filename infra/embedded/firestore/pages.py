@@ -123,7 +123,7 @@ def _resume(storage: Storage, reading: Reading, token: str) -> queries.SortKey:
     try:
         read_time, *parts = token.split(".")
         key = tuple(base64.urlsafe_b64decode(part) for part in parts)
-        reading.at(storage.past_time(int(read_time)))
+        reading.go_on_at(storage.past_time(int(read_time)))
     except ValueError:
         raise invalid("The page token is invalid.") from None
     return key

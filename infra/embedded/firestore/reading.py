@@ -41,6 +41,11 @@ class Reading:
         self._moment = Snapshot(read_time, 0)
         self._is_named = True
 
+    def go_on_at(self, read_time: int) -> None:
+        """Read at the moment of an earlier page, unless a transaction holds what that was: then it is still so."""
+        if self._transaction is None:
+            self.at(read_time)
+
     @property
     def read_time(self) -> int:
         """The moment that is read at."""

@@ -250,3 +250,22 @@ def test_a_query_that_begins_a_transaction_says_so_by_itself_and_first(firestore
 
 def _parts(frame: Any) -> list[str]:
     return sorted(field.name for field, _ in frame.ListFields())
+
+
+@pytest.mark.parametrize("optimistic", [False, True])
+def test_a_collection_may_be_listed_page_by_page(firestore: FirestoreProcess, optimistic: bool) -> None:
+    """What was written before the first page is in no page's way."""
+    for number in range(3):
+        commit(firestore, None, f"listed-{optimistic}/{number}", 0)
+    transaction = begin(firestore, optimistic)
+    request = m.ListDocumentsRequest(parent=ROOT, collection_id=f"listed-{optimistic}", page_size=1)
+    request.transaction = transaction
+
+    listed = []
+    while not listed or request.page_token:
+        page = firestore.call("ListDocuments", request, m.ListDocumentsResponse)
+        listed += [document.name.rpartition("/")[2] for document in page.documents]
+        request.page_token = page.next_page_token
+    commit(firestore, transaction, f"listed-{optimistic}/3", 0)
+
+    assert listed == ["0", "1", "2"]
