@@ -1,14 +1,14 @@
 """What a write asks the server to compute: request times, sums, extremes, members of arrays.
 
 Transforms see the document as the mask left it and one another in their order. Numbers keep to
-Firestore's rules: integers saturate, a double makes the result a double, and of equal operands the
-stored one stays. Elements of arrays are equal when they sort as equal: 1 is 1.0.
+Firestore's rules: integers saturate, a double makes the result a double, of equal operands the stored
+one stays, and with NaN everything is NaN. Elements of arrays are equal when they sort as equal: 1 is 1.0.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from infra.embedded.firestore import fields, values
+from infra.embedded.firestore import fields, numeric, values
 from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.messages import Value, timestamp
 
@@ -57,9 +57,15 @@ def _increment(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]
 
 def _maximum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
     operand = transform.maximum
-    keep = _is_number(stored) and values.encode(stored) >= values.encode(operand)
+    keep = _is_number(stored) and _height(stored) >= _height(operand)
     new = stored if keep else operand
     return new, new
+
+
+def _height(number: Any) -> tuple[bool, bytes]:
+    """Return what a maximum compares: NaN, in every other order the least of numbers, comes last."""
+    encoded = values.encode(number)
+    return encoded == numeric.NAN, encoded
 
 
 def _minimum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """Writes, as the official client makes them: masks, preconditions, transforms, times, limits."""
 
+import math
 from typing import Any
 
 import grpc
@@ -40,6 +41,20 @@ def test_transforms_are_applied_in_order_and_their_results_returned(collection: 
     found = document.get()
     assert found.to_dict() == {"n": 2**63 - 1, "f": 1.5, "list": [2, "a"], "word": 7, "at": found.update_time}
     assert result.update_time == found.update_time
+
+
+@pytest.mark.parametrize("transform", [firestore.Maximum, firestore.Minimum, firestore.Increment])
+@pytest.mark.parametrize(("stored", "operand"), [(5, math.nan), (math.nan, 5), (math.nan, 5.5)])
+def test_whatever_is_computed_of_nan_is_nan(
+    collection: CollectionReference, transform: Any, stored: float, operand: float
+) -> None:
+    """As Google's reference has it of maxima, too, though NaN sorts before all other numbers."""
+    document = collection.document()
+    document.set({"n": stored})
+
+    document.update({"n": transform(operand)})
+
+    assert math.isnan(document.get().get("n"))
 
 
 def test_commit_times_rise_and_a_document_keeps_its_create_time(collection: CollectionReference) -> None:
