@@ -178,7 +178,7 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
         operands = [message.value]
     if field == DOCUMENT_ID:
         if operator in (CONTAINS, CONTAINS_ANY):
-            raise invalid(f"'{operator.upper().replace('-', '_')}' cannot be used with __name__.")
+            raise invalid("the name __key__ is reserved")
         encoded = tuple(encode_name(document_name(each, parent)) for each in operands)
     else:
         encoded = tuple(map(values.encode, operands))

@@ -47,7 +47,7 @@ def refusal(conditions: list[Any], orders: str = "", aggregated: tuple[str, ...]
     [
         ([("a", NOT_EQUAL), ("b", NOT_IN)], "", (), "Only a single 'NOT_EQUAL'"),
         ([("a", NOT_IN), ("b", IN)], "", (), "'NOT_IN' cannot be used"),
-        ([("__name__", CONTAINS)], "", (), "'ARRAY_CONTAINS' cannot be used with __name__"),
+        ([("__name__", CONTAINS)], "", (), "the name __key__ is reserved"),
         ([("a", LESS), ("__name__", EQUAL)], "", (), "Equality on key is not allowed"),
         ([], "__name__ a", (), "cannot contain more fields after the key"),
         ([("a", LESS)], "__name__", (), "cannot contain more fields after the key"),
