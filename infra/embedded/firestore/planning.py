@@ -19,6 +19,8 @@ from infra.embedded.firestore.fields import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.filters import FieldTest
 from infra.embedded.firestore.queries import Edge, Order, Query
 
+_BEHIND_END = b"\x01"  # what `_beyond` makes of the end mark of a path
+
 
 class MissingIndex(Exception):
     """No index serves the query; this one would."""
@@ -255,7 +257,13 @@ def _directed(part: bytes, order: Order) -> bytes:
 
 def _place(position: tuple[bytes, bool]) -> bytes:
     prefix, after = position
-    return prefix + names.AFTER_ALL if after else prefix
+    return _beyond(prefix) if after else prefix
+
+
+def _beyond(prefix: bytes) -> bytes:
+    """Return the first place behind all that begins with a prefix; bytes, and numbers, may go on with the last byte."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else names.AFTER_ALL
 
 
 def _mirrored(position: tuple[bytes, bool]) -> tuple[bytes, bool]:
@@ -265,6 +273,6 @@ def _mirrored(position: tuple[bytes, bool]) -> tuple[bytes, bool]:
 
 def _without_end(position: bytes) -> bytes:
     """Return the place of a path, given that of the path with its end mark."""
-    if position.endswith(values.END + names.AFTER_ALL):
-        return position[:-2] + b"\0"
+    if position.endswith(_BEHIND_END):
+        return position[:-1] + b"\0"
     return position.removesuffix(values.END)
