@@ -28,10 +28,12 @@ from graphql_api.store import Store
 from graphql_api.storing import Outcome
 from graphql_api.transport import credentials
 from graphql_api.transport.bodies import read_body, stream_body
+from graphql_api.transport.headers import header
+from graphql_api.transport.negotiation import JSON, utf_8_type
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
-_NDJSON_TYPES = frozenset({_NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+_NDJSON_TYPES = frozenset({_NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
 _RECHECK_SECONDS = 1.0  # what is known of a key is kept, so that this is cheap
 
@@ -61,7 +63,7 @@ class SampleEndpoints:
         credential = credentials.from_headers(request["headers"])
         caller = await self._services.authenticator.caller(credential)
         caller.require(Scope.SUBMIT)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = utf_8_type(header(request, b"content-type"))
         key = request.headers.get("idempotency-key")
         if kind in _NDJSON_TYPES:
             if key is not None:
@@ -71,17 +73,18 @@ class SampleEndpoints:
                 )
             answers = self._answer_lines(stream_body(request), caller.submitter, credential)
             return _Stream(answers, Spool(self._room), _NDJSON)
-        if kind != _JSON:
+        if kind != JSON:
             raise UnsupportedMediaType(
-                f"say what the body is by the header content-type: {_JSON} (one sample) or {_NDJSON} (one a line)"
+                f"say what the body is by the header content-type: {_JSON} (one sample) or {_NDJSON} (one a line), "
+                "in UTF-8"
             )
         raw = await read_body(request, self._services.receiver.largest_bytes)
-        header = await self._services.receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
-        accepted = header.arrival is Arrival.ACCEPTED
+        received = await self._services.receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
+        accepted = received.arrival is Arrival.ACCEPTED
         return Response(
-            orjson.dumps(_receipt(header), option=orjson.OPT_APPEND_NEWLINE),
+            orjson.dumps(_receipt(received), option=orjson.OPT_APPEND_NEWLINE),
             status_code=201 if accepted else 422,
-            headers={"location": f"/samples/{header.id}"},
+            headers={"location": f"/samples/{received.id}"},
             media_type=_JSON,
         )
 
@@ -94,11 +97,11 @@ class SampleEndpoints:
             if sample_id in headers and _is_named(headers[sample_id], known):
                 return Response(status_code=304, headers=_describing(headers[sample_id]))
         try:
-            header, raw = await self._services.store.raw(caller.submitter, sample_id)
+            stored, raw = await self._services.store.raw(caller.submitter, sample_id)
         except InvalidSample as error:  # it is not what was submitted, and that is no fault of this request
             body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
             return Response(orjson.dumps(body), 500, media_type=_JSON)
-        return Response(raw, media_type=_JSON, headers=_describing(header))
+        return Response(raw, media_type=_JSON, headers=_describing(stored))
 
     async def _answer_lines(
         self, body: AsyncIterator[bytes], submitter: str, credential: str | None

@@ -13,6 +13,7 @@ GRAPHQL_RESPONSE = b"application/graphql-response+json"
 EVENT_STREAM = b"text/event-stream"
 MULTIPART = b"multipart/mixed"
 HTML = b"text/html"
+_UTF_8 = (b"utf-8", b"utf8")
 
 
 class Accepted(NamedTuple):
@@ -63,13 +64,18 @@ def preferred(header: bytes, offered: Sequence[bytes]) -> bytes | None:
     return best if _quality(best, ranges)[0] else None
 
 
-@lru_cache(maxsize=256)
 def is_json(content_type: bytes) -> bool:
     """Whether a Content-Type header says JSON in UTF-8, and nothing that only resembles it."""
+    return utf_8_type(content_type) == JSON
+
+
+@lru_cache(maxsize=256)
+def utf_8_type(content_type: bytes) -> bytes | None:
+    """Return the media type that a Content-Type header says; none if it says another charset than UTF-8."""
     parsed = _read(content_type)
-    if parsed is None or parsed.media_type != JSON:
-        return False
-    return all(name != b"charset" or value in (b"utf-8", b"utf8") for name, value in parsed.parameters)
+    if parsed is None or any(name == b"charset" and value not in _UTF_8 for name, value in parsed.parameters):
+        return None
+    return parsed.media_type
 
 
 @lru_cache(maxsize=256)

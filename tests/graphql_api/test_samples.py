@@ -53,6 +53,19 @@ def test_who_leaves_out_the_content_type_is_told_the_header_to_send(client: http
     assert "content-type: application/json" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
+@pytest.mark.parametrize("charset", ["utf-16", "latin-1", "utf-8; charset=latin-1"])
+def test_bytes_that_are_said_to_be_no_utf_8_are_refused(client: httpx.Client, kind: str, charset: str) -> None:
+    """They would be read as what they are not; UTF-8 may be said in any of its spellings."""
+    answer = client.post("/samples", content=LINE, headers={"content-type": f"{kind}; charset={charset}"})
+
+    assert code_of(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert "UTF-8" in answer.json()["error"]["message"]
+    for utf_8 in ("utf-8", '"UTF-8"', "utf8"):
+        answer = client.post("/samples", content=LINE, headers={"content-type": f"{kind};charset={utf_8}"})
+        assert answer.is_success
+
+
 def test_who_has_a_sample_already_is_not_sent_it_again(stack: Stack, client: httpx.Client) -> None:
     """`If-None-Match`, in the spellings that there are."""
     path = "/samples/" + stack.post_sample(LINE).json()["id"]
