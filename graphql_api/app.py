@@ -8,9 +8,10 @@ import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from documents import DropzoneError, NotFound, Unavailable
 from graphql_api import metrics
@@ -60,7 +61,12 @@ def create_app(settings: Settings) -> Starlette:
             *ResultEndpoint(services).routes,
         ],
         middleware=[Middleware(metrics.Counted), Middleware(graphql.ahead)],
-        exception_handlers={DropzoneError: _refused, HTTPException: _refused, Exception: _refused},
+        exception_handlers={
+            ClientDisconnect: _gone,
+            DropzoneError: _refused,
+            HTTPException: _refused,
+            Exception: _refused,
+        },
         lifespan=services.lifespan,
     )
     app.state.end_streams = graphql.close
@@ -128,6 +134,19 @@ async def _healthy(request: Request) -> Response:
     """Answer 200 as long as the process serves at all."""
     del request
     return PlainTextResponse("healthy\n")
+
+
+class _NoAnswer(Response):
+    """For a client that has gone: what is sent to nobody would be counted as an answer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Leave a client that went, or was cut off, before its whole request was here."""
+    del request, error
+    return _NoAnswer()
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -154,6 +154,22 @@ def test_a_client_that_goes_is_in_the_log_with_its_line(stack: Stack) -> None:
     eventually(lambda: "behind line 7" in stack.log)
 
 
+@pytest.mark.parametrize("path", ["/samples", "/graphql"])
+def test_who_goes_in_the_middle_of_a_sample_is_no_error_of_ours(stack: Stack, path: str) -> None:
+    """Nothing was acknowledged, and there is nobody to tell."""
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/json\r\n"
+    before = stack.log
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+        connection.sendall(head.encode() + b'content-length: 100\r\n\r\n{"data')
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+        connection.sendall(head.encode() + b'transfer-encoding: chunked\r\n\r\n6\r\n{"data\r\n')
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+
+    for _ in range(3):
+        assert stack.post_sample(LINE).status_code == 201
+    assert stack.log == before
+
+
 def test_a_damaged_sample_harms_no_other_of_its_page(stack: Stack) -> None:
     """It is an error at its own place; what is asked of the others is answered."""
     bad, good = (stack.submit_fixture()["id"] for _ in range(2))
