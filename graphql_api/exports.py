@@ -7,6 +7,7 @@ off before the end of the body is marked, so that no client takes a part for the
 """
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -131,13 +132,13 @@ def _value(field: str, text: str) -> datetime | float | int:
     """Return what a range is bounded by. Raises `ValueError` with a sentence."""
     if field == "timestamp":
         return timestamps.parse(text)
-    try:
-        number = int(text) if field == "count" else float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or (field == "count" and abs(number) >= 2**63):
-        raise ValueError(f"expected a {'whole' if field == 'count' else 'finite'} number, got {shorten(text, 40)}")
-    return number
+    with contextlib.suppress(ValueError):
+        if field == "count":
+            if abs(whole := int(text)) < 2**63:
+                return whole
+        elif math.isfinite(number := float(text)):
+            return number
+    raise ValueError(f"expected a {'whole' if field == 'count' else 'finite'} number, got {shorten(text, 40)}")
 
 
 def _order(parameters: Mapping[str, str]) -> Order:

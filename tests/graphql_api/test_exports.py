@@ -126,6 +126,8 @@ def test_the_format_is_negotiated(measured: Measured) -> None:
         ("/results?mean.gte=", 400, ["`mean.gte`"]),
         ("/results?count.lt=1.5", 400, ["`count.lt`", "whole number"]),
         ("/results?count.lt=99999999999999999999", 400, ["`count.lt`"]),
+        ("/results?count.lt=1" + "0" * 400, 400, ["`count.lt`", "whole number"]),
+        ("/results?count.gt=-" + "9" * 5_000, 400, ["`count.gt`", "whole number"]),
         ("/results?timestamp.lt=2026-01-01", 400, ["`timestamp.lt`"]),
         ("/results?order_by=id", 400, ["`order_by`", "computed_at"]),
         ("/results?direction=down", 400, ["`direction`", "asc, desc"]),
