@@ -13,7 +13,18 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from documents import Conflict, DropzoneError, Header, Identity, Sample, chunk_count, compress_chunk, fields, names
+from documents import (
+    Conflict,
+    DropzoneError,
+    Header,
+    Identity,
+    NotJson,
+    Sample,
+    chunk_count,
+    compress_chunk,
+    fields,
+    names,
+)
 from graphql_api.firestore import Firestore
 from graphql_api.writer import AlreadyExists, Writer
 
@@ -127,8 +138,8 @@ class SampleWriter:
             raise group.exceptions[0] from None
 
     def _remove_chunks(self, identity: Identity, chunks: int, error: BaseException) -> None:
-        if identity.keyed and not isinstance(error, Conflict):
-            return  # a retry may be under way, and would miss them
+        if identity.keyed and not isinstance(error, Conflict | NotJson):
+            return  # a retry may be under way, and would miss them; the same bytes come to the same refusal
         removal = asyncio.create_task(self._remove_chunks_later(identity, chunks))
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)

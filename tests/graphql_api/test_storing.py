@@ -45,11 +45,12 @@ def chunks(stack: Stack) -> int:
     return len(list(stack.firestore().collection_group("chunks").select([]).stream()))
 
 
-def test_chunks_of_what_turns_out_to_be_no_json_are_removed(small_stack: Stack) -> None:
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "no-json"}], ids=["without a key", "with a key"])
+def test_chunks_of_what_turns_out_to_be_no_json_are_removed(small_stack: Stack, key: dict[str, str]) -> None:
     """They are written while the sample is read; without a header nobody would ever find them."""
     no_json = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [' + b"1.25, " * 2_000_000 + b"oops]}"
 
-    answer = small_stack.post_sample(no_json, **{"content-type": "application/json"})
+    answer = small_stack.post_sample(no_json, **key)
 
     assert answer.status_code == 400
     eventually(lambda: chunks(small_stack) > 0)
