@@ -67,9 +67,10 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
+            cursor.encode()  # a time with an offset may lie beyond all times in UTC
             if names.is_sample_id(cursor.id):
                 return cursor
-        except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, ValueError):
+        except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
             pass
         raise BadRequest(f"expected a cursor of an earlier answer - at `{argument}`")
 

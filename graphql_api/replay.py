@@ -13,7 +13,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, NamedTuple
@@ -30,6 +30,8 @@ _MOST_PAGES = 48
 _ENDS_ONE_IN = 32  # documents, by chance
 _OLDEST_BEFORE_COMMIT = timedelta(seconds=1)
 """How much older than its commit the server time in a document can be."""
+_BEFORE_ALL = datetime.fromtimestamp(0, UTC)
+"""A cursor of a client's own making may hold the first time there is, before which there is none to begin at."""
 
 
 class _Start(NamedTuple):
@@ -76,7 +78,7 @@ class Replay:
         held_back: list[tuple[Place, int, Written]] = []
         numbers = count()
         async with AsyncExitStack() as stack:
-            since = (after[0] - _OLDEST_BEFORE_COMMIT).replace(microsecond=0)
+            since = max(after[0], _BEFORE_ALL).replace(microsecond=0) - _OLDEST_BEFORE_COMMIT
             wanted = _Wanted(until, known)
             shards = [
                 await stack.enter_async_context(aclosing(self._rows(_Start(submitter, shard, since), wanted)))

@@ -1,9 +1,11 @@
 """Pages that do not shift, read from either end, as Relay has them."""
 
+import base64
 from itertools import product
 from operator import itemgetter
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.graphql_api.measured import FIELDS, PAGE, SAMPLES, Measured
@@ -125,6 +127,29 @@ def test_a_page_that_cannot_be_is_refused_with_its_argument(
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "BAD_REQUEST"
     assert f"`{at}`" in error["message"]
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+@pytest.mark.parametrize("query", [PAGE, SAMPLES], ids=["results", "samples"])
+def test_a_cursor_with_a_time_beyond_all_times_is_refused(measured: Measured, query: str, text: str) -> None:
+    """It has an offset that leads out of the years 1 to 9999."""
+    places = {PAGE: [text, 1, 1.0, 1.0, 1.0, 1.0], SAMPLES: [text]}
+    order = {PAGE: "-timestamp", SAMPLES: "-submitted_at"}[query]
+    cursors = {
+        made_cursor(text, measured.receipts[0]["id"], order, places[query]),
+        made_cursor("2020-01-01T00:00:00Z", measured.receipts[0]["id"], order, places[query]),
+    }
+
+    for cursor, (size, argument) in product(cursors, {"first": "after", "last": "before"}.items()):
+        answer = measured.stack.post_graphql(query, {size: 1, argument: cursor}, key=measured.key).json()
+        (error,) = answer["errors"]
+        assert error["extensions"]["code"] == "BAD_REQUEST"
+        assert f"`{argument}`" in error["message"]
+
+
+def made_cursor(*parts: object) -> str:
+    """Return what looks like a cursor."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(parts)).decode().rstrip("=")
 
 
 @pytest.mark.parametrize("argument", ["after", "before"])
