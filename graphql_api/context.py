@@ -1,6 +1,7 @@
 """What resolvers work with: who is asking, and the services of the process.
 
-One context serves one operation: its loaders join the reads that one level of a query needs into one call.
+One context serves one operation: its loaders join the reads that one level of a query needs into one call. A
+subscription forgets what they have read before each of its events.
 Most operations read nothing, so a loader is made when it is asked for.
 """
 
@@ -34,6 +35,13 @@ class Context:
     def __post_init__(self) -> None:
         """Nothing has been read."""
         self._charged: set[str] = set()
+        self._raw_bytes = 0
+
+    def forget(self) -> None:
+        """Read everything anew from now on, as each event of a subscription does: it may last for weeks."""
+        for loader in ("headers", "results", "values", "_raws"):
+            self.__dict__.pop(loader, None)
+        self._charged.clear()
         self._raw_bytes = 0
 
     @cached_property

@@ -47,7 +47,7 @@ class Subscription:
                 yield Sample.of(header)
                 if pending:
                     await result_written
-                    context.results.clear(id)
+                    context.forget()
                     metrics.DELIVERED.inc()
                     yield Sample.of(header)
 
@@ -79,6 +79,7 @@ class Subscription:
                 result = written.result
                 if result is not None and result.status is Status.COMPUTED and holds(bounds, result):
                     metrics.DELIVERED.inc()
+                    context.forget()
                     yield _edge(written, result)
 
     @strawberry.subscription(

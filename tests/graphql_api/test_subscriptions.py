@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from graphql_api.pages import Cursor
 from tests.stack import Stack, eventually
 
 WATCH = (
@@ -173,6 +175,32 @@ async def test_a_reader_goes_on_after_the_api_was_restarted(own_stack: Stack) ->
 
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(before)
     assert sorted(edge["node"]["id"] for edge in after) == sorted(away)
+
+
+async def test_a_cursor_from_before_all_times_begins_with_the_first_result(stack: Stack) -> None:
+    """There is no time before it from which to read."""
+    key = await anyio.to_thread.run_sync(stack.new_key, "from-the-beginning")
+    ids = [await submit(stack, key) for _ in range(2)]
+    cursor = Cursor(datetime(1, 1, 1, tzinfo=UTC), ids[0]).encode()
+
+    async with watching(stack, key) as socket:
+        await subscribe(socket, WATCH, after=cursor)
+        edges = await take(socket, 2)
+
+    assert sorted(edge["node"]["id"] for edge in edges) == sorted(ids)
+
+
+async def test_each_result_is_read_for_itself_however_long_one_watches(tmp_path: Path) -> None:
+    """What was read for those before is forgotten: it fills no memory and counts towards no limit."""
+    query = "subscription { results { cursor node { sample { raw } } } }"
+    sample = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0], "padding": "x" * 600_000}
+    with Stack(tmp_path, DROPZONE_LARGEST_SAMPLE_MIB="1") as stack:
+        async with watching(stack, stack.key) as socket:
+            await subscribe(socket, query)
+            for _ in range(3):
+                await anyio.to_thread.run_sync(stack.submit, sample)
+                (edge,) = await take(socket, 1)
+                assert edge["node"]["sample"]["raw"] == sample
 
 
 async def test_a_filter_lets_through_what_it_says(stack: Stack) -> None:
