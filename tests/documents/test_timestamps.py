@@ -54,6 +54,13 @@ def test_any_other_text_is_refused_with_a_short_message(text: str) -> None:
     assert len(str(refusal.value)) < 300
 
 
+@pytest.mark.parametrize("offset", ["+05:", "+5", "+05:0", "+", "+05:00:00", "Z+00", "+05 :00"])
+def test_a_part_of_a_utc_offset_is_none(offset: str) -> None:
+    """What was cut off may have been anything."""
+    with pytest.raises(timestamps.TimeStampError, match="expected a date, a time and a UTC offset"):
+        timestamps.parse(f"2019-05-01T06:00:00{offset}")
+
+
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
