@@ -8,6 +8,7 @@ byte for byte; written into the query it is syntax, whose numbers are kept as th
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any, NewType
 
 import msgspec
@@ -57,7 +58,8 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
         case ListValueNode():
             return f"[{','.join(_json_text(element, variables) for element in node.values)}]"
         case ObjectValueNode():
-            members = (f"{json.dumps(f.name.value)}:{_json_text(f.value, variables)}" for f in node.fields)
+            given = [f for f in node.fields if not isinstance(f.value, VariableNode) or f.value.name.value in variables]
+            members = (f"{json.dumps(f.name.value)}:{_json_text(f.value, variables)}" for f in given)
             return f"{{{','.join(members)}}}"
         case VariableNode():
             return _json_text_of(variables.get(node.name.value))
@@ -65,9 +67,18 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
 
 
 def _json_text_of(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode()
-    return orjson.dumps(timestamps.to_text(value) if isinstance(value, datetime) else value).decode()
+    match value:
+        case bytes():  # of a raw sample
+            return value.decode()
+        case datetime():
+            return f'"{timestamps.to_text(value)}"'
+        case Enum():
+            return f'"{value.name}"'
+        case list():
+            return f"[{','.join(map(_json_text_of, value))}]"
+        case dict():
+            return f"{{{','.join(f'{json.dumps(name)}:{_json_text_of(member)}' for name, member in value.items())}}}"
+    return orjson.dumps(value).decode()
 
 
 def _instant_from_variable(value: object) -> datetime:

@@ -1,0 +1,62 @@
+"""Samples that are written into the query, with variables in them or without: kept as they were written."""
+
+from typing import Any
+
+import pytest
+
+from tests.stack import Stack
+
+SUBMIT = (
+    "mutation (%s) { submit(sample: {time_stamp: "
+    '"2019-05-01T06:00:00Z", data: [1], more: %s}) { id state count raw problems { path } } }'
+)
+
+
+def submitted(stack: Stack, written: str, declared: str = "", **variables: Any) -> Any:
+    """Return the receipt of a sample that has `written` in it."""
+    query = (SUBMIT % (declared, written)).replace("()", "")
+    return stack.graphql(query, variables)["submit"]
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 30, "-18446744073709551617", "9" * 4_000, "1e400", "-0", "5e-324"])
+def test_a_number_is_kept_with_every_digit(stack: Stack, number: str) -> None:
+    """However many it has: nobody makes a double of it, nor an integer of 64 bits."""
+    receipt = submitted(stack, f"[{number}]")
+
+    assert receipt["state"] == "PENDING"
+    assert f'"more":[{number}]'.encode() in stack.get(f"/samples/{receipt['id']}").content
+
+
+def test_whole_numbers_of_more_than_64_bits_are_computed(stack: Stack) -> None:
+    """As the doubles that they are nearest to."""
+    query = SUBMIT.replace(" (%s)", "").replace("[1]", "[1000000000000000000000000000000, 0]") % "0"
+
+    sample = stack.wait_for(stack.graphql(query)["submit"]["id"])
+
+    assert (sample["result"]["count"], sample["result"]["mean"]) == (2, 5e29)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [
+        ("[RawSample]", [{"a": [1.5, None]}, 2, None], [{"a": [1.5, None]}, 2, None]),
+        ("[[RawSample!]]", [[{"a": 1}], None], [[{"a": 1}], None]),
+        ("DateTime", "2020-01-01T01:00:00+01:00", "2020-01-01T00:00:00Z"),
+        ("[DateTime]", ["2020-01-01T01:00:00+01:00", None], ["2020-01-01T00:00:00Z", None]),
+        ("SampleState", "PENDING", "PENDING"),
+        ("[TimeBucket!]", ["HOUR"], ["HOUR"]),
+        ("[Float]", [0.5, None], [0.5, None]),
+    ],
+)
+def test_a_variable_in_a_sample_is_what_was_sent_for_it(stack: Stack, kind: str, value: Any, kept: Any) -> None:
+    """Of any type that the schema has, in lists too."""
+    receipt = submitted(stack, "{here: $value}", f"$value: {kind}", value=value)
+
+    assert receipt["raw"]["more"] == {"here": kept}
+
+
+def test_a_variable_that_was_not_sent_leaves_its_member_out(stack: Stack) -> None:
+    """As in any input object; in a list it is null."""
+    receipt = submitted(stack, "{here: $value, there: [$value]}", "$value: Int")
+
+    assert receipt["raw"]["more"] == {"there": [None]}
