@@ -9,6 +9,7 @@ off before the end of the body is marked, so that no client takes a part for the
 import asyncio
 import contextlib
 import math
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from graphql_api.transport import credentials
 from graphql_api.transport.negotiation import preferred
 
 _AT_ONCE = 200
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also takes other digits, and 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,14 @@ def _value(field: str, text: str) -> datetime | float | int:
     """Return what a range is bounded by. Raises `ValueError` with a sentence."""
     if field == "timestamp":
         return timestamps.parse(text)
-    with contextlib.suppress(ValueError):
-        if field == "count":
-            if abs(whole := int(text)) < 2**63:
-                return whole
-        elif math.isfinite(number := float(text)):
-            return number
-    raise ValueError(f"expected a {'whole' if field == 'count' else 'finite'} number, got {shorten(text, 40)}")
+    read, kind, end = (int, "whole", 2**63) if field == "count" else (float, "finite", math.inf)
+    number = math.nan
+    if _NUMBER.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            number = read(text)
+    if abs(number) < end:  # which NaN is not
+        return number
+    raise ValueError(f"expected a {kind} number, got {shorten(text, 40)}")
 
 
 def _order(parameters: Mapping[str, str]) -> Order:

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
-from documents import Result
+from documents import BadRequest, Result
 from graphql_api.pages import Bound, Order
 from graphql_api.problems import SampleState
 
@@ -128,5 +130,7 @@ def _value(result: Result, field: str) -> Any:
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:
     for name, operator in OPERATORS.items():
         value = None if limits is None else getattr(limits, name)
+        if isinstance(value, float) and not isfinite(value):  # so many digits, written into the query
+            raise BadRequest(f"expected a finite number - at `{to_camel_case(field)}.{name}`")
         if value is not None:
             yield Bound(field, operator, value)

@@ -129,6 +129,19 @@ def test_a_page_that_cannot_be_is_refused_with_its_argument(
     assert f"`{at}`" in error["message"]
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1" + "0" * 400])
+@pytest.mark.parametrize("query", ["results", "resultsSummary"])
+def test_a_bound_that_no_double_can_be_is_refused(measured: Measured, query: str, number: str) -> None:
+    """As it is in a variable; it would be taken for infinity."""
+    field = "totalCount" if query == "results" else "results"
+    asked = f"{{ {query}(filter: {{standardDeviation: {{gte: {number}}}}}) {{ {field} }} }}"
+
+    (error,) = measured.stack.post_graphql(asked, key=measured.key).json()["errors"]
+
+    assert error["extensions"]["code"] == "BAD_REQUEST"
+    assert "expected a finite number - at `standardDeviation.gte`" in error["message"]
+
+
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 @pytest.mark.parametrize("query", [PAGE, SAMPLES], ids=["results", "samples"])
 def test_a_cursor_with_a_time_beyond_all_times_is_refused(measured: Measured, query: str, text: str) -> None:
