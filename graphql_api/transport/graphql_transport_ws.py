@@ -214,14 +214,15 @@ class Socket:
             asked = read_json(frame.payload)
         except BadRequest as error:
             raise _Close(BAD_MESSAGE, str(error)) from None
-        task = asyncio.create_task(self._run(frame.id, asked))
+        is_full = len(self._operations) >= self._settings.most_subscriptions
+        task = asyncio.create_task(self._run(frame.id, asked, is_full))
         self._operations[frame.id] = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, operation_id: str, asked: GraphQLRequest) -> None:
+    async def _run(self, operation_id: str, asked: GraphQLRequest, is_full: bool) -> None:
         try:
-            ending = await self._answer(operation_id, asked)
+            ending = self._one_too_many() if is_full else await self._answer(operation_id, asked)
         except InvalidOperation as invalid:
             ending = invalid.answer
         except DropzoneError as error:
@@ -240,10 +241,11 @@ class Socket:
             else:
                 await self._send("error", operation_id, orjson.loads(ending.body)["errors"])
 
+    def _one_too_many(self) -> Answer:
+        return refused(RateLimited(f"At most {self._settings.most_subscriptions} operations share one socket."))
+
     async def _answer(self, operation_id: str, asked: GraphQLRequest) -> Answer | None:
         """Send the answers of an operation; return one that ends it with an error."""
-        if len(self._operations) > self._settings.most_subscriptions:
-            raise RateLimited(f"At most {self._settings.most_subscriptions} operations share one socket.")
         operation = self._executor.prepare(asked)
         context = await self._context(self._credential)
         answers = self._executor.subscribe(operation, asked, context)

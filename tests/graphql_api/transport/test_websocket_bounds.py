@@ -67,6 +67,18 @@ def test_sockets_operations_and_messages_are_bounded() -> None:
                 assert time.monotonic() < deadline
 
 
+def test_operations_beyond_the_limit_end_none_of_those_before_them() -> None:
+    """However fast they come."""
+    with running(TransportSettings(most_subscriptions=2)) as service, initialised(service) as connection:
+        ids = [str(number) for number in range(20)]
+        tell(connection, *(subscribe("subscription { count(to: 1, pause: 60) }", each) for each in ids))
+
+        heard = [hear(connection) for _ in range(20)]
+
+    assert sorted(message["id"] for message in heard if message["type"] == "next") == ids[:2]
+    assert sorted(message["id"] for message in heard if message["type"] == "error") == sorted(ids[2:])
+
+
 def test_a_client_that_does_not_read_is_closed_with_a_code() -> None:
     """It costs its buffer and one answer, and others are served meanwhile."""
     with (
