@@ -18,6 +18,9 @@ _SPACE = re.compile(rb"[ \t\r\n]*+")
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _COMMA = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+")
 _SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # most strings are, and this is the quick way
+_SHORT_NESTED = re.compile(  # what is in it may be nested once more
+    rb'[\[{](?:[^"\[\]{}]|"(?:[^"\\]|\\.){0,100}+"|[\[{][^"\[\]{}]{0,100}+[\]}]){0,100}+[\]}]', re.DOTALL
+)
 _PLAIN = re.compile(rb'[^"\[{\]}, \t\r\n:]*+')
 
 Span = tuple[int, int]
@@ -101,6 +104,8 @@ def _end_of_string(raw: bytes, start: int) -> int:
 
 
 def _end_of_nested(raw: bytes, start: int) -> int:
+    if short := _SHORT_NESTED.match(raw, start):
+        return short.end()
     level = 0
     for position, window in _without_strings(raw, start, len(raw)):
         opened, closed = _brackets(window)

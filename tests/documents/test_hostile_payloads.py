@@ -194,6 +194,18 @@ def test_a_large_sample_that_is_not_plain_costs_little_more(opening: str, last: 
     assert end - between < 5 * (between - start)
 
 
+@pytest.mark.parametrize("value", [b"[1]", b'{"a":1}', b"[[1],{}]", b'["]"]'])
+def test_a_member_that_is_short_costs_the_same_whatever_it_is(value: bytes) -> None:
+    """A million of them, in a request that is small when it is compressed, would keep others from being read."""
+    start = process_time()
+    payload.inspect(b"{" + b'"data":"x",' * 50_000 + b'"data":[1]}')
+    between = process_time()
+    payload.inspect(b"{" + b'"data":%b,' % value * 50_000 + b'"data":[1]}')
+    end = process_time()
+
+    assert end - between < 2 * (between - start)
+
+
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
 def test_depth_is_counted_over_many_windows(depth: int) -> None:
     """In a text that is looked over in windows, whatever stands between the brackets."""
