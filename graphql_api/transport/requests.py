@@ -79,7 +79,10 @@ def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
         name: span for name in _Envelope.__struct_fields__ if (span := getattr(envelope, name)) is not msgspec.UNSET
     }
     _check_unique(body, spans)
-    return _request(spans.get("query"), spans.get("operationName"), spans.get("variables"), spans.get("extensions"))
+    asked = _request(spans.get("query"), spans.get("operationName"), spans.get("variables"), spans.get("extensions"))
+    if asked.variables is not None and 2 * len(memoryview(asked.variables)) < len(memoryview(body)):
+        asked.variables = asked.variables.copy()  # or a stream would keep all of a body that is mostly something else
+    return asked
 
 
 def read_query_string(query_string: bytes) -> GraphQLRequest:

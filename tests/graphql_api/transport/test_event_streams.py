@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,6 +28,23 @@ def test_a_subscription_is_a_stream_of_events(service: Service) -> None:
             ("next", {"data": {"count": 1}}),
             ("complete", None),
         ]
+
+
+def test_a_stream_does_not_keep_the_body_that_asked_for_it(service: Service) -> None:
+    """It may be mostly space, which is nothing once it is compressed, and streams are many."""
+    query = "subscription ($to: Int!) { count(to: $to, pause: 60) }"
+    asked = json.dumps({"query": query, "variables": {"to": 2}}).encode()
+    body = asked + b" " * 8 * 2**20
+    headers = {"content-type": "application/json", **EVENTS}
+    tracemalloc.start()
+    try:
+        with service.client.stream("POST", "/graphql", content=body, headers=headers) as response:
+            assert "next" in next(text for text in response.iter_text() if "next" in text)
+            kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < len(body) // 2
 
 
 @pytest.mark.parametrize(("method", "query"), [("POST", "{ hello }"), ("GET", "{ hello }")])
