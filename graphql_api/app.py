@@ -30,10 +30,12 @@ from graphql_api.schema import executable
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.store import Store
 from graphql_api.storing import SampleWriter
-from graphql_api.transport import GraphQLTransport, TransportSettings
+from graphql_api.transport import Capacity, GraphQLTransport, TransportSettings
 from graphql_api.writer import Writer
 
 _READY_SECONDS = 1.0
+_LARGE_REQUESTS = 8
+"""So many of the largest requests may be in memory at once."""
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -45,9 +47,10 @@ def create_app(settings: Settings) -> Starlette:
         largest_body=settings.largest_sample_bytes,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
     )
-    services = _Services(settings)
+    capacity = Capacity(_LARGE_REQUESTS * settings.largest_sample_bytes)
+    services = _Services(settings, capacity)
     explorer = Explorer(settings.local_key_path, FIXTURE)
-    graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page)
+    graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page, capacity)
     samples = SampleEndpoints(services)
     app = Starlette(
         routes=[
@@ -82,8 +85,9 @@ class _Services:
     live: Live
     recomputer: Recomputer
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, capacity: Capacity) -> None:
         self._settings = settings
+        self._capacity = capacity
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -100,7 +104,11 @@ class _Services:
         self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
         storage = SampleWriter(self._firestore, writer, self.store.headers)
         self.receiver = Receiver(
-            storage, settings.largest_sample_bytes, settings.default_time_zone or None, settings.shards
+            storage,
+            settings.largest_sample_bytes,
+            settings.default_time_zone or None,
+            settings.shards,
+            self._capacity,
         )
         self.recomputer = Recomputer(self.store)
         metrics.forget_the_dead()

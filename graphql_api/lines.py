@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from documents import TooLarge
+from graphql_api.transport.capacity import Capacity
 
 _MOST_UNDER_WAY = 500
 _MOST_BYTES_UNDER_WAY = 16 * 2**20
@@ -24,40 +25,45 @@ Line = tuple[int, bytes | TooLarge]
 T = TypeVar("T")
 
 
-async def split(body: AsyncIterator[bytes], longest: int) -> AsyncGenerator[list[Line], None]:
-    """Yield the lines of `body` that are not blank, in batches; `TooLarge` stands for a line of more than `longest`."""
+async def split(body: AsyncIterator[bytes], longest: int, capacity: Capacity) -> AsyncGenerator[list[Line], None]:
+    """Yield the lines of `body` that are not blank, in batches; `TooLarge` stands for a line of more than `longest`.
+
+    The beginning of a line is held of `capacity`. Raises `Unavailable` where that is used up.
+    """
     number = 1
     held = bytearray()  # the beginning of a line, or nothing more of one that is too long
     size = 0
-    async for chunk in body:
-        *ends, rest = chunk.split(b"\n")
-        batch: list[Line] = []
-        batched = 0
-        for end in ends:
-            size += len(end)
-            if size > longest:
-                batch.append((number, _too_large(longest)))
-            elif (line := bytes(held) + end if held else end) and not line.isspace():
-                batch.append((number, line))
-                batched += size
-            number += 1
-            size = 0
-            held.clear()
-            if len(batch) == _MOST_IN_BATCH or batched > _MOST_BYTES_IN_BATCH:
+    with capacity.share() as share:
+        async for chunk in body:
+            *ends, rest = chunk.split(b"\n")
+            batch: list[Line] = []
+            batched = 0
+            for end in ends:
+                size += len(end)
+                if size > longest:
+                    batch.append((number, _too_large(longest)))
+                elif (line := bytes(held) + end if held else end) and not line.isspace():
+                    batch.append((number, line))
+                    batched += size
+                number += 1
+                size = 0
+                held.clear()
+                if len(batch) == _MOST_IN_BATCH or batched > _MOST_BYTES_IN_BATCH:
+                    yield batch
+                    batch, batched = [], 0
+            if batch:
                 yield batch
-                batch, batched = [], 0
-        if batch:
-            yield batch
-        size += len(rest)
+            size += len(rest)
+            if size > longest:
+                held.clear()
+            else:
+                held += rest
+            share.hold(len(held))
+            await asyncio.sleep(0)  # a chunk of nothing but blank lines waits for nobody
         if size > longest:
-            held.clear()
-        else:
-            held += rest
-        await asyncio.sleep(0)  # a chunk of nothing but blank lines waits for nobody
-    if size > longest:
-        yield [(number, _too_large(longest))]
-    elif held and not held.isspace():
-        yield [(number, bytes(held))]
+            yield [(number, _too_large(longest))]
+        elif held and not held.isspace():
+            yield [(number, bytes(held))]
 
 
 async def answers(

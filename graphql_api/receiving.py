@@ -13,6 +13,7 @@ from typing import Any
 from documents import Arrival, BadRequest, DropzoneError, Header, Identity, Sample, TooLarge, names
 from graphql_api import metrics
 from graphql_api.storing import Outcome, SampleWriter
+from graphql_api.transport.capacity import Capacity
 
 _LARGE_BYTES = 256 * 1024
 _READ_AT_ONCE = 32  # small samples, before others have their turn
@@ -26,6 +27,7 @@ class Receiver:
     largest_bytes: int
     time_zone: str | None
     shards: int
+    capacity: Capacity
 
     async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
         """Store `raw`, accepted or rejected with its problems, and return its header once it is durable.
@@ -75,16 +77,18 @@ class Receiver:
         if len(raw) > self.largest_bytes:
             raise TooLarge(f"a sample may have up to {self.largest_bytes:,} bytes, this one has {len(raw):,}")
         began = time.perf_counter()
-        foreseeing = asyncio.ensure_future(asyncio.to_thread(Identity.foreseen, raw, submitter, idempotency_key))
+        with self.capacity.share() as share:
+            share.hold(len(raw))
+            foreseeing = asyncio.ensure_future(asyncio.to_thread(Identity.foreseen, raw, submitter, idempotency_key))
 
-        async def read() -> Sample:
-            return await asyncio.to_thread(self._sample, raw, submitter, idempotency_key, await foreseeing)
+            async def read() -> Sample:
+                return await asyncio.to_thread(self._sample, raw, submitter, idempotency_key, await foreseeing)
 
-        async def identify() -> Identity:
-            return await foreseeing or (await reading).identity
+            async def identify() -> Identity:
+                return await foreseeing or (await reading).identity
 
-        reading = asyncio.ensure_future(read())
-        header = await self.storage.add_large(raw, identify(), reading)
+            reading = asyncio.ensure_future(read())
+            header = await self.storage.add_large(raw, identify(), reading)
         _count(header, began)
         return header
 

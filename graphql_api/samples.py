@@ -78,8 +78,9 @@ class SampleEndpoints:
                 f"say what the body is by the header content-type: {_JSON} (one sample) or {_NDJSON} (one a line), "
                 "in UTF-8"
             )
-        raw = await read_body(request, self._services.receiver.largest_bytes)
-        received = await self._services.receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
+        receiver = self._services.receiver
+        raw = await read_body(request, receiver.largest_bytes, capacity=receiver.capacity)
+        received = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
         accepted = received.arrival is Arrival.ACCEPTED
         return Response(
             orjson.dumps(_receipt(received), option=orjson.OPT_APPEND_NEWLINE),
@@ -108,7 +109,8 @@ class SampleEndpoints:
     ) -> AsyncGenerator[bytes, None]:
         authenticate = self._services.authenticator.caller
         refusal = asyncio.create_task(credentials.refusal(authenticate, credential, _RECHECK_SECONDS))
-        batches = _until_refused(lines.split(body, self._services.receiver.largest_bytes), refusal)
+        receiver = self._services.receiver
+        batches = _until_refused(lines.split(body, receiver.largest_bytes, receiver.capacity), refusal)
         number = 0
         try:
             async with aclosing(lines.answers(batches, partial(self._answer_batch, submitter))) as answers:

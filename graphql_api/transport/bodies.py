@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from documents.errors import BadRequest, TooLarge
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
+from graphql_api.transport.capacity import Capacity
 from graphql_api.transport.headers import header
 from graphql_api.transport.settings import TransportSettings
 
@@ -26,8 +27,13 @@ DEFAULTS = TransportSettings()
 ZSTANDARD_WINDOW = 8 * 1024 * 1024  # what RFC 9659 allows on the web
 
 
-async def read_body(request: Request, limit: int, settings: TransportSettings = DEFAULTS) -> bytes:
-    """Read the whole body, decoded, or refuse it as soon as it is known to exceed `limit` bytes."""
+async def read_body(
+    request: Request, limit: int, settings: TransportSettings = DEFAULTS, capacity: Capacity | None = None
+) -> bytes:
+    """Read the whole body, decoded, or refuse it as soon as it is known to exceed `limit` bytes.
+
+    What it takes while it is read is held of `capacity`. Raises `Unavailable` where that is used up.
+    """
     source = _Source(request, limit, settings)
     decoder = _decoder(request)
     first = await source.receive()
@@ -35,10 +41,12 @@ async def read_body(request: Request, limit: int, settings: TransportSettings = 
         return first
     # The buffer hands out its bytes without a copy, so a body is in memory once.
     buffer = BytesIO()
-    async with aclosing(_decode(source, decoder, first, limit)) as pieces:
-        async for piece in pieces:
-            buffer.write(piece)
-    return buffer.getvalue()
+    with (capacity or Capacity(limit)).share() as share:
+        async with aclosing(_decode(source, decoder, first, limit)) as pieces:
+            async for piece in pieces:
+                share.hold(buffer.tell() + len(piece))
+                buffer.write(piece)
+        return buffer.getvalue()
 
 
 def stream_body(

@@ -21,6 +21,7 @@ from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMedia
 from graphql_api.transport import credentials, events, multipart, negotiation
 from graphql_api.transport.answers import Answer, refused
 from graphql_api.transport.bodies import read_body
+from graphql_api.transport.capacity import Capacity
 from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.events import EventStream, EventStreams
 from graphql_api.transport.execution import Executor
@@ -40,8 +41,11 @@ Page = Callable[[Request], Awaitable[Response]]
 class HTTPEndpoint:
     """Answers HTTP requests for one schema."""
 
-    def __init__(self, executor: Executor, context: Authenticate, settings: TransportSettings, page: Page) -> None:
+    def __init__(
+        self, executor: Executor, context: Authenticate, settings: TransportSettings, page: Page, capacity: Capacity
+    ) -> None:
         self._executor = executor
+        self._capacity = capacity
         self._context = context
         self._settings = settings
         self._page = page
@@ -100,7 +104,7 @@ class HTTPEndpoint:
     async def _read_body(self, request: Request) -> GraphQLRequest:
         if not negotiation.is_json(header(request, b"content-type")):
             raise UnsupportedMediaType("The content type should be application/json, in UTF-8.")
-        body = await read_body(request, self._settings.largest_body, self._settings)
+        body = await read_body(request, self._settings.largest_body, self._settings, self._capacity)
         asked = read_json(body)
         if len(body) > LARGE_BODY:
             # Its variables are split next; those who wait for the loop have their turn between the two.

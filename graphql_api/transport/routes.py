@@ -9,6 +9,7 @@ from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from graphql_api.transport.capacity import Capacity
 from graphql_api.transport.credentials import Authenticate
 from graphql_api.transport.execution import Executor
 from graphql_api.transport.http import HTTPEndpoint, Page
@@ -25,10 +26,11 @@ class GraphQLTransport:
         context: Authenticate,
         settings: TransportSettings,
         page: Page,
+        capacity: Capacity,
         path: str = "/graphql",
     ) -> None:
         executor = Executor(schema, settings)
-        self._http = HTTPEndpoint(executor, context, settings, page)
+        self._http = HTTPEndpoint(executor, context, settings, page, capacity)
         self._websocket = WebSocketEndpoint(executor, context, settings)
         self._path = path
 

@@ -7,6 +7,7 @@ import pytest
 
 from documents import TooLarge
 from graphql_api import lines
+from graphql_api.transport import Capacity
 
 LONGEST = 8
 
@@ -19,7 +20,7 @@ async def cut(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 async def split(body: bytes, size: int) -> list[lines.Line]:
     """Return the lines of a body that comes in pieces."""
-    return [line async for batch in lines.split(cut(body, size), LONGEST) for line in batch]
+    return [line async for batch in lines.split(cut(body, size), LONGEST, Capacity(LONGEST)) for line in batch]
 
 
 @pytest.mark.parametrize("size", range(1, 30))
@@ -60,7 +61,9 @@ async def test_a_flood_of_blank_lines_leaves_others_their_turn(blank: bytes) -> 
             longest_wait = max(longest_wait, loop.time() - before)
 
     other = asyncio.create_task(wait_your_turn())
-    seen = [batch async for batch in lines.split(cut(blank * 2_000_000 + b"last", 64 * 1024), LONGEST)]
+    seen = [
+        batch async for batch in lines.split(cut(blank * 2_000_000 + b"last", 64 * 1024), LONGEST, Capacity(LONGEST))
+    ]
     other.cancel()
 
     assert seen == [[(2_000_001, b"last")]]

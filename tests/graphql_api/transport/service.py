@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from documents.errors import DropzoneError, Unauthenticated
 from graphql_api.transport import (
+    Capacity,
     GraphQLTransport,
     Server,
     ServerSettings,
@@ -108,7 +109,7 @@ def running(
         except DropzoneError as error:
             return refusal(error)
 
-    transport = GraphQLTransport(make_schema(), context, settings, page)
+    transport = GraphQLTransport(make_schema(), context, settings, page, Capacity(8 * settings.largest_body))
     routes = [Route("/upload", upload, methods=["POST"]), Route("/duplex", Duplex(), methods=["POST"])]
     app = Starlette(routes=[*transport.routes, *routes])
     server = Server(app, port=0, settings=server_settings, on_shutdown=transport.close)
