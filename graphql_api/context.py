@@ -39,7 +39,7 @@ class Context:
 
     def forget(self) -> None:
         """Read everything anew from now on, as each event of a subscription does: it may last for weeks."""
-        for loader in ("headers", "results", "values", "_raws"):
+        for loader in _LOADERS:
             self.__dict__.pop(loader, None)
         self._charged.clear()
         self._raw_bytes = 0
@@ -77,6 +77,7 @@ class Context:
         return await self._raws.load(header.id)
 
 
+_LOADERS = [name for name, member in vars(Context).items() if isinstance(member, cached_property)]
 Info = strawberry.Info[Context, None]
 T = TypeVar("T")
 
