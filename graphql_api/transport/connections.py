@@ -16,12 +16,10 @@ from typing import Any, cast
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from graphql_api.errors import shorten
 from graphql_api.transport.stalling import StallTimer
 
-TOO_SLOW = 4490
 LAST_WORDS = "last words"
 """In `scope["state"]`: gives what to send to a client that does not read, for the day when it does: bytes of a
 stream, or texts over a WebSocket.
@@ -51,11 +49,6 @@ class ServerSettings:
 def limited_http(settings: ServerSettings) -> type[HttpToolsProtocol]:
     """Make the class of HTTP connections for these settings."""
     return type("LimitedHTTP", (_HTTPConnection,), {"settings": settings})
-
-
-def limited_websocket(settings: ServerSettings) -> type[WebSocketsSansIOProtocol]:
-    """Make the class of WebSocket connections for these settings."""
-    return type("LimitedWebSocket", (_WebSocketConnection,), {"settings": settings})
 
 
 class _HTTPConnection(HttpToolsProtocol):
@@ -252,49 +245,3 @@ class _ClosesLater:
             self._connection.close_later()
         else:
             self._connection.transport.close()
-
-
-class _WebSocketConnection(WebSocketsSansIOProtocol):
-    settings: ServerSettings
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._writing = StallTimer(
-            self.loop,
-            self.transport,
-            self._stalled,
-            seconds=self.settings.stalled_seconds,
-            least=self.settings.reading_bytes_per_second,
-        )
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._writing.stop()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._writing.start()
-        # Every ping that is read is a pong that is written.
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._writing.stop()
-        if not self.read_paused:
-            self.transport.resume_reading()
-        super().resume_writing()
-
-    def _stalled(self) -> None:
-        """Leave a close code for a client that may read on some day, and forget it soon."""
-        if self.close_sent or not self.handshake_complete:
-            self.transport.abort()
-            return
-        logger.warning("cut off a WebSocket whose client read next to nothing for %g s", self.settings.stalled_seconds)
-        self.stop_keepalive()
-        last_words = self.scope["state"].get(LAST_WORDS, list)
-        for text in last_words():
-            self.conn.send_text(text.encode())
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_SLOW})
-        self.conn.send_close(TOO_SLOW, "TOO_SLOW: subscribe again behind the last cursor")
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.close_timer = self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)

@@ -10,7 +10,8 @@ from socket import socket
 import uvicorn
 from starlette.types import ASGIApp
 
-from graphql_api.transport.connections import ServerSettings, limited_http, limited_websocket
+from graphql_api.transport.connections import ServerSettings, limited_http
+from graphql_api.transport.websocket_connections import limited_websocket
 
 
 class Server(uvicorn.Server):

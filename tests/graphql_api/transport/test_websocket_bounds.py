@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from socket import create_connection
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -94,3 +95,31 @@ def test_a_client_that_does_not_read_is_closed_with_a_code() -> None:
         assert service.post("{ hello }").status_code == 200
         assert_nobody_watches(service)
         assert closed(connection) == (4490, "TOO_SLOW: subscribe again behind the last cursor")
+
+
+@pytest.mark.parametrize("header", [f"x-large: {'a' * 20_000}", "content-length: 5"])
+def test_a_handshake_that_cannot_be_read_is_ended(header: str) -> None:
+    """Nobody waits for what is not going to come."""
+    head = (
+        f"GET /graphql HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n{header}\r\n"
+        "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with running() as service, create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 431 ") or (answer == b"" and "large" not in header)
+
+
+def test_mistakes_of_clients_are_no_errors_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Text that is no UTF-8, and a page of another origin."""
+    with running() as service:
+        with pytest.raises(InvalidStatus) as refused, socket(service, origin="https://other.example"):
+            pass
+        with initialised(service) as connection:
+            connection.protocol.send_text(b"\xff")
+            connection.socket.sendall(b"".join(connection.protocol.data_to_send()))
+            assert closed(connection)[0] == 1007
+
+    assert refused.value.response.status_code == 403
+    assert caplog.records == []
