@@ -64,7 +64,7 @@ class SampleEndpoints:
         caller = await self._services.authenticator.caller(credential)
         caller.require(Scope.SUBMIT)
         kind = utf_8_type(header(request, b"content-type"))
-        key = request.headers.get("idempotency-key")
+        key = _idempotency_key(request)
         if kind in _NDJSON_TYPES:
             if key is not None:
                 raise BadRequest(
@@ -179,6 +179,13 @@ def _answer(number: int, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Exception):
         return {"line": number, "error": describe_unexpected(outcome, f"line {number} of POST /samples")}
     return {"line": number} | _receipt(outcome)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    keys = set(request.headers.getlist("idempotency-key"))
+    if len(keys) > 1:
+        raise BadRequest(f"expected one header Idempotency-Key, got {len(keys)} that differ")
+    return keys.pop() if keys else None
 
 
 def _is_named(header: Header, known: str) -> bool:

@@ -44,6 +44,18 @@ def test_one_idempotency_key_for_many_lines_is_refused(client: httpx.Client) -> 
     assert "`idempotency_key`" in answer.json()["error"]["message"]
 
 
+def test_two_idempotency_keys_for_one_sample_are_refused(client: httpx.Client) -> None:
+    """Nobody can say which of them a retry will have; the same one twice is one."""
+    kind = ("content-type", "application/json")
+    answers = [
+        client.post("/samples", content=LINE, headers=[kind, ("idempotency-key", "first"), ("idempotency-key", other)])
+        for other in ("second", "first")
+    ]
+
+    assert code_of(answers[0]) == (400, "BAD_REQUEST")
+    assert answers[1].status_code == 201
+
+
 def test_who_leaves_out_the_content_type_is_told_the_header_to_send(client: httpx.Client) -> None:
     """As `curl -d` does: it says that it sends a form."""
     headers = {"content-type": "application/x-www-form-urlencoded"}
