@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.api_core import exceptions
@@ -25,7 +26,7 @@ def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_prun
     """Whatever reads a moment before that is refused, instead of saying that nothing was there."""
     own.options = ["--keep-seconds", "0"]
     own.start()
-    versions = own.client().collection("versions")
+    versions: Any = own.client().collection("versions")
     versions.document("a/beneath/c").set({"n": 1})
     before = versions.document("a").set({"n": 1}).update_time
     versions.document("a/beneath/c").delete()

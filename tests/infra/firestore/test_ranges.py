@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.cloud.firestore import CollectionReference, FieldFilter
 
-ENDS = {
+ENDS: dict[str, tuple[list[Any], Any]] = {
     "numbers": ([-math.inf, -1.7e308, 1.7e308, math.inf], 0),
     "booleans": ([False], True),
     "texts": (["", "\0", "\U0010ffff"], "a"),
@@ -28,7 +28,7 @@ def test_a_range_that_is_open_on_one_side_has_every_value_on_that_side(
     first, second = directions.split()
 
     def found(operator: str) -> list[Any]:
-        query = collection.where(filter=FieldFilter("value", operator, operand)).order_by("value", direction=first)
+        query: Any = collection.where(filter=FieldFilter("value", operator, operand)).order_by("value", direction=first)
         (count,) = query.count().get()[0]
         documents = query.order_by("other", direction=second).get()
         assert count.value == len(documents) == len(query.get())

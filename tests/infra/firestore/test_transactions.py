@@ -261,7 +261,7 @@ def test_a_collection_may_be_listed_page_by_page(firestore: FirestoreProcess, op
     request = m.ListDocumentsRequest(parent=ROOT, collection_id=f"listed-{optimistic}", page_size=1)
     request.transaction = transaction
 
-    listed = []
+    listed: list[str] = []
     while not listed or request.page_token:
         page = firestore.call("ListDocuments", request, m.ListDocumentsResponse)
         listed += [document.name.rpartition("/")[2] for document in page.documents]
