@@ -1,8 +1,10 @@
 """Group commit: results that are ready at the same time share a BatchWrite, each with its own status.
 
-Whatever waits is sent when the call before it returns, so a batch grows with the load and a lone result
-waits for nobody. The trap: Firestore refuses a whole BatchWrite in which a document stands twice, and two
-events of one sample do come at the same time; the second one waits for the next call.
+Whatever waits is sent when a call before it returns, so a batch grows with the load and a lone result
+waits for nobody. Were there one call at a time, all events would soon be in it, and function and Firestore take
+turns at being idle; so where many results wait they get a call of their own. The trap: Firestore refuses a
+whole BatchWrite in which a document stands twice, and two events of one sample do come at the same time; the
+second one waits for the next call.
 """
 
 import asyncio
@@ -12,6 +14,9 @@ from typing import Any
 
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
+MOST_CALLS = 4
+MANY = 30
+"""So many writes do not wait for the end of a call."""
 
 Send = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
 """Send some `Write`s in one call and return the `google.rpc.Status` of each."""
@@ -25,14 +30,14 @@ class Writer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._waiting: deque[_Waiting] = deque()
-        self._sending: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def write(self, write: Any) -> Any:
         """Return the status of `write`. Raises what `send` raised: nobody knows then if it was written."""
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((write, answer))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send_all())
+        if not self._sending or (len(self._waiting) >= MANY and len(self._sending) < MOST_CALLS):
+            self._sending.add(asyncio.create_task(self._send_all()))
         return await answer
 
     async def _send_all(self) -> None:
@@ -46,7 +51,8 @@ class Writer:
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)
-        self._sending = None
+        # Not by a callback of the task: what is to be written before that runs would be sent by nobody.
+        self._sending = {sending for sending in self._sending if sending is not asyncio.current_task()}
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from documents import fields
-from triggers.writer import MAX_BATCH_BYTES, MAX_BATCH_WRITES, Writer
+from triggers.writer import MANY, MAX_BATCH_BYTES, MAX_BATCH_WRITES, MOST_CALLS, Writer
 
 
 class Calls:
@@ -61,6 +61,21 @@ async def test_what_waits_while_a_call_is_under_way_goes_in_the_next_one() -> No
     assert calls.batches == [["a"], ["b", "c"]]
 
 
+async def test_many_results_do_not_wait_for_the_call_under_way() -> None:
+    """They have a call of their own, up to four at a time, so that function and Firestore work at the same time."""
+    calls = Calls()
+    writer = Writer(calls.send)
+    names = [str(number) for number in range(6 * MANY)]
+    tasks = await _start(writer, _write(names[0]))
+    for start in range(1, len(names), MANY):
+        tasks += await _start(writer, *map(_write, names[start : start + MANY]))
+
+    assert [len(batch) for batch in calls.batches] == [1, MANY, MANY, MANY]
+    calls.answer(5)
+    assert await asyncio.gather(*tasks) == names
+    assert len(calls.batches) == MOST_CALLS + 1
+
+
 async def test_a_document_never_stands_twice_in_a_call() -> None:
     """Firestore would refuse the whole call; the second write of a document comes after the first."""
     calls = Calls()
@@ -75,7 +90,7 @@ async def test_a_document_never_stands_twice_in_a_call() -> None:
 async def test_a_call_stays_within_the_limits_of_firestore() -> None:
     """At most 500 writes, and 9 MiB of them."""
     calls = Calls()
-    calls.answer(10)
+    calls.answer(20)
     writer = Writer(calls.send)
     third = MAX_BATCH_BYTES // 3 + 1
 
