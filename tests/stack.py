@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,8 @@ from typing import Any, Self, TypeVar
 import httpx
 import pytest
 from google.cloud.firestore import AsyncClient, Client
+
+from tests.ports import free_port
 
 T = TypeVar("T")
 FIXTURE = Path("fixture/sample.json")
@@ -34,7 +35,7 @@ class Stack(AbstractContextManager["Stack"]):
         self._folder = folder
         self._data = folder / "data"
         self._log = folder / "stack.log"
-        self.api_port, self.firestore_port, self.triggers_port = _free_ports(3)
+        self.api_port, self.firestore_port, self.triggers_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.api_port}"
         self.environment = os.environ | {
             "DROPZONE_HOST": "127.0.0.1",
@@ -198,11 +199,3 @@ def eventually(condition: Callable[[], T], explain: Callable[[], str] = str) -> 
             raise AssertionError(f"not within {_PATIENCE_SECONDS} s:\n{explain()}")
         time.sleep(0.02)
     return value
-
-
-def _free_ports(count: int) -> Iterator[int]:
-    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in listening]
-    for opened in listening:
-        opened.close()
-    return iter(ports)

@@ -13,7 +13,8 @@ from documents import Result, Sample, Statistics, Status, names
 from graphql_api.app import create_app
 from graphql_api.auth import ApiKey, Scope, digest, new_key
 from graphql_api.settings import Settings
-from tests.infra.firestore.server_process import FirestoreProcess, free_port
+from tests.infra.firestore.server_process import FirestoreProcess
+from tests.ports import free_port
 
 SUBMITTER = "station"
 RESULTS = 50

@@ -19,6 +19,7 @@ from tests.load.generator import Outcome, Target
 from tests.load.plan import Plan, median
 from tests.load.process import Busy, Failed, Process
 from tests.load.table import NODE, STRAWBERRY
+from tests.ports import free_port
 
 DROPZONE = "Dropzone"
 NODE_PEER = Path(__file__).with_name("node_peer")
@@ -134,7 +135,7 @@ def _dropzone(plan: Plan) -> Iterator[Contestant]:
 
 @contextlib.contextmanager
 def _strawberry(plan: Plan) -> Iterator[Contestant]:
-    port = store.free_port()
+    port = free_port()
     command = ["-m", "uvicorn", "tests.load.strawberry_peer:app", "--port", str(port), "--log-level", "warning"]
     with _peer(plan, STRAWBERRY, port, [sys.executable, *command, "--no-access-log"]) as contestant:
         yield contestant
@@ -143,7 +144,7 @@ def _strawberry(plan: Plan) -> Iterator[Contestant]:
 @contextlib.contextmanager
 def _node(plan: Plan) -> Iterator[Contestant]:
     install_node_peer()
-    with _peer(plan, NODE, store.free_port(), ["node", str(NODE_INSTALLED / "server.js")]) as contestant:
+    with _peer(plan, NODE, free_port(), ["node", str(NODE_INSTALLED / "server.js")]) as contestant:
         yield contestant
 
 

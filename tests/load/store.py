@@ -19,6 +19,7 @@ from google.cloud.firestore import Client
 from infra.embedded import stack as stack_file
 from tests.load.machine import Processors
 from tests.load.process import Process
+from tests.ports import free_port
 
 STACK = Path("infra/embedded/stack.toml")
 PROJECT = "dropzone-local"
@@ -127,10 +128,3 @@ def listens(port: int) -> bool:
     """Tell whether somebody listens on a port of this machine."""
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

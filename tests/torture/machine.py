@@ -15,7 +15,8 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 
 from infra.embedded.firestore.storage import Change
-from tests.infra.eventarc.machine import Event, Function, free_port, until
+from tests.infra.eventarc.machine import Event, Function, until
+from tests.ports import free_port
 
 PATIENCE_SECONDS = 60.0
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,19 +13,12 @@ from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 from google.events.cloud.firestore_v1 import DocumentEventData
 
 from documents import Sample, fields, names
+from tests.ports import free_port
 
 PROJECT = "dropzone-test"
 DATABASE = f"projects/{PROJECT}/databases/(default)"
 ROOT = Path(__file__).parents[2]
 EventData: Any = DocumentEventData.pb()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.server import Server
 from infra.embedded.firestore.storage import Storage
+from tests.ports import free_port
 
 WRITTEN = "google.cloud.firestore.document.v1.written"
 
@@ -28,13 +28,6 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.005)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
 
-from tests.infra.eventarc.machine import Event, Function, free_port, until
+from tests.infra.eventarc.machine import Event, Function, until
+from tests.ports import free_port
 
 _anonymous: Any = AnonymousCredentials
 

@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, free_port, until
+from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, until
 from tests.infra.firestore.server_process import FirestoreProcess
+from tests.ports import free_port
 
 
 async def command(firestore: Firestore, *arguments: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from infra.embedded.eventarc.http import Address, Answer, Broken, Unreachable
-from tests.infra.eventarc.machine import free_port
+from tests.ports import free_port
 
 HEADERS = {"ce-id": "1"}
 SECONDS = 10.0

@@ -5,7 +5,6 @@ import json
 import queue
 import resource
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,16 +17,11 @@ import grpc
 import pytest
 from google.cloud.firestore import AsyncClient, Client
 
+from tests.ports import free_port
+
 DATABASE = "projects/p/databases/(default)"
 ROOT = f"{DATABASE}/documents"
 SERVICE = "/google.firestore.v1.Firestore/"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Requests:

@@ -3,7 +3,8 @@
 import urllib.request
 from pathlib import Path
 
-from tests.infra.firestore.server_process import FirestoreProcess, free_port
+from tests.infra.firestore.server_process import FirestoreProcess
+from tests.ports import free_port
 
 
 def ask(port: int, path: str, method: str = "GET") -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.supervisor.run import Run, free_port
+from tests.infra.supervisor.run import Run
+from tests.ports import free_port
 
 
 @pytest.fixture

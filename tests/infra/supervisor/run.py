@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -34,13 +33,6 @@ server = http.server.HTTPServer(("127.0.0.1", port), Handler)
 print(name, "runs as", os.getpid())
 server.serve_forever()
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def is_running(process: int) -> bool:

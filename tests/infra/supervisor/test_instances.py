@@ -9,7 +9,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.infra.supervisor.run import Run, free_port
+from tests.infra.supervisor.run import Run
+from tests.ports import free_port
 
 Start = Callable[..., Run]
 

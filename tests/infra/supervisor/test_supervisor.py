@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.supervisor.run import ROOT, Run, free_port, is_running, until
+from tests.infra.supervisor.run import ROOT, Run, is_running, until
+from tests.ports import free_port
 
 Start = Callable[..., Run]
 
