@@ -129,22 +129,23 @@ class Connection:
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
-        transport = AIOHTTPWebsocketsTransport(
-            f"{self.url}/graphql",
-            subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
-            init_payload={"x-api-key": self._key},
-            connect_timeout=_CONNECT_SECONDS,
-            close_timeout=1.0,
-            ssl_close_timeout=1.0,
-            ping_interval=_PING_SECONDS,
-            pong_timeout=_PING_SECONDS,
-        )
-        try:
-            async with gql.Client(transport=transport) as session, aclosing(session.subscribe(request)) as answers:
-                async for data in answers:
-                    yield data
-        except (TransportError, TimeoutError) as error:
-            raise self._fault(error) from error
+        async with aiohttp.ClientSession() as connections:  # gql's own would stay open where nobody answers
+            transport = AIOHTTPWebsocketsTransport(
+                f"{self.url}/graphql",
+                subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
+                init_payload={"x-api-key": self._key},
+                connect_timeout=_CONNECT_SECONDS,
+                close_timeout=1.0,
+                ping_interval=_PING_SECONDS,
+                pong_timeout=_PING_SECONDS,
+                session=connections,
+            )
+            try:
+                async with gql.Client(transport=transport) as session, aclosing(session.subscribe(request)) as answers:
+                    async for data in answers:
+                        yield data
+            except (TransportError, TimeoutError) as error:
+                raise self._fault(error) from error
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None

@@ -1,11 +1,13 @@
 """The client classes, against the whole stack."""
 
 import asyncio
+import gc
 import json
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from dropzone import (
@@ -29,7 +31,10 @@ from dropzone import (
     UnexpectedAnswer,
     Unreachable,
     UnusableSample,
+    operations,
 )
+from dropzone.connection import Connection
+from tests.ports import free_port
 from tests.stack import Stack
 
 FIXTURE = Path("fixture/sample.json")
@@ -218,3 +223,13 @@ async def test_an_address_with_nobody_or_somebody_else_is_told_apart(stack: Stac
             await client.ping()
     with pytest.raises(ValueError, match="expected an address"):
         AsyncClient("not an address", "dz_any")
+
+
+async def test_a_subscription_that_nobody_answers_leaves_nothing_open() -> None:
+    """Whoever watches through an outage tries for hours."""
+    connection = Connection(f"http://127.0.0.1:{free_port()}", "key", patience=0.0)
+
+    with pytest.raises(Unreachable):
+        await anext(connection.subscribe(operations.WATCH, {"after": None}))
+
+    assert not [each for each in gc.get_objects() if isinstance(each, aiohttp.ClientSession) and not each.closed]
