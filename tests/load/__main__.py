@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.load import generator, machine, page, table
 from tests.load.plan import Plan, attempt
-from tests.load.rows import documents, end_to_end, function, large, results, start, streams, submits, subscribers
+from tests.load.rows import documents, end_to_end, function, large, results, scale, start, streams, submits, subscribers
 from tests.load.table import Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "large": large.thirty_two_mebibytes,
     "end-to-end": end_to_end.throughput,
     "latency": end_to_end.latency,
+    "scale": scale.scale,
     "function": function.events,
     "start": start.start,
     "clients": submits.growth_with_clients,

@@ -21,15 +21,18 @@ class WholeStack:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.api, self.function, self.firestore = stack.api_pid(), stack.function_pid(), stack.firestore_pid()
+        self.apis = stack.pids_of("-m graphql_api")
+        self.functions = [stack.function_pid(), *stack.pids_of("spawn_main", stack.function_pid())]
+        self.api, self.function, self.firestore = self.apis[0], self.functions[0], stack.firestore_pid()
         self.headers = {"content-type": "application/json", "x-api-key": stack.key}
         self.database: Any = store.client(f"127.0.0.1:{stack.firestore_port}")
 
     def place(self, api: Processors, others: Processors) -> None:
         """Bind the API to some processors, and the rest of the stack to others."""
-        machine.place(self.api, api)
-        machine.place(self.function, others)
-        machine.place(self.firestore, others)
+        for pid in self.apis:
+            machine.place(pid, api)
+        for pid in (*self.functions, self.firestore):
+            machine.place(pid, others)
 
     def target(self, values: int) -> Target:
         """Return the request that submits a sample."""
@@ -63,9 +66,10 @@ class WholeStack:
 
 
 @contextlib.contextmanager
-def whole_stack(plan: Plan) -> Iterator[WholeStack]:
+def whole_stack(plan: Plan, **settings: str) -> Iterator[WholeStack]:
     """Run a stack of its own; the API alone on one processor unless a row places it again."""
-    with Stack(plan.new_folder("stack")) as stack:
+    with Stack(plan.new_folder("stack"), **settings) as stack:
+        wait_until(lambda: "everything is ready" in stack.log, "all processes are there")
         running = WholeStack(stack)
         running.place(plan.placement.one, plan.placement.other)
         yield running

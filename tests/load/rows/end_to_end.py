@@ -40,13 +40,15 @@ def throughput(plan: Plan) -> Iterator[Row]:
     placement = plan.placement
     with whole_stack(plan) as stack:
         single = f"end to end, single submits, {CONNECTIONS} connections"
-        yield from _row(f"{single}, API alone on its processor", partial(_submits, plan, stack, placement.other), plan)
+        yield from row(f"{single}, API alone on its processor", partial(submits, plan, stack, placement.other), plan)
         stack.place(placement.both, placement.both)
-        yield from _row(f"{single}, all on both processors", partial(_submits, plan, stack, placement.both), plan)
-        yield from _row("end to end, one NDJSON stream, all on both processors", partial(_stream, plan, stack), plan)
+        yield from row(f"{single}, all on both processors", partial(submits, plan, stack, placement.both), plan)
+        yield from row("end to end, one NDJSON stream, all on both processors", partial(_stream, plan, stack), plan)
 
 
-def _row(what: str, measure: Callable[[], Throughput], plan: Plan) -> Iterator[Row]:
+def row(what: str, measure: Callable[[], Throughput], plan: Plan) -> Iterator[Row]:
+    """Return one row of what `measure` says."""
+
     def rows() -> Iterator[Row]:
         measured = repeat(plan, measure, by=lambda each: each.rate)
         goal = Goal(f"{END_TO_END_PER_SECOND:,}/s", measured.rate >= END_TO_END_PER_SECOND)
@@ -63,23 +65,24 @@ class _Passage:
         stack.drain()
         self._computed = stack.computed()
         self._busy = {
-            "API": Busy(stack.api),
-            "function": Busy(stack.function),
-            "Firestore": Busy(stack.firestore),
+            "API": [Busy(pid) for pid in stack.apis],
+            "function": [Busy(pid) for pid in stack.functions],
+            "Firestore": [Busy(stack.firestore)],
         }
         self._began = time.monotonic()
 
     def end(self, acknowledged: int, unanswered: int) -> Throughput:
         self._stack.pass_one()
         seconds = time.monotonic() - self._began
-        busy = ", ".join(f"{name} {each.share():.0%}" for name, each in self._busy.items())
+        busy = ", ".join(f"{name} {sum(one.share() for one in each):.0%}" for name, each in self._busy.items())
         self._stack.drain()
         computed, passed = self._stack.computed() - self._computed, 2
         generator.compare(acknowledged + passed, computed, unanswered)
         return Throughput(computed / seconds, busy)
 
 
-def _submits(plan: Plan, stack: WholeStack, processors: Processors) -> Throughput:
+def submits(plan: Plan, stack: WholeStack, processors: Processors) -> Throughput:
+    """Submit over many connections, from some processors, until every sample has its result."""
     passage = _Passage(stack)
     outcome = generator.run(stack.target(VALUES), connections=CONNECTIONS, seconds=plan.seconds, processors=processors)
     return passage.end(outcome.good, CONNECTIONS)
@@ -95,7 +98,7 @@ def latency(plan: Plan) -> Iterator[Row]:
     """From sending a sample to having its result over a subscription, at rates that are set."""
     with whole_stack(plan) as stack:
         stack.place(plan.placement.both, plan.placement.both)
-        most = median([_submits(plan, stack, plan.placement.both).rate for _ in range(plan.runs)], by=float)
+        most = median([submits(plan, stack, plan.placement.both).rate for _ in range(plan.runs)], by=float)
         for rate in (LOW_RATE, most / 2):
             what = f"submit to subscription at {rate:.0f}/s" + (", half the maximum" if rate != LOW_RATE else "")
             yield from attempt(what, partial(_latencies, plan, stack, what, rate))
