@@ -90,6 +90,7 @@ class Writer:
         self._bytes = 0
         self._queue: deque[_Waiting] = deque()
         self._calls: set[asyncio.Task[None]] = set()
+        self._is_due = False
         self._deadlines: deque[_Together] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -124,7 +125,9 @@ class Writer:
         self._deadlines.append(together)
         if self._timer is None:
             self._timer = loop.call_at(together.deadline, self._late)
-        self._send()
+        if not self._is_due:  # what comes in the same turn of the loop goes along
+            self._is_due = True
+            loop.call_soon(self._send)
         try:
             return await together.done
         finally:
@@ -159,6 +162,7 @@ class Writer:
         self._timer = loop.call_at(self._deadlines[0].deadline, self._late) if self._deadlines else None
 
     def _send(self) -> None:
+        self._is_due = False
         while self._queue and len(self._calls) < MAX_CALLS:
             batch = self._next_batch()
             if not batch:
