@@ -170,7 +170,7 @@ def test_what_is_on_the_screen_can_be_filtered_shared_and_taken_to_graphiql(
     """The filter is in the address; the link opens GraphiQL with the query and its variables, and never the key."""
     for mean in (4100.0, 4200.0):
         stack.wait_for(stack.submit({"time_stamp": "2026-11-24T01:02:03Z", "data": [mean]})["id"])
-    dashboard.open(f"{stack.url}/?mean.gte=4000")
+    dashboard.open(f"{stack.url}/?mean.gte=4000&mean.lte=4300")
     dashboard.wait_for(lambda: len(dashboard.results()) == 2)
 
     dashboard.write("[name='mean.lte']", "4150")
