@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
 
 from graphql_api.home import FOLDER
 from tests.graphql_api.browser.dashboard import AXE, Dashboard
@@ -173,7 +174,7 @@ def test_what_is_on_the_screen_can_be_filtered_shared_and_taken_to_graphiql(
     dashboard.open(f"{stack.url}/?mean.gte=4000&mean.lte=4300")
     dashboard.wait_for(lambda: len(dashboard.results()) == 2)
 
-    dashboard.write("[name='mean.lte']", "4150")
+    dashboard.write("[name='mean.lte']", f"{Keys.CONTROL}a{Keys.NULL}4150")
 
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
     assert urlsplit(dashboard.address).query == "mean.gte=4000&mean.lte=4150"
