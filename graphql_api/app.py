@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import anyio
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -129,8 +130,11 @@ class _Services:
         return Context(caller, self.store, self.live, self.receiver, self.recomputer)
 
     async def ready(self, request: Request) -> Response:
-        """Answer 200 when Firestore answers, else 503: then send no traffic here."""
+        """Answer 200 when Firestore answers and the key of this machine is there, else 503: then send no traffic."""
         del request
+        key = self._settings.local_key_path
+        if key is not None and not await anyio.Path(key).exists():
+            return PlainTextResponse(f"the key is not yet in {key}\n", 503)
         try:
             await self._firestore.ping(_READY_SECONDS)
         except Unavailable as error:

@@ -126,6 +126,19 @@ def test_the_key_is_readable_by_its_owner_alone(stack: Stack) -> None:
     assert stack.key not in json.dumps(stored, default=str)
 
 
+def test_it_is_ready_once_its_key_is_there(stack: Stack) -> None:
+    """Whoever waited for it reads the key next."""
+    file = Path(stack.environment["DROPZONE_DATA"]) / "api-key"
+    aside = file.rename(file.with_name("aside"))
+    try:
+        answer = httpx.get(f"{stack.url}/readyz")
+    finally:
+        aside.rename(file)
+
+    assert (answer.status_code, answer.text) == (503, f"the key is not yet in {file}\n")
+    assert httpx.get(f"{stack.url}/readyz").status_code == 200
+
+
 def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack) -> None:
     """The names and types of the design, seen from outside."""
     sample_id = stack.submit_fixture()["id"]

@@ -59,10 +59,13 @@ def test_values_come_in_part_or_whole(measured: Measured) -> None:
     """And the raw document as it was sent, unusual numbers included."""
     data = b"[1e2, -0, 123456789012345678901234567890, 1E-400]"
     raw = b'{"time_stamp": "2020-01-01T00:00:00Z", "data": %s, "x": [1.10]}' % data
-    sample_id = measured.stack.post_sample(raw).json()["id"]
+    key = measured.stack.new_key("unusual-values")
+    sample_id = measured.stack.post_sample(raw, x_api_key=key).json()["id"]
 
     answer = measured.stack.post_graphql(
-        "query ($id: ID!) { sample(id: $id) { whole: data part: data(first: 2, offset: 1) raw } }", {"id": sample_id}
+        "query ($id: ID!) { sample(id: $id) { whole: data part: data(first: 2, offset: 1) raw } }",
+        {"id": sample_id},
+        key=key,
     )
 
     assert answer.json()["data"]["sample"]["whole"] == [100.0, 0, 1.2345678901234568e29, 0.0]
