@@ -1,8 +1,10 @@
 """Group commit: submissions that arrive together share a BatchWrite, each answered by its own status.
 
 Whatever waits is sent as soon as a call returns, so the batch grows with the load and a lone
-submission waits for nobody. The trap: a BatchWrite refuses to hold a document twice, and retries of
-one idempotency key do write the same document at the same time; such a write waits for the next batch.
+submission waits for nobody. Were all in one batch, this process and Firestore would take turns at being
+idle; so where much is under way, each call takes its part of it. The trap: a BatchWrite refuses to hold a
+document twice, and retries of one idempotency key do write the same document at the same time; such a write
+waits for the next batch.
 
 What is written together is waited for together: one future and one place in the order of deadlines, which is
 the order of arrival, so that one timer serves all.
@@ -24,6 +26,9 @@ from graphql_api.firestore import TRANSIENT, Firestore
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
 MAX_CALLS = 2
+FEW_WRITES = 16
+"""So many are not worth a second call."""
+
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _TRANSIENT_CODES = {code.value[0] for code in TRANSIENT}
 _ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS.value[0]
@@ -182,7 +187,8 @@ class Writer:
         names: set[str] = set()
         later: list[_Waiting] = []
         size = 0
-        while self._queue and len(batch) < MAX_BATCH_WRITES:
+        most = min(max(-(-self._writes // MAX_CALLS), FEW_WRITES), MAX_BATCH_WRITES)
+        while self._queue and len(batch) < most:
             waiting = self._queue.popleft()
             if not waiting.is_wanted:
                 continue
