@@ -8,6 +8,7 @@ that is every event, so that case is answered with status 503 and one line.
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,6 +38,8 @@ from triggers.store import Store, connect
 from triggers.summary import summarise
 
 logger = logging.getLogger("triggers")
+
+GARBAGE_OBJECTS = 20_000  # an event makes hundreds, and leaves next to none that only a collection could find
 
 LARGE_WAIT_SECONDS = 5.0
 """How long an event waits for its turn before it is to be sent again: its sender does not wait for ever either."""
@@ -125,3 +128,8 @@ def _store(database: str) -> Store:
 
 
 _channel = cache(connect)
+
+
+# Whoever imports this module is the function's process, and what it has imported by now stays.
+gc.freeze()
+gc.set_threshold(GARBAGE_OBJECTS, 20, 100)
