@@ -23,6 +23,8 @@ from infra.embedded.firestore.pruning import keep_tidy
 from infra.embedded.firestore.server import PortInUse, Server
 from infra.embedded.firestore.storage import Storage, StorageInUse
 
+GARBAGE_OBJECTS = 20_000  # a commit makes thousands, and leaves next to none that only a collection could find
+
 logger = logging.getLogger("firestore")
 
 
@@ -102,6 +104,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             arguments.data,
         )
         gc.freeze()  # what is there by now stays, and need not be gone through in search of garbage
+        gc.set_threshold(GARBAGE_OBJECTS, 20, 100)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
         if delivering.done():

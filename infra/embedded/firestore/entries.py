@@ -83,7 +83,8 @@ class Indexing:
         """Return the keys of a document and how long a path each ends with."""
         collection = path[: -len(names.encode_segment(document_id))]
         end = path + values.END
-        members = dict(document.fields.items())
+        fields_of = document.fields
+        members = {name: fields_of[name] for name in fields_of}
         keys: list[bytes] = []
         self._add_singles(keys, collection, (), members, end)
         if self._recipes:

@@ -5,6 +5,7 @@ what no document may hold, and cuts time stamps to the microseconds that Firesto
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ _DOCUMENT_OVERHEAD = 32
 _NAME_OVERHEAD = 16
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _reserved = re.compile(r"__.*__", re.DOTALL)
+_plain = re.compile(r"[a-zA-Z][a-zA-Z_0-9]*")
 _FIXED = {"double_value": 8, "integer_value": 8, "boolean_value": 1, "null_value": 1}
 
 
@@ -30,14 +32,15 @@ def name_size(segments: tuple[str, ...]) -> int:
     return len("/".join((*segments, "")).encode()) + _NAME_OVERHEAD
 
 
-def check_document(name: names.Name, fields: Any) -> None:
-    """Refuse fields that cannot be stored under this name."""
+def check_document(name: names.Name, fields: Any) -> int:
+    """Refuse fields that cannot be stored under this name, or return the bytes that name and fields count for."""
     size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1)
     if size > LARGEST_DOCUMENT_BYTES:
         raise invalid(
             f"Document '{name}' cannot be written because its size ({size:,} bytes) exceeds the maximum "
             f"allowed size of {LARGEST_DOCUMENT_BYTES:,} bytes."
         )
+    return size
 
 
 @lru_cache(maxsize=4096)
@@ -55,7 +58,8 @@ def check_field_name(name: str) -> int:
 
 def _fields_size(fields: Any, depth: int) -> int:
     size = 0
-    for name, value in fields.items():
+    for name in fields:  # not by `items`, which takes twice as long
+        value = fields[name]
         kind = value.WhichOneof("value_type")
         size += check_field_name(name) + (_FIXED.get(kind) or value_size(value, kind, name, depth))
     return size
@@ -106,11 +110,27 @@ def _array_size(value: Any, name: str, depth: int) -> int:
     size = 0
     for element in value.array_value.values:
         kind = element.WhichOneof("value_type")
+        fixed = _FIXED.get(kind)
+        if fixed is not None:
+            size += fixed
+            continue
         if kind == "array_value":
             raise invalid("Cannot convert an array value in an array value.")
         if kind == "map_value" and values.is_vector(element):
             raise invalid("Cannot convert a vector value in an array value.")
-        size += _FIXED.get(kind) or value_size(element, kind, name, depth + 1)
+        size += value_size(element, kind, name, depth + 1)
+    return size
+
+
+def times_size(transforms: Iterable[Any]) -> int | None:
+    """Return the most that fields count for which are set to the time of a request; None for other transforms."""
+    size = 0
+    for transform in transforms:
+        if transform.WhichOneof("transform_type") != "set_to_server_value" or not _plain.fullmatch(
+            transform.field_path
+        ):
+            return None
+        size += len(transform.field_path) + 1 + 8
     return size
 
 

@@ -41,7 +41,7 @@ async def keep_tidy(storage: Storage) -> None:
             await prune(storage)
             for collection_id, field in storage.indexes.defined.expiries.items():
                 await expire(storage, collection_id, field)
-        except sqlite3.Error:
+        except Exception:  # whatever it was, the next time may be better, and nobody else would say so
             logger.exception("Pruning failed; it is tried again in %s seconds", EVERY_SECONDS)
 
 

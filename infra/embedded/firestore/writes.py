@@ -27,6 +27,7 @@ class PreparedWrite:
     transforms: tuple[Any, ...]
     exists: bool | None
     update_time: int | None
+    is_checked: bool = False  # whatever it is applied to, the document stays within the limits
 
     @property
     def kind(self) -> str:
@@ -62,7 +63,7 @@ class PreparedWrite:
         result = WriteResult()
         for transform in self.transforms:
             result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
-        if self.transforms or self.mask is not None:
+        if not self.is_checked:
             limits.check_document(self.name, new.fields)
         moment = timestamp(commit_time)
         new.update_time.CopyFrom(moment)
@@ -118,10 +119,13 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         raise invalid("A write must have an update, a delete or a transform.")
     name = names.parse_document(full_name, database)
     mask = tuple(map(fields.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
+    is_checked = operation == "delete"
     if operation == "transform":
         mask = ()
     elif operation == "update":
-        limits.check_document(name, update.fields)
+        size = limits.check_document(name, update.fields)
+        added = limits.times_size(field_transforms)
+        is_checked = mask is None and added is not None and size + added <= limits.LARGEST_DOCUMENT_BYTES
     elif mask is not None or write.update_transforms:
         raise invalid("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:
@@ -139,4 +143,5 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         transforms=tuple(field_transforms),
         exists=write.current_document.exists if condition == "exists" else None,
         update_time=microseconds(write.current_document.update_time) if condition == "update_time" else None,
+        is_checked=is_checked,
     )

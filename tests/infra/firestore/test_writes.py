@@ -151,12 +151,28 @@ def test_batch_write_refuses_a_document_twice_and_too_many_writes(firestore: Fir
         ({"a": {"__b__": 1}}, "reserved"),
         ({"a" * 1501: 1}, "longer than 1500 bytes"),
         ({"a": list(range(40_001))}, "Too many index entries"),
+        ({"__b__": firestore.SERVER_TIMESTAMP}, "reserved"),
+        ({"a": firestore.ArrayUnion([[1]])}, "array value in an array value"),
     ],
 )
 def test_what_no_document_may_hold_is_refused(collection: CollectionReference, fields: Any, words: str) -> None:
     """Sizes by the documented rule, names, index entries."""
     with pytest.raises(exceptions.InvalidArgument, match=words):
         collection.document().set(fields)
+
+
+def test_the_time_of_a_request_counts_for_the_size(collection: CollectionReference) -> None:
+    """A name counts its bytes and one more, a time eight; every document counts 32, and 16 for its path."""
+    document = collection.document("x")
+    path = len(f"{collection.id}/x/") + 16
+    texts = ["x" * 600_000, "x" * (1_048_576 - 32 - path - 600_000 - 2 * (2 + 1))]
+
+    document.set({"a": texts[0], "b": texts[1]})
+    with pytest.raises(exceptions.InvalidArgument, match="exceeds the maximum allowed size"):
+        document.set({"a": texts[0], "b": texts[1], "at": firestore.SERVER_TIMESTAMP})
+    document.set({"a": texts[0], "b": texts[1][11:], "at": firestore.SERVER_TIMESTAMP})
+    with pytest.raises(exceptions.InvalidArgument, match="exceeds the maximum allowed size"):
+        document.set({"a": texts[0], "b": texts[1][10:], "at": firestore.SERVER_TIMESTAMP})
 
 
 def test_depth_and_nested_arrays_are_limited(firestore: FirestoreProcess) -> None:
