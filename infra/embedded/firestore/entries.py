@@ -9,7 +9,7 @@ range of keys, read from either end. In all of them paths rise: an index and its
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from infra.embedded.firestore import definitions, fields, names, values
 from infra.embedded.firestore.definitions import Component, Composite, Definitions
@@ -44,7 +44,12 @@ def _begin(field: FieldPath, scopes: set[str], contains: bool) -> tuple[tuple[by
     )
 
 
-_Prefixes = tuple[tuple[tuple[bytes, bool], ...], tuple[tuple[bytes, bool], ...]]
+class _Own(NamedTuple):
+    """What keys of a field begin with, by its value and by its elements, and whether what is in a map has some."""
+
+    by_value: tuple[tuple[bytes, bool], ...]
+    by_element: tuple[tuple[bytes, bool], ...]
+    inside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +81,15 @@ class Indexing:
             for number, index in numbered.items()
             if index.collection_id == collection_id
         ]
-        self._prefixes: dict[FieldPath, _Prefixes] = {}
+        self._own: dict[FieldPath, _Own] = {}
         self._expiry = defined.expiries.get(collection_id)
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
         """Return the keys of a document and how long a path each ends with."""
         collection = path[: -len(names.encode_segment(document_id))]
         end = path + values.END
-        fields_of = document.fields
-        members = {name: fields_of[name] for name in fields_of}
+        stored = document.fields
+        members = {name: stored[name] for name in stored}
         keys: list[bytes] = []
         self._add_singles(keys, collection, (), members, end)
         if self._recipes:
@@ -96,32 +101,44 @@ class Indexing:
         if len(keys) > MOST_ENTRIES // 2 and self._count(document.fields) > MOST_ENTRIES:
             raise invalid(f"Too many index entries for document {document.name}: at most {MOST_ENTRIES} are allowed.")
 
-    def _prefixes_of(self, path: FieldPath) -> _Prefixes:
-        """Return what keys of a field begin with, by its value and by its elements."""
-        found = self._prefixes.get(path)
+    def _own_of(self, path: FieldPath) -> _Own:
+        """Return the indexes of a field by itself."""
+        found = self._own.get(path)
         if found is None:
             modes = self._defined.modes(self._collection_id, path)
             by_value = {scope for mode, scope in modes if mode != definitions.CONTAINS}
             by_element = {scope for mode, scope in modes if mode == definitions.CONTAINS}
             if path == self._expiry:
                 by_value.add(definitions.COLLECTION_GROUP)
-            found = _begin(path, by_value, contains=False), _begin(path, by_element, contains=True)
-            if len(self._prefixes) < 10_000:
-                self._prefixes[path] = found
+            inside = bool(modes) or any(
+                len(named) > len(path) and named[: len(path)] == path for named in self._named_paths()
+            )
+            found = _Own(_begin(path, by_value, contains=False), _begin(path, by_element, contains=True), inside)
+            if len(self._own) < 10_000:
+                self._own[path] = found
         return found
+
+    def _named_paths(self) -> Iterator[FieldPath]:
+        """Yield the fields that a definition speaks of."""
+        yield from (path for collection_id, path in self._defined.overrides if collection_id == self._collection_id)
+        if self._expiry is not None:
+            yield self._expiry
 
     def _add_singles(
         self, keys: list[bytes], collection: bytes, parent: FieldPath, members: Mapping[str, Any], end: bytes
     ) -> None:
-        for name, value in members.items():
+        for name in members:
             path = (*parent, name)
-            by_value, by_element = self._prefixes_of(path)
+            by_value, by_element, inside = self._own_of(path)
+            if not (by_value or by_element or inside):
+                continue
+            value = members[name]
             if by_value:
                 encoded = values.encode_indexed(value)
                 for prefix, in_collection in by_value:
                     keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
             kind = value.WhichOneof("value_type")
-            if kind == "map_value" and not values.is_special(value):
+            if kind == "map_value" and inside and not values.is_special(value):
                 self._add_singles(keys, collection, path, value.map_value.fields, end)
             elif kind == "array_value" and by_element:
                 for encoded in set(map(values.encode_indexed, value.array_value.values)):

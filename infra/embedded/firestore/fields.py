@@ -54,10 +54,11 @@ def get(fields: Any, path: FieldPath) -> Any | None:
     """Return the value at a path of a document's fields, or None."""
     value = None
     for name in path:
+        if value is not None:
+            fields = value.map_value.fields
         if name not in fields:
             return None
         value = fields[name]
-        fields = value.map_value.fields
     return value
 
 

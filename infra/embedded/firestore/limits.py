@@ -25,6 +25,7 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _reserved = re.compile(r"__.*__", re.DOTALL)
 _plain = re.compile(r"[a-zA-Z][a-zA-Z_0-9]*")
 _FIXED = {"double_value": 8, "integer_value": 8, "boolean_value": 1, "null_value": 1}
+_NUMBERS = {"double_value", "integer_value"}
 
 
 def name_size(segments: tuple[str, ...]) -> int:
@@ -108,17 +109,16 @@ def _map_size(value: Any, name: str, depth: int) -> int:
 
 def _array_size(value: Any, name: str, depth: int) -> int:
     size = 0
-    for element in value.array_value.values:
+    elements = value.array_value.values
+    if {element.WhichOneof("value_type") for element in elements} <= _NUMBERS:
+        return 8 * len(elements)
+    for element in elements:
         kind = element.WhichOneof("value_type")
-        fixed = _FIXED.get(kind)
-        if fixed is not None:
-            size += fixed
-            continue
         if kind == "array_value":
             raise invalid("Cannot convert an array value in an array value.")
         if kind == "map_value" and values.is_vector(element):
             raise invalid("Cannot convert a vector value in an array value.")
-        size += value_size(element, kind, name, depth + 1)
+        size += _FIXED.get(kind) or value_size(element, kind, name, depth + 1)
     return size
 
 
