@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from infra.embedded.firestore import versions
 from infra.embedded.firestore.catalog import Catalog
+from infra.embedded.firestore.checkpoints import LONGEST_LOG_PAGES, Checkpoints
 from infra.embedded.firestore.clock import Clock, Snapshot, now
 from infra.embedded.firestore.definitions import Composite, Definitions
 from infra.embedded.firestore.errors import TooOld, invalid
@@ -83,11 +84,15 @@ class Storage:
             self._reload,
             self._published,
         )
+        self._connection = connection
+        self._checkpoints = Checkpoints(self._connect())
 
     async def close(self) -> None:
         """Finish what was submitted and close the file."""
         await self._writer.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._readers.shutdown)
+        await loop.run_in_executor(None, self._checkpoints.close)
         self._lock_file.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -95,7 +100,7 @@ class Storage:
             self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=30
         )
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG_PAGES}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA mmap_size = 0")
@@ -107,6 +112,7 @@ class Storage:
 
     def _published(self, changes: list[Change]) -> None:
         self.group_commits += 1
+        self._checkpoints.committed(self._connection.total_changes)
         if changes:
             self._changed.set()
             self._changed = asyncio.Event()
