@@ -107,13 +107,10 @@ class _HTTPConnection(HttpToolsProtocol):
         self._expect_headers()
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+    def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.most_headers:
             self._refusal = (431, f"There are over {self.settings.most_headers} headers.")
             raise httptools.HttpParserError  # parsing ends, and `send_400_response` is called
-
-    def on_headers_complete(self) -> None:
         self._in_headers = False
         self._header_bytes = self._idle_bytes = 0
         self._cancel_header_timer()
