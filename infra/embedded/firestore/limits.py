@@ -126,11 +126,10 @@ def times_size(transforms: Iterable[Any]) -> int | None:
     """Return the most that fields count for which are set to the time of a request; None for other transforms."""
     size = 0
     for transform in transforms:
-        if transform.WhichOneof("transform_type") != "set_to_server_value" or not _plain.fullmatch(
-            transform.field_path
-        ):
+        path = transform.field_path
+        if transform.WhichOneof("transform_type") != "set_to_server_value" or not _plain.fullmatch(path):
             return None
-        size += len(transform.field_path) + 1 + 8
+        size += len(path) + 1 + 8
     return size
 
 
