@@ -119,11 +119,15 @@ class Stack(AbstractContextManager["Stack"]):
         body = {"query": query, "variables": variables or {}}
         return self._client.post("/graphql", json=body, headers={"x-api-key": key or self.key})
 
+    def post_body(self, body: bytes, *, key: str | None = None) -> httpx.Response:
+        """Post the text of a GraphQL request and return the whole HTTP answer."""
+        headers = {"x-api-key": key or self.key, "content-type": "application/json"}
+        return self._client.post("/graphql", content=body, headers=headers)
+
     def submit_fixture(self, *, key: str | None = None) -> Any:
         """Submit the fixture, its text unchanged as the variable, and return the receipt."""
         body = b'{"query": %s, "variables": {"sample": %s}}' % (json.dumps(SUBMIT).encode(), FIXTURE.read_bytes())
-        headers = {"x-api-key": key or self.key, "content-type": "application/json"}
-        answer = self._client.post("/graphql", content=body, headers=headers).json()
+        answer = self.post_body(body, key=key).json()
         assert "errors" not in answer, answer
         return answer["data"]["submit"]
 

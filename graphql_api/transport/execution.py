@@ -97,11 +97,12 @@ class Executor:
                 await stream.aclose()
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
-        variables = operation.variables.read(request.variables)
-        if request.variables is not None and len(memoryview(request.variables)) > LARGE_VARIABLES:
+        variables = operation.variables.read(request.variables, request.omission)
+        size = 0 if request.variables is None else len(memoryview(request.variables))
+        if size > LARGE_VARIABLES or request.omission is not None:
             await asyncio.sleep(BREATH_SECONDS)  # others have their turn before resolvers have theirs
             variables = {name: _copied(value) for name, value in variables.items()}
-            request.variables = None  # with the body, of which nothing is needed any more
+            request.variables = request.omission = None  # with the body, of which nothing is needed any more
             await asyncio.sleep(BREATH_SECONDS)
         return variables
 

@@ -10,6 +10,7 @@ encoding of what it skips, so the whole body is checked to be UTF-8.
 import codecs
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from graphql import ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefin
 
 from documents.errors import BadRequest, TooLarge
 from graphql_api.errors import shorten
+from graphql_api.transport.omission import Omission, omit
 from graphql_api.transport.settings import MIB, TransportSettings
 
 # Possessive: a string that does not end is given up at once, not tried again at each of its escapes.
@@ -44,6 +46,8 @@ class GraphQLRequest:
     variables: msgspec.Raw | None
     operation_id: str | None
     """`extensions.operationId`, which names an operation on a single event stream."""
+    omission: Omission | None = None
+    """What `variables` are without, where they are long."""
 
 
 class _Envelope(msgspec.Struct):
@@ -74,6 +78,16 @@ def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
     if not body:
         raise BadRequest("The request has no body; it should be a JSON object with a `query`.")
     _check_utf8(body)
+    if isinstance(body, bytes) and len(body) > MIB and (omission := omit(body)):
+        with suppress(BadRequest):  # which says where the fault is, and has counted without what was left out
+            asked = _split(omission.text)
+            if asked.variables is not None and omission.is_in(asked.variables):
+                asked.omission = omission
+                return asked
+    return _split(body)
+
+
+def _split(body: bytes | msgspec.Raw) -> GraphQLRequest:
     envelope = _decode(_ENVELOPE, body, "The request")
     spans = {
         name: span for name in _Envelope.__struct_fields__ if (span := getattr(envelope, name)) is not msgspec.UNSET
@@ -124,8 +138,8 @@ class VariableReader:
         self._decoder = _span_decoder(tuple(self._names)) if self._names else None
         self._raw_list = _raw_list_decoder(settings.longest_raw_list) if any(self._list_depths) else None
 
-    def read(self, variables: msgspec.Raw | None) -> dict[str, Any]:
-        """Return the value of each declared variable that is given."""
+    def read(self, variables: msgspec.Raw | None, omission: Omission | None = None) -> dict[str, Any]:
+        """Return the value of each declared variable that is given; `omission` is what `variables` are without."""
         if variables is None or self._decoder is None:
             return {}
         given = _decode(self._decoder, variables, "`variables`")
@@ -138,26 +152,30 @@ class VariableReader:
                 continue
             spans[name] = span
             if depth is not None:
-                values[name] = self._raw(span, depth, name)
+                values[name] = self._raw(span, depth, name, omission)
                 continue
+            if omission is not None and omission.is_in(span):
+                span = msgspec.Raw(omission.restore(span))
             plain += len(memoryview(span))
             if plain > self._settings.largest_plain_variables:
                 raise TooLarge(f"The variables have over {self._settings.largest_plain_variables} bytes.")
             values[name] = _decode(_VALUE, span, f"The variable `{shorten(name, 60)}`")
         _check_unique(variables, spans)
+        if omission is not None and not any(map(omission.is_in, spans.values())):
+            raise _unasked()
         return values
 
-    def _raw(self, span: msgspec.Raw, depth: int, name: str) -> Any:
+    def _raw(self, span: msgspec.Raw, depth: int, name: str, omission: Omission | None) -> Any:
         start = bytes(memoryview(span)[:1])
         if start == b"n":  # of null
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
-            return span
+            return omission.restore(span) if omission is not None and omission.is_in(span) else span
         longest = self._settings.longest_raw_list
         what = f"The variable `{shorten(name, 60)}`, a list of at most {longest}"
         items = _decode(self._raw_list, span, what)
         given = (getattr(items, field) for field in items.__struct_fields__)
-        return [self._raw(item, depth - 1, name) for item in given if item is not msgspec.UNSET]
+        return [self._raw(item, depth - 1, name, omission) for item in given if item is not msgspec.UNSET]
 
 
 def _request(
@@ -245,7 +263,11 @@ def _skip(text: memoryview, start: int) -> int:
             depth -= 1
             if depth == 0:
                 return match.end()
-    raise TooLarge("The request has a large value under a key that nothing asks for.")
+    raise _unasked()
+
+
+def _unasked() -> TooLarge:
+    return TooLarge("The request has a large value under a key that nothing asks for.")
 
 
 def _list_depth(type_node: TypeNode, raw_scalars: frozenset[str]) -> int | None:

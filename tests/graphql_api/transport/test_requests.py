@@ -24,7 +24,8 @@ def read_variables(body: bytes, query: str = "query($s: RawSample, $x: Int, $l: 
     """Read the variables of a request as those of a query."""
     operation = parse(query).definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
-    return VariableReader(operation, TransportSettings()).read(read_json(body).variables)
+    asked = read_json(body)
+    return VariableReader(operation, TransportSettings()).read(asked.variables, asked.omission)
 
 
 @pytest.mark.parametrize(
