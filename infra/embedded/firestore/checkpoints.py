@@ -46,5 +46,5 @@ class Checkpoints:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.Error as error:
-                logger.error("The log was not brought into the file, which is tried again: %s", error)  # noqa: TRY400
+                logger.error("The log was not brought into the file, which is tried again: %s", error)  # noqa: TRY400 - its message says it
         self._connection.close()
