@@ -85,6 +85,20 @@ def test_a_submission_is_counted_once_with_its_state_and_size(stack: Stack) -> N
     assert 1 <= rise["dropzone_batch_writes_count"] <= 3
 
 
+def test_much_that_comes_together_is_shared_among_calls(stack: Stack) -> None:
+    """So that Firestore is at work on one while the next is prepared; a few are not worth it."""
+    mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
+    calls = []
+    for count in (16, 64):
+        before = numbers(stack)
+        stack.graphql(mutation, {"samples": [{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}] * count})
+        rise = risen(before, numbers(stack))
+        assert rise["dropzone_batch_writes_sum"] == count
+        calls.append(rise["dropzone_batch_writes_count"])
+
+    assert calls == [1, 2]
+
+
 def test_each_line_of_a_stream_is_a_submission(stack: Stack) -> None:
     """The request is one."""
     line = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}\n'

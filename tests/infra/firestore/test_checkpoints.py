@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,34 +32,31 @@ def add(writer: sqlite3.Connection, rows: int) -> int:
 
 def test_the_log_is_emptied_beside_the_writer(tmp_path: Path, writer: sqlite3.Connection) -> None:
     """Once enough has changed, and then again, though a transaction is under way."""
-    checkpoints = Checkpoints(sqlite3.connect(tmp_path / "file", check_same_thread=False))
     file = tmp_path / "file"
-    sizes = [file.stat().st_size]
-    for _ in range(2):
-        writer.execute("BEGIN")
-        rows = add(writer, ROWS)
-        writer.execute("COMMIT")
-        writer.execute("BEGIN IMMEDIATE")
+    with closing(Checkpoints(sqlite3.connect(file, check_same_thread=False))) as checkpoints:
+        sizes = [file.stat().st_size]
+        for _ in range(2):
+            writer.execute("BEGIN")
+            rows = add(writer, ROWS)
+            writer.execute("COMMIT")
+            writer.execute("BEGIN IMMEDIATE")
 
-        checkpoints.committed(rows)
+            checkpoints.committed(rows)
 
-        eventually(lambda: file.stat().st_size > sizes[-1])
-        writer.execute("COMMIT")
-        sizes.append(file.stat().st_size)
-    checkpoints.close()
+            eventually(lambda: file.stat().st_size > sizes[-1])
+            writer.execute("COMMIT")
+            sizes.append(file.stat().st_size)
 
 
 def test_a_failure_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """And the next one is tried all the same."""
     closed = sqlite3.connect(":memory:", check_same_thread=False)
     closed.close()
-    checkpoints = Checkpoints(closed)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING), closing(Checkpoints(closed)) as checkpoints:
         checkpoints.committed(ROWS)
         eventually(lambda: len(caplog.records) == 1)
         checkpoints.committed(2 * ROWS)
         eventually(lambda: len(caplog.records) == 2)
-    checkpoints.close()
 
     assert "The log was not brought into the file" in caplog.text
 
