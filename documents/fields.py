@@ -7,10 +7,12 @@ The trap: an integer is not a double. Firestore keeps them apart, so `1.0` must 
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from google.cloud.firestore_v1.types import document as _document
 from google.cloud.firestore_v1.types import write as _write
+
+from documents.server_time import SERVER_TIME
 
 Value: Any = _document.Value.pb()
 Document: Any = _document.Document.pb()
@@ -23,15 +25,6 @@ _REQUEST_TIME = (
 
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-class _ServerTime:
-    def __repr__(self) -> str:
-        return "SERVER_TIME"
-
-
-SERVER_TIME: Final = _ServerTime()
-"""Stands for the time at which Firestore takes the write."""
 
 
 def to_write(name: str, fields: Mapping[str, object]) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from documents.fields import SERVER_TIME
+from documents.server_time import SERVER_TIME
 from documents.problems import Problem
 from documents.states import Status
 

@@ -18,7 +18,7 @@ import zstandard
 
 from documents import names, payload
 from documents.errors import InvalidSample
-from documents.fields import SERVER_TIME
+from documents.server_time import SERVER_TIME
 from documents.problems import Problem, ProblemCode
 from documents.states import Arrival
 

@@ -24,7 +24,7 @@ from uuid import uuid4
 import strawberry
 
 from documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
-from documents.fields import SERVER_TIME
+from documents.server_time import SERVER_TIME
 from graphql_api.firestore import backoff
 from graphql_api.pages import Bound
 from graphql_api.store import Store

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
 
 from documents import Arrival, Header, NotFound, Result, fields, names
+from documents.server_time import SERVER_TIME
 from graphql_api.firestore import Firestore
 from graphql_api.lists import HEADER_FIELDS, Lists, computed_result, shown_header
 from graphql_api.structured_query import StructuredQuery
@@ -69,7 +70,7 @@ class Store:
         writes = []
         for sample_id in accepted:
             name = self._firestore.name(names.sample(submitter, sample_id))
-            write = fields.to_write(name, {"recompute_requested_at": fields.SERVER_TIME})
+            write = fields.to_write(name, {"recompute_requested_at": SERVER_TIME})
             write.update_mask.SetInParent()  # no field is replaced
             write.current_document.exists = True
             writes.append(write)

@@ -13,6 +13,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 from google.events.cloud.firestore_v1 import DocumentEventData
 
 from documents import Sample, fields, names
+from documents.server_time import SERVER_TIME
 from tests.ports import free_port
 
 PROJECT = "dropzone-test"
@@ -113,7 +114,7 @@ class Machine:
     async def put(self, path: str, document: Mapping[str, object]) -> Any:
         """Write a document and return it as an event carries it."""
         await self.client.document(path).set(
-            {key: SERVER_TIMESTAMP if value is fields.SERVER_TIME else value for key, value in document.items()}
+            {key: SERVER_TIMESTAMP if value is SERVER_TIME else value for key, value in document.items()}
         )
         return await self.get(path)
 

@@ -1,0 +1,12 @@
+"""A placeholder for the time at which Firestore commits a write."""
+
+from typing import Final
+
+
+class _ServerTime:
+    def __repr__(self) -> str:
+        return "SERVER_TIME"
+
+
+SERVER_TIME: Final = _ServerTime()
+"""As the value of a field: Firestore stores the commit time there."""
