@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PAGES := graphiql dashboard
-PACKAGES := documents graphql_api triggers infra dropzone tests
+PACKAGES := storage graphql_api triggers infra dropzone tests
 
 .PHONY: help setup run test check schema audit conformance differential torture load lock clean
 
@@ -21,7 +21,7 @@ check: setup .venv/developer ## lint, types, and whether schema.graphql equals t
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy $(PACKAGES:%=-p %)
-	@! [ -x graphql_api/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/dashboard check
+	@! [ -x graphql_api/web/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/web/dashboard check
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql is old: make schema"; exit 1; }
 
 audit: setup .venv/developer ## run audits, a linter and the usual clients of GraphQL, of Node and Python, against the API
@@ -54,7 +54,7 @@ lock: .venv/developer ## resolve the dependencies of pyproject.toml anew, for ev
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 clean: ## remove what was set up and built; what was submitted stays in .dropzone
-	@rm -rf .venv $(foreach page,$(PAGES),graphql_api/$(page)/node_modules graphql_api/$(page)/dist) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv $(foreach page,$(PAGES),graphql_api/web/$(page)/node_modules graphql_api/web/$(page)/dist) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 setup: .venv/product $(PAGES:%=.venv/%)
 
@@ -68,10 +68,10 @@ setup: .venv/product $(PAGES:%=.venv/%)
 
 # Without npm, or without its registry, `/` says so and GraphiQL comes from a CDN: nobody is kept from running.
 .SECONDEXPANSION:
-$(PAGES:%=.venv/%): .venv/%: .venv/product $$(shell find graphql_api/$$* -name node_modules -prune -o -name dist -prune -o -type f -print)
+$(PAGES:%=.venv/%): .venv/%: .venv/product $$(shell find graphql_api/web/$$* -name node_modules -prune -o -name dist -prune -o -type f -print)
 	@if command -v npm >/dev/null 2>&1; then \
 	  echo "building the page $*"; \
-	  (cd graphql_api/$* && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
+	  (cd graphql_api/web/$* && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
 	    || echo "the page $* was not built, and says so (to try again: rm $@; make run)"; \
 	  touch $@; \
 	else \

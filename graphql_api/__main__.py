@@ -11,8 +11,8 @@ import socket
 import sys
 
 from graphql_api.app import create_app
+from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
-from graphql_api.transport.server import Server
 
 SWITCH_SECONDS = 0.001  # how long the event loop waits, each time, for a thread that reads a large sample
 GARBAGE_OBJECTS = 20_000  # a request makes hundreds, and leaves none that only a collection could find

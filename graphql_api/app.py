@@ -14,25 +14,25 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from documents import DropzoneError, NotFound, Unavailable
 from graphql_api import metrics
-from graphql_api.auth import Authenticator
-from graphql_api.context import Context
+from graphql_api.auth.authentication import Authenticator
+from graphql_api.endpoints.results import ResultEndpoint
+from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
-from graphql_api.explorer import Explorer
-from graphql_api.exports import ResultEndpoint
-from graphql_api.firestore import Firestore
-from graphql_api.home import Home
-from graphql_api.live import Live
-from graphql_api.receiving import Receiver
-from graphql_api.recomputing import Recomputer
-from graphql_api.samples import SampleEndpoints
-from graphql_api.schema import executable
+from graphql_api.graphql_server import Capacity, GraphQLTransport, TransportSettings
+from graphql_api.ingest.receiver import Receiver
+from graphql_api.ingest.sample_writer import SampleWriter
+from graphql_api.live.live_results import Live
+from graphql_api.results.recomputation import Recomputer
+from graphql_api.results.store import Store
+from graphql_api.schema.context import Context
+from graphql_api.schema.executable import executable
 from graphql_api.settings import FIXTURE, Settings
-from graphql_api.store import Store
-from graphql_api.storing import SampleWriter
-from graphql_api.transport import Capacity, GraphQLTransport, TransportSettings
-from graphql_api.writer import Writer
+from graphql_api.web.dashboard_page import Home
+from graphql_api.web.graphiql_page import Explorer
+from storage.documents import DropzoneError, NotFound, Unavailable
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import Writer
 
 _READY_SECONDS = 1.0
 _LARGE_REQUESTS = 8

@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from graphql import GraphQLError
 
-from documents.errors import DropzoneError, InvalidSample, Unavailable
 from graphql_api import metrics
+from storage.documents.errors import DropzoneError, InvalidSample, Unavailable
 
 logger = logging.getLogger("graphql_api")
 

@@ -43,10 +43,6 @@ WAITING_WRITES = Gauge(
     "dropzone_waiting_writes", "Writes that Firestore has not confirmed yet.", multiprocess_mode="livesum"
 )
 WAITING_BYTES = Gauge("dropzone_waiting_write_bytes", "The bytes of these writes.", multiprocess_mode="livesum")
-BATCH_WRITES = Histogram(
-    "dropzone_batch_writes", "Writes in each BatchWrite.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
-)
-FIRESTORE_ERRORS = Counter("dropzone_firestore_errors", "Calls and writes that Firestore refused, by code.", ["code"])
 WEBSOCKETS = Gauge("dropzone_websockets", "Open WebSockets.", multiprocess_mode="livesum")
 SUBSCRIPTIONS = Gauge(
     "dropzone_subscriptions",
@@ -64,15 +60,12 @@ EVENT_LOOP_LAG = Histogram(
 requests = cache(REQUESTS.labels)
 errors = cache(ERRORS.labels)
 submit_seconds = cache(SUBMIT_SECONDS.labels)
-firestore_errors = cache(FIRESTORE_ERRORS.labels)
 
 # What alerts are made of starts at 0: Prometheus sees no rise in a number whose first value is 1.
 for _state in ("PENDING", "REJECTED"):
     submit_seconds(_state)
 for _code in ("INTERNAL", "UNAVAILABLE"):
     errors(_code)
-for _code in ("ABORTED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"):
-    firestore_errors(_code)
 
 
 class Counted:

@@ -94,7 +94,7 @@ class Stack(AbstractContextManager["Stack"]):
 
     def keys(self, *arguments: str) -> str:
         """Return what the command for keys prints."""
-        command = [sys.executable, "-m", "graphql_api.keys", *arguments]
+        command = [sys.executable, "-m", "graphql_api.auth.keys", *arguments]
         environment = self.environment | self.firestore_environment
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 

@@ -86,7 +86,7 @@ def test_the_transport_does_not_know_what_is_asked() -> None:
 
 
 def test_every_path_of_firestore_is_spelled_in_one_place() -> None:
-    """`documents/names.py`, and the patterns that triggers are registered with."""
+    """`storage/documents/document_paths.py`, and the patterns that triggers are registered with."""
     spelled = [
         path
         for folder in ("documents", "graphql_api", "triggers")

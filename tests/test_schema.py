@@ -4,7 +4,7 @@ from pathlib import Path
 
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, build_schema
 
-from graphql_api.schema import schema
+from graphql_api.schema.executable import schema
 
 PUBLISHED = Path("schema.graphql").read_text()
 

@@ -15,8 +15,8 @@ from hashlib import sha256
 import msgspec
 import zstandard
 
-from documents import Header, InvalidSample, NotJson, payload
-from documents.payload import Payload
+from storage.documents import Header, InvalidSample, NotJson, payload
+from storage.documents.payload import Payload
 
 _OPENING = re.compile(rb'[^\\{]*\{[^\\{]*?"data"[ \t\r\n]*:[ \t\r\n]*\[')
 """Up to the first number. Without another object and without escapes before it, it is the sample's own list."""

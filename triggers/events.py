@@ -13,7 +13,7 @@ from cloudevents.abstract import CloudEvent
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from documents import names
+from storage.documents import document_paths
 
 FIRESTORE_TYPES = "google.cloud.firestore.document.v1."
 _SOURCE = "//firestore.googleapis.com/"
@@ -53,7 +53,7 @@ def read(event: CloudEvent) -> SampleWritten | None:
         name = f"{event['source'].removeprefix(_SOURCE)}/documents/{event.get('document')}"
     database, _, path = name.partition("/documents/")
     parts = path.split("/")
-    if len(parts) != 4 or path != names.sample(parts[1], parts[3]):
+    if len(parts) != 4 or path != document_paths.sample(parts[1], parts[3]):
         logger.warning("event %s ignored: %s is no sample", event["id"], name)
         return None
     deleted = document is None and (

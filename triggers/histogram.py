@@ -11,7 +11,7 @@ from bisect import bisect_left
 from itertools import pairwise
 from math import isqrt
 
-from documents import Histogram
+from storage.documents import Histogram
 from triggers.quantiles import Ordered
 
 MOST_BINS = 100

@@ -19,7 +19,7 @@ import numpy as np
 from cloudevents.abstract import CloudEvent
 from starlette.exceptions import HTTPException
 
-from documents import (
+from storage.documents import (
     Arrival,
     Header,
     InvalidSample,
@@ -29,9 +29,9 @@ from documents import (
     Result,
     Status,
     Unavailable,
-    fields,
     payload,
 )
+from storage.firestore import encoding
 from triggers import chunks as chunked
 from triggers import events
 from triggers.store import Store, connect
@@ -74,9 +74,9 @@ async def _compute(store: Store, written: events.SampleWritten) -> None:
     if "state_on_arrival" not in document.fields:
         logger.warning("%s/%s ignored: it is no sample of ours", written.submitter, written.sample_id)
         return
-    update_time = fields.to_datetime(document.update_time)
+    update_time = encoding.to_datetime(document.update_time)
     try:
-        header = Header.from_fields(written.submitter, written.sample_id, fields.from_document(document))
+        header = Header.from_fields(written.submitter, written.sample_id, encoding.from_document(document))
         if header.arrival is Arrival.REJECTED:
             return
         result = await _result(store, header, update_time)

@@ -20,7 +20,8 @@ import grpc
 from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 from google.cloud.firestore_v1.types import firestore
 
-from documents import Header, Result, Unavailable, fields, names
+from storage.documents import Header, Result, Unavailable, document_paths
+from storage.firestore import encoding
 from triggers.events import SampleWritten
 from triggers.writer import Writer
 
@@ -90,13 +91,13 @@ class Store:
         """
         if written.document is not None:
             return written.document
-        name = self._name(names.sample(written.submitter, written.sample_id))
+        name = self._name(document_paths.sample(written.submitter, written.sample_id))
         return await self._document(name)
 
     async def chunks(self, header: Header) -> list[bytes]:
         """Return the chunks that there are of a sample, in their order; `Header.assemble` misses the others."""
         wanted = [
-            self._name(names.chunk(header.submitter, header.id, header.sha256, number))
+            self._name(document_paths.chunk(header.submitter, header.id, header.sha256, number))
             for number in range(header.chunks)
         ]
         found = {document.name: document.fields["data"].bytes_value async for document in self._documents(wanted)}
@@ -108,8 +109,8 @@ class Store:
         Raises `Refused` where Firestore finds the result itself at fault. What is for an operator to mend, such as a
         permission, is `Unavailable`: it is logged each time, and once mended the event is sent again and done.
         """
-        name = self._name(names.result(result.submitter, result.sample_id))
-        write = fields.to_write(name, result.fields())
+        name = self._name(document_paths.result(result.submitter, result.sample_id))
+        write = encoding.to_write(name, result.fields())
         write.current_document.exists = False
         while (status := await self._writer.write(write)).code != _WRITTEN:
             if status.code in _NEVER_TAKEN:
@@ -120,7 +121,7 @@ class Store:
             if there is None:
                 write.current_document.exists = False
                 continue
-            basis = fields.from_document(there).get("sample_update_time")
+            basis = encoding.from_document(there).get("sample_update_time")
             if isinstance(basis, datetime) and basis >= result.sample_update_time:
                 return False
             write.current_document.update_time.CopyFrom(there.update_time)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from documents import Statistics
+from storage.documents import Statistics
 from triggers.histogram import histogram
 from triggers.moments import Moments, Vector
 from triggers.quantiles import Ordered, quantile

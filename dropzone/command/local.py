@@ -30,7 +30,7 @@ def keys(context: typer.Context) -> None:
     named = any(name in os.environ for name in _CLOUD)
     folder = _folder()
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    _become("graphql_api.keys", context.args, ({} if named else _LOCAL_FIRESTORE) | {"PYTHONPATH": path})
+    _become("graphql_api.auth.keys", context.args, ({} if named else _LOCAL_FIRESTORE) | {"PYTHONPATH": path})
 
 
 def up(context: typer.Context) -> None:

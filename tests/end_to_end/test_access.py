@@ -94,7 +94,7 @@ def test_a_revoked_key_stops_working(stack: Stack) -> None:
 @pytest.mark.parametrize("options", [["--submitter", "a/b"], ["--submitter", "a", "--scopes", "root"]])
 def test_a_key_for_nothing_sensible_is_not_made(stack: Stack, options: list[str]) -> None:
     """A slash in a submitter would name another place in Firestore."""
-    command = [sys.executable, "-m", "graphql_api.keys", "create", *options]
+    command = [sys.executable, "-m", "graphql_api.auth.keys", "create", *options]
     environment = stack.environment | stack.firestore_environment
 
     made = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.graphql_api.measured import Measured
+from tests.graphql_api.results.measured import Measured
 from tests.stack import Stack
 
 

@@ -21,7 +21,7 @@ import pytest
 from google.api_core.exceptions import AlreadyExists, GoogleAPICallError, RetryError
 from google.cloud.firestore import SERVER_TIMESTAMP
 
-from graphql_api.pages import Cursor
+from graphql_api.results.pagination import Cursor
 from tests.stack import Stack, eventually
 from tests.torture.subscribers import Subscriber, subscribers
 

@@ -12,8 +12,9 @@ import httpx
 from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 from google.events.cloud.firestore_v1 import DocumentEventData
 
-from documents import Sample, fields, names
-from documents.server_time import SERVER_TIME
+from storage.documents import Sample, document_paths
+from storage.documents.server_time import SERVER_TIME
+from storage.firestore import encoding
 from tests.ports import free_port
 
 PROJECT = "dropzone-test"
@@ -121,7 +122,7 @@ class Machine:
     async def get(self, path: str) -> Any:
         """Return the protocol message of the document at `path` as it is now."""
         snapshot = await self.client.document(path).get()
-        document = fields.to_write(f"{DATABASE}/documents/{path}", snapshot.to_dict()).update
+        document = encoding.to_write(f"{DATABASE}/documents/{path}", snapshot.to_dict()).update
         document.create_time.FromDatetime(snapshot.create_time)
         document.update_time.FromDatetime(snapshot.update_time)
         return document
@@ -135,7 +136,7 @@ class Machine:
     async def result(self, sample: Sample) -> Any:
         """Return the snapshot of the result of `sample`."""
         header = sample.header
-        return await self.client.document(names.result(header.submitter, header.id)).get()
+        return await self.client.document(document_paths.result(header.submitter, header.id)).get()
 
     async def deliver(
         self,

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from documents import Sample
-from documents.sample import CHUNK_BYTES
+from storage.documents import Sample
+from storage.documents.sample import CHUNK_BYTES
 
 
 def new_sample(submitter: str, *values: float, time_stamp: str = "2019-05-01T06:00:00-04:00") -> Sample:

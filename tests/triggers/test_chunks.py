@@ -12,8 +12,8 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from documents import Header, InvalidSample, Sample, payload
-from documents.payload import Payload
+from storage.documents import Header, InvalidSample, Sample, payload
+from storage.documents.payload import Payload
 from triggers import chunks
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from documents import Sample
+from storage.documents import Sample
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_sample
 

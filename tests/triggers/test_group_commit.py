@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from documents import fields
+from storage.firestore import encoding
 from triggers.writer import MANY, MAX_BATCH_BYTES, MAX_BATCH_WRITES, MOST_CALLS, Writer
 
 
@@ -39,7 +39,7 @@ class Calls:
 
 
 def _write(name: str, padding: int = 0) -> Any:
-    return fields.to_write(name, {"padding": bytes(padding)})
+    return encoding.to_write(name, {"padding": bytes(padding)})
 
 
 async def _start(writer: Writer, *writes: Any) -> list[asyncio.Task[Any]]:

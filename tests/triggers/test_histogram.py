@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from documents import Histogram
+from storage.documents import Histogram
 from tests.triggers.exact import LARGEST, SMALLEST, array
 from triggers.histogram import MOST_BINS, histogram
 from triggers.quantiles import quantile

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 import zstandard
 
-from documents import names
+from storage.documents import document_paths
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_large_sample
 from triggers.summary import summarise
@@ -31,7 +31,7 @@ async def test_a_sample_with_a_bad_chunk_fails(machine: Machine, submitter: str,
     """Chunks are written before the header, so one that is not right will never be."""
     sample, _ = new_large_sample(submitter)
     header = await machine.store(sample)
-    chunk = machine.client.document(names.chunk(submitter, sample.header.id, sample.header.sha256, 1))
+    chunk = machine.client.document(document_paths.chunk(submitter, sample.header.id, sample.header.sha256, 1))
     if fault == "missing":
         await chunk.delete()
     else:

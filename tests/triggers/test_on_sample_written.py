@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from documents import Arrival, Sample, fields, names, timestamps
+from storage.documents import Arrival, Sample, document_paths, timestamps
+from storage.firestore import encoding
 from tests.triggers.machine import DATABASE, ROOT, Machine
 from tests.triggers.samples import new_sample
 
@@ -27,7 +28,7 @@ async def test_the_fixture_comes_out_as_published(machine: Machine, submitter: s
         name: expected[name] for name in expected if name != "timestamp"
     }
     assert result["status"] == "COMPUTED"
-    assert result["sample_update_time"] == fields.to_datetime(header.update_time)
+    assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
     assert abs((datetime.now(UTC) - result["computed_at"]).total_seconds()) < 60
 
 
@@ -42,20 +43,20 @@ async def test_an_event_without_its_body_is_computed_all_the_same(
     """Eventarc leaves out bodies that are too large; the sample is read by its name then."""
     sample = new_sample(submitter)
     header = await machine.store(sample)
-    path = names.sample(submitter, sample.header.id)
+    path = document_paths.sample(submitter, sample.header.id)
 
     assert await machine.deliver(path=path, body=body, content_type=content_type) == 200
 
     result = (await machine.result(sample)).to_dict()
     assert result["mean"] == 2.5
-    assert result["sample_update_time"] == fields.to_datetime(header.update_time)
+    assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
 
 
 async def test_an_event_without_its_body_of_a_sample_that_is_gone_is_done(machine: Machine, submitter: str) -> None:
     """There is nothing to compute and nothing to wait for."""
     sample = new_sample(submitter)
 
-    assert await machine.deliver(path=names.sample(submitter, sample.header.id), body=b"") == 200
+    assert await machine.deliver(path=document_paths.sample(submitter, sample.header.id), body=b"") == 200
     assert not (await machine.result(sample)).exists
 
 
@@ -92,11 +93,11 @@ async def test_a_hundred_samples_at_once_have_each_their_own_result(machine: Mac
 async def test_events_about_other_documents_are_done_at_once(machine: Machine, submitter: str) -> None:
     """To send them again would not make samples of them."""
     foreign = await machine.put(f"submitters/{submitter}/samples/hand-made", {"hello": "world"})
-    other = fields.to_write(f"{DATABASE}/documents/{names.api_key('00')}", {}).update
+    other = encoding.to_write(f"{DATABASE}/documents/{document_paths.api_key('00')}", {}).update
 
     assert await machine.deliver(foreign) == 200
     assert await machine.deliver(other) == 200
-    assert not (await machine.client.document(names.result(submitter, "hand-made")).get()).exists
+    assert not (await machine.client.document(document_paths.result(submitter, "hand-made")).get()).exists
     assert f"{submitter}/hand-made ignored" in machine.function.log.read_text()
 
 

@@ -4,7 +4,8 @@ import asyncio
 
 import numpy as np
 
-from documents import fields, names
+from storage.documents import document_paths
+from storage.firestore import encoding
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_sample
 
@@ -33,7 +34,7 @@ async def test_a_touched_sample_is_computed_again(machine: Machine, submitter: s
     assert await machine.deliver(touched, old_value=header) == 200
 
     result = (await machine.result(sample)).to_dict()
-    assert result["sample_update_time"] == fields.to_datetime(touched.update_time)
+    assert result["sample_update_time"] == encoding.to_datetime(touched.update_time)
 
 
 async def test_an_older_event_after_a_newer_one_writes_nothing(machine: Machine, submitter: str) -> None:
@@ -48,7 +49,7 @@ async def test_an_older_event_after_a_newer_one_writes_nothing(machine: Machine,
 
     after = await machine.result(sample)
     assert after.update_time == before.update_time
-    assert after.get("sample_update_time") == fields.to_datetime(newer.update_time)
+    assert after.get("sample_update_time") == encoding.to_datetime(newer.update_time)
 
 
 async def test_events_of_all_ages_at_once_leave_the_newest(machine: Machine, submitter: str) -> None:
@@ -57,7 +58,7 @@ async def test_events_of_all_ages_at_once_leave_the_newest(machine: Machine, sub
     versions = [await machine.store(sample)]
     for _ in range(5):
         versions.append(await machine.touch(versions[-1]))
-    newest = fields.to_datetime(versions[-1].update_time)
+    newest = encoding.to_datetime(versions[-1].update_time)
 
     for _ in range(5):
         shuffled = [versions[index] for index in np.random.default_rng(1).permutation(len(versions))]
@@ -65,4 +66,4 @@ async def test_events_of_all_ages_at_once_leave_the_newest(machine: Machine, sub
 
         assert set(statuses) == {200}
         assert (await machine.result(sample)).get("sample_update_time") == newest
-        await machine.client.document(names.result(submitter, sample.header.id)).delete()
+        await machine.client.document(document_paths.result(submitter, sample.header.id)).delete()

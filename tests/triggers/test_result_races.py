@@ -11,7 +11,7 @@ import grpc
 import pytest
 from google.cloud.firestore_v1.types.firestore import BatchWriteRequest, BatchWriteResponse
 
-from documents import Result, Statistics, Status, Unavailable, names
+from storage.documents import Result, Statistics, Status, Unavailable, document_paths
 from tests.triggers.machine import DATABASE, Machine
 from triggers.store import Refused, Store
 
@@ -48,7 +48,7 @@ async def test_the_newest_result_stays_whoever_writes_last(machine: Machine, sto
 
         await asyncio.gather(*(random.choice(stores).write_result(result) for result in results))
 
-        snapshot = await machine.client.document(names.result("racer", sample_id)).get()
+        snapshot = await machine.client.document(document_paths.result("racer", sample_id)).get()
         assert (snapshot.get("sample_update_time"), snapshot.get("mean")) == (START + timedelta(seconds=5), 5.0)
 
 
@@ -56,7 +56,7 @@ async def test_a_result_that_was_deleted_meanwhile_is_written(machine: Machine, 
     """Who deletes a result and asks again gets a new one, whatever was there before."""
     sample_id = str(uuid.uuid4())
     await stores[0].write_result(_result(sample_id, 3))
-    await machine.client.document(names.result("racer", sample_id)).delete()
+    await machine.client.document(document_paths.result("racer", sample_id)).delete()
 
     assert await stores[1].write_result(_result(sample_id, 2))
     assert not await stores[0].write_result(_result(sample_id, 1))

@@ -6,14 +6,15 @@ import pytest
 from cloudevents.conversion import from_http
 from cloudevents.http.event import CloudEvent
 
-from documents import Sample, fields, names
+from storage.documents import Sample, document_paths
+from storage.firestore import encoding
 from tests.triggers.machine import DATABASE, event_body, event_headers
 from triggers.events import SampleWritten, read
 
 SAMPLE = Sample.receive(
     b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1.5]}', submitter="local", idempotency_key="one"
 )
-PATH = names.sample("local", SAMPLE.header.id)
+PATH = document_paths.sample("local", SAMPLE.header.id)
 
 
 def _event(body: bytes, headers: dict[str, str] | None = None) -> CloudEvent:
@@ -21,7 +22,7 @@ def _event(body: bytes, headers: dict[str, str] | None = None) -> CloudEvent:
 
 
 def _document(path: str = PATH) -> Any:
-    return fields.to_write(f"{DATABASE}/documents/{path}", SAMPLE.header.fields()).update
+    return encoding.to_write(f"{DATABASE}/documents/{path}", SAMPLE.header.fields()).update
 
 
 def test_a_written_sample_comes_with_its_header() -> None:
@@ -30,7 +31,7 @@ def test_a_written_sample_comes_with_its_header() -> None:
 
     assert written is not None
     assert (written.database, written.submitter, written.sample_id) == (DATABASE, "local", SAMPLE.header.id)
-    assert fields.from_document(written.document)["sha256"] == SAMPLE.header.sha256
+    assert encoding.from_document(written.document)["sha256"] == SAMPLE.header.sha256
     assert not written.deleted
 
 
@@ -72,9 +73,9 @@ def test_without_a_body_that_can_be_read_the_name_is_enough(body: bytes, content
 @pytest.mark.parametrize(
     "path",
     [
-        names.result("local", SAMPLE.header.id),
-        names.chunk("local", SAMPLE.header.id, SAMPLE.header.sha256, 0),
-        names.api_key("00"),
+        document_paths.result("local", SAMPLE.header.id),
+        document_paths.chunk("local", SAMPLE.header.id, SAMPLE.header.sha256, 0),
+        document_paths.api_key("00"),
         "",
         "submitters/local/samples",
     ],

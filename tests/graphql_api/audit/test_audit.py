@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.graphql_api.transport.service import KEY, running
+from tests.graphql_api.graphql_server.service import KEY, running
 
 FOLDER = Path(__file__).parent
 

@@ -16,7 +16,7 @@ from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.planning import Indexes
 from infra.embedded.firestore.storage import Storage
 from infra.embedded.firestore.writer import Group
-from tests.infra.firestore.documents_by_chance import DATABASE
+from tests.infra.firestore.random_documents import DATABASE
 
 ROOT = f"{DATABASE}/documents"
 

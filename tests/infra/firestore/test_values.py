@@ -7,7 +7,7 @@ from hypothesis import example, given
 
 from infra.embedded.firestore import values
 from infra.embedded.firestore.messages import Value
-from tests.infra.firestore import documents_by_chance as chance
+from tests.infra.firestore import random_documents as chance
 
 
 def _sign(left: bytes, right: bytes) -> int:

@@ -14,7 +14,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from documents import fields
+from storage.firestore import encoding
 from tests.load import machine, store
 from tests.load.firestore import Firestore, StructuredQuery, Target
 from tests.load.plan import Plan, attempt, median
@@ -263,7 +263,7 @@ def _writes(firestore: Firestore, collection: str, start: int) -> list[Any]:
 
 
 def _write(firestore: Firestore, collection: str, number: int) -> Any:
-    return fields.to_write(firestore.name(f"{collection}/{number:09}"), _document(number))
+    return encoding.to_write(firestore.name(f"{collection}/{number:09}"), _document(number))
 
 
 def _document(number: int) -> dict[str, object]:
@@ -271,7 +271,7 @@ def _document(number: int) -> dict[str, object]:
 
 
 def _serialized(number: int) -> bytes:
-    serialized: bytes = fields.to_write(f"documents/{number:09}", _document(number)).update.SerializeToString()
+    serialized: bytes = encoding.to_write(f"documents/{number:09}", _document(number)).update.SerializeToString()
     return serialized
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from google.events.cloud.firestore_v1 import DocumentEventData
 
-from documents import Sample, fields
+from storage.documents import Sample
+from storage.firestore import encoding
 from tests.load import generator, samples, store
 from tests.load.generator import Outcome, Target
 from tests.load.plan import Plan, repeat
@@ -56,7 +57,7 @@ def _body(values: int) -> bytes:
         raise ValueError(f"{values} values are more than an event holds")
     now = datetime.now(UTC)
     data: Any = DocumentEventData.pb()()
-    document = fields.to_write(f"{DATABASE}/documents/{path}", dict(stored) | {"submitted_at": now}).update
+    document = encoding.to_write(f"{DATABASE}/documents/{path}", dict(stored) | {"submitted_at": now}).update
     document.create_time.FromDatetime(now)
     document.update_time.FromDatetime(now)
     data.value.MergeFromString(document.SerializeToString())

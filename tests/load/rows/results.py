@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from documents import Result, Status, fields, names
+from storage.documents import Result, Status, document_paths
+from storage.firestore import encoding
 from tests.load import generator, store
 from tests.load.firestore import Firestore
 from tests.load.generator import Target
@@ -72,7 +73,7 @@ async def _store(address: str, first: int, last: int) -> None:
 
 def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
     moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-    sample_id = names.keyed_sample_id(store.SUBMITTER, str(number))
+    sample_id = document_paths.keyed_sample_id(store.SUBMITTER, str(number))
     mean, deviation = chance.gauss(1, 1), abs(chance.gauss(1, 0.1))
     statistics = replace(
         EXAMPLE,
@@ -83,4 +84,4 @@ def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
         maximum=mean + 3 * deviation,
     )
     result = Result(store.SUBMITTER, sample_id, moment, 0, Status.COMPUTED, timestamp=moment, statistics=statistics)
-    return fields.to_write(firestore.name(names.result(store.SUBMITTER, sample_id)), result.fields())
+    return encoding.to_write(firestore.name(document_paths.result(store.SUBMITTER, sample_id)), result.fields())

@@ -1,0 +1,1 @@
+"""Plain HTTP: samples, results, health, metrics."""

@@ -1,0 +1,1 @@
+"""From a GraphQL request to its response: parsing, limits, validation, execution."""

@@ -1,0 +1,182 @@
+"""How much work an operation is, known before it is validated or executed.
+
+Each fragment is measured once, without expanding it: what a spread adds is what the fragment was
+measured to be, so two dozen fragments that each spread the next one twice cost two dozen measurements
+and are counted as the millions of selections that they stand for.
+
+A trap: a selection set may be empty, so selections of every kind are counted, not only fields.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
+
+from graphql_api.errors import TooComplex
+from graphql_api.graphql_server.settings import TransportSettings
+
+INTROSPECTION_ROOTS = frozenset({"__schema", "__type"})
+INTROSPECTION_LISTS = frozenset(
+    {"types", "fields", "args", "directives", "enumValues", "inputFields", "interfaces", "possibleTypes"}
+)
+
+
+def check(document: DocumentNode, settings: TransportSettings) -> None:
+    """Refuse a document that has an operation or fragment beyond the limits."""
+    fragments = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+    measured: dict[str, _Measure] = {}
+    for name in _spread_first(fragments):
+        measured[name] = _measure(fragments[name], measured, settings)
+        _compare(measured[name], settings)
+    total = _Measure()
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            total.add(_measure(definition, measured, settings), 0)
+    _compare(total, settings)
+
+
+@dataclass(slots=True)
+class _Measure:
+    depth: int = 0
+    selections: int = 0
+    directives: int = 0
+    introspections: int = 0
+    introspected_lists: int = 0  # what the client pays for: lists below an introspection root
+    lists: int = 0  # fields named like those, wherever they are
+    comparisons: int = 0
+    names: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The response names at the top, each with its number and the selections in and below all of them."""
+
+    def add(self, other: "_Measure", depth: int) -> None:
+        """Add what stands `depth` levels below the top of this."""
+        self.depth = max(self.depth, depth + other.depth)
+        self.selections += other.selections
+        self.directives += other.directives
+        self.introspections += other.introspections
+        self.introspected_lists += other.introspected_lists
+        self.lists += other.lists
+        self.comparisons += other.comparisons
+
+    def merge(self, names: dict[str, tuple[int, int]]) -> None:
+        """Take over the response names of a fragment that is spread at the top of this."""
+        for name, (number, size) in names.items():
+            own_number, own_size = self.names.get(name, (0, 0))
+            self.names[name] = (own_number + number, own_size + size)
+
+
+def _compare(measure: _Measure, settings: TransportSettings) -> None:
+    for what, number, most in (
+        ("is nested {} levels deep", measure.depth, settings.deepest_selection),
+        ("selects {} fields and fragments", measure.selections, settings.most_selections),
+        ("has {} directives", measure.directives, settings.most_directives),
+        ("asks for the schema {} times", measure.introspections, settings.most_introspections),
+        ("lists {} parts of the schema", measure.introspected_lists, settings.most_introspected_lists),
+        (
+            "selects the same names again and again, making {} comparisons",
+            measure.comparisons,
+            settings.most_comparisons,
+        ),
+    ):
+        if number > most:
+            counted = str(number) if number < 1_000_000 else "over a million"
+            raise TooComplex(f"The operation {what.format(counted)}, fragments expanded; at most {most}.")
+
+
+def _measure(
+    definition: OperationDefinitionNode | FragmentDefinitionNode,
+    fragments: dict[str, _Measure],
+    settings: TransportSettings,
+) -> _Measure:
+    measure = _measure_set(definition.selection_set, fragments, settings)
+    measure.directives += len(definition.directives or ())
+    variables = definition.variable_definitions or ()
+    measure.directives += sum(len(variable.directives or ()) for variable in variables)
+    return measure
+
+
+def _measure_set(
+    selection_set: SelectionSetNode, fragments: dict[str, _Measure], settings: TransportSettings
+) -> _Measure:
+    """Measure a selection set; the parser bounds how deep this recursion can go."""
+    measure = _Measure(depth=1)
+    for selection in selection_set.selections:
+        measure.selections += 1
+        measure.directives += len(selection.directives or ())
+        if isinstance(selection, FieldNode):
+            _measure_field(selection, measure, fragments, settings)
+        elif isinstance(selection, InlineFragmentNode):
+            inner = _measure_set(selection.selection_set, fragments, settings)
+            measure.add(inner, 0)
+            measure.merge(inner.names)
+        elif isinstance(selection, FragmentSpreadNode):
+            spread = fragments.get(selection.name.value)  # an unknown one is left to validation
+            if spread is not None:
+                measure.add(spread, 0)
+                measure.merge(spread.names)
+    # Validation compares each pair of equal names, and what is below them.
+    measure.comparisons += sum((number - 1) * size // 2 for number, size in measure.names.values())
+    return measure
+
+
+def _measure_field(
+    selection: FieldNode, measure: _Measure, fragments: dict[str, _Measure], settings: TransportSettings
+) -> None:
+    name = selection.name.value
+    response_name = selection.alias.value if selection.alias else name
+    if len(response_name) > settings.longest_name:
+        raise TooComplex(f"A name in the operation has over {settings.longest_name} characters.")
+    size = 1
+    if selection.selection_set:
+        inner = _measure_set(selection.selection_set, fragments, settings)
+        measure.add(inner, 1)
+        size += inner.selections
+        if name in INTROSPECTION_ROOTS:
+            measure.introspected_lists += inner.lists
+    if name in INTROSPECTION_ROOTS:
+        measure.introspections += 1
+    elif name in INTROSPECTION_LISTS:
+        measure.lists += 1
+    measure.merge({response_name: (1, size)})
+
+
+def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
+    """Yield the names of fragments so that each comes after those that it spreads."""
+    done: set[str] = set()
+    for root in fragments:
+        path = [(root, iter(_spreads(fragments[root])))] if root not in done else []
+        entered = {root}
+        while path:
+            name, spreads = path[-1]
+            for spread in spreads:
+                if spread in entered and spread not in done:
+                    raise TooComplex("The operation has a fragment that spreads itself.")
+                if spread in fragments and spread not in done:
+                    entered.add(spread)
+                    path.append((spread, iter(_spreads(fragments[spread]))))
+                    break
+            else:
+                path.pop()
+                done.add(name)
+                yield name
+
+
+def _spreads(definition: FragmentDefinitionNode) -> Iterator[str]:
+    sets = [definition.selection_set]
+    while sets:
+        for selection in sets.pop().selections:
+            if isinstance(selection, FragmentSpreadNode):
+                yield selection.name.value
+            elif isinstance(selection, FieldNode | InlineFragmentNode) and selection.selection_set:
+                sets.append(selection.selection_set)

@@ -1,0 +1,1 @@
+"""The uvicorn server with bounds on connections."""

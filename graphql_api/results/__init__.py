@@ -1,0 +1,1 @@
+"""Reading back: listing, pagination, summaries, exports, recomputation. Plain values, no GraphQL types."""

@@ -1,0 +1,125 @@
+"""A filter and an order -> the `StructuredQuery` messages of a page, one for each shard.
+
+Firestore adds orders of its own: first every field with an inequality, by name, then `__name__`. Here a
+collection is always ordered by the same fields after the first one, whatever is filtered by, so that one
+composite index for each order serves every combination of ranges; and a cursor holds a value for each of them.
+To read backward is to read in the reversed order, which takes the index of the other direction.
+The orders and their indexes are in `infra/gcp/firestore.indexes.json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.cloud.firestore_v1.types import query as _query
+
+from graphql_api.results.pagination import Bound, Cursor, Order
+from storage.documents import BadRequest
+from storage.firestore import encoding
+
+StructuredQuery: Any = _query.StructuredQuery.pb()
+_Operator = StructuredQuery.FieldFilter
+_OPERATORS = {
+    ">": _Operator.GREATER_THAN,
+    ">=": _Operator.GREATER_THAN_OR_EQUAL,
+    "<": _Operator.LESS_THAN,
+    "<=": _Operator.LESS_THAN_OR_EQUAL,
+}
+
+
+class OrderedQuery:
+    """A query of one collection of a submitter, in every shard of it.
+
+    `then` are the fields that decide between documents with an equal `order` field; ids decide at last,
+    or alone where there is no `order`.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        order: Order | None,
+        *,
+        then: Sequence[str] = (),
+        equal: Mapping[str, str] | None = None,
+        bounds: Sequence[Bound] = (),
+        select: Sequence[str] = (),
+    ) -> None:
+        self.collection = collection
+        self._descending = order is not None and order.descending
+        self._equal = dict(equal or {})
+        self._bounds = bounds
+        self._fields = tuple(dict.fromkeys((order.field, *then))) if order else ()
+        self._select = tuple(dict.fromkeys((*select, *self._fields))) if select else ()
+        self._signature = ("-" if self._descending else "+") + (order.field if order else "")
+
+    def cursor(self, document: Any) -> Cursor:
+        """Return the place of `document`, a protocol `Document`, in this query."""
+        return Cursor(
+            written_at=encoding.to_datetime(document.update_time),
+            id=document.name.rpartition("/")[2],
+            order=self._signature,
+            values=self._values(document),
+        )
+
+    def rank(self, document: Any) -> tuple[Any, ...]:
+        """Return what documents of different shards are merged by."""
+        return (*self._values(document), document.name)
+
+    def is_descending(self, backward: bool) -> bool:
+        """Tell whether the greatest rank comes first when the query is read forward, or `backward`."""
+        return self._descending != backward
+
+    def message(
+        self,
+        collection_name: str,
+        shard: int,
+        limit: int,
+        *,
+        start: Cursor | None = None,
+        inclusive: bool = False,
+        end: Cursor | None = None,
+        backward: bool = False,
+    ) -> Any:
+        """Return the query for up to `limit` documents of a shard between two cursors, 0 for all of them.
+
+        `collection_name` is the full one. Raises `BadRequest` where a cursor belongs to another query.
+        """
+        query = StructuredQuery()
+        if limit:
+            query.limit.value = limit
+        query.from_.add(collection_id=self.collection)
+        for field in self._select:
+            query.select.fields.add(field_path=field)
+        self._filter(query.where.composite_filter, shard)
+        descending = self.is_descending(backward)
+        direction = StructuredQuery.DESCENDING if descending else StructuredQuery.ASCENDING
+        for field in (*self._fields, "__name__"):
+            query.order_by.add(direction=direction).field.field_path = field
+        if start is not None:
+            self._place(query.start_at, start, collection_name, "before" if backward else "after")
+            query.start_at.before = inclusive
+        if end is not None:
+            self._place(query.end_at, end, collection_name, "after" if backward else "before")
+            query.end_at.before = True
+        return query
+
+    def _values(self, document: Any) -> tuple[Any, ...]:
+        values = document.fields
+        return tuple(encoding.from_value(values[field]) for field in self._fields)
+
+    def _place(self, edge: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
+        if cursor.order != self._signature or len(cursor.values) != len(self._fields):
+            raise BadRequest(f"expected a cursor of an answer with the same order - at `{argument}`")
+        for value in cursor.values:
+            edge.values.append(encoding.to_value(value))
+        edge.values.add(reference_value=f"{collection_name}/{cursor.id}")
+
+    def _filter(self, filters: Any, shard: int) -> None:
+        filters.op = StructuredQuery.CompositeFilter.AND
+        for field, value in {"shard": shard, **self._equal}.items():
+            equal = filters.filters.add().field_filter
+            equal.field.field_path, equal.op = field, _Operator.EQUAL
+            equal.value.CopyFrom(encoding.to_value(value))
+        for bound in self._bounds:
+            ranged = filters.filters.add().field_filter
+            ranged.field.field_path, ranged.op = bound.field, _OPERATORS[bound.operator]
+            ranged.value.CopyFrom(encoding.to_value(bound.value))

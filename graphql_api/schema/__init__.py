@@ -1,0 +1,1 @@
+"""The GraphQL contract: query, mutation, subscription, types, inputs, connections, scalars, required scopes."""

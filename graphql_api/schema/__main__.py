@@ -1,0 +1,5 @@
+"""Print the published schema: `python -m graphql_api.schema`."""
+
+from graphql_api.schema.executable import schema
+
+print(schema.as_str())

@@ -1,0 +1,115 @@
+"""Scalars: values that GraphQL hands through whole.
+
+A sample is one scalar, not a list of floats: GraphQL's executor would visit every number twice. The
+trap is that a scalar comes in two ways. As a variable it is the span of the request that held it,
+byte for byte; written into the query it is syntax, whose numbers are kept as they were written.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any, NewType
+
+import msgspec
+import orjson
+import strawberry
+from graphql import (
+    BooleanValueNode,
+    FloatValueNode,
+    GraphQLError,
+    IntValueNode,
+    ListValueNode,
+    NullValueNode,
+    ObjectValueNode,
+    StringValueNode,
+    ValueNode,
+    VariableNode,
+)
+from strawberry.types.scalar import ScalarDefinition
+
+from storage.documents import timestamps
+
+RawSample = NewType("RawSample", bytes)
+Vector = NewType("Vector", list[float])
+JSON = NewType("JSON", bytes)
+
+
+def _sample_from_variable(value: object) -> RawSample:
+    if isinstance(value, bytes):
+        return RawSample(value)
+    return RawSample(bytes(value) if isinstance(value, msgspec.Raw) else orjson.dumps(value))
+
+
+def _sample_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) -> RawSample:
+    return RawSample(_json_text(node, variables or {}).encode())
+
+
+def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
+    match node:
+        case IntValueNode() | FloatValueNode():
+            return node.value
+        case StringValueNode():
+            return json.dumps(node.value)
+        case BooleanValueNode():
+            return "true" if node.value else "false"
+        case NullValueNode():
+            return "null"
+        case ListValueNode():
+            return f"[{','.join(_json_text(element, variables) for element in node.values)}]"
+        case ObjectValueNode():
+            given = [f for f in node.fields if not isinstance(f.value, VariableNode) or f.value.name.value in variables]
+            members = (f"{json.dumps(f.name.value)}:{_json_text(f.value, variables)}" for f in given)
+            return f"{{{','.join(members)}}}"
+        case VariableNode():
+            return _json_text_of(variables.get(node.name.value))
+    raise GraphQLError("expected a JSON value in the sample, not an enum value", node)
+
+
+def _json_text_of(value: object) -> str:
+    match value:
+        case bytes():  # of a raw sample
+            return value.decode()
+        case datetime():
+            return f'"{timestamps.to_text(value)}"'
+        case Enum():
+            return f'"{value.name}"'
+        case list():
+            return f"[{','.join(map(_json_text_of, value))}]"
+        case dict():
+            return f"{{{','.join(f'{json.dumps(name)}:{_json_text_of(member)}' for name, member in value.items())}}}"
+    return orjson.dumps(value).decode()
+
+
+def _instant_from_variable(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise GraphQLError("expected a time as a string, such as 2019-05-01T10:00:00Z")
+    try:
+        return timestamps.parse(value)
+    except timestamps.TimeStampError as fault:
+        raise GraphQLError(str(fault)) from fault
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    RawSample: strawberry.scalar(
+        name="RawSample",
+        description=(
+            "A measurement sample: an object with `time_stamp` (a date, a time and a UTC offset, such as "
+            "`2019-05-01T06:00:00-04:00`), `data` (a list of at least one number) and any further members. "
+            "Pass it as a variable, or write it into the query. It is kept as it is sent."
+        ),
+        parse_value=_sample_from_variable,
+        parse_literal=_sample_from_literal,
+    ),
+    Vector: strawberry.scalar(name="Vector", description="A list of numbers, handled as one value."),
+    JSON: strawberry.scalar(
+        name="JSON", description="Any JSON value, exactly as it was submitted.", serialize=orjson.Fragment
+    ),
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="An instant in UTC as RFC 3339 writes it, such as `2019-05-01T10:00:00Z`.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        serialize=timestamps.to_text,
+        parse_value=_instant_from_variable,
+    ),
+}

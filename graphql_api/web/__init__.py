@@ -1,0 +1,1 @@
+"""The pages for browsers: dashboard and GraphiQL."""

@@ -1,0 +1,52 @@
+"""What is stored: paths, the raw sample document, the result document, and what can be wrong with them.
+
+The contract between the API and the trigger functions, which are deployed apart and never import
+each other. Pure: opens no connection.
+"""
+
+from storage.documents.errors import (
+    BadRequest,
+    Conflict,
+    DropzoneError,
+    Forbidden,
+    InvalidSample,
+    NotFound,
+    NotJson,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from storage.documents.problems import Problem, ProblemCode
+from storage.documents.result import STATISTICS_VERSION, Histogram, Result, Statistics
+from storage.documents.sample import Header, Identity, Sample, chunk_count, compress_chunk
+from storage.documents.states import Arrival, SampleState, Status, state_of
+
+__all__ = [
+    "STATISTICS_VERSION",
+    "Arrival",
+    "BadRequest",
+    "Conflict",
+    "DropzoneError",
+    "Forbidden",
+    "Header",
+    "Histogram",
+    "Identity",
+    "InvalidSample",
+    "NotFound",
+    "NotJson",
+    "Problem",
+    "ProblemCode",
+    "RateLimited",
+    "Result",
+    "Sample",
+    "SampleState",
+    "Statistics",
+    "Status",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "chunk_count",
+    "compress_chunk",
+    "state_of",
+]

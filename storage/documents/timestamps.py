@@ -1,0 +1,111 @@
+"""Time stamps: what a publisher wrote, as an instant in UTC.
+
+Accepted is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) with the freedom it gives
+(lower-case letters, a space for the `T`) and what clocks really print (`+0400`, `+04`). An instant
+is only known with a UTC offset: without one, a source needs a default time zone. Digits beyond the
+microsecond are cut in the instant, because Firestore keeps none; the text as submitted keeps them.
+"""
+
+import re
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+from storage.documents.problems import ProblemCode, echo
+
+MAX_TIME_STAMP_CHARACTERS = 64
+MAX_UTC_OFFSET = timedelta(hours=14)
+
+_FORM = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(?P<fraction>\d+))?"
+    r"(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d{2})(?::?(?P<minutes>\d{2}))?)?",
+    re.ASCII,
+)
+# Most time stamps are like this, and the standard library reads it as we do, in a fraction of the time.
+_USUAL_FORM = re.compile(
+    r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{3}|\.\d{6})?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)", re.ASCII
+)
+_EXAMPLE = "such as 2019-05-01T06:00:00-04:00"
+
+
+class TimeStampError(ValueError):
+    """The text is no instant; `code` says which kind of fault it is."""
+
+    def __init__(self, code: ProblemCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
+    """Return the instant that `text` names, in UTC.
+
+    `default_time_zone` is for sources that give no offset; at the hour that a zone repeats, the first
+    one is taken. Raises `TimeStampError` with the code and a message for the publisher.
+    """
+    if len(text) > MAX_TIME_STAMP_CHARACTERS:
+        raise _invalid(f"expected a time stamp {_EXAMPLE}, got {len(text):,} characters")
+    if _USUAL_FORM.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass  # what is wrong is said below
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise _invalid(f"expected a date, a time and a UTC offset {_EXAMPLE}, got {echo(text)}")
+    try:
+        year, month, day, hour, minute, second = map(int, match.groups()[:6])
+        local = datetime(year, month, day, hour, minute, second, _microsecond(match))
+    except ValueError:
+        raise _invalid(f"no such day or time: {echo(text)}; {_advice(match)}") from None
+    zone = _zone(match, text) or default_time_zone
+    if zone is None:
+        raise TimeStampError(
+            ProblemCode.NO_UTC_OFFSET,
+            f"expected a UTC offset, such as Z or -04:00, at the end of {echo(text)}",
+        )
+    try:
+        return local.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        raise TimeStampError(
+            ProblemCode.OUT_OF_RANGE, f"expected a time between the years 1 and 9999 in UTC, got {echo(text)}"
+        ) from None
+
+
+def to_text(instant: datetime) -> str:
+    """Return `instant` as RFC 3339 in UTC, with as many digits of a second as it has."""
+    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return (text.rstrip("0") if "." in text else text) + "Z"
+
+
+def _zone(match: re.Match[str], text: str) -> tzinfo | None:
+    if match["utc"]:
+        return UTC
+    if not match["sign"]:
+        return None
+    minutes = int(match["minutes"] or 0)
+    offset = timedelta(hours=int(match["hours"]), minutes=minutes)
+    if minutes > 59 or offset > MAX_UTC_OFFSET:
+        raise _invalid(f"no place on earth has the UTC offset of {echo(text)}; it is at most 14:00")
+    return timezone(-offset if match["sign"] == "-" else offset)
+
+
+def _microsecond(match: re.Match[str]) -> int:
+    return int((match["fraction"] or "0")[:6].ljust(6, "0"))
+
+
+def _advice(match: re.Match[str]) -> str:
+    if match[4] == "24":
+        return "midnight is 00:00:00 of the next day"
+    if match[6] == "60":
+        return "a leap second has no place in UTC as computers count it"
+    if match[1] == "0000":
+        return "there is no year 0"
+    year, month, day = map(int, match.groups()[:3])
+    if 1 <= month <= 12:
+        days = monthrange(year, month)[1]
+        if not 1 <= day <= days:
+            return f"{match[1]}-{match[2]} has the days 01 to {days}"
+    return "months go from 01 to 12, hours from 00 to 23"
+
+
+def _invalid(message: str) -> TimeStampError:
+    return TimeStampError(ProblemCode.INVALID_TIME_STAMP, message)

@@ -1,0 +1,115 @@
+"""Document fields as Python values <-> as the values of the google.firestore.v1 protocol.
+
+Only what Dropzone stores: null, booleans, integers, doubles, times, strings, bytes, lists and maps.
+The messages are built directly, not through a wrapper: this is on the path of every sample.
+The trap: an integer is not a double. Firestore keeps them apart, so `1.0` must be written as a double.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.cloud.firestore_v1.types import document as _document
+from google.cloud.firestore_v1.types import write as _write
+
+from storage.documents.server_time import SERVER_TIME
+
+Value: Any = _document.Value.pb()
+Document: Any = _document.Document.pb()
+Write: Any = _write.Write.pb()
+_REQUEST_TIME = (
+    Write.DESCRIPTOR.file.pool.FindEnumTypeByName("google.firestore.v1.DocumentTransform.FieldTransform.ServerValue")
+    .values_by_name["REQUEST_TIME"]
+    .number
+)
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def to_write(name: str, fields: Mapping[str, object]) -> Any:
+    """Return a `Write` that replaces the document `name` (full: `projects/...`) with `fields`.
+
+    Members that are `SERVER_TIME` become transforms. Preconditions are the caller's to set.
+    """
+    write = Write()
+    write.update.name = name
+    stored = write.update.fields
+    for key, value in fields.items():
+        if value is SERVER_TIME:
+            write.update_transforms.add(field_path=key, set_to_server_value=_REQUEST_TIME)
+        else:
+            _fill(stored[key], value)
+    return write
+
+
+def to_delete(name: str) -> Any:
+    """Return a `Write` that removes the document `name` (full: `projects/...`)."""
+    return Write(delete=name)
+
+
+def to_value(value: object) -> Any:
+    """Return `value` as a protocol `Value`, for a filter or a cursor."""
+    message = Value()
+    _fill(message, value)
+    return message
+
+
+def from_document(document: Any) -> dict[str, object]:
+    """Return the fields of a protocol `Document` as Python values; times are in UTC."""
+    return {key: from_value(value) for key, value in document.fields.items()}
+
+
+def from_value(value: Any) -> object:
+    """Return a protocol `Value` as a Python value: the reverse of `to_value`."""
+    kind = value.WhichOneof("value_type")
+    if kind == "timestamp_value":
+        return to_datetime(value.timestamp_value)
+    if kind == "map_value":
+        return {key: from_value(member) for key, member in value.map_value.fields.items()}
+    if kind == "array_value":
+        return list(_elements(value.array_value))
+    return None if kind == "null_value" else getattr(value, kind)
+
+
+def to_datetime(timestamp: Any) -> datetime:
+    """Return a protobuf `Timestamp` as a time in UTC, to the microsecond."""
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
+
+
+def _fill(message: Any, value: object) -> None:
+    match value:
+        case str():
+            message.string_value = value
+        case bool():
+            message.boolean_value = value
+        case int():
+            message.integer_value = value
+        case float():
+            message.double_value = value
+        case None:
+            message.null_value = 0
+        case bytes():
+            message.bytes_value = value
+        case datetime():
+            since = value - _EPOCH
+            message.timestamp_value.seconds = since.days * 86_400 + since.seconds
+            message.timestamp_value.nanos = since.microseconds * 1_000
+        case Mapping():
+            message.map_value.SetInParent()
+            for key, member in value.items():
+                _fill(message.map_value.fields[key], member)
+        case list() | tuple():
+            message.array_value.SetInParent()
+            add = message.array_value.values.add
+            for element in value:
+                if type(element) is float:  # most lists are of numbers: a third of the time
+                    add(double_value=element)
+                else:
+                    _fill(add(), element)
+        case _:
+            raise TypeError(f"cannot store {type(value).__name__}")
+
+
+def _elements(array: Any) -> Iterator[object]:
+    return (from_value(element) for element in array.values)

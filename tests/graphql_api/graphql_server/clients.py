@@ -1,0 +1,102 @@
+"""Clients of the service that speak its protocols: event streams and WebSockets."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.graphql_api.graphql_server.service import KEY, Service
+
+EVENTS = {"accept": "text/event-stream"}
+PROTOCOL = Subprotocol("graphql-transport-ws")
+INIT = {"type": "connection_init", "payload": {"apiKey": KEY}}
+ACK = {"type": "connection_ack"}
+
+
+@contextlib.contextmanager
+def socket(service: Service, **options: Any) -> Iterator[ClientConnection]:
+    """Open a WebSocket."""
+    options.setdefault("subprotocols", [PROTOCOL])
+    with connect(service.url.replace("http", "ws", 1), compression=None, **options) as connection:
+        yield connection
+
+
+def tell(connection: ClientConnection, *messages: object) -> None:
+    """Send messages."""
+    for message in messages:
+        connection.send(json.dumps(message))
+
+
+def hear(connection: ClientConnection) -> Any:
+    """Wait for a message."""
+    return json.loads(connection.recv(timeout=10))
+
+
+def drain(connection: ClientConnection) -> None:
+    """Read until the socket is closed."""
+    while True:
+        connection.recv(timeout=10)
+
+
+def closed(connection: ClientConnection) -> tuple[int, str]:
+    """Wait until the server closes the socket; return why."""
+    with pytest.raises(ConnectionClosed):
+        drain(connection)
+    assert connection.protocol.close_rcvd is not None
+    return connection.protocol.close_rcvd.code, connection.protocol.close_rcvd.reason
+
+
+@contextlib.contextmanager
+def initialised(service: Service) -> Iterator[ClientConnection]:
+    """Open a WebSocket that is ready for operations."""
+    with socket(service) as connection:
+        tell(connection, INIT)
+        assert hear(connection) == ACK
+        yield connection
+
+
+def subscribe(query: str, operation_id: object = "1", **variables: object) -> dict[str, object]:
+    """Make a message that starts an operation."""
+    return {"type": "subscribe", "id": operation_id, "payload": {"query": query, "variables": variables}}
+
+
+def assert_nobody_watches(service: Service) -> None:
+    """Wait until the sources of all subscriptions are closed."""
+    deadline = time.monotonic() + 5
+    while service.state.watching and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert service.state.watching == 0
+
+
+def events(lines: Iterator[str]) -> Iterator[tuple[str, object]]:
+    """Read events, comments included, as they come."""
+    event = data = ""
+    for line in lines:
+        if line.startswith(":"):
+            yield ":", None
+            assert next(lines) == ""
+        elif line.startswith("event: "):
+            event = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            data += line.removeprefix("data: ") + "\n"
+        elif not line:
+            assert event, f"an event without a name: {data}"
+            yield event, json.loads(data) if data.strip() else None
+            event = data = ""
+        else:
+            raise AssertionError(f"no line of an event: {line}")
+
+
+@contextlib.contextmanager
+def subscribed(service: Service, query: str, **headers: str) -> Iterator[Iterator[tuple[str, object]]]:
+    """Open a stream for one operation."""
+    body = {"query": query}
+    with service.client.stream("POST", "/graphql", json=body, headers={**EVENTS, **headers}) as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield events(response.iter_lines())

@@ -1,0 +1,215 @@
+"""A request in JSON: what is refused, and how a raw sample goes through untouched."""
+
+import contextlib
+import hashlib
+import json
+import time
+from typing import Any
+
+import pytest
+from graphql import OperationDefinitionNode, parse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
+from graphql_api.graphql_server.settings import MIB, TransportSettings
+from storage.documents.errors import BadRequest, DropzoneError, TooLarge
+from tests.graphql_api.graphql_server.service import Service, error_of
+
+SUBMIT = "mutation($s: RawSample!) { submit(sample: $s) }"
+DEEP = 100_000
+
+
+def read_variables(body: bytes, query: str = "query($s: RawSample, $x: Int, $l: [RawSample]) { a }") -> dict[str, Any]:
+    """Read the variables of a request as those of a query."""
+    operation = parse(query).definitions[0]
+    assert isinstance(operation, OperationDefinitionNode)
+    asked = read_json(body)
+    return VariableReader(operation, TransportSettings()).read(asked.variables, asked.omission)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"true",
+        b"1",
+        b'"query"',
+        b"[]",
+        b'[{"query": "{hello}"}]',
+        b'[{"query": "{hello}"}, {"query": "{hello}"}]',
+        b"{}",
+        b"{",
+        b'{"query": "{hello}"',
+        b'{"query": "{hello}"}}',
+        b'{"query": "{hello}"} {"query": "{hello}"}',
+        b'{"query": null}',
+        b'{"query": 1}',
+        b'{"query": {}}',
+        b'{"query": ["{hello}"]}',
+        b'{"query": "{hello}", "variables": []}',
+        b'{"query": "{hello}", "variables": "{}"}',
+        b'{"query": "{hello}", "variables": 0}',
+        b'{"query": "{hello}", "operationName": 1}',
+        b'{"query": "{hello}", "operationName": {}}',
+        b'{"query": "{hello}", "extensions": []}',
+        b'{"query": "{hello}", "extensions": "x"}',
+        b'{"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "x"}}}',
+        b'\xef\xbb\xbf{"query": "{hello}"}',
+        b'\xff\xfe{\x00"\x00',
+        b'{"query": "{hello\x00}"}',
+        b'{"query": "\xff"}',
+        b'{"query": "\xc0\x80"}',
+        b'{"query": "{hello}", "variables": {"s": "\xed\xa0\x80"}}',
+        b'{"query": "\\ud800"}',
+        b'{"query": "{hello}", "operationName": "\\udfff"}',
+        b'{"query": "query($x: String!) {hello(name: $x)}", "variables": {"x": "\\ud800"}}',
+        b'{"query": "{hello}", "variables": {"x": NaN}}',
+        b'{"query": "{hello}", "variables": {"x": 01}}',
+        b'{"query": "query($x: String!) {hello(name: $x)}", "variables": {"x": 1e999}}',
+        b'{"query": "query($x: String!) {hello(name: $x)}", "variables": {"x": ' + b"9" * 5000 + b"}}",
+        b'{"query": "{hello}", "variables": {"x": ' + b"[" * DEEP + b"]" * DEEP + b"}}",
+        b'{"query": "mutation($s: RawSample!) {submit(sample: $s)}", "variables": {"s": '
+        + b'{"a":' * DEEP
+        + b"1"
+        + b"}" * DEEP
+        + b"}}",
+        b'{"query": ' + b"[" * DEEP + b"]" * DEEP + b"}",
+        b'{"x": ' + b"[" * DEEP + b"]" * DEEP + b', "query": "{hello}"}',
+        b"[" * DEEP,
+    ],
+    ids=lambda body: body[:50].decode("latin-1"),
+)
+def test_what_is_no_request_is_a_bad_request(service: Service, body: bytes) -> None:
+    """Never a 500, and the answer is short however long the request was."""
+    response = service.raw(body)
+
+    assert error_of(response) == (400, "BAD_REQUEST")
+    assert len(response.content) < 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query":"a","query":"b"}',
+        b'{"query":"a","query":"a"}',
+        b'{"query":"abc","query":"b"}',
+        b'{"query": "b", "query": "abc"}',
+        b'{"query":"a","\\u0071uery":"b"}',
+        b'{"query":"a","variables":{},"variables":{"s":1}}',
+        b'{"query":"a","variables":{"s":1},"x":1,"variables":{}}',
+        b'{"query":"a","operationName":null,"operationName":"b"}',
+        b'{"query":"a","extensions":{},"extensions":{}}',
+        b'{"query":"a","x":1,"x":1}',
+        b'{"query":"a","variables":{"s":1,"s":1}}',
+        b'{"query":"a","variables":{"s":123,"s":1}}',
+        b'{"query":"a","variables":{"s":{"a":"}"},"\\u0073":{"b":[1,2]}}}',
+        b'{"query":"a","variables":{ "u" : [1,"]"] , "s":1, "u":2}}',
+    ],
+)
+def test_a_key_twice_is_refused(body: bytes) -> None:
+    """There must be no doubt about which sample was meant."""
+    with pytest.raises(BadRequest, match="twice"):
+        read_variables(body)
+
+
+def test_keys_that_nothing_asks_for_are_ignored() -> None:
+    """In the envelope and in the variables, whatever their values hold."""
+    body = rb""" { "id": [{"a": "]}\""}, 1.5e3], "query": "a", "x": "}",
+        "variables": {"u": {"query": ["}"]}, "s": {"a":  1}, "x": 4, "v": null} , "n":null } """
+
+    variables = read_variables(body)
+
+    assert (bytes(memoryview(variables["s"])), variables["x"]) == (b'{"a":  1}', 4)
+    assert set(variables) == {"s", "x"}
+
+
+def test_raw_samples_in_lists_are_raw_each() -> None:
+    """Null stays null, and a single value stands for a list of one."""
+    listed = read_variables(b'{"query":"a","variables":{"l":[ {"a":1}, null ,[2, 3],"x"]}}')["l"]
+    single = read_variables(b'{"query":"a","variables":{"l":{"a":1}}}')["l"]
+
+    assert [item and bytes(memoryview(item)) for item in listed] == [b'{"a":1}', None, b"[2, 3]", b'"x"']
+    assert bytes(memoryview(single)) == b'{"a":1}'
+    assert read_variables(b'{"query":"a","variables":{"s":null,"l":null}}') == {"s": None, "l": None}
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        (b'{"x":[' + b"0," * 600_000 + b"0]}", TooLarge),
+        (b'{"u":[' + b"0," * 600_000 + b"0]}", TooLarge),
+        (b'{"l":[' + b"0," * 1_000 + b"0]}", BadRequest),
+    ],
+)
+def test_variables_that_are_no_samples_are_bounded(variables: bytes, error: type[DropzoneError]) -> None:
+    """A few bytes of JSON can become hundreds of bytes of Python."""
+    with pytest.raises(error):
+        read_variables(b'{"query":"a","variables":' + variables + b"}")
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_string_that_is_too_long_is_looked_at_once(cut: int) -> None:
+    """Every escaped quote in it could begin a string, and none does, wherever it is cut off."""
+    escapes = b'\\"' * 20_000
+    filler = b"a" * (MIB - len(escapes) + cut)
+    body = b'{"query":"a","x":["%b","%b"]}' % (filler, escapes * 2)
+    began = time.process_time()
+
+    with pytest.raises(TooLarge):
+        read_variables(body)
+
+    assert time.process_time() - began < 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from("slxu") | st.text(), inner),
+    max_leaves=6,
+)
+ENVELOPES = st.dictionaries(st.sampled_from(["query", "variables", "operationName", "extensions", "x"]), JSON)
+
+
+@settings(deadline=None)
+@given(body=st.binary() | ENVELOPES.map(lambda envelope: json.dumps(envelope).encode()))
+def test_any_bytes_are_a_request_or_a_refusal(body: bytes) -> None:
+    """No other exception comes out."""
+    with contextlib.suppress(DropzoneError):
+        read_variables(body)
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n\t", " :  ")])
+@given(
+    sample=st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), st.lists, max_leaves=9
+    )
+)
+def test_a_raw_sample_is_read_byte_for_byte(separators: tuple[str, str], sample: object) -> None:
+    """Whatever JSON it is, and however it is written."""
+    text = json.dumps({"time_stamp": "x", "data": sample}, separators=separators)
+    body = json.dumps({"query": "a", "variables": {"s": 0, "x": 1}}, separators=separators).replace("0", text, 1)
+
+    variables = read_variables(body.encode())
+
+    assert bytes(memoryview(variables["s"])) == text.encode()
+    assert variables["x"] == 1
+
+
+def test_a_sample_reaches_the_resolver_byte_for_byte(service: Service) -> None:
+    """Spaces, number spellings, NUL escapes and key order included."""
+    sample = '{ "b":1.50, "a" : [1E2,-0.0,"\\u0000é\\ud83d\\ude00"],\n"a2":1e-7 }'.encode()
+    response = service.raw(b'{"query":"%s","variables":{"s":%s}}' % (SUBMIT.encode(), sample))
+
+    assert response.json() == {"data": {"submit": hashlib.sha256(sample).hexdigest()}}
+    assert service.state.submitted == [sample]
+
+
+def test_many_samples_come_in_order(service: Service) -> None:
+    """Each as it was sent."""
+    response = service.post(
+        "mutation($l: [RawSample]!) { submitMany(samples: $l) }", {"l": [{"a": 1}, None, {"bb": [2, 3]}]}
+    )
+
+    assert response.json() == {"data": {"submitMany": [7, None, 12]}}

@@ -1,0 +1,126 @@
+"""Operations that are more work than they look: refused quickly, shortly and before they are executed."""
+
+import time
+
+import pytest
+from graphql import get_introspection_query, parse
+
+from graphql_api.errors import TooComplex
+from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server.execution import operation_limits
+from tests.graphql_api.graphql_server.service import Service, error_of
+
+# What a request may take here, at best of three: refusals take about half of what is allowed, 50 ms, on an
+# idle machine, and without limits any of these takes seconds to minutes.
+SECONDS = 0.1
+
+COMPLEX = "OPERATION_TOO_COMPLEX"
+PARSE = "GRAPHQL_PARSE_FAILED"
+INVALID = "GRAPHQL_VALIDATION_FAILED"
+
+
+def doubling(number: int, last: str = "hello") -> str:
+    """Return fragments that each spread the next one twice."""
+    fragments = (f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(number))
+    return f"{{ ...F0 }} {' '.join(fragments)} fragment F{number} on Query {{ {last} }}"
+
+
+def many(text: str, number: int) -> str:
+    """Repeat a text that may hold its number."""
+    return " ".join(text.format(n) for n in range(number))
+
+
+ATTACKS = {
+    "aliases": ("{" + many("a{}: hello", 1_000) + "}", PARSE),
+    "fewer aliases": ("{" + many("a{}: hello", 400) + "}", COMPLEX),
+    "duplicated fields": ("{" + many("hello", 500) + "}", COMPLEX),
+    "duplicated nested fields": ("{ __schema {" + many("queryType {{ name }}", 80) + "} }", COMPLEX),
+    "fields merged from fragments": (
+        "{" + many("...F{}", 130) + "}" + many('fragment F{} on Query {{ hello(name: "a") }}', 130),
+        COMPLEX,
+    ),
+    "fields merged from inline fragments": ("{" + many("... {{ hello }}", 150) + "}", COMPLEX),
+    "deep nesting": ("{a" * 5_000 + "}" * 5_000, PARSE),
+    "nesting that parses": ("{a" * 150 + "}" * 150, COMPLEX),
+    "deep lists": ("{ hello(name: " + "[" * 5_000 + "]" * 5_000 + ") }", PARSE),
+    "deep lists that parse": ("{ hello(name: " + "[" * 180 + "]" * 180 + ") }", INVALID),
+    "circular fragments": ("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }", COMPLEX),
+    "a fragment that spreads itself": ("{ ...A } fragment A on Query { hello ...A }", COMPLEX),
+    "circular fragments that nobody spreads": (
+        "{ hello } fragment A on Query { ...B } fragment B on Query { ... { ...A } }",
+        COMPLEX,
+    ),
+    "doubling fragments": (doubling(24), COMPLEX),
+    "doubling fragments of nothing": (doubling(120, last=""), COMPLEX),
+    "doubling fragments unspread": (doubling(24).replace("{ ...F0 }", "{ hello }"), COMPLEX),
+    "directives": ("{ hello " + "@a " * 10_000 + "}", PARSE),
+    "fewer directives": ("{ hello " + "@skip(if: true) " * 150 + "}", COMPLEX),
+    "a huge document": ("{" + "hello " * 100_000 + "}", COMPLEX),
+    "comments": ("#\n" * 30_000 + "{ hello }", PARSE),
+    "a huge name": ("{" + "x" * 60_000 + "}", COMPLEX),
+    "a huge alias": ("{" + "x" * 60_000 + ": hello }", COMPLEX),
+    "introspections": ("{" + many("a{}: __schema {{ types {{ name }} }}", 200) + "}", COMPLEX),
+    "fewer introspections": ("{" + many('a{}: __type(name: "Query") {{ name }}', 10) + "}", COMPLEX),
+    "deep introspection": ("{ __schema { types " + "{ fields { type " * 5 + "{ name }" + " } }" * 5 + "} }", INVALID),
+    "wide introspection": ("{ __schema {" + many("a{}: types {{ fields {{ args {{ name }} }} }}", 50) + "} }", COMPLEX),
+    "duplicate variables": ("query(" + "$a: Int " * 450 + ") { hello }", INVALID),
+    "more duplicate variables": ("query(" + "$a: Int " * 33_000 + ") { hello }", COMPLEX),
+    "unused variables": ("query(" + many("$a{}: Int", 450) + ") { hello }", INVALID),
+    "unknown fields": ("{" + many("x{}", 300) + "}", INVALID),
+    "operations together": (many("query Q{} {{" + many("a{}: hello", 100) + "}}", 5).replace("{{", "{"), COMPLEX),
+}
+
+
+@pytest.mark.parametrize(("query", "code"), ATTACKS.values(), ids=ATTACKS)
+def test_attacks_are_refused_at_once(service: Service, query: str, code: str) -> None:
+    """With a code, in a short answer."""
+    took = []
+    for _ in range(3):
+        began = time.process_time()  # of this process, in which the service runs
+        response = service.post(query)
+        took.append(time.process_time() - began)
+
+    assert error_of(response) == (400, code)
+    assert len(response.content) < 1024
+    assert min(took) < SECONDS
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"descriptions": False}, {"specified_by_url": True, "schema_description": True}]
+)
+def test_introspection_by_tools_passes(service: Service, options: dict[str, bool]) -> None:
+    """GraphiQL and code generators ask exactly this."""
+    assert service.post(get_introspection_query(**options)).json()["data"]["__schema"]["types"]
+
+
+def test_fragments_spread_often_pass(service: Service) -> None:
+    """Client code that keeps fragments beside its components selects the same fields many times."""
+    query = "{" + "...A ...B " * 12 + "} fragment A on Query { hello ...B } fragment B on Query { b: hello __typename }"
+
+    assert service.post(query).json() == {"data": {"hello": "hello you", "b": "hello you", "__typename": "Query"}}
+
+
+def test_what_fragments_stand_for_is_counted_without_expanding_them() -> None:
+    """The count is exact where it can be stated, and it took no time to find."""
+    document = parse(doubling(10))
+
+    with pytest.raises(TooComplex, match="selects 3071 fields"):
+        operation_limits.check(document, TransportSettings(most_selections=3_070, most_comparisons=10**9))
+
+
+@pytest.mark.parametrize(
+    ("query", "depth"),
+    [
+        ("{ a }", 1),
+        ("{ a { b { c } } }", 3),
+        ("{ ... { ... { a } } }", 1),
+        ("{ a { ...F } } fragment F on X { b { c } }", 3),
+        ("{ ...F } fragment F on X { a { ...G } } fragment G on X { b { c { d } } }", 4),
+    ],
+)
+def test_depth_is_that_of_the_answer(query: str, depth: int) -> None:
+    """Fragments have no depth of their own."""
+    operation_limits.check(parse(query), TransportSettings(deepest_selection=depth))
+    if depth > 1:
+        with pytest.raises(TooComplex, match=f"nested {depth} levels"):
+            operation_limits.check(parse(query), TransportSettings(deepest_selection=depth - 1))

@@ -1,0 +1,217 @@
+"""Connections that would stay for ever, and a server that stops in time."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from graphql_api.graphql_server import ServerSettings
+from tests.graphql_api.graphql_server import clients
+from tests.graphql_api.graphql_server.service import KEY, Service, running
+
+HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
+QUESTION = b'{"query":"{hello}"}'
+WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(QUESTION) + QUESTION
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Service]:
+    """Serve with little patience."""
+    settings = ServerSettings(header_seconds=0.4, keep_alive_seconds=1, unread_seconds=0.3, stalled_seconds=0.4)
+    with running(server_settings=settings) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def connection(service: Service) -> Iterator[socket.socket]:
+    """Connect to a service."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        yield client
+
+
+def receive_all(client: socket.socket) -> bytes:
+    """Read until the server closes the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := client.recv(65536):
+            received += chunk
+    return received
+
+
+def test_a_socket_that_sends_nothing_is_closed(strict: Service) -> None:
+    """Without a word: nothing was asked."""
+    with connection(strict) as client:
+        assert receive_all(client) == b""
+
+
+@pytest.mark.parametrize(
+    ("beginning", "trickle"),
+    [
+        (b"GET /", b"x"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n", b"x"),
+        (b"\r\n", b"\r\n"),
+        (HEAD[:-2], b"x"),
+        (WHOLE + b"GET /", b"x"),
+    ],
+)
+def test_trickled_headers_are_cut_off(strict: Service, beginning: bytes, trickle: bytes) -> None:
+    """Every byte comes in time, and all of them do not."""
+    began = time.monotonic()
+    received = b""
+    with connection(strict) as client:
+        client.sendall(beginning)
+        client.settimeout(0.05)
+        with contextlib.suppress(OSError):
+            while b"HTTP/1.1 408 " not in received and time.monotonic() - began < 5:
+                try:
+                    received += client.recv(65536)
+                except TimeoutError:
+                    client.sendall(trickle)
+
+    assert b"HTTP/1.1 408 " in received
+    assert time.monotonic() - began < 3
+
+
+def test_a_connection_is_kept_for_the_next_request_but_not_for_ever(strict: Service) -> None:
+    """Until it was idle for a while."""
+    with connection(strict) as client:
+        for _ in range(3):
+            client.sendall(WHOLE)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert receive_all(client) == b""
+
+
+def test_requests_in_a_row_are_all_answered(strict: Service) -> None:
+    """Pipelined in one packet, and larger together than headers may be."""
+    with connection(strict) as client:
+        client.sendall(WHOLE * 300)
+        received = receive_all(client)
+
+    assert received.count(b'{"data":{"hello":"hello you"}}') == 300
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        HEAD + b"".join(b"x%d: y\r\n" % number for number in range(5_000)) + b"\r\n",
+        HEAD + b"".join(b"x%d: y\r\n" % number for number in range(200)) + b"\r\n",
+        HEAD + b"x: " + b"y" * 40_000 + b"\r\n\r\n",
+        HEAD + b"x: " + b"y" * 10_000_000 + b"\r\n\r\n",
+        HEAD + b"y" * 10_000_000 + b": x\r\n\r\n",
+        b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
+    ids=["5000", "200", "40 kB", "10 MB", "a name", "a path"],
+)
+def test_too_many_or_too_large_headers_are_refused(strict: Service, request_bytes: bytes) -> None:
+    """Without keeping them."""
+    with connection(strict) as client:
+        with contextlib.suppress(OSError):
+            client.sendall(request_bytes)
+        received = receive_all(client)
+
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(body)["errors"][0]["extensions"]["code"] == "TOO_LARGE"
+
+
+@pytest.mark.parametrize("ending", [b"0\r\n" + b"x: y\r\n" * 100_000, b"1;" + b"x" * 1_000_000])
+def test_what_is_sent_around_a_body_is_bounded(strict: Service, ending: bytes) -> None:
+    """Trailers and chunk extensions are no content, so no limit on content holds for them."""
+    with connection(strict) as client:
+        with contextlib.suppress(OSError):
+            client.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n" + ending)
+        received = receive_all(client)
+
+    assert received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"hello\r\n\r\n", b"GET\r\n\r\n"]
+)
+def test_what_is_not_http_is_a_bad_request(strict: Service, nonsense: bytes) -> None:
+    """Such as TLS on a plain port."""
+    with connection(strict) as client:
+        client.sendall(nonsense)
+        assert receive_all(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_many_idle_sockets_keep_nobody_out() -> None:
+    """Beyond the limit new ones are refused, until the idle ones are closed."""
+    settings = ServerSettings(header_seconds=1, most_connections=200)
+    with running(server_settings=settings) as service, contextlib.ExitStack() as idle:
+        for _ in range(190):
+            idle.enter_context(connection(service))
+        assert service.post("{ hello }").status_code == 200
+        refused = [idle.enter_context(connection(service)) for _ in range(30)][-1]
+        assert refused.recv(4096).startswith(b"HTTP/1.1 503 ")
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            with connection(service) as client:
+                client.sendall(WHOLE)
+                if client.recv(4096).startswith(b"HTTP/1.1 200 "):
+                    break
+        else:
+            pytest.fail("the idle sockets should have been closed")
+
+
+def test_a_client_that_does_not_read_its_stream_is_cut_off(strict: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """Its subscription ends with it, and the log says so."""
+    body = b'{"query":"subscription { text(length: 100000) }"}'
+    with connection(strict) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(HEAD + b"accept: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        deadline = time.monotonic() + 10
+        while not strict.state.watching and time.monotonic() < deadline:
+            time.sleep(0.01)
+        clients.assert_nobody_watches(strict)
+    assert "of its answer to POST /graphql" in caplog.text
+
+
+def test_a_client_that_reads_slowly_is_served(strict: Service) -> None:
+    """Slow is not stalled: the answer takes longer than a stall may."""
+    body = b'{"query":"{ text(length: 12000000) }"}'
+    with connection(strict) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.sendall(HEAD + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        received = 0
+        while chunk := client.recv(300_000):
+            received += len(chunk)
+            time.sleep(0.01)
+
+    assert received > 12_000_000
+
+
+def test_a_client_that_still_sends_has_not_stalled(strict: Service) -> None:
+    """Many read nothing of the answer before they have sent their whole body."""
+    head = f"POST /duplex HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nconnection: close\r\ncontent-length: 30000\r\n\r\n"
+    with connection(strict) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.sendall(head.encode())
+        for _ in range(30):  # 1.5 s, nearly four times what a client may do nothing in
+            time.sleep(0.05)
+            client.sendall(bytes(1_000))
+        received = receive_all(client)
+
+    assert len(received) > 12_000_000
+
+
+def test_the_server_stops_in_two_seconds_and_tells_everyone() -> None:
+    """Clients of open subscriptions know that they should come back; idle connections do not hold it up."""
+    with running() as service, contextlib.ExitStack() as stack:
+        idle = stack.enter_context(connection(service))
+        events = stack.enter_context(clients.subscribed(service, "subscription { count(to: 9, pause: 60) }"))
+        sockets = stack.enter_context(clients.initialised(service))
+        clients.tell(sockets, clients.subscribe("subscription { count(to: 9, pause: 60) }"))
+        clients.hear(sockets)
+        assert [next(events) for _ in range(2)][1] == ("next", {"data": {"count": 0}})
+
+        took = service.stop()
+
+        assert took < 2
+        assert list(events) == [], "an end without `complete` is what makes a client come back"
+        assert clients.closed(sockets)[0] == 1012
+        assert idle.recv(10) == b""
+        assert service.state.watching == 0

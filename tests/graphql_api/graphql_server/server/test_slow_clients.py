@@ -1,0 +1,75 @@
+"""A client that does not read is told so for the day when it does: a code, and the cursor to go on from."""
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from graphql_api.graphql_server import ServerSettings
+from tests.graphql_api.graphql_server import clients
+from tests.graphql_api.graphql_server.service import KEY, Service, running
+
+STALLED_SECONDS = 1.5
+QUERY = "subscription { stories(length: 100000) { cursor text } }"
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Service]:
+    """Serve with little patience for who does not read."""
+    with running(server_settings=ServerSettings(stalled_seconds=STALLED_SECONDS)) as service:
+        yield service
+
+
+def wait_until_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    """Wait until the log says that a client was cut off."""
+    deadline = time.monotonic() + 10
+    while "read next to nothing" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_over_a_websocket(impatient: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """Every operation is told its own cursor, then the socket is closed."""
+    caplog.set_level(logging.WARNING)
+    with clients.socket(impatient, max_queue=1, max_size=None) as connection:
+        clients.tell(connection, clients.INIT, clients.subscribe(QUERY))
+        wait_until_cut_off(caplog)
+        messages: list[Any] = []
+        while True:
+            try:
+                messages.append(clients.hear(connection))
+            except ConnectionClosed as closed:
+                close = closed.rcvd
+                break
+    cursors = [each["payload"]["data"]["stories"]["cursor"] for each in messages if each["type"] == "next"]
+
+    assert close is not None
+    assert (close.code, close.reason[:8]) == (4490, "TOO_SLOW")
+    assert messages[-1]["id"] == "1"
+    assert messages[-1]["type"] == "error"
+    assert messages[-1]["payload"][0]["extensions"] == {"code": "TOO_SLOW", "cursor": cursors[-1]}
+    assert cursors == [str(number) for number in range(len(cursors))]
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "multipart/mixed; subscriptionSpec=1.0"])
+def test_over_http(impatient: Service, accept: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The last event or part is the error, and the stream ends as it should."""
+    caplog.set_level(logging.WARNING)
+    body = json.dumps({"query": QUERY}).encode()
+    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\naccept: {accept}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    received = b""
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        wait_until_cut_off(caplog)
+        while not received.endswith(b"0\r\n\r\n") and (data := connection.recv(1 << 20)):
+            received += data
+    _, _, last = received.rpartition(b'{"cursor":"')
+
+    assert received.endswith(b"\r\n0\r\n\r\n")
+    assert b'"code":"TOO_SLOW","cursor":"%b"' % last.split(b'"')[0] in last

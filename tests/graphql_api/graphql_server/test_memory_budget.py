@@ -1,0 +1,70 @@
+"""Large requests share what there is of memory: many at once are refused in part, and harm nobody else."""
+
+import contextlib
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from graphql_api.graphql_server import Capacity
+from storage.documents import Unavailable
+from tests.stack import Stack, eventually
+
+SMALL = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
+LARGE = SMALL[:-2] + b", 1.5" * 180_000 + b"]}"
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+@pytest.fixture(scope="module")
+def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with room for eight of its largest samples."""
+    with Stack(tmp_path_factory.mktemp("capacity"), DROPZONE_LARGEST_SAMPLE_MIB="1") as stack:
+        yield stack
+
+
+def half_sent(stack: Stack, path: str, kind: str) -> socket.socket:
+    """Begin to send a large request, and wait with its last byte."""
+    connection = socket.create_connection(("127.0.0.1", stack.api_port), timeout=10)
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: {kind}\r\n"
+    connection.sendall(f"{head}content-length: {len(LARGE)}\r\n\r\n".encode() + LARGE[:-1])
+    return connection
+
+
+def answers(sent: list[socket.socket]) -> Iterator[bytes]:
+    """Yield what the server says, whoever it is told, for as long as it says more."""
+    while heard := select.select(sent, [], [], 10)[0]:
+        for connection in heard:
+            said = connection.recv(65536)
+            if not said:
+                sent.remove(connection)
+            yield said
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/samples", JSON), ("/samples", NDJSON), ("/graphql", JSON)])
+def test_large_requests_beyond_the_room_for_them_are_refused(small_stack: Stack, path: str, kind: str) -> None:
+    """They are told so at once; small ones are taken all the while, and large ones when there is room again."""
+    with contextlib.ExitStack() as sockets:
+        sent = [sockets.enter_context(half_sent(small_stack, path, kind)) for _ in range(14)]
+
+        refused = next(answer for answer in answers(sent) if b"UNAVAILABLE" in answer)
+
+        assert b"too many large requests" in refused
+        assert small_stack.post_sample(SMALL).status_code == 201
+
+    eventually(lambda: small_stack.post_sample(LARGE).status_code == 201)
+
+
+def test_who_is_alone_may_hold_any_number_of_bytes() -> None:
+    """His own bound is another matter."""
+    capacity = Capacity(10)
+    with capacity.share() as first, capacity.share() as second:
+        first.hold(100)
+        with pytest.raises(Unavailable):
+            second.hold(1)
+        first.hold(9)
+        second.hold(1)
+        with pytest.raises(Unavailable):
+            first.hold(10)
+    with capacity.share() as third:
+        third.hold(100)

@@ -1,0 +1,91 @@
+"""Statistics of many results are those of all their values."""
+
+import math
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphql_api.results.merged_statistics import Merged, Part
+from triggers.summary import summarise
+
+LARGEST = sys.float_info.max
+finite = st.floats(allow_nan=False, allow_infinity=False)
+ordinary = st.floats(-1e6, 1e6)
+
+
+def merged(samples: list[list[float]]) -> Merged:
+    """Merge the statistics that the function computes of each sample."""
+    parts = Merged()
+    for data in samples:
+        of = summarise(np.array(data))
+        parts.add(Part(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum))
+    return parts
+
+
+def exact(samples: list[list[float]]) -> tuple[Fraction, float]:
+    """Return the true mean of all values, and their standard deviation to more digits than a double has."""
+    values = [Fraction(value) for data in samples for value in data]
+    mean = sum(values, Fraction()) / len(values)
+    variance = sum(((value - mean) ** 2 for value in values), Fraction()) / len(values)
+    # A root of the quotient of two whole numbers, scaled so that neither is cut.
+    scale = 1 << 2400
+    return mean, math.isqrt(int(variance * scale * scale)) / scale
+
+
+@given(st.lists(st.lists(ordinary, min_size=1, max_size=20), min_size=1, max_size=20))
+def test_merged_is_what_numpy_finds_in_all_values_together(samples: list[list[float]]) -> None:
+    """To twelve digits."""
+    together = np.concatenate([np.array(data) for data in samples])
+
+    found = merged(samples)
+
+    assert (found.parts, found.count) == (len(samples), together.size)
+    assert (found.minimum, found.maximum) == (together.min(), together.max())
+    scale = float(np.abs(together).max())
+    assert found.mean() == pytest.approx(float(together.mean()), rel=1e-12, abs=1e-15 * scale)
+    assert found.standard_deviation() == pytest.approx(float(together.std()), rel=1e-12, abs=1e-15 * scale)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9, 1e15, -1e15])
+@given(st.lists(st.lists(st.integers(-1000, 1000), min_size=1, max_size=20), min_size=1, max_size=20))
+def test_an_offset_costs_no_more_than_the_rounding_of_each_mean(offset: float, samples: list[list[int]]) -> None:
+    """However far from zero the values are."""
+    moved = [[offset + value for value in data] for data in samples]
+    mean, standard_deviation = exact(moved)
+
+    found = merged(moved)
+
+    rounding = math.ulp(abs(offset) + 1000) / 2
+    assert abs(Fraction(found.mean()) - mean) <= 2 * rounding
+    assert abs(found.standard_deviation() - standard_deviation) <= rounding + 1e-12 * standard_deviation
+
+
+@given(st.lists(st.lists(finite, min_size=1, max_size=5), min_size=1, max_size=10))
+def test_what_is_finite_stays_finite(samples: list[list[float]]) -> None:
+    """From the smallest double to the largest."""
+    mean, standard_deviation = exact(samples)
+
+    found = merged(samples)
+
+    rounding = max(math.ulp(data) for sample in samples for data in sample)
+    assert abs(Fraction(found.mean()) - mean) <= 2 * Fraction(rounding)
+    assert math.isfinite(found.standard_deviation())
+    assert found.standard_deviation() == pytest.approx(standard_deviation, rel=1e-12, abs=2 * rounding)
+
+
+def test_the_largest_numbers_there_are() -> None:
+    """Their squares and sums are beyond every double; what they have in common is not."""
+    found = merged([[LARGEST, -LARGEST], [LARGEST], [-LARGEST]] * 1000)
+
+    assert (found.mean(), found.standard_deviation()) == (0.0, LARGEST)
+
+
+def test_equal_values_do_not_deviate() -> None:
+    """Not by a bit, though their squares are rounded."""
+    found = merged([[0.1] * 3, [0.1], [0.1] * 7])
+
+    assert (found.mean(), found.standard_deviation()) == (0.1, 0.0)

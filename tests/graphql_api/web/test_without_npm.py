@@ -1,0 +1,40 @@
+"""The page of a server that was set up without npm, in a real browser that cannot reach the CDN either."""
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from graphql_api.web.graphiql_page import FOLDER, Explorer
+from tests.graphql_api.web.graphiql import GraphiQL
+
+FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Serve the page as it is before anything is built."""
+    folder = shutil.copytree(FOLDER / "page", tmp_path / "graphiql" / "page").parent
+    explorer = Explorer(None, FIXTURE, folder)
+    app = Starlette(routes=[Route("/graphql", explorer.page), *explorer.routes])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/graphql"
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_page_that_cannot_be_loaded_says_so(url: str, graphiql: GraphiQL) -> None:
+    """No blank page: what is missing, how to get it, and what works without it."""
+    graphiql.go_to(url)
+
+    graphiql.wait_for(lambda: "could not be loaded from cdn.jsdelivr.net" in (graphiql.text("body") or ""))
+    assert "install Node.js with npm" in (graphiql.text("body") or "")

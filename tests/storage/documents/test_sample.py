@@ -1,0 +1,119 @@
+"""A sample is kept byte for byte, its header last."""
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
+from storage.documents.sample import CHUNK_BYTES, MAX_INLINE_BYTES
+from storage.firestore import encoding
+
+RAW = b'{"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.0, 1e-320, 9007199254740993]}'
+
+
+def large(size: int) -> bytes:
+    return RAW[:-1] + b', "more": "%s"}' % (b"x" * (size - len(RAW) - len(b', "more": ""')))
+
+
+def stored(sample: Sample) -> dict[str, dict[str, object]]:
+    """Write the documents as protocol messages and read them back."""
+    written = [encoding.to_write(path, document).update for path, document in sample.documents()]
+    return {message.name: encoding.from_document(message) for message in written}
+
+
+def data(chunk: dict[str, object]) -> bytes:
+    """Return the compressed cut that a chunk holds."""
+    stored = chunk["data"]
+    assert isinstance(stored, bytes)
+    return stored
+
+
+@pytest.mark.parametrize(
+    "size", [len(RAW) + 20, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
+)
+def test_what_goes_in_comes_out_byte_for_byte(size: int) -> None:
+    """Whether it fits into the header or needs chunks."""
+    raw = large(size)
+    sample = Sample.receive(raw, submitter="local")
+
+    *chunks, header = stored(sample).values()
+    read = Header.from_fields("local", sample.header.id, header)
+
+    assert len(raw) == size
+    assert read.assemble(data(chunk) for chunk in chunks) == raw
+    assert read == sample.header
+
+
+@given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_any_json_text_is_kept(members: dict[str, object]) -> None:
+    """Valid or not: a rejected sample is kept as well."""
+    raw = json.dumps(members).encode()
+    sample = Sample.receive(raw, submitter="local")
+
+    (header,) = stored(sample).values()
+
+    assert sample.header.arrival is Arrival.REJECTED
+    assert Header.from_fields("local", sample.header.id, header).assemble([]) == raw
+
+
+def test_the_header_is_written_last() -> None:
+    """Whoever finds a header can rely on every chunk being there."""
+    sample = Sample.receive(large(CHUNK_BYTES + 1), submitter="local")
+
+    paths = [path for path, _ in sample.documents()]
+
+    header = f"submitters/local/samples/{sample.header.id}"
+    digest = sample.header.sha256[:16]
+    assert paths == [f"{header}/chunks/{digest}-0000", f"{header}/chunks/{digest}-0001", header]
+
+
+def test_samples_spread_evenly_over_the_shards() -> None:
+    """Ids are random, so a shard is any of them; a result is in the shard of its sample."""
+    shards = Counter(Sample.receive(RAW, submitter="local", shards=4).header.shard for _ in range(400))
+
+    assert sorted(shards) == [0, 1, 2, 3]
+    assert min(shards.values()) > 50
+
+
+def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> None:
+    """1 MiB for a document; events above 512 KB are not sent."""
+    for size in (MAX_INLINE_BYTES, 2 * CHUNK_BYTES):
+        sizes = [
+            encoding.to_write(path, document).update.ByteSize()
+            for path, document in Sample.receive(large(size), submitter="local").documents()
+        ]
+
+        assert max(sizes) < 1_000_000
+        assert sizes[-1] < 400_000
+
+
+def test_a_sample_whose_bytes_differ_is_not_computed() -> None:
+    """A lost chunk is found by the digest, not by a wrong mean."""
+    sample = Sample.receive(large(2 * CHUNK_BYTES), submitter="local")
+    first, _second, _header = stored(sample).values()
+
+    with pytest.raises(InvalidSample, match="found 921,600 other ones"):
+        sample.header.assemble([data(first)])
+
+
+def test_what_is_no_json_is_not_kept() -> None:
+    """There is no sample to speak of."""
+    with pytest.raises(NotJson):
+        Sample.receive(b"[1, 2", submitter="local")
+
+
+def test_an_idempotency_key_stands_for_one_id_of_one_submitter() -> None:
+    """And no pair of submitter and key can be written as another."""
+    assert document_paths.keyed_sample_id("a", "k") == document_paths.keyed_sample_id("a", "k")
+    assert document_paths.keyed_sample_id("a", "k") != document_paths.keyed_sample_id("b", "k")
+    assert document_paths.keyed_sample_id("a", "b/k") != document_paths.keyed_sample_id("a/b", "k")
+    assert document_paths.is_sample_id(document_paths.keyed_sample_id("a", "k"))
+
+
+@pytest.mark.parametrize("text", ["", "..", "a/b", "A1", "{5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90}", "x" * 2_000])
+def test_only_ids_that_we_gave_can_be_asked_for(text: str) -> None:
+    """Nothing that a client sends becomes part of a path unless it has the form of an id."""
+    assert not document_paths.is_sample_id(text)

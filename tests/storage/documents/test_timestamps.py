@@ -1,0 +1,78 @@
+"""A time stamp is an instant, or a problem that says why it is none."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.documents import timestamps
+
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets)
+
+
+@given(moments)
+def test_what_python_writes_is_read_as_the_same_instant(moment: datetime) -> None:
+    """Any offset, any fraction of a second that a datetime holds."""
+    assert timestamps.parse(moment.isoformat()) == moment
+
+
+@given(moments)
+def test_text_in_utc_round_trips(moment: datetime) -> None:
+    """Answers can be sent back in."""
+    text = timestamps.to_text(moment)
+
+    assert text.endswith("Z")
+    assert timestamps.parse(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2019-05-01T06:00:00-04:00", "2019-05-01T10:00:00Z"),
+        ("2019-05-01t06:00:00z", "2019-05-01T06:00:00Z"),
+        ("2019-05-01 06:00:00+0400", "2019-05-01T02:00:00Z"),
+        ("2019-05-01T06:00:00+04", "2019-05-01T02:00:00Z"),
+        ("2019-05-01T06:00:00.123456789Z", "2019-05-01T06:00:00.123456Z"),
+        ("2019-05-01T06:00:00.5Z", "2019-05-01T06:00:00.5Z"),
+        ("2019-12-31T23:30:00-01:00", "2020-01-01T00:30:00Z"),
+        ("2020-02-29T00:00:00-00:00", "2020-02-29T00:00:00Z"),
+    ],
+)
+def test_what_clocks_print_is_taken(text: str, utc: str) -> None:
+    """RFC 3339 and the offsets of strftime; digits beyond the microsecond are cut."""
+    assert timestamps.to_text(timestamps.parse(text)) == utc
+
+
+@given(st.text(min_size=1))
+def test_any_other_text_is_refused_with_a_short_message(text: str) -> None:
+    """Whatever is sent, the answer is bounded; here it is made not to end as a time stamp does."""
+    with pytest.raises(timestamps.TimeStampError) as refusal:
+        timestamps.parse(text + "?")
+
+    assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize("offset", ["+05:", "+5", "+05:0", "+", "+05:00:00", "Z+00", "+05 :00"])
+def test_a_part_of_a_utc_offset_is_none(offset: str) -> None:
+    """What was cut off may have been anything."""
+    with pytest.raises(timestamps.TimeStampError, match="expected a date, a time and a UTC offset"):
+        timestamps.parse(f"2019-05-01T06:00:00{offset}")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("2019-02-30T06:00:00Z", "2019-02 has the days 01 to 28"),
+        ("2020-02-30T06:00:00Z", "2020-02 has the days 01 to 29"),
+        ("2019-04-00T06:00:00Z", "2019-04 has the days 01 to 30"),
+        ("2019-13-30T06:00:00Z", "months go from 01 to 12"),
+        ("2019-02-28T25:00:00Z", "hours from 00 to 23"),
+        ("2019-02-30T24:00:00Z", "midnight is 00:00:00 of the next day"),
+    ],
+)
+def test_the_advice_is_about_the_fault(text: str, advice: str) -> None:
+    """A month without such a day is not a month that does not exist."""
+    with pytest.raises(timestamps.TimeStampError, match=advice):
+        timestamps.parse(text)
