@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from infra.embedded import stack
-from infra.embedded.claims import Taken, claim
-from infra.embedded.guardian import Guardian
 from infra.embedded.instances import open_instances
 from infra.embedded.logs import Logs
+from infra.embedded.preflight import Taken, claim
 from infra.embedded.supervisor import Supervisor
+from infra.embedded.watchdog import Guardian
 
 
 def main() -> int:

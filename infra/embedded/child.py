@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from socket import socket
 from urllib.parse import urlsplit
 
-from infra.embedded.guardian import kill_group
 from infra.embedded.logs import Lines
+from infra.embedded.watchdog import kill_group
 
 REMEMBERED_LINES = 20
 POLL_SECONDS = 0.02

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infra.embedded.claims import Taken
+from infra.embedded.preflight import Taken
 from infra.embedded.stack import Process, Stack
 
 BACKLOG = 2048

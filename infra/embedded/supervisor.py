@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any
 
 from infra.embedded.child import Child
-from infra.embedded.guardian import Guardian
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
 from infra.embedded.stack import Stack
+from infra.embedded.watchdog import Guardian
 
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3

@@ -13,11 +13,12 @@ from typing import Any
 
 from google.cloud.firestore import FieldFilter, Query
 
-from infra.embedded.firestore import indexing, names
-from infra.embedded.firestore.catalog import Catalog
-from infra.embedded.firestore.definitions import Definitions
+from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.indexes import index_registry
+from infra.embedded.firestore.indexes.catalog import Catalog
+from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.storage import Change, Storage
+from infra.embedded.firestore.storage.storage import Change, Storage
 from tests.infra.eventarc.machine import until
 from tests.torture.machine import PATIENCE_SECONDS, Clients, Firestore, Receiver
 from tests.torture.workload import COUNTERS, LABELS, TAGS, Fields, Workload
@@ -133,7 +134,7 @@ async def judge_file(path: Path) -> list[Change]:
 
 def judge_entries(connection: sqlite3.Connection) -> None:
     """The file has the index entries of its documents, and no others."""
-    catalog, registry = Catalog(), indexing.Registry(Definitions())
+    catalog, registry = Catalog(), index_registry.Registry(Definitions())
     catalog.load(connection)
     registry.load(connection)
     expected: set[tuple[int, bytes, int]] = set()

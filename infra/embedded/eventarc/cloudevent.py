@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.embedded.firestore import messages
-from infra.embedded.firestore.storage import Change
+from infra.embedded.firestore.storage.storage import Change
 
 EVENT_TYPE = "google.cloud.firestore.document.v1."
 SCHEMA = "https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto"

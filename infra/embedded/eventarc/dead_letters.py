@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from infra.embedded.eventarc.deliveries import HOLDER
-from infra.embedded.firestore import holders
+from infra.embedded.firestore.storage import change_consumers
 
 MOST_LISTED = 1_000
 
@@ -56,7 +56,7 @@ def send_again(connection: sqlite3.Connection, trigger: str | None, sequences: C
 def forget(connection: sqlite3.Connection, trigger: str) -> bool:
     """Take a trigger's place and its failed events away; return whether it was there. For a stopped server."""
     connection.execute("DELETE FROM eventarc_failed WHERE trigger = ?", (trigger,))
-    return holders.release(connection, HOLDER + trigger)
+    return change_consumers.release(connection, HOLDER + trigger)
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:

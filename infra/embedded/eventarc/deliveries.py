@@ -10,8 +10,8 @@ import math
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from infra.embedded.firestore import holders
-from infra.embedded.firestore.storage import Change, Storage
+from infra.embedded.firestore.storage import change_consumers
+from infra.embedded.firestore.storage.storage import Change, Storage
 
 HOLDER = "eventarc/"  # and the name of the trigger
 
@@ -80,7 +80,7 @@ async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
     def work(connection: sqlite3.Connection) -> set[str]:
         for statement in SCHEMA:
             connection.execute(statement)
-        return {name.removeprefix(HOLDER) for name in holders.named(connection, HOLDER)}
+        return {name.removeprefix(HOLDER) for name in change_consumers.named(connection, HOLDER)}
 
     return sorted(await storage.execute(work) - set(triggers))
 
@@ -102,7 +102,7 @@ class Deliveries:
 
         def work(connection: sqlite3.Connection) -> int:
             connection.execute("UPDATE eventarc_failed SET due = 0 WHERE trigger = ? AND NOT dead", (self._trigger,))
-            return holders.register(connection, HOLDER + self._trigger, now)
+            return change_consumers.register(connection, HOLDER + self._trigger, now)
 
         return await self._storage.execute(work)
 
@@ -112,7 +112,7 @@ class Deliveries:
         gone = [(self._trigger, sequence) for sequence, delivery in booked.items() if delivery is None]
 
         def work(connection: sqlite3.Connection) -> None:
-            holders.move(connection, HOLDER + self._trigger, cursor)
+            change_consumers.move(connection, HOLDER + self._trigger, cursor)
             connection.executemany(_SAVE, rows)
             connection.executemany("DELETE FROM eventarc_failed WHERE trigger = ? AND sequence = ?", gone)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from infra.embedded.eventarc import deliveries
 from infra.embedded.eventarc.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
-from infra.embedded.firestore.storage import Storage
+from infra.embedded.firestore.storage.storage import Storage
 
 logger = logging.getLogger("eventarc")
 

@@ -13,7 +13,7 @@ from random import Random
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.http import Address, Broken
 from infra.embedded.eventarc.trigger import Misbehaviour, Trigger
-from infra.embedded.firestore.storage import Change
+from infra.embedded.firestore.storage.storage import Change
 
 ACKNOWLEDGING = frozenset({200, 201, 202, 204})  # as Pub/Sub push; 102 is never a final answer
 REORDER_SECONDS = 0.5

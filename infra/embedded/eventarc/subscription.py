@@ -19,10 +19,10 @@ from random import random
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.deliveries import Deliveries, Delivery
 from infra.embedded.eventarc.http import Unreachable
-from infra.embedded.eventarc.patterns import Pattern
+from infra.embedded.eventarc.path_patterns import Pattern
 from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import Trigger
-from infra.embedded.firestore.storage import Change, Storage
+from infra.embedded.firestore.storage.storage import Change, Storage
 
 WINDOW_EVENTS = 1_000
 WINDOW_BYTES = 32 * 1024 * 1024

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from infra.embedded.eventarc import cloudevent
-from infra.embedded.eventarc.patterns import InvalidPattern, Pattern
+from infra.embedded.eventarc.path_patterns import InvalidPattern, Pattern
 
 KINDS = (cloudevent.CREATED, cloudevent.UPDATED, cloudevent.DELETED, cloudevent.WRITTEN)
 

@@ -18,10 +18,11 @@ import uvloop
 from infra.embedded import stack
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
-from infra.embedded.firestore import definitions, rates
-from infra.embedded.firestore.pruning import keep_tidy
-from infra.embedded.firestore.server import PortInUse, Server
-from infra.embedded.firestore.storage import Storage, StorageInUse
+from infra.embedded.firestore.api.server import PortInUse, Server
+from infra.embedded.firestore.indexes import definitions
+from infra.embedded.firestore.storage.storage import Storage, StorageInUse
+from infra.embedded.firestore.writes import rate_limits
+from infra.embedded.firestore.writes.pruning import keep_tidy
 
 GARBAGE_OBJECTS = 20_000  # a commit makes thousands, and leaves next to none that only a collection could find
 
@@ -48,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
         "--limit-rates",
         type=read_limits,
         default=(),
-        help=f"refuse what is faster than production takes, for {', '.join(rates.LIMITS)} (by commas)",
+        help=f"refuse what is faster than production takes, for {', '.join(rate_limits.LIMITS)} (by commas)",
     )
     parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which write calls which address")
     return parser.parse_args()
@@ -57,10 +58,10 @@ def parse_arguments() -> argparse.Namespace:
 def read_limits(text: str) -> list[str]:
     """Return what a list by commas names; it may be empty."""
     named = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = set(named) - set(rates.LIMITS)
+    unknown = set(named) - set(rate_limits.LIMITS)
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"no such rate: {', '.join(sorted(unknown))}; there are {', '.join(rates.LIMITS)}"
+            f"no such rate: {', '.join(sorted(unknown))}; there are {', '.join(rate_limits.LIMITS)}"
         )
     return named
 
@@ -91,8 +92,8 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         opened.push_async_callback(server.stop)
         if arguments.http_port is not None:
             # Imported here because they are slow to import and mostly not asked for.
-            from infra.embedded.eventarc import operations as eventarc
-            from infra.embedded.firestore.operations import Operations
+            from infra.embedded.eventarc import admin_endpoints as eventarc
+            from infra.embedded.firestore.api.admin_endpoints import Operations
 
             operations = Operations(storage, server, eventarc.Operations(storage).routes())
             await operations.start(arguments.host, arguments.http_port)

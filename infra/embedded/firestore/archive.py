@@ -17,12 +17,14 @@ from typing import Any, TextIO
 
 from google.protobuf import json_format
 
-from infra.embedded.firestore import commits, definitions, names, writes
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.definitions import Definitions, InvalidDefinitions
+from infra.embedded.firestore.encoding import names
 from infra.embedded.firestore.errors import Refusal
-from infra.embedded.firestore.storage import Storage, StorageInUse
-from infra.embedded.firestore.writer import Group
+from infra.embedded.firestore.indexes import definitions
+from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
+from infra.embedded.firestore.storage.storage import Storage, StorageInUse
+from infra.embedded.firestore.storage.writer import Group
+from infra.embedded.firestore.writes import commits, document_write
 
 STEP = 500
 STEP_BYTES = 8 * 1024 * 1024
@@ -71,13 +73,13 @@ async def load(source: TextIO, target: Path, defined: Definitions) -> int:
     return count
 
 
-def _steps(source: TextIO) -> Iterator[list[writes.PreparedWrite]]:
-    step: list[writes.PreparedWrite] = []
+def _steps(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
+    step: list[document_write.PreparedWrite] = []
     size = 0
     for number, line in enumerate(source, 1):
         try:
             document = json_format.ParseDict(json.loads(line), m.Document())
-            step.append(writes.prepare(m.Write(update=document), names.parse(document.name).database))
+            step.append(document_write.prepare(m.Write(update=document), names.parse(document.name).database))
         except (ValueError, json_format.ParseError, Refusal) as problem:
             raise Unusable(f"line {number}: {problem}") from problem
         size += len(line)
@@ -88,7 +90,7 @@ def _steps(source: TextIO) -> Iterator[list[writes.PreparedWrite]]:
         yield step
 
 
-def _write(step: list[writes.PreparedWrite], group: Group) -> Any:
+def _write(step: list[document_write.PreparedWrite], group: Group) -> Any:
     return commits.batch(group, step, lambda pending: None)
 
 

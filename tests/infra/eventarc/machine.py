@@ -15,8 +15,8 @@ from google.events.cloud.firestore import DocumentEventData
 
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
-from infra.embedded.firestore.server import Server
-from infra.embedded.firestore.storage import Storage
+from infra.embedded.firestore.api.server import Server
+from infra.embedded.firestore.storage.storage import Storage
 from tests.ports import free_port
 
 WRITTEN = "google.cloud.firestore.document.v1.written"

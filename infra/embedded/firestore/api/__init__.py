@@ -1,0 +1,1 @@
+"""The google.firestore.v1 service over gRPC, and the admin endpoints over HTTP."""

@@ -1,0 +1,107 @@
+"""For operators and tests, over HTTP: is it well, how much has it done, empty it.
+
+Emptying a database is spelled as Google's emulator spells it, so that tools made for that work here.
+"""
+
+import asyncio
+import resource
+import sys
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.api.server import PortInUse, Server
+from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.writer import Group
+from infra.embedded.firestore.writes import commits, document_write
+
+RESET = "/emulator/v1/projects/{project}/databases/{database}/documents"
+STEP = 500
+
+
+class Operations:
+    """A small HTTP server beside the gRPC one; `routes` are what it answers besides."""
+
+    def __init__(self, storage: Storage, server: Server, routes: Iterable[web.RouteDef]) -> None:
+        self._storage = storage
+        self._server = server
+        application = web.Application()
+        application.router.add_get("/healthz", self._health)
+        application.router.add_get("/readyz", self._health)
+        application.router.add_get("/metrics", self._metrics)
+        application.router.add_delete(RESET, self._reset)
+        application.router.add_routes(routes)
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def start(self, host: str, port: int) -> None:
+        """Begin to answer."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as problem:
+            await self._runner.cleanup()
+            raise PortInUse(f"cannot listen on {host}:{port}: {problem.strerror}") from problem
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        await self._runner.cleanup()
+
+    async def _health(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(5):
+                await self._storage.execute(lambda connection: connection.execute("SELECT 1").fetchone())
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the answer is that we are not well
+            return web.Response(status=503, text=f"{problem!r}\n")
+        return web.Response(text="ok\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        lines = []
+        for name, kind, value in self._figures():
+            lines += [f"# TYPE firestore_{name} {kind}", f"firestore_{name} {value}"]
+        lines.append("# TYPE firestore_calls_total counter")
+        for (method, code), count in sorted(self._server.calls.items()):
+            lines.append(f'firestore_calls_total{{method="{method}",code="{code}"}} {count}')
+        return web.Response(text="\n".join(lines) + "\n")
+
+    def _figures(self) -> list[tuple[str, str, int]]:
+        log = self._storage.path.with_name(self._storage.path.name + "-wal")
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return [
+            ("changes_total", "counter", self._storage.snapshot().sequence),
+            ("group_commits_total", "counter", self._storage.group_commits),
+            ("streams", "gauge", self._server.open_streams),
+            ("transactions", "gauge", self._server.open_transactions),
+            ("file_bytes", "gauge", self._storage.path.stat().st_size),
+            ("log_bytes", "gauge", log.stat().st_size if log.exists() else 0),
+            ("most_resident_bytes", "gauge", most),
+        ]
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        database = f"projects/{request.match_info['project']}/databases/{request.match_info['database']}"
+        count = await delete_all(self._storage, database)
+        return web.json_response({"deleted": count})
+
+
+async def delete_all(storage: Storage, database: str) -> int:
+    """Delete every document of a database, as a client would; return how many there were."""
+    everything = m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(all_descendants=True)])
+    query = structured_query.read(f"{names.parse_database(database)}/documents", everything)
+    count = 0
+    step: list[document_write.PreparedWrite] = []
+    async for _, document in scanner.stream(storage, query, storage.snapshot().read_time):
+        step.append(document_write.prepare(m.Write(delete=document.name), database))
+        count += 1
+        if len(step) == STEP:
+            await storage.write(partial(_delete, step))
+            step = []
+    await storage.write(partial(_delete, step))
+    return count
+
+
+def _delete(deletions: list[document_write.PreparedWrite], group: Group) -> Any:
+    return commits.batch(group, deletions, lambda pending: None)

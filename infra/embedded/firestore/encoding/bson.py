@@ -1,0 +1,113 @@
+"""The types of BSON, which clients write as maps with one reserved key.
+
+Only databases of the Enterprise edition know them in production; here every database does. A map is such
+a value when its only key is one of these; where the key is used for anything else, the name is refused.
+"""
+
+import decimal
+import re
+from collections.abc import Callable
+from typing import Any
+
+from infra.embedded.firestore.encoding import names, numeric
+from infra.embedded.firestore.errors import invalid
+
+MIN_KEY, TIMESTAMP, BINARY, OBJECT_ID, REGEX, MAX_KEY = b"\x07", b"\x1b", b"\x25", b"\x2a", b"\x2f", b"\x3e"
+REGEX_OPTIONS = "imsux"
+
+_object_id = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def key_of(fields: Any) -> str | None:
+    """Return which type of BSON a map's fields stand for, or None."""
+    if len(fields) != 1:
+        return None
+    (key,) = fields
+    return key if key in _encoders else None
+
+
+def encode(key: str, value: Any) -> bytes:
+    """Return bytes that sort; `value` is what the map holds under its key."""
+    return _encoders[key](value)
+
+
+def check(key: str, value: Any, name: str) -> int:
+    """Return the bytes that a value counts for, or refuse it; spell decimals as production stores them."""
+    kind, size = _kinds[key]
+    if value.WhichOneof("value_type") != kind:
+        raise invalid(f'Property "{name}" holds a "{key}" that is no {kind.removesuffix("_value")}.')
+    if key == "__int__" and not -(1 << 31) <= value.integer_value < 1 << 31:
+        raise invalid(f'Property "{name}" holds a 32-bit integer that is out of range.')
+    if key == "__decimal128__":
+        value.string_value = _decimal_text(value.string_value, name)
+    if key == "__oid__" and not _object_id.fullmatch(value.string_value):
+        raise invalid(f'Property "{name}" holds an object id that is not 24 hexadecimal digits.')
+    if key == "__binary__":
+        return len(value.bytes_value)
+    if key == "__regex__":
+        return _check_regex(value, name)
+    return size
+
+
+def _decimal_text(text: str, name: str) -> str:
+    try:
+        number = decimal.Decimal(text)
+    except decimal.InvalidOperation:
+        raise invalid(f'Property "{name}" holds a decimal that cannot be read.') from None
+    if number.is_nan():
+        return "NaN"
+    return text if number.is_finite() else "-Infinity" if number < 0 else "Infinity"
+
+
+def _check_regex(value: Any, name: str) -> int:
+    fields = value.map_value.fields
+    pattern, options = fields["pattern"].string_value, fields["options"].string_value
+    for option in options:
+        if option not in REGEX_OPTIONS:
+            raise invalid(f"Invalid regex option '{option}'. Supported options are 'i', 'm', 's', 'u' and 'x'.")
+    return len(pattern.encode()) + len(options) + 2
+
+
+def _text(fields: Any, name: str) -> bytes:
+    return names.encode_text(fields[name].string_value if name in fields else "")
+
+
+def _number(fields: Any, name: str) -> bytes:
+    number = int(fields[name].integer_value) if name in fields else 0
+    return (number & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "big")
+
+
+def _encode_binary(value: Any) -> bytes:
+    return BINARY + names.encode_bytes(value.bytes_value)
+
+
+def _encode_timestamp(value: Any) -> bytes:
+    fields = value.map_value.fields
+    return TIMESTAMP + _number(fields, "seconds") + _number(fields, "increment")
+
+
+def _encode_regex(value: Any) -> bytes:
+    fields = value.map_value.fields
+    return REGEX + _text(fields, "pattern") + _text(fields, "options")
+
+
+_encoders: dict[str, Callable[[Any], bytes]] = {
+    "__min__": lambda value: MIN_KEY,
+    "__max__": lambda value: MAX_KEY,
+    "__int__": lambda value: numeric.encode_integer(value.integer_value),
+    "__decimal128__": lambda value: numeric.encode_decimal(decimal.Decimal(value.string_value)),
+    "__oid__": lambda value: OBJECT_ID + names.encode_text(value.string_value.lower()),
+    "__binary__": _encode_binary,
+    "__request_timestamp__": _encode_timestamp,
+    "__regex__": _encode_regex,
+}
+_kinds = {
+    "__min__": ("null_value", 1),
+    "__max__": ("null_value", 1),
+    "__int__": ("integer_value", 4),
+    "__decimal128__": ("string_value", 16),
+    "__oid__": ("string_value", 12),
+    "__binary__": ("bytes_value", 0),
+    "__request_timestamp__": ("map_value", 8),
+    "__regex__": ("map_value", 0),
+}

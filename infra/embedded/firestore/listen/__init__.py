@@ -1,0 +1,1 @@
+"""Listen streams: targets, their snapshots, resume tokens."""

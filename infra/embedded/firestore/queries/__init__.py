@@ -1,0 +1,1 @@
+"""A structured query: filters, order, plan, scan, aggregation, vector search."""

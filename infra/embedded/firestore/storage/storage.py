@@ -1,0 +1,227 @@
+"""One SQLite file: documents, their versions, what changed, and whatever else must be durable with them.
+
+A single writer commits in groups; readers each have a connection of their own and are blocked by nobody.
+A read names the moment it reads at (`snapshot`), so that a long one can be done in pages, each on a
+fresh view of the file, and still see one moment: what was superseded is kept for `keep_seconds`.
+"""
+
+import asyncio
+import fcntl
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from infra.embedded.firestore.errors import TooOld, invalid
+from infra.embedded.firestore.indexes.catalog import Catalog
+from infra.embedded.firestore.indexes.definitions import Composite, Definitions
+from infra.embedded.firestore.indexes.index_registry import Registry, adopt, renew
+from infra.embedded.firestore.queries.planner import Indexes
+from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.checkpoints import LONGEST_LOG_PAGES, Checkpoints
+from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
+from infra.embedded.firestore.storage.versions import Change
+from infra.embedded.firestore.storage.writer import Group, Writer
+from infra.embedded.firestore.writes.rate_limits import Rates
+
+__all__ = ["Change", "Snapshot", "Storage", "StorageInUse"]
+
+T = TypeVar("T")
+READERS = 4
+
+logger = logging.getLogger(__name__)
+
+
+class StorageInUse(Exception):
+    """Another process has the file open."""
+
+
+class Storage:
+    """The file, open. To be used inside one event loop, and closed."""
+
+    def __init__(
+        self,
+        path: Path,
+        keep_seconds: float = 3600.0,
+        defined: Definitions | None = None,
+        creates_indexes: bool = True,
+        limited_rates: Collection[str] = (),
+    ) -> None:
+        self.path = path
+        self.keep_seconds = keep_seconds
+        self.creates_indexes = creates_indexes
+        self.catalog = Catalog()
+        self._registry = Registry(defined or Definitions())
+        self.group_commits = 0
+        self.observers: list[Callable[[list[Change]], None]] = []
+        self._building = asyncio.Lock()
+        self._local = threading.local()
+        self._lock_file = _LockFile(path)
+        connection = self._connect()
+        connection.execute("PRAGMA journal_mode = WAL")
+        renew(connection)
+        connection.executescript(versions.SCHEMA)
+        self.catalog.load(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        adopt(connection, self.catalog, self._registry, strict=not creates_indexes)
+        connection.execute("COMMIT")
+        settings = dict(connection.execute("SELECT name, value FROM settings").fetchall())
+        sequence, commit_time = versions.last(connection)
+        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
+        self.pruned: int = settings.get("pruned", 0)  # changes up to this sequence may be gone
+        self._changed = asyncio.Event()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
+        self._writer = Writer(
+            connection,
+            self.catalog,
+            self.clock,
+            self._registry.indexing,
+            Rates(self._registry, limited_rates),
+            self._reload,
+            self._published,
+        )
+        self._connection = connection
+        self._checkpoints = Checkpoints(self._connect())
+
+    async def close(self) -> None:
+        """Finish what was submitted and close the file."""
+        await self._writer.close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._readers.shutdown)
+        await loop.run_in_executor(None, self._checkpoints.close)
+        self._lock_file.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=30
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG_PAGES}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("PRAGMA mmap_size = 0")
+        return connection
+
+    def _reload(self, connection: sqlite3.Connection) -> None:
+        self.catalog.load(connection)
+        self._registry.load(connection)
+
+    def _published(self, changes: list[Change]) -> None:
+        self.group_commits += 1
+        self._checkpoints.committed(self._connection.total_changes)
+        if changes:
+            self._changed.set()
+            self._changed = asyncio.Event()
+            for observer in self.observers:
+                observer(changes)
+
+    def past_time(self, read_time: int) -> int:
+        """Return a moment that a client wants to read at, or refuse it if it is out of reach."""
+        if not self.clock.reach(read_time):
+            raise invalid("The requested 'read_time' cannot be in the future.")
+        if read_time < now() - int(self.keep_seconds * 1_000_000):
+            raise TooOld
+        return read_time
+
+    async def settle(self, read_time: int | None = None) -> None:
+        """Wait until every commit up to a moment (None: that is under way) can be seen."""
+        if not self.clock.settled(read_time):
+            await self.write(lambda group: None)
+
+    def snapshot(self) -> Snapshot:
+        """Return the moment to read at: after everything that was acknowledged."""
+        return self.clock.snapshot()
+
+    async def write(self, work: Callable[[Group], T]) -> T:
+        """Run `work` on the writer; it raises before it changes anything, or not at all."""
+        return await self._writer.submit(work)
+
+    async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the writer inside the next group commit and return once that is durable."""
+
+        def run(group: Group) -> T:
+            connection = group.connection
+            connection.execute("SAVEPOINT execute")
+            try:
+                result = work(connection)
+            except BaseException:
+                if connection.in_transaction:  # a full disk ends it
+                    connection.execute("ROLLBACK TO execute")
+                    connection.execute("RELEASE execute")
+                raise
+            connection.execute("RELEASE execute")
+            return result
+
+        return await self._writer.submit(run)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a reader's connection, on one consistent view of the file."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` at once, on a connection of the event loop's own: for a few look-ups and nothing else."""
+        return self._read(work)
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            self._local.connection = connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+        connection.execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            connection.execute("COMMIT")
+
+    @property
+    def indexes(self) -> Indexes:
+        """What queries can be answered from."""
+        return self._registry.readable
+
+    async def create_index(self, index: Composite) -> None:
+        """Build an index, or wait until it is built, and say how to define it."""
+        async with self._building:
+            number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
+            if self._registry.is_complete(number):
+                return
+            addition = self._registry.defined.addition(index)
+            logger.warning("Created an index that production would ask for; to define it: %s", addition)
+            for (_, collection_id), kind in list(self.catalog.kinds.items()):
+                after: bytes | None = b"" if collection_id == index.collection_id else None
+                while after is not None:
+                    after = await self._writer.submit(partial(self._fill, kind, number, after))
+            await self._writer.submit(lambda group: self._registry.finish(group.connection, number))
+
+    def _fill(self, kind: int, number: int, after: bytes, group: Group) -> bytes | None:
+        return self._registry.fill(group.connection, kind, self._registry.only(number), after)
+
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        """Return committed changes with a sequence greater than `after`, in order."""
+        published = self.clock.snapshot().sequence
+        found = await self.read(lambda connection: list(versions.changes(connection, self.catalog, after, limit)))
+        return [change for change in found if change.sequence <= published]
+
+    async def next_change(self, after: int) -> None:
+        """Return as soon as a change with a sequence greater than `after` is committed."""
+        while self.clock.snapshot().sequence <= after:
+            await self._changed.wait()
+
+
+class _LockFile:
+    """Holds the file against a second process, for as long as this one lives."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.with_name(path.name + ".lock").open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise StorageInUse(f"{path} is in use by another process") from None
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,1 @@
+"""Writes and commits: preconditions, transforms, transactions, locks, rate limits, pruning."""

@@ -1,0 +1,148 @@
+"""One Write applied to one document: preconditions, masks, transforms.
+
+A write is read and judged once, before it waits its turn; applied, it is a pure step from a document (or
+none) to a document (or none) at a commit time, so that the order of commits alone decides what is stored.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.embedded.firestore.encoding import field_paths, limits, names
+from infra.embedded.firestore.encoding.field_paths import FieldPath
+from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid, not_found
+from infra.embedded.firestore.messages import Document, WriteResult, microseconds, timestamp
+from infra.embedded.firestore.writes import transforms
+
+
+@dataclass(slots=True)
+class PreparedWrite:
+    """A Write whose names and paths are read."""
+
+    name: names.Name
+    full_name: str
+    path: bytes
+    update: Any  # a document
+    deletes: bool
+    mask: tuple[FieldPath, ...] | None
+    transforms: tuple[Any, ...]
+    exists: bool | None
+    update_time: int | None
+    is_checked: bool = False  # whatever it is applied to, the document stays within the limits
+
+    @property
+    def kind(self) -> str:
+        """What production calls such a write."""
+        if self.deletes:
+            return "delete"
+        if self.exists is None:
+            return "upsert" if self.update_time is None else "update"
+        return "update" if self.exists else "insert"
+
+    def check_precondition(self, current: Any | None, base: Any | None, now: int) -> None:
+        """Refuse the write if the stored document is not as the client expects it."""
+        if self.exists is not None:
+            if self.exists and current is None:
+                raise not_found(f"No document to update: {self.full_name}")
+            if not self.exists and current is not None:
+                raise already_exists(f"Document already exists: {self.full_name}")
+        elif self.update_time is not None:
+            if self.update_time > now:
+                raise invalid("The update_time in the precondition cannot be in the future.")
+            stored = 0 if base is None else microseconds(base.update_time)
+            if stored != self.update_time:
+                raise failed_precondition(
+                    f"the stored version ({stored}) does not match the required base version ({self.update_time})"
+                )
+
+    def apply(self, current: Any | None, commit_time: int) -> tuple[Any | None, Any]:
+        """Return the document after this write and the write's result."""
+        if self.deletes:
+            return None, WriteResult()
+        is_whole = self.mask is None and not self.transforms
+        new = self.update if is_whole else self._merged(current)  # else what is changed here is a copy
+        result = WriteResult()
+        for transform in self.transforms:
+            result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
+        if not self.is_checked:
+            limits.check_document(self.name, new.fields)
+        moment = timestamp(commit_time)
+        new.update_time.CopyFrom(moment)
+        new.create_time.CopyFrom(moment if current is None else current.create_time)
+        return new, result
+
+    def _merged(self, current: Any | None) -> Any:
+        """Return a document of what the write takes over and what it brings."""
+        new = Document()
+        if self.mask is None:
+            new.CopyFrom(self.update)
+            return new
+        if current is not None:
+            new.CopyFrom(current)
+        new.name = self.full_name
+        for path in self.mask:
+            value = field_paths.get(self.update.fields, path)
+            if value is None:
+                field_paths.remove(new.fields, path)
+            else:
+                field_paths.place(new.fields, path).CopyFrom(value)
+        return new
+
+
+def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
+    """Read the Write messages of one commit, or refuse an order of them that could never be applied."""
+    prepared = [prepare(message, database) for message in messages]
+    latest: dict[str, PreparedWrite] = {}
+    base_versions: dict[str, int | None] = {}
+    for write in prepared:
+        earlier = latest.get(write.full_name)
+        base_version = base_versions.setdefault(write.full_name, write.update_time)
+        if earlier is not None:
+            needs_it = write.exists or (write.update_time is not None and not write.deletes)
+            if (needs_it and earlier.deletes) or (write.exists is False and not earlier.deletes):
+                raise invalid(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
+            if write.update_time is not None and write.update_time != base_version:
+                raise invalid("Cannot collapse mutations with different version preconditions.")
+        latest[write.full_name] = write
+    return prepared
+
+
+def prepare(write: Any, database: str) -> PreparedWrite:
+    """Read a Write message, or refuse what could never be applied."""
+    operation = write.WhichOneof("operation")
+    if operation == "update":
+        full_name, update, field_transforms = write.update.name, write.update, write.update_transforms
+    elif operation == "delete":
+        full_name, update, field_transforms = write.delete, Document(), ()
+    elif operation == "transform":
+        full_name, update, field_transforms = write.transform.document, Document(), write.transform.field_transforms
+    else:
+        raise invalid("A write must have an update, a delete or a transform.")
+    name = names.parse_document(full_name, database)
+    mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
+    is_checked = operation == "delete"
+    if operation == "transform":
+        mask = ()
+    elif operation == "update":
+        size = limits.check_document(name, update.fields)
+        added = limits.times_size(field_transforms)
+        is_checked = mask is None and added is not None and size + added <= limits.LARGEST_DOCUMENT_BYTES
+    elif mask is not None or write.update_transforms:
+        raise invalid("A delete cannot have a mask or transforms.")
+    if operation == "transform" and not field_transforms:
+        raise invalid("The list of FieldTransform must not be empty.")
+    for each in field_transforms:
+        transforms.check(each)
+    condition = write.current_document.WhichOneof("condition_type")
+    return PreparedWrite(
+        name=name,
+        full_name=full_name,
+        path=name.path,
+        update=update,
+        deletes=operation == "delete",
+        mask=mask,
+        transforms=tuple(field_transforms),
+        exists=write.current_document.exists if condition == "exists" else None,
+        update_time=microseconds(write.current_document.update_time) if condition == "update_time" else None,
+        is_checked=is_checked,
+    )

@@ -1,0 +1,122 @@
+"""What a write asks the server to compute: request times, sums, extremes, members of arrays.
+
+Transforms see the document as the mask left it and one another in their order. Numbers keep to
+Firestore's rules: integers saturate, a double makes the result a double, of equal operands the stored
+one stays, and with NaN everything is NaN. Elements of arrays are equal when they sort as equal: 1 is 1.0.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from infra.embedded.firestore.encoding import field_paths, numeric, values
+from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.messages import Value, timestamp
+
+_LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
+_NUMBERS = ("integer_value", "double_value")
+
+
+def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
+    """Apply one field transform to a document's fields and return its result."""
+    operation = transform.WhichOneof("transform_type")
+    stored = field_paths.get(document_fields, field_paths.parse(transform.field_path))
+    new, result = _operations[operation](stored, transform, commit_time)
+    field_paths.place(document_fields, field_paths.parse(transform.field_path)).CopyFrom(new)
+    return result
+
+
+def check(transform: Any) -> field_paths.FieldPath:
+    """Return the path that a transform is about, or refuse the transform."""
+    operation = transform.WhichOneof("transform_type")
+    path = field_paths.parse(transform.field_path)
+    if operation is None or (operation == "set_to_server_value" and transform.set_to_server_value != 1):
+        raise invalid(f'Field transform of "{transform.field_path}" has no known operation.')
+    if operation in ("increment", "maximum", "minimum"):
+        operand = getattr(transform, operation)
+        if operand.WhichOneof("value_type") not in _NUMBERS:
+            raise invalid(f'Field transform "{operation}" of "{transform.field_path}" must have a numeric operand.')
+    return path
+
+
+def _request_time(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+    new = Value(timestamp_value=timestamp(commit_time))
+    return new, new
+
+
+def _increment(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+    operand = transform.increment
+    if not _is_number(stored):
+        return operand, operand
+    total = _number(stored) + _number(operand)
+    if isinstance(total, int):
+        new = Value(integer_value=min(max(total, _LEAST), _GREATEST))
+    else:
+        new = Value(double_value=total)
+    return new, new
+
+
+def _maximum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+    operand = transform.maximum
+    keep = _is_number(stored) and _height(stored) >= _height(operand)
+    new = stored if keep else operand
+    return new, new
+
+
+def _height(number: Any) -> tuple[bool, bytes]:
+    """Return what a maximum compares: NaN, in every other order the least of numbers, comes last."""
+    encoded = values.encode(number)
+    return encoded == numeric.NAN, encoded
+
+
+def _minimum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+    operand = transform.minimum
+    keep = _is_number(stored) and values.encode(stored) <= values.encode(operand)
+    new = stored if keep else operand
+    return new, new
+
+
+def _append_missing(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+    new = _array(stored)
+    present = set(map(values.encode, new.array_value.values))
+    for element in transform.append_missing_elements.values:
+        encoded = values.encode(element)
+        if encoded not in present:
+            present.add(encoded)
+            new.array_value.values.append(element)
+    return new, Value(null_value=0)
+
+
+def _remove_all(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+    unwanted = set(map(values.encode, transform.remove_all_from_array.values))
+    new = Value()
+    new.array_value.SetInParent()
+    kept = (each for each in _array(stored).array_value.values if values.encode(each) not in unwanted)
+    new.array_value.values.extend(kept)
+    return new, Value(null_value=0)
+
+
+def _array(stored: Any) -> Any:
+    new = Value()
+    new.array_value.SetInParent()
+    if stored is not None:
+        new.array_value.values.extend(stored.array_value.values)
+    return new
+
+
+def _is_number(value: Any) -> bool:
+    return value is not None and value.WhichOneof("value_type") in _NUMBERS
+
+
+def _number(value: Any) -> int | float:
+    number: int | float = getattr(value, value.WhichOneof("value_type"))
+    return number
+
+
+_operations: dict[str, Callable[[Any, Any, int], tuple[Any, Any]]] = {
+    "set_to_server_value": _request_time,
+    "increment": _increment,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "append_missing_elements": _append_missing,
+    "remove_all_from_array": _remove_all,
+}

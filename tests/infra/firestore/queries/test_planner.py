@@ -1,0 +1,223 @@
+"""Whatever way a query is answered, it finds what looking at every document finds."""
+
+import asyncio
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.indexes import definitions
+from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
+from infra.embedded.firestore.queries import planner, scanner, structured_query
+from infra.embedded.firestore.queries.planner import Indexes
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.writer import Group
+from infra.embedded.firestore.writes import commits, document_write
+from tests.infra.firestore.random_documents import DATABASE
+
+ROOT = f"{DATABASE}/documents"
+
+_small = st.sampled_from(
+    [
+        m.Value(null_value=0),
+        m.Value(integer_value=1),
+        m.Value(integer_value=2),
+        m.Value(double_value=1.5),
+        m.Value(double_value=float("nan")),
+        m.Value(double_value=1.7e308),
+        m.Value(bytes_value=b"\xff"),
+        m.Value(string_value=""),
+        m.Value(string_value="x"),
+        m.Value(string_value="y" * 1600 + "1"),
+        m.Value(string_value="y" * 1600 + "2"),
+        m.Value(array_value=m.ArrayValue(values=[m.Value(integer_value=1), m.Value(string_value="x")])),
+        m.Value(map_value=m.MapValue(fields={"c": m.Value(integer_value=1)})),
+        m.Value(map_value=m.MapValue(fields={"c": m.Value(integer_value=2)})),
+    ]
+)
+_paths = st.sampled_from(
+    [*(f"t/{number}" for number in range(6)), "t/1/t/0", "t/1/t/2", "s/1/t/0", "s/1/t/9", "s/0", "s/1", "t/__id3__"]
+)
+_documents = st.dictionaries(st.sampled_from(["a", "b", "d"]), _small, max_size=3)
+_batches = st.lists(st.tuples(_paths, st.one_of(st.none(), _documents)), min_size=1, max_size=14)
+
+_field = st.sampled_from(["a", "b", "d", "a.c"])
+_compared = st.tuples(_field, st.sampled_from([1, 2, 3, 4, 5, 6, 7]), _small)
+_listed = st.tuples(_field, st.sampled_from([8, 9, 10]), st.lists(_small, min_size=1, max_size=3))
+_conditions = st.one_of(_compared, _listed)
+_filters = st.one_of(
+    st.none(),
+    _conditions,
+    st.lists(_conditions, min_size=2, max_size=3).map(lambda parts: (1, parts)),
+    st.lists(_conditions, min_size=2, max_size=3).map(lambda parts: (2, parts)),
+)
+_orders = st.lists(st.tuples(st.sampled_from(["a", "b", "__name__"]), st.sampled_from([1, 2])), max_size=2)
+_cursor = st.one_of(st.none(), st.tuples(_small, st.booleans()))
+
+
+def _condition(condition: Any) -> Any:
+    field, operator, value = condition
+    message = m.StructuredQuery.Filter()
+    message.field_filter.field.field_path = field
+    message.field_filter.op = operator
+    if isinstance(value, list):
+        message.field_filter.value.array_value.values.extend(value)
+    else:
+        message.field_filter.value.CopyFrom(value)
+    return message
+
+
+def _query(selector: tuple[str, bool], where: Any, orders: Any, start: Any, end: Any, limit: Any, offset: int) -> Any:
+    message = m.StructuredQuery(offset=offset)
+    source = message.from_.add()
+    source.collection_id, source.all_descendants = selector
+    if where is not None and isinstance(where[0], int):
+        message.where.composite_filter.op = where[0]
+        message.where.composite_filter.filters.extend(map(_condition, where[1]))
+    elif where is not None:
+        message.where.CopyFrom(_condition(where))
+    for field, direction in dict(orders).items():
+        order = message.order_by.add()
+        order.field.field_path, order.direction = field, direction
+    if message.order_by and message.order_by[0].field.field_path != "__name__":
+        for cursor, part in ((message.start_at, start), (message.end_at, end)):
+            if part is not None:
+                cursor.values.append(part[0])
+                cursor.before = part[1]
+    if limit is not None:
+        message.limit.value = limit
+    return message
+
+
+async def _commit(storage: Storage, batch: Any) -> int:
+    prepared = []
+    for path, fields in dict(batch).items():
+        name = f"{ROOT}/{path}"
+        write = m.Write(delete=name) if fields is None else m.Write(update=m.Document(name=name, fields=fields))
+        prepared.append(document_write.prepare(write, DATABASE))
+
+    def work(group: Group) -> Any:
+        return commits.commit(group, prepared, lambda pending: None)
+
+    return m.microseconds((await storage.write(work)).commit_time)
+
+
+def _expected(query: structured_query.Query, documents: dict[str, Any]) -> list[str]:
+    found = []
+    for path, fields in documents.items():
+        name = names.parse(f"{ROOT}/{path}")
+        document = m.Document(name=str(name), fields=fields)
+        key = query.place(name.path, document) if query.covers(name) else None
+        if key is not None:
+            found.append((key, str(name)))
+    last = None if query.limit is None else query.offset + query.limit
+    return [name for _, name in sorted(found)][query.offset : last]
+
+
+def _composite(scope: str, *components: str) -> Composite:
+    modes = {"+": definitions.ASCENDING, "-": definitions.DESCENDING, "@": definitions.CONTAINS}
+    return Composite("t", scope, tuple(Component((each[1:],), modes[each[0]]) for each in components))
+
+
+_some = (
+    ("+a", "+b"),
+    ("+d", "+b"),
+    ("-a", "-b"),
+    ("-d", "-b"),
+    ("+b", "+a"),
+    ("@a", "+b"),
+    ("+d", "@a"),
+    ("+a", "+d", "+b"),
+)
+DEFINED = Definitions(tuple(_composite(scope, *each) for scope in ("COLLECTION", "COLLECTION_GROUP") for each in _some))
+
+
+async def _check(batches: list[Any], message: Any, strict: bool) -> None:
+    try:
+        query = structured_query.read(ROOT, message)
+    except Refusal:
+        return
+    with TemporaryDirectory() as folder:
+        storage = Storage(Path(folder) / "data", defined=DEFINED if strict else None, creates_indexes=not strict)
+        try:
+            if strict:
+                planner.plan(query, [], storage.indexes)
+            states: list[tuple[int, dict[str, Any]]] = []
+            documents: dict[str, Any] = {}
+            for batch in batches:
+                commit_time = await _commit(storage, batch)
+                documents = documents | dict(batch)
+                documents = {path: fields for path, fields in documents.items() if fields is not None}
+                states.append((commit_time, documents))
+            for commit_time, state in states:
+                found = [document.name async for _, document in scanner.stream(storage, query, commit_time, 2)]
+                assert found == _expected(query, state)
+                assert await scanner.count(storage, query, commit_time) in (None, len(found))
+        except planner.MissingIndex:
+            pass
+        finally:
+            await storage.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(_batches, min_size=1, max_size=3),
+    st.sampled_from([("t", False), ("t", False), ("t", True), ("s", False)]),
+    _filters,
+    _orders,
+    _cursor,
+    _cursor,
+    st.one_of(st.none(), st.integers(0, 4)),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_every_plan_finds_what_looking_everywhere_finds(
+    batches: Any, selector: Any, where: Any, orders: Any, start: Any, end: Any, limit: Any, offset: int, strict: bool
+) -> None:
+    """Now and at each past commit; with filters, orders, cursors, limits; in collections and groups.
+
+    By indexes that are made for the query, or by those of a file, if they serve it.
+    """
+    message = _query(selector, where, orders, start, end, limit, offset)
+
+    asyncio.run(_check(batches, message, strict))
+
+
+class _Slow(Storage):
+    """A file whose queries begin slowly: they are held where they ask which indexes there are."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.answered = threading.Event(), threading.Event()
+
+    @property
+    def indexes(self) -> Indexes:
+        """What there is when the wait is over."""
+        self.asked.set()
+        self.answered.wait(10)
+        return super().indexes
+
+
+async def test_an_index_that_is_complete_just_when_a_query_begins_has_all_that_the_query_sees(tmp_path: Path) -> None:
+    """The view of the file that a query reads is not older than the index that it reads from."""
+    storage = _Slow(tmp_path / "data")
+    await _commit(storage, [("t/1", {"a": m.Value(integer_value=1), "b": m.Value(integer_value=1)})])
+    query = structured_query.read(ROOT, _query(("t", False), None, [("a", 1), ("b", 1)], None, None, None, 0))
+
+    async def find() -> list[str]:
+        return [each.name async for _, each in scanner.stream(storage, query, storage.snapshot().read_time)]
+
+    finding = asyncio.create_task(find())
+    await asyncio.to_thread(storage.asked.wait)
+    await storage.create_index(_composite("COLLECTION", "+a", "+b"))
+    storage.answered.set()
+    found = await finding
+    await storage.close()
+
+    assert found == [f"{ROOT}/t/1"]

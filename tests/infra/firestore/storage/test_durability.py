@@ -1,0 +1,148 @@
+"""What was acknowledged is there after whatever happens, and the process behaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import grpc
+from google.cloud.firestore import FieldFilter
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.indexes.definitions import Definitions
+from infra.embedded.firestore.indexes.entries import Indexing
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
+
+
+def test_acknowledged_commits_survive_kill_9_whole_and_later_ones_are_later(own: FirestoreProcess) -> None:
+    """Clients write pairs of documents while the server is killed: each pair is there or neither is."""
+    acknowledged: list[int] = []
+    times: list[int] = []
+    for attempt in range(3):
+        own.start()
+        stop = threading.Event()
+
+        def work(first: int, stop: threading.Event = stop) -> None:
+            for number in range(first, first + 100_000, 8):
+                writes = [m.Write(update=m.Document(name=f"{ROOT}/{kind}/{number}")) for kind in ("left", "right")]
+                for write in writes:
+                    write.update.fields["n"].integer_value = number
+                request = m.CommitRequest(database=DATABASE, writes=writes)
+                try:
+                    response = own.call("Commit", request, m.CommitResponse)
+                except grpc.RpcError:
+                    return
+                acknowledged.append(number)
+                times.append(m.microseconds(response.commit_time))
+
+        threads = [threading.Thread(target=work, args=(attempt * 1_000_000 + index,)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        enough = len(acknowledged) + 100
+        while len(acknowledged) < enough:
+            time.sleep(0.01)
+        own.end(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        latest = max(times)
+        own.start()
+        client = own.client()
+        left = {int(found.id) for found in client.collection("left").stream()}
+        right = {int(found.get("n")) for found in client.collection("right").order_by("n").stream()}
+        assert left == right, "half of a commit, or an index that does not fit its documents"
+        assert left >= set(acknowledged)
+        assert client.document("after/kill").set({"n": attempt}).update_time.timestamp() * 1_000_000 > latest
+        own.end(signal.SIGKILL)
+        assert own.query("PRAGMA integrity_check") == [("ok",)]
+        assert sorted(own.query("SELECT kind, key, size FROM entries")) == sorted(expected_entries(own))
+    assert len(set(times)) == len(times)
+
+
+def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]]:
+    """Return the index entries that the documents in a file must have."""
+    found = []
+    kinds = dict(firestore.query("SELECT id, collection_id FROM kinds"))
+    current = "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
+    for kind, path, document in firestore.query(current):
+        indexing = Indexing(kinds[kind], Definitions(), {})
+        keys = indexing.entries(path, names.decode_path(path)[-1], m.Document.FromString(document))
+        found += [(kind, key, size) for key, size in keys.items()]
+    return found
+
+
+def test_it_stops_at_once_and_starts_within_a_second_or_so(own: FirestoreProcess) -> None:
+    """Also after it has written; streams that are open do not hold it up (see the tests of listening)."""
+    started = time.monotonic()
+    own.start()
+    took = time.monotonic() - started
+    client = own.client()
+    client.document("a/b").set({})
+
+    stopping = time.monotonic()
+    code = own.end(signal.SIGINT)
+
+    assert code == 0
+    assert time.monotonic() - stopping < 2
+    assert took < 4, "under a second on an idle machine"
+
+
+def test_a_port_in_use_is_said_in_one_line(own: FirestoreProcess, tmp_path: Path) -> None:
+    """No traceback, exit code 1; the same for a file that another server has open."""
+    own.start()
+    for port, data, words in (
+        (own.port, tmp_path / "other.sqlite", "Address already in use"),
+        (0, own.data, "in use by another process"),
+    ):
+        command = [sys.executable, "-m", "infra.embedded.firestore", "--port", str(port), "--data", str(data)]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+        assert second.returncode == 1
+        assert words in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+
+
+def test_a_file_can_be_archived_alive_and_read_in_again(own: FirestoreProcess, tmp_path: Path) -> None:
+    """A backup and JSON lines hold every document; a new server on them finds it by its fields."""
+    own.start()
+    documents = {f"{number}": {"n": number, "raw": b"\0\xff", "list": [1, 2.5, None]} for number in range(700)}
+    batch = own.client().batch()
+    for name, fields in documents.items():
+        batch.create(own.client().document(f"archived/{name}"), fields)
+    batch.commit()
+
+    def archive(*arguments: str, text: str | None = None) -> str:
+        command = [sys.executable, "-m", "infra.embedded.firestore.archive", *arguments]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    archive("backup", "--data", str(own.data), "--to", str(tmp_path / "copy.sqlite"))
+    lines = archive("export", "--data", str(own.data))
+    archive("import", "--data", str(tmp_path / "imported.sqlite"), text=lines)
+    own.end()
+
+    for name in ("copy.sqlite", "imported.sqlite"):
+        own.data = tmp_path / name
+        own.start()
+        query = own.client().collection("archived").where(filter=FieldFilter("n", ">=", 0))
+        assert {found.id: found.to_dict() for found in query.stream()} == documents
+        own.end()
+
+
+def test_memory_does_not_grow_with_what_is_stored(own: FirestoreProcess) -> None:
+    """40 MB of documents are written, counted and read in pages by a process of modest size."""
+    own.start()
+    for batch in range(40):
+        writes = []
+        for number in range(10):
+            write = m.Write(update=m.Document(name=f"{ROOT}/large/{batch}-{number}"))
+            write.update.fields["raw"].bytes_value = os.urandom(100_000)
+            writes.append(write)
+        own.call("Commit", m.CommitRequest(database=DATABASE, writes=writes), m.CommitResponse)
+
+    total = sum(len(found.get("raw")) for found in own.client().collection("large").stream())
+
+    assert total == 40_000_000
+    assert own.resident_bytes() < 300_000_000
