@@ -1,99 +1,178 @@
-"""The arrows between the packages go one way; nothing here is decided by taste."""
+"""Folders import each other in one direction only. DESIGN of the arrows: docs/architecture.md."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-ARROWS = {
-    "documents": set(),
-    "graphql_api": {"documents"},
-    "triggers": {"documents"},
-    "infra": set(),
-    "dropzone": set(),
+PACKAGES: Mapping[str, set[str]] = {
+    "storage/documents": set(),
+    "storage/firestore": {"storage/documents"},
+    "graphql_api": {"storage/documents", "storage/firestore"},
+    "triggers": {"storage/documents", "storage/firestore"},
+    "client/dropzone": set(),
+    "infra/embedded": set(),
 }
-OPENS_CONNECTIONS = {"asyncio", "grpc", "http", "httpx", "requests", "socket", "aiohttp", "urllib"}
+"""Each package, and those of ours that it may import."""
+
+API = "graphql_api"
+API_ROOMS: Mapping[str, set[str]] = {
+    "": set(),  # errors, metrics, settings; app and __main__ are listed below
+    "graphql_server": {""},
+    "auth": {"", "graphql_server"},
+    "ingest": {"", "graphql_server"},
+    "results": {""},
+    "live": {"", "results"},
+    "schema": {"", "auth", "graphql_server", "ingest", "live", "results"},
+    "endpoints": {"", "auth", "graphql_server", "ingest", "results"},
+    "web": {""},
+}
+FIRESTORE = "infra/embedded/firestore"
+FIRESTORE_ROOMS: Mapping[str, set[str]] = {
+    "": set(),  # errors, messages; __main__ and archive are listed below
+    "encoding": {""},
+    "indexes": {"", "encoding"},
+    "storage": {"", "encoding", "indexes"},
+    "queries": {"", "encoding", "indexes", "storage"},
+    "writes": {"", "encoding", "indexes", "queries", "storage"},
+    "listen": {"", "encoding", "queries", "storage"},
+    "api": {"", "encoding", "indexes", "listen", "queries", "storage", "writes"},
+}
+WIRING = {
+    "graphql_api/app.py",
+    "graphql_api/__main__.py",
+    "infra/embedded/firestore/__main__.py",
+    "infra/embedded/firestore/archive.py",
+}
+"""Composition roots and commands: they may import every room of their package."""
+
+CONNECTIONS = {"asyncio", "grpc", "http", "httpx", "requests", "socket", "aiohttp", "urllib"}
 GRAPHQL = {"graphql", "strawberry"}
-FOLDERS = [*ARROWS, "tests"]
+MAX_MODULES = 14
 
 
-def modules(folder: str) -> Iterator[tuple[Path, str]]:
-    """Yield every module that a file below `folder` imports."""
+def imports(folder: str) -> Iterator[tuple[Path, str]]:
+    """Yield every module, as a path without suffix, that a file below `folder` imports."""
     for path in Path(folder).rglob("*.py"):
         if "node_modules" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
-                yield from ((path, alias.name) for alias in node.names)
+                yield from ((path, alias.name.replace(".", "/")) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path} has a relative import"
-                yield path, node.module or ""
-                yield from ((path, f"{node.module}.{alias.name}") for alias in node.names)
+                module = (node.module or "").replace(".", "/")
+                yield path, module
+                yield from ((path, f"{module}/{alias.name}") for alias in node.names)
 
 
-@pytest.mark.parametrize("package", ARROWS)
-def test_a_package_imports_only_those_below_it(package: str) -> None:
-    """The API and the functions meet in `documents` alone; infra knows none of the three."""
-    foreign = [
+def package_of(module: str) -> str | None:
+    """Return the package of ours that a module is in, if it is in one."""
+    folder = f"client/{module}" if module.partition("/")[0] == "dropzone" else module
+    return next((package for package in PACKAGES if f"{folder}/".startswith(f"{package}/")), None)
+
+
+def room_of(module: str, package: str) -> str:
+    """Return the first folder below `package` that holds a module; empty for a module of the package itself."""
+    first = module.removeprefix(package).strip("/").partition("/")[0]
+    return first if (Path(package) / first).is_dir() else ""
+
+
+def foreign(package: str, rooms: Mapping[str, set[str]]) -> list[str]:
+    """Return the imports between the rooms of `package` that no arrow allows."""
+    return [
         f"{path} imports {module}"
-        for path, module in modules(package)
-        if (top := module.partition(".")[0]) in FOLDERS and top != package and top not in ARROWS[package]
+        for path, module in imports(package)
+        if str(path) not in WIRING
+        and module.startswith(f"{package}/")
+        and (source := room_of(str(path.parent), package)) != (target := room_of(module, package))
+        and target not in rooms[source]
     ]
 
-    assert foreign == []
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_those_it_may(package: str) -> None:
+    """The API and the functions share storage; the client and infra import none of the others."""
+    wrong = [
+        f"{path} imports {module}"
+        for path, module in imports(package)
+        if (target := package_of(module)) not in (None, package) and target not in PACKAGES[package]
+    ]
+
+    assert wrong == []
 
 
-def test_what_is_stored_is_pure() -> None:
-    """`documents` opens no connection, and pulls neither the web into a function nor numpy into the API."""
+@pytest.mark.parametrize(("package", "rooms"), [(API, API_ROOMS), (FIRESTORE, FIRESTORE_ROOMS)])
+def test_rooms_import_each_other_in_one_direction(package: str, rooms: Mapping[str, set[str]]) -> None:
+    """Every arrow is listed above, so a new one is a decision and not an accident."""
+    assert foreign(package, rooms) == []
+
+
+@pytest.mark.parametrize(("package", "rooms"), [(API, API_ROOMS), (FIRESTORE, FIRESTORE_ROOMS)])
+def test_the_listed_arrows_cover_every_room_and_form_no_circle(package: str, rooms: Mapping[str, set[str]]) -> None:
+    """A room is listed after all rooms that it imports."""
+    folders = {path.name for path in Path(package).iterdir() if (path / "__init__.py").is_file()}
+    listed: set[str] = set()
+    for room, targets in rooms.items():
+        assert targets <= listed, f"{room} imports rooms that are listed later"
+        listed.add(room)
+
+    assert listed - {""} == folders
+
+
+def test_stored_documents_are_pure() -> None:
+    """They open no connection, and pull neither the web into a function nor numpy into the API."""
     impure = [
         f"{path} imports {module}"
-        for path, module in modules("documents")
-        if module.partition(".")[0] in OPENS_CONNECTIONS | GRAPHQL | {"numpy", "starlette", "functions_framework"}
+        for path, module in imports("storage/documents")
+        if module.partition("/")[0]
+        in CONNECTIONS | GRAPHQL | {"numpy", "starlette", "functions_framework", "prometheus_client"}
     ]
 
     assert impure == []
 
 
-def test_the_api_is_deployed_without_what_only_functions_need() -> None:
-    """And the functions without GraphQL."""
-    assert [
-        p for p, module in modules("graphql_api") if module.partition(".")[0] in {"numpy", "functions_framework"}
-    ] == []
-    assert [p for p, module in modules("triggers") if module.partition(".")[0] in GRAPHQL] == []
+def test_the_api_and_the_functions_need_only_their_own_libraries() -> None:
+    """The API runs without numpy and functions-framework, the functions without GraphQL."""
+    wrong = [path for path, module in imports(API) if module.partition("/")[0] in {"numpy", "functions_framework"}]
+    wrong += [path for path, module in imports("triggers") if module.partition("/")[0] in GRAPHQL]
+
+    assert wrong == []
 
 
-def test_firestore_never_imports_the_delivery_of_its_events() -> None:
-    """Only the process that is made of both does."""
+def test_firestore_does_not_import_event_delivery() -> None:
+    """Only the command that runs both does."""
     arrows = [
         path
-        for path, module in modules("infra/embedded/firestore")
-        if module.startswith("infra.embedded.eventarc") and path.name != "__main__.py"
+        for path, module in imports(FIRESTORE)
+        if module.startswith("infra/embedded/eventarc") and path.name != "__main__.py"
     ]
 
     assert arrows == []
 
 
-def test_the_transport_does_not_know_what_is_asked() -> None:
-    """It carries any schema: of the API it knows the errors alone."""
-    arrows = {
-        module
-        for _, module in modules("graphql_api/transport")
-        if module.startswith("graphql_api.") and not module.startswith(("graphql_api.transport", "graphql_api.errors"))
-    }
-
-    assert arrows == set()
-
-
-def test_every_path_of_firestore_is_spelled_in_one_place() -> None:
-    """`storage/documents/document_paths.py`, and the patterns that triggers are registered with."""
+def test_collection_names_are_spelled_in_one_place() -> None:
+    """`storage/documents/document_paths.py` has them; only the patterns of triggers repeat them."""
     spelled = [
         path
-        for folder in ("documents", "graphql_api", "triggers")
-        for path in Path(folder).glob("*.py")
-        if path.name != "names.py"
+        for folder in ("storage", "graphql_api", "triggers")
+        for path in Path(folder).rglob("*.py")
+        if path.name != "document_paths.py" and "node_modules" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in {"submitters", "samples", "results", "api_keys"}
     ]
 
     assert spelled == []
+
+
+def test_a_folder_has_at_most_about_a_dozen_modules() -> None:
+    """A folder with more is missing a room."""
+    crowded = {
+        str(folder): len(modules)
+        for package in PACKAGES
+        for folder in [Path(package), *(path for path in Path(package).rglob("*") if path.is_dir())]
+        if "node_modules" not in folder.parts and len(modules := list(folder.glob("*.py"))) > MAX_MODULES
+    }
+
+    assert crowded == {}

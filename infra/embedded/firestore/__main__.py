@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 # Read when grpc is imported. Connections are then read by the thread that waits for calls, not by others that wake it.
@@ -80,7 +81,9 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
     async with contextlib.AsyncExitStack() as opened:
         defined = None if arguments.indexes is None else definitions.read(arguments.indexes)
         creates_indexes = defined is None or arguments.create_indexes
-        storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes, arguments.limit_rates)
+        limits = arguments.limit_rates
+        admission = partial(rate_limits.Rates, limits=limits) if limits else None
+        storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes, admission)
         opened.push_async_callback(storage.close)
         server = Server(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)

@@ -8,6 +8,8 @@ common, under the number of the one that came first; they stay as long as either
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from infra.embedded.firestore.encoding import names
 from infra.embedded.firestore.indexes import definitions, entries
@@ -15,7 +17,6 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Composite, Definitions
 from infra.embedded.firestore.indexes.entries import Indexing
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.queries.planner import Indexes
 
 STEP = 500
 
@@ -23,6 +24,14 @@ _NEXT = """
 SELECT d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version
 WHERE d.kind = ? AND d.path > ? ORDER BY d.path LIMIT ?
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """What is defined, and the composite indexes that are complete, with the numbers of their entries."""
+
+    defined: Definitions
+    composites: Mapping[Composite, int]
 
 
 class Registry:

@@ -10,13 +10,14 @@ between, whose names go the same way, are read the same way too. The trap: every
 backwards, yet production reads none so, and asks for the other one; here too each must be defined to be used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.embedded.firestore.encoding import names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.indexes import definitions, entries
-from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions, VectorIndex
+from infra.embedded.firestore.indexes.definitions import Component, Composite, VectorIndex
+from infra.embedded.firestore.indexes.index_registry import Indexes
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.filters import FieldTest
 from infra.embedded.firestore.queries.structured_query import Edge, Order, Query
@@ -41,14 +42,6 @@ class Branch:
     low: bytes
     high: bytes
     reverse: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Indexes:
-    """What is defined, and the composite indexes that are complete, with the numbers of their entries."""
-
-    defined: Definitions
-    composites: Mapping[Composite, int]
 
 
 def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Branch]:

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,12 @@ from typing import TypeVar
 from infra.embedded.firestore.errors import TooOld, invalid
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Composite, Definitions
-from infra.embedded.firestore.indexes.index_registry import Registry, adopt, renew
-from infra.embedded.firestore.queries.planner import Indexes
+from infra.embedded.firestore.indexes.index_registry import Indexes, Registry, adopt, renew
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import LONGEST_LOG_PAGES, Checkpoints
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
 from infra.embedded.firestore.storage.versions import Change
-from infra.embedded.firestore.storage.writer import Group, Writer
-from infra.embedded.firestore.writes.rate_limits import Rates
+from infra.embedded.firestore.storage.writer import Admission, Group, Writer
 
 __all__ = ["Change", "Snapshot", "Storage", "StorageInUse"]
 
@@ -49,7 +47,7 @@ class Storage:
         keep_seconds: float = 3600.0,
         defined: Definitions | None = None,
         creates_indexes: bool = True,
-        limited_rates: Collection[str] = (),
+        admission: Callable[[Registry], Admission] | None = None,
     ) -> None:
         self.path = path
         self.keep_seconds = keep_seconds
@@ -80,7 +78,7 @@ class Storage:
             self.catalog,
             self.clock,
             self._registry.indexing,
-            Rates(self._registry, limited_rates),
+            None if admission is None else admission(self._registry),
             self._reload,
             self._published,
         )

@@ -13,9 +13,9 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from infra.embedded.firestore.encoding.names import Name
 from infra.embedded.firestore.errors import Refusal, unavailable
@@ -25,13 +25,19 @@ from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.rows import Rows
 from infra.embedded.firestore.storage.versions import Change, Stored
-from infra.embedded.firestore.writes.rate_limits import Rates
 
 T = TypeVar("T")
 MOST_TOGETHER = 2_000
 GATHER_SECONDS = 0.001
 
 logger = logging.getLogger(__name__)
+
+
+class Admission(Protocol):
+    """Decides whether a commit may be written now."""
+
+    def admit(self, documents: Sequence[Any]) -> None:
+        """Return if the documents that one commit changes may be written, or raise `Refusal`."""
 
 
 class Group:
@@ -43,13 +49,13 @@ class Group:
         catalog: Catalog,
         clock: Clock,
         indexing: Callable[[str], Indexing],
-        rates: Rates,
+        admission: Admission | None,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._catalog = catalog
         self.indexing = indexing
-        self.rates = rates
+        self.admission = admission
         self.rows = Rows(connection)
         self.changes: list[Change] = []
         self.commit_time = 0
@@ -106,7 +112,7 @@ class Writer:
         catalog: Catalog,
         clock: Clock,
         indexing: Callable[[str], Indexing],
-        rates: Rates,
+        admission: Admission | None,
         rolled_back: Callable[[sqlite3.Connection], None],
         published: Callable[[list[Change]], None],
     ) -> None:
@@ -114,7 +120,7 @@ class Writer:
         self._catalog = catalog
         self._clock = clock
         self._indexing = indexing
-        self._rates = rates
+        self._admission = admission
         self._rolled_back = rolled_back
         self._published = published
         self._loop = asyncio.get_running_loop()
@@ -177,7 +183,7 @@ class Writer:
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
-        group = Group(self._connection, self._catalog, self._clock, self._indexing, self._rates)
+        group = Group(self._connection, self._catalog, self._clock, self._indexing, self._admission)
         sequence = None
         self._clock.begin()
         try:

@@ -59,7 +59,8 @@ def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
         if document.new is not None:
             document.new_entries = indexing.entries(document.path, document_id, document.new)
             indexing.check(document.new, document.new_entries)
-    group.rates.admit(changed)
+    if group.admission is not None:
+        group.admission.admit(changed)
     return changed
 
 

@@ -14,8 +14,8 @@ from infra.embedded.firestore.encoding import names
 from infra.embedded.firestore.errors import Refusal
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
+from infra.embedded.firestore.indexes.index_registry import Indexes
 from infra.embedded.firestore.queries import planner, scanner, structured_query
-from infra.embedded.firestore.queries.planner import Indexes
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write

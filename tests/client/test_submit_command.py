@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from dropzone import Client
-from tests.dropzone.conftest import Start, everything
+from tests.client.conftest import Start, everything
 from tests.stack import Stack, eventually
 
 FIXTURE = Path("fixture/sample.json")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dropzone import Client
-from tests.dropzone.conftest import Process, Start, everything
+from tests.client.conftest import Process, Start, everything
 from tests.stack import Stack
 
 Known = tuple[str, list[str]]

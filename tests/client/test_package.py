@@ -13,7 +13,7 @@ def test_the_package_needs_what_it_imports_and_nothing_else() -> None:
     """Here the server's packages are installed too, and would hide one that is missing."""
     imported = {
         module.partition(".")[0]
-        for path in Path("dropzone").rglob("*.py")
+        for path in Path("client/dropzone").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         for module in _imports(node)
     }
