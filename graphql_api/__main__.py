@@ -17,7 +17,7 @@ from graphql_api.settings import Settings
 SWITCH_SECONDS = 0.001  # how long the event loop waits, each time, for a thread that reads a large sample
 GARBAGE_OBJECTS = 20_000  # a request makes hundreds, and leaves none that only a collection could find
 
-MOST_OPEN_FILES = 10_240
+MAX_OPEN_FILES = 10_240
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
 def _allow_many_connections() -> None:
     """Take what the system lets us have of open files: what it gives unasked is no more than 1,024, or 256."""
     given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, most)
+    wanted = MAX_OPEN_FILES if most == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, most)
     if given != resource.RLIM_INFINITY and given < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 

@@ -45,10 +45,10 @@ def create_app(settings: Settings) -> Starlette:
     `app.state.end_streams` ends the open subscriptions; a server calls it before it waits for them.
     """
     transport_settings = TransportSettings(
-        largest_body=settings.largest_sample_bytes,
+        max_body_bytes=settings.max_sample_bytes,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
     )
-    capacity = Capacity(_LARGE_REQUESTS * settings.largest_sample_bytes)
+    capacity = Capacity(_LARGE_REQUESTS * settings.max_sample_bytes)
     services = _Services(settings, capacity)
     explorer = Explorer(settings.local_key_path, FIXTURE)
     graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page, capacity)
@@ -98,15 +98,15 @@ class _Services:
         writer = Writer(
             self._firestore,
             timeout_seconds=settings.write_timeout_seconds,
-            waiting_bytes=settings.waiting_writes_mib * 2**20,
+            waiting_bytes=settings.max_pending_writes_mib * 2**20,
         )
         self.store = Store(self._firestore, writer, shards=settings.shards)
-        self.live = Live(self._firestore, log_length=settings.subscriber_queue_length, shards=settings.shards)
+        self.live = Live(self._firestore, log_length=settings.max_buffered_results, shards=settings.shards)
         self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
         storage = SampleWriter(self._firestore, writer, self.store.headers)
         self.receiver = Receiver(
             storage,
-            settings.largest_sample_bytes,
+            settings.max_sample_bytes,
             settings.default_time_zone or None,
             settings.shards,
             self._capacity,

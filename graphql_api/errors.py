@@ -43,10 +43,10 @@ HTTP_STATUS = {
 }
 """The HTTP status of a request that is refused as a whole with this code."""
 
-LONGEST_MESSAGE = 240
-MOST_REQUEST_ERROR_BYTES = 600
-MOST_FIELD_ERRORS = 100
-LONGEST_TRACE = 8_000
+MAX_MESSAGE_LENGTH = 240
+MAX_REQUEST_ERROR_BYTES = 600
+MAX_FIELD_ERRORS = 100
+MAX_TRACE_LENGTH = 8_000
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
 
@@ -95,7 +95,7 @@ class TooComplex(DropzoneError):
     code = "OPERATION_TOO_COMPLEX"
 
 
-def shorten(text: str, length: int = LONGEST_MESSAGE) -> str:
+def shorten(text: str, length: int = MAX_MESSAGE_LENGTH) -> str:
     """Cut a text that may echo what a client sent to `length` bytes of UTF-8, on one line."""
     encoded = text[:length].translate(_CONTROL_CHARACTERS).encode("utf-8", "replace")
     if len(text) <= length and len(encoded) <= length:
@@ -124,7 +124,7 @@ def describe_unexpected(error: BaseException, where: str) -> dict[str, Any]:
 def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[dict[str, Any]]:
     """Describe why a request was not executed: as many errors as fit into a short answer."""
     described: list[dict[str, Any]] = []
-    room = MOST_REQUEST_ERROR_BYTES
+    room = MAX_REQUEST_ERROR_BYTES
     for error in errors:
         cause = _cause(error)
         entry = describe(cause) if isinstance(cause, DropzoneError) else _visible(error, code)
@@ -142,7 +142,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
     error_id = ""
     unexpected: list[BaseException] = []
     described: list[dict[str, Any]] = []
-    for error in errors[:MOST_FIELD_ERRORS]:
+    for error in errors[:MAX_FIELD_ERRORS]:
         cause = _cause(error)
         if isinstance(cause, DropzoneError) and not isinstance(cause, InvalidSample):
             entry = describe(cause)
@@ -156,8 +156,8 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
         described.append(entry | _position(error))
     if unexpected:
         _log(error_id, unexpected, where)
-    if len(errors) > MOST_FIELD_ERRORS:
-        rest = f"{len(errors) - MOST_FIELD_ERRORS} more errors are not shown."
+    if len(errors) > MAX_FIELD_ERRORS:
+        rest = f"{len(errors) - MAX_FIELD_ERRORS} more errors are not shown."
         described.append({"message": rest, "extensions": {"code": described[-1]["extensions"]["code"]}})
     return described
 
@@ -200,6 +200,6 @@ def _position(error: GraphQLError) -> dict[str, Any]:
 def _log(error_id: str, errors: Sequence[BaseException], where: str) -> None:
     trace = "".join(traceback.format_exception(errors[0], limit=-20))
     more = f" (the first of {len(errors)})" if len(errors) > 1 else ""
-    if len(trace) > LONGEST_TRACE:
-        trace = f"{trace[: LONGEST_TRACE // 2]} (cut) {trace[-LONGEST_TRACE // 2 :]}"
+    if len(trace) > MAX_TRACE_LENGTH:
+        trace = f"{trace[: MAX_TRACE_LENGTH // 2]} (cut) {trace[-MAX_TRACE_LENGTH // 2 :]}"
     logger.error("error %s in %s%s\n%s", error_id, shorten(where), more, trace)

@@ -30,20 +30,22 @@ _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SAMPLING_SECONDS = 0.25
 _DOORS = ("/graphql", "/samples")
 
-REQUESTS = Counter("dropzone_requests", "Requests that were answered, by door and HTTP status.", ["door", "status"])
+REQUESTS = Counter(
+    "dropzone_http_requests", "Requests that were answered, by door and HTTP status.", ["door", "status"]
+)
 ERRORS = Counter("dropzone_errors", "Errors that clients were told, by code, whichever door they used.", ["code"])
-SUBMIT_SECONDS = Histogram(
-    "dropzone_submit_seconds",
+SUBMIT_DURATION = Histogram(
+    "dropzone_submit_duration_seconds",
     "How long samples took from their last byte to the receipt; its count is that of submissions, by state.",
     ["state"],
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 SUBMITTED_BYTES = Counter("dropzone_submitted_bytes", "Bytes of samples that were stored, decompressed.")
-WAITING_WRITES = Gauge(
-    "dropzone_waiting_writes", "Writes that Firestore has not confirmed yet.", multiprocess_mode="livesum"
+PENDING_WRITES = Gauge(
+    "dropzone_pending_writes", "Writes that Firestore has not confirmed yet.", multiprocess_mode="livesum"
 )
-WAITING_BYTES = Gauge("dropzone_waiting_write_bytes", "The bytes of these writes.", multiprocess_mode="livesum")
-WEBSOCKETS = Gauge("dropzone_websockets", "Open WebSockets.", multiprocess_mode="livesum")
+PENDING_WRITE_BYTES = Gauge("dropzone_pending_write_bytes", "The bytes of these writes.", multiprocess_mode="livesum")
+WEBSOCKETS = Gauge("dropzone_websocket_connections", "Open WebSockets.", multiprocess_mode="livesum")
 SUBSCRIPTIONS = Gauge(
     "dropzone_subscriptions",
     "Open subscriptions to samples and results, over any protocol.",
@@ -59,11 +61,11 @@ EVENT_LOOP_LAG = Histogram(
 # To look a label up costs more than to count.
 requests = cache(REQUESTS.labels)
 errors = cache(ERRORS.labels)
-submit_seconds = cache(SUBMIT_SECONDS.labels)
+submit_duration = cache(SUBMIT_DURATION.labels)
 
 # What alerts are made of starts at 0: Prometheus sees no rise in a number whose first value is 1.
 for _state in ("PENDING", "REJECTED"):
-    submit_seconds(_state)
+    submit_duration(_state)
 for _code in ("INTERNAL", "UNAVAILABLE"):
     errors(_code)
 
@@ -127,8 +129,8 @@ async def sample_for_ever(waiting: Callable[[], tuple[int, int]]) -> None:
         await asyncio.sleep(_SAMPLING_SECONDS)
         EVENT_LOOP_LAG.observe(max(0.0, loop.time() - due))
         writes, size = waiting()
-        WAITING_WRITES.set(writes)
-        WAITING_BYTES.set(size)
+        PENDING_WRITES.set(writes)
+        PENDING_WRITE_BYTES.set(size)
 
 
 def forget_the_dead() -> None:

@@ -18,13 +18,13 @@ class Settings:
 
     host: str = "127.0.0.1"
     api_port: int = 8000
-    largest_sample_mib: int = 64
+    max_sample_mib: int = 64
     write_timeout_seconds: float = 10.0
-    waiting_writes_mib: int = 256  # when more waits for Firestore, a submission is told to come later
+    max_pending_writes_mib: int = 256  # when more waits for Firestore, a submission is told to come later
     shards: int = 1  # of the indexes that grow with time, about 500 writes a second each; never lower it
     default_time_zone: str = ""  # such as Europe/Zurich: for sources that give no UTC offset
     key_cache_seconds: float = 5.0  # a revoked key works no longer than this
-    subscriber_queue_length: int = 4_000  # results held for those who watch a submitter; behind them is Firestore
+    max_buffered_results: int = 4_000  # results held for those who watch a submitter; behind them is Firestore
     allowed_origins: str = ""  # of other web pages that may connect, separated by commas
     local_key_file: str = ""  # handed to the GraphiQL page on loopback; the embedded stack sets it
 
@@ -40,12 +40,12 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse at the start what would refuse every request later."""
         least = {
-            "largest_sample_mib": 1,
+            "max_sample_mib": 1,
             "write_timeout_seconds": 0.1,
-            "waiting_writes_mib": self.largest_sample_mib,
+            "max_pending_writes_mib": self.max_sample_mib,
             "shards": 1,
             "key_cache_seconds": 0,
-            "subscriber_queue_length": 1,
+            "max_buffered_results": 1,
         }
         for name, limit in least.items():
             if getattr(self, name) < limit:
@@ -56,9 +56,9 @@ class Settings:
             raise ValueError(f"DROPZONE_DEFAULT_TIME_ZONE names no time zone: {self.default_time_zone}") from None
 
     @property
-    def largest_sample_bytes(self) -> int:
+    def max_sample_bytes(self) -> int:
         """The most that one request may hold, once decompressed."""
-        return self.largest_sample_mib * 2**20
+        return self.max_sample_mib * 2**20
 
     @property
     def local_key_path(self) -> Path | None:

@@ -35,14 +35,14 @@ class Stack(AbstractContextManager["Stack"]):
         self._folder = folder
         self._data = folder / "data"
         self._log = folder / "stack.log"
-        self.api_port, self.firestore_port, self.triggers_port = free_port(), free_port(), free_port()
+        self.api_port, self.firestore_port, self.function_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.api_port}"
         self.environment = os.environ | {
             "DROPZONE_HOST": "127.0.0.1",
             "DROPZONE_API_PORT": str(self.api_port),
             "DROPZONE_FIRESTORE_PORT": str(self.firestore_port),
-            "DROPZONE_TRIGGERS_PORT": str(self.triggers_port),
-            "DROPZONE_DATA": str(self._data),
+            "DROPZONE_FUNCTION_PORT": str(self.function_port),
+            "DROPZONE_DATA_DIR": str(self._data),
             **settings,
         }
         self._client = httpx.Client(base_url=self.url, timeout=_PATIENCE_SECONDS)

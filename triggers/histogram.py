@@ -2,7 +2,7 @@
 
 How many bins is decided as NumPy does it (`auto`): as many as the rule of Sturges (1926) says, or as the one of
 Freedman and Diaconis (1981) where that is more, but by the latter no more than twice the root of how many values there
-are; and never more than `MOST_BINS`, because a result is a small document. The traps are the ends of the range of
+are; and never more than `MAX_BINS`, because a result is a small document. The traps are the ends of the range of
 doubles: widths that overflow, and edges so close that no double lies between them. So the edges are taken in whole
 numbers, and those that are equal are one.
 """
@@ -14,9 +14,9 @@ from math import isqrt
 from storage.documents import Histogram
 from triggers.quantiles import Ordered
 
-MOST_BINS = 100
+MAX_BINS = 100
 
-_CUBES = tuple(number**3 for number in range(MOST_BINS + 1))
+_CUBES = tuple(number**3 for number in range(MAX_BINS + 1))
 
 
 def histogram(ordered: Ordered, lower_quartile: float, upper_quartile: float) -> Histogram:
@@ -40,7 +40,7 @@ def _bins(count: int, width: int, middle: int) -> int:
     diaconis = isqrt(4 * count - 1) + 1
     if middle:  # width / (2 * middle / cbrt(count)), rounded up: the least number with a cube that is large enough
         diaconis = min(diaconis, bisect_left(_CUBES, -(-count * width**3 // (2 * middle) ** 3)))
-    return min(max(sturges, diaconis), MOST_BINS)
+    return min(max(sturges, diaconis), MAX_BINS)
 
 
 def _whole(*values: float) -> tuple[list[int], int]:

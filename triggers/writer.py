@@ -14,7 +14,7 @@ from typing import Any
 
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
-MOST_CALLS = 4
+MAX_CALLS = 4
 MANY = 30
 """So many writes do not wait for the end of a call."""
 
@@ -36,7 +36,7 @@ class Writer:
         """Return the status of `write`. Raises what `send` raised: nobody knows then if it was written."""
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((write, answer))
-        if not self._sending or (len(self._waiting) >= MANY and len(self._sending) < MOST_CALLS):
+        if not self._sending or (len(self._waiting) >= MANY and len(self._sending) < MAX_CALLS):
             self._sending.add(asyncio.create_task(self._send_all()))
         return await answer
 

@@ -28,7 +28,7 @@ from dropzone.submission import SampleLike, content_key, encode, in_order
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PAGE = 500
-_FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.05, 1.0
+_FIRST_LOOK_SECONDS, _MAX_LOOK_SECONDS = 0.05, 1.0
 
 T = TypeVar("T")
 
@@ -108,8 +108,8 @@ class AsyncClient:
         pause = _FIRST_LOOK_SECONDS
         while waiting:
             still: list[str] = []
-            for start in range(0, len(waiting), operations.MOST_AT_ONCE):
-                asked = waiting[start : start + operations.MOST_AT_ONCE]
+            for start in range(0, len(waiting), operations.MAX_CONCURRENT):
+                asked = waiting[start : start + operations.MAX_CONCURRENT]
                 document, variables = operations.states(asked)
                 found = await self._query(document, variables)
                 for sample_id, seen in zip(asked, found.values(), strict=True):
@@ -122,7 +122,7 @@ class AsyncClient:
             waiting = still
             if waiting:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
+                pause = min(2 * pause, _MAX_LOOK_SECONDS)
 
     async def results(
         self,

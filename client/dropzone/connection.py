@@ -36,7 +36,7 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _PING_SECONDS = 15.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.2, 5.0
 _BUFFERED_BYTES = 64 * 1024  # larger bodies are sent in pieces, so that they do not hold up the others
 _GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
 
@@ -52,7 +52,7 @@ class Pauses:
     def after(self, error: DropzoneError) -> float:
         """Return the pause after one more failure."""
         pause = (error.retry_after or 0.0) + random.uniform(0.0, self._longest)
-        self._longest = min(2 * self._longest, _LONGEST_PAUSE_SECONDS)
+        self._longest = min(2 * self._longest, _MAX_PAUSE_SECONDS)
         return pause
 
 

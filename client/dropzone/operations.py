@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from dropzone.model import Result, camel_case
 
-MOST_AT_ONCE = 40
+MAX_CONCURRENT = 40
 """How many samples `states` asks for: an operation may have 350 selections."""
 
 _PARTS = {"histogram": "histogram { edges counts }"}
@@ -44,7 +44,7 @@ OVER_TIME = (
 
 
 def states(ids: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Return the query for the states of up to `MOST_AT_ONCE` samples, and its variables."""
+    """Return the query for the states of up to `MAX_CONCURRENT` samples, and its variables."""
     variables = {f"id{number}": sample_id for number, sample_id in enumerate(ids)}
     declared = ", ".join(f"${name}: ID!" for name in variables)
     asked = " ".join(f"{name}: sample(id: ${name}) {{ id state {_PROBLEMS} }}" for name in variables)

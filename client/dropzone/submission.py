@@ -21,7 +21,7 @@ R = TypeVar("R")
 SampleLike = bytes | str | Mapping[str, Any]
 """A JSON text, or what becomes one."""
 
-_MOST_BYTES = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 _OWN_KEY = b'"idempotency_key"'
 
 
@@ -56,7 +56,7 @@ async def in_order(
 ) -> AsyncGenerator[R, None]:
     """Yield what `send` returns for each of `items`, in their order, with up to `most` under way.
 
-    What is known is yielded before the next item is there: items may come slowly. Once `_MOST_BYTES` are under way
+    What is known is yielded before the next item is there: items may come slowly. Once `_MAX_BYTES` are under way
     nothing more is begun, so memory is flat. What `send` raises ends all.
     """
     under_way: deque[tuple[asyncio.Future[R], int]] = deque()
@@ -65,7 +65,7 @@ async def in_order(
         coming: asyncio.Future[T] | None = asyncio.ensure_future(anext(source))
         try:
             while coming is not None or under_way:
-                full = len(under_way) >= most or held >= _MOST_BYTES
+                full = len(under_way) >= most or held >= _MAX_BYTES
                 waiting: set[asyncio.Future[Any]] = {under_way[0][0]} if under_way else set()
                 if coming is not None and not full:
                     waiting.add(coming)

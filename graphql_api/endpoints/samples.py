@@ -79,7 +79,7 @@ class SampleEndpoints:
                 "in UTF-8"
             )
         receiver = self._services.receiver
-        raw = await read_body(request, receiver.largest_bytes, capacity=receiver.capacity)
+        raw = await read_body(request, receiver.max_sample_bytes, capacity=receiver.capacity)
         received = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
         accepted = received.arrival is Arrival.ACCEPTED
         return Response(
@@ -110,7 +110,7 @@ class SampleEndpoints:
         authenticate = self._services.authenticator.caller
         refusal = asyncio.create_task(credentials.refusal(authenticate, credential, _RECHECK_SECONDS))
         receiver = self._services.receiver
-        batches = _until_refused(ndjson.split(body, receiver.largest_bytes, receiver.capacity), refusal)
+        batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.capacity), refusal)
         number = 0
         try:
             async with aclosing(ndjson.answers(batches, partial(self._answer_batch, submitter))) as answers:

@@ -14,8 +14,8 @@ from storage.documents.errors import Unavailable
 class Capacity:
     """So many bytes for all."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._held = 0
 
     @contextmanager
@@ -30,7 +30,7 @@ class Capacity:
     def change(self, before: int, after: int) -> None:
         """Let a share have `after` bytes in place of `before`. Raises `Unavailable` where they are not there."""
         others = self._held - before
-        if after > before and others and others + after > self._most_bytes:
+        if after > before and others and others + after > self._max_bytes:
             raise Unavailable("too many large requests are under way; send this one again later")
         self._held = others + after
 

@@ -14,10 +14,10 @@ from typing import Generic, TypeVar
 from graphql_api.graphql_server.memory_budget import Capacity
 from storage.documents import TooLarge
 
-_MOST_UNDER_WAY = 500
-_MOST_BYTES_UNDER_WAY = 16 * 2**20
-_MOST_IN_BATCH = 100
-_MOST_BYTES_IN_BATCH = 256 * 1024
+_MAX_IN_FLIGHT = 500
+_MAX_BYTES_IN_FLIGHT = 16 * 2**20
+_MAX_BATCH_LINES = 100
+_MAX_BATCH_BYTES = 256 * 1024
 
 Line = tuple[int, bytes | TooLarge]
 """The number of a line, counted from 1 with the blank ones, and the line without its end or what is wrong with it."""
@@ -48,7 +48,7 @@ async def split(body: AsyncIterator[bytes], longest: int, capacity: Capacity) ->
                 number += 1
                 size = 0
                 held.clear()
-                if len(batch) == _MOST_IN_BATCH or batched > _MOST_BYTES_IN_BATCH:
+                if len(batch) == _MAX_BATCH_LINES or batched > _MAX_BATCH_BYTES:
                     yield batch
                     batch, batched = [], 0
             if batch:
@@ -71,7 +71,7 @@ async def answers(
 ) -> AsyncGenerator[T, None]:
     """Yield `answer(lines)` for each of `batches`, in their order.
 
-    Up to about `_MOST_UNDER_WAY` lines are under way at once. What `batches` raises is raised behind the last answer.
+    Up to about `_MAX_IN_FLIGHT` lines are under way at once. What `batches` raises is raised behind the last answer.
     """
     window: _Window[T] = _Window()
     reading = asyncio.create_task(_read(batches, answer, window))
@@ -112,7 +112,7 @@ class _Window(Generic[T]):
         self._released = asyncio.Event()
 
     async def room(self) -> None:
-        while self._lines >= _MOST_UNDER_WAY or self._bytes >= _MOST_BYTES_UNDER_WAY:
+        while self._lines >= _MAX_IN_FLIGHT or self._bytes >= _MAX_BYTES_IN_FLIGHT:
             self._released.clear()
             await self._released.wait()
 

@@ -24,7 +24,7 @@ class Receiver:
     """Validates and stores samples. `time_zone` stands in for a missing UTC offset, if there is one."""
 
     storage: SampleWriter
-    largest_bytes: int
+    max_sample_bytes: int
     time_zone: str | None
     shards: int
     capacity: Capacity
@@ -74,8 +74,8 @@ class Receiver:
         return [outcomes[place] for place in range(len(raws))]
 
     async def _receive_large(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Header:
-        if len(raw) > self.largest_bytes:
-            raise TooLarge(f"a sample may have up to {self.largest_bytes:,} bytes, this one has {len(raw):,}")
+        if len(raw) > self.max_sample_bytes:
+            raise TooLarge(f"a sample may have up to {self.max_sample_bytes:,} bytes, this one has {len(raw):,}")
         began = time.perf_counter()
         with self.capacity.share() as share:
             share.hold(len(raw))
@@ -107,5 +107,5 @@ class Receiver:
 
 def _count(header: Header, began: float) -> None:
     state = "PENDING" if header.arrival is Arrival.ACCEPTED else "REJECTED"
-    metrics.submit_seconds(state).observe(time.perf_counter() - began)
+    metrics.submit_duration(state).observe(time.perf_counter() - began)
     metrics.SUBMITTED_BYTES.inc(header.byte_count)

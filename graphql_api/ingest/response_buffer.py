@@ -7,25 +7,25 @@ take all memory there is, so spools share some room, and each has little for its
 
 import asyncio
 
-MOST_BYTES = 32 * 2**20  # per client: over 200,000 answers to a line each
-MOST_SHARED_BYTES = 128 * 2**20
-_LEAST_BYTES = 64 * 1024
+MAX_BYTES = 32 * 2**20  # per client: over 200,000 answers to a line each
+MAX_SHARED_BYTES = 128 * 2**20
+_MIN_BYTES = 64 * 1024
 _CUT_BYTES = 64 * 1024
 
 
 class Room:
     """What the spools of a process may hold together."""
 
-    def __init__(self, most_bytes: int = MOST_SHARED_BYTES) -> None:
-        self.left = most_bytes
+    def __init__(self, max_bytes: int = MAX_SHARED_BYTES) -> None:
+        self.left = max_bytes
 
 
 class Spool:
     """One who puts and one who takes; the bytes come out as they went in, cut elsewhere."""
 
-    def __init__(self, room: Room, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, room: Room, max_bytes: int = MAX_BYTES) -> None:
         self._room = room
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._held = bytearray()
         self._ended = False
         self._filled = asyncio.Event()
@@ -33,7 +33,7 @@ class Spool:
 
     async def put(self, chunk: bytes) -> None:
         """Keep `chunk`, as soon as there is room."""
-        while len(self._held) >= (self._most_bytes if self._room.left > 0 else _LEAST_BYTES):
+        while len(self._held) >= (self._max_bytes if self._room.left > 0 else _MIN_BYTES):
             self._taken.clear()
             await self._taken.wait()
         self._held += chunk

@@ -28,8 +28,8 @@ from storage.firestore.client import TRANSIENT, Firestore, ListenRequest, backof
 from storage.firestore.metrics import firestore_errors
 
 _Kind = _protocol.TargetChange.TargetChangeType
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
-_LONGEST_SILENCE_SECONDS = 120.0  # Firestore sends something every half minute, if only that nothing changed
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.1, 10.0
+_MAX_SILENCE_SECONDS = 120.0  # Firestore sends something every half minute, if only that nothing changed
 _PASSING = frozenset(code.value[0] for code in TRANSIENT)
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Listener:
         task.add_done_callback(self._telling.discard)
 
     async def _listen_for_ever(self) -> None:
-        pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         while True:
             await self._has_targets.wait()
             call = self._call = self._firestore.listen()
@@ -110,7 +110,7 @@ class Listener:
                     await self._tell(target)
                 while (response := await _read(call)) is not grpc.aio.EOF:
                     if self._take(response):
-                        pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+                        pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
                 firestore_errors(error.code().name).inc()
@@ -217,7 +217,7 @@ def _hand_on(target: Target, read_time: datetime, resume_token: bytes) -> None:
 
 
 async def _read(call: Any) -> Any:
-    async with asyncio.timeout(_LONGEST_SILENCE_SECONDS):
+    async with asyncio.timeout(_MAX_SILENCE_SECONDS):
         return await call.read()
 
 

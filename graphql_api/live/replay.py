@@ -27,7 +27,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
 _PAGE = 300
-_MOST_PAGES = 48
+_MAX_PAGES = 48
 _ENDS_ONE_IN = 32  # documents, by chance
 _OLDEST_BEFORE_COMMIT = timedelta(seconds=1)
 """How much older than its commit the server time in a document can be."""
@@ -124,7 +124,7 @@ class Replay:
         task = asyncio.create_task(self._read(start, known))
         task.add_done_callback(lambda done: self._forget(start, done) if done.cancelled() or done.exception() else None)
         self._pages[start] = task
-        if len(self._pages) > _MOST_PAGES:
+        if len(self._pages) > _MAX_PAGES:
             self._pages.popitem(last=False)
         return task
 

@@ -42,8 +42,8 @@ Keep = Callable[[Sequence[Any]], Awaitable[Collection[str]]]
 """Tells the ids of those documents that are wanted."""
 
 _SCANNED_AT_ONCE = 200
-_MOST_SCANNED = 2_000
-_LEAST_AT_ONCE = 100
+_MAX_SCANNED = 2_000
+_MIN_BATCH_SIZE = 100
 
 
 class Lists:
@@ -73,7 +73,7 @@ class Lists:
         """Return the samples of `span`, the newest first.
 
         PENDING, COMPUTED and FAILED are not stored in the header, so the results decide; after
-        `_MOST_SCANNED` samples a page ends even if it is not full, and `end` says where to go on.
+        `_MAX_SCANNED` samples a page ends even if it is not full, and `end` says where to go on.
         """
         query, keep = self._samples_query(submitter, state, bounds)
         page = await self._page(submitter, query, keep, span)
@@ -127,7 +127,7 @@ class Lists:
         """Return the documents of `span` that are to be kept."""
         edges: list[tuple[Cursor, Any]] = []
         scanned, place, has_more = 0, span.start, True
-        while scanned < _MOST_SCANNED:
+        while scanned < _MAX_SCANNED:
             limit = _SCANNED_AT_ONCE if keep else span.size + 1
             documents = await self._next(submitter, query, limit, span, place)
             wanted = await keep(documents) if keep else None
@@ -156,7 +156,7 @@ class Lists:
         self, submitter: str, query: OrderedQuery, keep: Keep | None, at_once: int = _SCANNED_AT_ONCE
     ) -> AsyncGenerator[list[Any], None]:
         now = await self._firestore.now()
-        limit = max(at_once // self._shards, _LEAST_AT_ONCE)
+        limit = max(at_once // self._shards, _MIN_BATCH_SIZE)
         span, start = Span(0), None
         more = True
         while more:

@@ -29,13 +29,13 @@ from storage.documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore.client import backoff
 
-MOST_IDS = 1_000
+MAX_IDS = 1_000
 _AT_ONCE = 200
 _PATIENCE_SECONDS = 60.0
 """How long no new result may come before those that are missing are left to come by themselves."""
 _RECORD_SECONDS = 5.0
 _INTERRUPTED_AFTER = timedelta(seconds=30)
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_SECONDS = 0.5
 
 logger = logging.getLogger("graphql_api")
@@ -197,7 +197,7 @@ class _Work:
         await self.record(requested=self._now.requested + len(touched))
         waiting = dict(touched)
         progress = time.monotonic()
-        pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         while waiting and time.monotonic() - progress < _PATIENCE_SECONDS:
             await asyncio.sleep(next(pauses))
             computed_from = await self._store.computed_from(self._submitter, waiting)
@@ -206,7 +206,7 @@ class _Work:
                 del waiting[sample_id]
             if new:
                 progress = time.monotonic()
-                pauses = backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+                pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
                 self._now = replace(self._now, done=self._now.done + len(new))
             if time.monotonic() - self._recorded > _RECORD_SECONDS:
                 await self.record()

@@ -19,8 +19,8 @@ from graphql_api.results.merged_statistics import Merged, Part
 from graphql_api.results.pagination import Bound, Order
 from storage.firestore import encoding
 
-MOST_BUCKETS = 2_000
-LONGEST_SECONDS = 25.0
+MAX_BUCKETS = 2_000
+MAX_SECONDS = 25.0
 """Less than an operation as a whole may take, so that this error is the one that is told."""
 
 _TURN = 200
@@ -98,9 +98,9 @@ async def summarise_over_time(
         async for timestamp, part in parts:
             start = _start(timestamp, bucket)
             if start not in buckets:
-                if len(buckets) == MOST_BUCKETS:
+                if len(buckets) == MAX_BUCKETS:
                     raise TooComplex(
-                        f"the results are in more than {MOST_BUCKETS:,} pieces of time: take longer ones - at `bucket` "
+                        f"the results are in more than {MAX_BUCKETS:,} pieces of time: take longer ones - at `bucket` "
                         "- or narrow `filter.timestamp`"
                     )
                 buckets[start] = Merged()
@@ -122,12 +122,11 @@ async def _parts(lists: Lists, submitter: str, bounds: Sequence[Bound]) -> Async
 @asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(LONGEST_SECONDS):
+        async with asyncio.timeout(MAX_SECONDS):
             yield
     except TimeoutError:
         raise TooComplex(
-            f"reading so many results took longer than {LONGEST_SECONDS:g} s: narrow the filter, for example by "
-            "`timestamp`"
+            f"reading so many results took longer than {MAX_SECONDS:g} s: narrow the filter, for example by `timestamp`"
         ) from None
 
 

@@ -69,8 +69,8 @@ class Context:
         Raises `TooLarge` where one operation asks for more than the largest sample could have.
         """
         if header.id not in self._charged:  # a field may be resolved again, and two fields read the same bytes
-            if self._raw_bytes + header.byte_count > self.receiver.largest_bytes:
-                most = f"{self.receiver.largest_bytes:,} bytes"
+            if self._raw_bytes + header.byte_count > self.receiver.max_sample_bytes:
+                most = f"{self.receiver.max_sample_bytes:,} bytes"
                 raise TooLarge(f"one request may read {most} of raw documents; ask for fewer samples")
             self._charged.add(header.id)
             self._raw_bytes += header.byte_count

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import strawberry
 
 from graphql_api.auth.authentication import Scope
-from graphql_api.results.recomputation import MOST_IDS, Recomputation
+from graphql_api.results.recomputation import MAX_IDS, Recomputation
 from graphql_api.schema.context import Info
 from graphql_api.schema.inputs import ResultFilter
 from graphql_api.schema.scalars import RawSample
@@ -92,6 +92,6 @@ class Mutation:
         info.context.caller.require(Scope.ADMIN)
         if ids is None:
             return await recomputer.of_old(submitter, [] if filter is None else filter.bounds())
-        if filter is not None or len(ids) > MOST_IDS:
-            raise BadRequest(f"expected up to {MOST_IDS:,} ids and no filter - at `ids`")
+        if filter is not None or len(ids) > MAX_IDS:
+            raise BadRequest(f"expected up to {MAX_IDS:,} ids and no filter - at `ids`")
         return await recomputer.of_ids(submitter, ids)

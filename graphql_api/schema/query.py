@@ -9,7 +9,7 @@ from graphql_api.auth.authentication import Scope
 from graphql_api.results.pagination import Order, Span
 from graphql_api.results.recomputation import Recomputation
 from graphql_api.results.summaries import (
-    MOST_BUCKETS,
+    MAX_BUCKETS,
     ResultsBucket,
     ResultsSummary,
     TimeBucket,
@@ -123,7 +123,7 @@ class Query:
     @strawberry.field(
         description=(
             "The same for each piece of time, by the time stamps of the samples, the earliest first. Pieces without "
-            f"results are left out; there are up to {MOST_BUCKETS:,}. It costs what `resultsSummary` does."
+            f"results are left out; there are up to {MAX_BUCKETS:,}. It costs what `resultsSummary` does."
         )
     )
     async def results_over_time(

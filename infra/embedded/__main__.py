@@ -11,7 +11,7 @@ from infra.embedded.instances import open_instances
 from infra.embedded.logs import Logs
 from infra.embedded.preflight import Taken, claim
 from infra.embedded.supervisor import Supervisor
-from infra.embedded.watchdog import Guardian
+from infra.embedded.watchdog import Watchdog
 
 
 def main() -> int:
@@ -28,8 +28,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     logs = Logs(sys.stdout, ["stack", *(instance.name for instance in instances)])
-    with Guardian(lock) as guardian:
-        return asyncio.run(Supervisor(given, instances, logs, guardian).run(greet=arguments.greet))
+    with Watchdog(lock) as watchdog:
+        return asyncio.run(Supervisor(given, instances, logs, watchdog).run(greet=arguments.greet))
 
 
 if __name__ == "__main__":

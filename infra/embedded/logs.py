@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-LONGEST_LINE = 16_384  # bytes; what is longer comes as several lines, so that memory stays bounded
+MAX_LINE_LENGTH = 16_384  # bytes; what is longer comes as several lines, so that memory stays bounded
 COLOURS = (36, 33, 35, 32, 34, 96, 93, 95)
 RED = 31
 
@@ -59,8 +59,8 @@ class Lines:
         *complete, self._rest = (self._rest + chunk).split(b"\n")
         for line in complete:
             yield self._text(line)
-        while len(self._rest) > LONGEST_LINE or (self._rest and not chunk):
-            line, self._rest = self._rest[:LONGEST_LINE], self._rest[LONGEST_LINE:]
+        while len(self._rest) > MAX_LINE_LENGTH or (self._rest and not chunk):
+            line, self._rest = self._rest[:MAX_LINE_LENGTH], self._rest[MAX_LINE_LENGTH:]
             yield self._text(line)
 
     @staticmethod

@@ -1,7 +1,7 @@
 """What a stack needs for itself alone: its data folder and its ports, claimed before anything starts.
 
 A lock goes with the last process that holds it, kill -9 included. There are two: one is the supervisor's
-alone and says that a stack runs, the other is its guardian's too, and while only that one is held, what a
+alone and says that a stack runs, the other is its watchdog's too, and while only that one is held, what a
 killed supervisor left is just being ended: that is waited for.
 The trap of ports: servers may listen with SO_REUSEPORT and would then share a port in silence, so a port
 counts as free only if it can be bound without, and if nobody answers there.
@@ -27,7 +27,7 @@ class Taken(Exception):
 
 
 def claim(stack: Stack) -> int | None:
-    """Lock the data folder, check that every port is free, empty what is scratch; return the guardian's lock."""
+    """Lock the data folder, check that every port is free, empty what is scratch; return the watchdog's lock."""
     lock = None if stack.folder is None else _lock_folder(stack, Path(stack.folder))
     for host in {process.host for process in stack.processes}:
         _check_host(stack, host)
@@ -58,7 +58,7 @@ def _empty(folder: Path) -> None:
 def _lock_folder(stack: Stack, folder: Path) -> int:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        supervisor, guardian = _open(folder / "supervisor.lock"), _open(folder / "guardian.lock")
+        supervisor, watchdog = _open(folder / "supervisor.lock"), _open(folder / "watchdog.lock")
     except OSError as error:
         raise Taken(f"the data folder cannot be used: {error}") from error
     if not _lock(supervisor):
@@ -68,13 +68,13 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
             f"or set {stack.variable('data')} and the ports to run a second one"
         )
     deadline = time.monotonic() + DYING_SECONDS
-    while not _lock(guardian):
+    while not _lock(watchdog):
         if time.monotonic() > deadline:
             raise Taken(f"processes of a stack that was killed still run on the data folder {folder}")
         time.sleep(POLL_SECONDS)
     os.truncate(supervisor, 0)
     os.pwrite(supervisor, str(os.getpid()).encode(), 0)
-    return guardian
+    return watchdog
 
 
 def _open(file: Path) -> int:

@@ -17,12 +17,12 @@ from infra.embedded.child import Child
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
 from infra.embedded.stack import Stack
-from infra.embedded.watchdog import Guardian
+from infra.embedded.watchdog import Watchdog
 
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3
 FIRST_RESTART_SECONDS = 0.2
-LONGEST_RESTART_SECONDS = 10.0
+MAX_RESTART_SECONDS = 10.0
 STEADY_SECONDS = 10.0  # whoever ran that long is started again quickly
 GREETING_SECONDS = 60.0
 GREETING = "greeting"
@@ -35,12 +35,12 @@ class StartError(Exception):
 class Supervisor:
     """Everything that one stack file names, from start to stop."""
 
-    def __init__(self, stack: Stack, instances: Sequence[Instance], logs: Logs, guardian: Guardian) -> None:
+    def __init__(self, stack: Stack, instances: Sequence[Instance], logs: Logs, watchdog: Watchdog) -> None:
         """Nothing is started before `run`."""
         self._stack = stack
         self._instances = instances
         self._logs = logs
-        self._guardian = guardian
+        self._watchdog = watchdog
         self._children: dict[str, Child] = {}
         self._ready = {instance.name: asyncio.Event() for instance in instances}
         self._stop = asyncio.Event()
@@ -109,7 +109,7 @@ class Supervisor:
                 pause = FIRST_RESTART_SECONDS
             self._problem(f"{instance.name} {child.end()}; starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_RESTART_SECONDS)
+            pause = min(pause * 2, MAX_RESTART_SECONDS)
             try:
                 child = await self._start_instance(instance)
             except OSError as error:
@@ -144,8 +144,8 @@ class Supervisor:
         return self._watched(await Child.start(instance.name, instance.command, environment, write, instance.sockets))
 
     def _watched(self, child: Child) -> Child:
-        self._guardian.watch(child.group)
-        child.ended.add_done_callback(lambda _: self._guardian.forget(child.group))
+        self._watchdog.watch(child.group)
+        child.ended.add_done_callback(lambda _: self._watchdog.forget(child.group))
         self._children[child.name] = child
         return child
 

@@ -1,4 +1,4 @@
-"""The guardian sees to it that no process outlives the supervisor, however the supervisor ends.
+"""The watchdog sees to it that no process outlives the supervisor, however the supervisor ends.
 
 It reads `+group` and `-group` lines from standard input, which only the supervisor holds open: the end
 of that file is the end of the supervisor (kill -9 too, on Linux as on macOS), and then every process
@@ -17,15 +17,15 @@ GRACE_SECONDS = 1.5
 END_SECONDS = 1.0
 
 
-class Guardian:
-    """The guardian as the supervisor holds it."""
+class Watchdog:
+    """The watchdog as the supervisor holds it."""
 
     def __init__(self, lock: int | None) -> None:
-        """Start the guardian; it keeps `lock` open as long as it lives."""
+        """Start the watchdog; it keeps `lock` open as long as it lives."""
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this file, nothing given
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # whoever reads what we print need not wait for the guardian
+            stdout=subprocess.DEVNULL,  # whoever reads what we print need not wait for the watchdog
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[] if lock is None else [lock],
@@ -40,12 +40,12 @@ class Guardian:
         """Leave this process group alone: it has ended, and its number may be given to another."""
         self._tell(f"-{group}\n")
 
-    def __enter__(self) -> "Guardian":
-        """To leave is to end the guardian, and with it what it still watches."""
+    def __enter__(self) -> "Watchdog":
+        """To leave is to end the watchdog, and with it what it still watches."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the guardian, and with it what it still watches."""
+        """End the watchdog, and with it what it still watches."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(GRACE_SECONDS + END_SECONDS)

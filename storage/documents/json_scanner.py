@@ -12,7 +12,7 @@ from operator import indexOf
 
 PIECE_BYTES = 64 * 1024
 
-_SMALLEST_WINDOW = 256  # windows grow, so that a short value costs little
+_MIN_WINDOW_BYTES = 256  # windows grow, so that a short value costs little
 _STEPS = bytes({0x5B: 1, 0x7B: 1, 0x5D: 0xFF, 0x7D: 0xFF}.get(byte, 0) for byte in range(256))
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
@@ -161,7 +161,7 @@ def _without_strings(raw: bytes, start: int, end: int) -> Iterator[tuple[int, by
 
 def _without_escapes(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Yield windows of `raw` and their positions, in which every quote begins or ends a string."""
-    length = _SMALLEST_WINDOW
+    length = _MIN_WINDOW_BYTES
     while start < end:
         window = raw[start : min(end, start + length)]
         if b"\\" in window:

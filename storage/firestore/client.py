@@ -48,7 +48,7 @@ _CHANNEL = [
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.02, 1.0
 TRANSIENT = frozenset(
     {
         grpc.StatusCode.ABORTED,
@@ -185,7 +185,7 @@ class Firestore:
     async def _answers(self, call: Any, request: Any) -> AsyncIterator[Any]:
         """Yield the answers to a read. One that fails before its first answer is begun again, within the time limit."""
         deadline = time.monotonic() + self._timeout
-        for pause in backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
+        for pause in backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS):
             answered = False
             left = deadline - time.monotonic()
             try:

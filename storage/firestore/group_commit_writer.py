@@ -32,7 +32,7 @@ FEW_WRITES = 16
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _TRANSIENT_CODES = {code.value[0] for code in TRANSIENT}
 _ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS.value[0]
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.02, 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Writer:
     def __init__(self, firestore: Firestore, *, timeout_seconds: float, waiting_bytes: int) -> None:
         self._firestore = firestore
         self.timeout_seconds = timeout_seconds
-        self._most_bytes = waiting_bytes
+        self._max_bytes = waiting_bytes
         self._writes = 0
         self._bytes = 0
         self._queue: deque[_Waiting] = deque()
@@ -116,7 +116,7 @@ class Writer:
             return []
         sizes = [write.ByteSize() for write in writes]
         size = sum(sizes)
-        if self._bytes + size > self._most_bytes and self._bytes:
+        if self._bytes + size > self._max_bytes and self._bytes:
             full = Unavailable("too many submissions are waiting for Firestore; send this one again later")
             return [full] * len(writes)
         loop = asyncio.get_running_loop()
@@ -206,7 +206,7 @@ class Writer:
         return batch
 
     async def _call(self, batch: list[_Waiting]) -> None:
-        metrics.BATCH_WRITES.observe(len(batch))
+        metrics.BATCH_WRITE_SIZE.observe(len(batch))
         try:
             response = await self._firestore.batch_write([waiting.write for waiting in batch])
         except Unavailable:
@@ -236,7 +236,7 @@ class Writer:
         attempts = max(waiting.attempts for waiting in batch)
         for waiting in batch:
             waiting.attempts += 1
-        pause = min(_FIRST_PAUSE_SECONDS * 2**attempts, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)
+        pause = min(_FIRST_PAUSE_SECONDS * 2**attempts, _MAX_PAUSE_SECONDS) * random.uniform(0.5, 1)
         asyncio.get_running_loop().call_later(pause, self._put_back, batch)
 
     def _put_back(self, batch: list[_Waiting]) -> None:

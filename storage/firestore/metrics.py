@@ -4,8 +4,8 @@ from functools import cache
 
 from prometheus_client import Counter, Histogram
 
-BATCH_WRITES = Histogram(
-    "dropzone_batch_writes", "Writes in each BatchWrite.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+BATCH_WRITE_SIZE = Histogram(
+    "dropzone_batch_write_size", "Writes in each BatchWrite.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
 )
 FIRESTORE_ERRORS = Counter("dropzone_firestore_errors", "Calls and writes that Firestore refused, by code.", ["code"])
 

@@ -215,7 +215,7 @@ async def test_an_address_with_nobody_or_somebody_else_is_told_apart(stack: Stac
     async with AsyncClient(f"{stack.url}/elsewhere", "dz_any") as client:
         with pytest.raises(NotFound):
             await client.submit(sample(1.0))
-    async with AsyncClient(f"http://127.0.0.1:{stack.triggers_port}", "dz_any") as client:
+    async with AsyncClient(f"http://127.0.0.1:{stack.function_port}", "dz_any") as client:
         with pytest.raises(UnexpectedAnswer):
             await client.ping()
     async with AsyncClient(stack.url.replace("http:", "https:"), "dz_any", patience=0.0) as client:

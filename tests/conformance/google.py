@@ -27,7 +27,7 @@ LIFTED = re.compile(
 EXPECTED = {"test_system.py": 131, "test_system_async.py": 104}  # of 2.34.1, with those that are lifted
 SCOPES = ("asyncio_default_fixture_loop_scope=module", "asyncio_default_test_loop_scope=module")
 PROJECT = "conformance"
-LONGEST_SECONDS = 900
+MAX_SECONDS = 900
 
 
 def fetch(folder: Path) -> Path:
@@ -91,7 +91,7 @@ def main() -> int:
                 command = [str(python), "-m", "pytest", "-q", "--timeout", "120", file, *sys.argv[1:]]
                 command += [argument for scope in SCOPES for argument in ("-o", scope)]
                 run = subprocess.run(
-                    command, cwd=tests, env=environment, timeout=LONGEST_SECONDS, capture_output=True, text=True
+                    command, cwd=tests, env=environment, timeout=MAX_SECONDS, capture_output=True, text=True
                 )
                 sys.stdout.write(run.stdout + run.stderr)
                 enough = bool(sys.argv[1:]) or passed(run.stdout) >= expected

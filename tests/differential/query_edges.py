@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.differential.requests import (
     EVERYTHING,
-    MOST_IN,
+    MAX_IN_VALUES,
     NAN,
     NULL,
     ONE,
@@ -35,10 +35,10 @@ REFUSED: dict[str, Step] = {
     "a filter without a field": find(where(path="", op="EQUAL", value=ONE)),
     "in without an array": find(where(op="IN", value=ONE)),
     "in with nothing": find(where(op="IN", value=several(0))),
-    "in with too many": find(where(op="IN", value=several(MOST_IN + 1))),
+    "in with too many": find(where(op="IN", value=several(MAX_IN_VALUES + 1))),
     "not in with too many": find(where(op="NOT_IN", value=several(11))),
     "not in with nothing": find(where(op="NOT_IN", value=several(0))),
-    "contains any with too many": find(where(op="ARRAY_CONTAINS_ANY", value=several(MOST_IN + 1))),
+    "contains any with too many": find(where(op="ARRAY_CONTAINS_ANY", value=several(MAX_IN_VALUES + 1))),
     "the name compared with a string": find(where(path="__name__", op="EQUAL", value={"string_value": "x"})),
     "the name compared with a document elsewhere": find(
         where(path="__name__", op="EQUAL", value={"reference_value": "projects/p/databases/(default)/documents/a/x"})
@@ -91,7 +91,7 @@ ANSWERED: dict[str, tuple[Step, Any]] = {
     "a query of all children": (find({"from_": [{}]}), 1),
     "no limit": (find({**EVERYTHING, "limit": 0}), 0),
     "an equality with an array": (find(where(op="EQUAL", value=several(2))), 0),
-    "in with as many as allowed": (find(where(op="IN", value=several(MOST_IN))), 1),
+    "in with as many as allowed": (find(where(op="IN", value=several(MAX_IN_VALUES))), 1),
     "not in with as many as allowed": (find(where(op="NOT_IN", value=several(10))), 0),
     "not in with null": (
         find(where(op="NOT_IN", value={"array_value": {"values": [{"null_value": 0}, {"integer_value": 1}]}})),

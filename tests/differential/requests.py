@@ -9,8 +9,8 @@ from tests.differential.sides import Side
 
 OWNER = (("authorization", "Bearer owner"),)  # who may do everything; the emulator asks for it in places
 Step = Callable[[Side], Any]
-LONGEST_ID = 1500
-MOST_IN = 30
+MAX_ID_LENGTH = 1500
+MAX_IN_VALUES = 30
 
 
 ONE = {"integer_value": 1}

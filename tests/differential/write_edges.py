@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.differential.requests import (
-    LONGEST_ID,
+    MAX_ID_LENGTH,
     ONE,
     VECTOR,
     Step,
@@ -59,8 +59,8 @@ REFUSED: dict[str, Step] = {
     "a rollback of no transaction": rollback(b""),
     "a commit with a vector in an array": commit(update("a/y", {"a": {"array_value": {"values": [VECTOR]}}})),
     "a document that is too large": commit(update("a/y", {"a": {"bytes_value": b"x" * (1 << 20)}})),
-    "an id that is too long": commit(update("a/" + "x" * (LONGEST_ID + 1), {})),
-    "a field name that is too long": commit(update("a/y", {"x" * (LONGEST_ID + 1): ONE})),
+    "an id that is too long": commit(update("a/" + "x" * (MAX_ID_LENGTH + 1), {})),
+    "a field name that is too long": commit(update("a/y", {"x" * (MAX_ID_LENGTH + 1): ONE})),
     "maps that are too deep": commit(update("a/y", {"a": nested(21)})),
     "an array with too many index entries": commit(update("a/y", {"a": several(40_001)})),
     "a batch of too many writes": batch_write(*(update(f"a/{number}", {}) for number in range(501))),
@@ -69,7 +69,7 @@ REFUSED: dict[str, Step] = {
 ANSWERED: dict[str, tuple[Step, Any]] = {
     "no write": (commit(), 0),
     "an id that begins like a reserved one": (commit(update("a/__x", {})), 1),
-    "an id of the greatest length": (commit(update("a/" + "x" * LONGEST_ID, {})), 1),
+    "an id of the greatest length": (commit(update("a/" + "x" * MAX_ID_LENGTH, {})), 1),
     "a NUL in an id": (commit(update("a/x\0", {})), 1),
     "an array in a map in an array": (
         commit(update("a/x", {"a": {"array_value": {"values": [{"map_value": {"fields": {"a": several(1)}}}]}}})),

@@ -118,7 +118,7 @@ def test_a_large_sample_is_computed_and_kept(stack: Stack) -> None:
 
 def test_the_key_is_readable_by_its_owner_alone(stack: Stack) -> None:
     """And Firestore holds nothing but its digest."""
-    file = Path(stack.environment["DROPZONE_DATA"]) / "api-key"
+    file = Path(stack.environment["DROPZONE_DATA_DIR"]) / "api-key"
 
     stored = [key.to_dict() for key in stack.firestore().collection("api_keys").stream()]
 
@@ -128,7 +128,7 @@ def test_the_key_is_readable_by_its_owner_alone(stack: Stack) -> None:
 
 def test_it_is_ready_once_its_key_is_there(stack: Stack) -> None:
     """Whoever waited for it reads the key next."""
-    file = Path(stack.environment["DROPZONE_DATA"]) / "api-key"
+    file = Path(stack.environment["DROPZONE_DATA_DIR"]) / "api-key"
     aside = file.rename(file.with_name("aside"))
     try:
         answer = httpx.get(f"{stack.url}/readyz")

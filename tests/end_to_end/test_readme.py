@@ -20,7 +20,7 @@ def test_the_commands_print_what_they_are_said_to_print(own_stack: Stack, tmp_pa
     script = "set -eu\n" + "".join(BLOCKS)
     for port, own in ((8000, own_stack.api_port), (8080, own_stack.firestore_port)):
         script = script.replace(f":{port}", f":{own}")
-    script = script.replace(".dropzone/", f"{own_stack.environment['DROPZONE_DATA']}/")
+    script = script.replace(".dropzone/", f"{own_stack.environment['DROPZONE_DATA_DIR']}/")
     expected = [line[2:] for block in BLOCKS for line in block.splitlines() if line.startswith("# ")]
 
     environment = own_stack.environment | {"DROPZONE_URL": own_stack.url, "XDG_STATE_HOME": str(tmp_path)}

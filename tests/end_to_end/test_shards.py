@@ -27,7 +27,7 @@ async def test_a_burst_is_throttled_in_one_shard_and_kept_in_any(tmp_path: Path,
             # They pile up in front of a Firestore that stands still, to come faster than any machine submits.
             os.kill(stack.firestore_pid(), signal.SIGSTOP)
             submitting = asyncio.gather(submit_many(client), submit_many(client))
-            await asyncio.to_thread(eventually, lambda: number(stack, "dropzone_waiting_writes") == 2 * MANY)
+            await asyncio.to_thread(eventually, lambda: number(stack, "dropzone_pending_writes") == 2 * MANY)
             began = time.monotonic()
             os.kill(stack.firestore_pid(), signal.SIGCONT)
             receipts = {sample["id"]: sample["state"] for answer in await submitting for sample in answer}

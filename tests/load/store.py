@@ -39,7 +39,7 @@ class Commands:
     def of(cls, folder: Path) -> "Commands":
         """Read stack.toml for a stack that keeps everything in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "TRIGGERS")}
-        read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA": str(folder)})
+        read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
         if read.scratch is not None:
             Path(read.scratch).mkdir(exist_ok=True)
         return cls(folder, read)

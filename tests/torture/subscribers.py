@@ -15,7 +15,7 @@ import orjson
 
 QUERY = "subscription ($after: String!) { results(after: $after) { cursor node { id } } }"
 TRANSPORTS = ("graphql-transport-ws", "text/event-stream", 'multipart/mixed; subscriptionSpec="1.0"')
-LARGEST_LINE = 1 << 20
+MAX_LINE_BYTES = 1 << 20
 
 
 class Subscriber:
@@ -63,7 +63,7 @@ class Subscriber:
 
     async def _socket(self, session: aiohttp.ClientSession) -> AsyncGenerator[Any, None]:
         url = self._url.replace("http", "ws", 1)
-        async with session.ws_connect(url, protocols=[TRANSPORTS[0]], max_msg_size=LARGEST_LINE) as socket:
+        async with session.ws_connect(url, protocols=[TRANSPORTS[0]], max_msg_size=MAX_LINE_BYTES) as socket:
             await socket.send_json({"type": "connection_init", "payload": self._headers})
             request = {"query": QUERY, "variables": {"after": self.cursor}}
             async for message in socket:

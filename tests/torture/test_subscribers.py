@@ -31,7 +31,7 @@ RATE = float(os.environ.get("TORTURE_RATE", "200"))
 SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 32)))
 SHARDS = 3
 BATCHES_PER_SECOND = 20
-LONGEST_VISIT_SECONDS = max(2.0, SECONDS / 10)
+MAX_VISIT_SECONDS = max(2.0, SECONDS / 10)
 PATIENCE_SECONDS = 60 + 20 * SECONDS  # after the last result was written
 FIRST = "query { results(first: 1) { edges { cursor node { id } } } }"
 
@@ -76,7 +76,7 @@ async def test_every_subscriber_has_every_result_once_and_in_order(tmp_path: Pat
     """However often they go away, whatever is killed: nothing is missing, nothing is doubled, all see one order."""
     print(f"TORTURE_SEED={SEED}")
     chance = random.Random(SEED)
-    with Stack(tmp_path, DROPZONE_SHARDS=str(SHARDS), DROPZONE_SUBSCRIBER_QUEUE_LENGTH="500") as stack:
+    with Stack(tmp_path, DROPZONE_SHARDS=str(SHARDS), DROPZONE_MAX_BUFFERED_RESULTS="500") as stack:
         first = await anyio.to_thread.run_sync(lambda: stack.wait_for(stack.submit_fixture()["id"])["id"])
         ((edge,),) = (await anyio.to_thread.run_sync(stack.graphql, FIRST))["results"].values()
         client: Any = stack.async_firestore()
@@ -87,7 +87,7 @@ async def test_every_subscriber_has_every_result_once_and_in_order(tmp_path: Pat
         total: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            reading = [asyncio.create_task(reader.run(session, total, LONGEST_VISIT_SECONDS)) for reader in readers]
+            reading = [asyncio.create_task(reader.run(session, total, MAX_VISIT_SECONDS)) for reader in readers]
             killing = asyncio.create_task(_kill(stack, began, chance))
             await writer.run(SECONDS, RATE)
             total.set_result(writer.written)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storage.firestore import encoding
-from triggers.writer import MANY, MAX_BATCH_BYTES, MAX_BATCH_WRITES, MOST_CALLS, Writer
+from triggers.writer import MANY, MAX_BATCH_BYTES, MAX_BATCH_WRITES, MAX_CALLS, Writer
 
 
 class Calls:
@@ -73,7 +73,7 @@ async def test_many_results_do_not_wait_for_the_call_under_way() -> None:
     assert [len(batch) for batch in calls.batches] == [1, MANY, MANY, MANY]
     calls.answer(5)
     assert await asyncio.gather(*tasks) == names
-    assert len(calls.batches) == MOST_CALLS + 1
+    assert len(calls.batches) == MAX_CALLS + 1
 
 
 async def test_a_document_never_stands_twice_in_a_call() -> None:

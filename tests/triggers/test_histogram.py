@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from storage.documents import Histogram
 from tests.triggers.exact import LARGEST, SMALLEST, array
-from triggers.histogram import MOST_BINS, histogram
+from triggers.histogram import MAX_BINS, histogram
 from triggers.quantiles import quantile
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -30,7 +30,7 @@ def test_every_value_is_in_the_bin_whose_edges_say_so(values: list[float]) -> No
     found = _histogram(array(*values))
 
     assert (found.edges[0], found.edges[-1]) == (min(values), max(values))
-    assert len(found.edges) == len(found.counts) + 1 <= MOST_BINS + 1
+    assert len(found.edges) == len(found.counts) + 1 <= MAX_BINS + 1
     last = len(found.counts) - 1
     for number, ((low, high), count) in enumerate(zip(pairwise(found.edges), found.counts, strict=True)):
         assert low < high or len(set(values)) == 1
@@ -65,7 +65,7 @@ def test_there_are_never_more_bins_than_a_result_has_room_for() -> None:
 
     found = _histogram(values)
 
-    assert len(found.counts) == MOST_BINS
+    assert len(found.counts) == MAX_BINS
     assert found.counts == tuple(np.histogram(values, np.array(found.edges))[0])
 
 

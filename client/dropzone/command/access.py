@@ -134,7 +134,7 @@ def checkout() -> Path | None:
 
 
 def _key_files() -> Iterator[Path]:
-    if data := os.environ.get("DROPZONE_DATA"):
+    if data := os.environ.get("DROPZONE_DATA_DIR"):
         yield Path(data) / _KEY_FILE
     for folder in (Path.cwd(), *Path.cwd().parents):
         yield folder / _DATA / _KEY_FILE

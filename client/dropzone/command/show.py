@@ -14,7 +14,7 @@ from dropzone.command import output
 from dropzone.command.access import DEFAULT_URL, ExitCode, Key, Url, connect, run
 from dropzone.model import moment_text
 
-_MOST_BINS = 24
+_MAX_BINS = 24
 _BAR_WIDTH = 40
 _OF_THE_SAMPLE = {"id", "timestamp", "count", "histogram", "computed_at", "statistics_version"}
 
@@ -79,7 +79,7 @@ def _statistics(result: Result) -> Iterator[tuple[str, str]]:
 
 def _drawn(histogram: Histogram) -> Table:
     """Draw the bins, neighbours together where there are many."""
-    together = -(-len(histogram.counts) // _MOST_BINS)
+    together = -(-len(histogram.counts) // _MAX_BINS)
     starts = range(0, len(histogram.counts), together)
     counts = [sum(histogram.counts[start : start + together]) for start in starts]
     edges = [histogram.edges[start] for start in starts] + [histogram.edges[-1]]

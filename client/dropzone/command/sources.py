@@ -29,7 +29,7 @@ _LINES = (".ndjson", ".jsonl")
 _COMPRESSED = (".gz", ".zst", ".zstd")
 _SAMPLES = (".json", *_LINES)
 _CHUNK_BYTES = 1024 * 1024
-_LONGEST_BYTES = 256 * 1024 * 1024
+_MAX_BYTES = 256 * 1024 * 1024
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -188,7 +188,7 @@ def _items(path: Path, reader: _Reader) -> Iterator[list[Item]]:
     head, ended = bytearray(), bytearray()
     for chunk in chunks:
         head += chunk
-        if len(head) > _LONGEST_BYTES:
+        if len(head) > _MAX_BYTES:
             break
         if not ended and b"\n" not in chunk:
             continue
@@ -215,7 +215,7 @@ def _before(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _whole(head: bytearray, chunks: Iterator[bytes]) -> bytes | DropzoneError:
-    while len(head) <= _LONGEST_BYTES:
+    while len(head) <= _MAX_BYTES:
         chunk = next(chunks, b"")
         if not chunk:
             return bytes(head)
@@ -231,7 +231,7 @@ def _lines(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
         *ends, rest = chunk.split(b"\n")
         items: list[Item] = []
         for end in ends:
-            if size + len(end) > _LONGEST_BYTES:
+            if size + len(end) > _MAX_BYTES:
                 items.append(Item(f"{name}:{number}", _too_large()))
             elif line := _line(bytes(held) + end):
                 items.append(Item(f"{name}:{number}", line))
@@ -239,12 +239,12 @@ def _lines(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
             size = 0
             held.clear()
         size += len(rest)
-        if size <= _LONGEST_BYTES:
+        if size <= _MAX_BYTES:
             held += rest
         else:
             held.clear()
         yield items
-    if size > _LONGEST_BYTES:
+    if size > _MAX_BYTES:
         yield [Item(f"{name}:{number}", _too_large())]
     elif line := _line(bytes(held)):
         yield [Item(f"{name}:{number}", line)]
@@ -255,4 +255,4 @@ def _line(line: bytes) -> bytes:
 
 
 def _too_large() -> TooLarge:
-    return TooLarge(f"a sample of more than {_LONGEST_BYTES // 2**20} MiB is not even sent")
+    return TooLarge(f"a sample of more than {_MAX_BYTES // 2**20} MiB is not even sent")

@@ -20,7 +20,7 @@ from dropzone.command import output, sources
 from dropzone.command.access import DEFAULT_URL, EXIT_CODES, ExitCode, Key, Url, connect, find_key, run
 from dropzone.command.journal import Entry, Journal
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 _FEW = 10
 _WAITED_AT_ONCE = 400
 
@@ -127,7 +127,7 @@ class Tally:
 
     def complain(self, place: str, text: str) -> None:
         """Keep a problem to show it, or count it."""
-        if len(self.problems) < _MOST_SHOWN:
+        if len(self.problems) < _MAX_SHOWN:
             self.problems.append((place, text))
         else:
             self.more_problems += 1

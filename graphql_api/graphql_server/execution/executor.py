@@ -16,7 +16,7 @@ from graphql.execution import create_source_event_stream, execute_subscription_e
 from graphql_api import errors
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
-from graphql_api.graphql_server.execution.operations import MOST_ERRORS, Operation, Operations
+from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations
 from graphql_api.graphql_server.execution.plans import Given
 from graphql_api.graphql_server.execution.responses import Answer
 from graphql_api.graphql_server.execution.shared_events import Question, SharedEvent
@@ -24,7 +24,7 @@ from graphql_api.graphql_server.settings import BREATH_SECONDS, TransportSetting
 from storage.documents.errors import DropzoneError, Unavailable
 
 LARGE_VARIABLES = 1024 * 1024
-MOST_SHARED_ANSWERS = 10  # of one event, which may be kept for long
+MAX_SHARED_ANSWERS = 10  # of one event, which may be kept for long
 
 
 class Executor:
@@ -53,7 +53,7 @@ class Executor:
                     context_value=context,
                     variable_values=variables,
                     operation_name=operation.name,
-                    max_coercion_errors=MOST_ERRORS,
+                    max_coercion_errors=MAX_ERRORS,
                     middleware=MiddlewareManager(came_to) if isinstance(came_to, Given) else None,
                     # The default one is ready to deliver incrementally, which costs and is not spoken here.
                     executor_class=PlainExecutor,
@@ -115,7 +115,7 @@ class Executor:
             context_value=context,
             raw_variable_values=variables,
             operation_name=operation.name,
-            max_coercion_errors=MOST_ERRORS,
+            max_coercion_errors=MAX_ERRORS,
             hide_suggestions=True,
         )
         if isinstance(executor, list):
@@ -138,7 +138,7 @@ class Executor:
         if shared is not None:
             answer = answer._replace(cursor=shared.cursor)
         # What was waited for was read for one caller, with the loaders of its context.
-        if shared is not None and not waited and answer.executed and len(shared.answers) < MOST_SHARED_ANSWERS:
+        if shared is not None and not waited and answer.executed and len(shared.answers) < MAX_SHARED_ANSWERS:
             shared.answers[question] = answer
         return answer
 

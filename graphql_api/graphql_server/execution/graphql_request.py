@@ -33,7 +33,7 @@ _END = re.compile(rb"[\s{]*\}\s*\Z")
 _BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
-_SHORTEST_DUPLICATE = len(b',"k":1')
+_MIN_DUPLICATE_BYTES = len(b',"k":1')
 _T = TypeVar("_T")
 
 
@@ -136,7 +136,7 @@ class VariableReader:
                 self._names.append(name)
                 self._list_depths.append(_list_depth(definition.type, settings.raw_scalars))
         self._decoder = _span_decoder(tuple(self._names)) if self._names else None
-        self._raw_list = _raw_list_decoder(settings.longest_raw_list) if any(self._list_depths) else None
+        self._raw_list = _raw_list_decoder(settings.max_raw_list_length) if any(self._list_depths) else None
 
     def read(self, variables: msgspec.Raw | None, omission: Omission | None = None) -> dict[str, Any]:
         """Return the value of each declared variable that is given; `omission` is what `variables` are without."""
@@ -157,8 +157,8 @@ class VariableReader:
             if omission is not None and omission.is_in(span):
                 span = msgspec.Raw(omission.restore(span))
             plain += len(memoryview(span))
-            if plain > self._settings.largest_plain_variables:
-                raise TooLarge(f"The variables have over {self._settings.largest_plain_variables} bytes.")
+            if plain > self._settings.max_plain_variable_bytes:
+                raise TooLarge(f"The variables have over {self._settings.max_plain_variable_bytes} bytes.")
             values[name] = _decode(_VALUE, span, f"The variable `{shorten(name, 60)}`")
         _check_unique(variables, spans)
         if omission is not None and not any(map(omission.is_in, spans.values())):
@@ -171,7 +171,7 @@ class VariableReader:
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
             return omission.restore(span) if omission is not None and omission.is_in(span) else span
-        longest = self._settings.longest_raw_list
+        longest = self._settings.max_raw_list_length
         what = f"The variable `{shorten(name, 60)}`, a list of at most {longest}"
         items = _decode(self._raw_list, span, what)
         given = (getattr(items, field) for field in items.__struct_fields__)
@@ -235,7 +235,7 @@ def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -
     """
     view = memoryview(text)
     least = 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items())
-    if len(view) - least < _SHORTEST_DUPLICATE:
+    if len(view) - least < _MIN_DUPLICATE_BYTES:
         return  # it holds nothing else, written without spaces or with as many as is usual
     seen = set()
     position = 0

@@ -78,15 +78,15 @@ class _Measure:
 
 def _compare(measure: _Measure, settings: TransportSettings) -> None:
     for what, number, most in (
-        ("is nested {} levels deep", measure.depth, settings.deepest_selection),
-        ("selects {} fields and fragments", measure.selections, settings.most_selections),
-        ("has {} directives", measure.directives, settings.most_directives),
-        ("asks for the schema {} times", measure.introspections, settings.most_introspections),
-        ("lists {} parts of the schema", measure.introspected_lists, settings.most_introspected_lists),
+        ("is nested {} levels deep", measure.depth, settings.max_selection_depth),
+        ("selects {} fields and fragments", measure.selections, settings.max_selections),
+        ("has {} directives", measure.directives, settings.max_directives),
+        ("asks for the schema {} times", measure.introspections, settings.max_introspections),
+        ("lists {} parts of the schema", measure.introspected_lists, settings.max_introspected_lists),
         (
             "selects the same names again and again, making {} comparisons",
             measure.comparisons,
-            settings.most_comparisons,
+            settings.max_comparisons,
         ),
     ):
         if number > most:
@@ -135,8 +135,8 @@ def _measure_field(
 ) -> None:
     name = selection.name.value
     response_name = selection.alias.value if selection.alias else name
-    if len(response_name) > settings.longest_name:
-        raise TooComplex(f"A name in the operation has over {settings.longest_name} characters.")
+    if len(response_name) > settings.max_name_length:
+        raise TooComplex(f"A name in the operation has over {settings.max_name_length} characters.")
     size = 1
     if selection.selection_set:
         inner = _measure_set(selection.selection_set, fragments, settings)

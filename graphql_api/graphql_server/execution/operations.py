@@ -29,7 +29,7 @@ from graphql_api.graphql_server.execution.shared_events import Question, uses_va
 from graphql_api.graphql_server.settings import TransportSettings
 from storage.documents.errors import BadRequest, DropzoneError
 
-MOST_ERRORS = 10
+MAX_ERRORS = 10
 
 
 class InvalidOperation(Exception):
@@ -71,7 +71,7 @@ class Operations:
 
     def find(self, request: GraphQLRequest) -> Operation:
         """Find the operation that is asked for, or raise `InvalidOperation`."""
-        longest = self._settings.largest_document
+        longest = self._settings.max_document_length
         if len(request.query) > longest:
             raise _invalid(TooComplex(f"The document has over {longest} characters; send values as variables."))
         operations = self._cache.get(request.query)
@@ -91,8 +91,8 @@ class Operations:
         try:
             document = parse(
                 text,
-                max_lexical_tokens=self._settings.most_tokens,
-                max_comments=self._settings.most_tokens,
+                max_lexical_tokens=self._settings.max_tokens,
+                max_comments=self._settings.max_tokens,
             )
         except GraphQLError as error:
             raise InvalidOperation(errors.describe_request_errors([error], errors.PARSE_FAILED)) from None
@@ -100,7 +100,7 @@ class Operations:
             operation_limits.check(document, self._settings)
         except DropzoneError as error:
             raise _invalid(error) from None
-        problems = validate(self._schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
+        problems = validate(self._schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
         if problems:
             raise InvalidOperation(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
         return {
@@ -137,13 +137,13 @@ class _Cache:
 
     def put(self, text: str, operations: dict[str | None, Operation]) -> None:
         # One document may not push out all the others.
-        if len(text) > self._settings.largest_operation_cache // 16:
+        if len(text) > self._settings.max_operation_cache_length // 16:
             return
         self._entries[text] = operations
         self._length += len(text)
         while (
-            self._length > self._settings.largest_operation_cache
-            or len(self._entries) > self._settings.most_cached_operations
+            self._length > self._settings.max_operation_cache_length
+            or len(self._entries) > self._settings.max_cached_operations
         ):
             evicted, _ = self._entries.popitem(last=False)
             self._length -= len(evicted)

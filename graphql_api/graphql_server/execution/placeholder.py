@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 _KEPT = (b'"', b"\\", b"{", b"}", b"[")
-_LEAST_MARK = 10**30
+_MIN_MARK = 10**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +41,5 @@ def omit(text: bytes) -> Omission | None:
     end = text.find(b"]", start)
     if not start or end < middle or any(text.find(byte, start, end) >= 0 for byte in _KEPT):
         return None
-    mark = b"%d" % (_LEAST_MARK + secrets.randbelow(_LEAST_MARK))
+    mark = b"%d" % (_MIN_MARK + secrets.randbelow(_MIN_MARK))
     return Omission(b"%b%b%b" % (text[:start], mark, text[end:]), mark, memoryview(text)[start:end])

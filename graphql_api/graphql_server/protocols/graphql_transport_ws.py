@@ -38,14 +38,14 @@ GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 
-LONGEST_REASON = 120  # a close frame has room for 123 bytes
+MAX_REASON_LENGTH = 120  # a close frame has room for 123 bytes
 
 
 class _Close(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = errors.shorten(reason, LONGEST_REASON)
+        self.reason = errors.shorten(reason, MAX_REASON_LENGTH)
 
 
 class _Disconnected(Exception):
@@ -204,8 +204,8 @@ class Socket:
     def _subscribe(self, frame: _Frame) -> None:
         if not self._acknowledged:
             raise _Close(NOT_INITIALISED, "Unauthorized")
-        if not isinstance(frame.id, str) or not 0 < len(frame.id) <= self._settings.longest_name:
-            raise _Close(BAD_MESSAGE, f"`id` should have up to {self._settings.longest_name} characters")
+        if not isinstance(frame.id, str) or not 0 < len(frame.id) <= self._settings.max_name_length:
+            raise _Close(BAD_MESSAGE, f"`id` should have up to {self._settings.max_name_length} characters")
         if frame.id in self._operations:
             raise _Close(ID_IN_USE, f"Subscriber for {frame.id} already exists")
         if not isinstance(frame.payload, msgspec.Raw):
@@ -214,7 +214,7 @@ class Socket:
             asked = read_json(frame.payload)
         except BadRequest as error:
             raise _Close(BAD_MESSAGE, str(error)) from None
-        is_full = len(self._operations) >= self._settings.most_subscriptions
+        is_full = len(self._operations) >= self._settings.max_subscriptions
         task = asyncio.create_task(self._run(frame.id, asked, is_full))
         self._operations[frame.id] = task
         self._tasks.add(task)
@@ -242,7 +242,7 @@ class Socket:
                 await self._send("error", operation_id, orjson.loads(ending.body)["errors"])
 
     def _one_too_many(self) -> Answer:
-        return refused(RateLimited(f"At most {self._settings.most_subscriptions} operations share one socket."))
+        return refused(RateLimited(f"At most {self._settings.max_subscriptions} operations share one socket."))
 
     async def _answer(self, operation_id: str, asked: GraphQLRequest) -> Answer | None:
         """Send the answers of an operation; return one that ends it with an error."""

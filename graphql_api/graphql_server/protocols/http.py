@@ -105,7 +105,7 @@ class HTTPEndpoint:
     async def _read_body(self, request: Request) -> GraphQLRequest:
         if not negotiation.is_json(header(request, b"content-type")):
             raise UnsupportedMediaType("The content type should be application/json, in UTF-8.")
-        body = await read_body(request, self._settings.largest_body, self._settings, self._capacity)
+        body = await read_body(request, self._settings.max_body_bytes, self._settings, self._capacity)
         asked = read_json(body)
         if len(body) > LARGE_BODY:
             # Its variables are split next; those who wait for the loop have their turn between the two.

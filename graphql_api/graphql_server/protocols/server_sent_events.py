@@ -67,12 +67,12 @@ class EventStream:
         """Refuse an operation that cannot be told apart from the others, or that is one too many."""
         if self._closed:
             raise NotFound("The event stream of this token has ended; ask for another by PUT.")
-        if not operation_id or len(operation_id) > self._settings.longest_name:
+        if not operation_id or len(operation_id) > self._settings.max_name_length:
             raise BadRequest("`extensions.operationId` should name the operation on this stream.")
         if operation_id in self._operations:
             raise Conflict("There is an operation with this `operationId` on this stream.")
-        if len(self._operations) >= self._settings.most_subscriptions:
-            raise RateLimited(f"At most {self._settings.most_subscriptions} operations share one stream.")
+        if len(self._operations) >= self._settings.max_subscriptions:
+            raise RateLimited(f"At most {self._settings.max_subscriptions} operations share one stream.")
         return operation_id
 
     def start(self, operation_id: str, answers: AsyncGenerator[Answer, None]) -> None:
@@ -130,7 +130,7 @@ class EventStreams:
     def reserve(self, credential: str | None) -> str:
         """Make a token with which one stream can be opened soon."""
         own = sum(stream.credential == credential for stream in self._streams.values())
-        if len(self._streams) >= self._settings.most_event_streams or own >= self._settings.most_own_streams:
+        if len(self._streams) >= self._settings.max_event_streams or own >= self._settings.max_own_streams:
             raise RateLimited("There are too many event streams; close one, or wait for one to expire.")
         token = token_urlsafe(24)
         self._streams[token] = EventStream(credential, self._settings)

@@ -28,7 +28,7 @@ class WebSocketEndpoint:
         headers = dict(scope["headers"])
         if not self._is_allowed(headers):
             await _deny(send, 403, Forbidden("WebSockets from pages of other origins are not taken."))
-        elif self._open >= self._settings.most_sockets:
+        elif self._open >= self._settings.max_sockets:
             await _deny(send, 503, Unavailable("There are too many open WebSockets.", retry_after=5))
         else:
             self._open += 1

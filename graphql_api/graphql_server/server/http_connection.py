@@ -33,15 +33,15 @@ class ServerSettings:
     """Bounds of connections; sizes in bytes, times in seconds."""
 
     header_seconds: float = 10.0  # from the first byte of a request, or from connecting
-    largest_headers: int = 32 * 1024  # the request line and all headers together
-    most_headers: int = 100
-    most_connections: int = 4_000
+    max_header_bytes: int = 32 * 1024  # the request line and all headers together
+    max_headers: int = 100
+    max_connections: int = 4_000
     keep_alive_seconds: int = 75
     stalled_seconds: float = 20.0  # in which a client reads next to nothing of what was written for it
     reading_bytes_per_second: int = 1024  # what is more than next to nothing
     unread_seconds: float = 2.0  # a body that is still sent after its answer
     unread_bytes: int = 1024 * 1024
-    largest_message: int = 1024 * 1024  # of a WebSocket
+    max_message_bytes: int = 1024 * 1024  # of a WebSocket
     ping_seconds: float = 20.0
     shutdown_seconds: int = 1
 
@@ -70,7 +70,7 @@ class _HTTPConnection(HttpToolsProtocol):
             seconds=self.settings.stalled_seconds,
             least=self.settings.reading_bytes_per_second,
         )
-        if len(self.connections) > self.settings.most_connections:
+        if len(self.connections) > self.settings.max_connections:
             self._refuse(503, "There are too many connections.")
         else:
             self._expect_headers()
@@ -86,20 +86,20 @@ class _HTTPConnection(HttpToolsProtocol):
                 return
         if not self._in_headers:
             self._idle_bytes += len(data)
-            if self._idle_bytes > self.settings.largest_headers + len(data):
+            if self._idle_bytes > self.settings.max_header_bytes + len(data):
                 self._refuse(400, "The body has too much that is no content.")
                 return
             super().data_received(data)
             return
         self._expect_headers()
-        room = self.settings.largest_headers - self._header_bytes
+        room = self.settings.max_header_bytes - self._header_bytes
         fits, rest = data[:room], data[room:]
         self._header_bytes += len(fits)
         super().data_received(fits)
         if not rest or self._refusal is not None or self.transport.get_protocol() is not self:
             return
-        if self._header_bytes == self.settings.largest_headers:
-            self._refuse(431, f"The headers have over {self.settings.largest_headers} bytes.")
+        if self._header_bytes == self.settings.max_header_bytes:
+            self._refuse(431, f"The headers have over {self.settings.max_header_bytes} bytes.")
         else:
             self.data_received(rest)  # these headers ended, so the rest is a body or another request
 
@@ -108,8 +108,8 @@ class _HTTPConnection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        if len(self.headers) > self.settings.most_headers:
-            self._refusal = (431, f"There are over {self.settings.most_headers} headers.")
+        if len(self.headers) > self.settings.max_headers:
+            self._refusal = (431, f"There are over {self.settings.max_headers} headers.")
             raise httptools.HttpParserError  # parsing ends, and `send_400_response` is called
         self._in_headers = False
         self._header_bytes = self._idle_bytes = 0

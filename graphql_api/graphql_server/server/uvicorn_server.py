@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
             loop="uvloop",
             http=limited_http(settings),
             ws=limited_websocket(settings),
-            ws_max_size=settings.largest_message,
+            ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_seconds,
             ws_ping_timeout=settings.ping_seconds,
             # Compression would keep a window per socket, and let a small message become a large one.

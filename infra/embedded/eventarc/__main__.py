@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
         number = dead_letters.send_again(connection, arguments.trigger, arguments.sequences)
         return [f"{number} to be sent again"]
     lines = []
-    for letter in dead_letters.listed(connection, arguments.trigger, dead_letters.MOST_LISTED):
+    for letter in dead_letters.listed(connection, arguments.trigger, dead_letters.MAX_LISTED):
         written = letter.written.isoformat(timespec="seconds")
         lines.append(f"{letter.sequence}  {letter.trigger}  {letter.name}")
         lines.append(f"    written {written}, failed {letter.attempts} times: {letter.problem}")

@@ -30,7 +30,7 @@ class Operations:
         trigger = request.query.get("trigger")
 
         def work(connection: sqlite3.Connection) -> list[dead_letters.DeadLetter]:
-            return dead_letters.listed(connection, trigger, dead_letters.MOST_LISTED)
+            return dead_letters.listed(connection, trigger, dead_letters.MAX_LISTED)
 
         found = [
             {

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from infra.embedded.eventarc.deliveries import HOLDER
 from infra.embedded.firestore.storage import change_consumers
 
-MOST_LISTED = 1_000
+MAX_LISTED = 1_000
 
 
 class DeadLetter(NamedTuple):

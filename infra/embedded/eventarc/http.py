@@ -18,7 +18,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 KEEP_SECONDS = 1.0  # less than what common servers close idle connections after
 CONNECT_SECONDS = 5.0
-LARGEST_ANSWER = 65_536
+MAX_ANSWER_BYTES = 65_536
 
 
 class Unreachable(Exception):
@@ -103,7 +103,7 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         """Keep the beginning of the body."""
-        self._body += part[: LARGEST_ANSWER - len(self._body)]
+        self._body += part[: MAX_ANSWER_BYTES - len(self._body)]
 
     def on_message_complete(self) -> None:
         """Answer, unless there is only said that an answer will come (1xx)."""

@@ -12,12 +12,12 @@ from random import Random
 
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.http import Address, Broken
-from infra.embedded.eventarc.trigger import Misbehaviour, Trigger
+from infra.embedded.eventarc.trigger import FaultInjection, Trigger
 from infra.embedded.firestore.storage.storage import Change
 
 ACKNOWLEDGING = frozenset({200, 201, 202, 204})  # as Pub/Sub push; 102 is never a final answer
 REORDER_SECONDS = 0.5
-LONGEST_PROBLEM = 300
+MAX_PROBLEM_LENGTH = 300
 
 
 class Push:
@@ -32,15 +32,15 @@ class Push:
 
     async def send(self, change: Change, attempts: int) -> str | None:
         """Send the event; return None if it was acknowledged, else the problem. Unreachable if nobody is there."""
-        misbehaviour = self._trigger.misbehaviour
-        if misbehaviour is None:
+        fault_injection = self._trigger.fault_injection
+        if fault_injection is None:
             return await self._post(change)
-        random = Random(f"{misbehaviour.seed}/{change.sequence}/{attempts}")
-        return await self._misbehave(change, misbehaviour, random.random)
+        random = Random(f"{fault_injection.seed}/{change.sequence}/{attempts}")
+        return await self._inject_faults(change, fault_injection, random.random)
 
     async def _post(self, change: Change) -> str | None:
         headers = cloudevent.headers(change, self._kind, self._trigger.location)
-        body = cloudevent.body(change, self._trigger.largest_body_bytes)
+        body = cloudevent.body(change, self._trigger.max_body_bytes)
         try:
             answer = await self.address.post(headers, body, self._deadline)
         except TimeoutError:
@@ -49,17 +49,19 @@ class Push:
             return f"no answer: {error}"
         if answer.status in ACKNOWLEDGING:
             return None
-        return f"{answer.status} {answer.body[:LONGEST_PROBLEM].decode(errors='replace')}"
+        return f"{answer.status} {answer.body[:MAX_PROBLEM_LENGTH].decode(errors='replace')}"
 
-    async def _misbehave(self, change: Change, misbehaviour: Misbehaviour, random: Callable[[], float]) -> str | None:
-        if random() < misbehaviour.delay:
-            await asyncio.sleep(random() * misbehaviour.delay_seconds)
-        if random() < misbehaviour.reorder:
+    async def _inject_faults(
+        self, change: Change, fault_injection: FaultInjection, random: Callable[[], float]
+    ) -> str | None:
+        if random() < fault_injection.delay:
+            await asyncio.sleep(random() * fault_injection.delay_seconds)
+        if random() < fault_injection.reorder:
             await asyncio.sleep(random() * REORDER_SECONDS)
-        if random() < misbehaviour.duplicate:
+        if random() < fault_injection.duplicate:
             problem, _ = await asyncio.gather(self._post(change), self._post(change))
         else:
             problem = await self._post(change)
-        if random() < misbehaviour.drop_acknowledgement:
+        if random() < fault_injection.drop_acknowledgement:
             return "the acknowledgement was dropped on purpose"
         return problem

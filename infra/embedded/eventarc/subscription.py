@@ -33,7 +33,7 @@ STORAGE_PAUSE_SECONDS = 1.0
 TELL_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 2.0  # another process may have sent dead letters again
 FIRST_PROBE_SECONDS = 0.05
-LONGEST_PROBE_SECONDS = 0.5
+MAX_PROBE_SECONDS = 0.5
 
 logger = logging.getLogger("eventarc")
 
@@ -58,7 +58,7 @@ class Subscription:
         self._unsaved = asyncio.Event()
         self._claimed: set[int] = set()  # rows not to be sent again now: under way, or about to be written
         self._retrying: set[int] = set()
-        self._most_retrying = max(1, trigger.concurrency // 2)  # the rest is for events that never failed
+        self._max_retrying = max(1, trigger.concurrency // 2)  # the rest is for events that never failed
         self._next_due = 0.0
         self._due_changed = asyncio.Event()
         self._reachable = asyncio.Event()
@@ -167,7 +167,7 @@ class Subscription:
             self._room.set()
         elif sequence in self._retrying:
             self._retrying.discard(sequence)
-            if len(self._retrying) <= self._most_retrying // 2:
+            if len(self._retrying) <= self._max_retrying // 2:
                 self._due_changed.set()
 
     async def _book(self) -> None:
@@ -216,7 +216,7 @@ class Subscription:
         while True:
             self._due_changed.clear()
             self._next_due = math.inf
-            limit = self._most_retrying - len(self._retrying)
+            limit = self._max_retrying - len(self._retrying)
             if limit > 0:
                 claimed = frozenset(self._claimed)
                 found, self._next_due = await self._deliveries.due(time.time(), limit, claimed)
@@ -233,7 +233,7 @@ class Subscription:
         while True:
             await self._unreachable.wait()
             await asyncio.sleep(self._probe_seconds)
-            self._probe_seconds = min(self._probe_seconds * 1.5, LONGEST_PROBE_SECONDS)
+            self._probe_seconds = min(self._probe_seconds * 1.5, MAX_PROBE_SECONDS)
             with contextlib.suppress(Unreachable):
                 await self._push.address.probe()
                 self._unreachable.clear()

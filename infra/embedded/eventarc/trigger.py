@@ -1,7 +1,7 @@
 """A trigger: which writes go to which address, and how patiently.
 
 The defaults suit one machine, where a function is back within seconds. `profile = "eventarc"` takes the
-documented values of Eventarc instead. Misbehaviour is for tests of functions: whatever at-least-once
+documented values of Eventarc instead. FaultInjection is for tests of functions: whatever at-least-once
 delivery in any order may do to them, on purpose and with a seed.
 """
 
@@ -41,7 +41,7 @@ BACKOFFS = {"laptop": Backoff(0.1, 30.0), "eventarc": Backoff(10.0, 600.0)}
 DEADLINES = {"laptop": 60.0, "eventarc": 10.0}
 
 
-class Misbehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FaultInjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What goes wrong on purpose: probabilities for each time that an event is sent."""
 
     seed: int = 0
@@ -62,13 +62,13 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: str = "(default)"
     profile: Literal["laptop", "eventarc"] = "laptop"
     concurrency: Count = 80
-    shortest_backoff_seconds: Seconds | None = None
-    longest_backoff_seconds: Seconds | None = None
+    min_backoff_seconds: Seconds | None = None
+    max_backoff_seconds: Seconds | None = None
     acknowledgement_deadline_seconds: Seconds | None = None
     retention_seconds: Seconds = 86_400.0
-    largest_body_bytes: Count = 10 * 1024 * 1024
+    max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"
-    misbehaviour: Misbehaviour | None = None
+    fault_injection: FaultInjection | None = None
 
     @property
     def kind(self) -> str:
@@ -79,8 +79,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def backoff(self) -> Backoff:
         """The pauses between attempts."""
         usual = BACKOFFS[self.profile]
-        shortest = self.shortest_backoff_seconds or usual.shortest
-        return Backoff(shortest, max(shortest, self.longest_backoff_seconds or usual.longest))
+        shortest = self.min_backoff_seconds or usual.shortest
+        return Backoff(shortest, max(shortest, self.max_backoff_seconds or usual.longest))
 
     @property
     def deadline(self) -> float:

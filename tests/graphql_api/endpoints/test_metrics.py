@@ -78,9 +78,9 @@ def test_a_submission_is_counted_once_with_its_state_and_size(stack: Stack) -> N
     assert rise["dropzone_submit_seconds_count REJECTED"] == 1
     assert 0 < rise["dropzone_submit_seconds_sum PENDING"] < 30
     assert rise["dropzone_submitted_bytes_total"] == len(raw) + len(rejected) + len(raw.strip())
-    assert rise["dropzone_requests_total /samples 201"] == 1
-    assert rise["dropzone_requests_total /samples 422"] == 1
-    assert rise["dropzone_requests_total /graphql 200"] == 1
+    assert rise["dropzone_http_requests_total /samples 201"] == 1
+    assert rise["dropzone_http_requests_total /samples 422"] == 1
+    assert rise["dropzone_http_requests_total /graphql 200"] == 1
     assert rise["dropzone_batch_writes_sum"] == 3
     assert 1 <= rise["dropzone_batch_writes_count"] <= 3
 
@@ -108,7 +108,7 @@ def test_each_line_of_a_stream_is_a_submission(stack: Stack) -> None:
     rise = risen(before, numbers(stack))
 
     assert rise["dropzone_submit_seconds_count PENDING"] == 20
-    assert rise["dropzone_requests_total /samples 200"] == 1
+    assert rise["dropzone_http_requests_total /samples 200"] == 1
 
 
 def test_errors_are_counted_by_the_code_that_the_client_was_told(stack: Stack) -> None:
@@ -128,8 +128,8 @@ def test_errors_are_counted_by_the_code_that_the_client_was_told(stack: Stack) -
         "BAD_REQUEST": 1,
         "NOT_FOUND": 2,
     }
-    assert rise["dropzone_requests_total /graphql 401"] == 1
-    assert rise["dropzone_requests_total other 404"] == 1
+    assert rise["dropzone_http_requests_total /graphql 401"] == 1
+    assert rise["dropzone_http_requests_total other 404"] == 1
 
 
 async def test_subscribers_and_what_they_get_are_counted(stack: Stack) -> None:
@@ -152,13 +152,15 @@ async def test_subscribers_and_what_they_get_are_counted(stack: Stack) -> None:
             await socket.recv()
         delivered = risen(before, numbers(stack))
 
-    assert opened["dropzone_websockets"] == 1
-    assert opened["dropzone_requests_total /graphql 101"] == 1
+    assert opened["dropzone_websocket_connections"] == 1
+    assert opened["dropzone_http_requests_total /graphql 101"] == 1
     assert delivered["dropzone_delivered_results_total"] == 2
     await asyncio.to_thread(
         eventually, lambda: numbers(stack)["dropzone_subscriptions"] == before["dropzone_subscriptions"]
     )
-    await asyncio.to_thread(eventually, lambda: numbers(stack)["dropzone_websockets"] == before["dropzone_websockets"])
+    await asyncio.to_thread(
+        eventually, lambda: numbers(stack)["dropzone_websocket_connections"] == before["dropzone_websocket_connections"]
+    )
 
 
 def test_the_event_loop_is_timed(stack: Stack) -> None:
@@ -177,12 +179,12 @@ def test_a_firestore_that_hangs_shows(own_stack: Stack) -> None:
     with httpx.Client(headers={"x-api-key": stack.key}) as client, pytest.raises(httpx.ReadTimeout):
         client.post(f"{stack.url}/samples", json={"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}, timeout=0.1)
 
-    eventually(lambda: numbers(stack)["dropzone_waiting_writes"] == 1)
-    size = numbers(stack)["dropzone_waiting_write_bytes"]
+    eventually(lambda: numbers(stack)["dropzone_pending_writes"] == 1)
+    size = numbers(stack)["dropzone_pending_write_bytes"]
     eventually(lambda: stack.get("/readyz").status_code == 503)
     failed = numbers(stack)
     os.kill(firestore, signal.SIGCONT)
 
     assert 0 < size < 2_000
     assert failed["dropzone_firestore_errors_total DEADLINE_EXCEEDED"] >= 1
-    eventually(lambda: numbers(stack)["dropzone_waiting_writes"] == 0)
+    eventually(lambda: numbers(stack)["dropzone_pending_writes"] == 0)

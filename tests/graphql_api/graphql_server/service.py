@@ -98,11 +98,11 @@ def running(
 
     async def upload(request: Request) -> Response:
         try:
-            return Response(str(len(await read_body(request, settings.largest_body, settings))))
+            return Response(str(len(await read_body(request, settings.max_body_bytes, settings))))
         except DropzoneError as error:
             return refusal(error)
 
-    transport = GraphQLTransport(make_schema(), context, settings, page, Capacity(8 * settings.largest_body))
+    transport = GraphQLTransport(make_schema(), context, settings, page, Capacity(8 * settings.max_body_bytes))
     routes = [Route("/upload", upload, methods=["POST"]), Route("/duplex", Duplex(), methods=["POST"])]
     app = Starlette(routes=[*transport.routes, *routes])
     server = Server(app, port=0, settings=server_settings, on_shutdown=transport.close)

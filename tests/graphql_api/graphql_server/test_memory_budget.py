@@ -19,7 +19,7 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with room for eight of its largest samples."""
-    with Stack(tmp_path_factory.mktemp("capacity"), DROPZONE_LARGEST_SAMPLE_MIB="1") as stack:
+    with Stack(tmp_path_factory.mktemp("capacity"), DROPZONE_MAX_SAMPLE_MIB="1") as stack:
         yield stack
 
 

@@ -19,7 +19,7 @@ HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Service]:
     """Serve with small limits."""
-    settings = TransportSettings(largest_body=LIMIT, body_grace_seconds=0.5, body_bytes_per_second=1_000_000)
+    settings = TransportSettings(max_body_bytes=LIMIT, body_grace_seconds=0.5, body_bytes_per_second=1_000_000)
     with running(settings) as service:
         yield service
 

@@ -19,7 +19,7 @@ async def test_what_is_put_comes_out_and_then_the_end() -> None:
 
 async def test_who_puts_more_than_the_bound_waits_until_some_is_taken() -> None:
     """And no longer."""
-    spool = Spool(Room(), most_bytes=100_000)
+    spool = Spool(Room(), max_bytes=100_000)
     await spool.put(bytes(100_000))
     waiting = asyncio.create_task(spool.put(b"more"))
     await asyncio.sleep(0)

@@ -23,8 +23,8 @@ def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(
         Path(tmp_path_factory.mktemp("small")),
         DROPZONE_WRITE_TIMEOUT_SECONDS=str(WRITE_SECONDS),
-        DROPZONE_LARGEST_SAMPLE_MIB="16",
-        DROPZONE_WAITING_WRITES_MIB="16",
+        DROPZONE_MAX_SAMPLE_MIB="16",
+        DROPZONE_MAX_PENDING_WRITES_MIB="16",
     ) as stack:
         yield stack
 

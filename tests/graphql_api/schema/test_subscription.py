@@ -144,7 +144,7 @@ async def test_a_document_that_is_no_result_ends_nothing(stack: Stack) -> None:
 
 async def test_more_than_the_queue_holds_comes_from_firestore(tmp_path: Path) -> None:
     """A burst is longer than what is held in memory for a subscriber; it has all of it, once, in order."""
-    with Stack(tmp_path, DROPZONE_SUBSCRIBER_QUEUE_LENGTH="2") as stack:
+    with Stack(tmp_path, DROPZONE_MAX_BUFFERED_RESULTS="2") as stack:
         key = stack.key
         mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
         samples = [{"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0]}] * 300
@@ -194,7 +194,7 @@ async def test_each_result_is_read_for_itself_however_long_one_watches(tmp_path:
     """What was read for those before is forgotten: it fills no memory and counts towards no limit."""
     query = "subscription { results { cursor node { sample { raw } } } }"
     sample = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0], "padding": "x" * 600_000}
-    with Stack(tmp_path, DROPZONE_LARGEST_SAMPLE_MIB="1") as stack:
+    with Stack(tmp_path, DROPZONE_MAX_SAMPLE_MIB="1") as stack:
         async with watching(stack, stack.key) as socket:
             await subscribe(socket, query)
             for _ in range(3):

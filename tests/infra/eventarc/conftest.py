@@ -40,6 +40,6 @@ def on_written(function: Function) -> dict[str, Any]:
         "event_type": WRITTEN,
         "document": "samples/{sample}",
         "url": function.url,
-        "shortest_backoff_seconds": 0.02,
-        "longest_backoff_seconds": 0.1,
+        "min_backoff_seconds": 0.02,
+        "max_backoff_seconds": 0.1,
     }

@@ -101,7 +101,7 @@ async def http(tmp_path: Path, function: Function) -> AsyncIterator[tuple[Firest
     for name in ("first", "second"):
         settings = {"name": name, "event_type": WRITTEN, "document": "samples/{sample}", "url": function.url}
         lines += ["[[triggers]]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
-        lines += ["retention_seconds = 0.1", "shortest_backoff_seconds = 0.02", "longest_backoff_seconds = 0.1"]
+        lines += ["retention_seconds = 0.1", "min_backoff_seconds = 0.02", "max_backoff_seconds = 0.1"]
     triggers = tmp_path / "triggers.toml"
     triggers.write_text("\n".join(lines))
     port = free_port()

@@ -201,7 +201,7 @@ async def test_a_restart_repeats_nothing_that_was_acknowledged_and_forgets_nothi
         return 500 if event.document == "samples/bad" else 200
 
     function.answer = fail
-    await firestore.start(on_written | {"longest_backoff_seconds": 60.0, "shortest_backoff_seconds": 60.0})
+    await firestore.start(on_written | {"max_backoff_seconds": 60.0, "min_backoff_seconds": 60.0})
     await firestore.write("samples/good", "samples/bad")
     await until(lambda: len(function.events) == 2)
     await firestore.stop()

@@ -11,7 +11,7 @@ NAMES = [f"samples/{number:02}" for number in range(40)]
 
 async def test_duplicates(firestore: Firestore, function: Function, on_written: dict[str, Any]) -> None:
     """Every event twice, as the same event."""
-    await firestore.start(on_written | {"misbehaviour": {"duplicate": 1.0}})
+    await firestore.start(on_written | {"fault_injection": {"duplicate": 1.0}})
 
     await firestore.write(*NAMES)
     await until(lambda: len(function.events) == 80)
@@ -24,7 +24,7 @@ async def test_acknowledgements_that_get_lost(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
     """What was delivered is delivered again, and in the end each is acknowledged."""
-    await firestore.start(on_written | {"misbehaviour": {"drop_acknowledgement": 0.5, "seed": 1}})
+    await firestore.start(on_written | {"fault_injection": {"drop_acknowledgement": 0.5, "seed": 1}})
 
     await firestore.write(*NAMES)
     await until(lambda: set(function.documents) == set(NAMES))
@@ -39,7 +39,7 @@ async def test_another_order(
     firestore: Firestore, function: Function, on_written: dict[str, Any], how: dict[str, float]
 ) -> None:
     """Each event once, but not in the order of the writes."""
-    await firestore.start(on_written | {"misbehaviour": how})
+    await firestore.start(on_written | {"fault_injection": how})
 
     await firestore.write(*NAMES)
     await until(lambda: len(function.events) == 40)
@@ -53,7 +53,7 @@ async def test_the_seed_decides(firestore: Firestore, function: Function, on_wri
     seeds = {"a": 7, "b": 7, "c": 8}
     await firestore.start(
         *(
-            on_written | {"name": name, "location": name, "misbehaviour": {"duplicate": 0.3, "seed": seed}}
+            on_written | {"name": name, "location": name, "fault_injection": {"duplicate": 0.3, "seed": seed}}
             for name, seed in seeds.items()
         )
     )

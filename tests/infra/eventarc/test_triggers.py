@@ -25,7 +25,7 @@ GOOD = {
         ({"url": "ftp://somewhere/"}, "HTTP"),
         ({"concurrency": 0}, "concurrency"),
         ({"patience": 1}, "patience"),
-        ({"misbehaviour": {"duplicate": 1.5}}, "duplicate"),
+        ({"fault_injection": {"duplicate": 1.5}}, "duplicate"),
     ],
 )
 def test_a_trigger_that_cannot_work_is_refused(change: dict[str, object], reason: str) -> None:

@@ -5,7 +5,7 @@ import { Firestore } from "@google-cloud/firestore";
 import fastify from "fastify";
 import mercurius from "mercurius";
 
-const LARGEST_BODY = 64 * 1024 * 1024;
+const MAX_BODY_BYTES = 64 * 1024 * 1024;
 
 const database = new Firestore();
 const samples = database.collection("samples");
@@ -32,6 +32,6 @@ const resolvers = {
   },
 };
 
-const app = fastify({ bodyLimit: LARGEST_BODY });
+const app = fastify({ bodyLimit: MAX_BODY_BYTES });
 app.register(mercurius, { schema, resolvers, jit: 1 });
 await app.listen({ host: "127.0.0.1", port: Number(process.env.PORT) });

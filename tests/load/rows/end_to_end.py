@@ -21,7 +21,7 @@ CONNECTIONS = 64
 END_TO_END_PER_SECOND = 1_500
 LOW_RATE = 10
 LOW_P50_SECONDS, LOW_P99_SECONDS = 0.020, 0.060
-MOST_UNDER_WAY = 256
+MAX_IN_FLIGHT = 256
 WATCH = b'{"query": "subscription { results { node { id } } }"}'
 PATIENCE_SECONDS = 30.0
 PROBE_SECONDS = 2.0
@@ -117,7 +117,7 @@ def _latencies(plan: Plan, stack: WholeStack, what: str, rate: float) -> Iterato
 async def _watched(stack: WholeStack, rate: float, seconds: float) -> list[float]:
     """Submit at a steady rate, whether or not earlier ones are answered, and return how long each took."""
     watch = _Watch(await Connection.open(stack.stack.api_port, stack.headers))
-    opened = [await Connection.open(stack.stack.api_port, stack.headers) for _ in range(MOST_UNDER_WAY)]
+    opened = [await Connection.open(stack.stack.api_port, stack.headers) for _ in range(MAX_IN_FLIGHT)]
     free = list(opened)
     body = samples.submission(samples.sample(VALUES))
     due: dict[str, float] = {}
@@ -125,7 +125,7 @@ async def _watched(stack: WholeStack, rate: float, seconds: float) -> list[float
 
     async def submit(moment: float) -> None:
         if not free:
-            raise Failed(f"{rate:.0f}/s cannot be held: {MOST_UNDER_WAY} requests are under way")
+            raise Failed(f"{rate:.0f}/s cannot be held: {MAX_IN_FLIGHT} requests are under way")
         connection = free.pop()
         due[(await connection.graphql(body))["submit"]["id"]] = moment
         free.append(connection)

@@ -30,7 +30,7 @@ def scale(plan: Plan) -> Iterator[Row]:
             yield from end_to_end.row(what, partial(end_to_end.submits, plan, stack, both), plan)
     for shards in (1, FAST_SHARDS):
         settings = {
-            "DROPZONE_FIRESTORE_RATES": "indexes",
+            "DROPZONE_FIRESTORE_RATE_LIMITS": "indexes",
             "DROPZONE_SHARDS": str(shards),
             "DROPZONE_WRITE_TIMEOUT_SECONDS": "60",
         }

@@ -9,8 +9,8 @@ from tests.load.table import BASELINES, NODE, STRAWBERRY, Figure, Goal, Row
 
 VALUES = 100
 CONNECTIONS = 64
-MOST_CLIENTS = 256
-LARGEST_SHARED = 10_000  # more values than that are above what a peer's document may hold
+MAX_CLIENTS = 256
+MAX_SHARED_BYTES = 10_000  # more values than that are above what a peer's document may hold
 CLIENTS_OF_SIZES = 8
 CLIENTS_OF_LARGE = 2
 
@@ -28,7 +28,7 @@ def single_submits(plan: Plan) -> Iterator[Row]:
 def growth_with_clients(plan: Plan) -> Iterator[Row]:
     """The same with 1 to 256 connections."""
     with contest(plan) as everyone:
-        for clients in powers(4, 1, MOST_CLIENTS):
+        for clients in powers(4, 1, MAX_CLIENTS):
             what = f"{clients} clients submit {VALUES} values"
             yield from attempt(what, partial(_with_clients, everyone, what, clients))
 
@@ -36,10 +36,10 @@ def growth_with_clients(plan: Plan) -> Iterator[Row]:
 def growth_with_values(plan: Plan) -> Iterator[Row]:
     """The same with 10 to 1,000,000 values; a rate of values is how the work grows."""
     with contest(plan) as everyone:
-        for values in powers(10, 10, LARGEST_SHARED):
+        for values in powers(10, 10, MAX_SHARED_BYTES):
             yield from _with_values(everyone, values, CLIENTS_OF_SIZES)
     with contest(plan, peers=False) as alone:
-        for values in powers(10, LARGEST_SHARED * 10, 1_000_000):
+        for values in powers(10, MAX_SHARED_BYTES * 10, 1_000_000):
             yield from _with_values(alone, values, CLIENTS_OF_LARGE)
 
 

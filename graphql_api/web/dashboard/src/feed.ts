@@ -9,8 +9,8 @@ import { ask, ServerError } from './server.ts';
 import { watch } from './socket.ts';
 import type { Result, ResultEdge, ResultFilter } from './types.ts';
 
-const SHORTEST_WAIT = 250;
-const LONGEST_WAIT = 8_000;
+const MIN_WAIT = 250;
+const MAX_WAIT = 8_000;
 
 export type FeedState = { name: 'connecting' } | { name: 'live' } | { name: 'waiting'; reason: string };
 
@@ -56,7 +56,7 @@ export async function follow(
       if (!(error instanceof ServerError)) throw error;
       if (error.isFinal) return reader.onRefused(error);
       reader.onState({ name: 'waiting', reason: sentence(error.message) });
-      await pause(Math.min(SHORTEST_WAIT * 2 ** failures++, LONGEST_WAIT), signal);
+      await pause(Math.min(MIN_WAIT * 2 ** failures++, MAX_WAIT), signal);
     }
   }
 }

@@ -13,7 +13,7 @@ interface Events {
 }
 
 const HEIGHT = 280;
-const LEAST_DRAG = 6; // pixels; less is a press
+const MIN_DRAG = 6; // pixels; less is a press
 const POINTS_UP_TO = 1_000;
 
 export class Plot {
@@ -40,7 +40,7 @@ export class Plot {
         legend: { show: false },
         scales: { x: { range: timeRange } },
         padding: [12, 42, 0, 4],
-        cursor: { drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG }, points: { size: 9 }, y: false },
+        cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { size: 9 }, y: false },
         axes: [
           { ...ticks, values: timeLabels, space: 90 },
           { ...ticks, size: axisSize, values: (_, values) => values.map((value) => this.#label(value)), gap: 8 },
@@ -105,7 +105,7 @@ export class Plot {
 
   #selected(plot: uPlot, events: Events): void {
     const { left, width } = plot.select;
-    if (width < LEAST_DRAG) return;
+    if (width < MIN_DRAG) return;
     const instant = (at: number) => new Date(Math.round(plot.posToVal(at, 'x')) * 1e3).toISOString().replace('.000', '');
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     events.onRange(instant(left), instant(left + width));

@@ -9,7 +9,7 @@ import resultsQuery from './operations/results.graphql';
 import { ask, ServerError } from './server.ts';
 import type { Result, ResultFilter, ResultPage } from './types.ts';
 
-const MOST_RESULTS = 2_000;
+const MAX_RESULTS = 2_000;
 const PAGE = 300;
 const SHOW_MILLISECONDS = 150;
 
@@ -46,12 +46,12 @@ export async function loadOlder(): Promise<void> {
   try {
     const { edges } = await readPage(filter.peek(), older);
     if (opened !== view) return;
-    results.value = [...results.value, ...edges.map(({ node }) => node)].slice(0, MOST_RESULTS);
+    results.value = [...results.value, ...edges.map(({ node }) => node)].slice(0, MAX_RESULTS);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     fault.value = error.message;
   }
-  if (results.value.length === MOST_RESULTS) hasOlder.value = false;
+  if (results.value.length === MAX_RESULTS) hasOlder.value = false;
 }
 
 function open(wanted: ResultFilter): void {
@@ -71,7 +71,7 @@ function open(wanted: ResultFilter): void {
       arrived.value += coming.length;
       total.value += coming.filter(({ id }) => !known.has(id)).length;
       fresh.value = ids;
-      results.value = [...coming.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MOST_RESULTS);
+      results.value = [...coming.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MAX_RESULTS);
     });
   };
   batch(() => {

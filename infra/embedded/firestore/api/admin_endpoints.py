@@ -78,7 +78,7 @@ class Operations:
             ("transactions", "gauge", self._server.open_transactions),
             ("file_bytes", "gauge", self._storage.path.stat().st_size),
             ("log_bytes", "gauge", log.stat().st_size if log.exists() else 0),
-            ("most_resident_bytes", "gauge", most),
+            ("max_resident_bytes", "gauge", most),
         ]
 
     async def _reset(self, request: web.Request) -> web.Response:

@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 from grpc._cython import cygrpc
 
-MOST_UNSENT_BYTES = 256 * 1024
+MAX_UNSENT_BYTES = 256 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Call:
     async def write(self, message: Any) -> None:
         """Send a message; this waits only if much is unsent."""
         self._say(message)
-        if self._unsent_bytes > MOST_UNSENT_BYTES:
+        if self._unsent_bytes > MAX_UNSENT_BYTES:
             room = None
             with self._lock:
                 if self._unsent:
@@ -119,7 +119,7 @@ class Call:
             self._is_sending = False
             if self._unsent or self._status is not None:
                 self._send()
-            if self._room is not None and self._unsent_bytes <= MOST_UNSENT_BYTES // 2:
+            if self._room is not None and self._unsent_bytes <= MAX_UNSENT_BYTES // 2:
                 room, self._room = self._room, None
         if room is not None:
             self._loop.call_soon_threadsafe(_let_go, room)

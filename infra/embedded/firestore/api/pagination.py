@@ -18,7 +18,7 @@ from infra.embedded.firestore.queries import collection_listing, partitions, sca
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 
-MOST_ON_A_PAGE = 300
+MAX_PAGE_SIZE = 300
 
 
 async def documents(storage: Storage, reading: Reading, request: Any) -> Any:
@@ -102,7 +102,7 @@ async def _segments(storage: Storage, reading: Reading, parent: names.Name, afte
 def _size(request: Any) -> int:
     if request.page_size < 0:
         raise invalid("page_size cannot be negative.")
-    return min(request.page_size or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
+    return min(request.page_size or MAX_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 def _orders(text: str) -> Sequence[Any]:

@@ -9,11 +9,11 @@ from infra.embedded.firestore.api.service import Service
 from infra.embedded.firestore.storage.storage import Storage
 
 # Above production's 10 MiB for a request, so that the refusal is ours and names the limit.
-LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 0.5
 
 OPTIONS = (
-    ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 100_000),

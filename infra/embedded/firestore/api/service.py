@@ -196,7 +196,7 @@ class Service:
     async def commit(self, request: Any, context: Any) -> Any:
         """Answer Commit."""
         database = names.parse_database(request.database)
-        if request.ByteSize() > limits.LARGEST_REQUEST_BYTES:
+        if request.ByteSize() > limits.MAX_REQUEST_BYTES:
             raise invalid("Transaction too big. Decrease transaction size.")
         transaction = None
         if request.transaction:
@@ -207,9 +207,9 @@ class Service:
     async def batch_write(self, request: Any, context: Any) -> Any:
         """Answer BatchWrite: each write has its own result and status."""
         database = names.parse_database(request.database)
-        if len(request.writes) > limits.MOST_BATCH_WRITES:
-            raise invalid(f"maximum {limits.MOST_BATCH_WRITES} writes allowed per request")
-        if request.ByteSize() > limits.LARGEST_REQUEST_BYTES:
+        if len(request.writes) > limits.MAX_BATCH_WRITES:
+            raise invalid(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
+        if request.ByteSize() > limits.MAX_REQUEST_BYTES:
             raise invalid("Transaction too big. Decrease transaction size.")
         response = m.BatchWriteResponse()
         ready: dict[str, tuple[int, document_write.PreparedWrite]] = {}

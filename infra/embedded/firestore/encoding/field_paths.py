@@ -14,7 +14,7 @@ from infra.embedded.firestore.messages import Document
 FieldPath = tuple[str, ...]
 
 DOCUMENT_ID: FieldPath = ("__name__",)
-LONGEST_PATH_BYTES = 1500
+MAX_PATH_BYTES = 1500
 
 _segment = re.compile(r"([a-zA-Z_][a-zA-Z_0-9]*)|`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _simple = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
@@ -30,8 +30,8 @@ def parse(text: str) -> FieldPath:
         segments.append(match[1] or _escaped.sub(r"\1", match[2]))
         start = match.end() + 1
         if match.end() == len(text):
-            if len(text.encode()) > LONGEST_PATH_BYTES:
-                raise invalid(f"The property path is longer than {LONGEST_PATH_BYTES} bytes.")
+            if len(text.encode()) > MAX_PATH_BYTES:
+                raise invalid(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
             return tuple(segments)
         if text[match.end()] != ".":
             break

@@ -12,12 +12,12 @@ from typing import Any
 from infra.embedded.firestore.encoding import bson, names, values
 from infra.embedded.firestore.errors import invalid
 
-LARGEST_DOCUMENT_BYTES = 1_048_576
-LARGEST_VALUE_BYTES = LARGEST_DOCUMENT_BYTES - 89
-LARGEST_REQUEST_BYTES = 10 * 1024 * 1024
-MOST_BATCH_WRITES = 500
-DEEPEST_VALUE = 20
-LARGEST_VECTOR = 2048
+MAX_DOCUMENT_BYTES = 1_048_576
+MAX_VALUE_BYTES = MAX_DOCUMENT_BYTES - 89
+MAX_REQUEST_BYTES = 10 * 1024 * 1024
+MAX_BATCH_WRITES = 500
+MAX_VALUE_DEPTH = 20
+MAX_VECTOR_DIMENSIONS = 2048
 
 _DOCUMENT_OVERHEAD = 32
 _NAME_OVERHEAD = 16
@@ -36,10 +36,10 @@ def name_size(segments: tuple[str, ...]) -> int:
 def check_document(name: names.Name, fields: Any) -> int:
     """Refuse fields that cannot be stored under this name, or return the bytes that name and fields count for."""
     size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1)
-    if size > LARGEST_DOCUMENT_BYTES:
+    if size > MAX_DOCUMENT_BYTES:
         raise invalid(
             f"Document '{name}' cannot be written because its size ({size:,} bytes) exceeds the maximum "
-            f"allowed size of {LARGEST_DOCUMENT_BYTES:,} bytes."
+            f"allowed size of {MAX_DOCUMENT_BYTES:,} bytes."
         )
     return size
 
@@ -52,8 +52,8 @@ def check_field_name(name: str) -> int:
     if name.startswith("__") and _reserved.fullmatch(name):
         raise invalid(f'Property name "{name}" is reserved because it matches the pattern "__.*__".')
     size = len(name.encode())
-    if size > names.LONGEST_ID_BYTES:
-        raise invalid(f"Property name is longer than {names.LONGEST_ID_BYTES} bytes.")
+    if size > names.MAX_ID_BYTES:
+        raise invalid(f"Property name is longer than {names.MAX_ID_BYTES} bytes.")
     return size + 1
 
 
@@ -70,15 +70,15 @@ def value_size(value: Any, kind: str | None, name: str, depth: int = 1) -> int:
     """Return the bytes that a value counts for; `name` is the field that a refusal speaks of."""
     if kind == "string_value" or kind == "bytes_value":
         size = len(value.string_value.encode()) + 1 if kind == "string_value" else len(value.bytes_value)
-        if size > LARGEST_VALUE_BYTES:
-            raise invalid(f'The value of property "{name}" is longer than {LARGEST_VALUE_BYTES} bytes.')
+        if size > MAX_VALUE_BYTES:
+            raise invalid(f'The value of property "{name}" is longer than {MAX_VALUE_BYTES} bytes.')
         return size
     if kind == "timestamp_value":
         _check_moment(value.timestamp_value, name)
         return 8
     if kind == "map_value" or kind == "array_value":
-        if depth > DEEPEST_VALUE:
-            raise invalid(f'Property "{name}" is nested deeper than {DEEPEST_VALUE} levels.')
+        if depth > MAX_VALUE_DEPTH:
+            raise invalid(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
         return _map_size(value, name, depth) if kind == "map_value" else _array_size(value, name, depth)
     if kind == "reference_value":
         return name_size(names.parse(value.reference_value).segments)
@@ -96,8 +96,8 @@ def _map_size(value: Any, name: str, depth: int) -> int:
     fields = value.map_value.fields
     if values.is_vector(value):
         dimensions = len(fields["value"].array_value.values)
-        if not 1 <= dimensions <= LARGEST_VECTOR:
-            raise invalid(f'Vector in property "{name}" must have 1 to {LARGEST_VECTOR} dimensions.')
+        if not 1 <= dimensions <= MAX_VECTOR_DIMENSIONS:
+            raise invalid(f'Vector in property "{name}" must have 1 to {MAX_VECTOR_DIMENSIONS} dimensions.')
         if any(element.WhichOneof("value_type") != "double_value" for element in fields["value"].array_value.values):
             raise invalid(f'Vector in property "{name}" must hold doubles.')
         return 8 * dimensions

@@ -12,9 +12,9 @@ from functools import lru_cache
 
 from infra.embedded.firestore.errors import Refusal, invalid
 
-LONGEST_ID_BYTES = 1500
-LONGEST_NAME_BYTES = 6 * 1024
-DEEPEST_COLLECTION = 100
+MAX_ID_BYTES = 1500
+MAX_NAME_BYTES = 6 * 1024
+MAX_COLLECTION_DEPTH = 100
 
 REMEMBERED = 1024  # collections: most names differ from the one before in their id alone
 
@@ -124,7 +124,7 @@ def parse_parent(name: str) -> Name:
 def parse_document(name: str, database: str) -> Name:
     """Return the name of a document that may be written to or read from `database`."""
     parent, _, document_id = name.rpartition("/")
-    collection = _parse_collection(parent, database) if len(name) <= LONGEST_NAME_BYTES else None  # none is kept
+    collection = _parse_collection(parent, database) if len(name) <= MAX_NAME_BYTES else None  # none is kept
     if collection is None or not document_id:
         return _parse_document(name, database)
     check_id(document_id)
@@ -149,8 +149,8 @@ def _parse_document(name: str, database: str) -> Name:
         )
     if not document.segments or len(document.segments) % 2:
         raise invalid(f'Document name "{name}" lacks "/" at index {len(name)}.')
-    if len(document.segments) > 2 * DEEPEST_COLLECTION:
-        raise invalid(f'Document name "{name}" has more than {DEEPEST_COLLECTION} collections.')
+    if len(document.segments) > 2 * MAX_COLLECTION_DEPTH:
+        raise invalid(f'Document name "{name}" has more than {MAX_COLLECTION_DEPTH} collections.')
     for segment in document.segments:
         check_id(segment)
     _check_length(name)
@@ -158,8 +158,8 @@ def _parse_document(name: str, database: str) -> Name:
 
 
 def _check_length(name: str) -> None:
-    if len(name) * 4 > LONGEST_NAME_BYTES and len(name.encode()) > LONGEST_NAME_BYTES:
-        raise invalid(f"The document name is longer than {LONGEST_NAME_BYTES} bytes.")
+    if len(name) * 4 > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
+        raise invalid(f"The document name is longer than {MAX_NAME_BYTES} bytes.")
 
 
 def check_id(segment: str) -> None:
@@ -168,7 +168,7 @@ def check_id(segment: str) -> None:
         raise invalid(f'Resource id "{segment}" is invalid because it is "." or "..".')
     if segment.startswith("__") and _reserved_id.fullmatch(segment) and not _numeric_id.fullmatch(segment):
         raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
-    if len(segment) * 4 > LONGEST_ID_BYTES and len(segment.encode()) > LONGEST_ID_BYTES:
-        raise invalid(f"Resource id is longer than {LONGEST_ID_BYTES} bytes.")
+    if len(segment) * 4 > MAX_ID_BYTES and len(segment.encode()) > MAX_ID_BYTES:
+        raise invalid(f"Resource id is longer than {MAX_ID_BYTES} bytes.")
     if "/" in segment:
         raise invalid(f'Resource id "{segment}" is invalid because it contains "/".')

@@ -17,7 +17,7 @@ from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
 
-MOST_ENTRIES = 40_000
+MAX_ENTRIES = 40_000
 
 _BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
 _IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
@@ -99,8 +99,8 @@ class Indexing:
 
     def check(self, document: Any, keys: Collection[bytes]) -> None:
         """Refuse a document with too many keys; one that is there already is indexed all the same, and may go."""
-        if len(keys) > MOST_ENTRIES // 2 and self._count(document.fields) > MOST_ENTRIES:
-            raise invalid(f"Too many index entries for document {document.name}: at most {MOST_ENTRIES} are allowed.")
+        if len(keys) > MAX_ENTRIES // 2 and self._count(document.fields) > MAX_ENTRIES:
+            raise invalid(f"Too many index entries for document {document.name}: at most {MAX_ENTRIES} are allowed.")
 
     def _own_of(self, path: FieldPath) -> _Own:
         """Return the indexes of a field by itself."""

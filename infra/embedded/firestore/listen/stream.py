@@ -22,8 +22,8 @@ from infra.embedded.firestore.storage.clock import Snapshot
 
 HEARTBEAT_SECONDS = 30.0
 PAGE = 500
-LONGEST_RESUME = 20_000
-LARGEST_RESUME_BYTES = 16 * 1024 * 1024
+MAX_RESUME = 20_000
+MAX_RESUME_BYTES = 16 * 1024 * 1024
 
 NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 
@@ -179,7 +179,7 @@ class Stream:
                     earlier = net.get(change.name)
                     net[change.name] = parsed if earlier is None else earlier.followed_by(change)
                     size += parsed.size
-            if len(net) > LONGEST_RESUME or size > LARGEST_RESUME_BYTES:
+            if len(net) > MAX_RESUME or size > MAX_RESUME_BYTES:
                 return False
             if not page:
                 break

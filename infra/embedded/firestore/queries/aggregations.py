@@ -15,7 +15,7 @@ from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.messages import Value
 
-MOST_AGGREGATIONS = 5
+MAX_AGGREGATIONS = 5
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
 
 
@@ -86,8 +86,8 @@ def read(message: Any) -> list[Aggregation]:
     """Return the aggregations of a StructuredAggregationQuery, or refuse them."""
     if not message.aggregations:
         raise invalid("Aggregations can not be empty")
-    if len(message.aggregations) > MOST_AGGREGATIONS:
-        raise invalid(f"The maximum number of aggregations allowed in an aggregation query is {MOST_AGGREGATIONS}.")
+    if len(message.aggregations) > MAX_AGGREGATIONS:
+        raise invalid(f"The maximum number of aggregations allowed in an aggregation query is {MAX_AGGREGATIONS}.")
     found = []
     unnamed = 0
     for aggregation in message.aggregations:

@@ -17,8 +17,8 @@ from infra.embedded.firestore.messages import StructuredQuery
 FieldOperator = StructuredQuery.FieldFilter.Operator
 UnaryOperator = StructuredQuery.UnaryFilter.Operator
 
-MOST_DISJUNCTIONS = 30
-MOST_NOT_IN = 10
+MAX_DISJUNCTIONS = 30
+MAX_NOT_IN_VALUES = 10
 
 LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, EQUAL, NOT_EQUAL = "<", "<=", ">", ">=", "==", "!="
 CONTAINS, IN, CONTAINS_ANY, NOT_IN = "array-contains", "in", "array-contains-any", "not-in"
@@ -134,16 +134,16 @@ def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
         alternatives = [()]
         for part in test.parts:
             further = disjunctions(part)
-            if len(alternatives) * len(further) > MOST_DISJUNCTIONS:
-                raise invalid(f"The query has more than {MOST_DISJUNCTIONS} disjunctions in normal form.")
+            if len(alternatives) * len(further) > MAX_DISJUNCTIONS:
+                raise invalid(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
             alternatives = [(*one, *other) for one in alternatives for other in further]
     elif test.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
         operator = EQUAL if test.operator in (EQUAL, IN) else CONTAINS
         alternatives = [(FieldTest(test.field, operator, (operand,)),) for operand in dict.fromkeys(test.operands)]
     else:
         alternatives = [(test,)]
-    if len(alternatives) > MOST_DISJUNCTIONS:
-        raise invalid(f"The query has more than {MOST_DISJUNCTIONS} disjunctions in normal form.")
+    if len(alternatives) > MAX_DISJUNCTIONS:
+        raise invalid(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
     for each in alternatives:
         if sum(condition.operator == CONTAINS for condition in each) > 1:
             raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
@@ -171,7 +171,7 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
         operands = list(message.value.array_value.values)
         if message.value.WhichOneof("value_type") != "array_value" or not operands:
             raise invalid(f"'{operator.upper().replace('-', '_')}' requires an non-empty ArrayValue.")
-        most = MOST_NOT_IN if operator == NOT_IN else MOST_DISJUNCTIONS
+        most = MAX_NOT_IN_VALUES if operator == NOT_IN else MAX_DISJUNCTIONS
         if len(operands) > most:
             raise invalid(f"'{operator.upper().replace('-', '_')}' supports up to {most} comparison values.")
     else:

@@ -7,7 +7,7 @@ from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID
 from infra.embedded.firestore.errors import invalid
 from infra.embedded.firestore.queries import structured_query
 
-SMALLEST_PARTITION = 128
+MIN_PARTITION_SIZE = 128
 
 
 def check(query: structured_query.Query) -> None:
@@ -32,7 +32,7 @@ class Cutter:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._every = SMALLEST_PARTITION
+        self._every = MIN_PARTITION_SIZE
         self._seen = 0
         self._kept: list[tuple[int, str]] = []
 
@@ -47,6 +47,6 @@ class Cutter:
 
     def cuts(self) -> Sequence[str]:
         """Return the names to cut at: at most as many as asked for, none closer than the least size."""
-        inner = [name for seen, name in self._kept if self._seen - seen >= SMALLEST_PARTITION]
+        inner = [name for seen, name in self._kept if self._seen - seen >= MIN_PARTITION_SIZE]
         wanted = min(self._most, len(inner))
         return [inner[number * len(inner) // wanted] for number in range(wanted)]

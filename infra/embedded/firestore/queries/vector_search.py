@@ -16,7 +16,7 @@ from infra.embedded.firestore.encoding import field_paths, limits, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import invalid
 
-MOST_NEIGHBOURS = 1000
+MAX_NEIGHBOURS = 1000
 DOT_PRODUCT = 3
 
 Vector = Sequence[float]
@@ -75,8 +75,8 @@ def read(structured_query: Any) -> Nearest | None:
         raise invalid("A cursor cannot be used with FindNearest")
     if message.distance_measure not in _distances:
         raise invalid("Unknown Distance Measure.")
-    if not 1 <= message.limit.value <= MOST_NEIGHBOURS:
-        raise invalid(f"FindNearest.limit must be a positive integer of no more than {MOST_NEIGHBOURS}")
+    if not 1 <= message.limit.value <= MAX_NEIGHBOURS:
+        raise invalid(f"FindNearest.limit must be a positive integer of no more than {MAX_NEIGHBOURS}")
     if message.query_vector.WhichOneof("value_type") is None:
         raise invalid("Cannot convert firestore.v1.Value with type unset.")
     vector = _vector(message.query_vector)

@@ -13,8 +13,8 @@ from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Change, Storage
 
-LONGEST_QUEUE = 4_096
-LARGEST_QUEUE_BYTES = 16 * 1024 * 1024
+MAX_QUEUE_LENGTH = 4_096
+MAX_QUEUE_BYTES = 16 * 1024 * 1024
 
 Topic = tuple[str, str | None]  # a database and a collection id (None: any), or a full name and ""
 
@@ -125,7 +125,7 @@ class Queue:
             return
         self._changes.extend(changes)
         self._bytes += sum(change.size for change in changes)
-        if len(self._changes) > LONGEST_QUEUE or self._bytes > LARGEST_QUEUE_BYTES:
+        if len(self._changes) > MAX_QUEUE_LENGTH or self._bytes > MAX_QUEUE_BYTES:
             self.clear()
             self.overflowed = True
 

@@ -3,14 +3,14 @@
 SQLite does so itself, inside the commit after which the log is long: that commit, and all who wait for it, took 40 to
 58 ms under load (docs/performance.md). Here a thread of its own does it, on a connection of its own, which neither
 writer nor readers wait for. The trap: under a load that never pauses there is always something in the log that is
-newer, and so it is never begun anew; that is left to SQLite, which at `LONGEST_LOG_PAGES` has little left to do.
+newer, and so it is never begun anew; that is left to SQLite, which at `MAX_LOG_PAGES` has little left to do.
 """
 
 import logging
 import sqlite3
 import threading
 
-LONGEST_LOG_PAGES = 16_000
+MAX_LOG_PAGES = 16_000
 ROWS = 4_000
 """After so many changed rows, each of which may have changed a page, a checkpoint is worth its two flushes."""
 

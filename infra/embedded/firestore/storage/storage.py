@@ -21,7 +21,7 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Composite, Definitions
 from infra.embedded.firestore.indexes.index_registry import Indexes, Registry, adopt, renew
 from infra.embedded.firestore.storage import versions
-from infra.embedded.firestore.storage.checkpoints import LONGEST_LOG_PAGES, Checkpoints
+from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpoints
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Admission, Group, Writer
@@ -98,7 +98,7 @@ class Storage:
             self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=30
         )
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA mmap_size = 0")

@@ -27,7 +27,7 @@ from infra.embedded.firestore.storage.rows import Rows
 from infra.embedded.firestore.storage.versions import Change, Stored
 
 T = TypeVar("T")
-MOST_TOGETHER = 2_000
+MAX_GROUP_SIZE = 2_000
 GATHER_SECONDS = 0.001
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Writer:
                 time.sleep(GATHER_SECONDS)
             while waiting is not None:
                 jobs.append(waiting)
-                if len(jobs) == MOST_TOGETHER:
+                if len(jobs) == MAX_GROUP_SIZE:
                     break
                 try:
                     waiting = self._queue.get_nowait()

@@ -126,7 +126,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
     elif operation == "update":
         size = limits.check_document(name, update.fields)
         added = limits.times_size(field_transforms)
-        is_checked = mask is None and added is not None and size + added <= limits.LARGEST_DOCUMENT_BYTES
+        is_checked = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
     elif mask is not None or write.update_transforms:
         raise invalid("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:

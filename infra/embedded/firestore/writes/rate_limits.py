@@ -32,7 +32,7 @@ DOCUMENT_RATE, DOCUMENT_BURST = 1.0, 5.0
 
 WATCHED = 64  # changes of a field by which it is judged; older ones count half
 ENOUGH = 4
-MOST_KNOWN = 10_000
+MAX_KNOWN = 10_000
 
 Place = tuple[Any, ...]
 """What has a rate of its own: its limit, then what tells it from others."""
@@ -85,7 +85,7 @@ class Rates:
         self._allowances: dict[Place, _Allowance] = {}
         self._trends: dict[tuple[str, FieldPath], _Trend] = {}
         self._began: dict[Place, float] = {}
-        self._most_known = MOST_KNOWN
+        self._max_known = MAX_KNOWN
 
     def admit(self, documents: Iterable[Pending]) -> None:
         """Let what one commit is about to change pass, as a whole, or raise ABORTED."""
@@ -100,7 +100,7 @@ class Rates:
                 raise aborted(CONTENTION)
         for place, writes in wanted.items():
             self._allowances[place].left -= writes
-        if len(self._allowances) > self._most_known or len(self._trends) > MOST_KNOWN:
+        if len(self._allowances) > self._max_known or len(self._trends) > MAX_KNOWN:
             self._forget(now)
 
     def _rate(self, place: Place, now: float) -> tuple[float, float]:
@@ -119,9 +119,9 @@ class Rates:
             rate, burst = self._rate(place, now)
             if allowance.refill(now, rate, burst) == burst:
                 del self._allowances[place]
-        if len(self._trends) > MOST_KNOWN:
+        if len(self._trends) > MAX_KNOWN:
             self._trends.clear()
-        self._most_known = max(MOST_KNOWN, 2 * len(self._allowances))
+        self._max_known = max(MAX_KNOWN, 2 * len(self._allowances))
 
     def _places(self, document: Pending) -> Iterator[Place]:
         name = document.name

@@ -15,7 +15,7 @@ from tests.graphql_api.graphql_server.example import make_schema
 @pytest.fixture(scope="module")
 def executor() -> Executor:
     """Keep at most three operations, or 1,600 characters of them."""
-    return Executor(make_schema(), TransportSettings(most_cached_operations=3, largest_operation_cache=1_600))
+    return Executor(make_schema(), TransportSettings(max_cached_operations=3, max_operation_cache_length=1_600))
 
 
 def prepare(executor: Executor, query: str, name: str | None = None) -> Operation:
@@ -62,7 +62,7 @@ def test_an_operation_with_values_in_its_text_does_not_push_out_the_others(execu
 
 def test_what_is_kept_is_bounded_in_memory() -> None:
     """By the text, which the parsed form is a known multiple of."""
-    settings = TransportSettings(largest_operation_cache=12 * 1024)
+    settings = TransportSettings(max_operation_cache_length=12 * 1024)
     executor = Executor(make_schema(), settings)
     prepare(executor, "{ hello }")
     tracemalloc.start()
@@ -74,4 +74,4 @@ def test_what_is_kept_is_bounded_in_memory() -> None:
     finally:
         tracemalloc.stop()
 
-    assert kept < 200 * settings.largest_operation_cache
+    assert kept < 200 * settings.max_operation_cache_length

@@ -182,7 +182,7 @@ OPERATIONS = st.one_of(
     st.builds("mutation{}{{{}{}}}".format, st.just(VARIABLES), st.sampled_from(CHANGES), SELECTIONS),
 ).map(lambda query: f"{query[:-2]} {USED}}}}}")
 GIVEN = st.sampled_from([b"{}", b'{"number": 7}', b'{"factors": [1, 2]}', b'{"factors": 3}', b'{"number": "seven"}'])
-SETTINGS = TransportSettings(most_selections=10_000, most_comparisons=1_000_000)
+SETTINGS = TransportSettings(max_selections=10_000, max_comparisons=1_000_000)
 
 
 def make_schema() -> GraphQLSchema:

@@ -209,9 +209,7 @@ def test_a_token_belongs_to_the_key_that_asked_for_it(service: Service) -> None:
 
 def test_streams_and_what_waits_on_them_are_bounded() -> None:
     """A token that is not used expires; a queue that nobody reads holds back its operation."""
-    settings = TransportSettings(
-        most_own_streams=2, reservation_seconds=0.5, event_queue_length=5, most_subscriptions=1
-    )
+    settings = TransportSettings(max_own_streams=2, reservation_seconds=0.5, event_queue_length=5, max_subscriptions=1)
     with running(settings) as service:
         token = reserve(service)
         start(service, token, "a", "subscription { text(length: 10) }")

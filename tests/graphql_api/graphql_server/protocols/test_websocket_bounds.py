@@ -47,8 +47,8 @@ def test_a_trickle_of_pings_is_no_initialisation() -> None:
 
 def test_sockets_operations_and_messages_are_bounded() -> None:
     """Beyond the limits, operations fail, messages close the socket, and sockets are refused."""
-    settings = TransportSettings(most_sockets=1, most_subscriptions=2)
-    with running(settings, ServerSettings(largest_message=10_000)) as service:
+    settings = TransportSettings(max_sockets=1, max_subscriptions=2)
+    with running(settings, ServerSettings(max_message_bytes=10_000)) as service:
         with initialised(service) as connection:
             with pytest.raises(InvalidStatus) as refused, socket(service):
                 pass
@@ -70,7 +70,7 @@ def test_sockets_operations_and_messages_are_bounded() -> None:
 
 def test_operations_beyond_the_limit_end_none_of_those_before_them() -> None:
     """However fast they come."""
-    with running(TransportSettings(most_subscriptions=2)) as service, initialised(service) as connection:
+    with running(TransportSettings(max_subscriptions=2)) as service, initialised(service) as connection:
         ids = [str(number) for number in range(20)]
         tell(connection, *(subscribe("subscription { count(to: 1, pause: 60) }", each) for each in ids))
 

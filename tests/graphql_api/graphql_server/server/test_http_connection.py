@@ -140,7 +140,7 @@ def test_what_is_not_http_is_a_bad_request(strict: Service, nonsense: bytes) -> 
 
 def test_many_idle_sockets_keep_nobody_out() -> None:
     """Beyond the limit new ones are refused, until the idle ones are closed."""
-    settings = ServerSettings(header_seconds=1, most_connections=200)
+    settings = ServerSettings(header_seconds=1, max_connections=200)
     with running(server_settings=settings) as service, contextlib.ExitStack() as idle:
         for _ in range(190):
             idle.enter_context(connection(service))

@@ -8,7 +8,7 @@ import { dismiss, isUnderWay, submit, summary, uploads, type Upload } from '../u
 import { Cross, Upward } from './icons.tsx';
 import { State } from './state.tsx';
 
-const MOST_LINES = 200;
+const MAX_LINES = 200;
 const ORDER: readonly Outcome[] = ['COMPUTED', 'PENDING', 'REJECTED', 'FAILED', 'NOT_STORED'];
 
 export function Uploads() {
@@ -111,7 +111,7 @@ function Lines({ lines }: { lines: readonly Line[] }) {
   return (
     <>
       <ol class="lines" tabIndex={0} aria-label="Lines">
-        {lines.slice(0, MOST_LINES).map((line) => (
+        {lines.slice(0, MAX_LINES).map((line) => (
           <li key={line.number}>
             <span class="line-number">{integer(line.number)}</span>
             <State state={line.outcome} />
@@ -129,7 +129,7 @@ function Lines({ lines }: { lines: readonly Line[] }) {
           </li>
         ))}
       </ol>
-      {lines.length > MOST_LINES && <p class="hint">and {integer(lines.length - MOST_LINES)} more</p>}
+      {lines.length > MAX_LINES && <p class="hint">and {integer(lines.length - MAX_LINES)} more</p>}
     </>
   );
 }
