@@ -28,7 +28,7 @@ class Process:
         self._folder = folder
         (folder / "triggers.toml").write_text(
             '[[triggers]]\nname = "t"\nevent_type = "google.cloud.firestore.document.v1.written"\n'
-            f'document = "samples/{{sample}}"\nurl = "{function.url}"\nshortest_backoff_seconds = 0.02\n'
+            f'document = "samples/{{sample}}"\nurl = "{function.url}"\nmin_backoff_seconds = 0.02\n'
         )
         self._process: asyncio.subprocess.Process
 
