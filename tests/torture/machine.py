@@ -48,7 +48,7 @@ class Firestore:
         self._triggers = folder / "triggers.toml"
         self._triggers.write_text(
             '[[triggers]]\nname = "everything"\nevent_type = "google.cloud.firestore.document.v1.written"\n'
-            f'url = "{function_url}"\nshortest_backoff_seconds = 0.02\nlongest_backoff_seconds = 0.2\n'
+            f'url = "{function_url}"\nmin_backoff_seconds = 0.02\nmax_backoff_seconds = 0.2\n'
         )
         self._process: asyncio.subprocess.Process | None = None
 
