@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import metrics
 from graphql_api.auth.authentication import Authenticator
+from graphql_api.auth.key_store import KeyStore
 from graphql_api.endpoints.results import ResultEndpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
@@ -102,7 +103,7 @@ class _Services:
         )
         self.store = Store(self._firestore, writer, shards=settings.shards)
         self.live = Live(self._firestore, log_length=settings.max_buffered_results, shards=settings.shards)
-        self.authenticator = Authenticator(self.store, cache_seconds=settings.key_cache_seconds)
+        self.authenticator = Authenticator(KeyStore(self._firestore, writer), cache_seconds=settings.key_cache_seconds)
         storage = SampleWriter(self._firestore, writer, self.store.headers)
         self.receiver = Receiver(
             storage,

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 
-from graphql_api.results.store import Store
+from graphql_api.auth.key_store import KeyStore
 from storage.documents import Forbidden, Unauthenticated
 
 KEY_PREFIX = "dz_"
@@ -101,8 +101,8 @@ def digest(key: str) -> str:
 class Authenticator:
     """Knows callers by their keys."""
 
-    def __init__(self, store: Store, *, cache_seconds: float) -> None:
-        self._store = store
+    def __init__(self, key_store: KeyStore, *, cache_seconds: float) -> None:
+        self._key_store = key_store
         self._cache_seconds = cache_seconds
         self._cache: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
         self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
@@ -133,7 +133,7 @@ class Authenticator:
 
     async def _read(self, name: str) -> ApiKey | None:
         asked = time.monotonic()
-        stored = await self._store.api_key(name)
+        stored = await self._key_store.read(name)
         known = None if stored is None else ApiKey.from_fields(stored)
         self._cache[name] = (asked + self._cache_seconds, known)
         self._cache.move_to_end(name)

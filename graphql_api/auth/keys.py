@@ -15,7 +15,7 @@ from pathlib import Path
 from google.auth.exceptions import DefaultCredentialsError
 
 from graphql_api.auth.authentication import ApiKey, Scope, digest, new_key
-from graphql_api.results.store import Store
+from graphql_api.auth.key_store import KeyStore
 from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import Writer
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _run(options: argparse.Namespace) -> None:
     firestore = Firestore.connect(timeout_seconds=_TIMEOUT_SECONDS)
     writer = Writer(firestore, timeout_seconds=_TIMEOUT_SECONDS, waiting_bytes=2**20)
-    store = Store(firestore, writer)
+    store = KeyStore(firestore, writer)
     try:
         match options.command:
             case "create":
                 key = new_key()
-                await store.put_api_key(digest(key), _api_key(options))
+                await store.write(digest(key), _api_key(options))
                 print(key)
             case "ensure":
                 await _ensure(store, options)
@@ -70,7 +70,7 @@ async def _run(options: argparse.Namespace) -> None:
         await firestore.close()
 
 
-async def _ensure(store: Store, options: argparse.Namespace) -> None:
+async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
     """Make the file before the key is stored: a crash between the two is mended by the next start."""
     file: Path = options.file
     if not file.exists():
@@ -80,25 +80,25 @@ async def _ensure(store: Store, options: argparse.Namespace) -> None:
             opened.write(new_key() + "\n")
         new.rename(file)
     name = digest(file.read_text().strip())
-    if await store.api_key(name) is None:
-        await store.put_api_key(name, _api_key(options))
+    if await store.read(name) is None:
+        await store.write(name, _api_key(options))
 
 
-async def _revoke(store: Store, options: argparse.Namespace) -> None:
+async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
     if options.digest is None and options.submitter is None:
         raise BadRequest("say which keys: --digest, or --submitter and perhaps --label")
     chosen = await _chosen(store, submitter=options.submitter, label=options.label, digest=options.digest)
     if not chosen:
         raise NotFound("there is no such key")
     for name, key in chosen:
-        await store.put_api_key(name, replace(key, revoked=key.revoked or datetime.now(UTC)).fields())
+        await store.write(name, replace(key, revoked=key.revoked or datetime.now(UTC)).fields())
         print(f"revoked {name[:12]} of {key.submitter}")
 
 
 async def _chosen(
-    store: Store, *, submitter: str | None = None, label: str | None = None, digest: str | None = None
+    store: KeyStore, *, submitter: str | None = None, label: str | None = None, digest: str | None = None
 ) -> list[tuple[str, ApiKey]]:
-    keys = {name: ApiKey.from_fields(stored) for name, stored in (await store.api_keys()).items()}
+    keys = {name: ApiKey.from_fields(stored) for name, stored in (await store.read_all()).items()}
     return [
         (name, key)
         for name, key in keys.items()

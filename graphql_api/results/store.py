@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
 
 from graphql_api.results.listing import HEADER_FIELDS, Lists, computed_result, shown_header
-from graphql_api.results.ordered_query import StructuredQuery
 from storage.documents import Arrival, Header, NotFound, Result, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
@@ -50,23 +49,6 @@ class Store:
         header = shown_header(submitter, found[path])
         chunks = [chunk async for chunk in self._chunks(header)]
         return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
-
-    async def api_key(self, digest: str) -> Mapping[str, object] | None:
-        """Return the fields of the API key whose SHA-256 is `digest`."""
-        path = document_paths.api_key(digest)
-        found = await self._firestore.batch_get([path])
-        return encoding.from_document(found[path]) if path in found else None
-
-    async def api_keys(self) -> Mapping[str, Mapping[str, object]]:
-        """Return the fields of all API keys by the SHA-256 of each."""
-        query = StructuredQuery()
-        query.from_.add(collection_id=document_paths.API_KEYS)
-        keys = await self._firestore.documents("", query)
-        return {key.name.rpartition("/")[2]: encoding.from_document(key) for key in keys}
-
-    async def put_api_key(self, digest: str, key: Mapping[str, object]) -> None:
-        """Store an API key by the SHA-256 of it, in place of what was stored under it."""
-        await self._writer.write(encoding.to_write(self._firestore.name(document_paths.api_key(digest)), key))
 
     async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
         """Write these samples again as they are, so that functions see them again; return the time of each write.
