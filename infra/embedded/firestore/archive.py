@@ -19,7 +19,7 @@ from google.protobuf import json_format
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import names
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage, StorageInUse
@@ -80,7 +80,7 @@ def _steps(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
         try:
             document = json_format.ParseDict(json.loads(line), m.Document())
             step.append(document_write.prepare(m.Write(update=document), names.parse(document.name).database))
-        except (ValueError, json_format.ParseError, Refusal) as problem:
+        except (ValueError, json_format.ParseError, StatusError) as problem:
             raise Unusable(f"line {number}: {problem}") from problem
         size += len(line)
         if len(step) == STEP or size > STEP_BYTES:

@@ -25,7 +25,7 @@ def _guarded(name: str, run: Run, calls: Counter[tuple[str, str]]) -> Run:
         try:
             answer = await run(request, call)
         except Exception as error:
-            refusal = errors.of(error)
+            refusal = errors.from_exception(error)
             calls[name, refusal.code.name] += 1
             if refusal.code is grpc.StatusCode.INTERNAL:
                 logger.exception("%s failed", name)

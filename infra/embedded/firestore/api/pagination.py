@@ -13,7 +13,7 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.reads import Reading
 from infra.embedded.firestore.encoding import names, values
 from infra.embedded.firestore.encoding.field_paths import masked
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import collection_listing, partitions, scanner, structured_query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
@@ -33,7 +33,7 @@ async def documents(storage: Storage, reading: Reading, request: Any) -> Any:
         query = query.beyond(key)
     if request.show_missing:
         if request.order_by or not request.collection_id:
-            raise invalid("show_missing needs a collection id and no order_by.")
+            raise invalid_argument("show_missing needs a collection id and no order_by.")
         found = _with_missing(storage, reading, query, request.collection_id, size)
     else:
         found = reading.query(replace(query, limit=size))
@@ -73,7 +73,7 @@ async def cuts(storage: Storage, reading: Reading, request: Any) -> Any:
     query = structured_query.read(request.parent, request.structured_query)
     partitions.check(query)
     if request.partition_count <= 0:
-        raise invalid("partition_count must be greater than zero.")
+        raise invalid_argument("partition_count must be greater than zero.")
     _size(request)
     after = _resume(storage, reading, request.page_token)
     cutter = partitions.Cutter(request.partition_count)
@@ -101,7 +101,7 @@ async def _segments(storage: Storage, reading: Reading, parent: names.Name, afte
 
 def _size(request: Any) -> int:
     if request.page_size < 0:
-        raise invalid("page_size cannot be negative.")
+        raise invalid_argument("page_size cannot be negative.")
     return min(request.page_size or MAX_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
@@ -129,5 +129,5 @@ def _resume(storage: Storage, reading: Reading, token: str) -> structured_query.
         key = tuple(base64.urlsafe_b64decode(part) for part in parts)
         reading.go_on_at(storage.past_time(int(read_time)))
     except ValueError:
-        raise invalid("The page token is invalid.") from None
+        raise invalid_argument("The page token is invalid.") from None
     return key

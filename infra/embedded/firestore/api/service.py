@@ -9,7 +9,7 @@ from infra.embedded.firestore.api import pagination
 from infra.embedded.firestore.api.reads import Reading
 from infra.embedded.firestore.encoding import limits, names
 from infra.embedded.firestore.encoding.field_paths import masked
-from infra.embedded.firestore.errors import Refusal, invalid, not_found, unimplemented
+from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import Stream
 from infra.embedded.firestore.queries import aggregations, structured_query
 from infra.embedded.firestore.storage.change_feed import Feed
@@ -189,7 +189,7 @@ class Service:
         """Answer Rollback."""
         names.parse_database(request.database)
         if not request.transaction:
-            raise invalid("Invalid transaction.")
+            raise invalid_argument("Invalid transaction.")
         self._transactions.rollback(request.transaction)
         return m.Empty()
 
@@ -197,7 +197,7 @@ class Service:
         """Answer Commit."""
         database = names.parse_database(request.database)
         if request.ByteSize() > limits.MAX_REQUEST_BYTES:
-            raise invalid("Transaction too big. Decrease transaction size.")
+            raise invalid_argument("Transaction too big. Decrease transaction size.")
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
@@ -208,9 +208,9 @@ class Service:
         """Answer BatchWrite: each write has its own result and status."""
         database = names.parse_database(request.database)
         if len(request.writes) > limits.MAX_BATCH_WRITES:
-            raise invalid(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
+            raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
         if request.ByteSize() > limits.MAX_REQUEST_BYTES:
-            raise invalid("Transaction too big. Decrease transaction size.")
+            raise invalid_argument("Transaction too big. Decrease transaction size.")
         response = m.BatchWriteResponse()
         ready: dict[str, tuple[int, document_write.PreparedWrite]] = {}
         for index, write in enumerate(request.writes):
@@ -218,18 +218,20 @@ class Service:
             status = response.status.add()
             try:
                 prepared = document_write.prepare(write, database)
-            except Refusal as refusal:
-                status.code, status.message = refusal.number, refusal.message
+            except StatusError as refusal:
+                status.code, status.message = refusal.code_number, refusal.message
                 continue
             if prepared.full_name in ready:
-                raise invalid(f"Document {prepared.full_name} cannot be written to more than once per request.")
+                raise invalid_argument(
+                    f"Document {prepared.full_name} cannot be written to more than once per request."
+                )
             ready[prepared.full_name] = index, prepared
         outcomes = await self._transactions.batch([prepared for _, prepared in ready.values()])
         for (index, _), (result, failure) in zip(ready.values(), outcomes, strict=True):
             if failure is None:
                 response.write_results[index].CopyFrom(result)
             else:
-                response.status[index].code, response.status[index].message = failure.number, failure.message
+                response.status[index].code, response.status[index].message = failure.code_number, failure.message
         return response
 
     async def write(self, requests: AsyncIterator[Any], context: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.embedded.firestore.encoding import names, numeric
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 
 MIN_KEY, TIMESTAMP, BINARY, OBJECT_ID, REGEX, MAX_KEY = b"\x07", b"\x1b", b"\x25", b"\x2a", b"\x2f", b"\x3e"
 REGEX_OPTIONS = "imsux"
@@ -35,13 +35,13 @@ def check(key: str, value: Any, name: str) -> int:
     """Return the bytes that a value counts for, or refuse it; spell decimals as production stores them."""
     kind, size = _kinds[key]
     if value.WhichOneof("value_type") != kind:
-        raise invalid(f'Property "{name}" holds a "{key}" that is no {kind.removesuffix("_value")}.')
+        raise invalid_argument(f'Property "{name}" holds a "{key}" that is no {kind.removesuffix("_value")}.')
     if key == "__int__" and not -(1 << 31) <= value.integer_value < 1 << 31:
-        raise invalid(f'Property "{name}" holds a 32-bit integer that is out of range.')
+        raise invalid_argument(f'Property "{name}" holds a 32-bit integer that is out of range.')
     if key == "__decimal128__":
         value.string_value = _decimal_text(value.string_value, name)
     if key == "__oid__" and not _object_id.fullmatch(value.string_value):
-        raise invalid(f'Property "{name}" holds an object id that is not 24 hexadecimal digits.')
+        raise invalid_argument(f'Property "{name}" holds an object id that is not 24 hexadecimal digits.')
     if key == "__binary__":
         return len(value.bytes_value)
     if key == "__regex__":
@@ -53,7 +53,7 @@ def _decimal_text(text: str, name: str) -> str:
     try:
         number = decimal.Decimal(text)
     except decimal.InvalidOperation:
-        raise invalid(f'Property "{name}" holds a decimal that cannot be read.') from None
+        raise invalid_argument(f'Property "{name}" holds a decimal that cannot be read.') from None
     if number.is_nan():
         return "NaN"
     return text if number.is_finite() else "-Infinity" if number < 0 else "Infinity"
@@ -64,7 +64,9 @@ def _check_regex(value: Any, name: str) -> int:
     pattern, options = fields["pattern"].string_value, fields["options"].string_value
     for option in options:
         if option not in REGEX_OPTIONS:
-            raise invalid(f"Invalid regex option '{option}'. Supported options are 'i', 'm', 's', 'u' and 'x'.")
+            raise invalid_argument(
+                f"Invalid regex option '{option}'. Supported options are 'i', 'm', 's', 'u' and 'x'."
+            )
     return len(pattern.encode()) + len(options) + 2
 
 

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Document
 
 FieldPath = tuple[str, ...]
@@ -31,11 +31,11 @@ def parse(text: str) -> FieldPath:
         start = match.end() + 1
         if match.end() == len(text):
             if len(text.encode()) > MAX_PATH_BYTES:
-                raise invalid(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
+                raise invalid_argument(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
             return tuple(segments)
         if text[match.end()] != ".":
             break
-    raise invalid(
+    raise invalid_argument(
         f'Invalid property path "{text}". Unquoted property names must match regex ([a-zA-Z_][a-zA-Z_0-9]*), '
         r"and quoted property names must match regex (`(?:[^`\\]|(?:\\.))+`)."
     )

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from infra.embedded.firestore.encoding import bson, names, values
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 
 MAX_DOCUMENT_BYTES = 1_048_576
 MAX_VALUE_BYTES = MAX_DOCUMENT_BYTES - 89
@@ -37,7 +37,7 @@ def check_document(name: names.Name, fields: Any) -> int:
     """Refuse fields that cannot be stored under this name, or return the bytes that name and fields count for."""
     size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1)
     if size > MAX_DOCUMENT_BYTES:
-        raise invalid(
+        raise invalid_argument(
             f"Document '{name}' cannot be written because its size ({size:,} bytes) exceeds the maximum "
             f"allowed size of {MAX_DOCUMENT_BYTES:,} bytes."
         )
@@ -48,12 +48,12 @@ def check_document(name: names.Name, fields: Any) -> int:
 def check_field_name(name: str) -> int:
     """Return the bytes that a field's name counts for, or refuse it."""
     if not name:
-        raise invalid("Property name is the empty string.")
+        raise invalid_argument("Property name is the empty string.")
     if name.startswith("__") and _reserved.fullmatch(name):
-        raise invalid(f'Property name "{name}" is reserved because it matches the pattern "__.*__".')
+        raise invalid_argument(f'Property name "{name}" is reserved because it matches the pattern "__.*__".')
     size = len(name.encode())
     if size > names.MAX_ID_BYTES:
-        raise invalid(f"Property name is longer than {names.MAX_ID_BYTES} bytes.")
+        raise invalid_argument(f"Property name is longer than {names.MAX_ID_BYTES} bytes.")
     return size + 1
 
 
@@ -71,25 +71,25 @@ def value_size(value: Any, kind: str | None, name: str, depth: int = 1) -> int:
     if kind == "string_value" or kind == "bytes_value":
         size = len(value.string_value.encode()) + 1 if kind == "string_value" else len(value.bytes_value)
         if size > MAX_VALUE_BYTES:
-            raise invalid(f'The value of property "{name}" is longer than {MAX_VALUE_BYTES} bytes.')
+            raise invalid_argument(f'The value of property "{name}" is longer than {MAX_VALUE_BYTES} bytes.')
         return size
     if kind == "timestamp_value":
         _check_moment(value.timestamp_value, name)
         return 8
     if kind == "map_value" or kind == "array_value":
         if depth > MAX_VALUE_DEPTH:
-            raise invalid(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
+            raise invalid_argument(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
         return _map_size(value, name, depth) if kind == "map_value" else _array_size(value, name, depth)
     if kind == "reference_value":
         return name_size(names.parse(value.reference_value).segments)
     if kind == "geo_point_value":
         point = value.geo_point_value
         if not (-90 <= point.latitude <= 90 and -180 <= point.longitude <= 180):
-            raise invalid(f'Property "{name}" is a geo point outside of -90..90 degrees by -180..180 degrees.')
+            raise invalid_argument(f'Property "{name}" is a geo point outside of -90..90 degrees by -180..180 degrees.')
         return 16
     if kind in _FIXED:
         return _FIXED[kind]
-    raise invalid(f'Property "{name}" holds no value that can be stored.')
+    raise invalid_argument(f'Property "{name}" holds no value that can be stored.')
 
 
 def _map_size(value: Any, name: str, depth: int) -> int:
@@ -97,9 +97,9 @@ def _map_size(value: Any, name: str, depth: int) -> int:
     if values.is_vector(value):
         dimensions = len(fields["value"].array_value.values)
         if not 1 <= dimensions <= MAX_VECTOR_DIMENSIONS:
-            raise invalid(f'Vector in property "{name}" must have 1 to {MAX_VECTOR_DIMENSIONS} dimensions.')
+            raise invalid_argument(f'Vector in property "{name}" must have 1 to {MAX_VECTOR_DIMENSIONS} dimensions.')
         if any(element.WhichOneof("value_type") != "double_value" for element in fields["value"].array_value.values):
-            raise invalid(f'Vector in property "{name}" must hold doubles.')
+            raise invalid_argument(f'Vector in property "{name}" must hold doubles.')
         return 8 * dimensions
     key = bson.key_of(fields)
     if key is not None:
@@ -115,9 +115,9 @@ def _array_size(value: Any, name: str, depth: int) -> int:
     for element in elements:
         kind = element.WhichOneof("value_type")
         if kind == "array_value":
-            raise invalid("Cannot convert an array value in an array value.")
+            raise invalid_argument("Cannot convert an array value in an array value.")
         if kind == "map_value" and values.is_vector(element):
-            raise invalid("Cannot convert a vector value in an array value.")
+            raise invalid_argument("Cannot convert a vector value in an array value.")
         size += _FIXED.get(kind) or value_size(element, kind, name, depth + 1)
     return size
 
@@ -135,6 +135,6 @@ def times_size(transforms: Iterable[Any]) -> int | None:
 
 def _check_moment(moment: Any, name: str) -> None:
     if not (_FIRST_SECOND <= moment.seconds <= _LAST_SECOND and 0 <= moment.nanos < 1_000_000_000):
-        raise invalid(f'Property "{name}" is a timestamp outside of the years 1 to 9999.')
+        raise invalid_argument(f'Property "{name}" is a timestamp outside of the years 1 to 9999.')
     if excess := moment.nanos % 1000:
         moment.nanos -= excess

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from infra.embedded.firestore.errors import Refusal, invalid
+from infra.embedded.firestore.errors import StatusError, invalid_argument
 
 MAX_ID_BYTES = 1500
 MAX_NAME_BYTES = 6 * 1024
@@ -98,7 +98,9 @@ def parse_database(name: str) -> str:
     """Check `projects/{project}/databases/{database}` and return it."""
     parts = name.split("/")
     if len(parts) != 4 or parts[0] != "projects" or parts[2] != "databases" or not parts[1] or not parts[3]:
-        raise invalid(f'Invalid database name: "{name}" (expected projects/{{project}}/databases/{{database}}).')
+        raise invalid_argument(
+            f'Invalid database name: "{name}" (expected projects/{{project}}/databases/{{database}}).'
+        )
     return name
 
 
@@ -107,9 +109,9 @@ def parse(name: str) -> Name:
     parts = name.split("/")
     for index, expected in ((0, "projects"), (2, "databases"), (4, "documents")):
         if len(parts) <= index or parts[index] != expected:
-            raise invalid(f'Document name "{name}" lacks "{expected}" at index {index}.')
+            raise invalid_argument(f'Document name "{name}" lacks "{expected}" at index {index}.')
     if not parts[1] or not parts[3] or "" in parts[5:]:
-        raise invalid(f'Document name "{name}" has an empty segment.')
+        raise invalid_argument(f'Document name "{name}" has an empty segment.')
     return Name("/".join(parts[:4]), tuple(parts[5:]))
 
 
@@ -117,7 +119,7 @@ def parse_parent(name: str) -> Name:
     """Return the document, or root of a database, that collections are asked for of."""
     parent = parse(name)
     if len(parent.segments) % 2:
-        raise invalid(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
+        raise invalid_argument(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
     return parent
 
 
@@ -137,20 +139,20 @@ def _parse_collection(name: str, database: str) -> tuple[str, ...] | None:
     """Return the segments of a collection that documents may be in, or None."""
     try:
         return _parse_document(f"{name}/id", database).segments[:-1]
-    except Refusal:
+    except StatusError:
         return None
 
 
 def _parse_document(name: str, database: str) -> Name:
     document = parse(name)
     if document.database != database:
-        raise invalid(
+        raise invalid_argument(
             f'Document name "{name}" must be in the database of the request, "{database}".',
         )
     if not document.segments or len(document.segments) % 2:
-        raise invalid(f'Document name "{name}" lacks "/" at index {len(name)}.')
+        raise invalid_argument(f'Document name "{name}" lacks "/" at index {len(name)}.')
     if len(document.segments) > 2 * MAX_COLLECTION_DEPTH:
-        raise invalid(f'Document name "{name}" has more than {MAX_COLLECTION_DEPTH} collections.')
+        raise invalid_argument(f'Document name "{name}" has more than {MAX_COLLECTION_DEPTH} collections.')
     for segment in document.segments:
         check_id(segment)
     _check_length(name)
@@ -159,16 +161,16 @@ def _parse_document(name: str, database: str) -> Name:
 
 def _check_length(name: str) -> None:
     if len(name) * 4 > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
-        raise invalid(f"The document name is longer than {MAX_NAME_BYTES} bytes.")
+        raise invalid_argument(f"The document name is longer than {MAX_NAME_BYTES} bytes.")
 
 
 def check_id(segment: str) -> None:
     """Refuse what cannot be the id of a collection or document."""
     if segment in (".", ".."):
-        raise invalid(f'Resource id "{segment}" is invalid because it is "." or "..".')
+        raise invalid_argument(f'Resource id "{segment}" is invalid because it is "." or "..".')
     if segment.startswith("__") and _reserved_id.fullmatch(segment) and not _numeric_id.fullmatch(segment):
-        raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
+        raise invalid_argument(f'Resource id "{segment}" is invalid because it is reserved.')
     if len(segment) * 4 > MAX_ID_BYTES and len(segment.encode()) > MAX_ID_BYTES:
-        raise invalid(f"Resource id is longer than {MAX_ID_BYTES} bytes.")
+        raise invalid_argument(f"Resource id is longer than {MAX_ID_BYTES} bytes.")
     if "/" in segment:
-        raise invalid(f'Resource id "{segment}" is invalid because it contains "/".')
+        raise invalid_argument(f'Resource id "{segment}" is invalid because it contains "/".')

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.embedded.firestore.encoding import bson, names, numeric
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 
 INDEXED_BYTES = 1500
 
@@ -27,7 +27,7 @@ def encode(value: Any) -> bytes:
     """Return the bytes of a value."""
     kind = value.WhichOneof("value_type")
     if kind is None:
-        raise invalid("Cannot convert firestore.v1.Value with type unset.")
+        raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
     return _encoders[kind](value)
 
 

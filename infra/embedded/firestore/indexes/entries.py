@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from infra.embedded.firestore.encoding import field_paths, names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
 
@@ -100,7 +100,9 @@ class Indexing:
     def check(self, document: Any, keys: Collection[bytes]) -> None:
         """Refuse a document with too many keys; one that is there already is indexed all the same, and may go."""
         if len(keys) > MAX_ENTRIES // 2 and self._count(document.fields) > MAX_ENTRIES:
-            raise invalid(f"Too many index entries for document {document.name}: at most {MAX_ENTRIES} are allowed.")
+            raise invalid_argument(
+                f"Too many index entries for document {document.name}: at most {MAX_ENTRIES} are allowed."
+            )
 
     def _own_of(self, path: FieldPath) -> _Own:
         """Return the indexes of a field by itself."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from infra.embedded.firestore.errors import Refusal, TooOld, invalid, unavailable
+from infra.embedded.firestore.errors import ReadTimeTooOld, StatusError, invalid_argument, unavailable
 from infra.embedded.firestore.listen.targets import DocumentsTarget, QueryTarget, Target
 from infra.embedded.firestore.messages import ListenResponse, Status, microseconds, timestamp
 from infra.embedded.firestore.queries import structured_query
@@ -66,7 +66,7 @@ class Stream:
                 if self._closing:
                     raise unavailable("The server is shutting down.")
             await reading
-        except TooOld:
+        except ReadTimeTooOld:
             raise unavailable("The stream fell too far behind.") from None
         finally:
             reading.cancel()
@@ -104,7 +104,7 @@ class Stream:
         target_id = message.target_id or max(self._targets, default=0) + 1
         try:
             target = self._target(target_id, message)
-        except Refusal as refusal:
+        except StatusError as refusal:
             await self._remove(target_id, refusal)
             return
         await self._add(target, message)
@@ -116,9 +116,9 @@ class Stream:
         if kind == "query":
             query = structured_query.read(message.query.parent, message.query.structured_query)
             if query.nearest is not None:
-                raise invalid("FindNearest cannot be listened to.")
+                raise invalid_argument("FindNearest cannot be listened to.")
             return QueryTarget(target_id, query)
-        raise invalid("A target must have documents or a query.")
+        raise invalid_argument("A target must have documents or a query.")
 
     async def _add(self, target: Target, message: Any) -> None:
         if target.target_id in self._targets:
@@ -126,9 +126,9 @@ class Stream:
         try:
             resumed = await self._resumed(message)
             await self._introduce(target, message, resumed)
-        except TooOld:
+        except ReadTimeTooOld:
             raise
-        except Refusal as refusal:
+        except StatusError as refusal:
             await self._remove(target.target_id, refusal)
 
     async def _introduce(self, target: Target, message: Any, resumed: Snapshot | None) -> None:
@@ -153,7 +153,7 @@ class Stream:
         kind = message.WhichOneof("resume_type")
         if kind == "resume_token":
             if len(message.resume_token) != _token.size:
-                raise invalid("The resume token is invalid.")
+                raise invalid_argument("The resume token is invalid.")
             sequence, read_time = _token.unpack(message.resume_token)
         elif kind == "read_time":
             read_time = microseconds(message.read_time)
@@ -240,13 +240,13 @@ class Stream:
             self._position = position
         await self._send(NO_CHANGE, [], self._position)
 
-    async def _remove(self, target_id: int, refusal: Refusal | None) -> None:
+    async def _remove(self, target_id: int, refusal: StatusError | None) -> None:
         self._forget(target_id)
         response = ListenResponse()
         response.target_change.target_change_type = REMOVE
         response.target_change.target_ids.append(target_id)
         if refusal is not None:
-            response.target_change.cause.CopyFrom(Status(code=refusal.number, message=refusal.message))
+            response.target_change.cause.CopyFrom(Status(code=refusal.code_number, message=refusal.message))
         await self._write(response)
 
     def _forget(self, target_id: int) -> None:

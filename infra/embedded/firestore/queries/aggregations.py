@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths
 from infra.embedded.firestore.encoding.field_paths import FieldPath
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value
 
 MAX_AGGREGATIONS = 5
@@ -85,15 +85,17 @@ _results: dict[str, Callable[[Aggregation], Any]] = {
 def read(message: Any) -> list[Aggregation]:
     """Return the aggregations of a StructuredAggregationQuery, or refuse them."""
     if not message.aggregations:
-        raise invalid("Aggregations can not be empty")
+        raise invalid_argument("Aggregations can not be empty")
     if len(message.aggregations) > MAX_AGGREGATIONS:
-        raise invalid(f"The maximum number of aggregations allowed in an aggregation query is {MAX_AGGREGATIONS}.")
+        raise invalid_argument(
+            f"The maximum number of aggregations allowed in an aggregation query is {MAX_AGGREGATIONS}."
+        )
     found = []
     unnamed = 0
     for aggregation in message.aggregations:
         operator = aggregation.WhichOneof("operator")
         if operator is None:
-            raise invalid("An aggregation must have an operator.")
+            raise invalid_argument("An aggregation must have an operator.")
         alias = aggregation.alias
         if not alias:
             unnamed += 1
@@ -104,12 +106,12 @@ def read(message: Any) -> list[Aggregation]:
             if aggregation.count.HasField("up_to"):
                 up_to = aggregation.count.up_to.value
                 if up_to <= 0:
-                    raise invalid("Aggregation up_to must be greater than zero.")
+                    raise invalid_argument("Aggregation up_to must be greater than zero.")
         else:
             field = field_paths.parse(getattr(aggregation, operator).field.field_path)
         found.append(Aggregation(alias, operator, field, up_to))
     if len({aggregation.alias for aggregation in found}) < len(found):
-        raise invalid("Aggregation aliases contain duplicate alias")
+        raise invalid_argument("Aggregation aliases contain duplicate alias")
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, names, numeric, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import StructuredQuery
 
 FieldOperator = StructuredQuery.FieldFilter.Operator
@@ -121,7 +121,7 @@ def read(message: Any, parent: names.Name) -> Test:
         return _field(message.field_filter, parent)
     if kind == "unary_filter":
         return _unary(message.unary_filter)
-    raise invalid("A filter must have a filter type.")
+    raise invalid_argument("A filter must have a filter type.")
 
 
 def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
@@ -135,7 +135,7 @@ def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
         for part in test.parts:
             further = disjunctions(part)
             if len(alternatives) * len(further) > MAX_DISJUNCTIONS:
-                raise invalid(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
+                raise invalid_argument(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
             alternatives = [(*one, *other) for one in alternatives for other in further]
     elif test.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
         operator = EQUAL if test.operator in (EQUAL, IN) else CONTAINS
@@ -143,42 +143,42 @@ def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
     else:
         alternatives = [(test,)]
     if len(alternatives) > MAX_DISJUNCTIONS:
-        raise invalid(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
+        raise invalid_argument(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
     for each in alternatives:
         if sum(condition.operator == CONTAINS for condition in each) > 1:
-            raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
+            raise invalid_argument("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
     return alternatives
 
 
 def _composite(message: Any, parent: names.Name) -> Test:
     parts = tuple(read(each, parent) for each in message.filters)
     if not parts:
-        raise invalid("A composite filter must have at least one filter.")
+        raise invalid_argument("A composite filter must have at least one filter.")
     if message.op == 1:
         return parts[0] if len(parts) == 1 else AllOf(parts)
     if message.op == 2:
         return parts[0] if len(parts) == 1 else AnyOf(parts)
-    raise invalid("A composite filter must have an operator.")
+    raise invalid_argument("A composite filter must have an operator.")
 
 
 def _field(message: Any, parent: names.Name) -> FieldTest:
     field = field_paths.parse(message.field.field_path)
     operator = _operators.get(message.op)
     if operator is None:
-        raise invalid("A field filter must have an operator.")
+        raise invalid_argument("A field filter must have an operator.")
     several = operator in (IN, CONTAINS_ANY, NOT_IN)
     if several:
         operands = list(message.value.array_value.values)
         if message.value.WhichOneof("value_type") != "array_value" or not operands:
-            raise invalid(f"'{operator.upper().replace('-', '_')}' requires an non-empty ArrayValue.")
+            raise invalid_argument(f"'{operator.upper().replace('-', '_')}' requires an non-empty ArrayValue.")
         most = MAX_NOT_IN_VALUES if operator == NOT_IN else MAX_DISJUNCTIONS
         if len(operands) > most:
-            raise invalid(f"'{operator.upper().replace('-', '_')}' supports up to {most} comparison values.")
+            raise invalid_argument(f"'{operator.upper().replace('-', '_')}' supports up to {most} comparison values.")
     else:
         operands = [message.value]
     if field == DOCUMENT_ID:
         if operator in (CONTAINS, CONTAINS_ANY):
-            raise invalid("the name __key__ is reserved")
+            raise invalid_argument("the name __key__ is reserved")
         encoded = tuple(encode_name(document_name(each, parent)) for each in operands)
     else:
         encoded = tuple(map(values.encode, operands))
@@ -198,10 +198,10 @@ def encode_name(name: names.Name) -> bytes:
 def document_name(value: Any, parent: names.Name) -> names.Name:
     """Return a name to compare `__name__` with: a reference to a document of the same database."""
     if value.WhichOneof("value_type") != "reference_value":
-        raise invalid("__key__ filter value must be a Key")
+        raise invalid_argument("__key__ filter value must be a Key")
     name = names.parse(value.reference_value)
     if name.database != parent.database:
-        raise invalid(
+        raise invalid_argument(
             f"The request was for database '{parent.database}' but was attempting to access database '{name.database}'"
         )
     return name
@@ -216,6 +216,6 @@ def _unary(message: Any) -> FieldTest:
         5: (NOT_EQUAL, (values.NULL,)),
     }
     if message.op not in tests:
-        raise invalid("A unary filter must have an operator.")
+        raise invalid_argument("A unary filter must have an operator.")
     operator, operands = tests[message.op]
     return FieldTest(field, operator, operands)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import structured_query
 
 MIN_PARTITION_SIZE = 128
@@ -20,11 +20,11 @@ def check(query: structured_query.Query) -> None:
         or query.upper is not None
         or query.nearest is not None
     ):
-        raise invalid("Partition queries cannot have filters, cursors, an offset or a limit.")
+        raise invalid_argument("Partition queries cannot have filters, cursors, an offset or a limit.")
     if [(order.field, order.descending) for order in query.orders] != [(DOCUMENT_ID, False)]:
-        raise invalid("Partition queries must be ordered by __name__ ascending.")
+        raise invalid_argument("Partition queries must be ordered by __name__ ascending.")
     if not query.all_descendants:
-        raise invalid("Partition queries must be of a collection group (all descendants).")
+        raise invalid_argument("Partition queries must be of a collection group (all descendants).")
 
 
 class Cutter:

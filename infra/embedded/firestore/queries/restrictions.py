@@ -6,7 +6,7 @@ They speak of the query as it was sent, before alternatives are worked out: an O
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from infra.embedded.firestore.errors import failed_precondition, invalid
+from infra.embedded.firestore.errors import failed_precondition, invalid_argument
 from infra.embedded.firestore.messages import StructuredQuery
 
 FieldOperator = StructuredQuery.FieldFilter.Operator
@@ -25,26 +25,28 @@ def check(message: Any, also_by: Sequence[str]) -> None:
     operators = [operator for _, operator in parts]
     unequal = {field for field, operator in parts if operator in _INEQUALITIES}
     if sum(operator in _NEGATIONS for operator in operators) > 1:
-        raise invalid("Only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query.")
+        raise invalid_argument(
+            "Only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query."
+        )
     if "NOT_IN" in operators and not _ALTERNATIVES.isdisjoint(operators):
-        raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
+        raise invalid_argument("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
     if unequal and _KEY not in unequal and any(field == _KEY for field, _ in parts):
-        raise invalid(
+        raise invalid_argument(
             "Equality on key is not allowed if there are other inequality fields and key does not appear in "
             "inequalities."
         )
     orders = [order.field.field_path for order in message.order_by]
     for index, field in enumerate(orders):
         if field in orders[:index]:
-            raise invalid(f"order by clause cannot contain duplicate fields {field}")
+            raise invalid_argument(f"order by clause cannot contain duplicate fields {field}")
     if _KEY in orders and (orders[-1] != _KEY or unequal - set(orders)):
-        raise invalid("order by clause cannot contain more fields after the key")
+        raise invalid_argument("order by clause cannot contain more fields after the key")
     falling = orders == [_KEY] and message.order_by[0].direction == StructuredQuery.Direction.DESCENDING
     if falling and all(field == _KEY for field, operator in parts if operator != "OR"):
         raise failed_precondition("Firestore does not support descending key scans")
     behind = [field for field in also_by if field not in orders and field not in unequal]
     if behind and (_KEY in orders or any(field == _KEY for field, _ in parts)):
-        raise invalid(
+        raise invalid_argument(
             f"This query requires an index that has fields [{', '.join(behind)}] after __name__ and Firestore does "
             "not currently support such an index. Please try the query again with additional ordering on those fields."
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import filters, restrictions, vector_search
 
@@ -116,7 +116,9 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
     """
     parent = names.parse_parent(parent_name)
     if len(message.from_) != 1:
-        raise invalid("Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported.")
+        raise invalid_argument(
+            "Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported."
+        )
     restrictions.check(message, [field_paths.text(path) for path in also_by])
     source = message.from_[0]
     if source.collection_id:
@@ -127,11 +129,11 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
     )
     orders = complete_orders(explicit, where, also_by)
     if message.offset < 0:
-        raise invalid("The offset cannot be negative.")
+        raise invalid_argument("The offset cannot be negative.")
     if message.HasField("limit") and message.limit.value < 0:
-        raise invalid("The limit cannot be negative.")
+        raise invalid_argument("The limit cannot be negative.")
     if source.collection_id and source.all_descendants and parent.segments:
-        raise invalid("collection group queries are only allowed at the root parent")
+        raise invalid_argument("collection group queries are only allowed at the root parent")
     return Query(
         parent=parent,
         collection_id=source.collection_id or None,
@@ -175,15 +177,15 @@ def _projection(message: Any) -> tuple[FieldPath, ...] | None:
 
 def _edge(cursor: Any, orders: tuple[Order, ...], parent: names.Name) -> Edge:
     if len(cursor.values) > len(orders):
-        raise invalid("Cursor has too many values.")
+        raise invalid_argument("Cursor has too many values.")
     parts = []
     for order, value in zip(orders, cursor.values, strict=False):
         if order.field == DOCUMENT_ID:
             if value.WhichOneof("value_type") != "reference_value":
-                raise invalid("The cursor value of __name__ must be a reference.")
+                raise invalid_argument("The cursor value of __name__ must be a reference.")
             name = names.parse(value.reference_value)
             if name.database != parent.database:
-                raise invalid("The cursor key is in a different database than the query")
+                raise invalid_argument("The cursor key is in a different database than the query")
             encoded = name.path + values.END
         else:
             encoded = values.encode_indexed(value)

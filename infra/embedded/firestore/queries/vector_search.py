@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, limits, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 
 MAX_NEIGHBOURS = 1000
 DOT_PRODUCT = 3
@@ -70,18 +70,18 @@ def read(structured_query: Any) -> Nearest | None:
     message = structured_query.find_nearest
     for name in ("limit", "offset"):
         if getattr(structured_query, name) if name == "offset" else structured_query.HasField(name):
-            raise invalid(f"A query {name} cannot be used with FindNearest")
+            raise invalid_argument(f"A query {name} cannot be used with FindNearest")
     if structured_query.HasField("start_at") or structured_query.HasField("end_at"):
-        raise invalid("A cursor cannot be used with FindNearest")
+        raise invalid_argument("A cursor cannot be used with FindNearest")
     if message.distance_measure not in _distances:
-        raise invalid("Unknown Distance Measure.")
+        raise invalid_argument("Unknown Distance Measure.")
     if not 1 <= message.limit.value <= MAX_NEIGHBOURS:
-        raise invalid(f"FindNearest.limit must be a positive integer of no more than {MAX_NEIGHBOURS}")
+        raise invalid_argument(f"FindNearest.limit must be a positive integer of no more than {MAX_NEIGHBOURS}")
     if message.query_vector.WhichOneof("value_type") is None:
-        raise invalid("Cannot convert firestore.v1.Value with type unset.")
+        raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
     vector = _vector(message.query_vector)
     if vector is None:
-        raise invalid("Query Value must be of type vector.")
+        raise invalid_argument("Query Value must be of type vector.")
     limits.value_size(message.query_vector, "map_value", "query_vector")
     if message.distance_result_field:
         limits.check_field_name(message.distance_result_field)

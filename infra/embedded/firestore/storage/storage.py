@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from infra.embedded.firestore.errors import TooOld, invalid
+from infra.embedded.firestore.errors import ReadTimeTooOld, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Composite, Definitions
 from infra.embedded.firestore.indexes.index_registry import Indexes, Registry, adopt, renew
@@ -120,9 +120,9 @@ class Storage:
     def past_time(self, read_time: int) -> int:
         """Return a moment that a client wants to read at, or refuse it if it is out of reach."""
         if not self.clock.reach(read_time):
-            raise invalid("The requested 'read_time' cannot be in the future.")
+            raise invalid_argument("The requested 'read_time' cannot be in the future.")
         if read_time < now() - int(self.keep_seconds * 1_000_000):
-            raise TooOld
+            raise ReadTimeTooOld
         return read_time
 
     async def settle(self, read_time: int | None = None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.embedded.firestore.encoding import names
-from infra.embedded.firestore.errors import TooOld
+from infra.embedded.firestore.errors import ReadTimeTooOld
 from infra.embedded.firestore.indexes.catalog import Catalog
 
 SCHEMA = """
@@ -113,7 +113,7 @@ def pruned(connection: sqlite3.Connection) -> int:
 def check_reach(connection: sqlite3.Connection, read_time: int) -> None:
     """Raise unless every version of `read_time` is there still."""
     if committed(connection, pruned(connection)) > read_time:
-        raise TooOld
+        raise ReadTimeTooOld
 
 
 def committed(connection: sqlite3.Connection, sequence: int) -> int:

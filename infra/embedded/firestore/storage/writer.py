@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from infra.embedded.firestore.encoding.names import Name
-from infra.embedded.firestore.errors import Refusal, unavailable
+from infra.embedded.firestore.errors import StatusError, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import Indexing
 from infra.embedded.firestore.storage import versions
@@ -37,7 +37,7 @@ class Admission(Protocol):
     """Decides whether a commit may be written now."""
 
     def admit(self, documents: Sequence[Any]) -> None:
-        """Return if the documents that one commit changes may be written, or raise `Refusal`."""
+        """Return if the documents that one commit changes may be written, or raise `StatusError`."""
 
 
 class Group:
@@ -176,7 +176,7 @@ class Writer:
                 return
             if isinstance(error, sqlite3.OperationalError):
                 logger.error("A write failed: %s", error)  # noqa: TRY400 - the disk is at fault
-            elif not isinstance(error, Refusal):
+            elif not isinstance(error, StatusError):
                 logger.exception("A write failed")
             jobs[0].error = error
             changes = []
@@ -193,7 +193,7 @@ class Writer:
                     job.error = None
                     try:
                         job.result = job.work(group)
-                    except Refusal as refusal:
+                    except StatusError as refusal:
                         job.error = refusal
                 if group.commit_time:
                     group.connection.execute(

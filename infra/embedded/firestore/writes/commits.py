@@ -8,7 +8,7 @@ A write that changes nothing keeps the update time and makes no change, as in pr
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.messages import CommitResponse, Document, timestamp
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Group
@@ -84,10 +84,10 @@ def finish(writes: list[PreparedWrite], pending: dict[str, Pending], results: li
             result.update_time.CopyFrom(document.new.update_time)
 
 
-def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple[Any, None] | tuple[None, Refusal]]:
+def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple[Any, None] | tuple[None, StatusError]]:
     """Commit each write by itself, at one commit time, and return result or refusal of each."""
     commit_time = group.next_commit_time()
-    outcomes: list[tuple[Any, None] | tuple[None, Refusal]] = []
+    outcomes: list[tuple[Any, None] | tuple[None, StatusError]] = []
     group.look_up((write.name, write.path) for write in writes)
     for write in writes:
         try:
@@ -95,7 +95,7 @@ def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple
             results = apply(group, [write], pending, commit_time)
             check(pending.values())
             changed = index(group, pending.values())
-        except Refusal as refusal:
+        except StatusError as refusal:
             outcomes.append((None, refusal))
         else:
             for document in changed:

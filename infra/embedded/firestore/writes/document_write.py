@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, limits, names
 from infra.embedded.firestore.encoding.field_paths import FieldPath
-from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid, not_found
+from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid_argument, not_found
 from infra.embedded.firestore.messages import Document, WriteResult, microseconds, timestamp
 from infra.embedded.firestore.writes import transforms
 
@@ -48,7 +48,7 @@ class PreparedWrite:
                 raise already_exists(f"Document already exists: {self.full_name}")
         elif self.update_time is not None:
             if self.update_time > now:
-                raise invalid("The update_time in the precondition cannot be in the future.")
+                raise invalid_argument("The update_time in the precondition cannot be in the future.")
             stored = 0 if base is None else microseconds(base.update_time)
             if stored != self.update_time:
                 raise failed_precondition(
@@ -100,9 +100,9 @@ def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
         if earlier is not None:
             needs_it = write.exists or (write.update_time is not None and not write.deletes)
             if (needs_it and earlier.deletes) or (write.exists is False and not earlier.deletes):
-                raise invalid(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
+                raise invalid_argument(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
             if write.update_time is not None and write.update_time != base_version:
-                raise invalid("Cannot collapse mutations with different version preconditions.")
+                raise invalid_argument("Cannot collapse mutations with different version preconditions.")
         latest[write.full_name] = write
     return prepared
 
@@ -117,7 +117,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
     elif operation == "transform":
         full_name, update, field_transforms = write.transform.document, Document(), write.transform.field_transforms
     else:
-        raise invalid("A write must have an update, a delete or a transform.")
+        raise invalid_argument("A write must have an update, a delete or a transform.")
     name = names.parse_document(full_name, database)
     mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
     is_checked = operation == "delete"
@@ -128,9 +128,9 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         added = limits.times_size(field_transforms)
         is_checked = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
     elif mask is not None or write.update_transforms:
-        raise invalid("A delete cannot have a mask or transforms.")
+        raise invalid_argument("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:
-        raise invalid("The list of FieldTransform must not be empty.")
+        raise invalid_argument("The list of FieldTransform must not be empty.")
     for each in field_transforms:
         transforms.check(each)
     condition = write.current_document.WhichOneof("condition_type")

@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 
-from infra.embedded.firestore.errors import Refusal, aborted, invalid
+from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
 from infra.embedded.firestore.queries.structured_query import Query, SortKey
 from infra.embedded.firestore.writes.pending_document import Pending
 
@@ -40,7 +40,7 @@ class Party:
     def check(self) -> None:
         """Raise if this party has ended: what it took now, nobody would release."""
         if self.ended:
-            raise invalid(EXPIRED)
+            raise invalid_argument(EXPIRED)
 
     def reaches(self, other: "Party") -> bool:
         """Return whether this party waits, by however many steps, for `other`."""
@@ -56,7 +56,7 @@ class Party:
         return False
 
 
-class Blocked(Refusal):
+class Blocked(StatusError):
     """A commit that must wait for readers; `keys` say where."""
 
     def __init__(self, holders: set[Party], keys: set[str]) -> None:

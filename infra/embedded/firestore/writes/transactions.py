@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from infra.embedded.firestore.encoding import names
-from infra.embedded.firestore.errors import Refusal, aborted, invalid
+from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
 from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries.structured_query import Query, SortKey
 from infra.embedded.firestore.storage import versions
@@ -131,7 +131,7 @@ class Transactions:
         """Return an active transaction."""
         transaction = self._active.get(transaction_id)
         if transaction is None or transaction.database != database or transaction.has_expired(self._clock()):
-            raise invalid(locks.EXPIRED)
+            raise invalid_argument(locks.EXPIRED)
         transaction.used = self._clock()
         return transaction
 
@@ -165,7 +165,7 @@ class Transactions:
             return commits.commit(group, writes, lambda pending: self.locks.check(party, pending))
 
         if transaction is not None and transaction.read_only and writes:
-            raise invalid("Cannot modify entities in a read-only transaction.")
+            raise invalid_argument("Cannot modify entities in a read-only transaction.")
         try:
             with self.call(transaction):
                 return await self._submit(party, work)
@@ -175,10 +175,10 @@ class Transactions:
             else:
                 self.locks.release(party)
 
-    async def batch(self, writes: list[PreparedWrite]) -> list[tuple[Any, Refusal | None]]:
+    async def batch(self, writes: list[PreparedWrite]) -> list[tuple[Any, StatusError | None]]:
         """Commit each write by itself; those that are in nobody's way do not wait for the others."""
         party = locks.Party(next(self._counter))
-        outcomes: list[tuple[Any, Refusal | None]] = [(None, None)] * len(writes)
+        outcomes: list[tuple[Any, StatusError | None]] = [(None, None)] * len(writes)
         todo = list(range(len(writes)))
         deadline = time.monotonic() + locks.WAIT_SECONDS
         try:
@@ -201,7 +201,7 @@ class Transactions:
         return commits.batch(group, writes, lambda pending: self.locks.check(party, pending))
 
     async def _wait_for_one(self, party: locks.Party, blocked: Any) -> None:
-        with contextlib.suppress(Refusal):  # the deadline of the batch decides
+        with contextlib.suppress(StatusError):  # the deadline of the batch decides
             await self.locks.wait(party, blocked)
 
     async def _submit(self, party: locks.Party, work: Callable[[Group], Any]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, numeric, values
-from infra.embedded.firestore.errors import invalid
+from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value, timestamp
 
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
@@ -30,11 +30,13 @@ def check(transform: Any) -> field_paths.FieldPath:
     operation = transform.WhichOneof("transform_type")
     path = field_paths.parse(transform.field_path)
     if operation is None or (operation == "set_to_server_value" and transform.set_to_server_value != 1):
-        raise invalid(f'Field transform of "{transform.field_path}" has no known operation.')
+        raise invalid_argument(f'Field transform of "{transform.field_path}" has no known operation.')
     if operation in ("increment", "maximum", "minimum"):
         operand = getattr(transform, operation)
         if operand.WhichOneof("value_type") not in _NUMBERS:
-            raise invalid(f'Field transform "{operation}" of "{transform.field_path}" must have a numeric operand.')
+            raise invalid_argument(
+                f'Field transform "{operation}" of "{transform.field_path}" must have a numeric operand.'
+            )
     return path
 
 

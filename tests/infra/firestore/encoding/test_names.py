@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.embedded.firestore.encoding import field_paths, names
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 
 DATABASE = "projects/p/databases/(default)"
 _segments = st.lists(
@@ -46,7 +46,7 @@ def test_a_field_path_is_read_back_as_it_was_written(path: tuple[str, ...]) -> N
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", "1a", "a-b", "`a", "a`", "``", "a b"])
 def test_what_is_no_field_path_is_refused(text: str) -> None:
     """A name that needs quotes and has none is an error, not a guess."""
-    with pytest.raises(Refusal, match="Invalid property path"):
+    with pytest.raises(StatusError, match="Invalid property path"):
         field_paths.parse(text)
 
 
@@ -56,5 +56,5 @@ def test_what_is_no_field_path_is_refused(text: str) -> None:
 )
 def test_what_is_no_name_of_a_document_is_refused(path: str) -> None:
     """Collections, empty, reserved and overlong ids cannot be written to."""
-    with pytest.raises(Refusal):
+    with pytest.raises(StatusError):
         names.parse_document(f"{DATABASE}/documents/{path}", DATABASE)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import names
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
 from infra.embedded.firestore.indexes.index_registry import Indexes
@@ -141,7 +141,7 @@ DEFINED = Definitions(tuple(_composite(scope, *each) for scope in ("COLLECTION",
 async def _check(batches: list[Any], message: Any, strict: bool) -> None:
     try:
         query = structured_query.read(ROOT, message)
-    except Refusal:
+    except StatusError:
         return
     with TemporaryDirectory() as folder:
         storage = Storage(Path(folder) / "data", defined=DEFINED if strict else None, creates_indexes=not strict)

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.messages import StructuredQuery
 from infra.embedded.firestore.queries import structured_query
 
@@ -29,7 +29,9 @@ def condition(path: str, operator: int) -> Any:
     return made
 
 
-def refusal(conditions: list[Any], orders: str = "", aggregated: tuple[str, ...] = (), joined: int = AND) -> Refusal:
+def refusal(
+    conditions: list[Any], orders: str = "", aggregated: tuple[str, ...] = (), joined: int = AND
+) -> StatusError:
     """Return what a query is refused with."""
     message = StructuredQuery(from_=[{"collection_id": "a"}])
     if conditions:
@@ -37,7 +39,7 @@ def refusal(conditions: list[Any], orders: str = "", aggregated: tuple[str, ...]
         message.where.composite_filter.filters.extend(conditions)
     for text in orders.split():
         message.order_by.add(direction=2 if text[0] == "-" else 1).field.field_path = text.lstrip("-")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(StatusError) as refused:
         structured_query.read(ROOT, message, [(path,) for path in aggregated])
     return refused.value
 

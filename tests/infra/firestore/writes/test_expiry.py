@@ -7,7 +7,7 @@ import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.reads import Reading
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_write import PreparedWrite, prepare
 from infra.embedded.firestore.writes.transactions import Transactions
@@ -61,9 +61,9 @@ async def test_a_transaction_that_is_left_alone_for_a_minute_has_expired(bench: 
     await bench.read(left)
     bench.seconds += 60.1
 
-    with pytest.raises(Refusal, match="transaction has expired"):
+    with pytest.raises(StatusError, match="transaction has expired"):
         await bench.read(left)
-    with pytest.raises(Refusal, match="transaction has expired"):
+    with pytest.raises(StatusError, match="transaction has expired"):
         await bench.commit(left)
     bench.transactions.expire()
 
@@ -88,7 +88,7 @@ async def test_a_transaction_lives_for_270_seconds_however_busy_it_is(bench: Ben
         await bench.read(late)
     bench.seconds += 0.1
 
-    with pytest.raises(Refusal, match="transaction has expired"):
+    with pytest.raises(StatusError, match="transaction has expired"):
         await bench.commit(late)
     bench.transactions.expire()
     assert bench.transactions.active == 0

@@ -9,7 +9,7 @@ import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.reads import Reading
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
@@ -113,7 +113,7 @@ async def test_a_query_that_takes_longer_than_versions_are_kept_fails_instead_of
     await file.write("3", 9)
     await prune(file.storage)
 
-    with pytest.raises(Refusal, match="too old"):
+    with pytest.raises(StatusError, match="too old"):
         await anext(results)
     assert len(found) == 2
 
@@ -130,7 +130,7 @@ async def test_reading_before_a_deletion_that_is_pruned_fails(file: File) -> Non
         ROOT, m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(collection_id="a")])
     )
 
-    with pytest.raises(Refusal, match="too old"):
+    with pytest.raises(StatusError, match="too old"):
         await anext(scanner.stream(file.storage, query, before, page_size=2))
 
 
@@ -169,7 +169,7 @@ async def test_a_transaction_does_not_commit_on_what_cannot_be_checked_any_more(
     await file.write("unseen", -1)
     await prune(file.storage)
 
-    with pytest.raises(Refusal, match="contention"):
+    with pytest.raises(StatusError, match="contention"):
         await transactions.commit([document_write.prepare(m.Write(delete=f"{ROOT}/a/other"), DATABASE)], transaction)
     assert len(found) == 1
     await transactions.close()

@@ -10,7 +10,7 @@ import pytest
 from google.api_core.exceptions import Aborted
 
 from infra.embedded.firestore.encoding import names
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.index_registry import Registry
 from infra.embedded.firestore.messages import BatchWriteRequest, BatchWriteResponse, Document
@@ -171,6 +171,6 @@ def passes(limited: Rates, number: int) -> bool:
     name = names.parse_document(full_name, DATABASE)
     try:
         limited.admit([Pending(name, full_name, name.path, None, None, None, Document(name=full_name))])
-    except Refusal:
+    except StatusError:
         return False
     return True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.embedded.firestore.errors import Refusal
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.messages import Write, timestamp
 from infra.embedded.firestore.writes import document_write
 
@@ -65,5 +65,5 @@ def test_what_may_follow(first: str, second: str) -> None:
 )
 def test_what_may_not_follow(first: str, second: str, words: str) -> None:
     """What can never hold is refused as a fault of the request, whatever is stored."""
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(StatusError, match=words):
         document_write.prepare_all([write(first), write(second)], DATABASE)
