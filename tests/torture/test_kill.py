@@ -13,7 +13,7 @@ from typing import Any
 
 from google.cloud.firestore import FieldFilter, Query
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes import index_registry
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Definitions
@@ -141,7 +141,7 @@ def judge_entries(connection: sqlite3.Connection) -> None:
     for kind, path, document in connection.execute(
         "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
     ):
-        collection_id, document_id = names.decode_path(path)[-2:]
+        collection_id, document_id = path_encoding.decode_path(path)[-2:]
         keys = registry.indexing(collection_id).entries(path, document_id, Document.FromString(document))
         expected.update((kind, key, size) for key, size in keys.items())
     assert expected

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from google.protobuf import json_format
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
@@ -79,7 +79,7 @@ def _steps(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
     for number, line in enumerate(source, 1):
         try:
             document = json_format.ParseDict(json.loads(line), m.Document())
-            step.append(document_write.prepare(m.Write(update=document), names.parse(document.name).database))
+            step.append(document_write.prepare(m.Write(update=document), resource_names.parse(document.name).database))
         except (ValueError, json_format.ParseError, StatusError) as problem:
             raise Unusable(f"line {number}: {problem}") from problem
         size += len(line)

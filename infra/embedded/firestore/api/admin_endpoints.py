@@ -14,7 +14,7 @@ from aiohttp import web
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.server import PortInUse, Server
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
@@ -90,7 +90,7 @@ class Operations:
 async def delete_all(storage: Storage, database: str) -> int:
     """Delete every document of a database, as a client would; return how many there were."""
     everything = m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(all_descendants=True)])
-    query = structured_query.read(f"{names.parse_database(database)}/documents", everything)
+    query = structured_query.read(f"{resource_names.parse_database(database)}/documents", everything)
     count = 0
     step: list[document_write.PreparedWrite] = []
     async for _, document in scanner.stream(storage, query, storage.snapshot().read_time):

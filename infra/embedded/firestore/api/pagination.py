@@ -11,8 +11,8 @@ from typing import Any
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.reads import Reading
-from infra.embedded.firestore.encoding import names, values
-from infra.embedded.firestore.encoding.field_paths import masked
+from infra.embedded.firestore.encoding import path_encoding, resource_names, values
+from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import collection_listing, partitions, scanner, structured_query
 from infra.embedded.firestore.storage import versions
@@ -39,7 +39,7 @@ async def documents(storage: Storage, reading: Reading, request: Any) -> Any:
         found = reading.query(replace(query, limit=size))
     response = m.ListDocumentsResponse()
     async for key, document in found:
-        response.documents.append(masked(document, request))
+        response.documents.append(apply_mask(document, request))
         if len(response.documents) == size:
             response.next_page_token = _token(reading.read_time, key)
     return response
@@ -49,10 +49,10 @@ async def _with_missing(
     storage: Storage, reading: Reading, query: structured_query.Query, collection_id: str, size: int
 ) -> AsyncIterator[scanner.Found]:
     """Yield documents, and names of documents that are not there but have some beneath them."""
-    collection = names.Name(query.parent.database, (*query.parent.segments, collection_id))
-    after = names.decode_path(query.lower.parts[0][:-1])[-1] if query.lower else None
+    collection = resource_names.ResourceName(query.parent.database, (*query.parent.segments, collection_id))
+    after = path_encoding.decode_path(query.lower.parts[0][:-1])[-1] if query.lower else None
     ids = await _segments(storage, reading, collection, after, size)
-    wanted = [names.Name(collection.database, (*collection.segments, each)) for each in ids]
+    wanted = [resource_names.ResourceName(collection.database, (*collection.segments, each)) for each in ids]
     for name, stored in zip(wanted, await reading.documents(wanted), strict=True):
         document = m.Document(name=str(name)) if stored is None else m.Document.FromString(stored.document)
         yield (name.path + values.END,), document
@@ -63,7 +63,7 @@ async def collection_ids(storage: Storage, reading: Reading, request: Any) -> An
     key = _resume(storage, reading, request.page_token)
     size = _size(request)
     after = key[0].decode() if key else None
-    found = await _segments(storage, reading, names.parse_parent(request.parent), after, size)
+    found = await _segments(storage, reading, resource_names.parse_parent(request.parent), after, size)
     token = _token(reading.read_time, (found[-1].encode(),)) if len(found) == size else ""
     return m.ListCollectionIdsResponse(collection_ids=found, next_page_token=token)
 
@@ -79,7 +79,7 @@ async def cuts(storage: Storage, reading: Reading, request: Any) -> Any:
     cutter = partitions.Cutter(request.partition_count)
     async for _, document in reading.query(query):
         cutter.add(document)
-    found = [(names.parse(name).path, name) for name in cutter.cuts()]
+    found = [(resource_names.parse(name).path, name) for name in cutter.cuts()]
     rest = [(path, name) for path, name in found if (path,) > after]
     response = m.PartitionQueryResponse()
     for path, name in rest[: request.page_size or None]:
@@ -89,7 +89,9 @@ async def cuts(storage: Storage, reading: Reading, request: Any) -> Any:
     return response
 
 
-async def _segments(storage: Storage, reading: Reading, parent: names.Name, after: str | None, limit: int) -> list[str]:
+async def _segments(
+    storage: Storage, reading: Reading, parent: resource_names.ResourceName, after: str | None, limit: int
+) -> list[str]:
     read_time = (await reading.settle()).read_time
 
     def find(connection: sqlite3.Connection) -> list[str]:

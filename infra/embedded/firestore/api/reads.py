@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries import scanner
 from infra.embedded.firestore.queries.structured_query import Query, SortKey
@@ -82,13 +82,13 @@ class Reading:
                 self._transactions.rollback(self.started_transaction)
             raise
 
-    async def documents(self, wanted: Sequence[names.Name]) -> list[versions.Stored | None]:
+    async def documents(self, wanted: Sequence[resource_names.ResourceName]) -> list[versions.Stored | None]:
         """Return documents by their names."""
         with self._call():
             return await self._documents(wanted, self._transaction)
 
     async def _documents(
-        self, wanted: Sequence[names.Name], transaction: Transaction | None
+        self, wanted: Sequence[resource_names.ResourceName], transaction: Transaction | None
     ) -> list[versions.Stored | None]:
         if transaction is not None and transaction.locks:
             for name in sorted(wanted, key=lambda name: name.segments):

@@ -7,8 +7,8 @@ from typing import Any
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api import pagination
 from infra.embedded.firestore.api.reads import Reading
-from infra.embedded.firestore.encoding import limits, names
-from infra.embedded.firestore.encoding.field_paths import masked
+from infra.embedded.firestore.encoding import limits, resource_names
+from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import Stream
 from infra.embedded.firestore.queries import aggregations, structured_query
@@ -56,12 +56,12 @@ class Service:
         (stored,) = await self._reading(request, name.database).documents([name])
         if stored is None:
             raise not_found(f'Document "{request.name}" not found.')
-        return masked(m.Document.FromString(stored.document), request)
+        return apply_mask(m.Document.FromString(stored.document), request)
 
     async def batch_get_documents(self, request: Any, context: Any) -> None:
         """Answer BatchGetDocuments: every document once, those that exist first."""
-        database = names.parse_database(request.database)
-        wanted = {name: names.parse_document(name, database) for name in request.documents}
+        database = resource_names.parse_database(request.database)
+        wanted = {name: resource_names.parse_document(name, database) for name in request.documents}
         reading = self._reading(request, database)
         started = reading.started_transaction
         found = await reading.documents(list(wanted.values()))
@@ -72,22 +72,22 @@ class Service:
             if stored is None:
                 response.missing = name
             else:
-                response.found.CopyFrom(masked(m.Document.FromString(stored.document), request))
+                response.found.CopyFrom(apply_mask(m.Document.FromString(stored.document), request))
             await context.write(response)
         if started:
             await context.write(m.BatchGetDocumentsResponse(transaction=started, read_time=moment))
 
     async def list_documents(self, request: Any, context: Any) -> Any:
         """Answer ListDocuments."""
-        database = names.parse_parent(request.parent).database
+        database = resource_names.parse_parent(request.parent).database
         return await pagination.documents(self._storage, self._reading(request, database), request)
 
     async def create_document(self, request: Any, context: Any) -> Any:
         """Answer CreateDocument."""
-        parent = names.parse_parent(request.parent)
+        parent = resource_names.parse_parent(request.parent)
         document_id = request.document_id or "".join(secrets.choice(_ID_LETTERS) for _ in range(20))
         for segment in (request.collection_id, document_id):
-            names.check_id(segment)
+            resource_names.check_id(segment)
         name = f"{parent}/{request.collection_id}/{document_id}"
         write = m.Write(update=m.Document(name=name, fields=request.document.fields))
         write.current_document.exists = False
@@ -108,7 +108,7 @@ class Service:
         reading = self._reading(None, name.database)
         reading.at(m.microseconds(committed.commit_time))
         (stored,) = await reading.documents([name])
-        return masked(m.Document.FromString(stored.document if stored else b""), request)
+        return apply_mask(m.Document.FromString(stored.document if stored else b""), request)
 
     async def delete_document(self, request: Any, context: Any) -> Any:
         """Answer DeleteDocument."""
@@ -121,7 +121,7 @@ class Service:
 
     async def list_collection_ids(self, request: Any, context: Any) -> Any:
         """Answer ListCollectionIds."""
-        database = names.parse_parent(request.parent).database
+        database = resource_names.parse_parent(request.parent).database
         return await pagination.collection_ids(self._storage, self._reading(request, database), request)
 
     # Queries
@@ -168,7 +168,7 @@ class Service:
 
     async def partition_query(self, request: Any, context: Any) -> Any:
         """Answer PartitionQuery."""
-        database = names.parse_parent(request.parent).database
+        database = resource_names.parse_parent(request.parent).database
         return await pagination.cuts(self._storage, self._reading(request, database), request)
 
     async def execute_pipeline(self, request: Any, context: Any) -> None:
@@ -179,7 +179,7 @@ class Service:
 
     async def begin_transaction(self, request: Any, context: Any) -> Any:
         """Answer BeginTransaction."""
-        database = names.parse_database(request.database)
+        database = resource_names.parse_database(request.database)
         return m.BeginTransactionResponse(transaction=self._begin(request.options, database))
 
     def _begin(self, options: Any, database: str) -> bytes:
@@ -187,7 +187,7 @@ class Service:
 
     async def rollback(self, request: Any, context: Any) -> Any:
         """Answer Rollback."""
-        names.parse_database(request.database)
+        resource_names.parse_database(request.database)
         if not request.transaction:
             raise invalid_argument("Invalid transaction.")
         self._transactions.rollback(request.transaction)
@@ -195,7 +195,7 @@ class Service:
 
     async def commit(self, request: Any, context: Any) -> Any:
         """Answer Commit."""
-        database = names.parse_database(request.database)
+        database = resource_names.parse_database(request.database)
         if request.ByteSize() > limits.MAX_REQUEST_BYTES:
             raise invalid_argument("Transaction too big. Decrease transaction size.")
         transaction = None
@@ -206,7 +206,7 @@ class Service:
 
     async def batch_write(self, request: Any, context: Any) -> Any:
         """Answer BatchWrite: each write has its own result and status."""
-        database = names.parse_database(request.database)
+        database = resource_names.parse_database(request.database)
         if len(request.writes) > limits.MAX_BATCH_WRITES:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
         if request.ByteSize() > limits.MAX_REQUEST_BYTES:
@@ -239,7 +239,7 @@ class Service:
         first = await anext(requests, None)
         if first is None:
             return
-        database = names.parse_database(first.database)
+        database = resource_names.parse_database(first.database)
         stream_id = first.stream_id or secrets.token_urlsafe(16)
         token = 0
         await context.write(m.WriteResponse(stream_id=stream_id, stream_token=token.to_bytes(8, "big")))
@@ -258,7 +258,7 @@ class Service:
         first = await anext(requests, None)
         if first is None:
             return
-        stream = Stream(self._feed, context.write, names.parse_database(first.database))
+        stream = Stream(self._feed, context.write, resource_names.parse_database(first.database))
         self._streams.add(stream)
         try:
             await stream.run(_chain(first, requests))
@@ -274,8 +274,8 @@ def _refuse_explain(request: Any) -> None:
         raise unimplemented("Query explain is not implemented by this server.")
 
 
-def _document(name: str) -> names.Name:
-    return names.parse_document(name, names.parse(name).database)
+def _document(name: str) -> resource_names.ResourceName:
+    return resource_names.parse_document(name, resource_names.parse(name).database)
 
 
 async def _chain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:

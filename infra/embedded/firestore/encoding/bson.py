@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from infra.embedded.firestore.encoding import names, numeric
+from infra.embedded.firestore.encoding import number_encoding, path_encoding
 from infra.embedded.firestore.errors import invalid_argument
 
 MIN_KEY, TIMESTAMP, BINARY, OBJECT_ID, REGEX, MAX_KEY = b"\x07", b"\x1b", b"\x25", b"\x2a", b"\x2f", b"\x3e"
@@ -18,7 +18,7 @@ REGEX_OPTIONS = "imsux"
 _object_id = re.compile(r"[0-9a-fA-F]{24}")
 
 
-def key_of(fields: Any) -> str | None:
+def type_key(fields: Any) -> str | None:
     """Return which type of BSON a map's fields stand for, or None."""
     if len(fields) != 1:
         return None
@@ -31,7 +31,7 @@ def encode(key: str, value: Any) -> bytes:
     return _encoders[key](value)
 
 
-def check(key: str, value: Any, name: str) -> int:
+def check_value(key: str, value: Any, name: str) -> int:
     """Return the bytes that a value counts for, or refuse it; spell decimals as production stores them."""
     kind, size = _kinds[key]
     if value.WhichOneof("value_type") != kind:
@@ -71,7 +71,7 @@ def _check_regex(value: Any, name: str) -> int:
 
 
 def _text(fields: Any, name: str) -> bytes:
-    return names.encode_text(fields[name].string_value if name in fields else "")
+    return path_encoding.encode_text(fields[name].string_value if name in fields else "")
 
 
 def _number(fields: Any, name: str) -> bytes:
@@ -80,7 +80,7 @@ def _number(fields: Any, name: str) -> bytes:
 
 
 def _encode_binary(value: Any) -> bytes:
-    return BINARY + names.encode_bytes(value.bytes_value)
+    return BINARY + path_encoding.encode_bytes(value.bytes_value)
 
 
 def _encode_timestamp(value: Any) -> bytes:
@@ -96,9 +96,9 @@ def _encode_regex(value: Any) -> bytes:
 _encoders: dict[str, Callable[[Any], bytes]] = {
     "__min__": lambda value: MIN_KEY,
     "__max__": lambda value: MAX_KEY,
-    "__int__": lambda value: numeric.encode_integer(value.integer_value),
-    "__decimal128__": lambda value: numeric.encode_decimal(decimal.Decimal(value.string_value)),
-    "__oid__": lambda value: OBJECT_ID + names.encode_text(value.string_value.lower()),
+    "__int__": lambda value: number_encoding.encode_integer(value.integer_value),
+    "__decimal128__": lambda value: number_encoding.encode_decimal(decimal.Decimal(value.string_value)),
+    "__oid__": lambda value: OBJECT_ID + path_encoding.encode_text(value.string_value.lower()),
     "__binary__": _encode_binary,
     "__request_timestamp__": _encode_timestamp,
     "__regex__": _encode_regex,

@@ -41,7 +41,7 @@ def parse(text: str) -> FieldPath:
     )
 
 
-def text(path: FieldPath) -> str:
+def to_text(path: FieldPath) -> str:
     """Return the text of a path, quoted where it must be: the inverse of `parse`."""
     return ".".join(name if _simple.fullmatch(name) else _quote(name) for name in path)
 
@@ -62,7 +62,7 @@ def get(fields: Any, path: FieldPath) -> Any | None:
     return value
 
 
-def place(fields: Any, path: FieldPath) -> Any:
+def get_or_create(fields: Any, path: FieldPath) -> Any:
     """Return the value at a path to write into, making the maps on the way."""
     *parents, last = path
     for name in parents:
@@ -89,10 +89,10 @@ def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
     for path in paths:
         value = get(source, path)
         if value is not None:
-            place(target, path).CopyFrom(value)
+            get_or_create(target, path).CopyFrom(value)
 
 
-def masked(document: Any, request: Any) -> Any:
+def apply_mask(document: Any, request: Any) -> Any:
     """Return what the mask of a request, if it has one, leaves of a document."""
     if not request.HasField("mask") or not document.HasField("update_time"):
         return document

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from infra.embedded.firestore.encoding import bson, names, values
+from infra.embedded.firestore.encoding import bson, resource_names, values
 from infra.embedded.firestore.errors import invalid_argument
 
 MAX_DOCUMENT_BYTES = 1_048_576
@@ -33,7 +33,7 @@ def name_size(segments: tuple[str, ...]) -> int:
     return len("/".join((*segments, "")).encode()) + _NAME_OVERHEAD
 
 
-def check_document(name: names.Name, fields: Any) -> int:
+def check_document(name: resource_names.ResourceName, fields: Any) -> int:
     """Refuse fields that cannot be stored under this name, or return the bytes that name and fields count for."""
     size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1)
     if size > MAX_DOCUMENT_BYTES:
@@ -52,8 +52,8 @@ def check_field_name(name: str) -> int:
     if name.startswith("__") and _reserved.fullmatch(name):
         raise invalid_argument(f'Property name "{name}" is reserved because it matches the pattern "__.*__".')
     size = len(name.encode())
-    if size > names.MAX_ID_BYTES:
-        raise invalid_argument(f"Property name is longer than {names.MAX_ID_BYTES} bytes.")
+    if size > resource_names.MAX_ID_BYTES:
+        raise invalid_argument(f"Property name is longer than {resource_names.MAX_ID_BYTES} bytes.")
     return size + 1
 
 
@@ -81,7 +81,7 @@ def value_size(value: Any, kind: str | None, name: str, depth: int = 1) -> int:
             raise invalid_argument(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
         return _map_size(value, name, depth) if kind == "map_value" else _array_size(value, name, depth)
     if kind == "reference_value":
-        return name_size(names.parse(value.reference_value).segments)
+        return name_size(resource_names.parse(value.reference_value).segments)
     if kind == "geo_point_value":
         point = value.geo_point_value
         if not (-90 <= point.latitude <= 90 and -180 <= point.longitude <= 180):
@@ -101,9 +101,9 @@ def _map_size(value: Any, name: str, depth: int) -> int:
         if any(element.WhichOneof("value_type") != "double_value" for element in fields["value"].array_value.values):
             raise invalid_argument(f'Vector in property "{name}" must hold doubles.')
         return 8 * dimensions
-    key = bson.key_of(fields)
+    key = bson.type_key(fields)
     if key is not None:
-        return bson.check(key, fields[key], name)
+        return bson.check_value(key, fields[key], name)
     return _fields_size(fields, depth + 1)
 
 
@@ -122,7 +122,7 @@ def _array_size(value: Any, name: str, depth: int) -> int:
     return size
 
 
-def times_size(transforms: Iterable[Any]) -> int | None:
+def server_times_size(transforms: Iterable[Any]) -> int | None:
     """Return the most that fields count for which are set to the time of a request; None for other transforms."""
     size = 0
     for transform in transforms:

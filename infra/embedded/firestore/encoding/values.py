@@ -9,10 +9,10 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from infra.embedded.firestore.encoding import bson, names, numeric
+from infra.embedded.firestore.encoding import bson, number_encoding, path_encoding, resource_names
 from infra.embedded.firestore.errors import invalid_argument
 
-INDEXED_BYTES = 1500
+MAX_INDEXED_BYTES = 1500
 
 NULL, BOOLEAN, TIMESTAMP, STRING, BYTES = b"\x05", b"\x0a", b"\x19", b"\x1e", b"\x23"
 REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = b"\x28", b"\x2d", b"\x32", b"\x37", b"\x3c"
@@ -33,7 +33,7 @@ def encode(value: Any) -> bytes:
 
 def encode_indexed(value: Any) -> bytes:
     """Return the bytes of a value as an index holds them: cut, as production cuts them."""
-    return encode(value)[:INDEXED_BYTES]
+    return encode(value)[:MAX_INDEXED_BYTES]
 
 
 def invert(encoded: bytes) -> bytes:
@@ -41,9 +41,9 @@ def invert(encoded: bytes) -> bytes:
     return encoded.translate(_inverted)
 
 
-def kind(encoded: bytes) -> bytes:
+def type_prefix(encoded: bytes) -> bytes:
     """Return what values have in common that inequalities compare; NaN is of a kind of its own."""
-    return encoded[:2] if encoded.startswith(numeric.TAG) else encoded[:1]
+    return encoded[:2] if encoded.startswith(number_encoding.TAG) else encoded[:1]
 
 
 def is_vector(value: Any) -> bool:
@@ -52,16 +52,16 @@ def is_vector(value: Any) -> bool:
     return "__type__" in fields and fields["__type__"].string_value == "__vector__" and "value" in fields
 
 
-def is_special(value: Any) -> bool:
+def is_typed_map(value: Any) -> bool:
     """Return whether a map stands for a value of another type, and has no fields of its own."""
-    return is_vector(value) or bson.key_of(value.map_value.fields) is not None
+    return is_vector(value) or bson.type_key(value.map_value.fields) is not None
 
 
 def encode_reference(name: str) -> bytes:
     """Return the bytes of the reference to a document, given by its full name."""
-    reference = names.parse(name)
+    reference = resource_names.parse(name)
     _, project, _, database = reference.database.split("/")
-    place = names.encode_segment(project) + names.encode_segment(database)
+    place = path_encoding.encode_segment(project) + path_encoding.encode_segment(database)
     return REFERENCE + place + reference.path + END
 
 
@@ -70,10 +70,10 @@ def _encode_map(value: Any) -> bytes:
     if is_vector(value):
         elements = fields["value"].array_value.values
         return VECTOR + len(elements).to_bytes(4, "big") + b"".join(map(encode, elements))
-    key = bson.key_of(fields)
+    key = bson.type_key(fields)
     if key is not None:
         return bson.encode(key, fields[key])
-    entries = (STRING + names.encode_text(key) + encode(fields[key]) for key in sorted(fields, key=str.encode))
+    entries = (STRING + path_encoding.encode_text(key) + encode(fields[key]) for key in sorted(fields, key=str.encode))
     return MAP + b"".join(entries) + END
 
 
@@ -84,17 +84,21 @@ def _encode_timestamp(value: Any) -> bytes:
 
 def _encode_geo_point(value: Any) -> bytes:
     point = value.geo_point_value
-    return GEO_POINT + numeric.encode_coordinate(point.latitude) + numeric.encode_coordinate(point.longitude)
+    return (
+        GEO_POINT
+        + number_encoding.encode_coordinate(point.latitude)
+        + number_encoding.encode_coordinate(point.longitude)
+    )
 
 
 _encoders: dict[str, Callable[[Any], bytes]] = {
     "null_value": lambda value: NULL,
     "boolean_value": lambda value: BOOLEAN + (b"\x01" if value.boolean_value else b"\x00"),
-    "integer_value": lambda value: numeric.encode_integer(value.integer_value),
-    "double_value": lambda value: numeric.encode_double(value.double_value),
+    "integer_value": lambda value: number_encoding.encode_integer(value.integer_value),
+    "double_value": lambda value: number_encoding.encode_double(value.double_value),
     "timestamp_value": _encode_timestamp,
-    "string_value": lambda value: STRING + names.encode_text(value.string_value),
-    "bytes_value": lambda value: BYTES + names.encode_bytes(value.bytes_value),
+    "string_value": lambda value: STRING + path_encoding.encode_text(value.string_value),
+    "bytes_value": lambda value: BYTES + path_encoding.encode_bytes(value.bytes_value),
     "reference_value": lambda value: encode_reference(value.reference_value),
     "geo_point_value": _encode_geo_point,
     "array_value": lambda value: ARRAY + b"".join(map(encode, value.array_value.values)) + END,

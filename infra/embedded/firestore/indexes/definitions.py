@@ -56,7 +56,9 @@ class Composite:
 
     def as_json(self) -> dict[str, Any]:
         """Return the index as `firestore.indexes.json` spells it."""
-        spelled = [{"fieldPath": field_paths.text(each.field), _key(each.mode): each.mode} for each in self.components]
+        spelled = [
+            {"fieldPath": field_paths.to_text(each.field), _key(each.mode): each.mode} for each in self.components
+        ]
         return {"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled}
 
     def text(self) -> str:
@@ -77,10 +79,10 @@ class VectorIndex:
     def text(self) -> str:
         """Return the index as one line of JSON, as `firestore.indexes.json` spells it."""
         spelled: list[dict[str, Any]] = [
-            {"fieldPath": field_paths.text(each), "order": ASCENDING} for each in sorted(self.fixed)
+            {"fieldPath": field_paths.to_text(each), "order": ASCENDING} for each in sorted(self.fixed)
         ]
         spelled.append(
-            {"fieldPath": field_paths.text(self.field), "vectorConfig": {"dimension": self.dimension, "flat": {}}}
+            {"fieldPath": field_paths.to_text(self.field), "vectorConfig": {"dimension": self.dimension, "flat": {}}}
         )
         return json.dumps({"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled})
 
@@ -115,7 +117,7 @@ class Definitions:
         (component,) = index.components
         modes = self.modes(index.collection_id, component.field) | {(component.mode, index.scope)}
         spelled = [{_key(mode): mode, "queryScope": scope} for mode, scope in sorted(modes)]
-        override = {"collectionGroup": index.collection_id, "fieldPath": field_paths.text(component.field)}
+        override = {"collectionGroup": index.collection_id, "fieldPath": field_paths.to_text(component.field)}
         return json.dumps({**override, "indexes": spelled}, sort_keys=True)
 
 

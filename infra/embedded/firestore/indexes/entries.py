@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
-from infra.embedded.firestore.encoding import field_paths, names, values
+from infra.embedded.firestore.encoding import field_paths, path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.indexes import definitions
@@ -29,7 +29,7 @@ COMPOSITES = _COMPOSITE, b"\x04"
 def single(field: FieldPath, contains: bool, group: bool) -> bytes:
     """Return what keys of a field's own index begin with."""
     mode = _BY_ELEMENT if contains else _BY_VALUE
-    return mode + names.encode_text(field_paths.text(field)) + (_IN_GROUP if group else _IN_COLLECTION)
+    return mode + path_encoding.encode_text(field_paths.to_text(field)) + (_IN_GROUP if group else _IN_COLLECTION)
 
 
 def composite(number: int) -> bytes:
@@ -87,7 +87,7 @@ class Indexing:
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
         """Return the keys of a document and how long a path each ends with."""
-        collection = path[: -len(names.encode_segment(document_id))]
+        collection = path[: -len(path_encoding.encode_segment(document_id))]
         end = path + values.END
         stored = document.fields
         members = {name: stored[name] for name in stored}
@@ -141,7 +141,7 @@ class Indexing:
                 for prefix, in_collection in by_value:
                     keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
             kind = value.WhichOneof("value_type")
-            if kind == "map_value" and inside and not values.is_special(value):
+            if kind == "map_value" and inside and not values.is_typed_map(value):
                 self._add_singles(keys, collection, path, value.map_value.fields, end)
             elif kind == "array_value" and by_element:
                 for encoded in set(map(values.encode_indexed, value.array_value.values)):

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes import definitions, entries
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Composite, Definitions
@@ -104,7 +104,7 @@ class Registry:
             kinds = connection.execute("SELECT id FROM kinds WHERE collection_id = ?", owner).fetchall()
             connection.executemany(
                 "DELETE FROM entries WHERE kind = ? AND key >= ? AND key < ?",
-                [(kind, low, low + names.AFTER_ALL) for (kind,) in kinds],
+                [(kind, low, low + path_encoding.AFTER_ALL) for (kind,) in kinds],
             )
 
     def numbered(self) -> dict[int, Composite]:
@@ -125,7 +125,7 @@ class Registry:
         """Add missing entries for some documents behind a path; return the last path, None at the end."""
         rows = connection.execute(_NEXT, (kind, after, STEP)).fetchall()
         for path, document in rows:
-            keys = indexing.entries(path, names.decode_path(path)[-1], Document.FromString(document))
+            keys = indexing.entries(path, path_encoding.decode_path(path)[-1], Document.FromString(document))
             connection.executemany(
                 "INSERT OR IGNORE INTO entries (kind, key, size) VALUES (?, ?, ?)",
                 [(kind, key, size) for key, size in keys.items()],

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import Document, ListenResponse, timestamp
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage import versions
@@ -22,7 +22,7 @@ class DocumentsTarget:
 
     def __init__(self, target_id: int, database: str, full_names: list[str]) -> None:
         self.target_id = target_id
-        self._names = {name: names.parse_document(name, database) for name in full_names}
+        self._names = {name: resource_names.parse_document(name, database) for name in full_names}
         self.topics: set[Topic] = {(name, "") for name in full_names}
 
     async def first(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:

@@ -8,7 +8,7 @@ come back and not on how many documents lie beneath them.
 import sqlite3
 from collections.abc import Iterator
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.storage import versions
 
@@ -22,7 +22,12 @@ SELECT min(path) FROM (
 
 
 def segments_beneath(
-    connection: sqlite3.Connection, catalog: Catalog, parent: names.Name, after: str | None, limit: int, read_time: int
+    connection: sqlite3.Connection,
+    catalog: Catalog,
+    parent: resource_names.ResourceName,
+    after: str | None,
+    limit: int,
+    read_time: int,
 ) -> list[str]:
     """Return, sorted, the next segments of names that documents beneath `parent` have."""
     found: set[str] = set()
@@ -30,14 +35,18 @@ def segments_beneath(
     for kind, _ in catalog.kinds_of(parent.database):
         leaps = _leaps(connection, kind, prefix, after, read_time)
         found.update(segment for segment, _ in zip(leaps, range(limit), strict=False))
-    return sorted(found, key=names.encode_segment)[:limit]
+    return sorted(found, key=path_encoding.encode_segment)[:limit]
 
 
 def _leaps(
     connection: sqlite3.Connection, kind: int, prefix: bytes, after: str | None, read_time: int
 ) -> Iterator[str]:
-    low = prefix + names.NUMERIC_TAG if after is None else prefix + names.encode_segment(after) + names.AFTER_ALL
-    high = prefix + names.AFTER_ALL
+    low = (
+        prefix + path_encoding.NUMERIC_TAG
+        if after is None
+        else prefix + path_encoding.encode_segment(after) + path_encoding.AFTER_ALL
+    )
+    high = prefix + path_encoding.AFTER_ALL
     while True:
         (path,) = connection.execute(_NEXT, {"kind": kind, "low": low, "high": high}).fetchone()
         if path is None:
@@ -45,6 +54,6 @@ def _leaps(
         if versions.at(connection, kind, path, read_time) is None:
             low = path + b"\0"
             continue
-        segment = names.decode_path(path[len(prefix) :])[0]
+        segment = path_encoding.decode_path(path[len(prefix) :])[0]
         yield segment
-        low = prefix + names.encode_segment(segment) + names.AFTER_ALL
+        low = prefix + path_encoding.encode_segment(segment) + path_encoding.AFTER_ALL

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, names, numeric, values
+from infra.embedded.firestore.encoding import field_paths, number_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import StructuredQuery
@@ -56,7 +56,7 @@ class FieldTest:
     def holds(self, document: Any) -> bool:
         """Return whether a document meets the condition."""
         if self.field == DOCUMENT_ID:
-            return self._holds(encode_name(names.parse(document.name)))
+            return self._holds(encode_name(resource_names.parse(document.name)))
         value = field_paths.get(document.fields, self.field)
         if value is None:
             return False
@@ -70,7 +70,7 @@ class FieldTest:
         if self.operator == NOT_EQUAL or self.operator == NOT_IN:
             return value != values.NULL and value not in self.operands
         operand = self.operands[0]
-        return values.kind(value) == values.kind(operand) and _compare[self.operator](value, operand)
+        return values.type_prefix(value) == values.type_prefix(operand) and _compare[self.operator](value, operand)
 
     def tests(self) -> Iterator["FieldTest"]:
         """Yield the conditions on fields."""
@@ -112,7 +112,7 @@ class AnyOf:
 Test = FieldTest | AllOf | AnyOf
 
 
-def read(message: Any, parent: names.Name) -> Test:
+def read(message: Any, parent: resource_names.ResourceName) -> Test:
     """Return the test that a Filter message stands for."""
     kind = message.WhichOneof("filter_type")
     if kind == "composite_filter":
@@ -150,7 +150,7 @@ def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
     return alternatives
 
 
-def _composite(message: Any, parent: names.Name) -> Test:
+def _composite(message: Any, parent: resource_names.ResourceName) -> Test:
     parts = tuple(read(each, parent) for each in message.filters)
     if not parts:
         raise invalid_argument("A composite filter must have at least one filter.")
@@ -161,7 +161,7 @@ def _composite(message: Any, parent: names.Name) -> Test:
     raise invalid_argument("A composite filter must have an operator.")
 
 
-def _field(message: Any, parent: names.Name) -> FieldTest:
+def _field(message: Any, parent: resource_names.ResourceName) -> FieldTest:
     field = field_paths.parse(message.field.field_path)
     operator = _operators.get(message.op)
     if operator is None:
@@ -185,21 +185,23 @@ def _field(message: Any, parent: names.Name) -> FieldTest:
     if operator in (NOT_EQUAL, NOT_IN):
         if values.NULL in encoded:
             return FieldTest(field, IN, ())
-        return FieldTest(field, operator, tuple(each for each in encoded if each != numeric.NAN) or (values.NULL,))
-    encoded = tuple(each for each in encoded if each not in (values.NULL, numeric.NAN))
+        return FieldTest(
+            field, operator, tuple(each for each in encoded if each != number_encoding.NAN) or (values.NULL,)
+        )
+    encoded = tuple(each for each in encoded if each not in (values.NULL, number_encoding.NAN))
     return FieldTest(field, operator, encoded) if encoded else FieldTest(field, IN, ())
 
 
-def encode_name(name: names.Name) -> bytes:
+def encode_name(name: resource_names.ResourceName) -> bytes:
     """Return a document's name as filters compare it: the database is the same for all."""
     return values.REFERENCE + name.path + values.END
 
 
-def document_name(value: Any, parent: names.Name) -> names.Name:
+def document_name(value: Any, parent: resource_names.ResourceName) -> resource_names.ResourceName:
     """Return a name to compare `__name__` with: a reference to a document of the same database."""
     if value.WhichOneof("value_type") != "reference_value":
         raise invalid_argument("__key__ filter value must be a Key")
-    name = names.parse(value.reference_value)
+    name = resource_names.parse(value.reference_value)
     if name.database != parent.database:
         raise invalid_argument(
             f"The request was for database '{parent.database}' but was attempting to access database '{name.database}'"
@@ -210,9 +212,9 @@ def document_name(value: Any, parent: names.Name) -> names.Name:
 def _unary(message: Any) -> FieldTest:
     field = field_paths.parse(message.field.field_path)
     tests = {
-        2: (EQUAL, (numeric.NAN,)),
+        2: (EQUAL, (number_encoding.NAN,)),
         3: (EQUAL, (values.NULL,)),
-        4: (NOT_EQUAL, (numeric.NAN,)),
+        4: (NOT_EQUAL, (number_encoding.NAN,)),
         5: (NOT_EQUAL, (values.NULL,)),
     }
     if message.op not in tests:

@@ -13,7 +13,7 @@ backwards, yet production reads none so, and asks for the other one; here too ea
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra.embedded.firestore.encoding import names, values
+from infra.embedded.firestore.encoding import path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.indexes import definitions, entries
 from infra.embedded.firestore.indexes.definitions import Component, Composite, VectorIndex
@@ -80,7 +80,7 @@ def is_exact(query: Query) -> bool:
         len(fixed) + len(ranges) == len(tests)
         and len(set(fixed)) == len(fixed)
         and all(test.field == sorted_first for test in ranges)
-        and all(len(test.operands[0]) < values.INDEXED_BYTES for test in tests)
+        and all(len(test.operands[0]) < values.MAX_INDEXED_BYTES for test in tests)
     )
 
 
@@ -94,7 +94,7 @@ class _Planner:
         self._indexes = indexes
         self._group = query.all_descendants
         parent = query.parent.path
-        self._collection = b"" if self._group else parent + names.encode_segment(collection_id)
+        self._collection = b"" if self._group else parent + path_encoding.encode_segment(collection_id)
         self._equal = {test.field: test.operands[0] for test in tests if test.operator == filters.EQUAL}
         self._contains = {test.field: test.operands[0] for test in tests if test.operator == filters.CONTAINS}
         self._free = [order for order in query.orders if order.field not in self._equal]
@@ -117,7 +117,7 @@ class _Planner:
         reverse = self._free[0].descending
         low, high = (_without_end(position) for position in self._range(reverse))
         prefix = self._collection or self._query.parent.path
-        return Branch(self._collection_id, (), max(low, prefix), min(high, prefix + names.AFTER_ALL), reverse)
+        return Branch(self._collection_id, (), max(low, prefix), min(high, prefix + path_encoding.AFTER_ALL), reverse)
 
     def _bases(self, reverse: bool) -> list[bytes]:
         """Return the beginnings of keys that together hold all fixed fields, or nothing."""
@@ -193,7 +193,7 @@ class _Planner:
             high.append(self._position(self._query.upper))
         if reverse:
             low, high = list(map(_mirrored, high)), list(map(_mirrored, low))
-        return max(map(_place, low), default=b""), min(map(_place, high), default=names.AFTER_ALL)
+        return max(map(_place, low), default=b""), min(map(_place, high), default=path_encoding.AFTER_ALL)
 
     def _limits(self, lower: bool) -> Iterator[tuple[bytes, bool]]:
         """Yield positions that the filters on the first sorted field keep to."""
@@ -205,7 +205,7 @@ class _Planner:
             whole = first.field == DOCUMENT_ID or operand == test.operands[0]
             at_least = test.operator in (filters.GREATER, filters.GREATER_OR_EQUAL)
             inclusive = not whole or test.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
-            kind = b"" if first.field == DOCUMENT_ID else values.kind(operand)
+            kind = b"" if first.field == DOCUMENT_ID else values.type_prefix(operand)
             part, other = _directed(operand, first), _directed(kind, first)
             is_lower = at_least != first.descending
             if is_lower == lower:
@@ -243,7 +243,7 @@ class _Planner:
 
 
 def _cut(operand: bytes) -> bytes:
-    return operand[: values.INDEXED_BYTES]
+    return operand[: values.MAX_INDEXED_BYTES]
 
 
 def _directed(part: bytes, order: Order) -> bytes:
@@ -258,7 +258,7 @@ def _place(position: tuple[bytes, bool]) -> bytes:
 def _beyond(prefix: bytes) -> bytes:
     """Return the first place behind all that begins with a prefix; bytes, and numbers, may go on with the last byte."""
     stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else names.AFTER_ALL
+    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else path_encoding.AFTER_ALL
 
 
 def _mirrored(position: tuple[bytes, bool]) -> tuple[bytes, bool]:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
@@ -72,7 +72,7 @@ class Scan:
 
     def _is_in_collection(self, path: bytes) -> bool:
         parent = self._query.parent
-        return self._query.all_descendants or len(names.decode_path(path)) == len(parent.segments) + 2
+        return self._query.all_descendants or len(path_encoding.decode_path(path)) == len(parent.segments) + 2
 
     def _is_of_then(self, kind: int, path: bytes) -> bool:
         stored = versions.current(self._connection, kind, path)
@@ -90,7 +90,7 @@ class Scan:
     def _judged(self, path: bytes, stored: versions.Stored) -> Iterator[Found]:
         document = Document.FromString(stored.document)
         self.read_bytes += len(stored.document)
-        if self._query.covers(names.parse(document.name)):
+        if self._query.covers(resource_names.parse(document.name)):
             key = self._query.place(path, document)
             if key is not None:
                 yield key, document

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, names, values
+from infra.embedded.firestore.encoding import field_paths, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Document
@@ -44,7 +44,7 @@ class Edge:
 class Query:
     """Which documents, in which order, between which edges."""
 
-    parent: names.Name
+    parent: resource_names.ResourceName
     collection_id: str | None  # None: of any collection
     all_descendants: bool
     where: filters.Test | None
@@ -58,7 +58,7 @@ class Query:
     projection: tuple[FieldPath, ...] | None
     nearest: vector_search.Nearest | None
 
-    def covers(self, name: names.Name) -> bool:
+    def covers(self, name: resource_names.ResourceName) -> bool:
         """Return whether a document is in the collections that this query is about."""
         if name.database != self.parent.database:
             return False
@@ -114,15 +114,15 @@ def read(parent_name: str, message: Any, also_by: Sequence[FieldPath] = ()) -> Q
 
     `also_by` are fields to sort by after all that the message asks for.
     """
-    parent = names.parse_parent(parent_name)
+    parent = resource_names.parse_parent(parent_name)
     if len(message.from_) != 1:
         raise invalid_argument(
             "Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported."
         )
-    restrictions.check(message, [field_paths.text(path) for path in also_by])
+    restrictions.check(message, [field_paths.to_text(path) for path in also_by])
     source = message.from_[0]
     if source.collection_id:
-        names.check_id(source.collection_id)
+        resource_names.check_id(source.collection_id)
     where = filters.read(message.where, parent) if message.HasField("where") else None
     explicit = tuple(
         Order(field_paths.parse(order.field.field_path), order.direction == 2) for order in message.order_by
@@ -175,7 +175,7 @@ def _projection(message: Any) -> tuple[FieldPath, ...] | None:
     return tuple(path for path in paths if path != DOCUMENT_ID)
 
 
-def _edge(cursor: Any, orders: tuple[Order, ...], parent: names.Name) -> Edge:
+def _edge(cursor: Any, orders: tuple[Order, ...], parent: resource_names.ResourceName) -> Edge:
     if len(cursor.values) > len(orders):
         raise invalid_argument("Cursor has too many values.")
     parts = []
@@ -183,7 +183,7 @@ def _edge(cursor: Any, orders: tuple[Order, ...], parent: names.Name) -> Edge:
         if order.field == DOCUMENT_ID:
             if value.WhichOneof("value_type") != "reference_value":
                 raise invalid_argument("The cursor value of __name__ must be a reference.")
-            name = names.parse(value.reference_value)
+            name = resource_names.parse(value.reference_value)
             if name.database != parent.database:
                 raise invalid_argument("The cursor key is in a different database than the query")
             encoded = name.path + values.END

@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from functools import cached_property
 from typing import Any, Protocol
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Change, Storage
@@ -35,9 +35,9 @@ class ParsedChange:
         return ParsedChange(Change(later.sequence, later.commit_time, earlier.name, earlier.old, later.new))
 
     @cached_property
-    def name(self) -> names.Name:
+    def name(self) -> resource_names.ResourceName:
         """The name, split."""
-        return names.parse(self.full_name)
+        return resource_names.parse(self.full_name)
 
     @cached_property
     def path(self) -> bytes:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.errors import ReadTimeTooOld
 from infra.embedded.firestore.indexes.catalog import Catalog
 
@@ -94,7 +94,7 @@ def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit:
     """Yield the changes after a sequence, in the order of their commits; a limit of -1 is none."""
     for sequence, commit_time, kind, path, old, new in connection.execute(_CHANGES, (after, limit)):
         database, _ = catalog.names[kind]
-        name = str(names.Name(database, names.decode_path(path)))
+        name = str(resource_names.ResourceName(database, path_encoding.decode_path(path)))
         yield Change(sequence, commit_time, name, old, new)
 
 
@@ -138,7 +138,9 @@ def sequence_at(connection: sqlite3.Connection, read_time: int) -> int:
     return low
 
 
-def find(connection: sqlite3.Connection, catalog: Catalog, name: names.Name, read_time: int) -> Stored | None:
+def find(
+    connection: sqlite3.Connection, catalog: Catalog, name: resource_names.ResourceName, read_time: int
+) -> Stored | None:
     """Return the version of a document, by its name, that was current at `read_time`."""
     kind = catalog.kind(name.database, name.collection_id)
     return None if kind is None else at(connection, kind, name.path, read_time)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from infra.embedded.firestore.encoding.names import Name
+from infra.embedded.firestore.encoding.resource_names import ResourceName
 from infra.embedded.firestore.errors import StatusError, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import Indexing
@@ -71,12 +71,12 @@ class Group:
         self.commit_time = self._clock.next()
         return self.commit_time
 
-    def find(self, name: Name, path: bytes) -> tuple[int | None, Stored | None]:
+    def find(self, name: ResourceName, path: bytes) -> tuple[int | None, Stored | None]:
         """Return the kind of a document, if it has one yet, and its current version."""
         kind = self._catalog.kind(name.database, name.collection_id)
         return kind, None if kind is None else self.rows.current(kind, path)
 
-    def look_up(self, documents: Iterable[tuple[Name, bytes]]) -> None:
+    def look_up(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
         """Find out at once which documents are there; each question lets other threads go first."""
         paths: defaultdict[int, list[bytes]] = defaultdict(list)
         for name, path in documents:
@@ -86,7 +86,7 @@ class Group:
         for kind, there in paths.items():
             self.rows.look_up(kind, there)
 
-    def kind(self, name: Name) -> int:
+    def kind(self, name: ResourceName) -> int:
         """Return the kind of a document, which is new if need be."""
         return self._catalog.intern_kind(self._connection, name.database, name.collection_id)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, limits, names
+from infra.embedded.firestore.encoding import field_paths, limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid_argument, not_found
 from infra.embedded.firestore.messages import Document, WriteResult, microseconds, timestamp
@@ -19,7 +19,7 @@ from infra.embedded.firestore.writes import transforms
 class PreparedWrite:
     """A Write whose names and paths are read."""
 
-    name: names.Name
+    name: resource_names.ResourceName
     full_name: str
     path: bytes
     update: Any  # a document
@@ -85,7 +85,7 @@ class PreparedWrite:
             if value is None:
                 field_paths.remove(new.fields, path)
             else:
-                field_paths.place(new.fields, path).CopyFrom(value)
+                field_paths.get_or_create(new.fields, path).CopyFrom(value)
         return new
 
 
@@ -118,14 +118,14 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         full_name, update, field_transforms = write.transform.document, Document(), write.transform.field_transforms
     else:
         raise invalid_argument("A write must have an update, a delete or a transform.")
-    name = names.parse_document(full_name, database)
+    name = resource_names.parse_document(full_name, database)
     mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
     is_checked = operation == "delete"
     if operation == "transform":
         mask = ()
     elif operation == "update":
         size = limits.check_document(name, update.fields)
-        added = limits.times_size(field_transforms)
+        added = limits.server_times_size(field_transforms)
         is_checked = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
     elif mask is not None or write.update_transforms:
         raise invalid_argument("A delete cannot have a mask or transforms.")

@@ -6,7 +6,7 @@ Whoever may object to a commit, because of locks, rates or limits, looks at thes
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage.versions import Stored
 
@@ -15,7 +15,7 @@ from infra.embedded.firestore.storage.versions import Stored
 class Pending:
     """A document that a commit is about to write."""
 
-    name: names.Name
+    name: resource_names.ResourceName
     full_name: str
     path: bytes
     kind: int | None

@@ -11,7 +11,7 @@ import sqlite3
 from functools import partial
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.encoding import names, values
+from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.storage import change_consumers
@@ -82,7 +82,10 @@ async def expire(storage: Storage, collection_id: str, field: FieldPath) -> None
         while owner == collection_id:
             due = await storage.read(partial(_due, kind=kind, low=base, high=end))
             if due:
-                deletions = [_deletion(names.Name(database, names.decode_path(path)), stored) for path, stored in due]
+                deletions = [
+                    _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), stored)
+                    for path, stored in due
+                ]
                 await storage.write(partial(_delete, deletions))
                 logger.info("%d documents of %s have expired", len(due), collection_id)
             if len(due) < STEP:
@@ -100,7 +103,7 @@ def _due(connection: sqlite3.Connection, kind: int, low: bytes, high: bytes) -> 
     return found
 
 
-def _deletion(name: names.Name, stored: Stored) -> PreparedWrite:
+def _deletion(name: resource_names.ResourceName, stored: Stored) -> PreparedWrite:
     """Return the deletion of a document as it was seen: one that was written since is left alone."""
     update_time = m.microseconds(m.Document.FromString(stored.document).update_time)
     return PreparedWrite(name, str(name), name.path, m.Document(), True, None, (), None, update_time)

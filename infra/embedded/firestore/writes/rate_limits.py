@@ -169,7 +169,7 @@ def _leaves(document: Any | None) -> dict[FieldPath, bytes]:
 
 def _members(members: Any, parent: FieldPath) -> Iterator[tuple[FieldPath, bytes]]:
     for name, value in members.items():
-        if value.WhichOneof("value_type") == "map_value" and not values.is_special(value):
+        if value.WhichOneof("value_type") == "map_value" and not values.is_typed_map(value):
             yield from _members(value.map_value.fields, (*parent, name))
         else:
             yield (*parent, name), values.encode_indexed(value)

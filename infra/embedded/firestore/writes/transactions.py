@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
 from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries.structured_query import Query, SortKey
@@ -42,7 +42,7 @@ class Transaction(locks.Party):
         self.read_only = read_only
         self.optimistic = optimistic
         self.moment: Snapshot | None = None
-        self.reads: dict[str, tuple[names.Name, int]] = {}
+        self.reads: dict[str, tuple[resource_names.ResourceName, int]] = {}
         self.queries: list[tuple[Query, int]] = []
         self.started = self.used = started
         self.calls = 0  # under way: it is not idle while one is
@@ -57,7 +57,7 @@ class Transaction(locks.Party):
         idle = not self.calls and now - self.used > IDLE_SECONDS
         return idle or now - self.started > LIFE_SECONDS
 
-    def note_read(self, full_name: str, name: names.Name, sequence: int) -> None:
+    def note_read(self, full_name: str, name: resource_names.ResourceName, sequence: int) -> None:
         """Remember which version of a document was read (0: none); the first one counts."""
         self.reads.setdefault(full_name, (name, sequence))
 

@@ -8,7 +8,7 @@ one stays, and with NaN everything is NaN. Elements of arrays are equal when the
 from collections.abc import Callable
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, numeric, values
+from infra.embedded.firestore.encoding import field_paths, number_encoding, values
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value, timestamp
 
@@ -21,7 +21,7 @@ def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
     operation = transform.WhichOneof("transform_type")
     stored = field_paths.get(document_fields, field_paths.parse(transform.field_path))
     new, result = _operations[operation](stored, transform, commit_time)
-    field_paths.place(document_fields, field_paths.parse(transform.field_path)).CopyFrom(new)
+    field_paths.get_or_create(document_fields, field_paths.parse(transform.field_path)).CopyFrom(new)
     return result
 
 
@@ -67,7 +67,7 @@ def _maximum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
 def _height(number: Any) -> tuple[bool, bytes]:
     """Return what a maximum compares: NaN, in every other order the least of numbers, comes last."""
     encoded = values.encode(number)
-    return encoded == numeric.NAN, encoded
+    return encoded == number_encoding.NAN, encoded
 
 
 def _minimum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:

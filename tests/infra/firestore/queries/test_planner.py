@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
@@ -111,7 +111,7 @@ async def _commit(storage: Storage, batch: Any) -> int:
 def _expected(query: structured_query.Query, documents: dict[str, Any]) -> list[str]:
     found = []
     for path, fields in documents.items():
-        name = names.parse(f"{ROOT}/{path}")
+        name = resource_names.parse(f"{ROOT}/{path}")
         document = m.Document(name=str(name), fields=fields)
         key = query.place(name.path, document) if query.covers(name) else None
         if key is not None:

@@ -12,7 +12,7 @@ import grpc
 from google.cloud.firestore import FieldFilter
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.entries import Indexing
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
@@ -69,7 +69,7 @@ def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]
     current = "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
     for kind, path, document in firestore.query(current):
         indexing = Indexing(kinds[kind], Definitions(), {})
-        keys = indexing.entries(path, names.decode_path(path)[-1], m.Document.FromString(document))
+        keys = indexing.entries(path, path_encoding.decode_path(path)[-1], m.Document.FromString(document))
         found += [(kind, key, size) for key, size in keys.items()]
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.api_core.exceptions import Aborted
 
-from infra.embedded.firestore.encoding import names
+from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.index_registry import Registry
@@ -168,7 +168,7 @@ def test_a_collection_grows_by_half_every_five_minutes() -> None:
 def passes(limited: Rates, number: int) -> bool:
     """Tell whether a new document passes."""
     full_name = f"{ROOT}/samples/{number}"
-    name = names.parse_document(full_name, DATABASE)
+    name = resource_names.parse_document(full_name, DATABASE)
     try:
         limited.admit([Pending(name, full_name, name.path, None, None, None, Document(name=full_name))])
     except StatusError:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.embedded.firestore.encoding import field_paths, names
+from infra.embedded.firestore.encoding import field_paths, path_encoding, resource_names
 from infra.embedded.firestore.errors import StatusError
 
 DATABASE = "projects/p/databases/(default)"
@@ -26,13 +26,13 @@ def _in_order(segment: str) -> tuple[int, int, bytes]:
 @given(_segments)
 def test_a_path_is_read_back_as_it_was_written(segments: tuple[str, ...]) -> None:
     """Nothing is lost, whatever characters an id has."""
-    assert names.decode_path(names.encode_path(segments)) == segments
+    assert path_encoding.decode_path(path_encoding.encode_path(segments)) == segments
 
 
 @given(_segments, _segments)
 def test_paths_sort_segment_by_segment(left: tuple[str, ...], right: tuple[str, ...]) -> None:
     """Numeric ids come first, by their numbers; a parent comes before what is beneath it."""
-    by_bytes = names.encode_path(left) < names.encode_path(right)
+    by_bytes = path_encoding.encode_path(left) < path_encoding.encode_path(right)
 
     assert by_bytes == (list(map(_in_order, left)) < list(map(_in_order, right)))
 
@@ -40,7 +40,7 @@ def test_paths_sort_segment_by_segment(left: tuple[str, ...], right: tuple[str, 
 @given(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=4).map(tuple))
 def test_a_field_path_is_read_back_as_it_was_written(path: tuple[str, ...]) -> None:
     """Names with dots, quotes and backslashes stay single names."""
-    assert field_paths.parse(field_paths.text(path)) == path
+    assert field_paths.parse(field_paths.to_text(path)) == path
 
 
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", "1a", "a-b", "`a", "a`", "``", "a b"])
@@ -57,4 +57,4 @@ def test_what_is_no_field_path_is_refused(text: str) -> None:
 def test_what_is_no_name_of_a_document_is_refused(path: str) -> None:
     """Collections, empty, reserved and overlong ids cannot be written to."""
     with pytest.raises(StatusError):
-        names.parse_document(f"{DATABASE}/documents/{path}", DATABASE)
+        resource_names.parse_document(f"{DATABASE}/documents/{path}", DATABASE)
