@@ -190,7 +190,7 @@ class _WebSocket(_Subscriber):
 
 
 def _frame(opcode: int, content: bytes) -> bytes:
-    """Make a whole frame of a client, apply_mask with zeros."""
+    """Make a whole frame of a client, masked with zeros."""
     size = len(content)
     length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
     return bytes([0x80 | opcode]) + length + bytes(4) + content
