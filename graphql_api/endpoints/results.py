@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,10 +26,8 @@ from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import credentials
 from graphql_api.graphql_server.protocols.negotiation import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
-from graphql_api.results.listing import RANGED_FIELDS
-from graphql_api.results.pagination import Bound, Order
+from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, Bound, Direction, Order, OrderField
 from graphql_api.results.store import Store
-from graphql_api.schema.inputs import OPERATORS, Direction, ResultOrderField
 from storage.documents import BadRequest, timestamps
 from storage.firestore import encoding
 
@@ -54,8 +52,12 @@ _KINDS = {
         "application/vnd.apache.parquet", "results.parquet", COLUMNS, lambda: Arrow(parquet=True), needs_arrow=True
     ),
 }
-_RANGED = (*RANGED_FIELDS, "median")
-_PARAMETERS = ("format", "order_by", "direction", *(f"{field}.{limit}" for field in _RANGED for limit in OPERATORS))
+_PARAMETERS = (
+    "format",
+    "order_by",
+    "direction",
+    *(f"{field}.{limit}" for field in FILTER_FIELDS for limit in OPERATORS),
+)
 
 
 class Services(Protocol):
@@ -112,7 +114,7 @@ def _parameters(given: QueryParams) -> dict[str, str]:
     """Return the parameters by name. Raises `BadRequest` for one that is unknown or comes twice."""
     for name in given:
         if name not in _PARAMETERS:
-            known = f"format, order_by, direction, and .gte, .gt, .lte, .lt of {', '.join(_RANGED)}"
+            known = f"format, order_by, direction, and .gte, .gt, .lte, .lt of {', '.join(FILTER_FIELDS)}"
             raise BadRequest(f"`{shorten(name, 40)}` is no parameter; known are {known}")
         if len(given.getlist(name)) > 1:
             raise BadRequest(f"expected one value, got {len(given.getlist(name))} - at `{name}`")
@@ -147,9 +149,9 @@ def _value(field: str, text: str) -> datetime | float | int:
 
 def _order(parameters: Mapping[str, str]) -> Order:
     """Return the order, which is as in GraphQL: the latest first where nothing is said, else ascending."""
-    field = _choice(parameters, "order_by", "timestamp", [str(each.value) for each in ResultOrderField])
+    field = _choice(parameters, "order_by", "timestamp", [*OrderField])
     default = "asc" if "order_by" in parameters else "desc"
-    direction = _choice(parameters, "direction", default, [str(each.value) for each in Direction])
+    direction = _choice(parameters, "direction", default, [*Direction])
     return Order(field, descending=direction == "desc")
 
 
@@ -166,7 +168,7 @@ def _kind(name: str | None, accept: str) -> _Kind:
     return kind
 
 
-def _choice(parameters: Mapping[str, str], name: str, default: str, choices: list[str]) -> str:
+def _choice(parameters: Mapping[str, str], name: str, default: str, choices: Sequence[str]) -> str:
     chosen = parameters.get(name, default)
     if chosen not in choices:
         raise BadRequest(f"expected one of {', '.join(choices)}, got {shorten(chosen, 40)} - at `{name}`")

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from graphql_api.live.written_result import Place, Written
+from graphql_api.results.filters import Bound, Order
 from graphql_api.results.ordered_query import OrderedQuery
-from graphql_api.results.pagination import Bound, Cursor, Order
+from graphql_api.results.pagination import Cursor
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

@@ -17,8 +17,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
+from graphql_api.results.filters import INDEXED_FIELDS, Bound, Order
 from graphql_api.results.ordered_query import OrderedQuery
-from graphql_api.results.pagination import Bound, Cursor, Order, Page, Span
+from graphql_api.results.pagination import Cursor, Page, Span
 from storage.documents import Arrival, Header, Result, SampleState, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -35,9 +36,6 @@ HEADER_FIELDS = (
     "chunks",
     "shard",
 )
-RANGED_FIELDS = ("count", "maximum", "mean", "minimum", "standard_deviation", "timestamp")
-"""What any result can be filtered by; each order of results is decided by all of them in the end."""
-
 Keep = Callable[[Sequence[Any]], Awaitable[Collection[str]]]
 """Tells the ids of those documents that are wanted."""
 
@@ -236,7 +234,7 @@ def _results_query(
     query = OrderedQuery(
         document_paths.RESULTS,
         order,
-        then=RANGED_FIELDS,
+        then=INDEXED_FIELDS,
         equal={"status": Status.COMPUTED.value},
         bounds=[bound for bound in bounds if bound not in of_median],
         select=(*select, "median") if select and of_median else select,
@@ -246,7 +244,7 @@ def _results_query(
 
 async def _within(of_median: Sequence[Bound], results: Sequence[Any]) -> Collection[str]:
     medians = ((_id(each), encoding.from_value(each.fields["median"])) for each in results if "median" in each.fields)
-    return {sample_id for sample_id, median in medians if all(bound.holds(median) for bound in of_median)}
+    return {sample_id for sample_id, median in medians if all(bound.contains(median) for bound in of_median)}
 
 
 def _status_query(status: Status) -> OrderedQuery:

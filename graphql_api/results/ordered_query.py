@@ -12,7 +12,8 @@ from typing import Any
 
 from google.cloud.firestore_v1.types import query as _query
 
-from graphql_api.results.pagination import Bound, Cursor, Order
+from graphql_api.results.filters import Bound, Order
+from graphql_api.results.pagination import Cursor
 from storage.documents import BadRequest
 from storage.firestore import encoding
 

@@ -10,8 +10,7 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import ge, gt, le, lt
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -20,30 +19,7 @@ from storage.documents import BadRequest, document_paths
 MAX_PAGE = 500
 DEFAULT_PAGE = 50
 
-_HOLDS = {">=": ge, ">": gt, "<=": le, "<": lt}
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """One side of a range: `operator` is one of `>=`, `>`, `<=`, `<`."""
-
-    field: str
-    operator: str
-    value: datetime | float | int
-
-    def holds(self, value: Any) -> bool:
-        """Tell whether `value` is within, as Firestore would: null never is."""
-        return value is not None and bool(_HOLDS[self.operator](value, self.value))
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A stored field and a direction."""
-
-    field: str
-    descending: bool = False
 
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 import strawberry
 
-from graphql_api.results.pagination import Bound
+from graphql_api.results.filters import Bound
 from graphql_api.results.store import Store
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
 from storage.documents.server_time import SERVER_TIME

@@ -14,9 +14,9 @@ from typing import Any, Self, cast
 import strawberry
 
 from graphql_api.errors import TooComplex
+from graphql_api.results.filters import Bound, Order
 from graphql_api.results.listing import Lists
 from graphql_api.results.merged_statistics import Merged, Part
-from graphql_api.results.pagination import Bound, Order
 from storage.firestore import encoding
 
 MAX_BUCKETS = 2_000

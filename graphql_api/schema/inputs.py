@@ -1,20 +1,32 @@
 """What to look for: ranges, states and orders, as GraphQL inputs, and what they mean in Firestore."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
-from enum import Enum
 from math import isfinite
-from typing import Any
 
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
-from graphql_api.results.pagination import Bound, Order
+from graphql_api.results.filters import OPERATORS, Bound, Direction, Order, OrderField
+from graphql_api.schema.enums import describe_enum
 from graphql_api.schema.problem import SampleState
-from storage.documents import BadRequest, Result
+from storage.documents import BadRequest
 
-OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
+_ORDER_FIELDS = {
+    OrderField.TIMESTAMP: "The time stamp of the sample.",
+    OrderField.COUNT: "The number of values.",
+    OrderField.MEAN: "The mean.",
+    OrderField.STANDARD_DEVIATION: "The population standard deviation.",
+    OrderField.MINIMUM: "The smallest value.",
+    OrderField.MAXIMUM: "The largest value.",
+    OrderField.MEDIAN: "The median; leaves out results of version 1.",
+    OrderField.COMPUTED_AT: "When the result was stored.",
+}
+_DIRECTIONS = {Direction.ASC: "The smallest or earliest first.", Direction.DESC: "The largest or latest first."}
+
+describe_enum(OrderField, "What results can be ordered by.", _ORDER_FIELDS, name="ResultOrderField")
+describe_enum(Direction, "Which end comes first.", _DIRECTIONS)
 
 
 @strawberry.input(description="A range of numbers; bounds that are left out are open.")
@@ -84,47 +96,16 @@ class SampleFilter:
         return list(_bounds("submitted_at", self.submitted_at))
 
 
-@strawberry.enum(description="What results can be ordered by.")
-class ResultOrderField(Enum):
-    """The stored fields that results can be ordered by."""
-
-    TIMESTAMP = strawberry.enum_value("timestamp", description="The time stamp of the sample.")
-    COUNT = strawberry.enum_value("count", description="The number of values.")
-    MEAN = strawberry.enum_value("mean", description="The mean.")
-    STANDARD_DEVIATION = strawberry.enum_value("standard_deviation", description="The population standard deviation.")
-    MINIMUM = strawberry.enum_value("minimum", description="The smallest value.")
-    MAXIMUM = strawberry.enum_value("maximum", description="The largest value.")
-    MEDIAN = strawberry.enum_value("median", description="The median; leaves out results of version 1.")
-    COMPUTED_AT = strawberry.enum_value("computed_at", description="When the result was stored.")
-
-
-@strawberry.enum(description="Which end comes first.")
-class Direction(Enum):
-    """Ascending or descending."""
-
-    ASC = strawberry.enum_value("asc", description="The smallest or earliest first.")
-    DESC = strawberry.enum_value("desc", description="The largest or latest first.")
-
-
 @strawberry.input(description="The order of results; between equal ones their other numbers decide, then their ids.")
 class ResultOrder:
     """A field and a direction."""
 
-    field: ResultOrderField = strawberry.field(description="What to order by.")
+    field: OrderField = strawberry.field(description="What to order by.")
     direction: Direction = strawberry.field(default=Direction.ASC, description="Which end comes first.")
 
     def order(self) -> Order:
         """Return the order as one of a stored field."""
-        return Order(str(self.field.value), descending=self.direction is Direction.DESC)
-
-
-def holds(bounds: Sequence[Bound], result: Result) -> bool:
-    """Tell whether a computed `result` is within `bounds`, as Firestore would."""
-    return all(bound.holds(_value(result, bound.field)) for bound in bounds)
-
-
-def _value(result: Result, field: str) -> Any:
-    return result.timestamp if field == "timestamp" else getattr(result.statistics, field)
+        return Order(self.field.value, descending=self.direction is Direction.DESC)
 
 
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:

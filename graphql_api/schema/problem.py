@@ -3,12 +3,11 @@
 A trap: the enums are described here, so whoever uses them in the schema takes them from here, not from `documents`.
 """
 
-from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Self
+from typing import Self
 
 import strawberry
 
+from graphql_api.schema.enums import describe_enum
 from storage.documents import Problem, ProblemCode, SampleState
 
 __all__ = ["ProblemCode", "ProblemType", "SampleState"]
@@ -34,15 +33,8 @@ _CODES = {
 }
 
 
-def _enum(kind: type[Enum], description: str, values: Mapping[Any, str]) -> None:
-    """Show an enum that is defined elsewhere, with a description of each value."""
-    definition: Any = strawberry.enum(kind, description=description)
-    for value in definition.__strawberry_definition__.values:
-        value.description = values[value.value]
-
-
-_enum(SampleState, "Where a sample is on its way. It ends in COMPUTED, FAILED or REJECTED.", _STATES)
-_enum(ProblemCode, "What kind of fault a problem is.", _CODES)
+describe_enum(SampleState, "Where a sample is on its way. It ends in COMPUTED, FAILED or REJECTED.", _STATES)
+describe_enum(ProblemCode, "What kind of fault a problem is.", _CODES)
 
 
 @strawberry.type(name="Problem", description="What is wrong with a sample, and where.")

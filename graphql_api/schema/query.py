@@ -6,7 +6,8 @@ from typing import Annotated
 import strawberry
 
 from graphql_api.auth.authentication import Scope
-from graphql_api.results.pagination import Order, Span
+from graphql_api.results.filters import Order
+from graphql_api.results.pagination import Span
 from graphql_api.results.recomputation import Recomputation
 from graphql_api.results.summaries import (
     MAX_BUCKETS,

@@ -15,10 +15,11 @@ from graphql_api import metrics
 from graphql_api.auth.authentication import Scope
 from graphql_api.graphql_server import SharedEvent
 from graphql_api.live.written_result import Place, Written
+from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
 from graphql_api.results.recomputation import Recomputation
 from graphql_api.schema.context import Info
-from graphql_api.schema.inputs import ResultFilter, holds
+from graphql_api.schema.inputs import ResultFilter
 from graphql_api.schema.query import Id, RecomputationId
 from graphql_api.schema.types import Result, ResultEdge, Sample
 from storage.documents import NotFound, Status
@@ -77,7 +78,7 @@ class Subscription:
         async with aclosing(context.live.after(context.caller.submitter, place)) as following:
             async for written in following:
                 result = written.result
-                if result is not None and result.status is Status.COMPUTED and holds(bounds, result):
+                if result is not None and result.status is Status.COMPUTED and matches(bounds, result):
                     metrics.DELIVERED.inc()
                     context.forget()
                     yield _edge(written, result)

@@ -1,0 +1,68 @@
+"""Filters and orders of results: bounds on stored fields, as GraphQL and `GET /results` accept them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from operator import ge, gt, le, lt
+from typing import Any
+
+from storage.documents import Result
+
+OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
+"""The operators of a bound, by the names that clients use."""
+INDEXED_FIELDS = ("count", "maximum", "mean", "minimum", "standard_deviation", "timestamp")
+"""Fields that every computed result has. Each composite index of results holds all of them, in this order."""
+FILTER_FIELDS = (*INDEXED_FIELDS, "median")
+
+_COMPARE = {">=": ge, ">": gt, "<=": le, "<": lt}
+
+
+class OrderField(StrEnum):
+    """The stored fields that results can be ordered by."""
+
+    TIMESTAMP = "timestamp"
+    COUNT = "count"
+    MEAN = "mean"
+    STANDARD_DEVIATION = "standard_deviation"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    MEDIAN = "median"
+    COMPUTED_AT = "computed_at"
+
+
+class Direction(StrEnum):
+    """Ascending or descending."""
+
+    ASC = "asc"
+    DESC = "desc"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A stored field and a direction."""
+
+    field: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One side of a range: `operator` is one of `>=`, `>`, `<=`, `<`."""
+
+    field: str
+    operator: str
+    value: datetime | float | int
+
+    def contains(self, value: Any) -> bool:
+        """Return whether `value` is within this bound. None is within no bound, as in Firestore."""
+        return value is not None and bool(_COMPARE[self.operator](value, self.value))
+
+
+def matches(bounds: Sequence[Bound], result: Result) -> bool:
+    """Return whether a computed `result` is within all `bounds`, as Firestore compares them."""
+    return all(bound.contains(_value(result, bound.field)) for bound in bounds)
+
+
+def _value(result: Result, field: str) -> Any:
+    return result.timestamp if field == "timestamp" else getattr(result.statistics, field)
