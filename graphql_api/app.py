@@ -29,8 +29,7 @@ from graphql_api.results.store import Store
 from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable
 from graphql_api.settings import FIXTURE, Settings
-from graphql_api.web.dashboard_page import Home
-from graphql_api.web.graphiql_page import Explorer
+from graphql_api.web.pages import dashboard_page, graphiql_page
 from storage.documents import DropzoneError, NotFound, Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import Writer
@@ -51,16 +50,18 @@ def create_app(settings: Settings) -> Starlette:
     )
     capacity = Capacity(_LARGE_REQUESTS * settings.max_sample_bytes)
     services = _Services(settings, capacity)
-    explorer = Explorer(settings.local_key_path, FIXTURE)
-    graphql = GraphQLTransport(executable(), services.context, transport_settings, explorer.page, capacity)
+    dashboard = dashboard_page(settings.local_key_path, FIXTURE)
+    graphiql = graphiql_page(settings.local_key_path, FIXTURE)
+    graphql = GraphQLTransport(executable(), services.context, transport_settings, graphiql.respond, capacity)
     samples = SampleEndpoints(services)
     app = Starlette(
         routes=[
             Route("/healthz", _healthy),
             Route("/readyz", services.ready),
             Route("/metrics", metrics.respond),
-            *Home(settings.local_key_path, FIXTURE).routes,
-            *explorer.routes,
+            dashboard.route,
+            dashboard.assets,
+            graphiql.assets,
             *graphql.routes,
             *samples.routes,
             *ResultEndpoint(services).routes,

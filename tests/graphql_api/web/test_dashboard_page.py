@@ -1,4 +1,4 @@
-"""What `/` answers, over HTTP alone."""
+"""The response to `GET /`, tested over HTTP without a browser."""
 
 import gzip
 import re
@@ -9,7 +9,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from graphql_api.web.dashboard_page import FOLDER, Home
+from graphql_api.web.pages import DASHBOARD_FOLDER, dashboard_page
+from graphql_api.web.web_page import WebPage
 
 KEY = "dz_the-local-key"
 FIXTURE = Path("fixture/sample.json")
@@ -27,7 +28,9 @@ def key_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return the page's folder as it is before anything is built."""
-    return shutil.copytree(FOLDER, tmp_path / "dashboard", ignore=shutil.ignore_patterns("node_modules", "dist"))
+    return shutil.copytree(
+        DASHBOARD_FOLDER, tmp_path / "dashboard", ignore=shutil.ignore_patterns("node_modules", "dist")
+    )
 
 
 @pytest.fixture
@@ -40,19 +43,19 @@ def bundled(folder: Path) -> Path:
     return folder
 
 
-async def get(home: Home, path: str = "/", host: str = "127.0.0.1:8000", **headers: str) -> httpx.Response:
-    """Return what a client on this machine is answered."""
-    transport = httpx.ASGITransport(Starlette(routes=home.routes), client=("127.0.0.1", 50000))
+async def get(page: WebPage, path: str = "/", host: str = "127.0.0.1:8000", **headers: str) -> httpx.Response:
+    """Return the response to a client on this machine."""
+    transport = httpx.ASGITransport(Starlette(routes=[page.route, page.assets]), client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await client.get(path, headers={"host": host, **named})
 
 
-async def test_the_key_is_handed_to_loopback_alone(key_file: Path, bundled: Path) -> None:
-    """As with GraphiQL: whoever came by another name may have been led here by another site."""
-    home = Home(key_file, FIXTURE, bundled)
+async def test_only_loopback_clients_receive_the_key(key_file: Path, bundled: Path) -> None:
+    """Another site can lead a browser here under its own name (DNS rebinding)."""
+    page = dashboard_page(key_file, FIXTURE, bundled)
 
-    local, rebound = await get(home), await get(home, host="rebound.example:8000")
+    local, rebound = await get(page), await get(page, host="rebound.example:8000")
 
     assert KEY in local.text
     assert local.headers["cache-control"] == "no-store"
@@ -60,13 +63,13 @@ async def test_the_key_is_handed_to_loopback_alone(key_file: Path, bundled: Path
     assert KEY not in rebound.text
 
 
-async def test_nothing_inline_and_nobody_else_is_allowed(bundled: Path) -> None:
-    """The policy lets the page load from, and talk to, its own host, and do nothing else."""
-    home = Home(None, FIXTURE, bundled)
+async def test_policy_forbids_inline_code_and_other_hosts(bundled: Path) -> None:
+    """The page may load from its own host and talk to it, and nothing else."""
+    page = dashboard_page(None, FIXTURE, bundled)
 
-    page, asset = await get(home), await get(home, "/assets/main-1A2B.js")
+    html, asset = await get(page), await get(page, "/assets/main-1A2B.js")
 
-    policy = page.headers["content-security-policy"]
+    policy = html.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
     assert "unsafe" not in policy
     assert "http" not in policy
@@ -74,14 +77,14 @@ async def test_nothing_inline_and_nobody_else_is_allowed(bundled: Path) -> None:
     assert asset.headers["content-security-policy"] == policy
 
 
-async def test_what_the_build_compressed_is_served_so(bundled: Path) -> None:
-    """To whoever takes it; the others get the file itself, under the same name and type."""
+async def test_browsers_that_accept_gzip_receive_the_compressed_copy(bundled: Path) -> None:
+    """Other clients receive the file itself, under the same name and type."""
     file = bundled / "dist" / "assets" / "main-1A2B.js"
     file.with_name("main-1A2B.js.gz").write_bytes(gzip.compress(file.read_bytes()))
-    home = Home(None, FIXTURE, bundled)
+    page = dashboard_page(None, FIXTURE, bundled)
 
-    plain = await get(home, "/assets/main-1A2B.js", accept_encoding="identity")
-    compressed = await get(home, "/assets/main-1A2B.js", accept_encoding="gzip, br")
+    plain = await get(page, "/assets/main-1A2B.js", accept_encoding="identity")
+    compressed = await get(page, "/assets/main-1A2B.js", accept_encoding="gzip, br")
 
     assert plain.text == compressed.text == "// bundled"
     assert "content-encoding" not in plain.headers
@@ -90,25 +93,25 @@ async def test_what_the_build_compressed_is_served_so(bundled: Path) -> None:
     assert compressed.headers["vary"] == "Accept-Encoding"
 
 
-async def test_a_page_that_was_not_built_says_so_and_shows_the_way_to_graphiql(key_file: Path, folder: Path) -> None:
-    """Without npm nothing is fetched from elsewhere, and the key stays where it is."""
-    home = Home(key_file, FIXTURE, folder)
+async def test_fallback_page_explains_the_missing_build_and_links_to_graphiql(key_file: Path, folder: Path) -> None:
+    """Without npm the page loads nothing from other hosts and does not contain the key."""
+    page = dashboard_page(key_file, FIXTURE, folder)
 
-    page = await get(home)
+    html = await get(page)
 
-    assert page.status_code == 200
-    assert "was not built" in page.text
-    assert '<a href="/graphql">' in page.text
-    assert "https://" not in page.text
-    assert KEY not in page.text
-    for asset in re.findall(r'href="(/assets/[^"]+)"', page.text):
-        assert (await get(home, asset)).status_code == 200
+    assert html.status_code == 200
+    assert "was not built" in html.text
+    assert '<a href="/graphql">' in html.text
+    assert "https://" not in html.text
+    assert KEY not in html.text
+    for asset in re.findall(r'href="(/assets/[^"]+)"', html.text):
+        assert (await get(page, asset)).status_code == 200
 
 
-@pytest.mark.skipif(not (FOLDER / "dist").exists(), reason="needs the page as npm builds it")
-def test_the_page_is_small() -> None:
-    """All of it, its font included, as it travels when it is compressed."""
-    assets = [file for file in (FOLDER / "dist" / "assets").iterdir() if file.suffix != ".gz"]
-    files = [FOLDER / "dist" / "page.html", *assets]
+@pytest.mark.skipif(not (DASHBOARD_FOLDER / "dist").exists(), reason="needs the page as npm builds it")
+def test_page_is_small() -> None:
+    """The limit holds for the gzipped size of the page with its font."""
+    assets = [file for file in (DASHBOARD_FOLDER / "dist" / "assets").iterdir() if file.suffix != ".gz"]
+    files = [DASHBOARD_FOLDER / "dist" / "page.html", *assets]
 
     assert sum(len(gzip.compress(file.read_bytes())) for file in files) < MAX_GZIPPED_BYTES

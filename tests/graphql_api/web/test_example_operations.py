@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from graphql import GraphQLSchema, build_schema, parse, validate
 
-from graphql_api.web import dashboard_page, graphiql_page
+from graphql_api.web.pages import DASHBOARD_FOLDER, GRAPHIQL_FOLDER
 
-OPERATIONS = sorted((dashboard_page.FOLDER / "src" / "operations").glob("*.graphql"))
-TABS = (graphiql_page.FOLDER / "page" / "tabs.js").read_text(encoding="utf-8")
+OPERATIONS = sorted((DASHBOARD_FOLDER / "src" / "operations").glob("*.graphql"))
+TABS = (GRAPHIQL_FOLDER / "page" / "tabs.js").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"const (\w+) = `([^`]+\{[^`]+)`;", TABS))
 
 

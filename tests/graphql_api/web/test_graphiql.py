@@ -4,11 +4,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from graphql_api.web.graphiql_page import FOLDER
+from graphql_api.web.pages import GRAPHIQL_FOLDER
 from tests.graphql_api.web.graphiql import GraphiQL
 from tests.stack import Stack
 
-pytestmark = pytest.mark.skipif(not (FOLDER / "dist" / "page.html").exists(), reason="needs GraphiQL as npm builds it")
+pytestmark = pytest.mark.skipif(
+    not (GRAPHIQL_FOLDER / "dist" / "page.html").exists(), reason="needs GraphiQL as npm builds it"
+)
 
 
 def test_the_first_query_runs_at_a_click_and_asks_no_other_host(stack: Stack, graphiql: GraphiQL) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route
 
-from graphql_api.web.graphiql_page import FOLDER, Explorer
+from graphql_api.web.pages import GRAPHIQL_FOLDER, graphiql_page
 from tests.graphql_api.web.graphiql import GraphiQL
 
 FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"
@@ -20,9 +19,9 @@ FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """Serve the page as it is before anything is built."""
-    folder = shutil.copytree(FOLDER / "page", tmp_path / "graphiql" / "page").parent
-    explorer = Explorer(None, FIXTURE, folder)
-    app = Starlette(routes=[Route("/graphql", explorer.page), *explorer.routes])
+    folder = shutil.copytree(GRAPHIQL_FOLDER / "page", tmp_path / "graphiql" / "page").parent
+    page = graphiql_page(None, FIXTURE, folder)
+    app = Starlette(routes=[page.route, page.assets])
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
