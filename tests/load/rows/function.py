@@ -26,7 +26,7 @@ def events(plan: Plan) -> Iterator[Row]:
     with store.firestore(plan.new_folder("function"), placement.other) as (commands, firestore):
         database = store.client(commands.address)
         with commands.function(placement.one) as function:
-            url = f"http://127.0.0.1:{commands.port('triggers')}/"
+            url = f"http://127.0.0.1:{commands.port('function')}/"
             for values in EVENT_VALUES:
                 target = Target(url, _body(values), "", _headers())
 
