@@ -1,6 +1,6 @@
-"""`python -m tests.load`: measure everything side by side on this machine, and print one table with ratios.
+"""`python -m tests.load`: measure Dropzone and its peers on this machine and print one table with ratios.
 
-With nothing left out the table replaces the one in docs/performance.md.
+A run of all groups replaces the table in docs/performance.md.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.load import generator, machine, page, table
+from tests.load import machine, performance_page, table, wrk
 from tests.load.plan import Plan, attempt
 from tests.load.rows import documents, end_to_end, function, large, results, scale, start, streams, submits, subscribers
 from tests.load.table import Row
@@ -35,21 +35,24 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return what the command line says."""
+    """Return the command-line arguments."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
     parser.add_argument(
-        "groups", nargs="*", metavar="GROUP", help=f"only some of {' '.join(GROUPS)}, and nothing is written"
+        "groups",
+        nargs="*",
+        metavar="GROUP",
+        help=f"only these of {' '.join(GROUPS)}; docs/performance.md stays",
     )
     parser.add_argument("--long", action="store_true", help="longer runs, and growth up to 1,000,000 documents")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.groups if name not in GROUPS]
     if unknown:
-        parser.error(f"there is no group {unknown[0]}; there are {', '.join(GROUPS)}")
+        parser.error(f"{unknown[0]} is not a group; the groups are {', '.join(GROUPS)}")
     return arguments
 
 
 def header(plan: Plan) -> list[str]:
-    """Return what must be known to read the table."""
+    """Return the lines above the table: time, machine, placement, load."""
     kind = "long" if plan.long else "short"
     return [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {kind} run: a warm-up and the median of {plan.runs} runs of "
@@ -61,10 +64,10 @@ def header(plan: Plan) -> list[str]:
 
 
 def main() -> int:
-    """Measure, print as it comes, then the table; return 1 if a row failed."""
+    """Measure, print each row when it is known, then the table. Return 1 if a row failed."""
     arguments = parse_arguments()
-    if not generator.is_there():
-        sys.stderr.write(f"wrk makes the load and is not installed: {generator.INSTALL}\n")
+    if not wrk.is_there():
+        sys.stderr.write(f"wrk is not installed and generates the load; install it with: {wrk.INSTALL}\n")
         return 1
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="dropzone-load-") as folder:
@@ -78,7 +81,7 @@ def main() -> int:
     lines.append(f"after: {machine.load()}")
     sys.stdout.write("\n".join([*lines, "", table.text(rows), ""]))
     if not arguments.groups:
-        page.write(lines, rows)
+        performance_page.write(lines, rows)
     return 1 if any(row.figure is None for row in rows) else 0
 
 

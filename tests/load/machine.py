@@ -1,7 +1,7 @@
-"""The machine: which processors there are, who runs where, and what to say of it under a table.
+"""The machine: its processors, which process runs where, and the description above a table.
 
-The trap: a measurement of one core is one only where the kernel can be told so. Linux can (what `taskset`
-does); elsewhere everything runs on all processors and the table says that.
+Note: a measurement of one core requires processor affinity, which only Linux offers. On other systems all processes
+run on all processors, and the table says so.
 """
 
 import os
@@ -16,18 +16,18 @@ PLACES = hasattr(os, "sched_setaffinity")
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Who runs where. `one` is for what is measured alone, `other` for everything else."""
+    """Which process runs where: `one` for the measured process, `other` for all others."""
 
     one: Processors
     other: Processors
 
     @property
     def both(self) -> Processors:
-        """The two together."""
+        """Both processors."""
         return self.one | self.other
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return the placement as a sentence."""
         if not self.one:
             return "no placement: this system cannot bind processes to processors, or has only one"
         one, other = min(self.one), min(self.other)
@@ -35,7 +35,7 @@ class Placement:
 
 
 def placement() -> Placement:
-    """Take two of the processors that this process may use, whatever else there is."""
+    """Return two of the processors that this process may use."""
     allowed = sorted(os.sched_getaffinity(0)) if PLACES else []
     if len(allowed) < 2:
         return Placement(frozenset(), frozenset())
@@ -43,7 +43,7 @@ def placement() -> Placement:
 
 
 def place(pid: int, processors: Processors) -> None:
-    """Bind a process, with every thread that it has, to some processors; no processors: leave it alone."""
+    """Bind all threads of a process to some processors. No processors: change nothing."""
     if not processors:
         return
     for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -51,13 +51,13 @@ def place(pid: int, processors: Processors) -> None:
 
 
 def place_this(processors: Processors) -> None:
-    """Bind this process, and those that it will start unless they are placed."""
+    """Bind this process and the processes that it starts later."""
     if processors:
         place(os.getpid(), processors)
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
+    """Return the processor time of a process in seconds."""
     if not Path("/proc").is_dir():
         shown = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], check=True, capture_output=True, text=True)
         parts = [float(part) for part in shown.stdout.strip().replace("-", ":").split(":")]
@@ -67,26 +67,26 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the memory that a process holds now."""
+    """Return the resident memory of a process in bytes."""
     shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=True, capture_output=True, text=True)
     return int(shown.stdout) * 1024
 
 
 def forget_peak(pid: int) -> None:
-    """Begin anew to note the most memory that a process holds."""
+    """Reset the peak resident memory of a process."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peak_bytes(pid: int) -> int:
-    """Return the most memory that a process has held since `forget_peak`."""
+    """Return the peak resident memory of a process in bytes since `forget_peak`."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise LookupError("this system does not tell the peak of a process's memory")
+    raise LookupError("this system does not report the peak memory of a process")
 
 
 def describe() -> list[str]:
-    """Return what a reader must know of the machine."""
+    """Return the description of the machine."""
     system = f"{platform.system()} {platform.release()}"
     return [
         f"{_processor()}, {os.cpu_count()} processors, {_memory_gib():.0f} GiB, {system}",
@@ -95,7 +95,7 @@ def describe() -> list[str]:
 
 
 def load() -> str:
-    """Return how busy the machine is, others' share included: to be noted with every table."""
+    """Return the load average of the machine, including other processes."""
     return "load average " + " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 

@@ -1,4 +1,4 @@
-"""How much is measured, where, and how a row becomes one figure: a warm-up, several runs, the median."""
+"""How long and where rows are measured. A row is the median of several runs after a warm-up."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The short run is for a change, the long one for the record."""
+    """The short run checks a change; the long run is for the record."""
 
     placement: Placement
     folder: Path
@@ -31,16 +31,16 @@ class Plan:
 
     @property
     def documents(self) -> int:
-        """Documents and results that growth goes up to."""
+        """The largest number of documents and results in rows about growth."""
         return 1_000_000 if self.long else 100_000
 
     @property
     def streamed(self) -> int:
-        """Samples in a stream."""
+        """Samples per stream."""
         return 50_000 if self.long else 10_000
 
     def new_folder(self, name: str) -> Path:
-        """Return a folder that nothing has used."""
+        """Return a new folder."""
         number = sum(1 for _ in self.folder.iterdir())
         folder = self.folder / f"{number}-{name}"
         folder.mkdir()
@@ -48,20 +48,20 @@ class Plan:
 
 
 def attempt(what: str, measure: Callable[[], Iterable[Row]]) -> Iterator[Row]:
-    """Yield the rows of `measure`; if it fails, a row that says why, so that the others go on."""
+    """Yield the rows of `measure`. If it fails, yield a row with the reason, so that other groups still run."""
     try:
         yield from measure()
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the other rows are still wanted
+    except Exception as problem:  # noqa: BLE001 - the other rows are still measured
         yield Row(what, problem=f"{type(problem).__name__}: {problem}".replace("\n", " ")[:300])
 
 
 def median(measured: list[T], by: Callable[[T], float]) -> T:
-    """Return the one in the middle, whole."""
+    """Return the median measurement."""
     return sorted(measured, key=by)[len(measured) // 2]
 
 
 def repeat(plan: Plan, measure: Callable[[], T], by: Callable[[T], float]) -> T:
-    """Warm up once, then measure several times and return the one in the middle."""
+    """Warm up once, measure several times, and return the median."""
     measure()
     return median([measure() for _ in range(plan.runs)], by)
 

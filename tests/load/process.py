@@ -1,4 +1,4 @@
-"""A process that is measured: started by its command, ready when it listens, bound to its processors."""
+"""A measured process: started by its command, ready when it listens, bound to its processors."""
 
 import os
 import subprocess
@@ -17,11 +17,11 @@ LOOK_SECONDS = 0.01
 
 
 class Failed(Exception):
-    """Something could not be measured; the message says why."""
+    """A measurement failed; the message says why."""
 
 
 class Process(AbstractContextManager["Process"]):
-    """A command of ours while it runs. What it prints is in `log`."""
+    """A running command. Its output is in `log`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Process(AbstractContextManager["Process"]):
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process id."""
         return self._running.pid
 
     def _is_ready(self) -> bool:
@@ -78,7 +78,7 @@ class Process(AbstractContextManager["Process"]):
 
 
 class Busy:
-    """How much of one core a process used, from here to `share`."""
+    """The processor time of a process from now until `share`."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -86,14 +86,14 @@ class Busy:
         self._began = time.monotonic()
 
     def share(self) -> float:
-        """Return processor seconds for each second that passed."""
+        """Return processor seconds per elapsed second."""
         return (machine.cpu_seconds(self._pid) - self._cpu) / (time.monotonic() - self._began)
 
 
 def wait_until(
     condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS, *, look: float = LOOK_SECONDS
 ) -> None:
-    """Return when `condition` holds. Raises `Failed` when that takes too long."""
+    """Return when `condition` holds. Raises `Failed` after a timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

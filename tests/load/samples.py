@@ -1,4 +1,4 @@
-"""What is submitted: samples of any size, with numbers of as many digits as measured ones have."""
+"""Samples of any size, with as many digits per number as real measurements."""
 
 import json
 import random
@@ -13,13 +13,13 @@ PEER_CHECK = "mutation ($sample: SampleInput!) { check(sample: $sample) }"
 
 @cache
 def numbers(count: int) -> str:
-    """Return so many numbers as a JSON array; a million are about 20 MB."""
+    """Return `count` numbers as a JSON array; a million are about 20 MB."""
     chance = random.Random(SEED)
     return json.dumps([chance.gauss(1, 1) for _ in range(count)])
 
 
 def sample(count: int) -> bytes:
-    """Return a sample as the product takes it."""
+    """Return a sample for Dropzone."""
     return f'{{"time_stamp": "{TIME_STAMP}", "data": {numbers(count)}}}'.encode()
 
 
@@ -29,7 +29,7 @@ def sample_of_bytes(size: int) -> bytes:
 
 
 def submission(raw: bytes) -> bytes:
-    """Return the GraphQL request that submits a sample to the product."""
+    """Return the GraphQL request that submits a sample to Dropzone."""
     return b'{"query": %b, "variables": {"sample": %b}}' % (json.dumps(SUBMIT).encode(), raw)
 
 

@@ -1,6 +1,6 @@
 """A baseline: the same mutation by Strawberry and AsyncClient alone, as their documentation shows.
 
-It has no API keys, no validation beyond GraphQL's types and no limits: all of that is in its favour.
+It has no API keys, no limits and no validation beyond GraphQL types, which favors it.
 """
 
 import strawberry
@@ -14,7 +14,7 @@ database = AsyncClient()
 
 @strawberry.input
 class SampleInput:
-    """What is submitted."""
+    """A submitted sample."""
 
     time_stamp: str
     data: list[float]
@@ -22,7 +22,7 @@ class SampleInput:
 
 @strawberry.type
 class Receipt:
-    """What is answered."""
+    """A receipt."""
 
     id: strawberry.ID
     state: str
@@ -30,17 +30,17 @@ class Receipt:
 
 @strawberry.type
 class Query:
-    """GraphQL wants one."""
+    """A schema requires a query type."""
 
     @strawberry.field
     def ready(self) -> bool:
-        """Answer."""
+        """Return a constant."""
         return True
 
 
 @strawberry.type
 class Mutation:
-    """The one thing to do, and its costs without Firestore."""
+    """`submit`, and `check`, which measures its cost without Firestore."""
 
     @strawberry.mutation
     async def submit(self, sample: SampleInput) -> Receipt:
@@ -51,7 +51,7 @@ class Mutation:
 
     @strawberry.mutation
     def check(self, sample: SampleInput) -> int:
-        """Read a sample and store nothing: a large one is more than a document may hold."""
+        """Parse a sample and store nothing: a large one does not fit into a document."""
         return len(sample.data)
 
 

@@ -1,6 +1,6 @@
-"""The one table: what was measured, beside what else was measured on the same machine in the same run.
+"""The table: Dropzone and the baselines, measured on the same machine in the same run.
 
-A ratio is always how many times better the product is: more of a rate, less of a time.
+A ratio says how many times better Dropzone is: a higher rate or a lower time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number with its unit; `more_is_better` decides what a ratio is. `note` stands behind it."""
+    """A number with its unit. `more_is_better` decides the direction of ratios. `note` follows in parentheses."""
 
     value: float
     unit: str
@@ -23,46 +23,46 @@ class Figure:
     more_is_better: bool = True
 
     def __str__(self) -> str:
-        """Show three or four digits."""
+        """Format the figure with three or four digits."""
         return f"{_digits(self.value)} {self.unit}" + (f" ({self.note})" if self.note else "")
 
     def times_better_than(self, other: "Figure") -> float:
-        """Return the ratio."""
+        """Return how many times better this figure is."""
         better, worse = (self.value, other.value) if self.more_is_better else (other.value, self.value)
         return better / worse
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure to reach, in words, and whether it was; None where that cannot be told."""
+    """A goal in words, and whether it was reached; None if unknown."""
 
     words: str
     reached: bool | None
 
     def __str__(self) -> str:
-        """Show both."""
+        """Format the goal and whether it was reached."""
         return f"{self.words}: {'not known' if self.reached is None else 'yes' if self.reached else 'NO'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line. `problem` says why there is no figure."""
+    """One row. `problem` says why it has no figure."""
 
     what: str
     figure: Figure | None = None
-    baselines: Mapping[str, Figure | str] = field(default_factory=dict)  # or why there is none
+    baselines: Mapping[str, Figure | str] = field(default_factory=dict)  # or the reason why there is none
     goals: Sequence[Goal] = ()
     problem: str = ""
 
     def cells(self) -> list[str]:
-        """Return the texts of the columns."""
+        """Return the cells of the row."""
         if self.figure is None:
             return [self.what, f"FAILED: {self.problem}", *[""] * (len(BASELINES) + 1)]
         compared = [self._compared(self.figure, name) for name in BASELINES]
         return [self.what, str(self.figure), *compared, "; ".join(map(str, self.goals))]
 
     def progress(self) -> str:
-        """Return the row as one line, for who looks on."""
+        """Return the row as one line of progress output."""
         return "   ".join(cell for cell in self.cells() if cell)
 
     def _compared(self, figure: Figure, name: str) -> str:

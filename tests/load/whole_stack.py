@@ -1,14 +1,14 @@
-"""The whole stack, started by its documented command, with its processes where a row wants them."""
+"""The whole stack, started by its documented command, with its processes bound to processors."""
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from tests.load import machine, samples, store
-from tests.load.generator import Target
+from tests.load import machine, samples, stack_processes
 from tests.load.machine import Processors
 from tests.load.plan import Plan
 from tests.load.process import wait_until
+from tests.load.wrk import Target
 from tests.stack import Stack
 
 DRAIN_SECONDS = 120.0
@@ -25,10 +25,10 @@ class WholeStack:
         self.functions = [stack.function_pid(), *stack.pids_of("spawn_main", stack.function_pid())]
         self.api, self.function, self.firestore = self.apis[0], self.functions[0], stack.firestore_pid()
         self.headers = {"content-type": "application/json", "x-api-key": stack.key}
-        self.database: Any = store.client(f"127.0.0.1:{stack.firestore_port}")
+        self.database: Any = stack_processes.client(f"127.0.0.1:{stack.firestore_port}")
 
     def place(self, api: Processors, others: Processors) -> None:
-        """Bind the API to some processors, and the rest of the stack to others."""
+        """Bind the API to some processors and the other processes to others."""
         for pid in self.apis:
             machine.place(pid, api)
         for pid in (*self.functions, self.firestore):
@@ -41,20 +41,20 @@ class WholeStack:
         )
 
     def stored(self) -> int:
-        """Return how many samples there are."""
-        return store.count(self.database, store.SAMPLES)
+        """Return the number of samples."""
+        return stack_processes.count(self.database, stack_processes.SAMPLES)
 
     def computed(self) -> int:
-        """Return how many results there are."""
-        return store.count(self.database, store.RESULTS)
+        """Return the number of results."""
+        return stack_processes.count(self.database, stack_processes.RESULTS)
 
     def pass_one(self) -> None:
-        """Submit one sample and wait for its result: by then whatever came before it is done, or under way.
+        """Submit one sample and wait for its result. By then all earlier samples are done or in progress.
 
-        To count is no way to wait: it costs Firestore more than all that it waits for.
+        Counting results would cost Firestore more than the measured work.
         """
         sample = self.stack.submit_fixture()["id"]
-        result = self.database.document(f"{store.RESULTS}/{sample}")
+        result = self.database.document(f"{stack_processes.RESULTS}/{sample}")
         wait_until(lambda: bool(result.get().exists), "a sample has its result", DRAIN_SECONDS, look=LOOK_SECONDS)
 
     def drain(self) -> None:
@@ -67,7 +67,7 @@ class WholeStack:
 
 @contextlib.contextmanager
 def whole_stack(plan: Plan, **settings: str) -> Iterator[WholeStack]:
-    """Run a stack of its own; the API alone on one processor unless a row places it again."""
+    """Run a new stack. The API has one processor for itself unless a row changes that."""
     with Stack(plan.new_folder("stack"), **settings) as stack:
         wait_until(lambda: "everything is ready" in stack.log, "all processes are there")
         running = WholeStack(stack)

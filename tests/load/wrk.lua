@@ -1,6 +1,6 @@
--- What wrk sends, and which answers count: those with status 2xx that hold the expected text.
--- Arguments: the file with the body, the expected text. An id of zeros in the body or a header is a
--- new id in each request. The last line of the output is one JSON object.
+-- The requests that wrk sends, and the responses that count: status 2xx with the expected text.
+-- Arguments: the file with the body, and the expected text. A placeholder id of zeros in the body or a header
+-- becomes a new id in each request. The last line of the output is one JSON object.
 
 local placeholder = "00000000-0000-4000-8000-000000000000"
 local threads = {}

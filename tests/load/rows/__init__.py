@@ -1,1 +1,1 @@
-"""Groups of rows, each a function that yields rows and can be asked for by its name."""
+"""Groups of rows: one function per group, which yields its rows."""

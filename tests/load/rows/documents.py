@@ -1,7 +1,7 @@
-"""The embedded Firestore alone on one core, its client on the other, beside SQLite without anything around it.
+"""The embedded Firestore alone on one core, its client on the other, compared with plain SQLite.
 
-The measure is the rate at which SQLite inserts the same rows, in transactions of 500: beside a time stands how long
-that many inserts take.
+The baseline is the rate at which SQLite inserts the same rows in transactions of 500. A time is compared with the
+time of as many inserts.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from operator import itemgetter
 from typing import Any
 
 from storage.firestore import encoding
-from tests.load import machine, store
-from tests.load.firestore import Firestore, StructuredQuery, Target
+from tests.load import machine, stack_processes
+from tests.load.firestore_client import Firestore, StructuredQuery, Target
 from tests.load.plan import Plan, attempt, median
 from tests.load.process import Busy, Failed, Process
 from tests.load.table import MIB, SQLITE, Figure, Goal, Row
@@ -29,12 +29,12 @@ PAGES = 300
 TARGETS, STREAMS = 1_000, 10
 COMMITS_WATCHED = 20
 SQLITE_ROWS = 20_000
-TEXT = "x" * 940  # with its name and its two other fields, a document has about one KB
+TEXT = "x" * 940  # with its name and two other fields, a document has about 1 KB
 PATIENCE_SECONDS = 60.0
 
 
 class _Measured:
-    """A Firestore, a client for each of many, and what SQLite alone would do."""
+    """A Firestore, several clients, and the insert rate of plain SQLite."""
 
     def __init__(self, plan: Plan, address: str, pid: int, inserts: float) -> None:
         self.plan = plan
@@ -43,33 +43,33 @@ class _Measured:
         self.inserts = inserts
 
     def client(self) -> Firestore:
-        """Return a client with a connection of its own."""
-        return Firestore.connect(self.address, store.PROJECT)
+        """Return a client with its own connection."""
+        return Firestore.connect(self.address, stack_processes.PROJECT)
 
     def rate(self, what: str, rate: float, unit: str, *, note: str = "", goal: float = 0) -> Row:
-        """Return the row of a rate."""
+        """Return a row for a rate."""
         goals = [Goal(f"{goal:,.0f}/s", rate >= goal)] if goal else []
         return Row(what, Figure(rate, unit, note), {SQLITE: Figure(self.inserts, "rows/s")}, goals)
 
     def time(self, what: str, seconds: float, rows: int, *, note: str = "", goal: float = 0) -> Row:
-        """Return the row of a time, beside that of as many inserts as there are rows in it."""
+        """Return a row for a time, compared with the time of as many inserts."""
         goals = [Goal(f"{goal * 1000:.0f} ms", seconds <= goal)] if goal else []
         inserting = Figure(rows / self.inserts * 1000, "ms", f"{rows:,} inserts", more_is_better=False)
         return Row(what, Figure(seconds * 1000, "ms", note, more_is_better=False), {SQLITE: inserting}, goals)
 
 
 def embedded_firestore(plan: Plan) -> Iterator[Row]:
-    """Writes, reads, a page, a fan-out, memory and the start, in that order on the same data."""
+    """Measure writes, reads, a page, a fan-out, memory and the start, in this order, on the same data."""
     inserts = median([_insert(plan) for _ in range(plan.runs)], by=float)
     folder = plan.new_folder("documents")
-    commands = store.Commands.of(folder)
+    commands = stack_processes.Commands.of(folder)
     with commands.firestore(plan.placement.one) as process:
         measured = _Measured(plan, commands.address, process.pid, inserts)
         for work in (_batch_writes, _commits, _point_reads, _pages, _fan_out):
             yield from attempt(f"Firestore:{work.__name__.replace('_', ' ')}", partial(_row, work, measured))
         resident = machine.resident_bytes(process.pid) / MIB
         figure = Figure(resident, "MiB", more_is_better=False)
-        yield Row("Firestore: resident memory after that", figure, goals=[Goal("300 MiB", resident <= 300)])
+        yield Row("Firestore: resident memory after these rows", figure, goals=[Goal("300 MiB", resident <= 300)])
     yield measured.time(
         f"Firestore: start with {plan.documents:,} documents",
         median([_start(commands.firestore(plan.placement.one), measured) for _ in range(plan.runs)], by=float),
@@ -83,7 +83,7 @@ def _row(work: Callable[[_Measured], Coroutine[Any, Any, Row]], measured: _Measu
 
 
 def _insert(plan: Plan) -> float:
-    """Insert rows as large as our documents by SQLite alone, as durable as Firestore does, and return the rate."""
+    """Insert rows of the same size with plain SQLite, equally durable, and return the rate."""
     folder = plan.new_folder("sqlite")
     rows = [(f"documents/{number:09}", _serialized(number)) for number in range(SQLITE_ROWS)]
     with contextlib.closing(sqlite3.connect(folder / "raw.sqlite", isolation_level=None)) as connection:
@@ -143,7 +143,7 @@ async def _point_reads(measured: _Measured) -> Row:
         number = chance.randrange(measured.plan.documents)
         found = await firestore.get(firestore.name(f"documents/{number:09}"))
         if found.fields["number"].integer_value != number:
-            raise Failed(f"another document than {number} was read")
+            raise Failed(f"the read returned another document than {number}")
 
     rate, note, _ = await _at_once(measured, read)
     return measured.rate(f"Firestore: point reads by {CLIENTS} clients", rate, "reads/s", note=note)
@@ -171,7 +171,7 @@ async def _pages(measured: _Measured) -> Row:
 
 
 async def _fan_out(measured: _Measured) -> Row:
-    """Time from a commit until each of the targets, over several streams, has had its change."""
+    """Measure the time from a commit until each target, over several streams, has its change."""
     fan = _Fan()
     seconds = []
     async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
@@ -195,7 +195,7 @@ async def _fan_out(measured: _Measured) -> Row:
 
 
 class _Fan:
-    """What has come over all streams: targets that are current, and changes for each target."""
+    """The events of all streams: targets that are current, and changes per target."""
 
     def __init__(self) -> None:
         self.current = 0
@@ -231,7 +231,7 @@ def _start(process: Process, measured: _Measured) -> float:
 
 
 async def _at_once(measured: _Measured, work: Callable[[Firestore], Awaitable[None]]) -> tuple[float, str, int]:
-    """Let many clients work at once for some time, several times; return the median rate and how often in all."""
+    """Run many clients at once, several times. Return the median rate and the total count."""
     done = 0
 
     async def client(firestore: Firestore, until: float) -> None:
@@ -253,7 +253,7 @@ async def _at_once(measured: _Measured, work: Callable[[Firestore], Awaitable[No
 
 
 def _expect_count(measured: _Measured, collection: str, acknowledged: int) -> None:
-    stored = store.count(store.client(measured.address), collection)
+    stored = stack_processes.count(stack_processes.client(measured.address), collection)
     if stored != acknowledged:
         raise Failed(f"{acknowledged} writes were acknowledged, {stored} documents are stored")
 

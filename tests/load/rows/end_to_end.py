@@ -1,4 +1,4 @@
-"""From the request to the stored result: how many, and how soon whoever watches has them."""
+"""From the request to the stored result: throughput, and latency to a subscriber."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.load import generator, samples
-from tests.load.client import Connection
+from tests.load import samples, wrk
+from tests.load.http_client import Connection
 from tests.load.machine import Processors
 from tests.load.plan import Plan, attempt, median, repeat
 from tests.load.process import Busy, Failed
@@ -29,14 +29,14 @@ PROBE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Samples a second from the first request to the last stored result, and how busy everyone was."""
+    """Samples per second from the first request to the last stored result, and processor shares."""
 
     rate: float
     busy: str
 
 
 def throughput(plan: Plan) -> Iterator[Row]:
-    """Samples a second, submitted, computed and stored."""
+    """Measure samples per second, submitted, computed and stored."""
     placement = plan.placement
     with whole_stack(plan) as stack:
         single = f"end to end, single submits, {CONNECTIONS} connections"
@@ -47,7 +47,7 @@ def throughput(plan: Plan) -> Iterator[Row]:
 
 
 def row(what: str, measure: Callable[[], Throughput], plan: Plan) -> Iterator[Row]:
-    """Return one row of what `measure` says."""
+    """Return one row from `measure`."""
 
     def rows() -> Iterator[Row]:
         measured = repeat(plan, measure, by=lambda each: each.rate)
@@ -58,7 +58,7 @@ def row(what: str, measure: Callable[[], Throughput], plan: Plan) -> Iterator[Ro
 
 
 class _Passage:
-    """Counts from here to the moment at which the last sample has its result."""
+    """Measures from now until the last sample has its result."""
 
     def __init__(self, stack: WholeStack) -> None:
         self._stack = stack
@@ -77,14 +77,14 @@ class _Passage:
         busy = ", ".join(f"{name} {sum(one.share() for one in each):.0%}" for name, each in self._busy.items())
         self._stack.drain()
         computed, passed = self._stack.computed() - self._computed, 2
-        generator.compare(acknowledged + passed, computed, unanswered)
+        wrk.compare(acknowledged + passed, computed, unanswered)
         return Throughput(computed / seconds, busy)
 
 
 def submits(plan: Plan, stack: WholeStack, processors: Processors) -> Throughput:
-    """Submit over many connections, from some processors, until every sample has its result."""
+    """Submit over many connections and wait until every sample has its result."""
     passage = _Passage(stack)
-    outcome = generator.run(stack.target(VALUES), connections=CONNECTIONS, seconds=plan.seconds, processors=processors)
+    outcome = wrk.run(stack.target(VALUES), connections=CONNECTIONS, seconds=plan.seconds, processors=processors)
     return passage.end(outcome.good, CONNECTIONS)
 
 
@@ -95,7 +95,7 @@ def _stream(plan: Plan, stack: WholeStack) -> Throughput:
 
 
 def latency(plan: Plan) -> Iterator[Row]:
-    """From sending a sample to having its result over a subscription, at rates that are set."""
+    """Measure the time from sending a sample to receiving its result by subscription, at fixed rates."""
     with whole_stack(plan) as stack:
         stack.place(plan.placement.both, plan.placement.both)
         most = median([submits(plan, stack, plan.placement.both).rate for _ in range(plan.runs)], by=float)
@@ -115,7 +115,7 @@ def _latencies(plan: Plan, stack: WholeStack, what: str, rate: float) -> Iterato
 
 
 async def _watched(stack: WholeStack, rate: float, seconds: float) -> list[float]:
-    """Submit at a steady rate, whether or not earlier ones are answered, and return how long each took."""
+    """Submit at a fixed rate without waiting for earlier responses. Return the latencies."""
     watch = _Watch(await Connection.open(stack.stack.api_port, stack.headers))
     opened = [await Connection.open(stack.stack.api_port, stack.headers) for _ in range(MAX_IN_FLIGHT)]
     free = list(opened)
@@ -125,7 +125,7 @@ async def _watched(stack: WholeStack, rate: float, seconds: float) -> list[float
 
     async def submit(moment: float) -> None:
         if not free:
-            raise Failed(f"{rate:.0f}/s cannot be held: {MAX_IN_FLIGHT} requests are under way")
+            raise Failed(f"{rate:.0f}/s cannot be sustained: {MAX_IN_FLIGHT} requests are in flight")
         connection = free.pop()
         due[(await connection.graphql(body))["submit"]["id"]] = moment
         free.append(connection)
@@ -144,12 +144,12 @@ async def _watched(stack: WholeStack, rate: float, seconds: float) -> list[float
     for connection in opened:
         await connection.close()
     if due.keys() != watch.seen.keys():
-        raise Failed(f"{len(due)} were submitted, {len(watch.seen.keys() & due.keys())} of them seen")
+        raise Failed(f"{len(due)} were submitted, {len(watch.seen.keys() & due.keys())} results received")
     return [watch.seen[sample] - moment for sample, moment in due.items()]
 
 
 class _Watch:
-    """A subscription to all results: when each was seen."""
+    """A subscription to all results, with the time each arrived."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -166,7 +166,7 @@ class _Watch:
             await self._connection.close()
 
     async def begin(self, connection: Connection, body: bytes) -> None:
-        """Return once results are seen: a subscription does not say when it has begun."""
+        """Return once results arrive: a subscription does not report its start."""
         probes: set[str] = set()
         while not self.seen:
             probes.add((await connection.graphql(body))["submit"]["id"])
@@ -177,6 +177,6 @@ class _Watch:
             self.seen.pop(probe, None)
 
     async def has_seen(self, count: int) -> None:
-        """Return once there are so many."""
+        """Return once that many results arrived."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.seen) >= count)

@@ -1,4 +1,4 @@
-"""The function alone on one core: events a second, each with its arithmetic and its stored result."""
+"""The function alone on one core: events per second, each computed and stored."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,40 +8,38 @@ from google.events.cloud.firestore_v1 import DocumentEventData
 
 from storage.documents import Sample
 from storage.firestore import encoding
-from tests.load import generator, samples, store
-from tests.load.generator import Outcome, Target
+from tests.load import samples, stack_processes, wrk
 from tests.load.plan import Plan, repeat
 from tests.load.process import Busy
 from tests.load.table import Figure, Row
+from tests.load.wrk import Outcome, Target
 
 EVENT_VALUES = (100, 10_000)
 CONNECTIONS = 64
-NEW_ID = "00000000-0000-4000-8000-000000000000"  # wrk.lua puts a new id in its place
-DATABASE = f"projects/{store.PROJECT}/databases/(default)"
+NEW_ID = "00000000-0000-4000-8000-000000000000"  # wrk.lua replaces it with a new id
+DATABASE = f"projects/{stack_processes.PROJECT}/databases/(default)"
 
 
 def events(plan: Plan) -> Iterator[Row]:
-    """Events a second of samples of 100 and of 10,000 values."""
+    """Measure events per second with samples of 100 and 10,000 values."""
     placement = plan.placement
-    with store.firestore(plan.new_folder("function"), placement.other) as (commands, firestore):
-        database = store.client(commands.address)
+    with stack_processes.firestore(plan.new_folder("function"), placement.other) as (commands, firestore):
+        database = stack_processes.client(commands.address)
         with commands.function(placement.one) as function:
             url = f"http://127.0.0.1:{commands.port('function')}/"
             for values in EVENT_VALUES:
                 target = Target(url, _body(values), "", _headers())
 
                 def measure(target: Target = target) -> tuple[Outcome, str]:
-                    before = store.count(database, store.RESULTS)
+                    before = stack_processes.count(database, stack_processes.RESULTS)
                     busy, firestore_busy = Busy(function.pid), Busy(firestore.pid)
-                    outcome = generator.run(
-                        target, connections=CONNECTIONS, seconds=plan.seconds, processors=placement.other
-                    )
+                    outcome = wrk.run(target, connections=CONNECTIONS, seconds=plan.seconds, processors=placement.other)
                     share, firestore_share = busy.share(), firestore_busy.share()
                     shares = (
                         f"function {share:.0%}, store {firestore_share:.0%}, {outcome.rate / share:,.0f}/s per core"
                     )
-                    stored = store.count(database, store.RESULTS) - before
-                    generator.compare(outcome.good, stored, CONNECTIONS)
+                    stored = stack_processes.count(database, stack_processes.RESULTS) - before
+                    wrk.compare(outcome.good, stored, CONNECTIONS)
                     return outcome, shares
 
                 outcome, shares = repeat(plan, measure, by=lambda each: each[0].rate)
@@ -50,11 +48,11 @@ def events(plan: Plan) -> Iterator[Row]:
 
 
 def _body(values: int) -> bytes:
-    """Return what Eventarc sends for a sample that was just created."""
-    sample = Sample.receive(samples.sample(values), submitter=store.SUBMITTER)
+    """Return the event that Eventarc sends for a new sample."""
+    sample = Sample.receive(samples.sample(values), submitter=stack_processes.SUBMITTER)
     (path, stored), *chunks = reversed(list(sample.documents()))
     if chunks:
-        raise ValueError(f"{values} values are more than an event holds")
+        raise ValueError(f"{values} values do not fit into an event")
     now = datetime.now(UTC)
     data: Any = DocumentEventData.pb()()
     document = encoding.to_write(f"{DATABASE}/documents/{path}", dict(stored) | {"submitted_at": now}).update
@@ -66,7 +64,7 @@ def _body(values: int) -> bytes:
 
 
 def _headers() -> dict[str, str]:
-    path = f"{store.SAMPLES}/{NEW_ID}"
+    path = f"{stack_processes.SAMPLES}/{NEW_ID}"
     return {
         "ce-specversion": "1.0",
         "ce-id": NEW_ID,
@@ -75,7 +73,7 @@ def _headers() -> dict[str, str]:
         "ce-subject": f"documents/{path}",
         "ce-document": path,
         "ce-database": "(default)",
-        "ce-project": store.PROJECT,
+        "ce-project": stack_processes.PROJECT,
         "ce-time": "2026-11-23T22:00:00.000001Z",
         "content-type": "application/protobuf",
     }

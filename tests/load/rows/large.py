@@ -1,4 +1,4 @@
-"""Large samples: a million values, and 32 MiB while somebody else asks small questions."""
+"""Large samples: a million values, and 32 MiB while another client sends small queries."""
 
 import asyncio
 import json
@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.load import generator, machine, samples
-from tests.load.client import Connection
-from tests.load.contestants import DROPZONE, Contestant, contest
-from tests.load.generator import Target
+from tests.load import machine, samples, wrk
+from tests.load.contest import DROPZONE, Contestant, contest
+from tests.load.http_client import Connection
 from tests.load.plan import Plan, repeat
 from tests.load.process import Failed
 from tests.load.table import MIB, NODE, Figure, Goal, Row
 from tests.load.whole_stack import WholeStack, whole_stack
+from tests.load.wrk import Target
 
 VALUES = 1_000_000
 LARGE_BYTES = 32 * MIB
@@ -23,14 +23,14 @@ FOLLOW = "subscription ($id: ID!) { sample(id: $id) { state } }"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Seconds until a sample was acknowledged, and from there until its result was seen."""
+    """Seconds until a sample was acknowledged, and from then until its result was read."""
 
     acknowledged: float
     computed: float
 
 
 def million_values(plan: Plan) -> Iterator[Row]:
-    """How long a sample of 1,000,000 values takes, and what memory."""
+    """Measure time and memory of a sample of 1,000,000 values."""
     what = f"a sample of {VALUES:,} values, all on both processors"
     with contest(plan) as everyone:
         peers: dict[str, Figure | str] = dict(everyone.absent)
@@ -61,7 +61,7 @@ def million_values(plan: Plan) -> Iterator[Row]:
 
 
 def thirty_two_mebibytes(plan: Plan) -> Iterator[Row]:
-    """How fast a large sample is taken, and how long others wait meanwhile."""
+    """Measure the throughput of large samples, and the latency of small queries meanwhile."""
     what = "a sample of 32 MiB over GraphQL, all on both processors"
     body = samples.submission(samples.sample_of_bytes(LARGE_BYTES))
     with whole_stack(plan) as stack:
@@ -70,14 +70,14 @@ def thirty_two_mebibytes(plan: Plan) -> Iterator[Row]:
         rate = len(body) / MIB / taken.acknowledged
         yield Row(what, Figure(rate, "MiB/s"), goals=[Goal("100 MiB/s", rate >= 100)])
         small = Target(f"{stack.stack.url}/graphql", TYPENAME, '"Query"', stack.headers)
-        asking = generator.Run(small, connections=1, seconds=plan.seconds, processors=plan.placement.both)
+        asking = wrk.Run(small, connections=1, seconds=plan.seconds, processors=plan.placement.both)
         until = time.monotonic() + plan.seconds - taken.acknowledged
         while time.monotonic() < until:
             asyncio.run(_submit(stack, body))
         asked = asking.outcome()
         note = f"p99 {asked.p99 * 1000:.2g} ms, p50 {asked.p50 * 1000:.2g} ms of {asked.good:,}"
         longest = Figure(asked.longest * 1000, "ms", note, more_is_better=False)
-        yield Row("longest { __typename } beside these", longest, goals=[Goal("100 ms", asked.longest <= 0.1)])
+        yield Row("slowest { __typename } meanwhile", longest, goals=[Goal("100 ms", asked.longest <= 0.1)])
 
 
 def _check(plan: Plan, contestant: Contestant) -> Figure | str:
@@ -96,7 +96,7 @@ async def _ask(contestant: Contestant, body: bytes) -> float:
     seconds = time.perf_counter() - began
     await connection.close()
     if data != {"check": VALUES}:
-        raise Failed(f"{contestant.name} answered {data}")
+        raise Failed(f"{contestant.name} responded {data}")
     return seconds
 
 
@@ -117,5 +117,5 @@ async def _submit(stack: WholeStack, body: bytes) -> Taken:
     computed = time.perf_counter()
     await asyncio.gather(submitting.close(), following.close())
     if state != "COMPUTED":
-        raise Failed(f"the sample came to {state or 'no state'}")
+        raise Failed(f"the sample ended as {state or 'nothing'}")
     return Taken(acknowledged - began, computed - acknowledged)

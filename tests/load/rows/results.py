@@ -1,4 +1,4 @@
-"""Pages of results while there are more and more of them: the cost is to depend on the page alone."""
+"""Pages of results as their number grows: the cost should depend on the page alone."""
 
 import asyncio
 import json
@@ -12,11 +12,11 @@ import numpy as np
 
 from storage.documents import Result, Status, document_paths
 from storage.firestore import encoding
-from tests.load import generator, store
-from tests.load.firestore import Firestore
-from tests.load.generator import Target
+from tests.load.firestore_client import Firestore
 from tests.load.plan import Plan, attempt, powers, repeat
+from tests.load.stack_processes import SUBMITTER, wrk
 from tests.load.table import Figure, Goal, Row
+from tests.load.wrk import Target
 from triggers.summary import summarise
 
 PAGE = 50
@@ -33,9 +33,9 @@ QUERIES = {"the latest 50": LATEST, "50 by a range of means": RANGE}
 
 
 def growth_with_results(plan: Plan) -> Iterator[Row]:
-    """How long a page of 50 takes with 1 to 1,000,000 stored results."""
+    """Measure a page of 50 with up to 1,000,000 stored results."""
     placement = plan.placement
-    with store.firestore(plan.new_folder("results"), placement.other) as (commands, _):
+    with stack_processes.firestore(plan.new_folder("results"), placement.other) as (commands, _):
         headers = {"content-type": "application/json", "x-api-key": commands.key()}
         url = f"http://127.0.0.1:{commands.port('api')}/graphql"
         small: dict[str, float] = {}
@@ -50,7 +50,7 @@ def growth_with_results(plan: Plan) -> Iterator[Row]:
 
 
 def _page(plan: Plan, target: Target, name: str, count: int, small: dict[str, float]) -> Iterator[Row]:
-    ask = partial(generator.run, target, connections=1, seconds=plan.seconds, processors=plan.placement.other)
+    ask = partial(wrk.run, target, connections=1, seconds=plan.seconds, processors=plan.placement.other)
     outcome = repeat(plan, ask, by=lambda each: each.p50)
     if count == SMALL:
         small[name] = outcome.p50
@@ -63,9 +63,9 @@ def _page(plan: Plan, target: Target, name: str, count: int, small: dict[str, fl
 
 
 async def _store(address: str, first: int, last: int) -> None:
-    """Store results numbered from `first` up to `last`, as the function writes them."""
+    """Store results `first` to `last` as the function writes them."""
     chance = random.Random(SEED + first)
-    async with Firestore.connect(address, store.PROJECT) as firestore:
+    async with Firestore.connect(address, stack_processes.PROJECT) as firestore:
         for start in range(first, last, TOGETHER):
             numbers = range(start, min(last, start + TOGETHER))
             await firestore.batch_write([_write(firestore, number, chance) for number in numbers])
@@ -73,7 +73,7 @@ async def _store(address: str, first: int, last: int) -> None:
 
 def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
     moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-    sample_id = document_paths.keyed_sample_id(store.SUBMITTER, str(number))
+    sample_id = document_paths.keyed_sample_id(SUBMITTER, str(number))
     mean, deviation = chance.gauss(1, 1), abs(chance.gauss(1, 0.1))
     statistics = replace(
         EXAMPLE,
@@ -83,5 +83,5 @@ def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
         minimum=mean - 3 * deviation,
         maximum=mean + 3 * deviation,
     )
-    result = Result(store.SUBMITTER, sample_id, moment, 0, Status.COMPUTED, timestamp=moment, statistics=statistics)
-    return encoding.to_write(firestore.name(document_paths.result(store.SUBMITTER, sample_id)), result.fields())
+    result = Result(SUBMITTER, sample_id, moment, 0, Status.COMPUTED, timestamp=moment, statistics=statistics)
+    return encoding.to_write(firestore.name(document_paths.result(SUBMITTER, sample_id)), result.fields())

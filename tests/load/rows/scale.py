@@ -1,4 +1,4 @@
-"""More processes, and more shards: what each of them gives."""
+"""The effect of more processes and of more shards."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.load.table import Figure, Goal, Row
 from tests.load.whole_stack import WholeStack, whole_stack
 
 SHARD_PER_SECOND = 500
-"""What production takes in an index on a field that grows, which each shard has for itself."""
+"""The rate production takes per shard in an index on a field that grows."""
 
 BURST = SHARD_PER_SECOND
 STREAMED = 6_000
@@ -20,7 +20,7 @@ REFUSED = re.compile(r'^dropzone_firestore_errors_total\{code="ABORTED"\} (\S+)$
 
 
 def scale(plan: Plan) -> Iterator[Row]:
-    """Two processes of the API and the function beside one of each; one shard beside eight."""
+    """Compare two processes of API and function with one of each, and eight shards with one."""
     both = plan.placement.both
     for count in (1, 2):
         settings = {"DROPZONE_API_PROCESSES": str(count), "DROPZONE_FUNCTION_PROCESSES": str(count)}
@@ -36,7 +36,7 @@ def scale(plan: Plan) -> Iterator[Row]:
         }
         with whole_stack(plan, **settings) as stack:
             stack.place(both, both)
-            what = f"NDJSON, one stream, Firestore kept to production's rates, shards: {shards}"
+            what = f"NDJSON, one stream, Firestore limited to production's rates, shards: {shards}"
             yield from attempt(what, partial(_throttled, plan, stack, what, shards))
 
 
@@ -51,11 +51,11 @@ def _throttled(plan: Plan, stack: WholeStack, what: str, shards: int) -> Iterato
     most = SHARD_PER_SECOND * STREAMED / (STREAMED - BURST)
     throttled = Goal(f"throttled to {SHARD_PER_SECOND}/s", rate <= most and refused > 0)
     free = Goal("not throttled", refused == 0)
-    note = f"{refused:,} writes refused, and sent again"
+    note = f"{refused:,} writes refused and retried"
     yield Row(what, Figure(rate, "samples/s", note), goals=[throttled if shards == 1 else free])
 
 
 def _refused(stack: WholeStack) -> int:
-    """Return how many writes Firestore has refused the API so far."""
+    """Return the number of writes that Firestore has refused so far."""
     found = REFUSED.search(stack.stack.get("/metrics").text)
     return int(float(found[1])) if found else 0

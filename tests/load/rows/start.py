@@ -1,4 +1,4 @@
-"""How long the stack takes from its command until it takes samples."""
+"""The time from starting the stack until it accepts samples."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.stack import Stack
 
 
 def start(plan: Plan) -> Iterator[Row]:
-    """In a new folder, and in one that has been used."""
+    """Measure with a new data folder and with a used one."""
     stacks = [plan.new_folder("start") for _ in range(plan.runs)]
     first = median([_seconds(folder) for folder in stacks], by=float)
     again = median([_seconds(folder) for folder in stacks], by=float)

@@ -1,13 +1,13 @@
-"""NDJSON: one request with as many samples as there are lines."""
+"""NDJSON: one request with one sample per line."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import itemgetter
 
-from tests.load import client, samples, store
-from tests.load.client import Streamed
-from tests.load.contestants import Contestant, contest
+from tests.load import http_client, samples, stack_processes
+from tests.load.contest import Contestant, contest
+from tests.load.http_client import Streamed
 from tests.load.plan import Plan, repeat
 from tests.load.process import Busy, Failed
 from tests.load.table import Figure, Goal, Row
@@ -18,7 +18,7 @@ TOGETHER = 4
 
 
 def streams(plan: Plan) -> Iterator[Row]:
-    """Samples a second of one stream, and of some at the same time."""
+    """Measure samples per second of one stream and of several at once."""
     with contest(plan, peers=False) as alone:
         (product,) = alone.contestants
         for together in (1, TOGETHER):
@@ -33,7 +33,7 @@ def streams(plan: Plan) -> Iterator[Row]:
 
 
 def _send(plan: Plan, product: Contestant, together: int) -> tuple[float, float, float]:
-    before = store.count(product.database, product.collection)
+    before = stack_processes.count(product.database, product.collection)
     busy, firestore_busy = Busy(product.process.pid), Busy(product.firestore.pid)
     with ThreadPoolExecutor(together) as threads:
         sent = list(
@@ -41,17 +41,17 @@ def _send(plan: Plan, product: Contestant, together: int) -> tuple[float, float,
         )
     shares = busy.share(), firestore_busy.share()
     acknowledged = sum(each.good for each in sent)
-    stored = store.count(product.database, product.collection) - before
+    stored = stack_processes.count(product.database, product.collection) - before
     if stored != acknowledged:
-        raise Failed(f"{acknowledged} were acknowledged, but {stored} stored")
+        raise Failed(f"{acknowledged} were acknowledged, but {stored} are stored")
     return acknowledged / max(each.seconds for each in sent), *shares
 
 
 def send(port: int, headers: dict[str, str], count: int) -> Streamed:
-    """Send a stream of so many samples. Raises `Failed` unless every one is acknowledged."""
+    """Send a stream of `count` samples. Raises `Failed` unless every one is acknowledged."""
     body = (samples.sample(VALUES) + b"\n") * count
     named = {**headers, "content-type": "application/x-ndjson"}
-    streamed = client.stream(port, "/samples", named, body, b'"PENDING"')
+    streamed = http_client.stream(port, "/samples", named, body, b'"PENDING"')
     if streamed.good != count:
-        raise Failed(f"{streamed.good} of {count} samples were acknowledged, {streamed.lines} answered")
+        raise Failed(f"{streamed.good} of {count} samples were acknowledged, {streamed.lines} lines received")
     return streamed

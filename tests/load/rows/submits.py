@@ -1,22 +1,22 @@
-"""Single submits: the product beside its peers, and how each grows with clients and with values."""
+"""Single submits: Dropzone and its peers, by number of clients and of values."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from tests.load.contestants import DROPZONE, Contest, Measured, contest
+from tests.load.contest import DROPZONE, Contest, Measured, contest
 from tests.load.plan import Plan, attempt, powers
 from tests.load.table import BASELINES, NODE, STRAWBERRY, Figure, Goal, Row
 
 VALUES = 100
 CONNECTIONS = 64
 MAX_CLIENTS = 256
-MAX_SHARED_BYTES = 10_000  # more values than that are above what a peer's document may hold
+MAX_SHARED_BYTES = 10_000  # more values do not fit into a peer's document
 CLIENTS_OF_SIZES = 8
 CLIENTS_OF_LARGE = 2
 
 
 def single_submits(plan: Plan) -> Iterator[Row]:
-    """Requests a second, and how long one takes, of samples of 100 values."""
+    """Measure the rate and latency of samples of 100 values."""
     with contest(plan) as everyone:
         measured = everyone.submits(VALUES, CONNECTIONS)
     what = f"single submits of {VALUES} values, {CONNECTIONS} connections"
@@ -26,7 +26,7 @@ def single_submits(plan: Plan) -> Iterator[Row]:
 
 
 def growth_with_clients(plan: Plan) -> Iterator[Row]:
-    """The same with 1 to 256 connections."""
+    """Measure with 1 to 256 connections."""
     with contest(plan) as everyone:
         for clients in powers(4, 1, MAX_CLIENTS):
             what = f"{clients} clients submit {VALUES} values"
@@ -34,7 +34,7 @@ def growth_with_clients(plan: Plan) -> Iterator[Row]:
 
 
 def growth_with_values(plan: Plan) -> Iterator[Row]:
-    """The same with 10 to 1,000,000 values; a rate of values is how the work grows."""
+    """Measure with 10 to 1,000,000 values; the rate of values shows how the work grows."""
     with contest(plan) as everyone:
         for values in powers(10, 10, MAX_SHARED_BYTES):
             yield from _with_values(everyone, values, CLIENTS_OF_SIZES)

@@ -1,7 +1,7 @@
-"""Thousands of subscribers on one API process: when the last of them has a result, and what each costs in memory.
+"""Thousands of subscribers on one API process: the time until the last has a result, and the memory per subscriber.
 
-Their clients are as thin as can be: they count deliveries in the bytes that come and parse nothing, because they
-share the processors with what is measured. Half of them come over WebSockets, half over Server-Sent Events.
+The clients count deliveries in the received bytes and parse nothing, because they share processors with the measured
+process. Half of them use WebSockets, half Server-Sent Events.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ LATEST = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 2) { 
 
 
 def subscribers(plan: Plan) -> Iterator[Row]:
-    """Results to many subscribers who watch all of them."""
+    """Measure the delivery of results to many subscribers."""
     with whole_stack(plan) as stack:
         yield from attempt(f"{SUBSCRIBERS:,} subscribers", partial(_rows, plan, stack))
 
@@ -66,7 +66,7 @@ async def _watched(plan: Plan, stack: WholeStack, after: str) -> list[Row]:
 
 
 async def _deliver(stack: WholeStack, crowd: "_Crowd", count: int) -> float:
-    """Write results as a function does, in one commit; return the seconds from the commit to the last delivery."""
+    """Write results in one commit, as the function does. Return the seconds from the commit to the last delivery."""
     results = stack.database.collection("submitters/local/results")
     (template,) = results.limit(1).get()
     batch = stack.database.batch()
@@ -80,7 +80,7 @@ async def _deliver(stack: WholeStack, crowd: "_Crowd", count: int) -> float:
 
 
 class _Crowd:
-    """All subscribers: how many deliveries they have had together."""
+    """All subscribers and the number of their deliveries."""
 
     def __init__(self, stack: WholeStack, after: str) -> None:
         self._port = stack.stack.api_port
@@ -91,7 +91,7 @@ class _Crowd:
         self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     async def come(self) -> None:
-        """Connect all of them, and wait until each has had the result that is there already."""
+        """Connect all subscribers and wait until each has the result that exists already."""
         loop = asyncio.get_running_loop()
         expected = self.expect(1)
         for start in range(0, SUBSCRIBERS, CONNECTING_AT_ONCE):
@@ -105,24 +105,24 @@ class _Crowd:
             await expected
 
     def expect(self, count: int) -> asyncio.Future[float]:
-        """Return what will be the time at which each has had so many more."""
+        """Return a future for the time at which each subscriber has that many more results."""
         self._left += SUBSCRIBERS * count
         self._done = asyncio.get_running_loop().create_future()
         return self._done
 
     def delivered(self, count: int) -> None:
-        """Take note of deliveries to one of them."""
+        """Count deliveries to one subscriber."""
         self._left -= count
         if not self._left and not self._done.done():
             self._done.set_result(time.time())
 
     def lost(self, why: bytes) -> None:
-        """Fail: nobody should be sent away."""
+        """Fail: no subscriber may be disconnected."""
         if not self._done.done():
-            self._done.set_exception(Failed(f"a subscriber was sent away: {why[:200]!r}"))
+            self._done.set_exception(Failed(f"a subscriber was disconnected: {why[:200]!r}"))
 
     def go(self) -> None:
-        """Disconnect all of them."""
+        """Disconnect all subscribers."""
         for member in self._members:
             member.leave()
 
@@ -181,7 +181,7 @@ class _WebSocket(_Subscriber):
         if data.startswith(b"HTTP/1.1 101"):
             self._tell({"type": "connection_init", "payload": {"x-api-key": self._key}})
             self._tell({"type": "subscribe", "id": "1", "payload": self._payload})
-        elif data[:1] == b"\x89":  # a ping that is answered in kind
+        elif data[:1] == b"\x89":  # respond to a ping with a pong
             self._transport.write(_frame(10, data[2 : 2 + data[1]]))
         super().data_received(data)
 
@@ -190,7 +190,7 @@ class _WebSocket(_Subscriber):
 
 
 def _frame(opcode: int, content: bytes) -> bytes:
-    """Make a whole frame of a client, masked with zeros."""
+    """Return a complete client frame, masked with zeros."""
     size = len(content)
     length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
     return bytes([0x80 | opcode]) + length + bytes(4) + content

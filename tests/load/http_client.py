@@ -1,7 +1,7 @@
-"""HTTP for what wrk cannot do: streams, single large bodies, and requests at a rate that is set.
+"""HTTP for loads that wrk cannot generate: streams, single large bodies, and requests at a fixed rate.
 
-As thin as can be, because it shares processors with what it measures. The trap: an answer to a stream
-begins while the request is still sent, so the two go on at the same time.
+It does as little as possible, because it shares processors with the measured process.
+Note: the response to a stream starts while the request is still sent, so both proceed at the same time.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """How many lines were answered with the expected text, and in what time."""
+    """The number of response lines with the expected text, and the time they took."""
 
     good: int
     lines: int
@@ -29,12 +29,12 @@ class Streamed:
 
     @property
     def rate(self) -> float:
-        """Good lines a second."""
+        """Successful lines per second."""
         return self.good / self.seconds
 
 
 def stream(port: int, path: str, headers: Mapping[str, str], body: bytes, expected: bytes) -> Streamed:
-    """Send `body` over a connection of its own and count the lines of the answer while they come."""
+    """Send `body` over a new connection and count the response lines as they arrive."""
     named = {"content-length": str(len(body)), "connection": "close", **headers}
     began = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
@@ -50,7 +50,7 @@ def stream(port: int, path: str, headers: Mapping[str, str], body: bytes, expect
         seconds = time.perf_counter() - began
         sending.join()
     if not first.startswith(b"HTTP/1.1 200"):
-        raise Failed(f"a stream was answered {first[:200].decode(errors='replace')}")
+        raise Failed(f"the response to a stream was {first[:200].decode(errors='replace')}")
     return Streamed(good, lines, seconds)
 
 
@@ -58,11 +58,11 @@ def _send(connection: socket.socket, request: bytes) -> None:
     try:
         connection.sendall(request)
     except (BrokenPipeError, ConnectionResetError):
-        return  # whoever reads the answer sees that it is not whole
+        return  # the reader reports the incomplete response
 
 
 class Connection:
-    """A kept connection that carries one request at a time."""
+    """A persistent connection that carries one request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Mapping[str, str]) -> None:
         self._reader = reader
@@ -76,30 +76,30 @@ class Connection:
         return cls(reader, writer, headers)
 
     async def close(self) -> None:
-        """Let go."""
+        """Close the connection."""
         self._writer.close()
         await self._writer.wait_closed()
 
     async def graphql(self, body: bytes) -> Any:
-        """Return the data of an answer without errors."""
+        """Return the data of a GraphQL response. Raises `Failed` if it has errors."""
         answer = json.loads(await self.post("/graphql", body))
         if "data" not in answer or "errors" in answer:
-            raise Failed(f"GraphQL answered {str(answer)[:300]}")
+            raise Failed(f"GraphQL responded {str(answer)[:300]}")
         return answer["data"]
 
     async def post(self, path: str, body: bytes) -> bytes:
-        """Return the body of an answer."""
+        """Return the body of a response."""
         self._writer.write(_head("POST", path, {**self._headers, "content-length": str(len(body))}))
         self._writer.write(body)
         await self._writer.drain()
         head = await self._reader.readuntil(b"\r\n\r\n")
         _, _, length = head.lower().partition(b"content-length:")
         if not length:
-            raise Failed(f"an answer without a length: {head[:300].decode(errors='replace')}")
+            raise Failed(f"a response without a content-length: {head[:300].decode(errors='replace')}")
         return await self._reader.readexactly(int(length.split(b"\r\n")[0]))
 
     async def events(self, body: bytes) -> AsyncIterator[Any]:
-        """Subscribe, and yield the data of each event as it comes; nothing else goes over this connection then."""
+        """Subscribe and yield the data of each event as it arrives. The connection then carries nothing else."""
         headers = {**self._headers, "accept": "text/event-stream", "content-length": str(len(body))}
         self._writer.write(_head("POST", "/graphql", headers) + body)
         while line := await self._reader.readline():

@@ -1,6 +1,6 @@
-"""A Firestore client as thin as can be: it shares processors with the server that it measures.
+"""A minimal Firestore client, because it shares processors with the measured server.
 
-Requests are protobuf messages over gRPC, as every official client sends them, without what those wrap around.
+It sends the same protobuf messages over gRPC as official clients, without their wrappers.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ListenRequest: Any = protocol.ListenRequest.pb()
 _SERVICE = "/google.firestore.v1.Firestore/"
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),  # each channel has a connection of its own, as each client has
+    ("grpc.use_local_subchannel_pool", 1),  # each channel has its own connection, as separate clients have
 )
 
 
@@ -60,7 +60,7 @@ class Firestore:
         return f"{self.documents}/{path}"
 
     async def batch_write(self, written: Sequence[Any]) -> None:
-        """Write documents one by one. Raises `Failed` unless all are written."""
+        """Write documents by BatchWrite. Raises `Failed` unless all are written."""
         request = protocol.BatchWriteRequest.pb()(database=self.database, writes=written)
         answer = await self._batch_write(request, metadata=self._metadata)
         refused = [status.message for status in answer.status if status.code]
@@ -68,12 +68,12 @@ class Firestore:
             raise Failed(f"{len(refused)} of {len(written)} writes were refused: {refused[:1]}")
 
     async def commit(self, written: Sequence[Any]) -> Any:
-        """Write documents together and return the time of the commit."""
+        """Write documents in one Commit and return the commit time."""
         request = protocol.CommitRequest.pb()(database=self.database, writes=written)
         return (await self._commit(request, metadata=self._metadata)).commit_time
 
     async def get(self, name: str) -> Any:
-        """Return a document. Raises `Failed` where there is none."""
+        """Return a document. Raises `Failed` if it does not exist."""
         request = protocol.BatchGetDocumentsRequest.pb()(database=self.database, documents=[name])
         async for answer in self._batch_get(request, metadata=self._metadata):
             if answer.HasField("found"):
@@ -81,18 +81,18 @@ class Firestore:
         raise Failed(f"there is no {name}")
 
     async def query(self, query: Any) -> list[Any]:
-        """Return the documents that a query at the root finds."""
+        """Return the documents that match a query at the root."""
         request = protocol.RunQueryRequest.pb()(parent=self.documents, structured_query=query)
         answers = self._run_query(request, metadata=self._metadata)
         return [answer.document async for answer in answers if answer.HasField("document")]
 
     def listen(self, targets: Sequence[Any]) -> Any:
-        """Return the call of a Listen stream for some targets: iterate over it, and cancel it in the end."""
+        """Open a Listen stream for some targets. Iterate over it, and cancel it at the end."""
 
         async def requests() -> AsyncIterator[Any]:
             for target in targets:
                 yield ListenRequest(database=self.database, add_target=target)
-            await asyncio.Event().wait()  # a stream whose requests end is over
+            await asyncio.Event().wait()  # Firestore ends a stream whose requests end
 
         return self._listen(requests(), metadata=self._metadata)
 

@@ -1,7 +1,7 @@
-"""wrk, which makes the load of every row of requests: the same for the product and its peers.
+"""wrk generates the load of all rows of requests, the same for Dropzone and its peers.
 
-An answer counts when it has the text that only a success has; one that has not fails the row, because
-errors are quick and would pass for speed.
+A response counts if it contains a text that only a success contains. Any other response fails the row, because
+errors are fast and would look like speed.
 """
 
 import shutil
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 30
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a run of wrk saw; times in seconds."""
+    """The counts and times (in seconds) of one run of wrk."""
 
     good: int
     bad: int
@@ -37,13 +37,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
+        """Successful responses per second."""
         return self.good / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to send what, and how a success can be told."""
+    """The port, path, body and headers of a request, and the text of a success."""
 
     url: str
     body: bytes
@@ -52,22 +52,22 @@ class Target:
 
 
 def compare(acknowledged: int, stored: int, connections: int) -> None:
-    """Raise `Failed` unless what was acknowledged is stored.
+    """Raise `Failed` unless every acknowledged sample is stored.
 
-    wrk leaves without its last answers, so as many as there are connections may be stored beside these, and as
-    many of the run before while this one is counted.
+    wrk exits before its last responses arrive. So up to one more sample per connection may be stored, and again as
+    many from the run before.
     """
     if not acknowledged <= stored <= acknowledged + 2 * connections:
-        raise Failed(f"{acknowledged} were acknowledged, but {stored} stored")
+        raise Failed(f"{acknowledged} were acknowledged, but {stored} are stored")
 
 
 def is_there() -> bool:
-    """Tell whether wrk is installed."""
+    """Return whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
 class Run:
-    """wrk at work, from here to `outcome`."""
+    """A running wrk process; `outcome` waits for it."""
 
     def __init__(self, target: Target, *, connections: int, seconds: float, processors: Processors) -> None:
         if not is_there():
@@ -84,7 +84,7 @@ class Run:
         machine.place(self._running.pid, processors)
 
     def outcome(self) -> Outcome:
-        """Wait for the end and return what was seen. Raises `Failed` where not every answer was good."""
+        """Wait for the end and return the outcome. Raises `Failed` if any response was not a success."""
         output, _ = self._running.communicate()
         self._body.close()
         last = output.strip().rpartition("\n")[2]
@@ -92,15 +92,15 @@ class Run:
             raise Failed(f"wrk: {output.strip()[-300:]}")
         outcome = msgspec.json.decode(last, type=Outcome)
         if not outcome.good + outcome.bad:
-            raise Failed(f"nothing was answered in {outcome.seconds:.1f} s")
+            raise Failed(f"no response arrived in {outcome.seconds:.1f} s")
         if outcome.bad or outcome.broken:
             raise Failed(
-                f"{outcome.bad} of {outcome.good + outcome.bad} answers were no success and {outcome.broken} "
+                f"{outcome.bad} of {outcome.good + outcome.bad} responses were not a success and {outcome.broken} "
                 f"connections broke: {outcome.example}"
             )
         return outcome
 
 
 def run(target: Target, *, connections: int, seconds: float, processors: Processors) -> Outcome:
-    """Send the same request again and again over so many connections, each waiting for its answer."""
+    """Send the same request repeatedly over several connections; each waits for its response."""
     return Run(target, connections=connections, seconds=seconds, processors=processors).outcome()

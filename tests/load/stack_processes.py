@@ -1,7 +1,6 @@
-"""The product's processes one by one: a Firestore alone, and the API or the function on it.
+"""Single processes of the stack: a Firestore alone, and the API or the function with it.
 
-Commands and environments are those of stack.toml, so what is measured is what runs. The whole of it,
-with events, is `tests.stack.Stack`.
+Commands and environments come from stack.toml. `tests.stack.Stack` is the whole stack with events.
 """
 
 import contextlib
@@ -30,14 +29,14 @@ RESULTS = f"submitters/{SUBMITTER}/results"
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The processes of stack.toml, with ports that nobody listens on."""
+    """The processes of stack.toml, on free ports."""
 
     folder: Path
     stack: stack_file.Stack
 
     @classmethod
     def of(cls, folder: Path) -> "Commands":
-        """Read stack.toml for a stack that keeps everything in `folder`."""
+        """Read stack.toml for a stack with its data in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "TRIGGERS")}
         read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
         if read.scratch is not None:
@@ -46,11 +45,11 @@ class Commands:
 
     @property
     def address(self) -> str:
-        """Where Firestore is."""
+        """The address of Firestore."""
         return f"127.0.0.1:{self.stack.settings['firestore_port']}"
 
     def firestore(self, processors: Processors, indexes: Path | None = None) -> Process:
-        """Return Firestore without its triggers: events go nowhere. `indexes` stands in for the product's own."""
+        """Return Firestore without triggers, so without events. `indexes` replaces Dropzone's own."""
         process = self._named("firestore")
         command = _without(process.command, "--triggers")
         if indexes is not None:
@@ -58,7 +57,7 @@ class Commands:
         return self._process(process, command, processors)
 
     def api(self, processors: Processors) -> Process:
-        """Return the API, which opens its socket itself where nobody hands it one."""
+        """Return the API, which opens its own socket."""
         process = self._named("api")
         return self._process(process, _without(process.command, "--sockets"), processors)
 
@@ -101,7 +100,7 @@ def firestore(folder: Path, processors: Processors, indexes: Path | None = None)
 
 
 def _without(command: Sequence[str], option: str) -> list[str]:
-    """Return a command without an option and its value."""
+    """Return a command without one option and its value."""
     position = command.index(option)
     return [*command[:position], *command[position + 2 :]]
 
@@ -119,12 +118,12 @@ def client(address: str) -> Any:
 
 
 def count(database: Any, collection: str) -> int:
-    """Return how many documents there are."""
+    """Return the number of documents."""
     counted = database.collection(collection).count().get()
     return int(counted[0][0].value)
 
 
 def listens(port: int) -> bool:
-    """Tell whether somebody listens on a port of this machine."""
+    """Return whether a process listens on a port of this machine."""
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""The page that keeps the last table: docs/performance.md, between its two marks; the rest is written by people."""
+"""docs/performance.md: the last table stands between two marks; people write the rest."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ END = "<!-- end of table -->\n"
 
 
 def write(lines: Sequence[str], rows: Sequence[Row]) -> None:
-    """Put a table, and what must be known to read it, in the place of the last one."""
+    """Replace the last table and the lines above it."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     known = "".join(f"- {line}\n" for line in lines)

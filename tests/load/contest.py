@@ -1,7 +1,7 @@
-"""The product and its peers, each with an embedded Firestore of its own, side by side.
+"""Dropzone and its peers, each with its own embedded Firestore.
 
-They take turns run by run, so that whatever else the machine does falls on all of them. Only what serves the
-one request is running: no events and no function, which the peers have not.
+They take turns run by run, so that other load on the machine affects all of them. Only the servers of the request run:
+no events and no function, because the peers have none.
 """
 
 import contextlib
@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.load import generator, samples, store
-from tests.load.generator import Outcome, Target
+from tests.load import samples, stack_processes, wrk
 from tests.load.plan import Plan, median
 from tests.load.process import Busy, Failed, Process
 from tests.load.table import NODE, STRAWBERRY
+from tests.load.wrk import Outcome, Target
 from tests.ports import free_port
 
 DROPZONE = "Dropzone"
 NODE_PEER = Path(__file__).with_name("node_peer")
 PEER_INDEXES = Path(__file__).with_name("peer_indexes.json")
-"""Exempts the peers' array from indexes, as anybody does who stores one: else they would be measured by that."""
+"""Exempts the peers' array from indexes. Otherwise the index entries would dominate their figures."""
 
 NODE_INSTALLED = Path(".venv/node_peer")
 WARM_UP_SECONDS = 2.0
@@ -44,13 +44,13 @@ class Contestant:
     database: Any
 
     def target(self, values: int) -> Target:
-        """Return the request that submits a sample of so many values."""
+        """Return the request that submits a sample of `values` values."""
         return Target(f"http://127.0.0.1:{self.port}/graphql", self.request(values), '"PENDING"', self.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run, and how busy the server and its Firestore were meanwhile, each as a share of one core."""
+    """One run, and the processor time of the server and its Firestore as shares of one core."""
 
     outcome: Outcome
     busy: float
@@ -59,14 +59,14 @@ class Measured:
 
 @dataclass(slots=True)
 class Contest:
-    """Who is there, and why others are not."""
+    """The contestants that run, and why others do not."""
 
     plan: Plan
     contestants: list[Contestant] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
 
     def submits(self, values: int, connections: int) -> dict[str, Measured | str]:
-        """Let everyone take turns; return the median of each, or why there is none. The product's failure is raised."""
+        """Run all contestants in turn. Return the median of each, or why there is none. Raises if Dropzone fails."""
         problems: dict[str, Measured | str] = dict(self.absent)
         runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in self.contestants}
         for number in range(1 + self.plan.runs):
@@ -89,23 +89,23 @@ class Contest:
         return problems | medians
 
     def _submit(self, contestant: Contestant, values: int, connections: int, *, warm_up: bool) -> Measured:
-        before = store.count(contestant.database, contestant.collection)
+        before = stack_processes.count(contestant.database, contestant.collection)
         busy, firestore_busy = Busy(contestant.process.pid), Busy(contestant.firestore.pid)
-        outcome = generator.run(
+        outcome = wrk.run(
             contestant.target(values),
             connections=connections,
             seconds=WARM_UP_SECONDS if warm_up else self.plan.seconds,
             processors=self.plan.placement.other,
         )
         measured = Measured(outcome, busy.share(), firestore_busy.share())
-        stored = store.count(contestant.database, contestant.collection) - before
-        generator.compare(outcome.good, stored, connections)
+        stored = stack_processes.count(contestant.database, contestant.collection) - before
+        wrk.compare(outcome.good, stored, connections)
         return measured
 
 
 @contextlib.contextmanager
 def contest(plan: Plan, *, peers: bool = True) -> Iterator[Contest]:
-    """Start everyone."""
+    """Start all contestants."""
     with ExitStack() as started:
         opened = Contest(plan, [started.enter_context(_dropzone(plan))])
         for name, start in ((STRAWBERRY, _strawberry), (NODE, _node)) if peers else ():
@@ -118,7 +118,7 @@ def contest(plan: Plan, *, peers: bool = True) -> Iterator[Contest]:
 
 @contextlib.contextmanager
 def _dropzone(plan: Plan) -> Iterator[Contestant]:
-    with store.firestore(plan.new_folder("dropzone"), plan.placement.other) as (commands, firestore):
+    with stack_processes.firestore(plan.new_folder("dropzone"), plan.placement.other) as (commands, firestore):
         headers = {"content-type": "application/json", "x-api-key": commands.key()}
         with commands.api(plan.placement.one) as process:
             yield Contestant(
@@ -128,8 +128,8 @@ def _dropzone(plan: Plan) -> Iterator[Contestant]:
                 commands.port("api"),
                 headers,
                 lambda values: samples.submission(samples.sample(values)),
-                store.SAMPLES,
-                store.client(commands.address),
+                stack_processes.SAMPLES,
+                stack_processes.client(commands.address),
             )
 
 
@@ -151,17 +151,17 @@ def _node(plan: Plan) -> Iterator[Contestant]:
 @contextlib.contextmanager
 def _peer(plan: Plan, name: str, port: int, command: list[str]) -> Iterator[Contestant]:
     folder = plan.new_folder("peer")
-    with store.firestore(folder, plan.placement.other, PEER_INDEXES) as (commands, firestore):
+    with stack_processes.firestore(folder, plan.placement.other, PEER_INDEXES) as (commands, firestore):
         environment = {
             "FIRESTORE_EMULATOR_HOST": commands.address,
-            "GOOGLE_CLOUD_PROJECT": store.PROJECT,
+            "GOOGLE_CLOUD_PROJECT": stack_processes.PROJECT,
             "NODE_ENV": "production",
             "PORT": str(port),
         }
         with Process(
             command,
             folder / "peer.log",
-            ready=lambda: store.listens(port),
+            ready=lambda: stack_processes.listens(port),
             environment=environment,
             processors=plan.placement.one,
         ) as process:
@@ -173,12 +173,12 @@ def _peer(plan: Plan, name: str, port: int, command: list[str]) -> Iterator[Cont
                 {"content-type": "application/json"},
                 samples.peer_request,
                 "samples",
-                store.client(commands.address),
+                stack_processes.client(commands.address),
             )
 
 
 def install_node_peer() -> None:
-    """Install the Node peer in the virtual environment, unless that has been done."""
+    """Install the Node peer in the virtual environment if it is not installed."""
     if shutil.which("npm") is None:
         raise Failed("npm is not installed")
     NODE_INSTALLED.mkdir(exist_ok=True)
