@@ -12,9 +12,10 @@ import numpy as np
 
 from storage.documents import Result, Status, document_paths
 from storage.firestore import encoding
+from tests.load import stack_processes, wrk
 from tests.load.firestore_client import Firestore
 from tests.load.plan import Plan, attempt, powers, repeat
-from tests.load.stack_processes import SUBMITTER, wrk
+from tests.load.stack_processes import SUBMITTER
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
 from triggers.summary import summarise
