@@ -138,11 +138,11 @@ def judge_entries(connection: sqlite3.Connection) -> None:
     catalog.load(connection)
     registry.load(connection)
     expected: set[tuple[int, bytes, int]] = set()
-    for kind, path, document in connection.execute(
-        "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
+    for collection_number, path, document in connection.execute(
+        "SELECT d.collection_number, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
     ):
         collection_id, document_id = path_encoding.decode_path(path)[-2:]
         keys = registry.indexing(collection_id).entries(path, document_id, Document.FromString(document))
-        expected.update((kind, key, size) for key, size in keys.items())
+        expected.update((collection_number, key, size) for key, size in keys.items())
     assert expected
-    assert set(connection.execute("SELECT kind, key, size FROM entries")) == expected
+    assert set(connection.execute("SELECT collection_number, key, size FROM entries")) == expected

@@ -30,7 +30,9 @@ STEP = 500
 STEP_BYTES = 8 * 1024 * 1024
 PAGES = 1_000
 
-_ALL = "SELECT v.document FROM documents d JOIN versions v ON v.sequence = d.version ORDER BY d.kind, d.path"
+_ALL = (
+    "SELECT v.document FROM documents d JOIN versions v ON v.sequence = d.version ORDER BY d.collection_number, d.path"
+)
 
 
 class Unusable(Exception):

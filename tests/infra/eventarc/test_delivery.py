@@ -100,7 +100,7 @@ async def test_a_poisoned_event_stands_in_nobodys_way(
     assert await firestore.rows("eventarc_failed", "name") == [
         ("projects/p/databases/(default)/documents/samples/poison",)
     ]
-    assert await firestore.rows("holders", "sequence") == [(301,)]
+    assert await firestore.rows("change_consumers", "sequence") == [(301,)]
 
 
 async def test_events_that_never_end_leave_room_for_others(
@@ -247,7 +247,7 @@ async def test_an_event_under_way_for_long_does_not_hold_the_cursor(
     function.answer = wait
     await firestore.start(on_written)
     await firestore.write("samples/slow", "samples/quick")
-    await firestore.until_rows("holders", "sequence", [(2,)])
+    await firestore.until_rows("change_consumers", "sequence", [(2,)])
     rows = await firestore.rows("eventarc_failed", "sequence, attempts")
     release.set()
     await firestore.until_rows("eventarc_failed", "sequence", [])

@@ -28,7 +28,7 @@ async def test_acknowledgements_that_get_lost(
 
     await firestore.write(*NAMES)
     await until(lambda: set(function.documents) == set(NAMES))
-    await firestore.until_rows("holders", "sequence", [(40,)])
+    await firestore.until_rows("change_consumers", "sequence", [(40,)])
     await firestore.until_rows("eventarc_failed", "*", [])
 
     assert len(function.events) > 50
@@ -60,7 +60,7 @@ async def test_the_seed_decides(firestore: Firestore, function: Function, on_wri
 
     await firestore.write(*NAMES)
     for name in seeds:
-        await firestore.until_rows(f"holders WHERE name = 'eventarc/{name}'", "sequence", [(40,)])
+        await firestore.until_rows(f"change_consumers WHERE name = 'eventarc/{name}'", "sequence", [(40,)])
 
     got = {
         name: sorted(event.document for event in function.events if event.headers["ce-location"] == name)

@@ -22,7 +22,7 @@ STEP = 500
 
 _NEXT = """
 SELECT d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version
-WHERE d.kind = ? AND d.path > ? ORDER BY d.path LIMIT ?
+WHERE d.collection_number = ? AND d.path > ? ORDER BY d.path LIMIT ?
 """
 
 
@@ -101,10 +101,10 @@ class Registry:
         if base not in self._entries.values():
             low = entries.composite(base)
             owner = (index.collection_id,)
-            kinds = connection.execute("SELECT id FROM kinds WHERE collection_id = ?", owner).fetchall()
+            collections = connection.execute("SELECT number FROM collections WHERE collection_id = ?", owner).fetchall()
             connection.executemany(
-                "DELETE FROM entries WHERE kind = ? AND key >= ? AND key < ?",
-                [(kind, low, low + path_encoding.AFTER_ALL) for (kind,) in kinds],
+                "DELETE FROM entries WHERE collection_number = ? AND key >= ? AND key < ?",
+                [(collection_number, low, low + path_encoding.AFTER_ALL) for (collection_number,) in collections],
             )
 
     def numbered(self) -> dict[int, Composite]:
@@ -121,14 +121,16 @@ class Registry:
         nothing = Definitions(overrides={(index.collection_id, definitions.ANY_FIELD): frozenset()})
         return Indexing(index.collection_id, nothing, {self._entries[number]: index})
 
-    def fill(self, connection: sqlite3.Connection, kind: int, indexing: Indexing, after: bytes) -> bytes | None:
+    def fill(
+        self, connection: sqlite3.Connection, collection_number: int, indexing: Indexing, after: bytes
+    ) -> bytes | None:
         """Add missing entries for some documents behind a path; return the last path, None at the end."""
-        rows = connection.execute(_NEXT, (kind, after, STEP)).fetchall()
+        rows = connection.execute(_NEXT, (collection_number, after, STEP)).fetchall()
         for path, document in rows:
             keys = indexing.entries(path, path_encoding.decode_path(path)[-1], Document.FromString(document))
             connection.executemany(
-                "INSERT OR IGNORE INTO entries (kind, key, size) VALUES (?, ?, ?)",
-                [(kind, key, size) for key, size in keys.items()],
+                "INSERT OR IGNORE INTO entries (collection_number, key, size) VALUES (?, ?, ?)",
+                [(collection_number, key, size) for key, size in keys.items()],
             )
         return rows[-1][0] if len(rows) == STEP else None
 
@@ -157,12 +159,12 @@ def adopt(connection: sqlite3.Connection, catalog: Catalog, registry: Registry, 
     for index in registry.defined.composites:
         registry.finish(connection, registry.add(connection, index))
     stale |= _changed_overrides(connection, registry.defined)
-    for (_, collection_id), kind in list(catalog.kinds.items()):
+    for (_, collection_id), collection_number in list(catalog.numbers.items()):
         if collection_id in stale or "*" in stale:
-            connection.execute("DELETE FROM entries WHERE kind = ?", (kind,))
+            connection.execute("DELETE FROM entries WHERE collection_number = ?", (collection_number,))
             after: bytes | None = b""
             while after is not None:
-                after = registry.fill(connection, kind, registry.indexing(collection_id), after)
+                after = registry.fill(connection, collection_number, registry.indexing(collection_id), after)
 
 
 def _changed_overrides(connection: sqlite3.Connection, defined: Definitions) -> set[str]:

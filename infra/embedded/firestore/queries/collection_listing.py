@@ -14,9 +14,10 @@ from infra.embedded.firestore.storage import versions
 
 _NEXT = """
 SELECT min(path) FROM (
-    SELECT min(path) AS path FROM documents WHERE kind = :kind AND path >= :low AND path < :high
+    SELECT min(path) AS path FROM documents
+    WHERE collection_number = :collection_number AND path >= :low AND path < :high
     UNION ALL
-    SELECT min(path) FROM history WHERE kind = :kind AND path >= :low AND path < :high
+    SELECT min(path) FROM history WHERE collection_number = :collection_number AND path >= :low AND path < :high
 )
 """
 
@@ -32,14 +33,14 @@ def segments_beneath(
     """Return, sorted, the next segments of names that documents beneath `parent` have."""
     found: set[str] = set()
     prefix = parent.path
-    for kind, _ in catalog.kinds_of(parent.database):
-        leaps = _leaps(connection, kind, prefix, after, read_time)
+    for collection_number, _ in catalog.collections_in(parent.database):
+        leaps = _leaps(connection, collection_number, prefix, after, read_time)
         found.update(segment for segment, _ in zip(leaps, range(limit), strict=False))
     return sorted(found, key=path_encoding.encode_segment)[:limit]
 
 
 def _leaps(
-    connection: sqlite3.Connection, kind: int, prefix: bytes, after: str | None, read_time: int
+    connection: sqlite3.Connection, collection_number: int, prefix: bytes, after: str | None, read_time: int
 ) -> Iterator[str]:
     low = (
         prefix + path_encoding.NUMERIC_TAG
@@ -48,10 +49,12 @@ def _leaps(
     )
     high = prefix + path_encoding.AFTER_ALL
     while True:
-        (path,) = connection.execute(_NEXT, {"kind": kind, "low": low, "high": high}).fetchone()
+        (path,) = connection.execute(
+            _NEXT, {"collection_number": collection_number, "low": low, "high": high}
+        ).fetchone()
         if path is None:
             return
-        if versions.at(connection, kind, path, read_time) is None:
+        if versions.at(connection, collection_number, path, read_time) is None:
             low = path + b"\0"
             continue
         segment = path_encoding.decode_path(path[len(prefix) :])[0]

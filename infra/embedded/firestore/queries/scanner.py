@@ -30,6 +30,13 @@ PAGE_DOCUMENTS = 500
 PAGE_BYTES = 1 << 20
 OVERLAY_BY_SEQUENCE = 2_000
 
+_PATHS = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
+_ENTRIES = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key"
+PATHS = (f"{_PATHS} ASC", f"{_PATHS} DESC")
+ENTRIES = (f"{_ENTRIES} ASC", f"{_ENTRIES} DESC")
+NEXT_ENTRY = (f"{_ENTRIES} ASC LIMIT 1", f"{_ENTRIES} DESC LIMIT 1")
+"""Statements by direction: forwards, backwards."""
+
 T = TypeVar("T")
 Found = tuple[SortKey, Any]
 
@@ -57,13 +64,13 @@ class Scan:
 
     def count(self, branch: Branch, most: int | None) -> int | None:
         """Return how many documents an exact range of keys holds, up to `most`; None if too many have changed."""
-        kind = self._catalog.kind(self._query.parent.database, branch.collection_id)
-        if kind is None:
+        collection_number = self._catalog.number(self._query.parent.database, branch.collection_id)
+        if collection_number is None:
             return 0
-        there = (path for path in self._paths(kind, branch) if self._is_in_collection(path))
+        there = (path for path in self._paths(collection_number, branch) if self._is_in_collection(path))
         changed = 0
         if versions.last(self._connection)[1] > self._read_time:
-            there = (path for path in there if self._is_of_then(kind, path))
+            there = (path for path in there if self._is_of_then(collection_number, path))
             changed = sum(1 for _ in self._overlay())
             if changed > PAGE_DOCUMENTS:
                 return None
@@ -74,16 +81,16 @@ class Scan:
         parent = self._query.parent
         return self._query.all_descendants or len(path_encoding.decode_path(path)) == len(parent.segments) + 2
 
-    def _is_of_then(self, kind: int, path: bytes) -> bool:
-        stored = versions.current(self._connection, kind, path)
+    def _is_of_then(self, collection_number: int, path: bytes) -> bool:
+        stored = versions.current(self._connection, collection_number, path)
         return stored is not None and stored.commit_time <= self._read_time
 
     def _branch(self, branch: Branch) -> Iterator[Found]:
-        kind = self._catalog.kind(self._query.parent.database, branch.collection_id)
-        if kind is None:
+        collection_number = self._catalog.number(self._query.parent.database, branch.collection_id)
+        if collection_number is None:
             return
-        for path in self._paths(kind, branch):
-            stored = versions.current(self._connection, kind, path)
+        for path in self._paths(collection_number, branch):
+            stored = versions.current(self._connection, collection_number, path)
             if stored is not None and stored.commit_time <= self._read_time:
                 yield from self._judged(path, stored)
 
@@ -95,21 +102,20 @@ class Scan:
             if key is not None:
                 yield key, document
 
-    def _paths(self, kind: int, branch: Branch) -> Iterator[bytes]:
-        order = "DESC" if branch.reverse else "ASC"
+    def _paths(self, collection_number: int, branch: Branch) -> Iterator[bytes]:
         if not branch.bases:
-            sql = f"SELECT path FROM documents WHERE kind = ? AND path >= ? AND path < ? ORDER BY path {order}"  # noqa: S608
-            for (path,) in self._connection.execute(sql, (kind, branch.low, branch.high)):
+            parameters = collection_number, branch.low, branch.high
+            for (path,) in self._connection.execute(PATHS[branch.reverse], parameters):
                 yield path
         elif len(branch.bases) == 1:
             (base,) = branch.bases
-            sql = f"SELECT key, size FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key {order}"  # noqa: S608
-            for key, size in self._connection.execute(sql, (kind, base + branch.low, base + branch.high)):
+            parameters = collection_number, base + branch.low, base + branch.high
+            for key, size in self._connection.execute(ENTRIES[branch.reverse], parameters):
                 yield entries.path_of(key, size)
         else:
-            yield from self._leap(kind, branch)
+            yield from self._leap(collection_number, branch)
 
-    def _leap(self, kind: int, branch: Branch) -> Iterator[bytes]:
+    def _leap(self, collection_number: int, branch: Branch) -> Iterator[bytes]:
         """Yield what is behind all bases, going from one index to the next with the farthest key so far."""
         low, high = branch.low, branch.high
         candidate, agreed = None, 0
@@ -117,7 +123,7 @@ class Scan:
         while True:
             base = branch.bases[turn % len(branch.bases)]
             turn += 1
-            row = self._next(kind, base + low, base + high, branch.reverse)
+            row = self._next(collection_number, base + low, base + high, branch.reverse)
             if row is None:
                 return
             found = row[0][len(base) :]
@@ -130,10 +136,9 @@ class Scan:
             else:
                 low, high = (low, found + b"\0") if branch.reverse else (found, high)
 
-    def _next(self, kind: int, low: bytes, high: bytes, reverse: bool) -> tuple[bytes, int] | None:
-        order = "DESC" if reverse else "ASC"
-        sql = f"SELECT key, size FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key {order} LIMIT 1"  # noqa: S608
-        row: tuple[bytes, int] | None = self._connection.execute(sql, (kind, low, high)).fetchone()
+    def _next(self, collection_number: int, low: bytes, high: bytes, reverse: bool) -> tuple[bytes, int] | None:
+        found = self._connection.execute(NEXT_ENTRY[reverse], (collection_number, low, high))
+        row: tuple[bytes, int] | None = found.fetchone()
         return row
 
     def _overlay(self) -> Iterator[Found]:
@@ -141,16 +146,16 @@ class Scan:
         changed = versions.superseded_since(self._connection, self._read_time, OVERLAY_BY_SEQUENCE)
         found = (
             each
-            for kind, path in changed
-            if self._catalog.names[kind][0] == self._query.parent.database
-            for each in self._as_it_was(kind, path)
+            for collection_number, path in changed
+            if self._catalog.names[collection_number][0] == self._query.parent.database
+            for each in self._as_it_was(collection_number, path)
         )
         return iter(heapq.nsmallest(PAGE_DOCUMENTS + 1, found, key=lambda each: each[0]))
 
-    def _as_it_was(self, kind: int, path: bytes) -> Iterator[Found]:
-        collection_id = self._catalog.names[kind][1]
+    def _as_it_was(self, collection_number: int, path: bytes) -> Iterator[Found]:
+        collection_id = self._catalog.names[collection_number][1]
         if self._query.collection_id in (None, collection_id):
-            stored = versions.at(self._connection, kind, path, self._read_time)
+            stored = versions.at(self._connection, collection_number, path, self._read_time)
             if stored is not None:
                 yield from self._judged(path, stored)
 
@@ -182,7 +187,7 @@ async def _page(storage: Storage, query: Query, read_time: int, most: int) -> tu
     """Return the next results and whether they are the last."""
 
     def read(connection: sqlite3.Connection) -> tuple[list[Found], bool]:
-        collection_ids = [each for _, each in storage.catalog.kinds_of(query.parent.database)]
+        collection_ids = [each for _, each in storage.catalog.collections_in(query.parent.database)]
         branches = planner.plan(query, collection_ids, storage.indexes)  # before this view: an index may complete now
         versions.check_reach(connection, read_time)
         scan = Scan(connection, storage.catalog, query, read_time)

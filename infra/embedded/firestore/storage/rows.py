@@ -12,7 +12,7 @@ from typing import Any
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.versions import Stored
 
-Place = tuple[int, bytes]  # a kind and a path
+Place = tuple[int, bytes]  # a collection_number and a path
 
 
 class Rows:
@@ -27,36 +27,47 @@ class Rows:
         self._history: list[tuple[int, bytes, int, int]] = []
         self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)
 
-    def look_up(self, kind: int, paths: Sequence[bytes]) -> None:
+    def look_up(self, collection_number: int, paths: Sequence[bytes]) -> None:
         """Find out at once which documents are not there, so that nobody asks for them one by one."""
         marks = ", ".join("?" * len(paths))
-        sql = f"SELECT path FROM documents WHERE kind = ? AND path IN ({marks})"  # noqa: S608
-        there = {path for (path,) in self._connection.execute(sql, (kind, *paths))}
-        self._absent.update((kind, path) for path in paths if path not in there)
+        sql = f"SELECT path FROM documents WHERE collection_number = ? AND path IN ({marks})"  # noqa: S608
+        there = {path for (path,) in self._connection.execute(sql, (collection_number, *paths))}
+        self._absent.update((collection_number, path) for path in paths if path not in there)
 
-    def current(self, kind: int, path: bytes) -> Stored | None:
+    def current(self, collection_number: int, path: bytes) -> Stored | None:
         """Return the current version of a document."""
-        place = kind, path
+        place = collection_number, path
         if place in self._documents:
             return self._documents[place]
         if place in self._absent:
             return None
-        return versions.current(self._connection, kind, path)
+        return versions.current(self._connection, collection_number, path)
 
-    def add(self, kind: int, path: bytes, previous: Stored | None, document: bytes | None, commit_time: int) -> int:
+    def add(
+        self, collection_number: int, path: bytes, previous: Stored | None, document: bytes | None, commit_time: int
+    ) -> int:
         """Add a version (None: the document is deleted) and return its sequence."""
         self._sequence += 1
         self._versions.append(
-            (self._sequence, commit_time, None if previous is None else previous.sequence, kind, path, document)
+            (
+                self._sequence,
+                commit_time,
+                None if previous is None else previous.sequence,
+                collection_number,
+                path,
+                document,
+            )
         )
         if previous is not None:
-            self._history.append((kind, path, commit_time, previous.sequence))
-        self._documents[kind, path] = None if document is None else Stored(self._sequence, commit_time, document)
+            self._history.append((collection_number, path, commit_time, previous.sequence))
+        self._documents[collection_number, path] = (
+            None if document is None else Stored(self._sequence, commit_time, document)
+        )
         return self._sequence
 
-    def index(self, kind: int, old: dict[bytes, int], new: dict[bytes, int]) -> None:
+    def index(self, collection_number: int, old: dict[bytes, int], new: dict[bytes, int]) -> None:
         """Replace the index entries of a document."""
-        entries = self._entries[kind]
+        entries = self._entries[collection_number]
         for key in old.keys() - new.keys():
             entries[key] = None
         if old:
@@ -73,12 +84,12 @@ class Rows:
         places = sorted(self._documents)
         gone = [place for place in places if self._documents[place] is None]
         there = [(*place, stored.sequence) for place in places if (stored := self._documents[place]) is not None]
-        self._many("DELETE FROM documents WHERE kind = ? AND path = ?", gone)
+        self._many("DELETE FROM documents WHERE collection_number = ? AND path = ?", gone)
         self._many("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", there)
-        for kind, entries in self._entries.items():
-            obsolete = [(kind, key) for key, size in entries.items() if size is None]
-            added = [(kind, key, size) for key in sorted(entries) if (size := entries[key]) is not None]
-            self._many("DELETE FROM entries WHERE kind = ? AND key = ?", obsolete)
+        for collection_number, entries in self._entries.items():
+            obsolete = [(collection_number, key) for key, size in entries.items() if size is None]
+            added = [(collection_number, key, size) for key in sorted(entries) if (size := entries[key]) is not None]
+            self._many("DELETE FROM entries WHERE collection_number = ? AND key = ?", obsolete)
             self._many("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", added)
         for gathered in (self._documents, self._versions, self._history, self._entries):
             gathered.clear()

@@ -19,8 +19,8 @@ from typing import TypeVar
 from infra.embedded.firestore.errors import ReadTimeTooOld, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Composite, Definitions
-from infra.embedded.firestore.indexes.index_registry import Indexes, Registry, adopt, renew
-from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.indexes.index_registry import Indexes, Registry, adopt
+from infra.embedded.firestore.storage import file_format, versions
 from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpoints
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
 from infra.embedded.firestore.storage.versions import Change
@@ -61,8 +61,7 @@ class Storage:
         self._lock_file = _LockFile(path)
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
-        renew(connection)
-        connection.executescript(versions.SCHEMA)
+        file_format.prepare(connection)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
         adopt(connection, self.catalog, self._registry, strict=not creates_indexes)
@@ -188,14 +187,14 @@ class Storage:
                 return
             addition = self._registry.defined.addition(index)
             logger.warning("Created an index that production would ask for; to define it: %s", addition)
-            for (_, collection_id), kind in list(self.catalog.kinds.items()):
+            for (_, collection_id), collection_number in list(self.catalog.numbers.items()):
                 after: bytes | None = b"" if collection_id == index.collection_id else None
                 while after is not None:
-                    after = await self._writer.submit(partial(self._fill, kind, number, after))
+                    after = await self._writer.submit(partial(self._fill, collection_number, number, after))
             await self._writer.submit(lambda group: self._registry.finish(group.connection, number))
 
-    def _fill(self, kind: int, number: int, after: bytes, group: Group) -> bytes | None:
-        return self._registry.fill(group.connection, kind, self._registry.only(number), after)
+    def _fill(self, collection_number: int, number: int, after: bytes, group: Group) -> bytes | None:
+        return self._registry.fill(group.connection, collection_number, self._registry.only(number), after)
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Return committed changes with a sequence greater than `after`, in order."""

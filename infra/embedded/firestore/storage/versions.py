@@ -13,42 +13,16 @@ from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.errors import ReadTimeTooOld
 from infra.embedded.firestore.indexes.catalog import Catalog
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS kinds (
-    id INTEGER PRIMARY KEY, database TEXT NOT NULL, collection_id TEXT NOT NULL,
-    UNIQUE (database, collection_id)
-);
-CREATE TABLE IF NOT EXISTS versions (
-    sequence INTEGER PRIMARY KEY, commit_time INTEGER NOT NULL, previous INTEGER,
-    kind INTEGER NOT NULL, path BLOB NOT NULL, document BLOB
-);
-CREATE TABLE IF NOT EXISTS documents (
-    kind INTEGER NOT NULL, path BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (kind, path)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS history (
-    kind INTEGER NOT NULL, path BLOB NOT NULL, until INTEGER NOT NULL, version INTEGER NOT NULL,
-    PRIMARY KEY (kind, path, until)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS entries (
-    kind INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS composites (
-    id INTEGER PRIMARY KEY, definition TEXT NOT NULL UNIQUE, entries INTEGER NOT NULL, complete INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS holders (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-"""
-
 _CURRENT = """
 SELECT v.sequence, v.commit_time, v.document FROM documents d JOIN versions v ON v.sequence = d.version
-WHERE d.kind = ? AND d.path = ?
+WHERE d.collection_number = ? AND d.path = ?
 """
 _EARLIER = """
 SELECT v.sequence, v.commit_time, v.document FROM history h JOIN versions v ON v.sequence = h.version
-WHERE h.kind = ? AND h.path = ? AND h.until > ? ORDER BY h.until LIMIT 1
+WHERE h.collection_number = ? AND h.path = ? AND h.until > ? ORDER BY h.until LIMIT 1
 """
 _CHANGES = """
-SELECT c.sequence, c.commit_time, c.kind, c.path, p.document, c.document
+SELECT c.sequence, c.commit_time, c.collection_number, c.path, p.document, c.document
 FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
 WHERE c.sequence > ? ORDER BY c.sequence LIMIT ?
 """
@@ -74,17 +48,17 @@ class Change:
     new: bytes | None
 
 
-def current(connection: sqlite3.Connection, kind: int, path: bytes) -> Stored | None:
+def current(connection: sqlite3.Connection, collection_number: int, path: bytes) -> Stored | None:
     """Return the current version of a document."""
-    row = connection.execute(_CURRENT, (kind, path)).fetchone()
+    row = connection.execute(_CURRENT, (collection_number, path)).fetchone()
     return Stored(*row) if row else None
 
 
-def at(connection: sqlite3.Connection, kind: int, path: bytes, read_time: int) -> Stored | None:
+def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> Stored | None:
     """Return the version of a document that was current at `read_time`."""
-    row = connection.execute(_CURRENT, (kind, path)).fetchone()
+    row = connection.execute(_CURRENT, (collection_number, path)).fetchone()
     if row is None or row[1] > read_time:
-        row = connection.execute(_EARLIER, (kind, path, read_time)).fetchone()
+        row = connection.execute(_EARLIER, (collection_number, path, read_time)).fetchone()
         if row is None or row[1] > read_time:
             return None
     return Stored(*row)
@@ -92,8 +66,8 @@ def at(connection: sqlite3.Connection, kind: int, path: bytes, read_time: int) -
 
 def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> Iterator[Change]:
     """Yield the changes after a sequence, in the order of their commits; a limit of -1 is none."""
-    for sequence, commit_time, kind, path, old, new in connection.execute(_CHANGES, (after, limit)):
-        database, _ = catalog.names[kind]
+    for sequence, commit_time, collection_number, path, old, new in connection.execute(_CHANGES, (after, limit)):
+        database, _ = catalog.names[collection_number]
         name = str(resource_names.ResourceName(database, path_encoding.decode_path(path)))
         yield Change(sequence, commit_time, name, old, new)
 
@@ -142,12 +116,12 @@ def find(
     connection: sqlite3.Connection, catalog: Catalog, name: resource_names.ResourceName, read_time: int
 ) -> Stored | None:
     """Return the version of a document, by its name, that was current at `read_time`."""
-    kind = catalog.kind(name.database, name.collection_id)
-    return None if kind is None else at(connection, kind, name.path, read_time)
+    collection_number = catalog.number(name.database, name.collection_id)
+    return None if collection_number is None else at(connection, collection_number, name.path, read_time)
 
 
 def superseded_since(connection: sqlite3.Connection, read_time: int, most: int) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and path of every document that had a version at `read_time` which is not current any more.
+    """Yield collection number and path of every document whose version at `read_time` is no longer current.
 
     Documents that were created since then may be among them. Up to `most` changes are looked through
     one by one; beyond that, only what was superseded is.
@@ -155,7 +129,10 @@ def superseded_since(connection: sqlite3.Connection, read_time: int, most: int) 
     after = sequence_at(connection, read_time)
     if last(connection)[0] - after <= most:
         yield from connection.execute(
-            "SELECT DISTINCT kind, path FROM versions WHERE sequence > ? AND previous IS NOT NULL", (after,)
+            "SELECT DISTINCT collection_number, path FROM versions WHERE sequence > ? AND previous IS NOT NULL",
+            (after,),
         )
     else:
-        yield from connection.execute("SELECT DISTINCT kind, path FROM history WHERE until > ?", (read_time,))
+        yield from connection.execute(
+            "SELECT DISTINCT collection_number, path FROM history WHERE until > ?", (read_time,)
+        )

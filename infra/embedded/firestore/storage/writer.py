@@ -72,23 +72,23 @@ class Group:
         return self.commit_time
 
     def find(self, name: ResourceName, path: bytes) -> tuple[int | None, Stored | None]:
-        """Return the kind of a document, if it has one yet, and its current version."""
-        kind = self._catalog.kind(name.database, name.collection_id)
-        return kind, None if kind is None else self.rows.current(kind, path)
+        """Return the collection_number of a document, if it has one yet, and its current version."""
+        collection_number = self._catalog.number(name.database, name.collection_id)
+        return collection_number, None if collection_number is None else self.rows.current(collection_number, path)
 
     def look_up(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
         """Find out at once which documents are there; each question lets other threads go first."""
         paths: defaultdict[int, list[bytes]] = defaultdict(list)
         for name, path in documents:
-            kind = self._catalog.kind(name.database, name.collection_id)
-            if kind is not None:
-                paths[kind].append(path)
-        for kind, there in paths.items():
-            self.rows.look_up(kind, there)
+            collection_number = self._catalog.number(name.database, name.collection_id)
+            if collection_number is not None:
+                paths[collection_number].append(path)
+        for collection_number, there in paths.items():
+            self.rows.look_up(collection_number, there)
 
-    def kind(self, name: ResourceName) -> int:
-        """Return the kind of a document, which is new if need be."""
-        return self._catalog.intern_kind(self._connection, name.database, name.collection_id)
+    def collection_number(self, name: ResourceName) -> int:
+        """Return the collection_number of a document, which is new if need be."""
+        return self._catalog.add(self._connection, name.database, name.collection_id)
 
     def changed_since(self, sequence: int) -> Iterator[Change]:
         """Yield what was changed after another change."""

@@ -20,9 +20,9 @@ Check = Callable[[Collection[Pending]], None]
 
 def load(group: Group, write: PreparedWrite) -> Pending:
     """Return the current state of the document that a write is about."""
-    kind, stored = group.find(write.name, write.path)
+    collection_number, stored = group.find(write.name, write.path)
     old = None if stored is None else Document.FromString(stored.document)
-    return Pending(write.name, write.full_name, write.path, kind, stored, old, old)
+    return Pending(write.name, write.full_name, write.path, collection_number, stored, old, old)
 
 
 def apply(group: Group, writes: list[PreparedWrite], pending: dict[str, Pending], commit_time: int) -> list[Any]:
@@ -40,10 +40,12 @@ def apply(group: Group, writes: list[PreparedWrite], pending: dict[str, Pending]
 
 def store(group: Group, document: Pending, commit_time: int) -> None:
     """Write the rows of a document that changed: version, index entries, change."""
-    kind = group.kind(document.name) if document.kind is None else document.kind
+    collection_number = (
+        group.collection_number(document.name) if document.collection_number is None else document.collection_number
+    )
     new = None if document.new is None else serialize(document.new)
-    sequence = group.rows.add(kind, document.path, document.stored, new, commit_time)
-    group.rows.index(kind, document.old_entries, document.new_entries)
+    sequence = group.rows.add(collection_number, document.path, document.stored, new, commit_time)
+    group.rows.index(collection_number, document.old_entries, document.new_entries)
     old = None if document.stored is None else document.stored.document
     group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
 

@@ -18,7 +18,7 @@ class Pending:
     name: resource_names.ResourceName
     full_name: str
     path: bytes
-    kind: int | None
+    collection_number: int | None
     stored: Stored | None
     old: Any | None
     new: Any | None

@@ -26,7 +26,7 @@ STEP = 500
 EVERY_SECONDS = 5.0
 
 _SUPERSEDING = """
-SELECT sequence, commit_time, previous, kind, path, document IS NULL FROM versions
+SELECT sequence, commit_time, previous, collection_number, path, document IS NULL FROM versions
 WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 """
 
@@ -66,8 +66,12 @@ def _prune(connection: sqlite3.Connection, after: int, last: int) -> int:
     gone = [(previous,) for _, _, previous, _, _, _ in rows if previous is not None]
     pruned = int(rows[-1][0])  # stays, even a deletion: it tells how far reads reach, and no sequence is used twice
     gone += [(sequence,) for sequence, _, _, _, _, deleted in rows if deleted and sequence < pruned]
-    ended = [(kind, path, until) for _, until, previous, kind, path, _ in rows if previous is not None]
-    connection.executemany("DELETE FROM history WHERE kind = ? AND path = ? AND until = ?", ended)
+    ended = [
+        (collection_number, path, until)
+        for _, until, previous, collection_number, path, _ in rows
+        if previous is not None
+    ]
+    connection.executemany("DELETE FROM history WHERE collection_number = ? AND path = ? AND until = ?", ended)
     connection.executemany("DELETE FROM versions WHERE sequence = ?", gone)
     connection.execute("DELETE FROM versions WHERE sequence = ? AND document IS NULL", (after,))  # stayed until now
     connection.execute("INSERT OR REPLACE INTO settings VALUES ('pruned', ?)", (pruned,))
@@ -78,9 +82,9 @@ async def expire(storage: Storage, collection_id: str, field: FieldPath) -> None
     """Delete documents whose time has come."""
     base = entries.single(field, contains=False, group=True) + values.TIMESTAMP
     end = base[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(now())))
-    for (database, owner), kind in list(storage.catalog.kinds.items()):
+    for (database, owner), collection_number in list(storage.catalog.numbers.items()):
         while owner == collection_id:
-            due = await storage.read(partial(_due, kind=kind, low=base, high=end))
+            due = await storage.read(partial(_due, collection_number=collection_number, low=base, high=end))
             if due:
                 deletions = [
                     _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), stored)
@@ -92,12 +96,12 @@ async def expire(storage: Storage, collection_id: str, field: FieldPath) -> None
                 break
 
 
-def _due(connection: sqlite3.Connection, kind: int, low: bytes, high: bytes) -> list[tuple[bytes, Stored]]:
+def _due(connection: sqlite3.Connection, collection_number: int, low: bytes, high: bytes) -> list[tuple[bytes, Stored]]:
     found = []
-    sql = "SELECT key, size FROM entries WHERE kind = ? AND key >= ? AND key < ? LIMIT ?"
-    for key, size in connection.execute(sql, (kind, low, high, STEP)):
+    sql = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?"
+    for key, size in connection.execute(sql, (collection_number, low, high, STEP)):
         path = entries.path_of(key, size)
-        stored = current(connection, kind, path)
+        stored = current(connection, collection_number, path)
         if stored is not None:
             found.append((path, stored))
     return found

@@ -58,19 +58,21 @@ def test_acknowledged_commits_survive_kill_9_whole_and_later_ones_are_later(own:
         assert client.document("after/kill").set({"n": attempt}).update_time.timestamp() * 1_000_000 > latest
         own.end(signal.SIGKILL)
         assert own.query("PRAGMA integrity_check") == [("ok",)]
-        assert sorted(own.query("SELECT kind, key, size FROM entries")) == sorted(expected_entries(own))
+        assert sorted(own.query("SELECT collection_number, key, size FROM entries")) == sorted(expected_entries(own))
     assert len(set(times)) == len(times)
 
 
 def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]]:
     """Return the index entries that the documents in a file must have."""
     found = []
-    kinds = dict(firestore.query("SELECT id, collection_id FROM kinds"))
-    current = "SELECT d.kind, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
-    for kind, path, document in firestore.query(current):
-        indexing = Indexing(kinds[kind], Definitions(), {})
+    collection_ids = dict(firestore.query("SELECT number, collection_id FROM collections"))
+    current = (
+        "SELECT d.collection_number, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
+    )
+    for number, path, document in firestore.query(current):
+        indexing = Indexing(collection_ids[number], Definitions(), {})
         keys = indexing.entries(path, path_encoding.decode_path(path)[-1], m.Document.FromString(document))
-        found += [(kind, key, size) for key, size in keys.items()]
+        found += [(number, key, size) for key, size in keys.items()]
     return found
 
 

@@ -1,5 +1,7 @@
 """A file that an earlier start has left, with other options and definitions than those of now."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import time
@@ -93,3 +95,23 @@ def test_what_a_server_takes_by_its_exemptions_can_be_exported_and_imported(
 
     own.start()
     assert own.client().document("samples/a").get().to_dict() == {"raw": MANY}
+
+
+def test_a_file_with_the_former_table_names_is_upgraded(own: FirestoreProcess) -> None:
+    """Tables and columns are renamed at the first start; documents and index entries stay."""
+    own.start()
+    own.client().document("results/a").set({"n": 1})
+    own.end()
+    with contextlib.closing(sqlite3.connect(own.data)) as connection:
+        connection.execute("ALTER TABLE collections RENAME COLUMN number TO id")
+        connection.execute("ALTER TABLE collections RENAME TO kinds")
+        for table in ("versions", "documents", "history", "entries"):
+            connection.execute(f"ALTER TABLE {table} RENAME COLUMN collection_number TO kind")
+        connection.execute("ALTER TABLE change_consumers RENAME TO holders")
+        connection.commit()
+
+    own.start()
+
+    own.client().document("results/b").set({"n": 2})
+    found = own.client().collection("results").where(filter=FieldFilter("n", ">", 0)).get()
+    assert [each.id for each in found] == ["a", "b"]
