@@ -15,8 +15,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import metrics
-from graphql_api.auth.authentication import Authenticator
+from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.scopes import Caller
+from graphql_api.endpoints.endpoint import public
 from graphql_api.endpoints.results import ResultEndpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> Starlette:
     """Return the application. It connects when it starts and lets go of everything when it stops.
 
     `app.state.end_streams` ends the open subscriptions; a server calls it before it waits for them.
+    `app.state.endpoints` lists the routes with the scopes that they require.
     """
     transport_settings = TransportSettings(
         max_body_bytes=settings.max_sample_bytes,
@@ -53,19 +56,19 @@ def create_app(settings: Settings) -> Starlette:
     dashboard = dashboard_page(settings.local_key_path, FIXTURE)
     graphiql = graphiql_page(settings.local_key_path, FIXTURE)
     graphql = GraphQLTransport(executable(), services.context, transport_settings, graphiql.respond, capacity)
-    samples = SampleEndpoints(services)
+    endpoints = [
+        public(Route("/healthz", _healthy)),
+        public(Route("/readyz", services.ready)),
+        public(Route("/metrics", metrics.respond)),
+        public(dashboard.route),
+        public(dashboard.assets),
+        public(graphiql.assets),
+        *map(public, graphql.routes),  # each field of an operation checks its scope
+        *SampleEndpoints(services).endpoints,
+        *ResultEndpoint(services).endpoints,
+    ]
     app = Starlette(
-        routes=[
-            Route("/healthz", _healthy),
-            Route("/readyz", services.ready),
-            Route("/metrics", metrics.respond),
-            dashboard.route,
-            dashboard.assets,
-            graphiql.assets,
-            *graphql.routes,
-            *samples.routes,
-            *ResultEndpoint(services).routes,
-        ],
+        routes=[endpoint.route for endpoint in endpoints],
         middleware=[Middleware(metrics.Counted), Middleware(graphql.ahead)],
         exception_handlers={
             ClientDisconnect: _gone,
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> Starlette:
         lifespan=services.lifespan,
     )
     app.state.end_streams = graphql.close
+    app.state.endpoints = endpoints
     return app
 
 
@@ -126,10 +130,13 @@ class _Services:
             await writer.close()
             await self._firestore.close()
 
+    async def authenticate(self, credential: str | None) -> Caller:
+        """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
+        return await self.authenticator.authenticate(credential)
+
     async def context(self, credential: str | None) -> Context:
-        """Return what an operation works with. Raises `Unauthenticated`."""
-        caller = await self.authenticator.caller(credential)
-        return Context(caller, self.store, self.live, self.receiver, self.recomputer)
+        """Return the context of one GraphQL operation. Raises `Unauthenticated`."""
+        return Context(await self.authenticate(credential), self.store, self.live, self.receiver, self.recomputer)
 
     async def ready(self, request: Request) -> Response:
         """Answer 200 when Firestore answers and the key of this machine is there, else 503: then send no traffic."""

@@ -1,1 +1,1 @@
-"""Who is calling and what they may do: API keys, scopes, and the keys command."""
+"""Who calls and what they may do: API keys, scopes, and the command that manages keys."""

@@ -1,6 +1,6 @@
-"""API keys on the command line: `python -m graphql_api.auth.keys create|ensure|list|revoke`.
+"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|revoke`.
 
-A key is shown once, when it is made; only its SHA-256 is stored.
+A key is printed once, when it is created. Only its SHA-256 is stored.
 """
 
 import argparse
@@ -14,8 +14,9 @@ from pathlib import Path
 
 from google.auth.exceptions import DefaultCredentialsError
 
-from graphql_api.auth.authentication import ApiKey, Scope, digest, new_key
+from graphql_api.auth.api_keys import ApiKey, digest, new_key
 from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.scopes import Scope
 from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import Writer
@@ -24,28 +25,34 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exit with 1 and a sentence where it cannot be done."""
-    parser = argparse.ArgumentParser(prog="python -m graphql_api.auth.keys", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    create = commands.add_parser("create", help="make a key and print it")
-    ensure = commands.add_parser("ensure", help="make a key unless the file holds one, and keep it in the file")
-    ensure.add_argument("--file", type=Path, required=True, help="readable by its owner alone")
-    for command in (create, ensure):
-        command.add_argument("--submitter", type=_submitter, required=True, help="whose samples the key is for")
-        command.add_argument("--scopes", type=_scopes, default="submit,read", help=f"of {', '.join(Scope)}, by commas")
-        command.add_argument("--label", default="", help="what the key is for, to tell it from others")
-        command.add_argument("--expires-in-days", type=float, help="the key never expires without this")
-    listing = commands.add_parser("list", help="show the keys that there are, by their digests")
-    listing.add_argument("--submitter", type=_submitter, help="only the keys of this one")
-    revoke = commands.add_parser("revoke", help="end keys")
-    revoke.add_argument("--digest", help="the SHA-256 of the key, or its beginning, as `list` shows it")
-    revoke.add_argument("--submitter", type=_submitter, help="whose keys")
-    revoke.add_argument("--label", help="those with this label")
-    options = parser.parse_args(arguments)
+    """Run one command. Exits with 1 and an error message if it fails."""
+    options = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(options))
     except (DropzoneError, DefaultCredentialsError, OSError) as error:
         sys.exit(f"error: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m graphql_api.auth.keys", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    create = commands.add_parser("create", help="create a key and print it")
+    ensure = commands.add_parser("ensure", help="create a key and write it to a file, if the file does not exist")
+    ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
+    for command in (create, ensure):
+        command.add_argument("--submitter", type=_submitter, required=True, help="the submitter whose samples it opens")
+        command.add_argument(
+            "--scopes", type=_scopes, default="submit,read", help=f"comma-separated scopes: {', '.join(Scope)}"
+        )
+        command.add_argument("--label", default="", help="a text that tells this key from others")
+        command.add_argument("--expires-in-days", type=float, help="the lifetime of the key; unlimited by default")
+    listing = commands.add_parser("list", help="list all keys by digest")
+    listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
+    revoke = commands.add_parser("revoke", help="revoke keys")
+    revoke.add_argument("--digest", help="the SHA-256 of the key, or the prefix that `list` shows")
+    revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
+    revoke.add_argument("--label", help="revoke only keys with this label")
+    return parser
 
 
 async def _run(options: argparse.Namespace) -> None:
@@ -61,8 +68,8 @@ async def _run(options: argparse.Namespace) -> None:
             case "ensure":
                 await _ensure(store, options)
             case "list":
-                for name, stored in await _chosen(store, submitter=options.submitter):
-                    print(_line(name, stored))
+                for key_digest, api_key in await _select(store, submitter=options.submitter):
+                    print(_line(key_digest, api_key))
             case "revoke":
                 await _revoke(store, options)
     finally:
@@ -71,49 +78,51 @@ async def _run(options: argparse.Namespace) -> None:
 
 
 async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
-    """Make the file before the key is stored: a crash between the two is mended by the next start."""
+    """Write the file before storing the key. After a crash between the two, the next start stores the key."""
     file: Path = options.file
     if not file.exists():
-        new = file.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        new_file = file.with_suffix(".new")
+        new_file.unlink(missing_ok=True)
+        with os.fdopen(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
             opened.write(new_key() + "\n")
-        new.rename(file)
-    name = digest(file.read_text().strip())
-    if await store.read(name) is None:
-        await store.write(name, _api_key(options))
+        new_file.rename(file)
+    key_digest = digest(file.read_text().strip())
+    if await store.read(key_digest) is None:
+        await store.write(key_digest, _api_key(options))
 
 
 async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
     if options.digest is None and options.submitter is None:
-        raise BadRequest("say which keys: --digest, or --submitter and perhaps --label")
-    chosen = await _chosen(store, submitter=options.submitter, label=options.label, digest=options.digest)
-    if not chosen:
-        raise NotFound("there is no such key")
-    for name, key in chosen:
-        await store.write(name, replace(key, revoked=key.revoked or datetime.now(UTC)).fields())
-        print(f"revoked {name[:12]} of {key.submitter}")
+        raise BadRequest("expected --digest, or --submitter with an optional --label")
+    selected = await _select(store, submitter=options.submitter, label=options.label, digest_prefix=options.digest)
+    if not selected:
+        raise NotFound("no key matches")
+    for key_digest, api_key in selected:
+        await store.write(key_digest, replace(api_key, revoked=api_key.revoked or datetime.now(UTC)))
+        print(f"revoked {key_digest[:12]} of {api_key.submitter}")
 
 
-async def _chosen(
-    store: KeyStore, *, submitter: str | None = None, label: str | None = None, digest: str | None = None
+async def _select(
+    store: KeyStore, *, submitter: str | None = None, label: str | None = None, digest_prefix: str | None = None
 ) -> list[tuple[str, ApiKey]]:
-    keys = {name: ApiKey.from_fields(stored) for name, stored in (await store.read_all()).items()}
     return [
-        (name, key)
-        for name, key in keys.items()
-        if submitter in (None, key.submitter) and label in (None, key.label) and name.startswith(digest or "")
+        (key_digest, api_key)
+        for key_digest, api_key in (await store.read_all()).items()
+        if submitter in (None, api_key.submitter)
+        and label in (None, api_key.label)
+        and key_digest.startswith(digest_prefix or "")
     ]
 
 
-def _line(name: str, key: ApiKey) -> str:
+def _line(key_digest: str, key: ApiKey) -> str:
     expires = "never expires" if key.expires is None else f"expires {timestamps.to_text(key.expires)}"
     end = expires if key.revoked is None else f"revoked {timestamps.to_text(key.revoked)}"
     scopes = ",".join(sorted(key.scopes))
-    return f"{name[:12]}  {key.submitter}  {scopes}  {key.label}  created {timestamps.to_text(key.created)}  {end}"
+    created = timestamps.to_text(key.created)
+    return f"{key_digest[:12]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
 
 
-def _api_key(options: argparse.Namespace) -> dict[str, object]:
+def _api_key(options: argparse.Namespace) -> ApiKey:
     now = datetime.now(UTC)
     days = options.expires_in_days
     return ApiKey(
@@ -122,7 +131,7 @@ def _api_key(options: argparse.Namespace) -> dict[str, object]:
         label=options.label,
         created=now,
         expires=None if days is None else now + timedelta(days=days),
-    ).fields()
+    )
 
 
 def _submitter(text: str) -> str:
@@ -135,7 +144,7 @@ def _scopes(text: str) -> frozenset[Scope]:
     try:
         return frozenset(Scope(scope.strip()) for scope in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(Scope)}, by commas") from None
+        raise argparse.ArgumentTypeError(f"expected comma-separated scopes out of {', '.join(Scope)}") from None
 
 
 if __name__ == "__main__":

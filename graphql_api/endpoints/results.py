@@ -19,9 +19,9 @@ from typing import Any, Protocol
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
-from graphql_api.auth.authentication import Authenticator, Scope
+from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import credentials
 from graphql_api.graphql_server.protocols.negotiation import preferred
@@ -63,8 +63,10 @@ _PARAMETERS = (
 class Services(Protocol):
     """What the process has once it has started."""
 
-    authenticator: Authenticator
     store: Store
+
+    async def authenticate(self, credential: str | None) -> Caller:
+        """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
 
 
 class ResultEndpoint:
@@ -72,12 +74,14 @@ class ResultEndpoint:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.routes = [Route("/results", self._get, methods=["GET"])]
 
-    async def _get(self, request: Request) -> Response:
-        credential = credentials.from_headers(request["headers"])
-        caller = await self._services.authenticator.caller(credential)
-        caller.require(Scope.READ)
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Return `GET /results`."""
+        authenticate = self._services.authenticate
+        return [endpoint("/results", self._get, method="GET", scope=Scope.READ, authenticate=authenticate)]
+
+    async def _get(self, request: Request, caller: Caller) -> Response:
         parameters = _parameters(request.query_params)
         bounds, order = _bounds(parameters), _order(parameters)
         kind = _kind(parameters.get("format"), request.headers.get("accept", ""))
@@ -91,6 +95,7 @@ class ResultEndpoint:
             head = Response(headers=headers, media_type=kind.media_type)
             del head.headers["content-length"]
             return head
+        credential = credentials.from_headers(request["headers"])
         body = self._body(kind, caller.submitter, credential, bounds, order)
         return StreamingResponse(body, headers=headers, media_type=kind.media_type)
 
@@ -101,7 +106,7 @@ class ResultEndpoint:
         found = self._services.store.lists.scan_results(submitter, bounds, order, kind.columns[1:], _AT_ONCE)
         async with aclosing(found) as pages:
             async for documents in pages:
-                await self._services.authenticator.caller(credential)  # it may have been revoked meanwhile
+                await self._services.authenticate(credential)  # it may have been revoked meanwhile
                 yield file.rows([_row(document) for document in documents])
         yield file.end()
 

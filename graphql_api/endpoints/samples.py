@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from graphql_api.auth.authentication import Authenticator, Scope
+from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.graphql_server import credentials
 from graphql_api.graphql_server.headers import header
@@ -43,9 +43,11 @@ logger = logging.getLogger("graphql_api")
 class Services(Protocol):
     """What the process has once it has started."""
 
-    authenticator: Authenticator
     receiver: Receiver
     store: Store
+
+    async def authenticate(self, credential: str | None) -> Caller:
+        """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
 
 
 class SampleEndpoints:
@@ -54,15 +56,17 @@ class SampleEndpoints:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._room = Room()
-        self.routes = [
-            Route("/samples", self._post, methods=["POST"]),
-            Route("/samples/{id}", self._get, methods=["GET"]),
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Return `POST /samples` and `GET /samples/{id}`."""
+        authenticate = self._services.authenticate
+        return [
+            endpoint("/samples", self._post, method="POST", scope=Scope.SUBMIT, authenticate=authenticate),
+            endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, authenticate=authenticate),
         ]
 
-    async def _post(self, request: Request) -> Response:
-        credential = credentials.from_headers(request["headers"])
-        caller = await self._services.authenticator.caller(credential)
-        caller.require(Scope.SUBMIT)
+    async def _post(self, request: Request, caller: Caller) -> Response:
         kind = utf_8_type(header(request, b"content-type"))
         key = _idempotency_key(request)
         if kind in _NDJSON_TYPES:
@@ -71,6 +75,7 @@ class SampleEndpoints:
                     "the header Idempotency-Key is for one sample; in NDJSON each line has its own member "
                     "`idempotency_key`"
                 )
+            credential = credentials.from_headers(request["headers"])
             answers = self._answer_lines(stream_body(request), caller.submitter, credential)
             return _Stream(answers, Spool(self._room), _NDJSON)
         if kind != JSON:
@@ -89,9 +94,7 @@ class SampleEndpoints:
             media_type=_JSON,
         )
 
-    async def _get(self, request: Request) -> Response:
-        caller = await self._services.authenticator.caller(credentials.from_headers(request["headers"]))
-        caller.require(Scope.READ)
+    async def _get(self, request: Request, caller: Caller) -> Response:
         sample_id = request.path_params["id"]
         if known := request.headers.get("if-none-match"):
             headers = await self._services.store.headers(caller.submitter, [sample_id])
@@ -107,8 +110,7 @@ class SampleEndpoints:
     async def _answer_lines(
         self, body: AsyncIterator[bytes], submitter: str, credential: str | None
     ) -> AsyncGenerator[bytes, None]:
-        authenticate = self._services.authenticator.caller
-        refusal = asyncio.create_task(credentials.refusal(authenticate, credential, _RECHECK_SECONDS))
+        refusal = asyncio.create_task(credentials.refusal(self._services.authenticate, credential, _RECHECK_SECONDS))
         receiver = self._services.receiver
         batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.capacity), refusal)
         number = 0

@@ -14,7 +14,7 @@ from typing import TypeVar
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from graphql_api.auth.authentication import Caller
+from graphql_api.auth.scopes import Caller
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import Live
 from graphql_api.results.recomputation import Recomputer

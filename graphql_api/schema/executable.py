@@ -1,11 +1,14 @@
 """Query, Mutation and Subscription as one schema."""
 
+from functools import cache
+
 import strawberry
 from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from graphql_api.schema.mutation import Mutation
 from graphql_api.schema.query import Query
+from graphql_api.schema.required_scopes import enforce
 from graphql_api.schema.resolvers import simplify
 from graphql_api.schema.scalars import SCALARS
 from graphql_api.schema.subscription import Subscription
@@ -18,6 +21,10 @@ schema = strawberry.Schema(
 )
 
 
+@cache
 def executable() -> GraphQLSchema:
-    """Return the schema as graphql-core executes it; Strawberry has no public name for it."""
-    return simplify(schema._schema)
+    """Return the schema that graphql-core executes, with all scope checks.
+
+    Strawberry has no public name for it. The schema is changed in place, so this happens once.
+    """
+    return enforce(simplify(schema._schema))

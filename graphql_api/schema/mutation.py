@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import strawberry
 
-from graphql_api.auth.authentication import Scope
+from graphql_api.auth.scopes import Scope
 from graphql_api.results.recomputation import MAX_IDS, Recomputation
 from graphql_api.schema.context import Info
 from graphql_api.schema.inputs import ResultFilter
+from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.scalars import RawSample
 from graphql_api.schema.types import Sample
 from storage.documents import BadRequest
@@ -23,7 +24,8 @@ class Mutation:
         description=(
             "Store a sample. Answers once Firestore has committed it: PENDING, or REJECTED with its problems, and "
             "kept in either case. The result follows; `subscription { sample(id: …) }` tells when."
-        )
+        ),
+        metadata=requires(Scope.SUBMIT),
     )
     async def submit(
         self,
@@ -41,7 +43,6 @@ class Mutation:
     ) -> Sample:
         """Receive one sample."""
         context = info.context
-        context.caller.require(Scope.SUBMIT)
         header = await context.receiver.receive(
             sample, submitter=context.caller.submitter, idempotency_key=idempotency_key
         )
@@ -51,7 +52,8 @@ class Mutation:
         description=(
             "Store many samples, each for itself. Answers in the same order, each with its own state, once all are "
             "committed; one that could not be stored is null, with an error at its place."
-        )
+        ),
+        metadata=requires(Scope.SUBMIT),
     )
     async def submit_many(
         self,
@@ -60,7 +62,6 @@ class Mutation:
     ) -> list[Sample | None]:
         """Receive many samples, each for itself."""
         context = info.context
-        context.caller.require(Scope.SUBMIT)
         if len(samples) > MAX_SAMPLES_AT_ONCE:
             raise BadRequest(f"expected at most {MAX_SAMPLES_AT_ONCE:,} samples, got {len(samples):,} - at `samples`")
         received = await context.receiver.receive_all(samples, submitter=context.caller.submitter)
@@ -74,7 +75,8 @@ class Mutation:
             "`filter`, or all old ones. Their samples go to the function again; each old result can be read until its "
             "new one is there. Answers at once, and the work goes on: ask `recomputation` how far it is. To ask again "
             "is harmless, and goes on where another ended early. Takes a key with the scope `admin`."
-        )
+        ),
+        metadata=requires(Scope.ADMIN),
     )
     async def recompute(
         self,
@@ -89,7 +91,6 @@ class Mutation:
     ) -> Recomputation:
         """Begin to recompute."""
         submitter, recomputer = info.context.caller.submitter, info.context.recomputer
-        info.context.caller.require(Scope.ADMIN)
         if ids is None:
             return await recomputer.of_old(submitter, [] if filter is None else filter.bounds())
         if filter is not None or len(ids) > MAX_IDS:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from graphql_api.auth.authentication import Scope
+from graphql_api.auth.scopes import Scope
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import Span
 from graphql_api.results.recomputation import Recomputation
@@ -20,6 +20,7 @@ from graphql_api.results.summaries import (
 from graphql_api.schema.connections import ResultConnection, SampleConnection
 from graphql_api.schema.context import Info
 from graphql_api.schema.inputs import ResultFilter, ResultOrder, SampleFilter
+from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types import Result, Sample
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
@@ -41,21 +42,28 @@ LATEST_FIRST = Order("timestamp", descending=True)
 class Query:
     """Single documents and pages of them."""
 
-    @strawberry.field(description="The sample with this id, or null.")
+    @strawberry.field(
+        description="The sample with this id, or null.",
+        metadata=requires(Scope.READ),
+    )
     async def sample(self, info: Info, id: Id) -> Sample | None:  # noqa: A002 - the name in the contract
         """Load one sample."""
-        info.context.caller.require(Scope.READ)
         header = await info.context.headers.load(id)
         return None if header is None else Sample.of(header)
 
-    @strawberry.field(description="The result of the sample with this id, or null where there is none (yet).")
+    @strawberry.field(
+        description="The result of the sample with this id, or null where there is none (yet).",
+        metadata=requires(Scope.READ),
+    )
     async def result(self, info: Info, id: Id) -> Result | None:  # noqa: A002 - the name in the contract
         """Load one result."""
-        info.context.caller.require(Scope.READ)
         result = await info.context.results.load(id)
         return None if result is None or result.statistics is None else Result.of(result)
 
-    @strawberry.field(description="Computed results in pages, the latest time stamp first unless said otherwise.")
+    @strawberry.field(
+        description="Computed results in pages, the latest time stamp first unless said otherwise.",
+        metadata=requires(Scope.READ),
+    )
     async def results(
         self,
         info: Info,
@@ -68,7 +76,6 @@ class Query:
     ) -> ResultConnection:
         """Load a page of results."""
         caller, lists = info.context.caller, info.context.store.lists
-        caller.require(Scope.READ)
         order = LATEST_FIRST if order_by is None else order_by.order()
         wanted = caller.submitter, [] if filter is None else filter.bounds()
         span, read = Span.of(first, after, last, before), partial(lists.results, *wanted, order)
@@ -81,7 +88,8 @@ class Query:
         description=(
             "Samples in pages, the newest first. When few of many samples are in the state asked for, a page can have "
             "fewer than were asked for and still have a next one."
-        )
+        ),
+        metadata=requires(Scope.READ),
     )
     async def samples(
         self,
@@ -96,7 +104,6 @@ class Query:
     ) -> SampleConnection:
         """Load a page of samples."""
         caller, lists = info.context.caller, info.context.store.lists
-        caller.require(Scope.READ)
         state, bounds = (None, []) if filter is None else (filter.state, filter.bounds())
         wanted = caller.submitter, state, bounds
         span, read = Span.of(first, after, last, before), partial(lists.samples, *wanted)
@@ -109,7 +116,8 @@ class Query:
         description=(
             "The statistics of all values of many results together. Every result that passes the filter is read, "
             "though not its sample: some thousand in a second, and after 25 seconds it ends with an error."
-        )
+        ),
+        metadata=requires(Scope.READ),
     )
     async def results_summary(
         self,
@@ -118,14 +126,14 @@ class Query:
     ) -> ResultsSummary:
         """Merge the results that pass the filter."""
         context = info.context
-        context.caller.require(Scope.READ)
         return await summarise(context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds())
 
     @strawberry.field(
         description=(
             "The same for each piece of time, by the time stamps of the samples, the earliest first. Pieces without "
             f"results are left out; there are up to {MAX_BUCKETS:,}. It costs what `resultsSummary` does."
-        )
+        ),
+        metadata=requires(Scope.READ),
     )
     async def results_over_time(
         self,
@@ -135,17 +143,18 @@ class Query:
     ) -> list[ResultsBucket]:
         """Merge the results that pass the filter, piece by piece."""
         context = info.context
-        context.caller.require(Scope.READ)
         return await summarise_over_time(
             context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds(), bucket
         )
 
-    @strawberry.field(description="How far a recomputation is, or null. Takes a key with the scope `admin`.")
+    @strawberry.field(
+        description="How far a recomputation is, or null. Takes a key with the scope `admin`.",
+        metadata=requires(Scope.ADMIN),
+    )
     async def recomputation(
         self,
         info: Info,
         id: RecomputationId,  # noqa: A002 - the name in the contract
     ) -> Recomputation | None:
         """Load what is known of it."""
-        info.context.caller.require(Scope.ADMIN)
         return await info.context.recomputer.get(info.context.caller.submitter, id)

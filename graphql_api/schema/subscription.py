@@ -12,7 +12,7 @@ from typing import Annotated
 import strawberry
 
 from graphql_api import metrics
-from graphql_api.auth.authentication import Scope
+from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
 from graphql_api.live.written_result import Place, Written
 from graphql_api.results.filters import matches
@@ -21,6 +21,7 @@ from graphql_api.results.recomputation import Recomputation
 from graphql_api.schema.context import Info
 from graphql_api.schema.inputs import ResultFilter
 from graphql_api.schema.query import Id, RecomputationId
+from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types import Result, ResultEdge, Sample
 from storage.documents import NotFound, Status
 from storage.documents import Result as StoredResult
@@ -33,12 +34,12 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "A sample in each state that it comes to. Completes after the last one, at once where it is there already."
-        )
+        ),
+        metadata=requires(Scope.READ),
     )
     async def sample(self, info: Info, id: Id) -> AsyncGenerator[Sample, None]:  # noqa: A002 - the name in the contract
         """Follow one sample to its end."""
         context = info.context
-        context.caller.require(Scope.READ)
         async with context.live.watch(context.caller.submitter) as log:
             with log.waiting_for(id) as result_written:
                 header = await context.headers.load(id)
@@ -58,7 +59,8 @@ class Subscription:
             "stored behind that cursor, then live, with no gap and none twice. A result that is computed again comes "
             "again, with a new cursor. Who reads nothing for a while ends with the error TOO_SLOW (a WebSocket is "
             "closed with 4490) and, unless operations share an event stream, with the cursor to go on from."
-        )
+        ),
+        metadata=requires(Scope.READ),
     )
     async def results(
         self,
@@ -72,7 +74,6 @@ class Subscription:
     ) -> AsyncGenerator[ResultEdge, None]:
         """Follow the results that pass the filter."""
         context = info.context
-        context.caller.require(Scope.READ)
         bounds = [] if filter is None else filter.bounds()
         place = None if after is None else _place(Cursor.decode(after))
         async with aclosing(context.live.after(context.caller.submitter, place)) as following:
@@ -87,7 +88,8 @@ class Subscription:
         description=(
             "How far a recomputation is, whenever that changes. Completes when it no longer runs. Takes a key with the "
             "scope `admin`."
-        )
+        ),
+        metadata=requires(Scope.ADMIN),
     )
     async def recomputation(
         self,
@@ -95,7 +97,6 @@ class Subscription:
         id: RecomputationId,  # noqa: A002 - the name in the contract
     ) -> AsyncGenerator[Recomputation, None]:
         """Follow a recomputation to its end."""
-        info.context.caller.require(Scope.ADMIN)
         async with aclosing(info.context.recomputer.watch(info.context.caller.submitter, id)) as changes:
             async for recomputation in changes:
                 yield recomputation

@@ -10,7 +10,8 @@ import pytest
 from google.cloud.firestore import Client
 
 from graphql_api.app import create_app
-from graphql_api.auth.authentication import ApiKey, Scope, digest, new_key
+from graphql_api.auth.api_keys import ApiKey, digest, new_key
+from graphql_api.auth.scopes import Scope
 from graphql_api.settings import Settings
 from storage.documents import Result, Sample, Statistics, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess

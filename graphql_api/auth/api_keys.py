@@ -1,0 +1,78 @@
+"""An API key: a random secret, and the document that says what it allows.
+
+A key has 256 random bits. Its SHA-256 therefore cannot be inverted, and only the SHA-256 is stored:
+a stolen database contains no usable key.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from graphql_api.auth.scopes import Scope
+
+KEY_PREFIX = "dz_"
+_MAX_KEY_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """The stored document of a key. It does not contain the key itself."""
+
+    submitter: str
+    scopes: frozenset[Scope]
+    label: str
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the stored document."""
+        return {
+            "submitter": self.submitter,
+            "scopes": sorted(self.scopes),
+            "label": self.label,
+            "created": self.created,
+            "expires": self.expires,
+            "revoked": self.revoked,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> "ApiKey":
+        """Read the fields of a stored document. Raises `TypeError` if it is not an API key."""
+        created, expires, revoked = (_time(fields.get(name)) for name in ("created", "expires", "revoked"))
+        scopes = fields["scopes"]
+        if not isinstance(scopes, list) or created is None:
+            raise TypeError("expected an API key with `scopes` and `created`")
+        return cls(
+            submitter=str(fields["submitter"]),
+            scopes=frozenset(map(Scope, scopes)),
+            label=str(fields["label"]),
+            created=created,
+            expires=expires,
+            revoked=revoked,
+        )
+
+    def is_valid_at(self, time: datetime) -> bool:
+        """Return whether the key is neither revoked nor expired at `time`."""
+        return self.revoked is None and (self.expires is None or time < self.expires)
+
+
+def new_key() -> str:
+    """Return a random key. It is shown to the operator once and never stored."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def is_key(text: str) -> bool:
+    """Return whether `text` has the form of a key, so that it is worth a read from Firestore."""
+    return text.startswith(KEY_PREFIX) and len(text) <= _MAX_KEY_CHARACTERS and text.isascii()
+
+
+def digest(key: str) -> str:
+    """Return the SHA-256 of `key` in hexadecimal, which is the id of its document."""
+    return sha256(key.encode()).hexdigest()
+
+
+def _time(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None

@@ -1,0 +1,31 @@
+"""Scopes: what an API key allows, and who requires which.
+
+Every root field of the schema (`schema/required_scopes.py`) and every HTTP endpoint (`endpoints/endpoint.py`)
+declares the scope that it requires. Both check it with `Caller.require`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from storage.documents import Forbidden
+
+
+class Scope(StrEnum):
+    """What a key allows."""
+
+    SUBMIT = "submit"
+    READ = "read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The submitter that a credential authenticates, and the scopes of the credential."""
+
+    submitter: str
+    scopes: frozenset[Scope]
+
+    def require(self, scope: Scope) -> None:
+        """Raise `Forbidden` if the credential does not have `scope`."""
+        if scope not in self.scopes:
+            raise Forbidden(f"this key does not have the scope `{scope}`; ask your operator for a key that has it")
