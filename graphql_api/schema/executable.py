@@ -10,8 +10,8 @@ from graphql_api.schema.mutation import Mutation
 from graphql_api.schema.query import Query
 from graphql_api.schema.required_scopes import enforce
 from graphql_api.schema.resolvers import simplify
-from graphql_api.schema.scalars import SCALARS
 from graphql_api.schema.subscription import Subscription
+from graphql_api.schema.types.scalars import SCALARS
 
 schema = strawberry.Schema(
     query=Query,

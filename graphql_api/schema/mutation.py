@@ -7,10 +7,10 @@ import strawberry
 from graphql_api.auth.scopes import Scope
 from graphql_api.results.recomputation import MAX_IDS, Recomputation
 from graphql_api.schema.context import Info
-from graphql_api.schema.inputs import ResultFilter
 from graphql_api.schema.required_scopes import requires
-from graphql_api.schema.scalars import RawSample
-from graphql_api.schema.types import Sample
+from graphql_api.schema.types.inputs import ResultFilter
+from graphql_api.schema.types.sample import Sample
+from graphql_api.schema.types.scalars import RawSample
 from storage.documents import BadRequest
 
 MAX_SAMPLES_AT_ONCE = 1_000

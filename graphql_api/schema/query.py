@@ -17,11 +17,12 @@ from graphql_api.results.summaries import (
     summarise,
     summarise_over_time,
 )
-from graphql_api.schema.connections import ResultConnection, SampleConnection
 from graphql_api.schema.context import Info
-from graphql_api.schema.inputs import ResultFilter, ResultOrder, SampleFilter
 from graphql_api.schema.required_scopes import requires
-from graphql_api.schema.types import Result, Sample
+from graphql_api.schema.types.connections import ResultConnection, SampleConnection
+from graphql_api.schema.types.inputs import ResultFilter, ResultOrder, SampleFilter
+from graphql_api.schema.types.result import Result
+from graphql_api.schema.types.sample import Sample
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
 RecomputationId = Annotated[strawberry.ID, strawberry.argument(description="The id that `recompute` gave.")]

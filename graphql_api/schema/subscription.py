@@ -19,10 +19,12 @@ from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
 from graphql_api.results.recomputation import Recomputation
 from graphql_api.schema.context import Info
-from graphql_api.schema.inputs import ResultFilter
 from graphql_api.schema.query import Id, RecomputationId
 from graphql_api.schema.required_scopes import requires
-from graphql_api.schema.types import Result, ResultEdge, Sample
+from graphql_api.schema.types.connections import ResultEdge
+from graphql_api.schema.types.inputs import ResultFilter
+from graphql_api.schema.types.result import Result
+from graphql_api.schema.types.sample import Sample
 from storage.documents import NotFound, Status
 from storage.documents import Result as StoredResult
 

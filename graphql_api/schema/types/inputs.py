@@ -9,8 +9,8 @@ import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.results.filters import OPERATORS, Bound, Direction, Order, OrderField
-from graphql_api.schema.enums import describe_enum
-from graphql_api.schema.problem import SampleState
+from graphql_api.schema.types.enums import describe_enum
+from graphql_api.schema.types.problem import SampleState
 from storage.documents import BadRequest
 
 _ORDER_FIELDS = {

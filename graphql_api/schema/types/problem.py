@@ -7,7 +7,7 @@ from typing import Self
 
 import strawberry
 
-from graphql_api.schema.enums import describe_enum
+from graphql_api.schema.types.enums import describe_enum
 from storage.documents import Problem, ProblemCode, SampleState
 
 __all__ = ["ProblemCode", "ProblemType", "SampleState"]

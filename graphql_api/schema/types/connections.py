@@ -11,7 +11,8 @@ import strawberry
 from strawberry import Private
 
 from graphql_api.results.pagination import Page, Span
-from graphql_api.schema.types import Result, ResultEdge, Sample, SampleEdge
+from graphql_api.schema.types.result import Result
+from graphql_api.schema.types.sample import Sample
 from storage.documents import Header
 from storage.documents import Result as StoredResult
 
@@ -68,6 +69,14 @@ class PageInfo:
         return bool(page.edges) or page.has_more
 
 
+@strawberry.type(description="A result and its place, from which one can go on.")
+class ResultEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="The place of this result; pass it as `after` or `before`.")
+    node: Result = strawberry.field(description="The result.")
+
+
 @strawberry.type(description="A page of results (Relay).")
 class ResultConnection:
     """Relay's connection."""
@@ -87,6 +96,14 @@ class ResultConnection:
     async def total_count(self) -> int:
         """Count them."""
         return await self.count()
+
+
+@strawberry.type(description="A sample and its place, from which one can go on.")
+class SampleEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="The place of this sample; pass it as `after` or `before`.")
+    node: Sample = strawberry.field(description="The sample.")
 
 
 @strawberry.type(description="A page of samples (Relay).")

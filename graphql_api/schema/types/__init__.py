@@ -1,0 +1,1 @@
+"""The types of the schema: objects, connections, inputs, enums and scalars."""
