@@ -19,11 +19,11 @@ import uvloop
 from infra.embedded import stack
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
-from infra.embedded.firestore.api.server import PortInUse, Server
+from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.storage.storage import Storage, StorageInUse
 from infra.embedded.firestore.writes import rate_limits
-from infra.embedded.firestore.writes.pruning import keep_tidy
+from infra.embedded.firestore.writes.maintenance import run_maintenance
 
 GARBAGE_OBJECTS = 20_000  # a commit makes thousands, and leaves next to none that only a collection could find
 
@@ -50,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
         "--limit-rates",
         type=read_limits,
         default=(),
-        help=f"refuse what is faster than production takes, for {', '.join(rate_limits.LIMITS)} (by commas)",
+        help=f"refuse what is faster than production takes, for {', '.join(rate_limits.LIMIT_NAMES)} (by commas)",
     )
     parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which write calls which address")
     return parser.parse_args()
@@ -59,10 +59,10 @@ def parse_arguments() -> argparse.Namespace:
 def read_limits(text: str) -> list[str]:
     """Return what a list by commas names; it may be empty."""
     named = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = set(named) - set(rate_limits.LIMITS)
+    unknown = set(named) - set(rate_limits.LIMIT_NAMES)
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"no such rate: {', '.join(sorted(unknown))}; there are {', '.join(rate_limits.LIMITS)}"
+            f"no such rate: {', '.join(sorted(unknown))}; there are {', '.join(rate_limits.LIMIT_NAMES)}"
         )
     return named
 
@@ -82,25 +82,25 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         defined = None if arguments.indexes is None else definitions.read(arguments.indexes)
         creates_indexes = defined is None or arguments.create_indexes
         limits = arguments.limit_rates
-        admission = partial(rate_limits.Rates, limits=limits) if limits else None
+        admission = partial(rate_limits.RateLimits, limits=limits) if limits else None
         storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes, admission)
         opened.push_async_callback(storage.close)
-        server = Server(storage, arguments.host, arguments.port)
+        server = FirestoreServer(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
         delivering = asyncio.create_task(dispatcher.run())
         opened.push_async_callback(cancel, delivering)
-        opened.push_async_callback(cancel, asyncio.create_task(keep_tidy(storage)))
+        opened.push_async_callback(cancel, asyncio.create_task(run_maintenance(storage)))
         await server.start()
         opened.push_async_callback(server.stop)
         if arguments.http_port is not None:
             # Imported here because they are slow to import and mostly not asked for.
             from infra.embedded.eventarc import admin_endpoints as eventarc
-            from infra.embedded.firestore.api.admin_endpoints import Operations
+            from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
 
-            operations = Operations(storage, server, eventarc.Operations(storage).routes())
-            await operations.start(arguments.host, arguments.http_port)
-            opened.push_async_callback(operations.stop)
+            endpoints = AdminEndpoints(storage, server, eventarc.Operations(storage).routes())
+            await endpoints.start(arguments.host, arguments.http_port)
+            opened.push_async_callback(endpoints.stop)
         logger.info(
             "Firestore is ready: FIRESTORE_EMULATOR_HOST=%s:%d (data in %s)",
             arguments.host,

@@ -93,7 +93,7 @@ def _steps(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
 
 
 def _write(step: list[document_write.PreparedWrite], group: Group) -> Any:
-    return commits.batch(group, step, lambda pending: None)
+    return commits.batch_write(group, step, commits.no_conflicts)
 
 
 def _open(path: Path) -> sqlite3.Connection:

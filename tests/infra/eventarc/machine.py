@@ -15,7 +15,7 @@ from google.events.cloud.firestore import DocumentEventData
 
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
-from infra.embedded.firestore.api.server import Server
+from infra.embedded.firestore.api.firestore_server import FirestoreServer
 from infra.embedded.firestore.storage.storage import Storage
 from tests.ports import free_port
 
@@ -123,7 +123,7 @@ class Firestore:
         self.storage: Storage
         self.client: Any
         self._delivering: asyncio.Task[None]
-        self._server: Server
+        self._server: FirestoreServer
 
     async def start(self, *triggers: dict[str, Any]) -> None:
         """Serve, and deliver for these triggers."""
@@ -131,7 +131,7 @@ class Firestore:
         dispatcher = Dispatcher(self.storage, trigger.read(triggers))
         await dispatcher.open()
         self._delivering = asyncio.create_task(dispatcher.run())
-        self._server = Server(self.storage, "127.0.0.1", 0)
+        self._server = FirestoreServer(self.storage, "127.0.0.1", 0)
         await self._server.start()
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._server.port}")

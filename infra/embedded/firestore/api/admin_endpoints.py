@@ -1,6 +1,6 @@
-"""For operators and tests, over HTTP: is it well, how much has it done, empty it.
+"""HTTP endpoints for operators and tests: health, metrics, and deleting a database.
 
-Emptying a database is spelled as Google's emulator spells it, so that tools made for that work here.
+The route that deletes a database is the one of Google's emulator, so tools made for the emulator work here.
 """
 
 import asyncio
@@ -13,33 +13,34 @@ from typing import Any
 from aiohttp import web
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.server import PortInUse, Server
+from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
 
-RESET = "/emulator/v1/projects/{project}/databases/{database}/documents"
-STEP = 500
+DOCUMENTS_ROUTE = "/emulator/v1/projects/{project}/databases/{database}/documents"
+DELETE_BATCH_SIZE = 500
+HEALTH_TIMEOUT_SECONDS = 5
 
 
-class Operations:
-    """A small HTTP server beside the gRPC one; `routes` are what it answers besides."""
+class AdminEndpoints:
+    """An HTTP server beside the gRPC server. `routes` are served in addition to its own."""
 
-    def __init__(self, storage: Storage, server: Server, routes: Iterable[web.RouteDef]) -> None:
+    def __init__(self, storage: Storage, server: FirestoreServer, routes: Iterable[web.RouteDef]) -> None:
         self._storage = storage
         self._server = server
         application = web.Application()
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._health)
         application.router.add_get("/metrics", self._metrics)
-        application.router.add_delete(RESET, self._reset)
+        application.router.add_delete(DOCUMENTS_ROUTE, self._delete_documents)
         application.router.add_routes(routes)
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, host: str, port: int) -> None:
-        """Begin to answer."""
+        """Start to accept requests. Raise PortInUse if the port cannot be bound."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -48,14 +49,14 @@ class Operations:
             raise PortInUse(f"cannot listen on {host}:{port}: {problem.strerror}") from problem
 
     async def stop(self) -> None:
-        """Answer no more."""
+        """Stop to accept requests and close all connections."""
         await self._runner.cleanup()
 
     async def _health(self, request: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
                 await self._storage.execute(lambda connection: connection.execute("SELECT 1").fetchone())
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the answer is that we are not well
+        except Exception as problem:  # noqa: BLE001 - any failure means that the server is not healthy
             return web.Response(status=503, text=f"{problem!r}\n")
         return web.Response(text="ok\n")
 
@@ -64,13 +65,13 @@ class Operations:
         for name, kind, value in self._figures():
             lines += [f"# TYPE firestore_{name} {kind}", f"firestore_{name} {value}"]
         lines.append("# TYPE firestore_calls_total counter")
-        for (method, code), count in sorted(self._server.calls.items()):
+        for (method, code), count in sorted(self._server.call_counts.items()):
             lines.append(f'firestore_calls_total{{method="{method}",code="{code}"}} {count}')
         return web.Response(text="\n".join(lines) + "\n")
 
     def _figures(self) -> list[tuple[str, str, int]]:
         log = self._storage.path.with_name(self._storage.path.name + "-wal")
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        rss_unit = 1 if sys.platform == "darwin" else 1024
         return [
             ("changes_total", "counter", self._storage.snapshot().sequence),
             ("group_commits_total", "counter", self._storage.group_commits),
@@ -78,30 +79,30 @@ class Operations:
             ("transactions", "gauge", self._server.open_transactions),
             ("file_bytes", "gauge", self._storage.path.stat().st_size),
             ("log_bytes", "gauge", log.stat().st_size if log.exists() else 0),
-            ("max_resident_bytes", "gauge", most),
+            ("max_resident_bytes", "gauge", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit),
         ]
 
-    async def _reset(self, request: web.Request) -> web.Response:
+    async def _delete_documents(self, request: web.Request) -> web.Response:
         database = f"projects/{request.match_info['project']}/databases/{request.match_info['database']}"
-        count = await delete_all(self._storage, database)
+        count = await delete_all_documents(self._storage, database)
         return web.json_response({"deleted": count})
 
 
-async def delete_all(storage: Storage, database: str) -> int:
-    """Delete every document of a database, as a client would; return how many there were."""
+async def delete_all_documents(storage: Storage, database: str) -> int:
+    """Delete every document of a database as a client would, with events, and return their number."""
     everything = m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(all_descendants=True)])
     query = structured_query.read(f"{resource_names.parse_database(database)}/documents", everything)
     count = 0
-    step: list[document_write.PreparedWrite] = []
+    deletions: list[document_write.PreparedWrite] = []
     async for _, document in scanner.stream(storage, query, storage.snapshot().read_time):
-        step.append(document_write.prepare(m.Write(delete=document.name), database))
+        deletions.append(document_write.prepare(m.Write(delete=document.name), database))
         count += 1
-        if len(step) == STEP:
-            await storage.write(partial(_delete, step))
-            step = []
-    await storage.write(partial(_delete, step))
+        if len(deletions) == DELETE_BATCH_SIZE:
+            await storage.write(partial(_commit_each, deletions))
+            deletions = []
+    await storage.write(partial(_commit_each, deletions))
     return count
 
 
-def _delete(deletions: list[document_write.PreparedWrite], group: Group) -> Any:
-    return commits.batch(group, deletions, lambda pending: None)
+def _commit_each(deletions: list[document_write.PreparedWrite], group: Group) -> Any:
+    return commits.batch_write(group, deletions, commits.no_conflicts)

@@ -1,13 +1,14 @@
-"""gRPC on an event loop, straight from the core of grpcio.
+"""A gRPC server on the event loop that uses the private core of grpcio directly.
 
-`grpc.aio` spends two tasks and about ten changes of thread on a call, which is more than a small commit costs.
-Here one thread waits for what the core completes and hands it to the loop, which does the rest. What a
-handler writes goes out when it next waits: an answer of one message is one operation of the core, and a
-handler with many messages waits for its client only if that falls far behind.
+Private interface: this module imports `grpc._cython.cygrpc`, which grpcio does not document. The lock file pins
+grpcio to the version that was tested. If an update removes a name that is used here, the import fails and
+`firestore_server` uses the public `grpc_aio_server` instead.
 
-The trap: `cygrpc`, of which grpcio makes its synchronous server too, is documented nowhere, so nothing else here
-knows it. The core calls nobody back: an operation comes out of the queue with the tag it was started with, which
-here is the function to call. And it takes one message of a call at a time.
+`grpc.aio` runs two tasks and about ten thread switches per call. Here one thread polls the completion queue of
+the core and passes each completion to the event loop. MEASURED
+
+Completions arrive in the order of the core. The tag of an operation is the function to call when it has completed.
+The core accepts one outgoing message per call at a time.
 """
 
 import asyncio
@@ -15,13 +16,23 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
+from grpc._cython.cygrpc import (
+    CompletionQueue,
+    ReceiveCloseOnServerOperation,
+    ReceiveMessageOperation,
+    SendInitialMetadataOperation,
+    SendMessageOperation,
+    SendStatusFromServerOperation,
+    Server,
+)
+
+from infra.embedded.firestore.api.rpc import RpcMethod
 
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -29,23 +40,42 @@ logger = logging.getLogger(__name__)
 
 _NO_FLAGS = 0
 _NO_METADATA = ()
-_ARRIVED, _STOPPED = object(), object()
+_CALL_ARRIVED, _SERVER_STOPPED = object(), object()
+
+_ATTRIBUTES = {
+    cygrpc.Call: ("start_server_batch",),
+    cygrpc.BatchOperationEvent: ("batch_operations", "tag"),
+    cygrpc.RequestCallEvent: ("call", "call_details", "success", "tag"),
+    CompletionQueue: ("poll",),
+    ReceiveCloseOnServerOperation: ("cancelled",),
+    ReceiveMessageOperation: ("message",),
+    Server: (
+        "add_http2_port",
+        "cancel_all_calls",
+        "destroy",
+        "register_completion_queue",
+        "request_call",
+        "shutdown",
+        "start",
+    ),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """What answers an RPC: `run(request, call)` writes to the call and returns its last message, or None."""
-
-    run: Callable[[Any, "Call"], Awaitable[Any]]
-    request: Any  # the class of its message
-    is_streamed: bool = False  # whether `run` gets an iterator of requests
+def _check_private_interface() -> None:
+    """Raise AttributeError if a class of the core lacks an attribute that is used here."""
+    for owner, names in _ATTRIBUTES.items():
+        for name in names:
+            getattr(owner, name)
 
 
-class Call:
-    """One call: what its handler says, told to the core in its order.
+_check_private_interface()
 
-    Handlers run on the loop. What is sent next is decided under a lock, on the loop or on the thread that takes
-    what the core completes: an answer of many messages does not go back and forth between the two.
+
+class ServerCall:
+    """One call: its unsent messages, its status and the task that runs its handler.
+
+    Handlers run on the event loop. Sending continues under a lock, on the loop or on the polling thread, so
+    a response of many messages does not switch between the two for each message.
     """
 
     def __init__(self, core: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,168 +86,162 @@ class Call:
         self._unsent_bytes = 0
         self._status: tuple[grpc.StatusCode, str] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._room: asyncio.Future[None] | None = None  # set while the handler waits
-        self._is_begun = self._is_sending = self._is_due = self._is_over = False
+        self._drained: asyncio.Future[None] | None = None  # set while the handler waits in `write`
+        self._has_sent_metadata = self._is_sending = self._is_scheduled = self._is_ended = False
 
     async def write(self, message: Any) -> None:
-        """Send a message; this waits only if much is unsent."""
-        self._say(message)
+        """Send a message. Wait only while more than MAX_UNSENT_BYTES are unsent."""
+        self._append(message)
         if self._unsent_bytes > MAX_UNSENT_BYTES:
-            room = None
+            drained = None
             with self._lock:
                 if self._unsent:
-                    self._room = room = self._loop.create_future()
-            if room is not None:
-                await room
+                    self._drained = drained = self._loop.create_future()
+            if drained is not None:
+                await drained
 
-    def _say(self, message: Any) -> None:
+    def _append(self, message: Any) -> None:
         serialized = message.SerializeToString()
         with self._lock:
             self._unsent.append(serialized)
             self._unsent_bytes += len(serialized)
-            self._send_soon()
+            self._schedule_send()
 
     def end(self, code: grpc.StatusCode, details: str) -> None:
-        """End the call when everything is sent that was written."""
+        """End the call with a status, after all messages that were written."""
         with self._lock:
             self._status = code, details
-            self._send_soon()
+            self._schedule_send()
 
-    def _send_soon(self) -> None:
-        if not self._is_due and not self._is_sending:
-            self._is_due = True
-            self._loop.call_soon(self._begin_sending)
+    def _schedule_send(self) -> None:
+        """Send in the next step of the loop, so that the message and the status of a unary call go out together."""
+        if not self._is_scheduled and not self._is_sending:
+            self._is_scheduled = True
+            self._loop.call_soon(self._send_scheduled)
 
-    def _begin_sending(self) -> None:
+    def _send_scheduled(self) -> None:
         with self._lock:
-            self._is_due = False
+            self._is_scheduled = False
             self._send()
 
     def _send(self) -> None:
-        if self._is_over:
+        if self._is_ended:
             return
         operations = []
-        if not self._is_begun:
-            self._is_begun = True
-            operations.append(cygrpc.SendInitialMetadataOperation(_NO_METADATA, _NO_FLAGS))
+        if not self._has_sent_metadata:
+            self._has_sent_metadata = True
+            operations.append(SendInitialMetadataOperation(_NO_METADATA, _NO_FLAGS))
         if self._unsent:
             message = self._unsent.popleft()
             self._unsent_bytes -= len(message)
-            operations.append(cygrpc.SendMessageOperation(message, _NO_FLAGS))
+            operations.append(SendMessageOperation(message, _NO_FLAGS))
         if self._status is not None and not self._unsent:
-            self._is_over = True
+            self._is_ended = True
             code, details = self._status
-            operations.append(
-                cygrpc.SendStatusFromServerOperation(_NO_METADATA, code.value[0], details.encode(), _NO_FLAGS)
-            )
+            operations.append(SendStatusFromServerOperation(_NO_METADATA, code.value[0], details.encode(), _NO_FLAGS))
         self._is_sending = True
-        self._core.start_server_batch(operations, self._sent)
+        self._core.start_server_batch(operations, self._on_sent)
 
-    def _sent(self, event: Any) -> None:
-        room = None
+    def _on_sent(self, event: Any) -> None:
+        drained = None
         with self._lock:
             self._is_sending = False
             if self._unsent or self._status is not None:
                 self._send()
-            if self._room is not None and self._unsent_bytes <= MAX_UNSENT_BYTES // 2:
-                room, self._room = self._room, None
-        if room is not None:
-            self._loop.call_soon_threadsafe(_let_go, room)
+            if self._drained is not None and self._unsent_bytes <= MAX_UNSENT_BYTES // 2:
+                drained, self._drained = self._drained, None
+        if drained is not None:
+            self._loop.call_soon_threadsafe(_resolve, drained, None)
 
-    def receive(self, received: Callable[[Any], None]) -> None:
-        """Ask for a message; `received` gets its bytes, or None at the end, on the loop."""
-        self._core.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), partial(self._hand_over, received))
+    def receive(self, callback: Callable[[bytes | None], None]) -> None:
+        """Receive one message. Call `callback` on the loop with its bytes, or with None at the end of the stream."""
+        self._core.start_server_batch((ReceiveMessageOperation(_NO_FLAGS),), partial(self._on_received, callback))
 
-    def _hand_over(self, received: Callable[[Any], None], event: Any) -> None:
-        self._loop.call_soon_threadsafe(received, event.batch_operations[0].message())
+    def _on_received(self, callback: Callable[[bytes | None], None], event: Any) -> None:
+        self._loop.call_soon_threadsafe(callback, event.batch_operations[0].message())
 
-    def watch(self) -> None:
-        """Take note if the client gives up."""
-        self._core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._left)
+    def watch_cancellation(self) -> None:
+        """Cancel the handler when the client cancels the call or disconnects."""
+        self._core.start_server_batch((ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_closed)
 
-    def _left(self, event: Any) -> None:
+    def _on_closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
         with self._lock:
-            self._is_over = True
+            self._is_ended = True
         if self._task is not None:
             self._task.cancel()
 
-    def begin(self, method: Method, raw: bytes | None) -> asyncio.Task[None] | None:
-        """Start to answer; `raw` is the request, unless requests are streamed."""
-        if not self._is_over:
-            self._task = self._loop.create_task(self._answer(method, raw))
+    def start_handler(self, method: RpcMethod, raw_request: bytes | None) -> asyncio.Task[None] | None:
+        """Start the handler and return its task, or None if the call has ended already."""
+        if not self._is_ended:
+            self._task = self._loop.create_task(self._run_handler(method, raw_request))
         return self._task
 
-    async def _answer(self, method: Method, raw: bytes | None) -> None:
-        if method.is_streamed:
-            request = self._requests(method.request)
+    async def _run_handler(self, method: RpcMethod, raw_request: bytes | None) -> None:
+        if method.streams_requests:
+            request = self._requests(method.request_class)
         else:
             try:
-                request = method.request.FromString(raw)
-            except Exception:  # noqa: BLE001 - none came, or it is no such message
+                request = method.request_class.FromString(raw_request)
+            except Exception:  # noqa: BLE001 - no message arrived, or it has another type
                 self.end(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
                 return
         try:
-            answer = await method.run(request, self)
+            response = await method.handler(request, self)
             if self._status is None:
-                if answer is not None:
-                    self._say(answer)
+                if response is not None:
+                    self._append(response)
                 self.end(grpc.StatusCode.OK, "")
-        except BaseException:  # nobody is left waiting, whatever went wrong
+        except BaseException:  # the client must get a status, also if the handler is cancelled
             if self._status is None:
                 self.end(grpc.StatusCode.UNKNOWN, "The call failed.")
             raise
 
-    async def _requests(self, kind: Any) -> AsyncIterator[Any]:
+    async def _requests(self, request_class: Any) -> AsyncIterator[Any]:
         while True:
-            received: asyncio.Future[Any] = self._loop.create_future()
+            received: asyncio.Future[bytes | None] = self._loop.create_future()
             self.receive(partial(_resolve, received))
             raw = await received
             if raw is None:
                 return
-            yield kind.FromString(raw)
+            yield request_class.FromString(raw)
 
 
-def _resolve(received: asyncio.Future[Any], raw: bytes | None) -> None:
-    if not received.done():
-        received.set_result(raw)
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
-def _let_go(room: asyncio.Future[None]) -> None:
-    if not room.done():
-        room.set_result(None)
+class GrpcServer:
+    """Serves methods, by their full names, on one port."""
 
-
-class Endpoint:
-    """A port where methods are called, by their full names."""
-
-    def __init__(self, methods: Mapping[str, Method], options: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]]) -> None:
         self._methods = {name.encode(): method for name, method in methods.items()}
-        self._queue = cygrpc.CompletionQueue()
-        self._server = cygrpc.Server(tuple(options), False)
+        self._queue = CompletionQueue()
+        self._server = Server(tuple(options), False)
         self._server.register_completion_queue(self._queue)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._take, name="firestore-calls")
+        self._thread = threading.Thread(target=self._poll, name="firestore-calls")
 
     def listen(self, address: str) -> int:
-        """Take a port and return its number."""
+        """Bind `host:port` and return the port number."""
         return int(self._server.add_http2_port(address.encode()))
 
-    def start(self) -> None:
-        """Begin to answer."""
+    async def start(self) -> None:
+        """Start to accept calls."""
         self._server.start()
-        self._server.request_call(self._queue, self._queue, _ARRIVED)
+        self._server.request_call(self._queue, self._queue, _CALL_ARRIVED)
         self._thread.start()
 
-    async def stop(self, grace: float) -> None:
-        """Take no more calls, let those under way finish, but not for long, and cancel the rest."""
-        self._server.shutdown(self._queue, _STOPPED)
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, wait up to `grace_seconds` for open ones, then cancel them."""
+        self._server.shutdown(self._queue, _SERVER_STOPPED)
         stopped = self._loop.run_in_executor(None, self._thread.join)
-        await asyncio.wait([stopped], timeout=grace)
+        await asyncio.wait([stopped], timeout=grace_seconds)
         if not stopped.done():
             self._server.cancel_all_calls()
             await stopped
@@ -226,38 +250,38 @@ class Endpoint:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _take(self) -> None:
-        """Take whatever the core completes until the server has stopped."""
+    def _poll(self) -> None:
+        """Process the completions of the core until the server has stopped. Runs on its own thread."""
         while True:
             event = self._queue.poll()
-            if event.tag is _STOPPED:
+            if event.tag is _SERVER_STOPPED:
                 return
-            if event.tag is not _ARRIVED:
+            if event.tag is not _CALL_ARRIVED:
                 event.tag(event)
             elif event.success:
-                with contextlib.suppress(ValueError):  # the server is being stopped: it takes no more
-                    self._server.request_call(self._queue, self._queue, _ARRIVED)
+                with contextlib.suppress(ValueError):  # the server is stopping and accepts no more calls
+                    self._server.request_call(self._queue, self._queue, _CALL_ARRIVED)
                 self._accept(event)
-            del event  # it may hold the last reference to a call, which must be gone before the next wait
+            del event  # the last reference to a call must be gone before the next poll blocks
 
     def _accept(self, event: Any) -> None:
-        call = Call(event.call, self._loop)
-        call.watch()
+        call = ServerCall(event.call, self._loop)
+        call.watch_cancellation()
         method = self._methods.get(event.call_details.method)
         if method is None:
             self._loop.call_soon_threadsafe(call.end, grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        elif method.is_streamed:
-            self._loop.call_soon_threadsafe(self._begin, call, method, None)
+        elif method.streams_requests:
+            self._loop.call_soon_threadsafe(self._start_handler, call, method, None)
         else:
-            call.receive(partial(self._begin, call, method))
+            call.receive(partial(self._start_handler, call, method))
 
-    def _begin(self, call: Call, method: Method, raw: bytes | None) -> None:
-        task = call.begin(method, raw)
+    def _start_handler(self, call: ServerCall, method: RpcMethod, raw_request: bytes | None) -> None:
+        task = call.start_handler(method, raw_request)
         if task is not None:
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(self._on_handler_done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _on_handler_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("A call failed", exc_info=error)

@@ -1,8 +1,7 @@
-"""The service as gRPC calls it: which method answers which RPC, and what a failure becomes."""
+"""The table of RPC methods, and the mapping from exceptions to gRPC statuses."""
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,54 +9,63 @@ import grpc
 
 from infra.embedded.firestore import errors
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.grpc_server import Call, Method
+from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod
 from infra.embedded.firestore.api.service import Service
 
-NAME = "google.firestore.v1.Firestore"
+SERVICE_NAME = "google.firestore.v1.Firestore"
 
 logger = logging.getLogger(__name__)
 
-Run = Callable[[Any, Call], Awaitable[Any]]
 
-
-def _guarded(name: str, run: Run, calls: Counter[tuple[str, str]]) -> Run:
-    async def guarded(request: Any, call: Call) -> Any:
-        try:
-            answer = await run(request, call)
-        except Exception as error:
-            refusal = errors.from_exception(error)
-            calls[name, refusal.code.name] += 1
-            if refusal.code is grpc.StatusCode.INTERNAL:
-                logger.exception("%s failed", name)
-            call.end(refusal.code, refusal.message)
-        else:
-            calls[name, "OK"] += 1
-            return answer
-
-    return guarded
-
-
-def methods(service: Service, calls: Counter[tuple[str, str]]) -> dict[str, Method]:
-    """Return what answers each RPC, by its full name; `calls` counts them by method and code."""
-    answered = {
-        "GetDocument": Method(service.get_document, m.GetDocumentRequest),
-        "ListDocuments": Method(service.list_documents, m.ListDocumentsRequest),
-        "CreateDocument": Method(service.create_document, m.CreateDocumentRequest),
-        "UpdateDocument": Method(service.update_document, m.UpdateDocumentRequest),
-        "DeleteDocument": Method(service.delete_document, m.DeleteDocumentRequest),
-        "BatchGetDocuments": Method(service.batch_get_documents, m.BatchGetDocumentsRequest),
-        "BeginTransaction": Method(service.begin_transaction, m.BeginTransactionRequest),
-        "Commit": Method(service.commit, m.CommitRequest),
-        "Rollback": Method(service.rollback, m.RollbackRequest),
-        "RunQuery": Method(service.run_query, m.RunQueryRequest),
-        "RunAggregationQuery": Method(service.run_aggregation_query, m.RunAggregationQueryRequest),
-        "PartitionQuery": Method(service.partition_query, m.PartitionQueryRequest),
-        "ExecutePipeline": Method(service.execute_pipeline, m.ExecutePipelineRequest),
-        "Write": Method(service.write, m.WriteRequest, is_streamed=True),
-        "Listen": Method(service.listen, m.ListenRequest, is_streamed=True),
-        "ListCollectionIds": Method(service.list_collection_ids, m.ListCollectionIdsRequest),
-        "BatchWrite": Method(service.batch_write, m.BatchWriteRequest),
+def rpc_methods(service: Service, call_counts: Counter[tuple[str, str]]) -> dict[str, RpcMethod]:
+    """Return every RPC method by its full name. `call_counts` counts finished calls by method and status code."""
+    methods = {
+        "GetDocument": RpcMethod(service.get_document, m.GetDocumentRequest),
+        "ListDocuments": RpcMethod(service.list_documents, m.ListDocumentsRequest),
+        "CreateDocument": RpcMethod(service.create_document, m.CreateDocumentRequest),
+        "UpdateDocument": RpcMethod(service.update_document, m.UpdateDocumentRequest),
+        "DeleteDocument": RpcMethod(service.delete_document, m.DeleteDocumentRequest),
+        "BatchGetDocuments": _server_streaming(service.batch_get_documents, m.BatchGetDocumentsRequest),
+        "BeginTransaction": RpcMethod(service.begin_transaction, m.BeginTransactionRequest),
+        "Commit": RpcMethod(service.commit, m.CommitRequest),
+        "Rollback": RpcMethod(service.rollback, m.RollbackRequest),
+        "RunQuery": _server_streaming(service.run_query, m.RunQueryRequest),
+        "RunAggregationQuery": _server_streaming(service.run_aggregation_query, m.RunAggregationQueryRequest),
+        "PartitionQuery": RpcMethod(service.partition_query, m.PartitionQueryRequest),
+        "ExecutePipeline": _server_streaming(service.execute_pipeline, m.ExecutePipelineRequest),
+        "Write": _bidirectional(service.write, m.WriteRequest),
+        "Listen": _bidirectional(service.listen, m.ListenRequest),
+        "ListCollectionIds": RpcMethod(service.list_collection_ids, m.ListCollectionIdsRequest),
+        "BatchWrite": RpcMethod(service.batch_write, m.BatchWriteRequest),
     }
     return {
-        f"/{NAME}/{name}": replace(method, run=_guarded(name, method.run, calls)) for name, method in answered.items()
+        f"/{SERVICE_NAME}/{name}": replace(method, handler=_with_status(name, method.handler, call_counts))
+        for name, method in methods.items()
     }
+
+
+def _server_streaming(handler: Handler, request_class: Any) -> RpcMethod:
+    return RpcMethod(handler, request_class, streams_responses=True)
+
+
+def _bidirectional(handler: Handler, request_class: Any) -> RpcMethod:
+    return RpcMethod(handler, request_class, streams_requests=True, streams_responses=True)
+
+
+def _with_status(name: str, handler: Handler, call_counts: Counter[tuple[str, str]]) -> Handler:
+    """Return a handler that ends the call with a status if `handler` raises."""
+
+    async def respond(request: Any, call: Call) -> Any:
+        try:
+            response = await handler(request, call)
+        except Exception as error:
+            status = errors.from_exception(error)
+            call_counts[name, status.code.name] += 1
+            if status.code is grpc.StatusCode.INTERNAL:
+                logger.exception("%s failed", name)
+            call.end(status.code, status.message)
+        else:
+            call_counts[name, "OK"] += 1
+            return response
+
+    return respond

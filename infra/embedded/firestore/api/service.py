@@ -1,4 +1,7 @@
-"""The Firestore service: one method per RPC, which translates, calls and translates back."""
+"""The google.firestore.v1.Firestore service: one method per RPC.
+
+A method parses the request, calls the rooms beneath and builds the response.
+"""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -6,112 +9,114 @@ from typing import Any
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api import pagination
-from infra.embedded.firestore.api.reads import Reading
+from infra.embedded.firestore.api.consistent_read import ConsistentRead
+from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
-from infra.embedded.firestore.listen.stream import Stream
+from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.queries import aggregations, structured_query
 from infra.embedded.firestore.storage.change_feed import Feed
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import document_write
 from infra.embedded.firestore.writes.transactions import Transactions
 
-_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+GENERATED_ID_LENGTH = 20
+_ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class Service:
-    """Answers calls from one storage."""
+    """Handles the RPCs for one storage."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._feed = Feed(storage)
         self._transactions = Transactions(storage)
-        self._streams: set[Stream] = set()
+        self._streams: set[ListenStream] = set()
 
     @property
     def open_streams(self) -> int:
-        """How many Listen streams are open."""
+        """The number of open Listen streams."""
         return len(self._streams)
 
     @property
     def open_transactions(self) -> int:
-        """How many transactions are under way."""
-        return self._transactions.active
+        """The number of active transactions."""
+        return self._transactions.active_count
 
     def end_streams(self) -> None:
-        """Tell open streams to come back later."""
+        """End open Listen streams with UNAVAILABLE, so that clients reconnect."""
         for stream in self._streams:
             stream.close()
 
     async def close(self) -> None:
-        """Stop what runs in the background."""
+        """Stop the background tasks."""
         await self._transactions.close()
 
     # Documents
 
-    async def get_document(self, request: Any, context: Any) -> Any:
-        """Answer GetDocument."""
+    async def get_document(self, request: Any, call: Call) -> Any:
+        """Handle GetDocument."""
         name = _document(request.name)
-        (stored,) = await self._reading(request, name.database).documents([name])
+        (stored,) = await self._read(request, name.database).documents([name])
         if stored is None:
             raise not_found(f'Document "{request.name}" not found.')
         return apply_mask(m.Document.FromString(stored.document), request)
 
-    async def batch_get_documents(self, request: Any, context: Any) -> None:
-        """Answer BatchGetDocuments: every document once, those that exist first."""
+    async def batch_get_documents(self, request: Any, call: Call) -> None:
+        """Handle BatchGetDocuments: send each document once, those that exist first."""
         database = resource_names.parse_database(request.database)
-        wanted = {name: resource_names.parse_document(name, database) for name in request.documents}
-        reading = self._reading(request, database)
-        started = reading.started_transaction
-        found = await reading.documents(list(wanted.values()))
-        moment = m.timestamp(reading.read_time)
-        for name, stored in sorted(zip(wanted, found, strict=True), key=lambda entry: entry[1] is None):
-            response = m.BatchGetDocumentsResponse(transaction=started, read_time=moment)
+        requested = {name: resource_names.parse_document(name, database) for name in request.documents}
+        read = self._read(request, database)
+        started = read.started_transaction
+        found = await read.documents(list(requested.values()))
+        read_time = m.timestamp(read.read_time)
+        for name, stored in sorted(zip(requested, found, strict=True), key=lambda entry: entry[1] is None):
+            response = m.BatchGetDocumentsResponse(transaction=started, read_time=read_time)
             started = b""
             if stored is None:
                 response.missing = name
             else:
                 response.found.CopyFrom(apply_mask(m.Document.FromString(stored.document), request))
-            await context.write(response)
+            await call.write(response)
         if started:
-            await context.write(m.BatchGetDocumentsResponse(transaction=started, read_time=moment))
+            await call.write(m.BatchGetDocumentsResponse(transaction=started, read_time=read_time))
 
-    async def list_documents(self, request: Any, context: Any) -> Any:
-        """Answer ListDocuments."""
+    async def list_documents(self, request: Any, call: Call) -> Any:
+        """Handle ListDocuments."""
         database = resource_names.parse_parent(request.parent).database
-        return await pagination.documents(self._storage, self._reading(request, database), request)
+        return await pagination.list_documents(self._storage, self._read(request, database), request)
 
-    async def create_document(self, request: Any, context: Any) -> Any:
-        """Answer CreateDocument."""
+    async def create_document(self, request: Any, call: Call) -> Any:
+        """Handle CreateDocument."""
         parent = resource_names.parse_parent(request.parent)
-        document_id = request.document_id or "".join(secrets.choice(_ID_LETTERS) for _ in range(20))
+        document_id = request.document_id or "".join(secrets.choice(_ID_CHARACTERS) for _ in range(GENERATED_ID_LENGTH))
         for segment in (request.collection_id, document_id):
             resource_names.check_id(segment)
         name = f"{parent}/{request.collection_id}/{document_id}"
         write = m.Write(update=m.Document(name=name, fields=request.document.fields))
         write.current_document.exists = False
-        return await self._write_one(write, name, request)
+        return await self._commit_one(write, name, request)
 
-    async def update_document(self, request: Any, context: Any) -> Any:
-        """Answer UpdateDocument."""
+    async def update_document(self, request: Any, call: Call) -> Any:
+        """Handle UpdateDocument."""
         write = m.Write(update=request.document)
         if request.HasField("update_mask"):
             write.update_mask.CopyFrom(request.update_mask)
         if request.HasField("current_document"):
             write.current_document.CopyFrom(request.current_document)
-        return await self._write_one(write, request.document.name, request)
+        return await self._commit_one(write, request.document.name, request)
 
-    async def _write_one(self, write: Any, full_name: str, request: Any) -> Any:
+    async def _commit_one(self, write: Any, full_name: str, request: Any) -> Any:
         name = _document(full_name)
         committed = await self._transactions.commit([document_write.prepare(write, name.database)], None)
-        reading = self._reading(None, name.database)
-        reading.at(m.microseconds(committed.commit_time))
-        (stored,) = await reading.documents([name])
+        read = self._read(None, name.database)
+        read.set_read_time(m.microseconds(committed.commit_time))
+        (stored,) = await read.documents([name])
         return apply_mask(m.Document.FromString(stored.document if stored else b""), request)
 
-    async def delete_document(self, request: Any, context: Any) -> Any:
-        """Answer DeleteDocument."""
+    async def delete_document(self, request: Any, call: Call) -> Any:
+        """Handle DeleteDocument."""
         name = _document(request.name)
         write = m.Write(delete=request.name)
         if request.HasField("current_document"):
@@ -119,154 +124,155 @@ class Service:
         await self._transactions.commit([document_write.prepare(write, name.database)], None)
         return m.Empty()
 
-    async def list_collection_ids(self, request: Any, context: Any) -> Any:
-        """Answer ListCollectionIds."""
+    async def list_collection_ids(self, request: Any, call: Call) -> Any:
+        """Handle ListCollectionIds."""
         database = resource_names.parse_parent(request.parent).database
-        return await pagination.collection_ids(self._storage, self._reading(request, database), request)
+        return await pagination.list_collection_ids(self._storage, self._read(request, database), request)
 
     # Queries
 
-    async def run_query(self, request: Any, context: Any) -> None:
-        """Answer RunQuery."""
+    async def run_query(self, request: Any, call: Call) -> None:
+        """Handle RunQuery."""
         _refuse_explain(request)
         query = structured_query.read(request.parent, request.structured_query)
-        reading = self._reading(request, query.parent.database)
-        started, skipped, is_empty = reading.started_transaction, query.offset, True
-        async for _, document in reading.query(query):
+        read = self._read(request, query.parent.database)
+        started, skipped, is_empty = read.started_transaction, query.offset, True
+        async for _, document in read.query(query):
             if started:
-                await context.write(m.RunQueryResponse(transaction=started))
+                await call.write(m.RunQueryResponse(transaction=started))
             response = m.RunQueryResponse(document=query.projected(document), skipped_results=skipped)
-            response.read_time.CopyFrom(m.timestamp(reading.read_time))
-            await context.write(response)
+            response.read_time.CopyFrom(m.timestamp(read.read_time))
+            await call.write(response)
             started, skipped, is_empty = b"", 0, False
         if started:
-            await context.write(m.RunQueryResponse(transaction=started))
+            await call.write(m.RunQueryResponse(transaction=started))
         if is_empty:
-            await context.write(m.RunQueryResponse(read_time=m.timestamp(reading.read_time)))
+            await call.write(m.RunQueryResponse(read_time=m.timestamp(read.read_time)))
 
-    async def run_aggregation_query(self, request: Any, context: Any) -> None:
-        """Answer RunAggregationQuery."""
+    async def run_aggregation_query(self, request: Any, call: Call) -> None:
+        """Handle RunAggregationQuery."""
         _refuse_explain(request)
         message = request.structured_aggregation_query
         figures = aggregations.read(message)
         query = structured_query.read(request.parent, message.structured_query, aggregations.ordering(figures))
-        reading = self._reading(request, query.parent.database)
+        read = self._read(request, query.parent.database)
         if all(figure.field is None for figure in figures):
-            total = await reading.count(query)
+            total = await read.count(query)
             for figure in figures:
                 figure.add_documents(total)
         else:
-            async for _, document in reading.query(query):
+            async for _, document in read.query(query):
                 for figure in figures:
                     figure.add(document)
         response = m.RunAggregationQueryResponse(
-            transaction=reading.started_transaction, read_time=m.timestamp(reading.read_time)
+            transaction=read.started_transaction, read_time=m.timestamp(read.read_time)
         )
         for figure in figures:
             response.result.aggregate_fields[figure.alias].CopyFrom(figure.result())
-        await context.write(response)
+        await call.write(response)
 
-    async def partition_query(self, request: Any, context: Any) -> Any:
-        """Answer PartitionQuery."""
+    async def partition_query(self, request: Any, call: Call) -> Any:
+        """Handle PartitionQuery."""
         database = resource_names.parse_parent(request.parent).database
-        return await pagination.cuts(self._storage, self._reading(request, database), request)
+        return await pagination.partition_query(self._storage, self._read(request, database), request)
 
-    async def execute_pipeline(self, request: Any, context: Any) -> None:
-        """Refuse ExecutePipeline."""
+    async def execute_pipeline(self, request: Any, call: Call) -> None:
+        """Handle ExecutePipeline, which is not implemented."""
         raise unimplemented("Pipelines are not implemented by this server.")
 
     # Writes and transactions
 
-    async def begin_transaction(self, request: Any, context: Any) -> Any:
-        """Answer BeginTransaction."""
+    async def begin_transaction(self, request: Any, call: Call) -> Any:
+        """Handle BeginTransaction."""
         database = resource_names.parse_database(request.database)
         return m.BeginTransactionResponse(transaction=self._begin(request.options, database))
 
     def _begin(self, options: Any, database: str) -> bytes:
         return self._transactions.begin(database, options).id
 
-    async def rollback(self, request: Any, context: Any) -> Any:
-        """Answer Rollback."""
+    async def rollback(self, request: Any, call: Call) -> Any:
+        """Handle Rollback."""
         resource_names.parse_database(request.database)
         if not request.transaction:
             raise invalid_argument("Invalid transaction.")
         self._transactions.rollback(request.transaction)
         return m.Empty()
 
-    async def commit(self, request: Any, context: Any) -> Any:
-        """Answer Commit."""
+    async def commit(self, request: Any, call: Call) -> Any:
+        """Handle Commit."""
         database = resource_names.parse_database(request.database)
-        if request.ByteSize() > limits.MAX_REQUEST_BYTES:
-            raise invalid_argument("Transaction too big. Decrease transaction size.")
+        _check_size(request)
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
         prepared = document_write.prepare_all(request.writes, database)
         return await self._transactions.commit(prepared, transaction)
 
-    async def batch_write(self, request: Any, context: Any) -> Any:
-        """Answer BatchWrite: each write has its own result and status."""
+    async def batch_write(self, request: Any, call: Call) -> Any:
+        """Handle BatchWrite: each write has its own result and status."""
         database = resource_names.parse_database(request.database)
         if len(request.writes) > limits.MAX_BATCH_WRITES:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
-        if request.ByteSize() > limits.MAX_REQUEST_BYTES:
-            raise invalid_argument("Transaction too big. Decrease transaction size.")
+        _check_size(request)
         response = m.BatchWriteResponse()
-        ready: dict[str, tuple[int, document_write.PreparedWrite]] = {}
+        valid: dict[str, tuple[int, document_write.PreparedWrite]] = {}  # by document, with the index in the request
         for index, write in enumerate(request.writes):
             response.write_results.add()
             status = response.status.add()
             try:
                 prepared = document_write.prepare(write, database)
-            except StatusError as refusal:
-                status.code, status.message = refusal.code_number, refusal.message
+            except StatusError as error:
+                status.code, status.message = error.code_number, error.message
                 continue
-            if prepared.full_name in ready:
+            if prepared.full_name in valid:
                 raise invalid_argument(
                     f"Document {prepared.full_name} cannot be written to more than once per request."
                 )
-            ready[prepared.full_name] = index, prepared
-        outcomes = await self._transactions.batch([prepared for _, prepared in ready.values()])
-        for (index, _), (result, failure) in zip(ready.values(), outcomes, strict=True):
-            if failure is None:
+            valid[prepared.full_name] = index, prepared
+        outcomes = await self._transactions.batch_write([prepared for _, prepared in valid.values()])
+        for (index, _), (result, error) in zip(valid.values(), outcomes, strict=True):
+            if error is None:
                 response.write_results[index].CopyFrom(result)
             else:
-                response.status[index].code, response.status[index].message = failure.code_number, failure.message
+                response.status[index].code, response.status[index].message = error.code_number, error.message
         return response
 
-    async def write(self, requests: AsyncIterator[Any], context: Any) -> None:
-        """Answer Write: commits one after the other on one stream."""
+    async def write(self, requests: AsyncIterator[Any], call: Call) -> None:
+        """Handle Write: one commit for each request of the stream, in order."""
         first = await anext(requests, None)
         if first is None:
             return
         database = resource_names.parse_database(first.database)
         stream_id = first.stream_id or secrets.token_urlsafe(16)
         token = 0
-        await context.write(m.WriteResponse(stream_id=stream_id, stream_token=token.to_bytes(8, "big")))
-        pending: Any = first if first.writes else None
-        while pending is not None or (pending := await anext(requests, None)) is not None:
-            prepared = document_write.prepare_all(pending.writes, database)
+        await call.write(m.WriteResponse(stream_id=stream_id, stream_token=token.to_bytes(8, "big")))
+        async for request in requests if not first.writes else _chain(first, requests):
+            prepared = document_write.prepare_all(request.writes, database)
             committed = await self._transactions.commit(prepared, None)
             token += 1
             response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)
             response.write_results.extend(committed.write_results)
-            await context.write(response)
-            pending = None
+            await call.write(response)
 
-    async def listen(self, requests: AsyncIterator[Any], context: Any) -> None:
-        """Answer Listen."""
+    async def listen(self, requests: AsyncIterator[Any], call: Call) -> None:
+        """Handle Listen."""
         first = await anext(requests, None)
         if first is None:
             return
-        stream = Stream(self._feed, context.write, resource_names.parse_database(first.database))
+        stream = ListenStream(self._feed, call.write, resource_names.parse_database(first.database))
         self._streams.add(stream)
         try:
             await stream.run(_chain(first, requests))
         finally:
             self._streams.discard(stream)
 
-    def _reading(self, request: Any | None, database: str) -> Reading:
-        return Reading(self._storage, self._transactions, request, database)
+    def _read(self, request: Any | None, database: str) -> ConsistentRead:
+        return ConsistentRead(self._storage, self._transactions, request, database)
+
+
+def _check_size(request: Any) -> None:
+    if request.ByteSize() > limits.MAX_REQUEST_BYTES:
+        raise invalid_argument("Transaction too big. Decrease transaction size.")
 
 
 def _refuse_explain(request: Any) -> None:

@@ -31,7 +31,7 @@ _token = struct.Struct(">QQ")
 logger = logging.getLogger(__name__)
 
 
-class Stream:
+class ListenStream:
     """One Listen call."""
 
     def __init__(self, feed: Feed, write: Callable[[Any], Awaitable[None]], database: str) -> None:

@@ -1,1 +1,1 @@
-"""Writes and commits: preconditions, transforms, transactions, locks, rate limits, pruning."""
+"""Writes and commits: preconditions, transforms, transactions, locks, rate limits, pruning, time to live."""

@@ -1,8 +1,9 @@
-"""Several writes, one commit: all of them or none, at one commit time.
+"""Several writes in one commit: all are stored, or none, at one commit time.
 
-This runs on the writer's thread. Everything that can be refused is found out on copies in memory first;
-only then are rows written, so that a refused commit leaves nothing behind in the group it was part of.
-A write that changes nothing keeps the update time and makes no change, as in production.
+These functions run on the writer's thread. They detect every refusal on copies in memory before they write a row,
+so a refused commit leaves nothing in the group commit that it was part of.
+
+As in production, a write that changes nothing keeps the update time and creates no change.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -13,46 +14,79 @@ from infra.embedded.firestore.messages import CommitResponse, Document, timestam
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes.document_write import PreparedWrite
-from infra.embedded.firestore.writes.pending_document import Pending, serialize
+from infra.embedded.firestore.writes.pending_document import PendingDocument, serialize
 
-Check = Callable[[Collection[Pending]], None]
+ConflictCheck = Callable[[Collection[PendingDocument]], None]
+"""Raises StatusError if a lock forbids to change these documents now."""
 
-
-def load(group: Group, write: PreparedWrite) -> Pending:
-    """Return the current state of the document that a write is about."""
-    collection_number, stored = group.find(write.name, write.path)
-    old = None if stored is None else Document.FromString(stored.document)
-    return Pending(write.name, write.full_name, write.path, collection_number, stored, old, old)
+WriteOutcome = tuple[Any, None] | tuple[None, StatusError]
+"""The WriteResult of a write, or the error that refused it."""
 
 
-def apply(group: Group, writes: list[PreparedWrite], pending: dict[str, Pending], commit_time: int) -> list[Any]:
-    """Apply writes in their order to what is `pending`, and return their results."""
+def no_conflicts(pending: Collection[PendingDocument]) -> None:
+    """Accept every change: a ConflictCheck for writes that respect no locks."""
+
+
+def commit(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> Any:
+    """Store all writes and return the CommitResponse, or raise StatusError and store none."""
+    commit_time = group.next_commit_time()
+    pending: dict[str, PendingDocument] = {}
+    results = _apply(group, writes, pending, commit_time)
+    check_conflicts(pending.values())
+    for document in _changed_with_entries(group, pending.values()):
+        _store(group, document, commit_time)
+    _set_update_times(writes, pending, results)
+    return CommitResponse(write_results=results, commit_time=timestamp(commit_time))
+
+
+def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> list[WriteOutcome]:
+    """Store each write independently, at one commit time, and return the outcome of each."""
+    commit_time = group.next_commit_time()
+    outcomes: list[WriteOutcome] = []
+    group.look_up((write.name, write.path) for write in writes)
+    for write in writes:
+        try:
+            pending: dict[str, PendingDocument] = {}
+            results = _apply(group, [write], pending, commit_time)
+            check_conflicts(pending.values())
+            changed = _changed_with_entries(group, pending.values())
+        except StatusError as error:
+            outcomes.append((None, error))
+        else:
+            for document in changed:
+                _store(group, document, commit_time)
+            _set_update_times([write], pending, results)
+            outcomes.append((results[0], None))
+    return outcomes
+
+
+def _apply(
+    group: Group, writes: list[PreparedWrite], pending: dict[str, PendingDocument], commit_time: int
+) -> list[Any]:
+    """Apply writes in order to the documents in `pending`, load those that are missing, and return the results."""
     results = []
     for write in writes:
         document = pending.get(write.full_name)
         if document is None:
-            pending[write.full_name] = document = load(group, write)
+            pending[write.full_name] = document = _load(group, write)
         write.check_precondition(document.new, document.old, commit_time)
         document.new, result = write.apply(document.new, commit_time)
         results.append(result)
     return results
 
 
-def store(group: Group, document: Pending, commit_time: int) -> None:
-    """Write the rows of a document that changed: version, index entries, change."""
-    collection_number = (
-        group.collection_number(document.name) if document.collection_number is None else document.collection_number
-    )
-    new = None if document.new is None else serialize(document.new)
-    sequence = group.rows.add(collection_number, document.path, document.stored, new, commit_time)
-    group.rows.index(collection_number, document.old_entries, document.new_entries)
-    old = None if document.stored is None else document.stored.document
-    group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
+def _load(group: Group, write: PreparedWrite) -> PendingDocument:
+    collection_number, stored = group.find(write.name, write.path)
+    old = None if stored is None else Document.FromString(stored.document)
+    return PendingDocument(write.name, write.full_name, write.path, collection_number, stored, old, old)
 
 
-def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
-    """Work out the index entries of what changed, and return that; raises if there are too many, or too fast."""
-    changed = [document for document in pending if document.changed]
+def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> list[PendingDocument]:
+    """Return the documents that change, with their index entries.
+
+    Raise StatusError if a document has too many entries or exceeds a rate limit.
+    """
+    changed = [document for document in pending if document.is_changed]
     for document in changed:
         indexing = group.indexing(document.name.collection_id)
         document_id = document.name.segments[-1]
@@ -66,42 +100,20 @@ def index(group: Group, pending: Iterable[Pending]) -> list[Pending]:
     return changed
 
 
-def commit(group: Group, writes: list[PreparedWrite], check: Check) -> Any:
-    """Commit all writes, or raise having done nothing; `check` may object once it is known what changes."""
-    commit_time = group.next_commit_time()
-    pending: dict[str, Pending] = {}
-    results = apply(group, writes, pending, commit_time)
-    check(pending.values())
-    for document in index(group, pending.values()):
-        store(group, document, commit_time)
-    finish(writes, pending, results)
-    return CommitResponse(write_results=results, commit_time=timestamp(commit_time))
+def _store(group: Group, document: PendingDocument, commit_time: int) -> None:
+    """Write the rows of a document that changed: its version, its index entries and the change."""
+    collection_number = document.collection_number
+    if collection_number is None:
+        collection_number = group.collection_number(document.name)
+    new = None if document.new is None else serialize(document.new)
+    sequence = group.rows.add(collection_number, document.path, document.stored, new, commit_time)
+    group.rows.index(collection_number, document.old_entries, document.new_entries)
+    old = None if document.stored is None else document.stored.document
+    group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
 
 
-def finish(writes: list[PreparedWrite], pending: dict[str, Pending], results: list[Any]) -> None:
-    """Complete the results with the update times of the documents."""
+def _set_update_times(writes: list[PreparedWrite], pending: dict[str, PendingDocument], results: list[Any]) -> None:
     for write, result in zip(writes, results, strict=True):
         document = pending[write.full_name]
-        if not write.deletes and document.new is not None:
+        if not write.is_delete and document.new is not None:
             result.update_time.CopyFrom(document.new.update_time)
-
-
-def batch(group: Group, writes: list[PreparedWrite], check: Check) -> list[tuple[Any, None] | tuple[None, StatusError]]:
-    """Commit each write by itself, at one commit time, and return result or refusal of each."""
-    commit_time = group.next_commit_time()
-    outcomes: list[tuple[Any, None] | tuple[None, StatusError]] = []
-    group.look_up((write.name, write.path) for write in writes)
-    for write in writes:
-        try:
-            pending: dict[str, Pending] = {}
-            results = apply(group, [write], pending, commit_time)
-            check(pending.values())
-            changed = index(group, pending.values())
-        except StatusError as refusal:
-            outcomes.append((None, refusal))
-        else:
-            for document in changed:
-                store(group, document, commit_time)
-            finish([write], pending, results)
-            outcomes.append((results[0], None))
-    return outcomes

@@ -1,7 +1,7 @@
-"""One Write applied to one document: preconditions, masks, transforms.
+"""One Write on one document: precondition, mask, transforms.
 
-A write is read and judged once, before it waits its turn; applied, it is a pure step from a document (or
-none) to a document (or none) at a commit time, so that the order of commits alone decides what is stored.
+A write is parsed and validated before it is queued. Applying it is a pure step from a document (or None) to a
+document (or None) at a commit time, so only the order of commits decides what is stored.
 """
 
 from collections.abc import Iterable
@@ -17,30 +17,33 @@ from infra.embedded.firestore.writes import transforms
 
 @dataclass(slots=True)
 class PreparedWrite:
-    """A Write whose names and paths are read."""
+    """A Write message whose names and paths are parsed and valid."""
 
     name: resource_names.ResourceName
     full_name: str
     path: bytes
-    update: Any  # a document
-    deletes: bool
+    update: Any  # a Document; empty for a delete
+    is_delete: bool
     mask: tuple[FieldPath, ...] | None
     transforms: tuple[Any, ...]
     exists: bool | None
     update_time: int | None
-    is_checked: bool = False  # whatever it is applied to, the document stays within the limits
+    is_within_limits: bool = False  # the result is within the size limits, independent of the stored document
 
     @property
     def kind(self) -> str:
-        """What production calls such a write."""
-        if self.deletes:
+        """The name that production's error messages use for such a write."""
+        if self.is_delete:
             return "delete"
         if self.exists is None:
             return "upsert" if self.update_time is None else "update"
         return "update" if self.exists else "insert"
 
     def check_precondition(self, current: Any | None, base: Any | None, now: int) -> None:
-        """Refuse the write if the stored document is not as the client expects it."""
+        """Raise StatusError unless the precondition holds.
+
+        `current` is the document after the earlier writes of the commit. `base` is the document before the commit.
+        """
         if self.exists is not None:
             if self.exists and current is None:
                 raise not_found(f"No document to update: {self.full_name}")
@@ -56,23 +59,23 @@ class PreparedWrite:
                 )
 
     def apply(self, current: Any | None, commit_time: int) -> tuple[Any | None, Any]:
-        """Return the document after this write and the write's result."""
-        if self.deletes:
+        """Return the document after this write, and the WriteResult."""
+        if self.is_delete:
             return None, WriteResult()
-        is_whole = self.mask is None and not self.transforms
-        new = self.update if is_whole else self._merged(current)  # else what is changed here is a copy
+        replaces = self.mask is None and not self.transforms
+        new = self.update if replaces else self._merged(current)  # a merged document is a copy
         result = WriteResult()
         for transform in self.transforms:
             result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
-        if not self.is_checked:
+        if not self.is_within_limits:
             limits.check_document(self.name, new.fields)
-        moment = timestamp(commit_time)
-        new.update_time.CopyFrom(moment)
-        new.create_time.CopyFrom(moment if current is None else current.create_time)
+        time = timestamp(commit_time)
+        new.update_time.CopyFrom(time)
+        new.create_time.CopyFrom(time if current is None else current.create_time)
         return new, result
 
     def _merged(self, current: Any | None) -> Any:
-        """Return a document of what the write takes over and what it brings."""
+        """Return a new document: the current one with the fields of the mask replaced or removed."""
         new = Document()
         if self.mask is None:
             new.CopyFrom(self.update)
@@ -90,7 +93,7 @@ class PreparedWrite:
 
 
 def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
-    """Read the Write messages of one commit, or refuse an order of them that could never be applied."""
+    """Parse the Write messages of one commit. Raise StatusError if their order can never be applied."""
     prepared = [prepare(message, database) for message in messages]
     latest: dict[str, PreparedWrite] = {}
     base_versions: dict[str, int | None] = {}
@@ -98,8 +101,8 @@ def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
         earlier = latest.get(write.full_name)
         base_version = base_versions.setdefault(write.full_name, write.update_time)
         if earlier is not None:
-            needs_it = write.exists or (write.update_time is not None and not write.deletes)
-            if (needs_it and earlier.deletes) or (write.exists is False and not earlier.deletes):
+            needs_document = write.exists or (write.update_time is not None and not write.is_delete)
+            if (needs_document and earlier.is_delete) or (write.exists is False and not earlier.is_delete):
                 raise invalid_argument(f"Cannot {earlier.kind} then {write.kind} an entity in the same request.")
             if write.update_time is not None and write.update_time != base_version:
                 raise invalid_argument("Cannot collapse mutations with different version preconditions.")
@@ -108,41 +111,45 @@ def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
 
 
 def prepare(write: Any, database: str) -> PreparedWrite:
-    """Read a Write message, or refuse what could never be applied."""
-    operation = write.WhichOneof("operation")
-    if operation == "update":
-        full_name, update, field_transforms = write.update.name, write.update, write.update_transforms
-    elif operation == "delete":
-        full_name, update, field_transforms = write.delete, Document(), ()
-    elif operation == "transform":
-        full_name, update, field_transforms = write.transform.document, Document(), write.transform.field_transforms
-    else:
-        raise invalid_argument("A write must have an update, a delete or a transform.")
+    """Parse a Write message. Raise StatusError if it can never be applied."""
+    operation, full_name, update, field_transforms = _operation(write)
     name = resource_names.parse_document(full_name, database)
     mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
-    is_checked = operation == "delete"
+    is_within_limits = operation == "delete"
     if operation == "transform":
         mask = ()
     elif operation == "update":
         size = limits.check_document(name, update.fields)
         added = limits.server_times_size(field_transforms)
-        is_checked = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
+        is_within_limits = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
     elif mask is not None or write.update_transforms:
         raise invalid_argument("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:
         raise invalid_argument("The list of FieldTransform must not be empty.")
-    for each in field_transforms:
-        transforms.check(each)
+    for transform in field_transforms:
+        transforms.check(transform)
     condition = write.current_document.WhichOneof("condition_type")
     return PreparedWrite(
         name=name,
         full_name=full_name,
         path=name.path,
         update=update,
-        deletes=operation == "delete",
+        is_delete=operation == "delete",
         mask=mask,
         transforms=tuple(field_transforms),
         exists=write.current_document.exists if condition == "exists" else None,
         update_time=microseconds(write.current_document.update_time) if condition == "update_time" else None,
-        is_checked=is_checked,
+        is_within_limits=is_within_limits,
     )
+
+
+def _operation(write: Any) -> tuple[str, str, Any, Any]:
+    """Return the operation of a Write message, its document's name, the new document and the field transforms."""
+    operation = write.WhichOneof("operation")
+    if operation == "update":
+        return operation, write.update.name, write.update, write.update_transforms
+    if operation == "delete":
+        return operation, write.delete, Document(), ()
+    if operation == "transform":
+        return operation, write.transform.document, Document(), write.transform.field_transforms
+    raise invalid_argument("A write must have an update, a delete or a transform.")

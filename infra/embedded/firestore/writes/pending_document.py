@@ -1,6 +1,6 @@
-"""A document between what is stored and what a commit will store.
+"""A document while a commit is checked: the stored version and the version that the commit will store.
 
-Whoever may object to a commit, because of locks, rates or limits, looks at these before anything is written.
+Locks, rate limits and index limits check pending documents before the commit writes a row.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from infra.embedded.firestore.storage.versions import Stored
 
 
 @dataclass(slots=True)
-class Pending:
+class PendingDocument:
     """A document that a commit is about to write."""
 
     name: resource_names.ResourceName
@@ -26,25 +26,25 @@ class Pending:
     new_entries: dict[bytes, int] = field(default_factory=dict)
 
     @property
-    def changed(self) -> bool:
-        """Whether what will be stored differs from what is, apart from its update time."""
+    def is_changed(self) -> bool:
+        """Whether the new document differs from the stored one. If only the update time differs, restore that."""
         if self.old is None or self.new is None:
             return self.old is not self.new
-        moment = self.new.update_time.ToNanoseconds()
+        update_time = self.new.update_time.ToNanoseconds()
         self.new.update_time.CopyFrom(self.old.update_time)
-        same = serialize(self.new) == serialize(self.old)
-        if not same:
-            self.new.update_time.FromNanoseconds(moment)
-        return not same
+        is_same = serialize(self.new) == serialize(self.old)
+        if not is_same:
+            self.new.update_time.FromNanoseconds(update_time)
+        return not is_same
 
-    def found_by(self, query: Query) -> bool:
-        """Return whether a query finds the document as it was, or as it will be."""
+    def matches(self, query: Query) -> bool:
+        """Return whether a query matches the document before or after the commit."""
         return query.covers(self.name) and any(
             document is not None and query.place(self.path, document) is not None for document in (self.old, self.new)
         )
 
 
 def serialize(document: Any) -> bytes:
-    """Return the bytes of a document, the same for the same fields."""
+    """Return the bytes of a document, which are equal for equal fields."""
     raw: bytes = document.SerializeToString(deterministic=True)
     return raw

@@ -1,12 +1,13 @@
-"""How fast production can be written, simulated: whoever writes faster is ABORTED and tries again later.
+"""Production's write rates, simulated: writes that exceed a rate are ABORTED, and the client retries them later.
 
-Google documents three rates. An index on a field that only ever grows or falls takes 500 writes a second
-in each of its ranges, because all of them go to one end; the values before that field in a composite index
-make ranges of their own. A collection that is new takes 500 a second, and half as much again every five
-minutes. A document takes one write a second for long. Short bursts pass, here as there.
+Google documents three rates. Bursts of about a second's worth pass, as in production.
+- An index on a field that only rises or only falls takes 500 writes a second, because all new entries go to one
+  end. In a composite index, each combination of the values before that field has its own rate.
+- A new collection takes 500 writes a second, and 50 % more after each five minutes.
+- A document takes one sustained write a second.
 
-Whether a field grows is found out by watching it: nobody declares it. The trap: writes of one commit have the
-same server time, so equal values say nothing either way.
+Whether a field rises or falls is detected from the written values. Writes of one commit share the server time, so
+equal values count neither way.
 """
 
 import time
@@ -21,60 +22,64 @@ from infra.embedded.firestore.errors import aborted
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.index_registry import Registry
 from infra.embedded.firestore.writes.locks import CONTENTION
-from infra.embedded.firestore.writes.pending_document import Pending
+from infra.embedded.firestore.writes.pending_document import PendingDocument
 
 INDEXES, COLLECTIONS, DOCUMENTS = "indexes", "collections", "documents"
-LIMITS = (INDEXES, COLLECTIONS, DOCUMENTS)
+LIMIT_NAMES = (INDEXES, COLLECTIONS, DOCUMENTS)
 
-INDEX_RATE = 500.0
-COLLECTION_RATE, GROWTH, GROWTH_SECONDS = 500.0, 1.5, 300.0
+INDEX_RATE = 500.0  # writes per second, as all rates
+COLLECTION_RATE, COLLECTION_GROWTH, COLLECTION_GROWTH_SECONDS = 500.0, 1.5, 300.0
 DOCUMENT_RATE, DOCUMENT_BURST = 1.0, 5.0
 
-WATCHED = 64  # changes of a field by which it is judged; older ones count half
-ENOUGH = 4
-MAX_KNOWN = 10_000
+TREND_WINDOW = 64  # after this number of changes of a field, older changes count half
+MIN_TREND_CHANGES = 4
+MIN_TREND_RATIO = 10
+MAX_TRACKED = 10_000
 
-Place = tuple[Any, ...]
-"""What has a rate of its own: its limit, then what tells it from others."""
+LimitedResource = tuple[Any, ...]
+"""A resource with its own rate: the name of the limit, then the key of the resource."""
 
 
 @dataclass(slots=True)
-class _Allowance:
-    """Fills up at a rate to what a burst may take."""
+class _TokenBucket:
+    """The writes that a resource accepts now."""
 
-    left: float
-    at: float
+    tokens: float
+    updated_at: float
 
     def refill(self, now: float, rate: float, burst: float) -> float:
-        self.left = min(burst, self.left + (now - self.at) * rate)
-        self.at = now
-        return self.left
+        self.tokens = min(burst, self.tokens + (now - self.updated_at) * rate)
+        self.updated_at = now
+        return self.tokens
 
 
 @dataclass(slots=True)
 class _Trend:
-    """Whether the values of a field grow, or fall, from one write to the next."""
+    """How often the value of a field rises and falls from one write to the next."""
 
     last: bytes = b""
     rises: float = 0.0
     falls: float = 0.0
 
-    def follow(self, value: bytes) -> None:
+    def add(self, value: bytes) -> None:
         if self.last and value != self.last:
             self.rises += value > self.last
             self.falls += value < self.last
-            if self.rises + self.falls > WATCHED:
+            if self.rises + self.falls > TREND_WINDOW:
                 self.rises, self.falls = self.rises / 2, self.falls / 2
         self.last = value
 
     @property
-    def is_one_way(self) -> bool:
-        most, least = max(self.rises, self.falls), min(self.rises, self.falls)
-        return most >= ENOUGH and least * 10 <= most
+    def is_monotonic(self) -> bool:
+        more, fewer = max(self.rises, self.falls), min(self.rises, self.falls)
+        return more >= MIN_TREND_CHANGES and fewer * MIN_TREND_RATIO <= more
 
 
-class Rates:
-    """Keeps writes to the rates of production. Used on the writer's thread."""
+class RateLimits:
+    """Enforces the named limits of LIMIT_NAMES. Used on the writer's thread.
+
+    `clock` returns seconds from any start.
+    """
 
     def __init__(
         self, registry: Registry, limits: Collection[str], clock: Callable[[], float] = time.monotonic
@@ -82,88 +87,85 @@ class Rates:
         self._registry = registry
         self._limits = frozenset(limits)
         self._clock = clock
-        self._allowances: dict[Place, _Allowance] = {}
+        self._buckets: dict[LimitedResource, _TokenBucket] = {}
         self._trends: dict[tuple[str, FieldPath], _Trend] = {}
-        self._began: dict[Place, float] = {}
-        self._max_known = MAX_KNOWN
+        self._first_writes: dict[LimitedResource, float] = {}
+        self._max_buckets = MAX_TRACKED
 
-    def admit(self, documents: Iterable[Pending]) -> None:
-        """Let what one commit is about to change pass, as a whole, or raise ABORTED."""
+    def admit(self, documents: Iterable[PendingDocument]) -> None:
+        """Admit the changes of one commit as a whole, or raise ABORTED."""
         if not self._limits:
             return
         now = self._clock()
-        wanted = Counter(place for document in documents for place in self._places(document))
-        for place, writes in wanted.items():
-            rate, burst = self._rate(place, now)
-            allowance = self._allowances.setdefault(place, _Allowance(burst, now))
-            if allowance.refill(now, rate, burst) < min(writes, burst):
+        demand = Counter(resource for document in documents for resource in self._resources(document))
+        for resource, writes in demand.items():
+            rate, burst = self._rate(resource, now)
+            bucket = self._buckets.setdefault(resource, _TokenBucket(burst, now))
+            if bucket.refill(now, rate, burst) < min(writes, burst):
                 raise aborted(CONTENTION)
-        for place, writes in wanted.items():
-            self._allowances[place].left -= writes
-        if len(self._allowances) > self._max_known or len(self._trends) > MAX_KNOWN:
-            self._forget(now)
+        for resource, writes in demand.items():
+            self._buckets[resource].tokens -= writes
+        if len(self._buckets) > self._max_buckets or len(self._trends) > MAX_TRACKED:
+            self._evict(now)
 
-    def _rate(self, place: Place, now: float) -> tuple[float, float]:
-        """Return how many writes a second a place takes, and how many at once."""
-        if place[0] == DOCUMENTS:
+    def _rate(self, resource: LimitedResource, now: float) -> tuple[float, float]:
+        """Return the writes per second and the burst of a resource."""
+        if resource[0] == DOCUMENTS:
             return DOCUMENT_RATE, DOCUMENT_BURST
-        if place[0] == INDEXES:
+        if resource[0] == INDEXES:
             return INDEX_RATE, INDEX_RATE
-        age = now - self._began.setdefault(place, now)
-        rate = COLLECTION_RATE * GROWTH ** (age // GROWTH_SECONDS)
+        age = now - self._first_writes.setdefault(resource, now)
+        rate = COLLECTION_RATE * COLLECTION_GROWTH ** (age // COLLECTION_GROWTH_SECONDS)
         return rate, rate
 
-    def _forget(self, now: float) -> None:
-        """Forget places that are as if they had never been written, and too many trends: they show again."""
-        for place, allowance in list(self._allowances.items()):
-            rate, burst = self._rate(place, now)
-            if allowance.refill(now, rate, burst) == burst:
-                del self._allowances[place]
-        if len(self._trends) > MAX_KNOWN:
+    def _evict(self, now: float) -> None:
+        """Drop full buckets, and all trends if there are too many: both are rebuilt by later writes."""
+        for resource, bucket in list(self._buckets.items()):
+            rate, burst = self._rate(resource, now)
+            if bucket.refill(now, rate, burst) == burst:
+                del self._buckets[resource]
+        if len(self._trends) > MAX_TRACKED:
             self._trends.clear()
-        self._max_known = max(MAX_KNOWN, 2 * len(self._allowances))
+        self._max_buckets = max(MAX_TRACKED, 2 * len(self._buckets))
 
-    def _places(self, document: Pending) -> Iterator[Place]:
+    def _resources(self, document: PendingDocument) -> Iterator[LimitedResource]:
         name = document.name
         if DOCUMENTS in self._limits:
             yield DOCUMENTS, document.full_name
         if COLLECTIONS in self._limits:
             yield COLLECTIONS, name.database, name.collection_id
         if INDEXES in self._limits:
-            yield from self._ranges(document)
+            yield from self._index_ranges(document)
 
-    def _ranges(self, document: Pending) -> Iterator[Place]:
-        """Yield the ranges of indexes, at one end of which the document gets a new entry."""
-        name, collection = document.name, document.full_name.rpartition("/")[0]
-        group = f"{name.database}/{name.collection_id}"
-        old, encoded = _leaves(document.old), _leaves(document.new)
-        one_way = {path for path, value in encoded.items() if self._follow(collection, path, value)}
-        defined = self._registry.defined
-        for path in one_way:
-            if old.get(path) != encoded[path]:
-                scopes = {
-                    scope for mode, scope in defined.modes(name.collection_id, path) if mode != definitions.CONTAINS
-                }
-                for scope in scopes:
+    def _index_ranges(self, document: PendingDocument) -> Iterator[LimitedResource]:
+        """Yield the index ranges to which the document adds an entry at one end."""
+        collection = document.full_name.rpartition("/")[0]
+        group = f"{document.name.database}/{document.name.collection_id}"
+        old, new = _leaves(document.old), _leaves(document.new)
+        monotonic = {path for path, value in new.items() if self._is_monotonic(collection, path, value)}
+        for path in monotonic:
+            if old.get(path) != new[path]:
+                modes = self._registry.defined.modes(document.name.collection_id, path)
+                for scope in {scope for mode, scope in modes if mode != definitions.CONTAINS}:
                     yield INDEXES, path, group if scope == definitions.COLLECTION_GROUP else collection
         for number, index in self._registry.stored().items():
             paths = [component.field for component in index.components if component.field != field_paths.DOCUMENT_ID]
-            if index.collection_id != name.collection_id or not one_way.intersection(paths):
+            if index.collection_id != document.name.collection_id or not monotonic.intersection(paths):
                 continue
-            if not all(path in encoded for path in paths) or all(old.get(path) == encoded[path] for path in paths):
+            if not all(path in new for path in paths) or all(old.get(path) == new[path] for path in paths):
                 continue
-            before = paths[: next(place for place, path in enumerate(paths) if path in one_way)]
+            prefix = paths[: next(position for position, path in enumerate(paths) if path in monotonic)]
             scope = group if index.scope == definitions.COLLECTION_GROUP else collection
-            yield INDEXES, number, scope, *(encoded[path] for path in before)
+            yield INDEXES, number, scope, *(new[path] for path in prefix)
 
-    def _follow(self, collection: str, path: FieldPath, value: bytes) -> bool:
+    def _is_monotonic(self, collection: str, path: FieldPath, value: bytes) -> bool:
         trend = self._trends.setdefault((collection, path), _Trend())
-        trend.follow(value)
-        return trend.is_one_way
+        trend.add(value)
+        return trend.is_monotonic
 
 
 def _leaves(document: Any | None) -> dict[FieldPath, bytes]:
-    """Return every field that is no map, as indexes hold it."""
+    """Return the indexed form of every field that is not a map."""
     return {} if document is None else dict(_members(document.fields, ()))
 
 

@@ -1,8 +1,8 @@
-"""Transactions: what each has read, and whether that still holds when it commits.
+"""Transactions: what each has read, and whether that is unchanged when it commits.
 
-A pessimistic transaction reads what is newest and locks it; an optimistic one reads a single moment and
-locks nothing. Either may commit only if nothing it read has changed since, which the writer checks in the
-same SQLite transaction, so that no lock, wait or time-out can make a commit wrong.
+A pessimistic transaction reads the newest versions and locks them. An optimistic transaction reads one snapshot and
+locks nothing. Either commits only if nothing it read has changed since. The writer validates that in the SQLite
+transaction of the commit, so neither locks, waits nor timeouts can make a commit incorrect.
 """
 
 import asyncio
@@ -23,212 +23,214 @@ from infra.embedded.firestore.storage.change_feed import ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
-from infra.embedded.firestore.writes import commits, locks
+from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
+from infra.embedded.firestore.writes.lock_queue import EXPIRED, LockOwner
+from infra.embedded.firestore.writes.locks import CONTENTION, MAX_WAIT_SECONDS, BlockedByLocks, Locks
 
-LIFE_SECONDS = 270.0
-IDLE_SECONDS = 60.0
-SWEEP_SECONDS = 5.0
+MAX_LIFETIME_SECONDS = 270.0
+MAX_IDLE_SECONDS = 60.0
+EXPIRATION_INTERVAL_SECONDS = 5.0
+MAX_REMEMBERED_AGES = 10_000
 OPTIMISTIC = 1
 
 
-class Transaction(locks.Party):
-    """One attempt of a client to read and write as if alone."""
+class Transaction(LockOwner):
+    """One attempt of a client to run a transaction."""
 
-    def __init__(self, age: int, database: str, read_only: bool, optimistic: bool, started: float) -> None:
+    def __init__(self, age: int, database: str, is_read_only: bool, is_optimistic: bool, started_at: float) -> None:
         super().__init__(age)
         self.id = secrets.token_bytes(16)
         self.database = database
-        self.read_only = read_only
-        self.optimistic = optimistic
-        self.moment: Snapshot | None = None
-        self.reads: dict[str, tuple[resource_names.ResourceName, int]] = {}
-        self.queries: list[tuple[Query, int]] = []
-        self.started = self.used = started
-        self.calls = 0  # under way: it is not idle while one is
-
-    @property
-    def locks(self) -> bool:
-        """Whether its reads keep others from writing."""
-        return not (self.read_only or self.optimistic)
+        self.is_read_only = is_read_only
+        self.takes_locks = not (is_read_only or is_optimistic)
+        self.snapshot: Snapshot | None = None
+        self.running_calls = 0
+        self._reads: dict[str, tuple[resource_names.ResourceName, int]] = {}
+        self._queries: list[tuple[Query, int]] = []
+        self._started_at = self.last_used_at = started_at
 
     def has_expired(self, now: float) -> bool:
-        """Return whether it has taken too long, or has been left alone for too long."""
-        idle = not self.calls and now - self.used > IDLE_SECONDS
-        return idle or now - self.started > LIFE_SECONDS
+        """Return whether it has run or has been idle for too long. It is not idle while a call runs."""
+        is_idle = not self.running_calls and now - self.last_used_at > MAX_IDLE_SECONDS
+        return is_idle or now - self._started_at > MAX_LIFETIME_SECONDS
 
-    def note_read(self, full_name: str, name: resource_names.ResourceName, sequence: int) -> None:
-        """Remember which version of a document was read (0: none); the first one counts."""
-        self.reads.setdefault(full_name, (name, sequence))
+    def record_read(self, full_name: str, name: resource_names.ResourceName, sequence: int) -> None:
+        """Record the version of a document that was read; 0 if it does not exist. Only its first read counts."""
+        self._reads.setdefault(full_name, (name, sequence))
 
-    def note_query(self, query: Query, sequence: int) -> int:
-        """Remember that a query was answered as of a change; the number returned is for `narrow_query`."""
-        self.queries.append((query, sequence))
-        return len(self.queries) - 1
+    def record_query(self, query: Query, sequence: int) -> int:
+        """Record a query and the last change that it saw. Return the index for `narrow_query`."""
+        self._queries.append((query, sequence))
+        return len(self._queries) - 1
 
     def narrow_query(self, index: int, last_key: SortKey) -> None:
-        """Take note that a limit kept a query from looking behind its last result."""
-        query, sequence = self.queries[index]
-        self.queries[index] = (query.until(last_key), sequence)
+        """Validate a query only up to its last result: a limit excluded the results after it."""
+        query, sequence = self._queries[index]
+        self._queries[index] = (query.until(last_key), sequence)
 
     def validate(self, group: Group) -> None:
-        """Raise unless all that was read is still so; for the writer's thread."""
-        for name, sequence in list(self.reads.values()):
+        """Raise ABORTED if anything that was read has changed. For the writer's thread."""
+        for name, sequence in list(self._reads.values()):
             _, stored = group.find(name, name.path)
             if (stored.sequence if stored else 0) != sequence:
-                raise aborted(locks.CONTENTION)
-        for query, sequence in list(self.queries):
+                raise aborted(CONTENTION)
+        for query, sequence in list(self._queries):
             if versions.pruned(group.connection) > sequence:
-                raise aborted(locks.CONTENTION)  # nobody can tell any more
+                raise aborted(CONTENTION)  # the changes since then are deleted
             for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(
                     document is not None and query.place(parsed.path, document) is not None
                     for document in (parsed.old, parsed.new)
                 ):
-                    raise aborted(locks.CONTENTION)
+                    raise aborted(CONTENTION)
 
 
 class Transactions:
-    """All active transactions, and commits in their turn. `clock` counts seconds, from whenever."""
+    """All active transactions, and the commits of clients. `clock` returns seconds from any start."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
         self._clock = clock
         self._active: dict[bytes, Transaction] = {}
-        self._ages: dict[bytes, int] = {}  # of transactions that may be retried, by the id of the first attempt
+        self._ages: dict[bytes, int] = {}  # by transaction id, also of ended ones: a retry keeps the age
         self._counter = itertools.count(1)
-        self.locks = locks.Locks()
-        self._sweeping = asyncio.create_task(self._sweep())
+        self.locks = Locks()
+        self._expiring = asyncio.create_task(self._expire_periodically())
 
     @property
-    def active(self) -> int:
-        """How many transactions are under way."""
+    def active_count(self) -> int:
+        """The number of active transactions."""
         return len(self._active)
 
     async def close(self) -> None:
-        """Stop looking for expired transactions."""
-        self._sweeping.cancel()
+        """Stop the background task that expires transactions."""
+        self._expiring.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._sweeping
+            await self._expiring
 
     def begin(self, database: str, options: Any) -> Transaction:
-        """Start a transaction as a TransactionOptions message asks for it."""
-        read_only = options.WhichOneof("mode") == "read_only"
-        retried = options.read_write.retry_transaction
-        age = self._ages.get(retried) or next(self._counter)
-        optimistic = options.read_write.concurrency_mode == OPTIMISTIC
-        transaction = Transaction(age, database, read_only, optimistic, self._clock())
-        if read_only:
-            transaction.moment = self._storage.snapshot()
+        """Start a transaction with the options of a TransactionOptions message."""
+        is_read_only = options.WhichOneof("mode") == "read_only"
+        age = self._ages.get(options.read_write.retry_transaction) or next(self._counter)
+        is_optimistic = options.read_write.concurrency_mode == OPTIMISTIC
+        transaction = Transaction(age, database, is_read_only, is_optimistic, self._clock())
+        if is_read_only:
+            transaction.snapshot = self._storage.snapshot()
             if options.read_only.HasField("read_time"):
-                transaction.moment = Snapshot(self._storage.past_time(microseconds(options.read_only.read_time)), 0)
+                transaction.snapshot = Snapshot(self._storage.past_time(microseconds(options.read_only.read_time)), 0)
         self._active[transaction.id] = transaction
         self._ages[transaction.id] = age
         return transaction
 
     def get(self, transaction_id: bytes, database: str) -> Transaction:
-        """Return an active transaction."""
+        """Return an active transaction, or raise StatusError if it has ended or expired."""
         transaction = self._active.get(transaction_id)
         if transaction is None or transaction.database != database or transaction.has_expired(self._clock()):
-            raise invalid_argument(locks.EXPIRED)
-        transaction.used = self._clock()
+            raise invalid_argument(EXPIRED)
+        transaction.last_used_at = self._clock()
         return transaction
 
     @contextlib.contextmanager
-    def call(self, transaction: Transaction | None) -> Iterator[None]:
-        """Keep a transaction from being idle for the length of a call."""
+    def running_call(self, transaction: Transaction | None) -> Iterator[None]:
+        """Mark a transaction as not idle while a call runs."""
         if transaction is None:
             yield
             return
-        transaction.calls += 1
+        transaction.running_calls += 1
         try:
             yield
         finally:
-            transaction.calls -= 1
-            transaction.used = self._clock()
+            transaction.running_calls -= 1
+            transaction.last_used_at = self._clock()
 
     def rollback(self, transaction_id: bytes) -> None:
-        """End a transaction; one that has ended already is all right."""
+        """End a transaction. Do nothing if it has ended already."""
         transaction = self._active.get(transaction_id)
         if transaction is not None:
             self._end(transaction)
 
     async def commit(self, writes: list[PreparedWrite], transaction: Transaction | None) -> Any:
-        """Commit writes, of a transaction or not, as soon as no other transaction is in the way."""
-        party = transaction or locks.Party(next(self._counter))
+        """Commit writes, in a transaction or alone, and return the CommitResponse. Wait for conflicting locks."""
+        owner = transaction or LockOwner(next(self._counter))
 
         def work(group: Group) -> Any:
-            party.check()
-            if transaction is not None and writes and not transaction.read_only:
+            owner.check_active()
+            if transaction is not None and writes and not transaction.is_read_only:
                 transaction.validate(group)
-            return commits.commit(group, writes, lambda pending: self.locks.check(party, pending))
+            return commits.commit(group, writes, partial(self.locks.check, owner))
 
-        if transaction is not None and transaction.read_only and writes:
+        if transaction is not None and transaction.is_read_only and writes:
             raise invalid_argument("Cannot modify entities in a read-only transaction.")
         try:
-            with self.call(transaction):
-                return await self._submit(party, work)
+            with self.running_call(transaction):
+                return await self._commit_when_unlocked(owner, work)
         finally:
             if transaction is not None:
                 self._end(transaction)
             else:
-                self.locks.release(party)
+                self.locks.release(owner)
 
-    async def batch(self, writes: list[PreparedWrite]) -> list[tuple[Any, StatusError | None]]:
-        """Commit each write by itself; those that are in nobody's way do not wait for the others."""
-        party = locks.Party(next(self._counter))
-        outcomes: list[tuple[Any, StatusError | None]] = [(None, None)] * len(writes)
-        todo = list(range(len(writes)))
-        deadline = time.monotonic() + locks.WAIT_SECONDS
-        try:
-            while todo:
-                turn = [writes[index] for index in todo]
-                answers = await self._storage.write(partial(self._batch_turn, turn, party))
-                for index, answer in zip(todo, answers, strict=True):
-                    outcomes[index] = answer
-                blocked = [(index, outcomes[index][1]) for index in todo]
-                todo = [index for index, refusal in blocked if isinstance(refusal, locks.Blocked)]
-                if todo and time.monotonic() > deadline:
-                    break
-                if todo:
-                    await self._wait_for_one(party, outcomes[todo[0]][1])
-        finally:
-            self.locks.release(party)
-        return outcomes
-
-    def _batch_turn(self, writes: list[PreparedWrite], party: locks.Party, group: Group) -> list[Any]:
-        return commits.batch(group, writes, lambda pending: self.locks.check(party, pending))
-
-    async def _wait_for_one(self, party: locks.Party, blocked: Any) -> None:
-        with contextlib.suppress(StatusError):  # the deadline of the batch decides
-            await self.locks.wait(party, blocked)
-
-    async def _submit(self, party: locks.Party, work: Callable[[Group], Any]) -> Any:
-        deadline = time.monotonic() + locks.WAIT_SECONDS
+    async def _commit_when_unlocked(self, owner: LockOwner, work: Callable[[Group], Any]) -> Any:
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         while True:
             try:
                 return await self._storage.write(work)
-            except locks.Blocked as blocked:
+            except BlockedByLocks as blocked:
                 if time.monotonic() > deadline:
                     raise
-                await self.locks.wait(party, blocked)
+                await self.locks.wait_for_holder(owner, blocked)
+
+    async def batch_write(self, writes: list[PreparedWrite]) -> list[tuple[Any, StatusError | None]]:
+        """Commit each write independently and return result and error of each.
+
+        Only writes with conflicting locks wait, up to MAX_WAIT_SECONDS.
+        """
+        owner = LockOwner(next(self._counter))
+        outcomes: list[tuple[Any, StatusError | None]] = [(None, None)] * len(writes)
+        remaining = list(range(len(writes)))
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
+        try:
+            while remaining:
+                attempted = [writes[index] for index in remaining]
+                attempt = await self._storage.write(partial(self._attempt_batch, attempted, owner))
+                for index, outcome in zip(remaining, attempt, strict=True):
+                    outcomes[index] = outcome
+                remaining = [index for index in remaining if isinstance(outcomes[index][1], BlockedByLocks)]
+                if remaining and time.monotonic() > deadline:
+                    break
+                if remaining:
+                    await self._wait_for_holder(owner, outcomes[remaining[0]][1])
+        finally:
+            self.locks.release(owner)
+        return outcomes
+
+    def _attempt_batch(self, writes: list[PreparedWrite], owner: LockOwner, group: Group) -> list[Any]:
+        return commits.batch_write(group, writes, partial(self.locks.check, owner))
+
+    async def _wait_for_holder(self, owner: LockOwner, blocked: Any) -> None:
+        with contextlib.suppress(StatusError):  # the deadline of the batch decides when to stop
+            await self.locks.wait_for_holder(owner, blocked)
 
     def _end(self, transaction: Transaction) -> None:
         self._active.pop(transaction.id, None)
         self.locks.release(transaction)
 
-    def expire(self) -> None:
-        """End the transactions that have expired, so that nobody waits for them."""
+    def end_expired(self) -> None:
+        """End the transactions that have expired, which releases their locks."""
         now = self._clock()
         for transaction in [each for each in self._active.values() if each.has_expired(now)]:
             self._end(transaction)
 
-    async def _sweep(self) -> None:
+    async def _expire_periodically(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self.expire()
-            if len(self._ages) > 2 * len(self._active) + 10_000:
-                recent = list(self._ages.items())[-10_000:]
-                active = ((each.id, each.age) for each in self._active.values())
-                self._ages = dict((*active, *recent))
+            await asyncio.sleep(EXPIRATION_INTERVAL_SECONDS)
+            self.end_expired()
+            self._forget_old_ages()
+
+    def _forget_old_ages(self) -> None:
+        if len(self._ages) > 2 * len(self._active) + MAX_REMEMBERED_AGES:
+            recent = list(self._ages.items())[-MAX_REMEMBERED_AGES:]
+            active = ((each.id, each.age) for each in self._active.values())
+            self._ages = dict((*active, *recent))

@@ -1,8 +1,9 @@
-"""What a write asks the server to compute: request times, sums, extremes, members of arrays.
+"""Field transforms: values that the server computes, such as request times, sums and array members.
 
-Transforms see the document as the mask left it and one another in their order. Numbers keep to
-Firestore's rules: integers saturate, a double makes the result a double, of equal operands the stored
-one stays, and with NaN everything is NaN. Elements of arrays are equal when they sort as equal: 1 is 1.0.
+A transform applies to the document after the mask and after the earlier transforms. Numbers follow Firestore's rules:
+- Integers saturate. A double operand makes the result a double.
+- Of equal operands the stored one stays. With NaN, every result is NaN.
+- Array elements are equal if they sort as equal: 1 equals 1.0.
 """
 
 from collections.abc import Callable
@@ -12,21 +13,21 @@ from infra.embedded.firestore.encoding import field_paths, number_encoding, valu
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value, timestamp
 
-_LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
+_MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 63) - 1
 _NUMBERS = ("integer_value", "double_value")
 
 
 def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
-    """Apply one field transform to a document's fields and return its result."""
+    """Apply a field transform to the fields of a document, in place, and return its result."""
     operation = transform.WhichOneof("transform_type")
     stored = field_paths.get(document_fields, field_paths.parse(transform.field_path))
-    new, result = _operations[operation](stored, transform, commit_time)
+    new, result = _OPERATIONS[operation](stored, transform, commit_time)
     field_paths.get_or_create(document_fields, field_paths.parse(transform.field_path)).CopyFrom(new)
     return result
 
 
 def check(transform: Any) -> field_paths.FieldPath:
-    """Return the path that a transform is about, or refuse the transform."""
+    """Return the field path of a transform. Raise StatusError if the transform is not valid."""
     operation = transform.WhichOneof("transform_type")
     path = field_paths.parse(transform.field_path)
     if operation is None or (operation == "set_to_server_value" and transform.set_to_server_value != 1):
@@ -51,7 +52,7 @@ def _increment(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]
         return operand, operand
     total = _number(stored) + _number(operand)
     if isinstance(total, int):
-        new = Value(integer_value=min(max(total, _LEAST), _GREATEST))
+        new = Value(integer_value=min(max(total, _MIN_INTEGER), _MAX_INTEGER))
     else:
         new = Value(double_value=total)
     return new, new
@@ -59,21 +60,21 @@ def _increment(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]
 
 def _maximum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
     operand = transform.maximum
-    keep = _is_number(stored) and _height(stored) >= _height(operand)
-    new = stored if keep else operand
+    is_stored_larger = _is_number(stored) and _maximum_key(stored) >= _maximum_key(operand)
+    new = stored if is_stored_larger else operand
     return new, new
 
 
-def _height(number: Any) -> tuple[bool, bytes]:
-    """Return what a maximum compares: NaN, in every other order the least of numbers, comes last."""
+def _maximum_key(number: Any) -> tuple[bool, bytes]:
+    """Return the sort key of a maximum: NaN sorts last here, and first in every other order."""
     encoded = values.encode(number)
     return encoded == number_encoding.NAN, encoded
 
 
 def _minimum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
     operand = transform.minimum
-    keep = _is_number(stored) and values.encode(stored) <= values.encode(operand)
-    new = stored if keep else operand
+    is_stored_smaller = _is_number(stored) and values.encode(stored) <= values.encode(operand)
+    new = stored if is_stored_smaller else operand
     return new, new
 
 
@@ -89,15 +90,16 @@ def _append_missing(stored: Any, transform: Any, commit_time: int) -> tuple[Any,
 
 
 def _remove_all(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
-    unwanted = set(map(values.encode, transform.remove_all_from_array.values))
+    removed = set(map(values.encode, transform.remove_all_from_array.values))
     new = Value()
     new.array_value.SetInParent()
-    kept = (each for each in _array(stored).array_value.values if values.encode(each) not in unwanted)
-    new.array_value.values.extend(kept)
+    remaining = (each for each in _array(stored).array_value.values if values.encode(each) not in removed)
+    new.array_value.values.extend(remaining)
     return new, Value(null_value=0)
 
 
 def _array(stored: Any) -> Any:
+    """Return a new array value with the elements of the stored one; empty if that is not an array."""
     new = Value()
     new.array_value.SetInParent()
     if stored is not None:
@@ -114,7 +116,7 @@ def _number(value: Any) -> int | float:
     return number
 
 
-_operations: dict[str, Callable[[Any, Any, int], tuple[Any, Any]]] = {
+_OPERATIONS: dict[str, Callable[[Any, Any, int], tuple[Any, Any]]] = {
     "set_to_server_value": _request_time,
     "increment": _increment,
     "maximum": _maximum,

@@ -1,7 +1,7 @@
 """Calls over gRPC, whatever the service: failures, clients that leave, clients that read slowly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,23 +9,24 @@ import grpc
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.grpc_server import Call, Endpoint, Method
+from infra.embedded.firestore.api.grpc_server import GrpcServer
+from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod
 from tests.infra.firestore.server_process import FirestoreProcess
-
-Run = Callable[[Any, Call], Awaitable[Any]]
 
 
 @asynccontextmanager
-async def serving(run: Run, *, is_streamed: bool = False) -> AsyncIterator[tuple[Endpoint, grpc.aio.Channel]]:
+async def serving(
+    handler: Handler, *, streams_requests: bool = False
+) -> AsyncIterator[tuple[GrpcServer, grpc.aio.Channel]]:
     """Answer `/test/Call` by `run`, which takes documents and answers with documents."""
-    endpoint = Endpoint({"/test/Call": Method(run, m.Document, is_streamed)}, ())
-    port = endpoint.listen("127.0.0.1:0")
-    endpoint.start()
+    server = GrpcServer({"/test/Call": RpcMethod(handler, m.Document, streams_requests)}, ())
+    port = server.listen("127.0.0.1:0")
+    await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield endpoint, channel
+            yield server, channel
     finally:
-        await endpoint.stop(0)
+        await server.stop(0)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +80,10 @@ async def test_stopping_waits_for_calls_but_not_for_ever() -> None:
         finally:
             cancelled.set()
 
-    async with serving(wait) as (endpoint, channel):
+    async with serving(wait) as (server, channel):
         answers = channel.unary_stream("/test/Call", response_deserializer=m.Document.FromString)(b"")
         begun = await answers.read()
-        await endpoint.stop(0.1)
+        await server.stop(0.1)
         with pytest.raises(grpc.aio.AioRpcError):
             await answers.read()
 
@@ -122,7 +123,7 @@ async def test_requests_come_one_by_one_until_the_client_is_done() -> None:
             await call.write(request)
         return m.Document(name="+".join(names))
 
-    async with serving(repeat, is_streamed=True) as (_, channel):
+    async with serving(repeat, streams_requests=True) as (_, channel):
         call = channel.stream_stream("/test/Call", m.Document.SerializeToString, m.Document.FromString)
         answers = [answer.name async for answer in call(iter([m.Document(name="a"), m.Document(name="b")]))]
 
@@ -156,7 +157,7 @@ async def test_stopping_in_the_middle_of_calls_comes_to_an_end() -> None:
         return m.Document()
 
     for _ in range(10):
-        async with serving(answer) as (endpoint, channel):
+        async with serving(answer) as (server, channel):
             ask = channel.unary_unary("/test/Call")
             answered = asyncio.Event()
 
@@ -168,7 +169,7 @@ async def test_stopping_in_the_middle_of_calls_comes_to_an_end() -> None:
             callers = [asyncio.create_task(call_for_ever()) for _ in range(32)]
             await answered.wait()
             async with asyncio.timeout(20):
-                await endpoint.stop(0)
+                await server.stop(0)
             for caller in callers:
                 caller.cancel()
             await asyncio.gather(*callers, return_exceptions=True)

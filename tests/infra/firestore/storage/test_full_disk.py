@@ -9,7 +9,7 @@ import pytest
 from google.api_core.exceptions import ResourceExhausted, ServiceUnavailable
 from google.cloud.firestore import AsyncClient
 
-from infra.embedded.firestore.api.server import Server
+from infra.embedded.firestore.api.firestore_server import FirestoreServer
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.server_process import FirestoreProcess
 
@@ -25,7 +25,7 @@ class Small:
     async def start(self) -> None:
         """Begin to serve."""
         self._storage = Storage(self._path)
-        self._server = Server(self._storage, "127.0.0.1", 0)
+        self._server = FirestoreServer(self._storage, "127.0.0.1", 0)
         await self._server.start()
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._server.port}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.reads import Reading
+from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_write import PreparedWrite, prepare
@@ -29,8 +29,8 @@ class Bench:
     async def read(self, transaction: bytes) -> None:
         """Read the document in a transaction."""
         request = m.BatchGetDocumentsRequest(transaction=transaction)
-        reading = Reading(self.storage, self.transactions, request, DATABASE)
-        await reading.documents([write().name])
+        read = ConsistentRead(self.storage, self.transactions, request, DATABASE)
+        await read.documents([write().name])
 
     async def commit(self, transaction: bytes | None) -> None:
         """Write the document, in a transaction or not."""
@@ -65,9 +65,9 @@ async def test_a_transaction_that_is_left_alone_for_a_minute_has_expired(bench: 
         await bench.read(left)
     with pytest.raises(StatusError, match="transaction has expired"):
         await bench.commit(left)
-    bench.transactions.expire()
+    bench.transactions.end_expired()
 
-    assert bench.transactions.active == 0
+    assert bench.transactions.active_count == 0
     await bench.commit(None)
 
 
@@ -78,7 +78,7 @@ async def test_a_transaction_lives_for_270_seconds_however_busy_it_is(bench: Ben
         bench.seconds += 30
         await bench.read(in_time)
         await bench.read(late)
-        bench.transactions.expire()
+        bench.transactions.end_expired()
     bench.transactions.rollback(late)
     await bench.commit(in_time)
 
@@ -90,8 +90,8 @@ async def test_a_transaction_lives_for_270_seconds_however_busy_it_is(bench: Ben
 
     with pytest.raises(StatusError, match="transaction has expired"):
         await bench.commit(late)
-    bench.transactions.expire()
-    assert bench.transactions.active == 0
+    bench.transactions.end_expired()
+    assert bench.transactions.active_count == 0
 
 
 async def test_a_transaction_is_not_idle_while_a_call_is_under_way(bench: Bench) -> None:
@@ -100,9 +100,9 @@ async def test_a_transaction_is_not_idle_while_a_call_is_under_way(bench: Bench)
     slow = bench.begin()
     transaction = bench.transactions.get(slow, DATABASE)
 
-    with bench.transactions.call(transaction):
+    with bench.transactions.running_call(transaction):
         bench.seconds += 100
-        bench.transactions.expire()
+        bench.transactions.end_expired()
     bench.seconds += 59
 
     await bench.read(slow)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.reads import Reading
+from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage import change_consumers
@@ -41,7 +41,7 @@ class File:
         prepared = document_write.prepare(message, DATABASE)
 
         def work(group: Group) -> Any:
-            return commits.batch(group, [prepared], lambda pending: None)
+            return commits.batch_write(group, [prepared], commits.no_conflicts)
 
         ((_, refusal),) = await self.storage.write(work)
         assert refusal is None
@@ -141,7 +141,7 @@ async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> Non
     try:
         message = m.Write(update=m.Document(name=f"{ROOT}/a/1"))
         prepared = document_write.prepare(message, DATABASE)
-        await storage.write(lambda group: commits.batch(group, [prepared], lambda pending: None))
+        await storage.write(lambda group: commits.batch_write(group, [prepared], commits.no_conflicts))
         await storage.execute(lambda connection: connection.set_trace_callback(statements.append))
 
         await prune(storage)
@@ -162,8 +162,8 @@ async def test_a_transaction_does_not_commit_on_what_cannot_be_checked_any_more(
     structured.where.field_filter.field.field_path, structured.where.field_filter.op = "n", 4  # at least
     structured.where.field_filter.value.integer_value = 0
     await file.write("found", 1)
-    reading = Reading(file.storage, transactions, m.RunQueryRequest(transaction=transaction.id), DATABASE)
-    found = [document.name async for _, document in reading.query(structured_query.read(ROOT, structured))]
+    read = ConsistentRead(file.storage, transactions, m.RunQueryRequest(transaction=transaction.id), DATABASE)
+    found = [document.name async for _, document in read.query(structured_query.read(ROOT, structured))]
 
     await file.write("found", None)
     await file.write("unseen", -1)

@@ -15,8 +15,8 @@ from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.index_registry import Registry
 from infra.embedded.firestore.messages import BatchWriteRequest, BatchWriteResponse, Document
 from infra.embedded.firestore.writes import rate_limits
-from infra.embedded.firestore.writes.pending_document import Pending
-from infra.embedded.firestore.writes.rate_limits import Rates
+from infra.embedded.firestore.writes.pending_document import PendingDocument
+from infra.embedded.firestore.writes.rate_limits import RateLimits
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 
 OK, ABORTED = 0, 10
@@ -156,7 +156,7 @@ def test_a_rate_that_is_none_is_a_clear_message(tmp_path: Path) -> None:
 def test_a_collection_grows_by_half_every_five_minutes() -> None:
     """By the clock, from its first write."""
     now = 0.0
-    limited = Rates(Registry(Definitions()), [rate_limits.COLLECTIONS], lambda: now)
+    limited = RateLimits(Registry(Definitions()), [rate_limits.COLLECTIONS], lambda: now)
 
     passed = []
     for now in (0.0, 299.0, 300.0, 601.0):  # noqa: B007 (the clock reads it)
@@ -165,12 +165,12 @@ def test_a_collection_grows_by_half_every_five_minutes() -> None:
     assert passed == [500, 500, 750, 1125]
 
 
-def passes(limited: Rates, number: int) -> bool:
+def passes(limited: RateLimits, number: int) -> bool:
     """Tell whether a new document passes."""
     full_name = f"{ROOT}/samples/{number}"
     name = resource_names.parse_document(full_name, DATABASE)
     try:
-        limited.admit([Pending(name, full_name, name.path, None, None, None, Document(name=full_name))])
+        limited.admit([PendingDocument(name, full_name, name.path, None, None, None, Document(name=full_name))])
     except StatusError:
         return False
     return True

@@ -1,0 +1,148 @@
+"""Reads at the time that a request selects: now, a past time, or the time of a transaction.
+
+All reads of one RPC see the same state. The selection is the `consistency_selector` of the v1 API.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.messages import microseconds
+from infra.embedded.firestore.queries import scanner
+from infra.embedded.firestore.queries.structured_query import Query, SortKey
+from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.clock import Snapshot
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes.transactions import Transaction, Transactions
+
+MAX_LOOKUPS_ON_LOOP = 16  # up to this number, look-ups cost less than a switch to a reader thread
+
+
+class ConsistentRead:
+    """The reads of one RPC, all at one read time, which is fixed by the first read."""
+
+    def __init__(self, storage: Storage, transactions: Transactions, request: Any | None, database: str) -> None:
+        self._storage = storage
+        self._transactions = transactions
+        self._transaction: Transaction | None = None
+        self._snapshot: Snapshot | None = None
+        self._may_be_pruned = False  # the read time is older than this RPC
+        self.started_transaction = b""
+        selector = None if request is None else request.WhichOneof("consistency_selector")
+        if request is None or selector is None:
+            return
+        if selector == "read_time":
+            self.set_read_time(storage.past_time(microseconds(request.read_time)))
+        elif selector == "transaction":
+            self._transaction = transactions.get(request.transaction, database)
+        else:
+            self._transaction = transactions.begin(database, request.new_transaction)
+            self.started_transaction = self._transaction.id
+
+    def set_read_time(self, read_time: int) -> None:
+        """Read at this time, in microseconds since the epoch."""
+        self._snapshot = Snapshot(read_time, 0)
+        self._may_be_pruned = True
+
+    def resume_at(self, read_time: int) -> None:
+        """Read at the time of an earlier page. A transaction sees the same state through its locks."""
+        if self._transaction is None:
+            self.set_read_time(read_time)
+
+    @property
+    def read_time(self) -> int:
+        """The read time, in microseconds since the epoch."""
+        return self._fix_snapshot().read_time
+
+    async def settle(self) -> Snapshot:
+        """Fix the read time, and wait until every commit up to it can be read."""
+        if self._snapshot is None and self._transaction is not None and self._transaction.takes_locks:
+            await self._storage.settle()  # running commits did not check the locks that were just acquired
+        snapshot = self._fix_snapshot()
+        await self._storage.settle(snapshot.read_time)
+        return snapshot
+
+    def _fix_snapshot(self) -> Snapshot:
+        if self._snapshot is None:
+            transaction = self._transaction
+            if transaction is None or transaction.takes_locks:
+                self._snapshot = self._storage.snapshot()
+            else:
+                self._may_be_pruned = transaction.snapshot is not None
+                transaction.snapshot = self._snapshot = transaction.snapshot or self._storage.snapshot()
+        return self._snapshot
+
+    @contextlib.contextmanager
+    def _running_call(self) -> Iterator[None]:
+        """Keep the transaction alive. If a call that started it fails, end it: the client never got its id."""
+        try:
+            with self._transactions.running_call(self._transaction):
+                yield
+        except BaseException:
+            if self.started_transaction:
+                self._transactions.rollback(self.started_transaction)
+            raise
+
+    async def documents(self, document_names: Sequence[resource_names.ResourceName]) -> list[versions.Stored | None]:
+        """Return documents in the order of their names; None where one does not exist."""
+        with self._running_call():
+            return await self._documents(document_names, self._transaction)
+
+    async def _documents(
+        self, document_names: Sequence[resource_names.ResourceName], transaction: Transaction | None
+    ) -> list[versions.Stored | None]:
+        if transaction is not None and transaction.takes_locks:
+            for name in sorted(document_names, key=lambda name: name.segments):
+                await self._transactions.locks.lock_document(transaction, str(name))
+        read_time = (await self.settle()).read_time
+
+        def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
+            if self._may_be_pruned:
+                versions.check_reach(connection, read_time)
+            return [versions.find(connection, self._storage.catalog, name, read_time) for name in document_names]
+
+        on_loop = len(document_names) <= MAX_LOOKUPS_ON_LOOP
+        found = self._storage.read_now(find) if on_loop else await self._storage.read(find)
+        if transaction is not None and not transaction.is_read_only:
+            for name, stored in zip(document_names, found, strict=True):
+                transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)
+        return found
+
+    async def count(self, query: Query) -> int:
+        """Return the number of documents that match a query."""
+        if self._transaction is None:
+            count = await scanner.count(self._storage, query, (await self.settle()).read_time)
+            if count is not None:
+                return count
+        count = 0
+        async for _ in self.query(query):
+            count += 1
+        return count
+
+    async def query(self, query: Query) -> AsyncIterator[scanner.Found]:
+        """Yield the documents that match a query, each with its sort key, in the order of the query."""
+        with self._running_call():
+            found = self._query(query, self._transaction)
+            async for each in found if query.nearest is None else query.nearest.among(found):
+                yield each
+
+    async def _query(self, query: Query, transaction: Transaction | None) -> AsyncIterator[scanner.Found]:
+        lock = None
+        if transaction is not None and transaction.takes_locks:
+            lock = await self._transactions.locks.lock_query(transaction, query)
+        snapshot = await self.settle()
+        index = None
+        if transaction is not None and not transaction.is_read_only:
+            index = transaction.record_query(query, snapshot.sequence)
+        count = 0
+        last_key: SortKey = ()
+        async for last_key, document in scanner.stream(self._storage, query, snapshot.read_time):
+            count += 1
+            yield last_key, document
+        if query.limit is not None and 0 < count == query.limit:
+            if lock is not None:
+                lock.narrow(last_key)
+            if transaction is not None and index is not None:
+                transaction.narrow_query(index, last_key)

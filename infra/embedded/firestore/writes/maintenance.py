@@ -1,0 +1,27 @@
+"""The background task that prunes old versions and deletes expired documents."""
+
+import asyncio
+import logging
+
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes.pruning import prune
+from infra.embedded.firestore.writes.time_to_live import delete_expired
+
+INTERVAL_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+async def run_maintenance(storage: Storage) -> None:
+    """Prune and delete expired documents every INTERVAL_SECONDS, until cancelled.
+
+    The first run waits one interval: after a start, change consumers must register before anything is pruned.
+    """
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS)
+        try:
+            await prune(storage)
+            for collection_id, field in storage.indexes.defined.expiries.items():
+                await delete_expired(storage, collection_id, field)
+        except Exception:
+            logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)

@@ -1,0 +1,76 @@
+"""Time to live (TTL): deletes documents whose expiration time has passed.
+
+The index definitions name the expiration field of a collection group. A document is deleted as a client would delete
+it, so triggers and listeners receive the change.
+"""
+
+import logging
+import sqlite3
+from functools import partial
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.encoding import path_encoding, resource_names, values
+from infra.embedded.firestore.encoding.field_paths import FieldPath
+from infra.embedded.firestore.indexes import entries
+from infra.embedded.firestore.storage.clock import now
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Stored, current
+from infra.embedded.firestore.storage.writer import Group
+from infra.embedded.firestore.writes import commits
+from infra.embedded.firestore.writes.document_write import PreparedWrite
+
+BATCH_SIZE = 500
+
+logger = logging.getLogger(__name__)
+
+
+async def delete_expired(storage: Storage, collection_id: str, field: FieldPath) -> None:
+    """Delete the documents of a collection group whose time in `field` has passed."""
+    low = entries.single(field, contains=False, group=True) + values.TIMESTAMP
+    high = low[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(now())))
+    for (database, numbered_id), number in list(storage.catalog.numbers.items()):
+        while numbered_id == collection_id:
+            expired = await storage.read(partial(_expired, collection_number=number, low=low, high=high))
+            if expired:
+                deletions = [
+                    _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), stored)
+                    for path, stored in expired
+                ]
+                await storage.write(partial(_commit_each, deletions))
+                logger.info("Deleted %d expired documents of collection group %s", len(expired), collection_id)
+            if len(expired) < BATCH_SIZE:
+                break
+
+
+def _expired(
+    connection: sqlite3.Connection, collection_number: int, low: bytes, high: bytes
+) -> list[tuple[bytes, Stored]]:
+    """Return path and version of documents with an index entry from `low` up to `high`."""
+    expired = []
+    sql = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?"
+    for key, size in connection.execute(sql, (collection_number, low, high, BATCH_SIZE)):
+        path = entries.path_of(key, size)
+        stored = current(connection, collection_number, path)
+        if stored is not None:
+            expired.append((path, stored))
+    return expired
+
+
+def _deletion(name: resource_names.ResourceName, stored: Stored) -> PreparedWrite:
+    """Return a delete with the version as its precondition: a document that was written since stays."""
+    update_time = m.microseconds(m.Document.FromString(stored.document).update_time)
+    return PreparedWrite(
+        name=name,
+        full_name=str(name),
+        path=name.path,
+        update=m.Document(),
+        is_delete=True,
+        mask=None,
+        transforms=(),
+        exists=None,
+        update_time=update_time,
+    )
+
+
+def _commit_each(deletions: list[PreparedWrite], group: Group) -> None:
+    commits.batch_write(group, deletions, commits.no_conflicts)
