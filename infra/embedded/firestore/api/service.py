@@ -230,11 +230,11 @@ class Service:
                 )
             valid[prepared.full_name] = index, prepared
         outcomes = await self._transactions.batch_write([prepared for _, prepared in valid.values()])
-        for (index, _), (result, error) in zip(valid.values(), outcomes, strict=True):
-            if error is None:
+        for (index, _), (result, failure) in zip(valid.values(), outcomes, strict=True):
+            if failure is None:
                 response.write_results[index].CopyFrom(result)
             else:
-                response.status[index].code, response.status[index].message = error.code_number, error.message
+                response.status[index].code, response.status[index].message = failure.code_number, failure.message
         return response
 
     async def write(self, requests: AsyncIterator[Any], call: Call) -> None:
