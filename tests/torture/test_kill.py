@@ -134,7 +134,7 @@ async def judge_file(path: Path) -> list[Change]:
 
 def judge_entries(connection: sqlite3.Connection) -> None:
     """The file has the index entries of its documents, and no others."""
-    catalog, registry = Catalog(), index_registry.Registry(Definitions())
+    catalog, registry = Catalog(), index_registry.IndexRegistry(Definitions())
     catalog.load(connection)
     registry.load(connection)
     expected: set[tuple[int, bytes, int]] = set()
@@ -142,7 +142,7 @@ def judge_entries(connection: sqlite3.Connection) -> None:
         "SELECT d.collection_number, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
     ):
         collection_id, document_id = path_encoding.decode_path(path)[-2:]
-        keys = registry.indexing(collection_id).entries(path, document_id, Document.FromString(document))
+        keys = registry.indexer(collection_id).entries(path, document_id, Document.FromString(document))
         expected.update((collection_number, key, size) for key, size in keys.items())
     assert expected
     assert set(connection.execute("SELECT collection_number, key, size FROM entries")) == expected

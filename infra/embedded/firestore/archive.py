@@ -60,9 +60,9 @@ def export(source: Path, target: TextIO) -> int:
     return count
 
 
-async def load(source: TextIO, target: Path, defined: Definitions) -> int:
+async def load(source: TextIO, target: Path, index_definitions: Definitions) -> int:
     """Write the documents of JSON lines into a file that no server has open; return their number."""
-    storage = Storage(target, defined=defined)
+    storage = Storage(target, definitions=index_definitions)
     count = 0
     try:
         for step in _steps(source):

@@ -1,1 +1,1 @@
-"""Which indexes are defined, which are built, and the entries that a document has in them."""
+"""Index definitions, composite indexes and their backfill, and the index entries of a document."""

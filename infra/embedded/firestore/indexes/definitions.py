@@ -1,8 +1,8 @@
-"""Which indexes there are: `firestore.indexes.json` as typed values, and what holds without it.
+"""Index definitions: the content of `firestore.indexes.json` as typed values.
 
-Every field has ascending, descending and array-contains entries for its own collection unless a field
-override says otherwise; an override of a map holds for what is in the map, and `*` for all fields of a
-collection group. Composite indexes are those of the file, and those a query asked for where that is allowed.
+Without a field override, every field has an ascending, a descending and an array-contains index for its own
+collection. An override of a map also applies to the fields inside that map. An override of `*` applies to all other
+fields of a collection group.
 """
 
 import json
@@ -17,8 +17,9 @@ from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 ASCENDING, DESCENDING, CONTAINS = "ASCENDING", "DESCENDING", "CONTAINS"
 COLLECTION, COLLECTION_GROUP = "COLLECTION", "COLLECTION_GROUP"
 MODES = (ASCENDING, DESCENDING, CONTAINS)
-_REVERSE = {ASCENDING: DESCENDING, DESCENDING: ASCENDING}
 ANY_FIELD: FieldPath = ("*",)
+
+_REVERSE = {ASCENDING: DESCENDING, DESCENDING: ASCENDING}
 
 
 class InvalidDefinitions(Exception):
@@ -26,123 +27,129 @@ class InvalidDefinitions(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Component:
-    """A field of a composite index."""
+class IndexField:
+    """A field of a composite index. `mode` is ASCENDING, DESCENDING or CONTAINS."""
 
-    field: FieldPath
+    path: FieldPath
     mode: str
 
 
 @dataclass(frozen=True, slots=True)
-class Composite:
-    """A composite index. The name of the document comes last, in the direction of the last field."""
+class CompositeIndex:
+    """A composite index. The document name follows the fields, in the direction of the last one."""
 
     collection_id: str
     scope: str
-    components: tuple[Component, ...]
+    fields: tuple[IndexField, ...]
 
     @property
-    def name_descending(self) -> bool:
-        """Whether names fall within equal values."""
-        return self.components[-1].mode == DESCENDING
+    def names_descend(self) -> bool:
+        """Whether documents with equal values are sorted by descending name."""
+        return self.fields[-1].mode == DESCENDING
 
     @property
-    def rising(self) -> "Composite":
-        """The index whose entries this one reads: itself, or, where names fall, its reverse from the other end."""
-        if not self.name_descending:
+    def stored_as(self) -> "CompositeIndex":
+        """The index whose entries this index reads: itself, or its exact reverse if names descend."""
+        if not self.names_descend:
             return self
-        turned = [Component(each.field, _REVERSE.get(each.mode, each.mode)) for each in self.components]
-        return Composite(self.collection_id, self.scope, _without_name(turned))
+        reverse = [IndexField(each.path, _REVERSE.get(each.mode, each.mode)) for each in self.fields]
+        return CompositeIndex(self.collection_id, self.scope, _without_implied_name(reverse))
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the index as `firestore.indexes.json` spells it."""
-        spelled = [
-            {"fieldPath": field_paths.to_text(each.field), _key(each.mode): each.mode} for each in self.components
+    def to_json(self) -> str:
+        """Return the definition as `firestore.indexes.json` writes it, on one line. Equal indexes have equal lines."""
+        fields = [
+            {"fieldPath": field_paths.to_text(each.path), _mode_key(each.mode): each.mode} for each in self.fields
         ]
-        return {"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled}
-
-    def text(self) -> str:
-        """Return the index as one line of JSON, the same for the same index."""
-        return json.dumps(self.as_json(), sort_keys=True)
+        definition = {"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": fields}
+        return json.dumps(definition, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
-    """An index of vectors of one length, behind fields that filters hold fixed. It has no entries: it only allows."""
+    """An index of vectors of one dimension, after fields that filters compare with `==`.
+
+    It has no entries. Its definition only allows the query.
+    """
 
     collection_id: str
     scope: str
-    fixed: frozenset[FieldPath]
+    equality_fields: frozenset[FieldPath]
     field: FieldPath
     dimension: int
 
-    def text(self) -> str:
-        """Return the index as one line of JSON, as `firestore.indexes.json` spells it."""
-        spelled: list[dict[str, Any]] = [
-            {"fieldPath": field_paths.to_text(each), "order": ASCENDING} for each in sorted(self.fixed)
+    def to_json(self) -> str:
+        """Return the definition as `firestore.indexes.json` writes it, on one line."""
+        fields: list[dict[str, Any]] = [
+            {"fieldPath": field_paths.to_text(path), "order": ASCENDING} for path in sorted(self.equality_fields)
         ]
-        spelled.append(
+        fields.append(
             {"fieldPath": field_paths.to_text(self.field), "vectorConfig": {"dimension": self.dimension, "flat": {}}}
         )
-        return json.dumps({"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": spelled})
+        return json.dumps({"collectionGroup": self.collection_id, "queryScope": self.scope, "fields": fields})
 
 
-Override = frozenset[tuple[str, str]]  # of mode and scope
-AUTOMATIC: Override = frozenset((mode, COLLECTION) for mode in MODES)
+FieldModes = frozenset[tuple[str, str]]
+"""The single-field indexes of a field, as pairs of mode and scope."""
+
+AUTOMATIC_MODES: FieldModes = frozenset((mode, COLLECTION) for mode in MODES)
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """What a file defines. Without a file: nothing but what is automatic."""
+    """The definitions of a file. Without a file, only the automatic single-field indexes exist."""
 
-    composites: tuple[Composite, ...] = ()
-    vectors: frozenset[VectorIndex] = frozenset()
-    overrides: Mapping[tuple[str, FieldPath], Override] = field(default_factory=dict)
-    expiries: Mapping[str, FieldPath] = field(default_factory=dict)  # time to live: collection group to field
+    composite_indexes: tuple[CompositeIndex, ...] = ()
+    vector_indexes: frozenset[VectorIndex] = frozenset()
+    field_overrides: Mapping[tuple[str, FieldPath], FieldModes] = field(default_factory=dict)
+    ttl_fields: Mapping[str, FieldPath] = field(default_factory=dict)
+    """Collection group to the field that holds the time at which a document expires."""
 
-    def modes(self, collection_id: str, path: FieldPath) -> Override:
-        """Return how a field is indexed by itself."""
-        if not self.overrides:
-            return AUTOMATIC
+    def modes(self, collection_id: str, path: FieldPath) -> FieldModes:
+        """Return the single-field indexes of a field."""
+        if not self.field_overrides:
+            return AUTOMATIC_MODES
         for length in range(len(path), 0, -1):
-            found = self.overrides.get((collection_id, path[:length]))
-            if found is not None:
-                return found
-        return self.overrides.get((collection_id, ANY_FIELD), AUTOMATIC)
+            override = self.field_overrides.get((collection_id, path[:length]))
+            if override is not None:
+                return override
+        return self.field_overrides.get((collection_id, ANY_FIELD), AUTOMATIC_MODES)
 
-    def addition(self, index: Composite) -> str:
-        """Return what to add to the file for an index that is missing; of one field, it is a field override."""
-        if len(index.components) > 1:
-            return index.text()
-        (component,) = index.components
-        modes = self.modes(index.collection_id, component.field) | {(component.mode, index.scope)}
-        spelled = [{_key(mode): mode, "queryScope": scope} for mode, scope in sorted(modes)]
-        override = {"collectionGroup": index.collection_id, "fieldPath": field_paths.to_text(component.field)}
-        return json.dumps({**override, "indexes": spelled}, sort_keys=True)
-
-
-def _key(mode: str) -> str:
-    return "arrayConfig" if mode == CONTAINS else "order"
+    def missing_definition(self, index: CompositeIndex) -> str:
+        """Return what to add to the file to define `index`. For a single field that is a field override."""
+        if len(index.fields) > 1:
+            return index.to_json()
+        (only,) = index.fields
+        modes = self.modes(index.collection_id, only.path) | {(only.mode, index.scope)}
+        indexes = [{_mode_key(mode): mode, "queryScope": scope} for mode, scope in sorted(modes)]
+        override = {"collectionGroup": index.collection_id, "fieldPath": field_paths.to_text(only.path)}
+        return json.dumps({**override, "indexes": indexes}, sort_keys=True)
 
 
 def read(path: Path) -> Definitions:
-    """Read a file in the form of `firestore.indexes.json`."""
+    """Read a file in the format of `firestore.indexes.json`, or raise `InvalidDefinitions`."""
     try:
         content = json.loads(path.read_text())
         indexes = content.get("indexes", ())
-        composites = tuple(parse_composite(each) for each in indexes if not _has_vectors(each))
-        vectors = frozenset(_parse_vector(each) for each in indexes if _has_vectors(each))
-        overrides: dict[tuple[str, FieldPath], Override] = {}
-        expiries: dict[str, FieldPath] = {}
+        composite_indexes = tuple(parse_composite(each) for each in indexes if not _has_vectors(each))
+        vector_indexes = frozenset(_parse_vector(each) for each in indexes if _has_vectors(each))
+        field_overrides: dict[tuple[str, FieldPath], FieldModes] = {}
+        ttl_fields: dict[str, FieldPath] = {}
         for each in content.get("fieldOverrides", ()):
-            collection_id, field_path = each["collectionGroup"], _field(each["fieldPath"])
+            collection_id, field_path = each["collectionGroup"], _parse_path(each["fieldPath"])
             if each.get("ttl"):
-                expiries[collection_id] = field_path
+                ttl_fields[collection_id] = field_path
             if "indexes" in each:
-                overrides[collection_id, field_path] = frozenset(map(_override, each["indexes"]))
+                modes = frozenset((_parse_mode(index), _scope(index)) for index in each["indexes"])
+                field_overrides[collection_id, field_path] = modes
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise InvalidDefinitions(f"{path} holds no index definitions: {problem!r}") from problem
-    return Definitions(composites, vectors, overrides, expiries)
+        raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {problem!r}") from problem
+    return Definitions(composite_indexes, vector_indexes, field_overrides, ttl_fields)
+
+
+def parse_composite(content: Mapping[str, Any]) -> CompositeIndex:
+    """Return the composite index that a JSON object defines."""
+    fields = [IndexField(_parse_path(each["fieldPath"]), _parse_mode(each)) for each in content["fields"]]
+    return CompositeIndex(content["collectionGroup"], _scope(content), _without_implied_name(fields))
 
 
 def _has_vectors(content: Mapping[str, Any]) -> bool:
@@ -150,41 +157,38 @@ def _has_vectors(content: Mapping[str, Any]) -> bool:
 
 
 def _parse_vector(content: Mapping[str, Any]) -> VectorIndex:
-    *fixed, last = [each for each in content["fields"] if each["fieldPath"] != "__name__"]
+    *others, last = [each for each in content["fields"] if each["fieldPath"] != "__name__"]
+    for each in others:
+        _parse_mode(each)
+    equality_fields = frozenset(_parse_path(each["fieldPath"]) for each in others)
     dimension = int(last["vectorConfig"]["dimension"])
-    scope = content.get("queryScope", COLLECTION)
-    fixed_fields = frozenset(_component(each).field for each in fixed)
-    return VectorIndex(content["collectionGroup"], scope, fixed_fields, _field(last["fieldPath"]), dimension)
+    path = _parse_path(last["fieldPath"])
+    return VectorIndex(content["collectionGroup"], _scope(content), equality_fields, path, dimension)
 
 
-def parse_composite(content: Mapping[str, Any]) -> Composite:
-    """Return the composite index that a piece of JSON defines."""
-    components = _without_name([_component(each) for each in content["fields"]])
-    return Composite(content["collectionGroup"], content.get("queryScope", COLLECTION), components)
+def _without_implied_name(fields: list[IndexField]) -> tuple[IndexField, ...]:
+    """Drop a trailing `__name__` in the direction that it has by default."""
+    if len(fields) > 1 and fields[-1].path == DOCUMENT_ID:
+        descends = fields[-2].mode == DESCENDING
+        if (fields[-1].mode == DESCENDING) == descends:
+            fields = fields[:-1]
+    return tuple(fields)
 
 
-def _without_name(components: list[Component]) -> tuple[Component, ...]:
-    """Leave the name of the document out where it comes last of itself, in the same direction."""
-    if len(components) > 1 and components[-1].field == DOCUMENT_ID:
-        falling = components[-2].mode == DESCENDING
-        if (components[-1].mode == DESCENDING) == falling:
-            components = components[:-1]
-    return tuple(components)
-
-
-def _component(content: Mapping[str, Any]) -> Component:
+def _parse_mode(content: Mapping[str, Any]) -> str:
     mode = content.get("order") or content.get("arrayConfig")
     if mode not in MODES:
-        raise ValueError(f"no order or arrayConfig that is known: {content!r}")
-    return Component(_field(content["fieldPath"]), mode)
+        raise ValueError(f"expected an order or arrayConfig that is one of {', '.join(MODES)}, got {content!r}")
+    return str(mode)
 
 
-def _override(content: Mapping[str, Any]) -> tuple[str, str]:
-    mode = content.get("order") or content.get("arrayConfig")
-    if mode not in MODES:
-        raise ValueError(f"no order or arrayConfig that is known: {content!r}")
-    return mode, content.get("queryScope", COLLECTION)
+def _mode_key(mode: str) -> str:
+    return "arrayConfig" if mode == CONTAINS else "order"
 
 
-def _field(text: str) -> FieldPath:
+def _scope(content: Mapping[str, Any]) -> str:
+    return str(content.get("queryScope", COLLECTION))
+
+
+def _parse_path(text: str) -> FieldPath:
     return ANY_FIELD if text == "*" else field_paths.parse(text)

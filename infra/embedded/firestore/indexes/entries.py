@@ -1,9 +1,10 @@
-"""Index entries: one key for each way that a document can be found, sorted as queries ask for it.
+"""Index entries: the keys under which a document is found, sorted as queries read them.
 
-A key is what fixes the index (automatic ascending or array-contains of a field, or a composite), the
-collection unless the index spans the group, the values, and the path of the document. What follows the
-values a query holds fixed is, byte by byte, the sort key of the query, or of its reverse; so a query is a
-range of keys, read from either end. In all of them paths rise: an index and its reverse are one set of entries.
+A key consists of the index, the collection (unless the index covers a collection group), the values of the index's
+fields and the path of the document. A query that compares some leading fields with `==` therefore reads one range of
+keys. Within that range, the rest of a key is the sort key of the query or of its exact reverse.
+
+Paths ascend in every index: an index whose names descend reads the entries of its reverse, backwards.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -15,175 +16,187 @@ from infra.embedded.firestore.encoding import field_paths, path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.indexes import definitions
-from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
+from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
 
 MAX_ENTRIES = 40_000
+MAX_CACHED_FIELDS = 10_000
 
 _BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
 _IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
 
-COMPOSITES = _COMPOSITE, b"\x04"
-"""What keys of composite indexes lie between."""
+COMPOSITE_KEYS = _COMPOSITE, b"\x04"
+"""The range of the keys of all composite indexes: first key, key after the last one."""
 
 
-def single(field: FieldPath, contains: bool, group: bool) -> bytes:
-    """Return what keys of a field's own index begin with."""
+def single_field_prefix(path: FieldPath, contains: bool, group: bool) -> bytes:
+    """Return the prefix of the keys of a single-field index."""
     mode = _BY_ELEMENT if contains else _BY_VALUE
-    return mode + path_encoding.encode_text(field_paths.to_text(field)) + (_IN_GROUP if group else _IN_COLLECTION)
+    return mode + path_encoding.encode_text(field_paths.to_text(path)) + (_IN_GROUP if group else _IN_COLLECTION)
 
 
-def composite(number: int) -> bytes:
-    """Return what keys of a composite index begin with."""
+def composite_prefix(number: int) -> bytes:
+    """Return the prefix of the keys of a composite index."""
     return _COMPOSITE + number.to_bytes(4, "big")
 
 
-def _begin(field: FieldPath, scopes: set[str], contains: bool) -> tuple[tuple[bytes, bool], ...]:
-    """Return what keys of a field begin with in each scope, and whether a collection follows."""
-    return tuple(
-        (single(field, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION)
-        for scope in scopes
-    )
+def path_of(key: bytes, size: int) -> bytes:
+    """Return the path at the end of a key. `size` is the number stored with the key."""
+    return key[-size : -len(values.END)]
 
 
-class _Own(NamedTuple):
-    """What keys of a field begin with, by its value and by its elements, and whether what is in a map has some."""
+class _Prefix(NamedTuple):
+    key: bytes
+    in_collection: bool  # whether the collection follows
 
-    by_value: tuple[tuple[bytes, bool], ...]
-    by_element: tuple[tuple[bytes, bool], ...]
-    inside: bool
+
+class _FieldIndexes(NamedTuple):
+    """The single-field indexes of one field."""
+
+    by_value: tuple[_Prefix, ...]
+    by_element: tuple[_Prefix, ...]
+    has_nested: bool
+    """Whether fields inside of it may be indexed, if it is a map."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Recipe:
-    """How the keys of a composite index are put together."""
+class _CompositeKey:
+    """The structure of the keys of a composite index."""
 
-    base: bytes
+    prefix: bytes
     in_collection: bool
-    parts: tuple[int, ...]  # which of the parts of keys that composite indexes of the group have among them
+    parts: tuple[int, ...]  # positions in DocumentIndexer._parts
 
 
-class Indexing:
-    """The indexes of one collection group, as the writer keeps them up to date.
+class DocumentIndexer:
+    """Computes the index entries of the documents of one collection group.
 
-    Composite indexes, in all of which names rise, have most of their parts in common, so each part is encoded once
-    for all of them.
+    Composite indexes share most of their fields, so each field is encoded once for all of them.
     """
 
-    def __init__(self, collection_id: str, defined: Definitions, numbered: dict[int, Composite]) -> None:
+    def __init__(
+        self, collection_id: str, index_definitions: Definitions, composite_indexes: Mapping[int, CompositeIndex]
+    ) -> None:
         self._collection_id = collection_id
-        self._defined = defined
-        self._parts: dict[Component, int] = {}
-        self._recipes = [
-            _Recipe(
-                composite(number),
+        self._definitions = index_definitions
+        self._parts: dict[IndexField, int] = {}
+        self._composite_keys = [
+            _CompositeKey(
+                composite_prefix(number),
                 index.scope == definitions.COLLECTION,
-                tuple(self._parts.setdefault(component, len(self._parts)) for component in index.components),
+                tuple(self._parts.setdefault(each, len(self._parts)) for each in index.fields),
             )
-            for number, index in numbered.items()
+            for number, index in composite_indexes.items()
             if index.collection_id == collection_id
         ]
-        self._own: dict[FieldPath, _Own] = {}
-        self._expiry = defined.expiries.get(collection_id)
+        self._field_indexes: dict[FieldPath, _FieldIndexes] = {}
+        self._ttl_field = index_definitions.ttl_fields.get(collection_id)
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
-        """Return the keys of a document and how long a path each ends with."""
+        """Return the keys of a document, each with the number of bytes of the path at its end."""
         collection = path[: -len(path_encoding.encode_segment(document_id))]
         end = path + values.END
         stored = document.fields
-        members = {name: stored[name] for name in stored}
+        fields = {name: stored[name] for name in stored}
         keys: list[bytes] = []
-        self._add_singles(keys, collection, (), members, end)
-        if self._recipes:
-            self._add_combined(keys, collection, members, end)
+        self._add_single_field_keys(keys, collection, (), fields, end)
+        if self._composite_keys:
+            self._add_composite_keys(keys, collection, fields, end)
         return dict.fromkeys(keys, len(end))
 
-    def check(self, document: Any, keys: Collection[bytes]) -> None:
-        """Refuse a document with too many keys; one that is there already is indexed all the same, and may go."""
+    def check_entry_count(self, document: Any, keys: Collection[bytes]) -> None:
+        """Raise if a document that is being written has too many index entries."""
         if len(keys) > MAX_ENTRIES // 2 and self._count(document.fields) > MAX_ENTRIES:
             raise invalid_argument(
                 f"Too many index entries for document {document.name}: at most {MAX_ENTRIES} are allowed."
             )
 
-    def _own_of(self, path: FieldPath) -> _Own:
-        """Return the indexes of a field by itself."""
-        found = self._own.get(path)
+    def _indexes_of(self, path: FieldPath) -> _FieldIndexes:
+        found = self._field_indexes.get(path)
         if found is None:
-            modes = self._defined.modes(self._collection_id, path)
+            modes = self._definitions.modes(self._collection_id, path)
             by_value = {scope for mode, scope in modes if mode != definitions.CONTAINS}
             by_element = {scope for mode, scope in modes if mode == definitions.CONTAINS}
-            if path == self._expiry:
+            if path == self._ttl_field:
                 by_value.add(definitions.COLLECTION_GROUP)
-            inside = bool(modes) or any(
-                len(named) > len(path) and named[: len(path)] == path for named in self._named_paths()
+            has_nested = bool(modes) or any(
+                len(defined) > len(path) and defined[: len(path)] == path for defined in self._defined_paths()
             )
-            found = _Own(_begin(path, by_value, contains=False), _begin(path, by_element, contains=True), inside)
-            if len(self._own) < 10_000:
-                self._own[path] = found
+            found = _FieldIndexes(
+                _prefixes(path, by_value, contains=False), _prefixes(path, by_element, contains=True), has_nested
+            )
+            if len(self._field_indexes) < MAX_CACHED_FIELDS:
+                self._field_indexes[path] = found
         return found
 
-    def _named_paths(self) -> Iterator[FieldPath]:
-        """Yield the fields that a definition speaks of."""
-        yield from (path for collection_id, path in self._defined.overrides if collection_id == self._collection_id)
-        if self._expiry is not None:
-            yield self._expiry
+    def _defined_paths(self) -> Iterator[FieldPath]:
+        """Yield the fields of this collection group that have a definition of their own."""
+        overrides = self._definitions.field_overrides
+        yield from (path for collection_id, path in overrides if collection_id == self._collection_id)
+        if self._ttl_field is not None:
+            yield self._ttl_field
 
-    def _add_singles(
-        self, keys: list[bytes], collection: bytes, parent: FieldPath, members: Mapping[str, Any], end: bytes
+    def _add_single_field_keys(
+        self, keys: list[bytes], collection: bytes, parent: FieldPath, fields: Mapping[str, Any], end: bytes
     ) -> None:
-        for name in members:
+        for name in fields:
             path = (*parent, name)
-            by_value, by_element, inside = self._own_of(path)
-            if not (by_value or by_element or inside):
+            by_value, by_element, has_nested = self._indexes_of(path)
+            if not (by_value or by_element or has_nested):
                 continue
-            value = members[name]
+            value = fields[name]
             if by_value:
                 encoded = values.encode_indexed(value)
                 for prefix, in_collection in by_value:
                     keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
-            kind = value.WhichOneof("value_type")
-            if kind == "map_value" and inside and not values.is_typed_map(value):
-                self._add_singles(keys, collection, path, value.map_value.fields, end)
-            elif kind == "array_value" and by_element:
+            value_type = value.WhichOneof("value_type")
+            if value_type == "map_value" and has_nested and not values.is_typed_map(value):
+                self._add_single_field_keys(keys, collection, path, value.map_value.fields, end)
+            elif value_type == "array_value" and by_element:
                 for encoded in set(map(values.encode_indexed, value.array_value.values)):
                     for prefix, in_collection in by_element:
                         keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
 
-    def _add_combined(self, keys: list[bytes], collection: bytes, members: Mapping[str, Any], end: bytes) -> None:
-        parts = list(self._encoded_parts(members, end))
-        for recipe in self._recipes:
-            head = recipe.base + collection if recipe.in_collection else recipe.base
-            for combination in product(*[parts[part] for part in recipe.parts]):
-                keys.append(b"".join((head, *combination, end)))
+    def _add_composite_keys(self, keys: list[bytes], collection: bytes, fields: Mapping[str, Any], end: bytes) -> None:
+        parts = list(self._encoded_parts(fields, end))
+        for key in self._composite_keys:
+            prefix = key.prefix + collection if key.in_collection else key.prefix
+            for combination in product(*[parts[part] for part in key.parts]):
+                keys.append(b"".join((prefix, *combination, end)))
 
-    def _encoded_parts(self, members: Mapping[str, Any], end: bytes) -> Iterator[Collection[bytes]]:
-        """Yield what each part of a key may be: nothing if the field is not there, or each element of an array."""
+    def _encoded_parts(self, fields: Mapping[str, Any], end: bytes) -> Iterator[Collection[bytes]]:
+        """Yield, for each part, its encoded values: none for a missing field, each element for an array."""
         ascending: dict[FieldPath, bytes] = {DOCUMENT_ID: end}
-        for component in self._parts:
-            path = component.field
-            if component.mode == definitions.CONTAINS:
-                value = field_paths.get(members, path)
+        for each in self._parts:
+            path = each.path
+            if each.mode == definitions.CONTAINS:
+                value = field_paths.get(fields, path)
                 yield () if value is None else set(map(values.encode_indexed, value.array_value.values))
                 continue
             encoded = ascending.get(path)
             if encoded is None:
-                value = field_paths.get(members, path)
+                value = field_paths.get(fields, path)
                 if value is None:
                     yield ()
                     continue
                 ascending[path] = encoded = values.encode_indexed(value)
-            yield (values.invert(encoded) if component.mode == definitions.DESCENDING else encoded,)
+            yield (values.invert(encoded) if each.mode == definitions.DESCENDING else encoded,)
 
-    def _count(self, members: Any) -> int:
+    def _count(self, fields: Any) -> int:
+        """Return the number of index entries as production counts them: two for each value, one for each element."""
         total = 0
-        for value in members.values():
-            kind = value.WhichOneof("value_type")
-            if kind == "array_value":
+        for value in fields.values():
+            value_type = value.WhichOneof("value_type")
+            if value_type == "array_value":
                 total += len(value.array_value.values)
             else:
-                total += self._count(value.map_value.fields) if kind == "map_value" else 2
+                total += self._count(value.map_value.fields) if value_type == "map_value" else 2
         return total
 
 
-def path_of(key: bytes, size: int) -> bytes:
-    """Return the path that a key ends with."""
-    return key[-size : -len(values.END)]
+def _prefixes(path: FieldPath, scopes: set[str], contains: bool) -> tuple[_Prefix, ...]:
+    return tuple(
+        _Prefix(
+            single_field_prefix(path, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION
+        )
+        for scope in scopes
+    )

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from infra.embedded.firestore.encoding import path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.indexes import definitions, entries
-from infra.embedded.firestore.indexes.definitions import Component, Composite, VectorIndex
-from infra.embedded.firestore.indexes.index_registry import Indexes
+from infra.embedded.firestore.indexes.definitions import CompositeIndex, IndexField, VectorIndex
+from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.filters import FieldTest
 from infra.embedded.firestore.queries.structured_query import Edge, Order, Query
@@ -28,8 +28,8 @@ _BEHIND_END = b"\x01"  # what `_beyond` makes of the end mark of a path
 class MissingIndex(Exception):
     """No index serves the query; this one would."""
 
-    def __init__(self, index: Composite) -> None:
-        super().__init__(f"The query requires an index: {index.text()}")
+    def __init__(self, index: CompositeIndex) -> None:
+        super().__init__(f"The query requires an index: {index.to_json()}")
         self.index = index
 
 
@@ -44,7 +44,7 @@ class Branch:
     reverse: bool
 
 
-def plan(query: Query, collection_ids: list[str], indexes: Indexes) -> list[Branch]:
+def plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[Branch]:
     """Return where to look for what a query finds; `collection_ids` are those that the database has."""
     branches = []
     wanted = collection_ids if query.collection_id is None else [query.collection_id]
@@ -87,7 +87,9 @@ def is_exact(query: Query) -> bool:
 class _Planner:
     """Finds the keys for one alternative in one collection group."""
 
-    def __init__(self, query: Query, collection_id: str, tests: tuple[FieldTest, ...], indexes: Indexes) -> None:
+    def __init__(
+        self, query: Query, collection_id: str, tests: tuple[FieldTest, ...], indexes: ReadableIndexes
+    ) -> None:
         self._query = query
         self._collection_id = collection_id
         self._tests = tests
@@ -137,47 +139,53 @@ class _Planner:
             if self._free[0].descending != reverse:
                 return
             for field, operand in self._equal.items():
-                modes = self._indexes.defined.modes(self._collection_id, field)
+                modes = self._indexes.definitions.modes(self._collection_id, field)
                 if (definitions.DESCENDING, scope) in modes or (
                     not reverse and (definitions.ASCENDING, scope) in modes
                 ):
-                    yield frozenset((field,)), self._base(entries.single(field, False, self._group)) + _cut(operand)
+                    yield (
+                        frozenset((field,)),
+                        self._base(entries.single_field_prefix(field, False, self._group)) + _cut(operand),
+                    )
             for field, operand in self._contains.items():
-                if not reverse and (definitions.CONTAINS, scope) in self._indexes.defined.modes(
+                if not reverse and (definitions.CONTAINS, scope) in self._indexes.definitions.modes(
                     self._collection_id, field
                 ):
-                    yield frozenset((field,)), self._base(entries.single(field, True, self._group)) + _cut(operand)
+                    yield (
+                        frozenset((field,)),
+                        self._base(entries.single_field_prefix(field, True, self._group)) + _cut(operand),
+                    )
         elif len(self._free) == 2 and not self._equal and not self._contains:
             first, last = self._free
             mode = definitions.DESCENDING if first.descending else definitions.ASCENDING
-            if first.descending == last.descending == reverse and (mode, scope) in self._indexes.defined.modes(
+            if first.descending == last.descending == reverse and (mode, scope) in self._indexes.definitions.modes(
                 self._collection_id, first.field
             ):
-                yield frozenset(), self._base(entries.single(first.field, False, self._group))
+                yield frozenset(), self._base(entries.single_field_prefix(first.field, False, self._group))
 
     def _composite_bases(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
         scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
-        for index, number in self._indexes.composites.items():
-            if (index.collection_id, index.scope, index.name_descending) != (self._collection_id, scope, reverse):
+        for index, number in self._indexes.composite_indexes.items():
+            if (index.collection_id, index.scope, index.names_descend) != (self._collection_id, scope, reverse):
                 continue
-            fixed = self._fixed(index.rising)
-            free = index.components[len(fixed) :]
+            fixed = self._fixed(index.stored_as)
+            free = index.fields[len(fixed) :]
             if any(each.mode == definitions.CONTAINS for each in free):
                 continue  # elements are in no order of the whole
-            rest = [(each.field, each.mode == definitions.DESCENDING) for each in free]
+            rest = [(each.path, each.mode == definitions.DESCENDING) for each in free]
             if not rest or rest[-1][0] != DOCUMENT_ID:
-                rest.append((DOCUMENT_ID, index.name_descending))
+                rest.append((DOCUMENT_ID, index.names_descend))
             if rest == [(order.field, order.descending) for order in self._free]:
-                base = self._base(entries.composite(number)) + b"".join(fixed)
-                yield frozenset(each.field for each in index.components[: len(fixed)]), base
+                base = self._base(entries.composite_prefix(number)) + b"".join(fixed)
+                yield frozenset(each.path for each in index.fields[: len(fixed)]), base
 
-    def _fixed(self, index: Composite) -> list[bytes]:
+    def _fixed(self, index: CompositeIndex) -> list[bytes]:
         fixed = []
-        for component in index.components:
+        for component in index.fields:
             operands = self._contains if component.mode == definitions.CONTAINS else self._equal
-            if component.field not in operands:
+            if component.path not in operands:
                 break
-            part = _cut(operands[component.field])
+            part = _cut(operands[component.path])
             fixed.append(values.invert(part) if component.mode == definitions.DESCENDING else part)
         return fixed
 
@@ -226,20 +234,20 @@ class _Planner:
                 return prefix, fixed < part
         return prefix, edge.after
 
-    def _wanted(self) -> Composite:
-        components = [Component(field, definitions.CONTAINS) for field in sorted(self._contains)]
+    def _wanted(self) -> CompositeIndex:
+        components = [IndexField(field, definitions.CONTAINS) for field in sorted(self._contains)]
         falling = not components and len(self._equal) == len(self._free) == 1 and self._free[0].descending
         equal_mode = definitions.DESCENDING if falling else definitions.ASCENDING  # a field's own index has the names
-        components += [Component(field, equal_mode) for field in sorted(self._equal)]
+        components += [IndexField(field, equal_mode) for field in sorted(self._equal)]
         for order in self._free[:-1]:
             mode = definitions.DESCENDING if order.descending else definitions.ASCENDING
-            components.append(Component(order.field, mode))
+            components.append(IndexField(order.field, mode))
         falling = bool(components) and components[-1].mode == definitions.DESCENDING
         if self._free[-1].descending != falling:
             mode = definitions.DESCENDING if self._free[-1].descending else definitions.ASCENDING
-            components.append(Component(DOCUMENT_ID, mode))
+            components.append(IndexField(DOCUMENT_ID, mode))
         scope = definitions.COLLECTION_GROUP if self._group else definitions.COLLECTION
-        return Composite(self._collection_id, scope, tuple(components))
+        return CompositeIndex(self._collection_id, scope, tuple(components))
 
 
 def _cut(operand: bytes) -> bytes:

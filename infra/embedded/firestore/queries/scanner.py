@@ -18,7 +18,7 @@ from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
-from infra.embedded.firestore.indexes.definitions import Composite
+from infra.embedded.firestore.indexes.definitions import CompositeIndex
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
 from infra.embedded.firestore.queries.planner import Branch, MissingIndex
@@ -165,9 +165,13 @@ async def stream(
 ) -> AsyncIterator[Found]:
     """Yield the documents that a query finds at a moment, each with its sort key, in order."""
     missing = planner.vector_index(query)
-    if missing is not None and not storage.creates_indexes and missing not in storage.indexes.defined.vectors:
+    if (
+        missing is not None
+        and not storage.creates_indexes
+        and missing not in storage.indexes.definitions.vector_indexes
+    ):
         raise failed_precondition(
-            f"Missing vector index configuration. Add this one to firestore.indexes.json: {missing.text()}"
+            f"Missing vector index configuration. Add this one to firestore.indexes.json: {missing.to_json()}"
         )
     to_skip, to_yield = query.offset, query.limit
     while to_yield is None or to_yield > 0:
@@ -218,7 +222,7 @@ async def count(storage: Storage, query: Query, read_time: int) -> int | None:
 
 async def _with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T]) -> T:
     """Read, after the indexes for it were created if need be and allowed."""
-    created: set[Composite] = set()
+    created: set[CompositeIndex] = set()
     while True:
         try:
             return await storage.read(read)
@@ -227,7 +231,7 @@ async def _with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T
                 raise  # it was no help: a fault of the planner
             created.add(missing.index)
             if not storage.creates_indexes:
-                addition = storage.indexes.defined.addition(missing.index)
+                addition = storage.indexes.definitions.missing_definition(missing.index)
                 raise failed_precondition(
                     f"The query requires an index. Add this one to firestore.indexes.json: {addition}"
                 ) from None

@@ -7,7 +7,7 @@ current. `entries` holds the index entries, keys that sort as queries read them.
 
 import sqlite3
 
-from infra.embedded.firestore.indexes import index_registry
+from infra.embedded.firestore.indexes import entries
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS collections (
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value NOT NULL) WITH
 def prepare(connection: sqlite3.Connection) -> None:
     """Upgrade an older file and create the tables that are missing."""
     _rename_tables(connection)
-    index_registry.renew(connection)
+    _drop_old_composite_indexes(connection)
     connection.executescript(SCHEMA)
 
 
@@ -59,4 +59,15 @@ def _rename_tables(connection: sqlite3.Connection) -> None:
     for table in ("versions", "documents", "history", "entries"):
         connection.execute(f"ALTER TABLE {table} RENAME COLUMN kind TO collection_number")
     connection.execute("ALTER TABLE holders RENAME TO change_consumers")
+    connection.execute("COMMIT")
+
+
+def _drop_old_composite_indexes(connection: sqlite3.Connection) -> None:
+    """Drop composite indexes of a file in which each index had entries of its own. They are built again on opening."""
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(composites)")}
+    if not columns or "entries" in columns:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM entries WHERE key >= ? AND key < ?", entries.COMPOSITE_KEYS)
+    connection.execute("DROP TABLE composites")
     connection.execute("COMMIT")

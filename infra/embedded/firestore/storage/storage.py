@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from infra.embedded.firestore.errors import ReadTimeTooOld, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
-from infra.embedded.firestore.indexes.definitions import Composite, Definitions
-from infra.embedded.firestore.indexes.index_registry import Indexes, Registry, adopt
+from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
+from infra.embedded.firestore.indexes.index_backfill import apply_definitions, backfill
+from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import file_format, versions
 from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpoints
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
@@ -45,15 +46,15 @@ class Storage:
         self,
         path: Path,
         keep_seconds: float = 3600.0,
-        defined: Definitions | None = None,
+        definitions: Definitions | None = None,
         creates_indexes: bool = True,
-        admission: Callable[[Registry], Admission] | None = None,
+        admission: Callable[[IndexRegistry], Admission] | None = None,
     ) -> None:
         self.path = path
         self.keep_seconds = keep_seconds
         self.creates_indexes = creates_indexes
         self.catalog = Catalog()
-        self._registry = Registry(defined or Definitions())
+        self._registry = IndexRegistry(definitions or Definitions())
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
         self._building = asyncio.Lock()
@@ -64,7 +65,7 @@ class Storage:
         file_format.prepare(connection)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
-        adopt(connection, self.catalog, self._registry, strict=not creates_indexes)
+        apply_definitions(connection, self.catalog, self._registry, drop_undefined=not creates_indexes)
         connection.execute("COMMIT")
         settings = dict(connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.last(connection)
@@ -76,7 +77,7 @@ class Storage:
             connection,
             self.catalog,
             self.clock,
-            self._registry.indexing,
+            self._registry.indexer,
             None if admission is None else admission(self._registry),
             self._reload,
             self._published,
@@ -175,26 +176,28 @@ class Storage:
             connection.execute("COMMIT")
 
     @property
-    def indexes(self) -> Indexes:
+    def indexes(self) -> ReadableIndexes:
         """What queries can be answered from."""
         return self._registry.readable
 
-    async def create_index(self, index: Composite) -> None:
+    async def create_index(self, index: CompositeIndex) -> None:
         """Build an index, or wait until it is built, and say how to define it."""
         async with self._building:
             number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
             if self._registry.is_complete(number):
                 return
-            addition = self._registry.defined.addition(index)
-            logger.warning("Created an index that production would ask for; to define it: %s", addition)
+            definition = self._registry.definitions.missing_definition(index)
+            logger.warning(
+                "Created an index that production requires. Add it to firestore.indexes.json: %s", definition
+            )
             for (_, collection_id), collection_number in list(self.catalog.numbers.items()):
                 after: bytes | None = b"" if collection_id == index.collection_id else None
                 while after is not None:
-                    after = await self._writer.submit(partial(self._fill, collection_number, number, after))
-            await self._writer.submit(lambda group: self._registry.finish(group.connection, number))
+                    after = await self._writer.submit(partial(self._backfill, collection_number, number, after))
+            await self._writer.submit(lambda group: self._registry.mark_complete(group.connection, number))
 
-    def _fill(self, collection_number: int, number: int, after: bytes, group: Group) -> bytes | None:
-        return self._registry.fill(group.connection, collection_number, self._registry.only(number), after)
+    def _backfill(self, collection_number: int, number: int, after: bytes, group: Group) -> bytes | None:
+        return backfill(group.connection, collection_number, self._registry.single_indexer(number), after)
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Return committed changes with a sequence greater than `after`, in order."""

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 from infra.embedded.firestore.encoding.resource_names import ResourceName
 from infra.embedded.firestore.errors import StatusError, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
-from infra.embedded.firestore.indexes.entries import Indexing
+from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.rows import Rows
@@ -48,13 +48,13 @@ class Group:
         connection: sqlite3.Connection,
         catalog: Catalog,
         clock: Clock,
-        indexing: Callable[[str], Indexing],
+        indexer: Callable[[str], DocumentIndexer],
         admission: Admission | None,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._catalog = catalog
-        self.indexing = indexing
+        self.indexer = indexer
         self.admission = admission
         self.rows = Rows(connection)
         self.changes: list[Change] = []
@@ -111,7 +111,7 @@ class Writer:
         connection: sqlite3.Connection,
         catalog: Catalog,
         clock: Clock,
-        indexing: Callable[[str], Indexing],
+        indexer: Callable[[str], DocumentIndexer],
         admission: Admission | None,
         rolled_back: Callable[[sqlite3.Connection], None],
         published: Callable[[list[Change]], None],
@@ -119,7 +119,7 @@ class Writer:
         self._connection = connection
         self._catalog = catalog
         self._clock = clock
-        self._indexing = indexing
+        self._indexer = indexer
         self._admission = admission
         self._rolled_back = rolled_back
         self._published = published
@@ -183,7 +183,7 @@ class Writer:
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
-        group = Group(self._connection, self._catalog, self._clock, self._indexing, self._admission)
+        group = Group(self._connection, self._catalog, self._clock, self._indexer, self._admission)
         sequence = None
         self._clock.begin()
         try:

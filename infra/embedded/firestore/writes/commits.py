@@ -88,13 +88,13 @@ def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> l
     """
     changed = [document for document in pending if document.is_changed]
     for document in changed:
-        indexing = group.indexing(document.name.collection_id)
+        indexer = group.indexer(document.name.collection_id)
         document_id = document.name.segments[-1]
         if document.old is not None:
-            document.old_entries = indexing.entries(document.path, document_id, document.old)
+            document.old_entries = indexer.entries(document.path, document_id, document.old)
         if document.new is not None:
-            document.new_entries = indexing.entries(document.path, document_id, document.new)
-            indexing.check(document.new, document.new_entries)
+            document.new_entries = indexer.entries(document.path, document_id, document.new)
+            indexer.check_entry_count(document.new, document.new_entries)
     if group.admission is not None:
         group.admission.admit(changed)
     return changed

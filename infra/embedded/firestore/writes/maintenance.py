@@ -21,7 +21,7 @@ async def run_maintenance(storage: Storage) -> None:
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             await prune(storage)
-            for collection_id, field in storage.indexes.defined.expiries.items():
+            for collection_id, field in storage.indexes.definitions.ttl_fields.items():
                 await delete_expired(storage, collection_id, field)
         except Exception:
             logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)

@@ -20,7 +20,7 @@ from infra.embedded.firestore.encoding import field_paths, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import aborted
 from infra.embedded.firestore.indexes import definitions
-from infra.embedded.firestore.indexes.index_registry import Registry
+from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.writes.locks import CONTENTION
 from infra.embedded.firestore.writes.pending_document import PendingDocument
 
@@ -82,7 +82,7 @@ class RateLimits:
     """
 
     def __init__(
-        self, registry: Registry, limits: Collection[str], clock: Callable[[], float] = time.monotonic
+        self, registry: IndexRegistry, limits: Collection[str], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._registry = registry
         self._limits = frozenset(limits)
@@ -145,11 +145,11 @@ class RateLimits:
         monotonic = {path for path, value in new.items() if self._is_monotonic(collection, path, value)}
         for path in monotonic:
             if old.get(path) != new[path]:
-                modes = self._registry.defined.modes(document.name.collection_id, path)
+                modes = self._registry.definitions.modes(document.name.collection_id, path)
                 for scope in {scope for mode, scope in modes if mode != definitions.CONTAINS}:
                     yield INDEXES, path, group if scope == definitions.COLLECTION_GROUP else collection
-        for number, index in self._registry.stored().items():
-            paths = [component.field for component in index.components if component.field != field_paths.DOCUMENT_ID]
+        for number, index in self._registry.stored_indexes().items():
+            paths = [each.path for each in index.fields if each.path != field_paths.DOCUMENT_ID]
             if index.collection_id != document.name.collection_id or not monotonic.intersection(paths):
                 continue
             if not all(path in new for path in paths) or all(old.get(path) == new[path] for path in paths):

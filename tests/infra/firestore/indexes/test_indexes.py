@@ -177,7 +177,7 @@ def test_a_file_that_defines_nothing_is_refused_in_one_line(own: FirestoreProces
     path.write_text('{"indexes": [{"fields": 7}]}')
     own.options = ["--indexes", str(path)]
 
-    with pytest.raises(AssertionError, match="holds no index definitions"):
+    with pytest.raises(AssertionError, match=r"is not a valid firestore\.indexes\.json"):
         own.start()
 
 

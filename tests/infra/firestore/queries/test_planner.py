@@ -13,8 +13,8 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
-from infra.embedded.firestore.indexes.definitions import Component, Composite, Definitions
-from infra.embedded.firestore.indexes.index_registry import Indexes
+from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
+from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.queries import planner, scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
@@ -120,9 +120,9 @@ def _expected(query: structured_query.Query, documents: dict[str, Any]) -> list[
     return [name for _, name in sorted(found)][query.offset : last]
 
 
-def _composite(scope: str, *components: str) -> Composite:
+def _composite(scope: str, *components: str) -> CompositeIndex:
     modes = {"+": definitions.ASCENDING, "-": definitions.DESCENDING, "@": definitions.CONTAINS}
-    return Composite("t", scope, tuple(Component((each[1:],), modes[each[0]]) for each in components))
+    return CompositeIndex("t", scope, tuple(IndexField((each[1:],), modes[each[0]]) for each in components))
 
 
 _some = (
@@ -144,7 +144,7 @@ async def _check(batches: list[Any], message: Any, strict: bool) -> None:
     except StatusError:
         return
     with TemporaryDirectory() as folder:
-        storage = Storage(Path(folder) / "data", defined=DEFINED if strict else None, creates_indexes=not strict)
+        storage = Storage(Path(folder) / "data", definitions=DEFINED if strict else None, creates_indexes=not strict)
         try:
             if strict:
                 planner.plan(query, [], storage.indexes)
@@ -197,7 +197,7 @@ class _Slow(Storage):
         self.asked, self.answered = threading.Event(), threading.Event()
 
     @property
-    def indexes(self) -> Indexes:
+    def indexes(self) -> ReadableIndexes:
         """What there is when the wait is over."""
         self.asked.set()
         self.answered.wait(10)

@@ -14,7 +14,7 @@ from google.cloud.firestore import FieldFilter
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes.definitions import Definitions
-from infra.embedded.firestore.indexes.entries import Indexing
+from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 
@@ -70,8 +70,8 @@ def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]
         "SELECT d.collection_number, d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version"
     )
     for number, path, document in firestore.query(current):
-        indexing = Indexing(collection_ids[number], Definitions(), {})
-        keys = indexing.entries(path, path_encoding.decode_path(path)[-1], m.Document.FromString(document))
+        indexer = DocumentIndexer(collection_ids[number], Definitions(), {})
+        keys = indexer.entries(path, path_encoding.decode_path(path)[-1], m.Document.FromString(document))
         found += [(number, key, size) for key, size in keys.items()]
     return found
 

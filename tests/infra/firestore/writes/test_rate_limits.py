@@ -12,7 +12,7 @@ from google.api_core.exceptions import Aborted
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes.definitions import Definitions
-from infra.embedded.firestore.indexes.index_registry import Registry
+from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.messages import BatchWriteRequest, BatchWriteResponse, Document
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.pending_document import PendingDocument
@@ -156,7 +156,7 @@ def test_a_rate_that_is_none_is_a_clear_message(tmp_path: Path) -> None:
 def test_a_collection_grows_by_half_every_five_minutes() -> None:
     """By the clock, from its first write."""
     now = 0.0
-    limited = RateLimits(Registry(Definitions()), [rate_limits.COLLECTIONS], lambda: now)
+    limited = RateLimits(IndexRegistry(Definitions()), [rate_limits.COLLECTIONS], lambda: now)
 
     passed = []
     for now in (0.0, 299.0, 300.0, 601.0):  # noqa: B007 (the clock reads it)
