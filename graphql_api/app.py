@@ -26,7 +26,8 @@ from graphql_api.graphql_server import Capacity, GraphQLTransport, TransportSett
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.sample_writer import SampleWriter
 from graphql_api.live.live_results import Live
-from graphql_api.results.recomputation import Recomputer
+from graphql_api.results.recomputation_store import RecomputationStore
+from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
 from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable
@@ -106,7 +107,7 @@ class _Services:
             timeout_seconds=settings.write_timeout_seconds,
             waiting_bytes=settings.max_pending_writes_mib * 2**20,
         )
-        self.store = Store(self._firestore, writer, shards=settings.shards)
+        self.store = Store(self._firestore, shards=settings.shards)
         self.live = Live(self._firestore, log_length=settings.max_buffered_results, shards=settings.shards)
         self.authenticator = Authenticator(KeyStore(self._firestore, writer), cache_seconds=settings.key_cache_seconds)
         storage = SampleWriter(self._firestore, writer, self.store.headers)
@@ -117,7 +118,7 @@ class _Services:
             settings.shards,
             self._capacity,
         )
-        self.recomputer = Recomputer(self.store)
+        self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         metrics.forget_the_dead()
         sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.waiting))
         try:

@@ -103,9 +103,9 @@ class ResultEndpoint:
         self, kind: _Kind, submitter: str, credential: str | None, bounds: list[Bound], order: Order
     ) -> AsyncGenerator[bytes, None]:
         file = await asyncio.to_thread(kind.begin)  # pyarrow takes most of a second to import
-        found = self._services.store.lists.scan_results(submitter, bounds, order, kind.columns[1:], _AT_ONCE)
-        async with aclosing(found) as pages:
-            async for documents in pages:
+        results = self._services.store.result_listing.scan(submitter, bounds, order, kind.columns[1:], _AT_ONCE)
+        async with aclosing(results) as batches:
+            async for documents in batches:
                 await self._services.authenticate(credential)  # it may have been revoked meanwhile
                 yield file.rows([_row(document) for document in documents])
         yield file.end()

@@ -1,13 +1,13 @@
-"""Filters, orders, cursors and spans: what a reader asks of a list, before it becomes a Firestore query.
+"""Pages and cursors of a list, as in Relay connections.
 
-A cursor holds the values that its document had in the order it was read in, and its id: so a page goes on
-after the document even if the document is gone. It also holds the time of the write, from which a
-subscription can go on. Clients treat it as opaque.
+A cursor holds the id of its document and the document's values in the order of the list. A page can therefore
+continue after a document that was deleted. A cursor also holds the time of the write, from which a subscription can
+continue. Clients treat cursors as opaque.
 """
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
@@ -16,17 +16,17 @@ import msgspec
 
 from storage.documents import BadRequest, document_paths
 
-MAX_PAGE = 500
-DEFAULT_PAGE = 50
+MAX_PAGE_SIZE = 500
+DEFAULT_PAGE_SIZE = 50
 
 T = TypeVar("T")
-
+U = TypeVar("U")
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """A place in a collection: a document's write time, its id, and its values in a certain order."""
+    """A position in a list: the time of a document's write, its id, and its values in the order of the list."""
 
     written_at: Annotated[datetime, msgspec.Meta(tz=True)]
     id: str
@@ -39,23 +39,23 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def decode(cls, text: str, argument: str = "after") -> "Cursor":
-        """Return the cursor that `encode` gave. Raises `BadRequest` with the `argument` for any other text."""
+        """Return the cursor that `encode` returned as `text`. Raises `BadRequest` that names `argument` otherwise."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
-            cursor.encode()  # a time with an offset may lie beyond all times in UTC
+            cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
             if document_paths.is_sample_id(cursor.id):
                 return cursor
         except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
             pass
-        raise BadRequest(f"expected a cursor of an earlier answer - at `{argument}`")
+        raise BadRequest(f"expected a cursor from an earlier response - at `{argument}`")
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A part of a list: so many from its beginning, or `backward` from its end, between two cursors.
+class PageRequest:
+    """The first `size` documents between two cursors, or the last ones if `backward`.
 
-    What stands at a cursor is not part of it, but for where it starts when it is `inclusive`.
+    The documents at the cursors are excluded, except the one at `start` if `inclusive`.
     """
 
     size: int
@@ -65,15 +65,15 @@ class Span:
     inclusive: bool = False
 
     @classmethod
-    def of(cls, first: int | None, after: str | None, last: int | None, before: str | None) -> "Span":
-        """Return what the four arguments of a Relay connection ask for. Raises `BadRequest`."""
+    def of(cls, first: int | None, after: str | None, last: int | None, before: str | None) -> "PageRequest":
+        """Return the request for the four arguments of a Relay connection. Raises `BadRequest`."""
         if first is not None and last is not None:
             raise BadRequest("expected `first` or `last`, got both - at `last`")
         name, size = ("first", first) if last is None else ("last", last)
-        if size is not None and not 0 <= size <= MAX_PAGE:
-            raise BadRequest(f"expected 0 to {MAX_PAGE}, got {size} - at `{name}`")
+        if size is not None and not 0 <= size <= MAX_PAGE_SIZE:
+            raise BadRequest(f"expected 0 to {MAX_PAGE_SIZE}, got {size} - at `{name}`")
         return cls(
-            size=DEFAULT_PAGE if size is None else size,
+            size=DEFAULT_PAGE_SIZE if size is None else size,
             backward=last is not None,
             after=None if after is None else Cursor.decode(after, "after"),
             before=None if before is None else Cursor.decode(before, "before"),
@@ -81,29 +81,33 @@ class Span:
 
     @property
     def start(self) -> Cursor | None:
-        """Where reading starts."""
+        """The cursor from which documents are read; None for the first document in the direction of reading."""
         return self.before if self.backward else self.after
 
     @property
     def end(self) -> Cursor | None:
-        """Where reading ends at the latest."""
+        """The cursor before which reading ends; None for the last document in the direction of reading."""
         return self.after if self.backward else self.before
 
-    def opposite(self) -> "Span | None":
-        """Return the one document that stands where reading starts or next to it on the other side, if there is one."""
+    def opposite(self) -> "PageRequest | None":
+        """Return a request for one document at or beyond `start`, read in the other direction; None without `start`."""
         if self.start is None:
             return None
         after, before = (self.start, None) if self.backward else (None, self.start)
-        return Span(1, not self.backward, after, before, inclusive=True)
+        return PageRequest(1, not self.backward, after, before, inclusive=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """The documents of a span with their cursors, and whether the span has more of them.
+    """Documents with their cursors, and whether more documents match the request.
 
-    `end` is how far was read, where that is further than the last document found.
+    `scanned_to` is the cursor of the last document that was read, which may be beyond the last one that matches.
     """
 
     edges: Sequence[tuple[Cursor, T]]
     has_more: bool
-    end: Cursor | None = None
+    scanned_to: Cursor | None = None
+
+    def map(self, convert: Callable[[T], U]) -> "Page[U]":
+        """Return the same page with every document converted."""
+        return Page([(cursor, convert(document)) for cursor, document in self.edges], self.has_more, self.scanned_to)

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import strawberry
 
 from graphql_api.auth.scopes import Scope
-from graphql_api.results.recomputation import MAX_IDS, Recomputation
+from graphql_api.results.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.inputs import ResultFilter
+from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
 from storage.documents import BadRequest
@@ -88,11 +89,12 @@ class Mutation:
         filter: Annotated[  # noqa: A002 - the name in the contract
             ResultFilter | None, strawberry.argument(description="Which of the old results; not together with `ids`.")
         ] = None,
-    ) -> Recomputation:
+    ) -> RecomputationType:
         """Begin to recompute."""
         submitter, recomputer = info.context.caller.submitter, info.context.recomputer
         if ids is None:
-            return await recomputer.of_old(submitter, [] if filter is None else filter.bounds())
+            bounds = [] if filter is None else filter.bounds()
+            return RecomputationType.of(await recomputer.recompute_outdated(submitter, bounds))
         if filter is not None or len(ids) > MAX_IDS:
             raise BadRequest(f"expected up to {MAX_IDS:,} ids and no filter - at `ids`")
-        return await recomputer.of_ids(submitter, ids)
+        return RecomputationType.of(await recomputer.recompute_ids(submitter, ids))

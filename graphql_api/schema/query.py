@@ -7,22 +7,21 @@ import strawberry
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.results.filters import Order
-from graphql_api.results.pagination import Span
-from graphql_api.results.recomputation import Recomputation
+from graphql_api.results.pagination import PageRequest
 from graphql_api.results.summaries import (
     MAX_BUCKETS,
-    ResultsBucket,
-    ResultsSummary,
     TimeBucket,
-    summarise,
-    summarise_over_time,
+    summarize,
+    summarize_over_time,
 )
 from graphql_api.schema.context import Info
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
 from graphql_api.schema.types.inputs import ResultFilter, ResultOrder, SampleFilter
+from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
+from graphql_api.schema.types.summary import ResultsBucket, ResultsSummary
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
 RecomputationId = Annotated[strawberry.ID, strawberry.argument(description="The id that `recompute` gave.")]
@@ -76,14 +75,14 @@ class Query:
         before: Before = None,
     ) -> ResultConnection:
         """Load a page of results."""
-        caller, lists = info.context.caller, info.context.store.lists
+        caller, listing = info.context.caller, info.context.store.result_listing
         order = LATEST_FIRST if order_by is None else order_by.order()
         wanted = caller.submitter, [] if filter is None else filter.bounds()
-        span, read = Span.of(first, after, last, before), partial(lists.results, *wanted, order)
-        page = await read(span)
+        request, read = PageRequest.of(first, after, last, before), partial(listing.page, *wanted, order)
+        page = await read(request)
         for _, result in page.edges:
             info.context.results.prime(result.sample_id, result)
-        return ResultConnection.of(page, span, read, partial(lists.count_results, *wanted))
+        return ResultConnection.of(page, request, read, partial(listing.count, *wanted))
 
     @strawberry.field(
         description=(
@@ -104,14 +103,14 @@ class Query:
         before: Before = None,
     ) -> SampleConnection:
         """Load a page of samples."""
-        caller, lists = info.context.caller, info.context.store.lists
+        caller, listing = info.context.caller, info.context.store.sample_listing
         state, bounds = (None, []) if filter is None else (filter.state, filter.bounds())
         wanted = caller.submitter, state, bounds
-        span, read = Span.of(first, after, last, before), partial(lists.samples, *wanted)
-        page = await read(span)
+        request, read = PageRequest.of(first, after, last, before), partial(listing.page, *wanted)
+        page = await read(request)
         for _, header in page.edges:
             info.context.headers.prime(header.id, header)
-        return SampleConnection.of(page, span, read, partial(lists.count_samples, *wanted))
+        return SampleConnection.of(page, request, read, partial(listing.count, *wanted))
 
     @strawberry.field(
         description=(
@@ -127,7 +126,8 @@ class Query:
     ) -> ResultsSummary:
         """Merge the results that pass the filter."""
         context = info.context
-        return await summarise(context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds())
+        bounds = [] if filter is None else filter.bounds()
+        return ResultsSummary.of(await summarize(context.store.result_listing, context.caller.submitter, bounds))
 
     @strawberry.field(
         description=(
@@ -144,9 +144,9 @@ class Query:
     ) -> list[ResultsBucket]:
         """Merge the results that pass the filter, piece by piece."""
         context = info.context
-        return await summarise_over_time(
-            context.store.lists, context.caller.submitter, [] if filter is None else filter.bounds(), bucket
-        )
+        bounds = [] if filter is None else filter.bounds()
+        buckets = await summarize_over_time(context.store.result_listing, context.caller.submitter, bounds, bucket)
+        return [ResultsBucket.of(merged, start=start) for start, merged in buckets.items()]
 
     @strawberry.field(
         description="How far a recomputation is, or null. Takes a key with the scope `admin`.",
@@ -156,6 +156,7 @@ class Query:
         self,
         info: Info,
         id: RecomputationId,  # noqa: A002 - the name in the contract
-    ) -> Recomputation | None:
+    ) -> RecomputationType | None:
         """Load what is known of it."""
-        return await info.context.recomputer.get(info.context.caller.submitter, id)
+        recomputation = await info.context.recomputer.get(info.context.caller.submitter, id)
+        return None if recomputation is None else RecomputationType.of(recomputation)

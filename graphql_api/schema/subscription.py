@@ -17,12 +17,12 @@ from graphql_api.graphql_server import SharedEvent
 from graphql_api.live.written_result import Place, Written
 from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
-from graphql_api.results.recomputation import Recomputation
 from graphql_api.schema.context import Info
 from graphql_api.schema.query import Id, RecomputationId
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultEdge
 from graphql_api.schema.types.inputs import ResultFilter
+from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from storage.documents import NotFound, Status
@@ -97,11 +97,11 @@ class Subscription:
         self,
         info: Info,
         id: RecomputationId,  # noqa: A002 - the name in the contract
-    ) -> AsyncGenerator[Recomputation, None]:
+    ) -> AsyncGenerator[RecomputationType, None]:
         """Follow a recomputation to its end."""
         async with aclosing(info.context.recomputer.watch(info.context.caller.submitter, id)) as changes:
             async for recomputation in changes:
-                yield recomputation
+                yield RecomputationType.of(recomputation)
 
 
 class _Edge(ResultEdge, SharedEvent):

@@ -10,13 +10,13 @@ from typing import Any, Self
 import strawberry
 from strawberry import Private
 
-from graphql_api.results.pagination import Page, Span
+from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from storage.documents import Header
 from storage.documents import Result as StoredResult
 
-Read = Callable[[Span], Awaitable[Page[Any]]]
+Read = Callable[[PageRequest], Awaitable[Page[Any]]]
 Count = Callable[[], Awaitable[int]]
 
 _TOTAL = "on all pages together. Firestore counts them when it is asked for, at a cost that grows with their number."
@@ -27,7 +27,7 @@ class PageInfo:
     """Relay's page information."""
 
     page: Private[Page[Any]]
-    span: Private[Span]
+    request: Private[PageRequest]
     read: Private[Read]
 
     start_cursor: str | None = strawberry.field(
@@ -38,14 +38,14 @@ class PageInfo:
     )
 
     @classmethod
-    def of(cls, page: Page[Any], span: Span, read: Read) -> Self:
-        """Describe `page`, which is the `span` of what `read` reads."""
+    def of(cls, page: Page[Any], request: PageRequest, read: Read) -> Self:
+        """Describe `page`, which `read` returned for `request`."""
         start, end = (page.edges[0][0], page.edges[-1][0]) if page.edges else (None, None)
-        if page.end is not None:
-            start, end = (page.end, end) if span.backward else (start, page.end)
+        if page.scanned_to is not None:
+            start, end = (page.scanned_to, end) if request.backward else (start, page.scanned_to)
         return cls(
             page=page,
-            span=span,
+            request=request,
             read=read,
             start_cursor=None if start is None else start.encode(),
             end_cursor=None if end is None else end.encode(),
@@ -54,15 +54,15 @@ class PageInfo:
     @strawberry.field(description="There is more behind `endCursor`; after `last` without `before` there never is.")
     async def has_next_page(self) -> bool:
         """Tell, or look behind `before`."""
-        return await self._is_more_outside() if self.span.backward else self.page.has_more
+        return await self._is_more_outside() if self.request.backward else self.page.has_more
 
     @strawberry.field(description="There is more ahead of `startCursor`; after `first` without `after` there never is.")
     async def has_previous_page(self) -> bool:
         """Tell, or look ahead of `after`."""
-        return self.page.has_more if self.span.backward else await self._is_more_outside()
+        return self.page.has_more if self.request.backward else await self._is_more_outside()
 
     async def _is_more_outside(self) -> bool:
-        opposite = self.span.opposite()
+        opposite = self.request.opposite()
         if opposite is None:
             return False
         page = await self.read(opposite)
@@ -87,10 +87,10 @@ class ResultConnection:
     page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")
 
     @classmethod
-    def of(cls, page: Page[StoredResult], span: Span, read: Read, count: Count) -> Self:
-        """Show `page`, which is the `span` of what `read` reads and `count` counts."""
+    def of(cls, page: Page[StoredResult], request: PageRequest, read: Read, count: Count) -> Self:
+        """Show `page`, which `read` returned for `request`; `count` counts all pages."""
         edges = [ResultEdge(cursor=cursor.encode(), node=Result.of(result)) for cursor, result in page.edges]
-        return cls(count=count, edges=edges, page_info=PageInfo.of(page, span, read))
+        return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
     @strawberry.field(description=f"How many results there are {_TOTAL}")
     async def total_count(self) -> int:
@@ -116,10 +116,10 @@ class SampleConnection:
     page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")
 
     @classmethod
-    def of(cls, page: Page[Header], span: Span, read: Read, count: Count) -> Self:
-        """Show `page`, which is the `span` of what `read` reads and `count` counts."""
+    def of(cls, page: Page[Header], request: PageRequest, read: Read, count: Count) -> Self:
+        """Show `page`, which `read` returned for `request`; `count` counts all pages."""
         edges = [SampleEdge(cursor=cursor.encode(), node=Sample.of(header)) for cursor, header in page.edges]
-        return cls(count=count, edges=edges, page_info=PageInfo.of(page, span, read))
+        return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
     @strawberry.field(
         description=(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.results.merged_statistics import Merged, Part
+from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
 from triggers.summary import summarise
 
 LARGEST = sys.float_info.max
@@ -17,12 +17,12 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 ordinary = st.floats(-1e6, 1e6)
 
 
-def merged(samples: list[list[float]]) -> Merged:
+def merged(samples: list[list[float]]) -> MergedStatistics:
     """Merge the statistics that the function computes of each sample."""
-    parts = Merged()
+    parts = MergedStatistics()
     for data in samples:
         of = summarise(np.array(data))
-        parts.add(Part(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum))
+        parts.add(ResultStatistics(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum))
     return parts
 
 
@@ -43,7 +43,7 @@ def test_merged_is_what_numpy_finds_in_all_values_together(samples: list[list[fl
 
     found = merged(samples)
 
-    assert (found.parts, found.count) == (len(samples), together.size)
+    assert (found.results, found.count) == (len(samples), together.size)
     assert (found.minimum, found.maximum) == (together.min(), together.max())
     scale = float(np.abs(together).max())
     assert found.mean() == pytest.approx(float(together.mean()), rel=1e-12, abs=1e-15 * scale)

@@ -71,6 +71,6 @@ def test_more_pieces_of_time_than_one_wants_to_see_are_refused(stack: Stack) -> 
 
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
-    assert "2,000 pieces" in error["message"]
+    assert "2,000 time buckets" in error["message"]
     assert "`bucket`" in error["message"]
     assert len(stack.graphql(OVER_TIME, {"bucket": "HOUR"}, key=key)["resultsOverTime"]) == 34

@@ -1,0 +1,70 @@
+"""The documents of a recomputation: its record, the samples it touches and the results it waits for."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from graphql_api.results.recomputation import Recomputation
+from storage.documents import Arrival, document_paths
+from storage.documents.server_time import SERVER_TIME
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import Writer
+
+
+class RecomputationStore:
+    """Reads and writes the documents of the submitter that each method takes from the caller's credential."""
+
+    def __init__(self, firestore: Firestore, writer: Writer) -> None:
+        self._firestore = firestore
+        self._writer = writer
+
+    async def read(self, submitter: str, recomputation_id: str) -> Recomputation | None:
+        """Return the stored recomputation, or None if it does not exist."""
+        if not document_paths.is_sample_id(recomputation_id):
+            return None
+        path = document_paths.recomputation(submitter, recomputation_id)
+        documents = await self._firestore.batch_get([path])
+        if path not in documents:
+            return None
+        return Recomputation.from_fields(recomputation_id, encoding.from_document(documents[path]))
+
+    async def write(self, submitter: str, recomputation: Recomputation) -> None:
+        """Store a recomputation, replacing the one with its id."""
+        name = self._firestore.name(document_paths.recomputation(submitter, recomputation.id))
+        await self._writer.write(encoding.to_write(name, recomputation.fields()))
+
+    async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
+        """Write the headers of samples again, which triggers the function; return the time of each write by id.
+
+        Samples that do not exist or were REJECTED are skipped.
+        """
+        paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
+        headers = await self._firestore.batch_get(paths, mask=["state_on_arrival"]) if paths else {}
+        accepted = [
+            path
+            for path, header in headers.items()
+            if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
+        ]
+        writes = []
+        for path in accepted:
+            write = encoding.to_write(self._firestore.name(path), {"recompute_requested_at": SERVER_TIME})
+            write.update_mask.SetInParent()  # an empty mask leaves all other fields unchanged
+            write.current_document.exists = True
+            writes.append(write)
+        outcomes = await self._writer.write_all(writes)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return {
+            paths[path]: encoding.to_datetime(outcome.update_time)
+            for path, outcome in zip(accepted, outcomes, strict=True)
+        }
+
+    async def computed_from(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
+        """Return, by id, the update times of the samples that the current results were computed from."""
+        paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in ids}
+        results = await self._firestore.batch_get(paths, mask=["sample_update_time"])
+        return {
+            paths[path]: encoding.to_datetime(result.fields["sample_update_time"].timestamp_value)
+            for path, result in results.items()
+        }

@@ -1,0 +1,166 @@
+"""Recompute old results by writing their samples again, which triggers the function.
+
+The function replaces a result whose sample is newer. Until then clients read the old result. Nothing else is written,
+so a recomputation can be repeated safely.
+
+A recomputation continues after its request has ended. It touches one batch of samples and waits for their results
+before the next batch, so it never exceeds the rate of the function. Its progress is stored while it runs. If the
+process stops, the record no longer changes and counts as INTERRUPTED. A new request continues with the results that
+are still old.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from graphql_api.results.filters import Bound
+from graphql_api.results.recomputation import Recomputation, RecomputationState
+from graphql_api.results.recomputation_store import RecomputationStore
+from graphql_api.results.store import Store
+from storage.documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
+from storage.firestore.client import backoff
+
+MAX_IDS = 1_000
+_BATCH_SIZE = 200
+_MAX_IDLE_SECONDS = 60.0
+"""How long a batch waits for its next result before the missing ones are left to arrive later."""
+_RECORD_INTERVAL_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
+_WATCH_INTERVAL_SECONDS = 0.5
+
+logger = logging.getLogger("graphql_api")
+
+
+class Recomputer:
+    """Runs at most one recomputation per submitter. Used by one event loop."""
+
+    def __init__(self, store: Store, records: RecomputationStore) -> None:
+        self._store = store
+        self._records = records
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._starting = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Stop; running recomputations are stored as INTERRUPTED."""
+        tasks = [*self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def recompute_ids(self, submitter: str, ids: Sequence[str]) -> Recomputation:
+        """Start with the samples `ids`, whether they have results or not.
+
+        Raises `NotFound` if one of them does not exist or was REJECTED, and `RateLimited` if another recomputation
+        of this submitter is running.
+        """
+        headers = await self._store.headers(submitter, ids)
+        for index, sample_id in enumerate(ids):
+            if sample_id not in headers or headers[sample_id].arrival is Arrival.REJECTED:
+                raise NotFound(f"no accepted sample has this id - at `ids[{index}]`")
+        return await self._start(submitter, _batches(list(dict.fromkeys(ids))))
+
+    async def recompute_outdated(self, submitter: str, bounds: Sequence[Bound]) -> Recomputation:
+        """Start with the old results within `bounds`. Raises `RateLimited` as `recompute_ids` does."""
+        ids = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, bounds, _BATCH_SIZE)
+        return await self._start(submitter, ids)
+
+    async def get(self, submitter: str, recomputation_id: str) -> Recomputation | None:
+        """Return the progress of a recomputation, or None if it does not exist."""
+        return await self._records.read(submitter, recomputation_id)
+
+    async def watch(self, submitter: str, recomputation_id: str) -> AsyncGenerator[Recomputation, None]:
+        """Yield the progress whenever it has changed, until it is no longer RUNNING. Raises `NotFound`."""
+        last: Recomputation | None = None
+        while last is None or last.state is RecomputationState.RUNNING:
+            current = await self.get(submitter, recomputation_id)
+            if current is None:
+                raise NotFound("no recomputation has this id")
+            if current != last:
+                last = current
+                yield current
+            else:
+                await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
+
+    async def _start(self, submitter: str, batches: AsyncGenerator[Sequence[str], None]) -> Recomputation:
+        now = datetime.now(UTC)
+        started = Recomputation(
+            id=str(uuid4()), state=RecomputationState.RUNNING, requested=0, done=0, started_at=now, updated_at=now
+        )
+        run = _Run(self._records, submitter, started)
+        async with self._starting:
+            if submitter in self._running:
+                raise RateLimited("another recomputation is running; retry when it has ended")
+            await run.record()
+            task = self._running[submitter] = asyncio.create_task(run.run(batches))
+            task.add_done_callback(lambda _: self._running.pop(submitter))
+        return started
+
+
+class _Run:
+    """One recomputation while it runs."""
+
+    def __init__(self, records: RecomputationStore, submitter: str, started: Recomputation) -> None:
+        self._records = records
+        self._submitter = submitter
+        self._current = started
+        self._recorded = time.monotonic()
+
+    async def record(self, **changes: Any) -> None:
+        """Store the progress with `changes`."""
+        self._current = replace(self._current, **changes)
+        self._recorded = time.monotonic()
+        await self._records.write(self._submitter, self._current)
+
+    async def run(self, batches: AsyncGenerator[Sequence[str], None]) -> None:
+        """Recompute batch by batch and store the state at the end."""
+        state = RecomputationState.INTERRUPTED
+        try:
+            async with aclosing(batches):
+                async for ids in batches:
+                    if ids and not await self._recompute(ids):
+                        break
+                    await self._record_if_due()
+            is_complete = self._current.done == self._current.requested
+            state = RecomputationState.FINISHED if is_complete else RecomputationState.INCOMPLETE
+        except Exception:
+            logger.exception("recomputation %s of %s ended early", self._current.id, self._submitter)
+        finally:
+            with contextlib.suppress(Exception):  # an unchanged record counts as INTERRUPTED after 30 seconds
+                await asyncio.shield(self.record(state=state))
+
+    async def _recompute(self, ids: Sequence[str]) -> bool:
+        """Touch a batch of samples and wait for their results; return False if none arrived."""
+        touched = await self._records.touch(self._submitter, ids)
+        await self.record(requested=self._current.requested + len(touched))
+        missing = dict(touched)
+        last_progress = time.monotonic()
+        pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
+        while missing and time.monotonic() - last_progress < _MAX_IDLE_SECONDS:
+            await asyncio.sleep(next(pauses))
+            computed_from = await self._records.computed_from(self._submitter, missing)
+            new = [sample_id for sample_id, update_time in computed_from.items() if update_time >= missing[sample_id]]
+            for sample_id in new:
+                del missing[sample_id]
+            if new:
+                last_progress = time.monotonic()
+                pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
+                self._current = replace(self._current, done=self._current.done + len(new))
+            await self._record_if_due()
+        await self.record()
+        return len(missing) < len(touched) or not touched
+
+    async def _record_if_due(self) -> None:
+        if time.monotonic() - self._recorded > _RECORD_INTERVAL_SECONDS:
+            await self.record()
+
+
+async def _batches(ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
+    for start in range(0, len(ids), _BATCH_SIZE):
+        yield ids[start : start + _BATCH_SIZE]

@@ -1,0 +1,96 @@
+"""Lists of samples, the newest first: in pages or counted.
+
+A header holds only the state on arrival. Whether an accepted sample is PENDING, COMPUTED or FAILED depends on its
+result, which is read for each sample of a list that is filtered by one of these states.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from graphql_api.results.filters import Bound, Order
+from graphql_api.results.ordered_query import OrderedQuery
+from graphql_api.results.pagination import Page, PageRequest
+from graphql_api.results.sharded_query import ShardedQuery
+from storage.documents import Arrival, Header, SampleState, Status, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+
+HEADER_FIELDS = (
+    "state_on_arrival",
+    "problems",
+    "submitted_at",
+    "time_stamp",
+    "time_zone",
+    "count",
+    "bytes",
+    "sha256",
+    "chunks",
+    "shard",
+)
+"""The fields of a header without the raw document."""
+
+_NEWEST_FIRST = Order("submitted_at", descending=True)
+
+
+class SampleListing:
+    """Lists the samples of the submitter that each method takes from the caller's credential."""
+
+    def __init__(self, firestore: Firestore, *, shards: int) -> None:
+        self._firestore = firestore
+        self._shards = shards
+
+    async def page(
+        self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], request: PageRequest
+    ) -> Page[Header]:
+        """Return the samples of `request` that are in `state` and within `bounds`.
+
+        With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested and still have a
+        next page.
+        """
+        page = await self._samples(submitter, state, bounds, HEADER_FIELDS).page(request)
+        return page.map(partial(decode_header, submitter))
+
+    async def count(self, submitter: str, state: SampleState | None, bounds: Sequence[Bound]) -> int:
+        """Return the number of samples in `state` and within `bounds`.
+
+        Samples that are PENDING, COMPUTED or FAILED are read one by one if `bounds` are given.
+        """
+        samples = self._samples(submitter, state, bounds, ("shard",))
+        if state is None or state is SampleState.REJECTED:
+            return await samples.count()
+        if bounds:
+            return sum([len(documents) async for documents in samples.scan()])
+        read_time = await self._firestore.now()
+        if state is not SampleState.PENDING:
+            return await self._results(submitter, Status(state.value)).count(read_time)
+        results = sum([await self._results(submitter, status).count(read_time) for status in Status])
+        return await samples.count(read_time) - results
+
+    def _samples(
+        self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], select: Sequence[str]
+    ) -> ShardedQuery:
+        equal, document_filter = {}, None
+        if state is SampleState.REJECTED:
+            equal = {"state_on_arrival": Arrival.REJECTED.value}
+        elif state is not None:
+            equal = {"state_on_arrival": Arrival.ACCEPTED.value}
+            document_filter = partial(self._are_in_state, submitter, state)
+        query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, bounds=bounds, select=select)
+        return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
+
+    def _results(self, submitter: str, status: Status) -> ShardedQuery:
+        query = OrderedQuery(document_paths.RESULTS, None, equal={"status": status.value})
+        return ShardedQuery(self._firestore, submitter, self._shards, query)
+
+    async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
+        paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
+        results = await self._firestore.batch_get(paths, mask=["status"]) if paths else {}
+        if state is SampleState.PENDING:
+            return [path not in results for path in paths]
+        return [path in results and results[path].fields["status"].string_value == state for path in paths]
+
+
+def decode_header(submitter: str, document: Any) -> Header:
+    """Return the header that a protocol `Document` holds, as far as it can be read."""
+    return Header.shown_from_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))

@@ -1,0 +1,150 @@
+"""A query over all shards of a submitter's collection, read as pages, as a scan or as a count.
+
+Each shard is read by a call of its own, and the documents are merged in the order of the query. Calls that are merged
+share one read time. Otherwise a document written between two calls could be missing from one shard although a later
+one of another shard is present.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from heapq import merge
+from itertools import compress, islice, repeat
+from typing import Any
+
+from graphql_api.results.ordered_query import OrderedQuery
+from graphql_api.results.pagination import Cursor, Page, PageRequest
+from storage.documents import document_paths
+from storage.firestore.client import Firestore
+
+DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
+"""Returns whether each document matches a condition that Firestore's indexes cannot decide."""
+
+_FILTERED_BATCH_SIZE = 200
+_MAX_SCANNED = 2_000
+_MIN_SHARD_BATCH_SIZE = 100
+
+
+class ShardedQuery:
+    """The documents of one submitter that match `query` and `document_filter`. Documents are protocol messages."""
+
+    def __init__(
+        self,
+        firestore: Firestore,
+        submitter: str,
+        shards: int,
+        query: OrderedQuery,
+        document_filter: DocumentFilter | None = None,
+    ) -> None:
+        self._firestore = firestore
+        self._shards = shards
+        self._query = query
+        self._document_filter = document_filter
+        self._parent = document_paths.submitter(submitter)
+        self._collection = firestore.name(f"{self._parent}/{query.collection}")
+
+    async def page(self, request: PageRequest) -> Page[Any]:
+        """Return the matching documents of `request`.
+
+        With a document filter, a page ends after `_MAX_SCANNED` documents even if it is not full.
+        """
+        limit = request.size + 1 if self._document_filter is None else _FILTERED_BATCH_SIZE
+        edges: list[tuple[Cursor, Any]] = []
+        position, scanned = request.start, 0
+        while scanned < _MAX_SCANNED:
+            documents = await self._read(request, position, limit)
+            for document, is_match in zip(documents, await self._matches(documents), strict=False):
+                if is_match and len(edges) == request.size:
+                    return _page(request, edges, has_more=True, scanned_to=position)
+                position = self._query.cursor(document)
+                if is_match:
+                    edges.append((position, document))
+            if len(documents) < limit:
+                return _page(request, edges, has_more=False, scanned_to=position)
+            scanned += len(documents)
+        return _page(request, edges, has_more=True, scanned_to=position)
+
+    async def scan(self, batch_size: int = _FILTERED_BATCH_SIZE) -> AsyncGenerator[list[Any], None]:
+        """Yield all matching documents in order, as of one read time, about `batch_size` at a time."""
+        read_time = await self._firestore.now()
+        limit = max(batch_size // self._shards, _MIN_SHARD_BATCH_SIZE)
+        everything, position, has_more = PageRequest(0), None, True
+        while has_more:
+            batches = await self._read_shards(everything, position, limit, read_time)
+            documents, has_more = self._merge_complete(batches, limit)
+            if documents:
+                position = self._query.cursor(documents[-1])
+                yield list(compress(documents, await self._matches(documents)))
+
+    async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
+        """Yield all matching documents in order, up to `batch_size` at a time, each batch as of its own read time.
+
+        Such a scan may last for hours, longer than Firestore retains old versions. A batch can be empty.
+        """
+        everything, position = PageRequest(0), None
+        while documents := await self._read(everything, position, batch_size):
+            position = self._query.cursor(documents[-1])
+            yield list(compress(documents, await self._matches(documents)))
+
+    async def count(self, read_time: datetime | None = None) -> int:
+        """Return the number of documents that match the query as of `read_time`. Ignores the document filter."""
+        if self._shards > 1:
+            read_time = read_time or await self._firestore.now()
+        messages = [self._query.message(self._collection, shard, 0) for shard in range(self._shards)]
+        counts = (self._firestore.count(self._parent, message, read_time) for message in messages)
+        return sum(await asyncio.gather(*counts))
+
+    async def _matches(self, documents: Sequence[Any]) -> Iterable[bool]:
+        return repeat(True) if self._document_filter is None else await self._document_filter(documents)
+
+    async def _read(self, request: PageRequest, position: Cursor | None, limit: int) -> list[Any]:
+        """Return the next `limit` documents of all shards together, in the direction of `request`."""
+        read_time = None if self._shards == 1 else await self._firestore.now()
+        batches = await self._read_shards(request, position, limit, read_time)
+        return list(islice(self._merge(batches, request.backward), limit))
+
+    async def _read_shards(
+        self, request: PageRequest, position: Cursor | None, limit: int, read_time: datetime | None
+    ) -> list[list[Any]]:
+        """Return the next `limit` documents of each shard between `position` and the end of `request`."""
+        inclusive = request.inclusive and position == request.start
+        messages = [
+            self._query.message(
+                self._collection,
+                shard,
+                limit,
+                start=position,
+                inclusive=inclusive,
+                end=request.end,
+                backward=request.backward,
+            )
+            for shard in range(self._shards)
+        ]
+        batches = (self._firestore.documents(self._parent, message, read_time) for message in messages)
+        return await asyncio.gather(*batches)
+
+    def _merge(self, batches: Sequence[list[Any]], backward: bool) -> Iterable[Any]:
+        if len(batches) == 1:
+            return batches[0]
+        return merge(*batches, key=self._query.rank, reverse=self._query.is_descending(backward))
+
+    def _merge_complete(self, batches: Sequence[list[Any]], limit: int) -> tuple[list[Any], bool]:
+        """Return the merged documents up to the earliest end of a full batch, and whether more can follow.
+
+        A shard with a full batch may have more documents directly after it. They precede later documents of the
+        other shards, which are therefore read again.
+        """
+        documents = list(self._merge(batches, backward=False))
+        ends = [self._query.rank(batch[-1]) for batch in batches if len(batch) == limit]
+        if ends and len(batches) > 1:
+            end = max(ends) if self._query.is_descending(backward=False) else min(ends)
+            index = next(index for index, document in enumerate(documents) if self._query.rank(document) == end)
+            documents = documents[: index + 1]
+        return documents, bool(ends)
+
+
+def _page(
+    request: PageRequest, edges: list[tuple[Cursor, Any]], *, has_more: bool, scanned_to: Cursor | None
+) -> Page[Any]:
+    """Return the page of `edges`, which are in the direction of reading, in the order of the list."""
+    return Page(edges[::-1] if request.backward else edges, has_more, scanned_to)

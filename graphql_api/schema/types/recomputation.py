@@ -1,0 +1,50 @@
+"""Recomputations of results as GraphQL shows them."""
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from graphql_api.results.recomputation import Recomputation, RecomputationState
+from graphql_api.schema.types.enums import describe_enum
+
+_STATES = {
+    RecomputationState.RUNNING: "Samples are being sent to the function again.",
+    RecomputationState.FINISHED: "Every requested result is new.",
+    RecomputationState.INCOMPLETE: (
+        "The function did not write all results in time. They may still be written. Request the recomputation again "
+        "to continue it."
+    ),
+    RecomputationState.INTERRUPTED: (
+        "The API process that worked on it stopped, or Firestore was unavailable. Request the recomputation again to "
+        "continue it."
+    ),
+}
+
+describe_enum(RecomputationState, "The progress of a recomputation.", _STATES)
+
+
+@strawberry.type(
+    name="Recomputation", description="A recomputation of old results with the current version of the statistics."
+)
+class RecomputationType:
+    """A recomputation as clients see it."""
+
+    id: strawberry.ID = strawberry.field(description="The id of the recomputation. Use it to query the progress.")
+    state: RecomputationState = strawberry.field(description="The progress of the recomputation.")
+    requested: int = strawberry.field(description="The number of samples sent to the function again so far.")
+    done: int = strawberry.field(description="The number of those samples that have a new result.")
+    started_at: datetime = strawberry.field(description="When the recomputation was requested.")
+    updated_at: datetime = strawberry.field(description="When these figures were last updated.")
+
+    @classmethod
+    def of(cls, recomputation: Recomputation) -> Self:
+        """Return the GraphQL object of `recomputation`."""
+        return cls(
+            id=strawberry.ID(recomputation.id),
+            state=recomputation.state,
+            requested=recomputation.requested,
+            done=recomputation.done,
+            started_at=recomputation.started_at,
+            updated_at=recomputation.updated_at,
+        )
