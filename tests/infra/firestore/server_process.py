@@ -52,6 +52,7 @@ class FirestoreProcess:
     def __init__(self, folder: Path, *options: str) -> None:
         self.data = folder / "firestore.sqlite"
         self.port = free_port()
+        self.program: tuple[str, ...] = ("-m", "infra.embedded.firestore")
         self.options = list(options)
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,7 +66,7 @@ class FirestoreProcess:
 
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
-        command = [sys.executable, "-m", "infra.embedded.firestore", "--port", str(self.port)]
+        command = [sys.executable, *self.program, "--port", str(self.port)]
         command += ["--data", str(self.data), *self.options]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log)

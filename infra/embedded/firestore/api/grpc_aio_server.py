@@ -3,6 +3,7 @@
 It serves the same methods with the same statuses, at a higher CPU cost per call.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -94,8 +95,12 @@ def _streaming(method: RpcMethod) -> Callable[[Any, Any], Awaitable[None]]:
 async def _run_handler(method: RpcMethod, request: Any, call: AioCall) -> Any:
     try:
         return await method.handler(request, call)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # by the client or by `stop`; grpc.aio ends the call
+            raise
     except Exception:
         logger.exception("A call failed")
-        if call.status is None:
-            call.end(grpc.StatusCode.UNKNOWN, "The call failed.")
-        return None
+    if call.status is None:
+        call.end(grpc.StatusCode.UNKNOWN, "The call failed.")
+    return None

@@ -1,45 +1,57 @@
-"""Calls over gRPC, whatever the service: failures, clients that leave, clients that read slowly."""
+"""Both gRPC servers, independent of the service: failures, cancelled calls, slow clients, stopping."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.api.grpc_aio_server import GrpcAioServer
 from infra.embedded.firestore.api.grpc_server import GrpcServer
-from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod
+from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod, RpcServer
 from tests.infra.firestore.server_process import FirestoreProcess
 
+DEADLINE_SECONDS = 30
+MESSAGE_COUNT = 400
 
-@asynccontextmanager
-async def serving(
-    handler: Handler, *, streams_requests: bool = False
-) -> AsyncIterator[tuple[GrpcServer, grpc.aio.Channel]]:
-    """Answer `/test/Call` by `run`, which takes documents and answers with documents."""
-    server = GrpcServer({"/test/Call": RpcMethod(handler, m.Document, streams_requests)}, ())
-    port = server.listen("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield server, channel
-    finally:
-        await server.stop(0)
+Serve = Callable[..., AbstractAsyncContextManager[tuple[RpcServer, grpc.aio.Channel]]]
+
+
+@pytest.fixture(params=[GrpcServer, GrpcAioServer])
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Serve one handler as `/test/Call`, with documents as requests and responses."""
+
+    @asynccontextmanager
+    async def serve(
+        handler: Handler, *, streams_requests: bool = False, streams_responses: bool = False
+    ) -> AsyncIterator[tuple[RpcServer, grpc.aio.Channel]]:
+        method = RpcMethod(handler, m.Document, streams_requests, streams_responses)
+        server: RpcServer = request.param({"/test/Call": method}, ())
+        port = server.listen("127.0.0.1:0")
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield server, channel
+        finally:
+            await server.stop(0)
+
+    return serve
 
 
 @pytest.mark.parametrize(
     ("method", "request_bytes", "code", "details"),
     [
-        ("Unheard", b"", grpc.StatusCode.UNIMPLEMENTED, "Method not found!"),
+        ("Unknown", b"", grpc.StatusCode.UNIMPLEMENTED, "Method not found!"),
         ("Commit", b"\xff\xff", grpc.StatusCode.INTERNAL, "Exception deserializing request!"),
     ],
 )
-def test_what_is_no_call_is_refused(
+def test_an_invalid_call_is_refused(
     firestore: FirestoreProcess, method: str, request_bytes: bytes, code: grpc.StatusCode, details: str
 ) -> None:
-    """Neither a method that is unknown nor bytes that are no request end anything but their own call."""
+    """An unknown method or a malformed request ends only its own call."""
     with grpc.insecure_channel(firestore.address) as channel:
         call = channel.unary_unary(f"/google.firestore.v1.Firestore/{method}")
 
@@ -49,8 +61,8 @@ def test_what_is_no_call_is_refused(
     assert (refused.value.code(), refused.value.details()) == (code, details)
 
 
-async def test_a_handler_hears_that_its_client_has_left() -> None:
-    """A call whose time is up is cancelled where it waits."""
+async def test_a_handler_is_cancelled_when_its_client_leaves(serve: Serve) -> None:
+    """A call that exceeds its deadline is cancelled where its handler waits."""
     cancelled = asyncio.Event()
 
     async def wait(request: Any, call: Call) -> None:
@@ -60,61 +72,61 @@ async def test_a_handler_hears_that_its_client_has_left() -> None:
             cancelled.set()
             raise
 
-    async with serving(wait) as (_, channel):
+    async with serve(wait) as (_, channel):
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await channel.unary_unary("/test/Call")(b"", timeout=0.2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await cancelled.wait()
 
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_stopping_waits_for_calls_but_not_for_ever() -> None:
-    """What takes longer than the grace is cancelled, and its client told so."""
+async def test_stopping_cancels_calls_after_the_grace_period(serve: Serve) -> None:
+    """The handler is cancelled and the client receives an error."""
     cancelled = asyncio.Event()
 
     async def wait(request: Any, call: Call) -> None:
-        await call.write(m.Document(name="begun"))
+        await call.write(m.Document(name="started"))
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
 
-    async with serving(wait) as (server, channel):
-        answers = channel.unary_stream("/test/Call", response_deserializer=m.Document.FromString)(b"")
-        begun = await answers.read()
+    async with serve(wait, streams_responses=True) as (server, channel):
+        responses = channel.unary_stream("/test/Call", response_deserializer=m.Document.FromString)(b"")
+        started = await responses.read()
         await server.stop(0.1)
         with pytest.raises(grpc.aio.AioRpcError):
-            await answers.read()
+            await responses.read()
 
-    assert begun.name == "begun"
+    assert started.name == "started"
     assert cancelled.is_set()
 
 
-async def test_a_client_that_does_not_read_holds_up_its_handler() -> None:
-    """Answers wait in the handler, not in memory; they all come, in their order, as they are read."""
+async def test_a_client_that_does_not_read_suspends_the_handler(serve: Serve) -> None:
+    """Responses wait in the handler, not in memory. All arrive in order as the client reads them."""
     written = 0
 
-    async def tell(request: Any, call: Call) -> None:
+    async def write_all(request: Any, call: Call) -> None:
         nonlocal written
-        for number in range(400):
+        for number in range(MESSAGE_COUNT):
             await call.write(m.Document(name=f"{number}/{'x' * 100_000}"))
             written += 1
 
-    async with serving(tell) as (_, channel):
+    async with serve(write_all, streams_responses=True) as (_, channel):
         call = channel.unary_stream("/test/Call", response_deserializer=m.Document.FromString)(b"")
-        answers = aiter(call)
-        read = [(await anext(answers)).name.split("/")[0]]
-        written_for_one = written
-        async for answer in answers:
-            read.append(answer.name.split("/")[0])
+        responses = aiter(call)
+        read = [(await anext(responses)).name.split("/")[0]]
+        written_after_one_read = written
+        async for response in responses:
+            read.append(response.name.split("/")[0])
 
-    assert written_for_one < 200
-    assert read == [str(number) for number in range(400)]
+    assert written_after_one_read < MESSAGE_COUNT / 2
+    assert read == [str(number) for number in range(MESSAGE_COUNT)]
 
 
-async def test_requests_come_one_by_one_until_the_client_is_done() -> None:
-    """A streamed call may be answered after its last request, and with a last message of its own."""
+async def test_requests_arrive_one_by_one_until_the_client_closes_the_stream(serve: Serve) -> None:
+    """A handler can respond after the last request, and can return its last message."""
 
     async def repeat(requests: Any, call: Call) -> Any:
         names = []
@@ -123,52 +135,81 @@ async def test_requests_come_one_by_one_until_the_client_is_done() -> None:
             await call.write(request)
         return m.Document(name="+".join(names))
 
-    async with serving(repeat, streams_requests=True) as (_, channel):
+    async with serve(repeat, streams_requests=True, streams_responses=True) as (_, channel):
         call = channel.stream_stream("/test/Call", m.Document.SerializeToString, m.Document.FromString)
-        answers = [answer.name async for answer in call(iter([m.Document(name="a"), m.Document(name="b")]))]
+        responses = [response.name async for response in call(iter([m.Document(name="a"), m.Document(name="b")]))]
 
-    assert answers == ["a", "b", "a+b"]
+    assert responses == ["a", "b", "a+b"]
 
 
-async def test_a_handler_that_fails_ends_its_call(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it fails with, also in what it answers: nobody waits for ever, and the log says why."""
+@pytest.mark.parametrize("streams_responses", [False, True])
+async def test_a_handler_sets_the_status_of_its_call(serve: Serve, streams_responses: bool) -> None:
+    """The client receives the code and the details."""
+
+    async def refuse(request: Any, call: Call) -> None:
+        call.end(grpc.StatusCode.ABORTED, "try again")
+
+    async with serve(refuse, streams_responses=streams_responses) as (_, channel):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary("/test/Call")(b"", timeout=DEADLINE_SECONDS)
+
+    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.ABORTED, "try again")
+
+
+async def test_a_handler_that_raises_ends_its_call(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """The client receives UNKNOWN without the reason, and the log has the reason."""
 
     async def fail(request: Any, call: Call) -> Any:
-        if request.name == "raise":
-            raise RuntimeError("a secret")
+        raise RuntimeError("a secret")
+
+    async with serve(fail) as (_, channel):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary("/test/Call")(b"", timeout=DEADLINE_SECONDS)
+
+    assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.UNKNOWN, "The call failed.")
+    assert [record.getMessage() for record in caplog.records] == ["A call failed"]
+    assert "a secret" in caplog.text
+
+
+async def test_a_cancelled_handler_or_an_invalid_response_ends_the_call(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets an error instead of waiting for its deadline."""
+
+    async def fail(request: Any, call: Call) -> Any:
         if request.name == "cancel":
             raise asyncio.CancelledError
-        return "no message"
+        return "not a message"
 
-    async with serving(fail) as (_, channel):
-        ask = channel.unary_unary("/test/Call", m.Document.SerializeToString)
-        calls = [ask(m.Document(name=name), timeout=10) for name in ("raise", "cancel", "answer")]
+    async with serve(fail) as (_, channel):
+        method = channel.unary_unary("/test/Call", m.Document.SerializeToString)
+        calls = [method(m.Document(name=name), timeout=DEADLINE_SECONDS) for name in ("cancel", "respond")]
         failures = [await asyncio.gather(call, return_exceptions=True) for call in calls]
 
     codes = [failure.code() for (failure,) in failures if isinstance(failure, grpc.aio.AioRpcError)]
-    assert codes == [grpc.StatusCode.UNKNOWN] * 3
-    assert [record.getMessage() for record in caplog.records] == ["A call failed"] * 2
+    assert codes == [grpc.StatusCode.UNKNOWN] * 2
+    assert [record.levelname for record in caplog.records] == ["ERROR"], "only the invalid response is a defect"
 
 
-async def test_stopping_in_the_middle_of_calls_comes_to_an_end() -> None:
-    """Also where a call arrives while the server is being stopped."""
+async def test_stopping_while_calls_arrive_completes(serve: Serve) -> None:
+    """A call can arrive at the instant at which the server stops."""
 
-    async def answer(request: Any, call: Call) -> Any:
+    async def respond(request: Any, call: Call) -> Any:
         return m.Document()
 
     for _ in range(10):
-        async with serving(answer) as (server, channel):
-            ask = channel.unary_unary("/test/Call")
-            answered = asyncio.Event()
+        async with serve(respond) as (server, channel):
+            method = channel.unary_unary("/test/Call")
+            responded = asyncio.Event()
 
-            async def call_for_ever(ask: Any = ask, answered: asyncio.Event = answered) -> None:
+            async def call_repeatedly(method: Any = method, responded: asyncio.Event = responded) -> None:
                 while True:
-                    await ask(b"")
-                    answered.set()
+                    await method(b"")
+                    responded.set()
 
-            callers = [asyncio.create_task(call_for_ever()) for _ in range(32)]
-            await answered.wait()
-            async with asyncio.timeout(20):
+            callers = [asyncio.create_task(call_repeatedly()) for _ in range(32)]
+            await responded.wait()
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 await server.stop(0)
             for caller in callers:
                 caller.cancel()
