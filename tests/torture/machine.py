@@ -87,7 +87,7 @@ class Receiver:
         self.requests = 0
         self._chance = chance
         self._function = Function()
-        self._function.answer = self._answer
+        self._function.respond = self._answer
         self.url = self._function.url
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""`python -m infra.embedded.eventarc`: list dead letters, send them again, forget a trigger."""
+"""`python -m infra.embedded.eventarc`: list and resend dead letters, forget a trigger."""
 
 import argparse
 import contextlib
@@ -8,52 +8,52 @@ from pathlib import Path
 
 from infra.embedded.eventarc import dead_letters
 
-BUSY_SECONDS = 30
+BUSY_TIMEOUT_SECONDS = 30
 
 
-class Refused(Exception):
-    """The command cannot be done; the message says why."""
+class CommandError(Exception):
+    """The command failed; the message says why."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return what the command line says."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.eventarc", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    letters = commands.add_parser("dead-letters", help="events that were given up")
+    letters = commands.add_parser("dead-letters", help="events that failed for longer than the retention")
     actions = letters.add_subparsers(dest="action", required=True)
-    resend = actions.add_parser("resend", help="send all again, or those of some sequences")
+    resend = actions.add_parser("resend", help="send all dead letters again, or those with the given sequences")
     resend.add_argument("sequences", type=int, nargs="*", metavar="SEQUENCE")
-    for action in (actions.add_parser("list", help="oldest first"), resend):
-        action.add_argument("--trigger", help="only those of this trigger")
+    for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend):
+        action.add_argument("--trigger", help="only dead letters of this trigger")
         action.add_argument("--data", type=Path, required=True, help="file of the embedded Firestore")
-    forget = commands.add_parser("forget", help="drop what waits for a trigger that is not used any more")
+    forget = commands.add_parser("forget", help="delete the pending events of a trigger that is not used any more")
     forget.add_argument("trigger")
-    forget.add_argument("--data", type=Path, required=True, help="file of a Firestore that is stopped")
+    forget.add_argument("--data", type=Path, required=True, help="file of a stopped embedded Firestore")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> list[str]:
-    """Do what was asked for; return the lines to print."""
+    """Run the command; return the lines to print. Raises `CommandError`."""
     if not arguments.data.is_file():
-        raise Refused(f"there is no file {arguments.data}")
-    with contextlib.closing(sqlite3.connect(arguments.data, timeout=BUSY_SECONDS)) as connection, connection:
+        raise CommandError(f"there is no file {arguments.data}")
+    with contextlib.closing(sqlite3.connect(arguments.data, timeout=BUSY_TIMEOUT_SECONDS)) as connection, connection:
         return _run(arguments, connection)
 
 
 def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[str]:
-    """Do it in one transaction."""
+    """Run the command in one transaction."""
     if not dead_letters.has_triggers(connection):
-        raise Refused(f"no trigger was ever used with {arguments.data}")
+        raise CommandError(f"no server with triggers has used {arguments.data}")
     if arguments.command == "forget":
         if not dead_letters.forget(connection, arguments.trigger):
-            raise Refused(f"no trigger is called {arguments.trigger}")
-        return [f"{arguments.trigger} is forgotten"]
+            raise CommandError(f"there is no trigger named {arguments.trigger}")
+        return [f"deleted the pending events of {arguments.trigger}"]
     if arguments.action == "resend":
-        number = dead_letters.send_again(connection, arguments.trigger, arguments.sequences)
+        number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)
         return [f"{number} to be sent again"]
     lines = []
-    for letter in dead_letters.listed(connection, arguments.trigger, dead_letters.MAX_LISTED):
-        written = letter.written.isoformat(timespec="seconds")
+    for letter in dead_letters.read(connection, arguments.trigger):
+        written = letter.written_at.isoformat(timespec="seconds")
         lines.append(f"{letter.sequence}  {letter.trigger}  {letter.name}")
         lines.append(f"    written {written}, failed {letter.attempts} times: {letter.problem}")
     return lines
@@ -64,7 +64,7 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         lines = run(arguments)
-    except (Refused, sqlite3.Error) as problem:
+    except (CommandError, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     sys.stdout.writelines(f"{line}\n" for line in lines)

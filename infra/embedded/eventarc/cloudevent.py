@@ -1,9 +1,10 @@
-"""A change as a binary-mode CloudEvent, in the shape that Eventarc sends to functions.
+"""A change as a CloudEvent in binary mode, with the headers and body that Eventarc sends.
 
-The body is a DocumentEventData made of bytes that are there already: a google.firestore.v1.Document
-is, byte for byte, the event's Document, so the body is put together and never parsed. Only the update
-mask needs both documents read. The trap: an event above the size limit comes without a body, as in
-production, and a function must then read the document that `ce-document` names.
+The body is a DocumentEventData message. A stored google.firestore.v1.Document has the same bytes as the
+event's Document, so the body is concatenated and not parsed. Only the update mask requires parsing.
+
+Note: an event above the size limit has no body, as in production. The function then reads the document that
+`ce-document` names.
 """
 
 import re
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from infra.embedded.firestore import messages
 from infra.embedded.firestore.storage.storage import Change
 
-EVENT_TYPE = "google.cloud.firestore.document.v1."
+EVENT_TYPE_PREFIX = "google.cloud.firestore.document.v1."
 SCHEMA = "https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto"
 
 CREATED = "created"
@@ -35,7 +36,7 @@ _plain = re.compile(f"[{re.escape(_printable)}]*")
 _simple_field = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def kind(change: Change) -> str:
+def change_kind(change: Change) -> str:
     """Return whether the document was created, updated or deleted."""
     if change.old is None:
         return CREATED
@@ -48,19 +49,19 @@ def split_name(name: str) -> tuple[str, str, str]:
     return project, database, path
 
 
-def headers(change: Change, wanted: str, location: str) -> dict[str, str]:
-    """Return the HTTP headers of the event; its id is the same whenever it is sent again.
+def headers(change: Change, kind: str, location: str) -> dict[str, str]:
+    """Return the HTTP headers of the event. All attempts to send the event have the same id.
 
-    `wanted` is what the trigger asked for: a change is another event for `written` than for `created`.
+    `kind` is the kind of the trigger: one change is two events for a `written` and a `created` trigger.
     """
     project, database, path = split_name(change.name)
     document = path if _plain.fullmatch(path) else quote(path, safe=_printable)
-    event_id = f"{change.commit_time:x}-{change.sequence:x}-{wanted}"
+    event_id = f"{change.commit_time:x}-{change.sequence:x}-{kind}"
     return {
         "ce-specversion": "1.0",
         "ce-id": event_id,
         "ce-source": f"//firestore.googleapis.com/projects/{project}/databases/{database}",
-        "ce-type": EVENT_TYPE + wanted,
+        "ce-type": EVENT_TYPE_PREFIX + kind,
         "ce-subject": f"documents/{document}",
         "ce-time": _time(change.commit_time),
         "ce-document": document,
@@ -70,13 +71,13 @@ def headers(change: Change, wanted: str, location: str) -> dict[str, str]:
         "ce-location": location,
         "ce-dataschema": SCHEMA,
         "content-type": "application/protobuf",
-        "function-execution-id": event_id,  # as Cloud Run functions get one; without it the framework makes it up
+        "function-execution-id": event_id,  # Cloud Run functions receive one; without it the framework generates one
     }
 
 
-def body(change: Change, largest: int) -> bytes:
-    """Return the serialized DocumentEventData, or nothing if it has more than `largest` bytes."""
-    if len(change.old or b"") + len(change.new or b"") > largest:
+def body(change: Change, max_bytes: int) -> bytes:
+    """Return the serialized DocumentEventData, or no bytes if it is longer than `max_bytes`."""
+    if len(change.old or b"") + len(change.new or b"") > max_bytes:
         return b""
     parts: list[bytes] = []
     if change.new is not None:
@@ -87,13 +88,13 @@ def body(change: Change, largest: int) -> bytes:
             mask = _mask(change.old, change.new)
             parts += (_UPDATE_MASK, _length(mask), mask)
     joined = b"".join(parts)
-    return joined if len(joined) <= largest else b""
+    return joined if len(joined) <= max_bytes else b""
 
 
-@lru_cache(maxsize=64)  # what is committed together has one time
+@lru_cache(maxsize=64)  # the changes of one commit have the same time
 def _time(microseconds: int) -> str:
-    moment = _epoch + timedelta(microseconds=microseconds)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    time = _epoch + timedelta(microseconds=microseconds)
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _length(part: bytes) -> bytes:
@@ -114,7 +115,7 @@ def _mask(old: bytes, new: bytes) -> bytes:
 
 
 def _changed(before: Any, after: Any, parent: str) -> Iterator[str]:
-    """Yield the paths that differ; of two maps, those inside."""
+    """Yield the field paths that differ. If both values are maps, compare the fields inside."""
     for name in before.keys() | after.keys():
         path = parent + (name if _simple_field.fullmatch(name) else _quoted(name))
         if name not in before or name not in after:
@@ -124,7 +125,7 @@ def _changed(before: Any, after: Any, parent: str) -> Iterator[str]:
             if bool(old) != bool(new):
                 yield path
             yield from _changed(old, new, f"{path}.") if old and new else ()
-        elif _bytes(before[name]) != _bytes(after[name]):  # as bytes: NaN equals NaN, and 1 is not 1.0
+        elif _bytes(before[name]) != _bytes(after[name]):  # as bytes, NaN equals NaN and 1 differs from 1.0
             yield path
 
 

@@ -1,7 +1,7 @@
-"""Events that were given up after failing for as long as the retention: kept, listed, sent again.
+"""Dead letters: events that failed for longer than the retention. They are stored until they are resent.
 
-This works on a connection to the file of the embedded Firestore, whether its server runs or not: a
-running server looks for events to send again every few seconds.
+The functions work on a connection to the file of the embedded Firestore, whether its server runs or not. A
+running server checks for resent events every 2 seconds.
 """
 
 import json
@@ -10,14 +10,14 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from infra.embedded.eventarc.deliveries import HOLDER
+from infra.embedded.eventarc.deliveries import CONSUMER_PREFIX
 from infra.embedded.firestore.storage import change_consumers
 
 MAX_LISTED = 1_000
 
 
 class DeadLetter(NamedTuple):
-    """An event that was given up, and why."""
+    """An event that is not retried any more, and its last problem."""
 
     trigger: str
     sequence: int
@@ -27,23 +27,23 @@ class DeadLetter(NamedTuple):
     problem: str
 
     @property
-    def written(self) -> datetime:
-        """When the document was written."""
+    def written_at(self) -> datetime:
+        """The commit time of the write."""
         return datetime.fromtimestamp(self.commit_time / 1_000_000, UTC)
 
 
-def listed(connection: sqlite3.Connection, trigger: str | None, limit: int) -> list[DeadLetter]:
-    """Return the oldest dead letters of a trigger, or of all."""
+def read(connection: sqlite3.Connection, trigger: str | None) -> list[DeadLetter]:
+    """Return the oldest dead letters of a trigger, or of all triggers; at most `MAX_LISTED`."""
     rows = connection.execute(
         "SELECT trigger, sequence, name, commit_time, attempts, problem FROM eventarc_failed"
         " WHERE dead AND (?1 IS NULL OR trigger = ?1) ORDER BY sequence LIMIT ?2",
-        (trigger, limit),
+        (trigger, MAX_LISTED),
     )
     return [DeadLetter(*row) for row in rows]
 
 
-def send_again(connection: sqlite3.Connection, trigger: str | None, sequences: Collection[int]) -> int:
-    """Let dead letters start anew: those of these sequences, or all; return how many."""
+def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Collection[int]) -> int:
+    """Schedule dead letters to be sent again, those of `sequences` or all; return their number."""
     cursor = connection.execute(
         "UPDATE eventarc_failed SET dead = 0, attempts = 0, first_failure = 0, due = 0"
         " WHERE dead AND (?1 IS NULL OR trigger = ?1)"
@@ -54,12 +54,15 @@ def send_again(connection: sqlite3.Connection, trigger: str | None, sequences: C
 
 
 def forget(connection: sqlite3.Connection, trigger: str) -> bool:
-    """Take a trigger's place and its failed events away; return whether it was there. For a stopped server."""
+    """Delete the cursor and the failed events of a trigger; return whether it had a cursor.
+
+    The server must be stopped.
+    """
     connection.execute("DELETE FROM eventarc_failed WHERE trigger = ?", (trigger,))
-    return change_consumers.release(connection, HOLDER + trigger)
+    return change_consumers.release(connection, CONSUMER_PREFIX + trigger)
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:
-    """Tell whether deliveries were ever kept in this file."""
+    """Return whether a server with triggers has ever used the file."""
     row = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eventarc_failed'").fetchone()
     return row is not None

@@ -1,9 +1,10 @@
-"""What has been delivered, durably: a trigger's cursor, and a row for each event that failed.
+"""The durable state of delivery: a cursor per trigger, and a row for each event that failed.
 
-Every event up to the cursor is acknowledged or has a row, and cursor and rows are written in one
-transaction: whatever instant the process is killed at, an event is behind the cursor, or in a row, or
-both, and never in neither. The cursor is a holder of the change feed, so that nothing behind it is
-pruned; a row holds the whole change, so that a poisoned event or a dead letter holds up nothing.
+Every event up to the cursor is acknowledged or has a row. One transaction writes the cursor and the rows, so
+a crash at any instant leaves each event after the cursor, in a row, or both.
+
+The cursor is registered as a consumer of the change feed, so later changes are not pruned. A row stores the
+whole change, so an event that always fails does not hold the cursor back.
 """
 
 import math
@@ -13,7 +14,7 @@ from collections.abc import Collection, Mapping
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Change, Storage
 
-HOLDER = "eventarc/"  # and the name of the trigger
+CONSUMER_PREFIX = "eventarc/"  # followed by the name of the trigger
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS eventarc_failed (
@@ -38,102 +39,105 @@ Row = tuple[str, int, int, str, bytes | None, bytes | None, int, float, str, boo
 
 
 class Delivery:
-    """An event on its way: its change, and how often it failed."""
+    """An event that is not acknowledged yet, with the history of its attempts."""
 
-    __slots__ = ("attempts", "change", "dead", "due", "first_failure", "has_row", "problem", "started", "under_way")
+    __slots__ = ("attempts", "change", "due", "first_failure", "has_row", "in_flight", "is_dead", "problem", "started")
 
     def __init__(self, change: Change) -> None:
-        """Nothing was tried yet."""
+        """An event without attempts."""
         self.change = change
-        self.attempts = 0
-        self.first_failure = 0.0
+        self.attempts = 0  # those that failed
+        self.first_failure = 0.0  # seconds since the epoch
         self.problem = ""
-        self.dead = False
-        self.due = 0.0
+        self.is_dead = False
+        self.due = 0.0  # seconds since the epoch
         self.has_row = False
-        self.under_way = True  # in the queue, or being sent
-        self.started = 0.0  # on the monotonic clock; 0 while it is not being sent
+        self.in_flight = True  # queued or being sent
+        self.started = 0.0  # on the monotonic clock; 0 unless the event is being sent
 
     def __lt__(self, other: "Delivery") -> bool:
         return self.change.sequence < other.change.sequence
 
     @property
     def size(self) -> int:
-        """The bytes of its documents."""
+        """The size of its documents in bytes."""
         return len(self.change.old or b"") + len(self.change.new or b"")
 
     def row(self, trigger: str) -> Row:
-        """Return what is kept of it."""
+        """Return its row in the table of failed events."""
         change = self.change
         return (
             trigger, change.sequence, change.commit_time, change.name, change.old, change.new,
-            self.attempts, self.first_failure, self.problem, self.dead, self.due,
+            self.attempts, self.first_failure, self.problem, self.is_dead, self.due,
         )  # fmt: skip
 
 
 async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
-    """Make the tables; return the triggers in the file that are not among those given.
+    """Create the tables; return the triggers that the file has a cursor for, but that are not in `triggers`.
 
-    Their events wait, as long as nobody takes their cursors away: a start without them loses nothing.
+    Their cursors stay, so their events are delivered when the triggers are configured again.
     """
 
     def work(connection: sqlite3.Connection) -> set[str]:
         for statement in SCHEMA:
             connection.execute(statement)
-        return {name.removeprefix(HOLDER) for name in change_consumers.named(connection, HOLDER)}
+        return {name.removeprefix(CONSUMER_PREFIX) for name in change_consumers.named(connection, CONSUMER_PREFIX)}
 
     return sorted(await storage.execute(work) - set(triggers))
 
 
 class Deliveries:
-    """The bookkeeping of one trigger."""
+    """The durable state of one trigger."""
 
     def __init__(self, storage: Storage, trigger: str) -> None:
-        """`prepare` comes first, then `open`."""
+        """Call `prepare`, then `open`."""
         self._storage = storage
         self._trigger = trigger
 
     async def open(self) -> int:
-        """Return the cursor; a trigger that is new starts with what is written from now on.
+        """Return the cursor. A new trigger starts after the last change.
 
-        After a restart whatever failed is due at once: who knows what has been mended meanwhile.
+        Failed events become due at once, because the function may have been repaired since.
         """
-        now = self._storage.snapshot().sequence
+        last_sequence = self._storage.snapshot().sequence
 
         def work(connection: sqlite3.Connection) -> int:
             connection.execute("UPDATE eventarc_failed SET due = 0 WHERE trigger = ? AND NOT dead", (self._trigger,))
-            return change_consumers.register(connection, HOLDER + self._trigger, now)
+            return change_consumers.register(connection, CONSUMER_PREFIX + self._trigger, last_sequence)
 
         return await self._storage.execute(work)
 
-    async def save(self, cursor: int, booked: Mapping[int, Delivery | None]) -> None:
-        """Move the cursor, together with the rows of those that failed; None takes a row away."""
-        rows = [delivery.row(self._trigger) for delivery in booked.values() if delivery is not None]
-        gone = [(self._trigger, sequence) for sequence, delivery in booked.items() if delivery is None]
+    async def save(self, cursor: int, changed_rows: Mapping[int, Delivery | None]) -> None:
+        """Write the cursor and the changed rows, by sequence. None deletes a row."""
+        rows = [delivery.row(self._trigger) for delivery in changed_rows.values() if delivery is not None]
+        deleted = [(self._trigger, sequence) for sequence, delivery in changed_rows.items() if delivery is None]
 
         def work(connection: sqlite3.Connection) -> None:
-            change_consumers.move(connection, HOLDER + self._trigger, cursor)
+            change_consumers.move(connection, CONSUMER_PREFIX + self._trigger, cursor)
             connection.executemany(_SAVE, rows)
-            connection.executemany("DELETE FROM eventarc_failed WHERE trigger = ? AND sequence = ?", gone)
+            connection.executemany("DELETE FROM eventarc_failed WHERE trigger = ? AND sequence = ?", deleted)
 
         await self._storage.execute(work)
 
-    async def due(self, now: float, limit: int, besides: Collection[int]) -> tuple[list[Delivery], float]:
-        """Return up to `limit` events to send again now, and when to ask for the next ones."""
+    async def due(self, now: float, limit: int, excluded: Collection[int]) -> tuple[list[Delivery], float]:
+        """Return up to `limit` failed events that are due, and the time when the next one is due.
+
+        Events whose sequence is in `excluded` are skipped. Times are in seconds since the epoch.
+        """
 
         def work(connection: sqlite3.Connection) -> tuple[list[Delivery], float]:
-            found: list[Delivery] = []
+            deliveries: list[Delivery] = []
             for sequence, due in connection.execute(
                 "SELECT sequence, due FROM eventarc_failed WHERE trigger = ? AND NOT dead ORDER BY due",
                 (self._trigger,),
             ):
-                if sequence in besides:
+                if sequence in excluded:
                     continue
-                if due > now or len(found) == limit:
-                    return found, due
+                if due > now or len(deliveries) == limit:
+                    return deliveries, due
                 row = connection.execute(_LOAD, (self._trigger, sequence)).fetchone()
-                found.append(_delivery(*row))
-            return found, math.inf
+                deliveries.append(_delivery(*row))
+            return deliveries, math.inf
 
         return await self._storage.read(work)
 

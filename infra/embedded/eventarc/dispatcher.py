@@ -1,4 +1,4 @@
-"""All triggers at work: changes not yet delivered become POST requests."""
+"""The dispatcher runs the subscriptions of all triggers."""
 
 import asyncio
 import logging
@@ -13,23 +13,25 @@ logger = logging.getLogger("eventarc")
 
 
 class Dispatcher:
-    """The subscriptions of all triggers."""
+    """One subscription per trigger."""
 
     def __init__(self, storage: Storage, triggers: Iterable[Trigger]) -> None:
-        """`open` comes first, then `run`."""
+        """Call `open`, then `run`."""
         self._storage = storage
         self._subscriptions = {trigger.name: Subscription(storage, trigger) for trigger in triggers}
 
     async def open(self) -> None:
-        """Take every trigger's place in the change feed: what is written from here on is delivered."""
-        for absent in await deliveries.prepare(self._storage, self._subscriptions.keys()):
-            logger.warning("%s: the trigger is not given any more; its events are kept until it is forgotten", absent)
+        """Register every trigger in the change feed. Later writes are delivered."""
+        for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
+            logger.warning(
+                "%s: this trigger is not configured any more; its events are stored until `forget %s`", name, name
+            )
         for subscription in self._subscriptions.values():
             await subscription.open()
 
     async def run(self) -> None:
-        """Deliver until cancelled; to be ended before the storage is closed."""
+        """Deliver until cancelled. Cancel it before the storage is closed."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(asyncio.Event().wait())  # until cancelled, with no trigger too
+            tasks.create_task(asyncio.Event().wait())  # runs until cancelled, also without triggers
             for subscription in self._subscriptions.values():
                 tasks.create_task(subscription.run())

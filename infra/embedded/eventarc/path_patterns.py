@@ -1,9 +1,11 @@
-"""Path patterns: which documents a trigger is about.
+"""Path patterns: which documents a trigger selects.
 
-A pattern has the segments of a document's path. A segment is exact (`users`), one wildcard (`{user}`,
-`{user=*}` or `*`), a wildcard with a prefix or suffix (`a*`, `{user=a*}`), or, once in a pattern, any
-number of segments from one on (`{rest=**}` or `**`). The trap: a wildcard does not see subcollections,
-and a pattern that names a collection would never match, so that it is refused.
+A pattern has the segments of a document's path. A segment is exact (`users`), a wildcard for one segment
+(`{user}`, `{user=*}` or `*`), a wildcard with a prefix or suffix (`a*`, `{user=a*}`), or, once per pattern, a
+wildcard for one or more segments (`{rest=**}` or `**`).
+
+Note: `users/{user}` does not match documents in subcollections. A pattern that names a collection could never
+match, so it is rejected.
 """
 
 import re
@@ -14,32 +16,32 @@ _any_segments = ".+"
 
 
 class InvalidPattern(Exception):
-    """This path pattern cannot match any document; the message says why."""
+    """The path pattern cannot match any document; the message says why."""
 
     def __init__(self, pattern: str, problem: str) -> None:
-        """Name the pattern and what is wrong with it."""
+        """Name the pattern and its problem."""
         super().__init__(f"path pattern {pattern!r}: {problem}")
 
 
 class Pattern:
-    """A path pattern, compiled."""
+    """A compiled path pattern."""
 
     def __init__(self, text: str) -> None:
-        """Refuse what is no pattern for documents with InvalidPattern."""
+        """Compile the pattern. Raises `InvalidPattern`."""
         self.text = text
         self._names: set[str] = set()
         segments = text.split("/")
         if "" in segments:
-            raise InvalidPattern(text, "it is empty, has an empty segment, or a slash at its start or end")
+            raise InvalidPattern(text, "it is empty, has an empty segment, or starts or ends with a slash")
         expressions = [self._expression(segment) for segment in segments]
         if expressions.count(_any_segments) > 1:
-            raise InvalidPattern(text, "only one `**` is possible")
+            raise InvalidPattern(text, "only one `**` is allowed")
         if _any_segments not in expressions and len(segments) % 2:
             raise InvalidPattern(text, "it names a collection; a document has an even number of segments")
         self._matches = re.compile("/".join(expressions), re.DOTALL).fullmatch
 
     def matches(self, path: str) -> bool:
-        """Tell whether the document at `path` (`users/marie`) is one of those meant."""
+        """Return whether the pattern selects the document at `path`, such as `users/marie`."""
         return self._matches(path) is not None
 
     def _expression(self, segment: str) -> str:

@@ -1,67 +1,47 @@
-"""One event, one POST: sent as Eventarc does, and judged by its answer.
+"""One event, one POST request, sent and acknowledged as Eventarc does it.
 
-The trap is the difference between a function that answers with a fault and one that is not there:
-the first is the event's own affair, the second (http.Unreachable) says nothing about the event and stands
-for all that wait. A connection that breaks after the request was sent is a fault of the first kind: it
-may be this very event that brings the function down.
+If the function cannot be reached at all (`Unreachable`), nothing is known about the event: it keeps its
+attempts, and delivery pauses. Every other failure is a failed attempt of this event. That includes a
+connection that breaks after the request was sent, because this event may be what crashes the function.
 """
 
-import asyncio
-from collections.abc import Callable
-from random import Random
+from functools import partial
 
 from infra.embedded.eventarc import cloudevent
-from infra.embedded.eventarc.http import Address, Broken
-from infra.embedded.eventarc.trigger import FaultInjection, Trigger
+from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient
+from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.storage.storage import Change
 
-ACKNOWLEDGING = frozenset({200, 201, 202, 204})  # as Pub/Sub push; 102 is never a final answer
-REORDER_SECONDS = 0.5
-MAX_PROBLEM_LENGTH = 300
+ACKNOWLEDGING_STATUSES = frozenset({200, 201, 202, 204})  # as Pub/Sub push; 102 is never a final response
+MAX_PROBLEM_BYTES = 300
 
 
 class Push:
     """Sends the events of one trigger."""
 
     def __init__(self, trigger: Trigger) -> None:
-        """Nothing is connected before the first event."""
-        self.address = Address(trigger.url)
+        """Connects with the first event."""
+        self.client = HttpClient(trigger.url)
         self._trigger = trigger
         self._kind = trigger.kind
-        self._deadline = trigger.deadline
+        self._deadline_seconds = trigger.deadline_seconds
 
-    async def send(self, change: Change, attempts: int) -> str | None:
-        """Send the event; return None if it was acknowledged, else the problem. Unreachable if nobody is there."""
-        fault_injection = self._trigger.fault_injection
-        if fault_injection is None:
+    async def send(self, change: Change, failed_attempts: int) -> str | None:
+        """Send the event; return None if it was acknowledged, else the problem. Raises `Unreachable`."""
+        faults = self._trigger.fault_injection
+        if faults is None:
             return await self._post(change)
-        random = Random(f"{fault_injection.seed}/{change.sequence}/{attempts}")
-        return await self._inject_faults(change, fault_injection, random.random)
+        return await faults.send(partial(self._post, change), change.sequence, failed_attempts)
 
     async def _post(self, change: Change) -> str | None:
         headers = cloudevent.headers(change, self._kind, self._trigger.location)
         body = cloudevent.body(change, self._trigger.max_body_bytes)
         try:
-            answer = await self.address.post(headers, body, self._deadline)
+            response = await self.client.post(headers, body, self._deadline_seconds)
         except TimeoutError:
-            return f"no acknowledgement within {self._deadline:g} s"
-        except Broken as error:
-            return f"no answer: {error}"
-        if answer.status in ACKNOWLEDGING:
+            return f"no acknowledgement within {self._deadline_seconds:g} s"
+        except BrokenConnection as error:
+            return f"no response: {error}"
+        if response.status in ACKNOWLEDGING_STATUSES:
             return None
-        return f"{answer.status} {answer.body[:MAX_PROBLEM_LENGTH].decode(errors='replace')}"
-
-    async def _inject_faults(
-        self, change: Change, fault_injection: FaultInjection, random: Callable[[], float]
-    ) -> str | None:
-        if random() < fault_injection.delay:
-            await asyncio.sleep(random() * fault_injection.delay_seconds)
-        if random() < fault_injection.reorder:
-            await asyncio.sleep(random() * REORDER_SECONDS)
-        if random() < fault_injection.duplicate:
-            problem, _ = await asyncio.gather(self._post(change), self._post(change))
-        else:
-            problem = await self._post(change)
-        if random() < fault_injection.drop_acknowledgement:
-            return "the acknowledgement was dropped on purpose"
-        return problem
+        return f"{response.status} {response.body[:MAX_PROBLEM_BYTES].decode(errors='replace')}"

@@ -1,8 +1,7 @@
-"""A trigger: which writes go to which address, and how patiently.
+"""A trigger: which document writes call which URL, and how failed events are retried.
 
-The defaults suit one machine, where a function is back within seconds. `profile = "eventarc"` takes the
-documented values of Eventarc instead. FaultInjection is for tests of functions: whatever at-least-once
-delivery in any order may do to them, on purpose and with a seed.
+The defaults suit one machine, where a function restarts within seconds. `profile = "eventarc"` selects the
+documented values of Eventarc instead.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,45 +10,21 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from infra.embedded.backoff import Backoff
 from infra.embedded.eventarc import cloudevent
+from infra.embedded.eventarc.fault_injection import FaultInjection, Seconds
 from infra.embedded.eventarc.path_patterns import InvalidPattern, Pattern
 
 KINDS = (cloudevent.CREATED, cloudevent.UPDATED, cloudevent.DELETED, cloudevent.WRITTEN)
 
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+
+BACKOFFS = {"laptop": Backoff(0.1, 30.0), "eventarc": Backoff(10.0, 600.0)}
+DEADLINE_SECONDS = {"laptop": 60.0, "eventarc": 10.0}
 
 
 class InvalidTrigger(Exception):
-    """A trigger cannot be as it is described; the message says which and why."""
-
-
-class Backoff(msgspec.Struct, frozen=True):
-    """How long to wait before an event is sent again: twice as long each time, less up to a half at random."""
-
-    shortest: float
-    longest: float
-
-    def seconds(self, attempts: int, random: float) -> float:
-        """Return the pause after so many failed attempts; `random` is between 0 and 1."""
-        pause = min(self.shortest * 2.0 ** min(attempts - 1, 60), self.longest)
-        return pause * (1 - random / 2)
-
-
-BACKOFFS = {"laptop": Backoff(0.1, 30.0), "eventarc": Backoff(10.0, 600.0)}
-DEADLINES = {"laptop": 60.0, "eventarc": 10.0}
-
-
-class FaultInjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What goes wrong on purpose: probabilities for each time that an event is sent."""
-
-    seed: int = 0
-    duplicate: Probability = 0  # sent twice at once
-    delay: Probability = 0  # held for up to `delay_seconds`
-    delay_seconds: Seconds = 5.0
-    reorder: Probability = 0  # held for a moment, so that later events go first
-    drop_acknowledgement: Probability = 0  # delivered, and then taken as if no answer had come
+    """A trigger has an invalid description; the message says which trigger and why."""
 
 
 class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,24 +47,24 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def kind(self) -> str:
-        """What the trigger is about: created, updated, deleted or written."""
-        return self.event_type.removeprefix(cloudevent.EVENT_TYPE)
+        """The kind of change that the trigger selects: created, updated, deleted or written."""
+        return self.event_type.removeprefix(cloudevent.EVENT_TYPE_PREFIX)
 
     @property
     def backoff(self) -> Backoff:
-        """The pauses between attempts."""
-        usual = BACKOFFS[self.profile]
-        shortest = self.min_backoff_seconds or usual.shortest
-        return Backoff(shortest, max(shortest, self.max_backoff_seconds or usual.longest))
+        """The pauses between attempts to send an event."""
+        default = BACKOFFS[self.profile]
+        min_seconds = self.min_backoff_seconds or default.min_seconds
+        return Backoff(min_seconds, max(min_seconds, self.max_backoff_seconds or default.max_seconds))
 
     @property
-    def deadline(self) -> float:
-        """Seconds within which an attempt must be acknowledged."""
-        return self.acknowledgement_deadline_seconds or DEADLINES[self.profile]
+    def deadline_seconds(self) -> float:
+        """The time within which the function must acknowledge an event."""
+        return self.acknowledgement_deadline_seconds or DEADLINE_SECONDS[self.profile]
 
 
 def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
-    """Check the tables of `[[triggers]]` and return them as triggers."""
+    """Validate the tables of `[[triggers]]` and return them as triggers. Raises `InvalidTrigger`."""
     triggers: dict[str, Trigger] = {}
     for table in tables:
         try:
@@ -97,16 +72,15 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
             Pattern(trigger.document)
         except (msgspec.ValidationError, InvalidPattern) as error:
             raise InvalidTrigger(f"trigger {table.get('name', '')!r}: {error}") from error
-        if trigger.event_type not in [cloudevent.EVENT_TYPE + kind for kind in KINDS]:
-            known = ", ".join(KINDS)
+        if trigger.event_type not in [cloudevent.EVENT_TYPE_PREFIX + kind for kind in KINDS]:
             raise InvalidTrigger(
-                f"trigger {trigger.name!r}: event_type {trigger.event_type!r} "
-                f"is not {cloudevent.EVENT_TYPE} followed by one of {known}"
+                f"trigger {trigger.name!r}: expected event_type to be {cloudevent.EVENT_TYPE_PREFIX} "
+                f"followed by one of {', '.join(KINDS)}, got {trigger.event_type!r}"
             )
         url = urlsplit(trigger.url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise InvalidTrigger(f"trigger {trigger.name!r}: url {trigger.url!r} is no HTTP address")
+            raise InvalidTrigger(f"trigger {trigger.name!r}: expected an HTTP URL, got {trigger.url!r}")
         if trigger.name in triggers:
-            raise InvalidTrigger(f"two triggers are called {trigger.name!r}")
+            raise InvalidTrigger(f"two triggers are named {trigger.name!r}")
         triggers[trigger.name] = trigger
     return list(triggers.values())

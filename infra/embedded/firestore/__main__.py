@@ -95,10 +95,10 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         opened.push_async_callback(server.stop)
         if arguments.http_port is not None:
             # Imported here because they are slow to import and mostly not asked for.
-            from infra.embedded.eventarc import admin_endpoints as eventarc
+            from infra.embedded.eventarc.admin_endpoints import DeadLetterEndpoints
             from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
 
-            endpoints = AdminEndpoints(storage, server, eventarc.Operations(storage).routes())
+            endpoints = AdminEndpoints(storage, server, DeadLetterEndpoints(storage).routes())
             await endpoints.start(arguments.host, arguments.http_port)
             opened.push_async_callback(endpoints.stop)
         logger.info(

@@ -1,4 +1,4 @@
-"""What the tests of delivery share."""
+"""Fixtures for the tests of event delivery."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.infra.eventarc.machine import WRITTEN, Firestore, Function
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """grpc.aio knows asyncio alone."""
+    """grpc.aio works with asyncio only."""
     return "asyncio"
 
 
@@ -26,7 +26,7 @@ async def function() -> AsyncIterator[Function]:
 
 @pytest.fixture
 async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
-    """A Firestore that has not been started yet."""
+    """A Firestore that is not started yet."""
     firestore = Firestore(tmp_path / "firestore.sqlite")
     yield firestore
     await firestore.stop()
@@ -34,7 +34,7 @@ async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
 
 @pytest.fixture
 def on_written(function: Function) -> dict[str, Any]:
-    """A trigger that calls the function for every sample, with quick retries."""
+    """A trigger that calls the function for every sample and retries quickly."""
     return {
         "name": "on_written",
         "event_type": WRITTEN,

@@ -1,10 +1,9 @@
-"""A durable Firestore with deliveries, in this process, and a function that does as it is told."""
+"""A Firestore with event delivery in the test process, and a function whose responses the test chooses."""
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +21,24 @@ from tests.ports import free_port
 WRITTEN = "google.cloud.firestore.document.v1.written"
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until a condition holds, or fail."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.005)
+PATIENCE_SECONDS = 60.0
+
+
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until a condition holds; fail after a generous deadline."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A request as the function got it."""
+    """A request that the function received."""
 
     headers: dict[str, str]
     body: bytes
-    at: float = field(default_factory=time.monotonic)
 
     @property
     def id(self) -> str:
@@ -45,47 +47,47 @@ class Event:
 
     @property
     def document(self) -> str:
-        """The path of the document it is about."""
+        """The path of the changed document."""
         return self.headers["ce-document"]
 
     @property
     def data(self) -> Any:
-        """Its body, decoded with Google's library."""
+        """The body, decoded with Google's library."""
         return DocumentEventData.deserialize(self.body)
 
 
 class Function:
-    """An HTTP server on a port that it keeps; `answer` gives the status, or None to break the connection."""
+    """An HTTP server on a fixed port. `respond` returns the status, or None to break the connection."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.connections = 0
-        self.answer: Callable[[Event], Awaitable[int | None]] = self.done
+        self.respond: Callable[[Event], Awaitable[int | None]] = self.acknowledge
         self.port = free_port()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The URL of the function."""
         return f"http://127.0.0.1:{self.port}/"
 
     @property
     def documents(self) -> list[str]:
-        """The paths of the documents of all events, in the order they came."""
+        """The paths of the documents of all events, in order of arrival."""
         return [event.document for event in self.events]
 
     @staticmethod
-    async def done(_: Event) -> int:
-        """Acknowledge."""
+    async def acknowledge(_: Event) -> int:
+        """Acknowledge an event."""
         return 200
 
     async def start(self) -> None:
-        """Listen."""
+        """Start listening."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
-        """Stop listening and break every connection, as a process that is killed does."""
+        """Stop listening and break every connection, like a killed process."""
         assert self._server is not None
         self._server.close()
         for writer in self._writers:
@@ -102,21 +104,21 @@ class Function:
                 headers = {n.lower(): v for n, v in (line.split(": ", 1) for line in head[1:-2])}
                 event = Event(headers, await reader.readexactly(int(headers.get("content-length", "0"))))
                 self.events.append(event)
-                status = await self.answer(event)
+                status = await self.respond(event)
                 if status is None:
                     break
                 body = b"" if status == 204 else b"OK"
                 length = b"" if status == 204 else b"content-length: 2\r\n"
-                writer.write(b"HTTP/1.1 %d Said\r\n%s\r\n%s" % (status, length, body))
+                writer.write(b"HTTP/1.1 %d Status\r\n%s\r\n%s" % (status, length, body))
         self._writers.discard(writer)
         writer.close()
 
 
-_anonymous: Any = AnonymousCredentials  # no types there
+_anonymous: Any = AnonymousCredentials  # the class has no type hints
 
 
 class Firestore:
-    """The embedded server, started and stopped as often as a test likes, on one file."""
+    """The embedded server on one file. A test may start and stop it repeatedly."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -126,7 +128,7 @@ class Firestore:
         self._server: FirestoreServer
 
     async def start(self, *triggers: dict[str, Any]) -> None:
-        """Serve, and deliver for these triggers."""
+        """Serve, and deliver events of these triggers."""
         self.storage = Storage(self.path)
         dispatcher = Dispatcher(self.storage, trigger.read(triggers))
         await dispatcher.open()
@@ -138,7 +140,7 @@ class Firestore:
             self.client = AsyncClient(project="p", credentials=_anonymous())
 
     async def stop(self) -> None:
-        """Stop everything, in the order that the command does."""
+        """Stop everything, in the order of the command."""
         self.client.close()
         await self._server.stop()
         self._delivering.cancel()
@@ -147,19 +149,19 @@ class Firestore:
         await self.storage.close()
 
     async def write(self, *paths: str) -> None:
-        """Write documents, all in one call."""
+        """Write documents in one commit."""
         batch = self.client.batch()
         for path in paths:
             batch.set(self.client.document(path), {"path": path})
         await batch.commit()
 
     async def rows(self, table: str, columns: str) -> list[Any]:
-        """Return what the bookkeeping holds."""
+        """Return columns of a table of the file."""
         return await self.storage.read(lambda c: c.execute(f"SELECT {columns} FROM {table}").fetchall())
 
     async def until_rows(self, table: str, columns: str, expected: list[Any]) -> None:
-        """Wait until the bookkeeping holds this."""
-        async with asyncio.timeout(10):
+        """Wait until a table of the file has the expected rows."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 if await self.rows(table, columns) == expected:
                     return

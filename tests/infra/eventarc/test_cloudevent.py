@@ -1,4 +1,4 @@
-"""The shape of an event, decoded with the libraries that functions use."""
+"""Headers and body of an event, decoded with the libraries that functions use."""
 
 import math
 
@@ -25,13 +25,13 @@ def change(old: bytes | None, new: bytes | None, name: str = NAME) -> Change:
 
 
 def mask(old: bytes, new: bytes) -> list[str]:
-    """The paths that an update names."""
+    """The update mask of an update."""
     data = DocumentEventData.deserialize(cloudevent.body(change(old, new), 10_000))
     return list(data.update_mask.field_paths)
 
 
 def test_the_headers_are_those_of_eventarc() -> None:
-    """A CloudEvents library reads them, and no attribute is missing."""
+    """A CloudEvents library reads them, and every attribute is present."""
     created = change(None, document())
 
     event = from_http(cloudevent.headers(created, "written", "local"), cloudevent.body(created, 10_000))
@@ -54,8 +54,8 @@ def test_the_headers_are_those_of_eventarc() -> None:
     }
 
 
-def test_what_a_header_cannot_hold_is_percent_encoded() -> None:
-    """As the HTTP binding of CloudEvents has it."""
+def test_characters_that_a_header_cannot_hold_are_percent_encoded() -> None:
+    """The HTTP binding of CloudEvents requires it."""
     name = 'projects/p/databases/(default)/documents/users/Zoë "100%"\r\nx: y'
 
     headers = cloudevent.headers(change(None, b"", name), "created", "local")
@@ -63,8 +63,8 @@ def test_what_a_header_cannot_hold_is_percent_encoded() -> None:
     assert headers["ce-document"] == "users/Zo%C3%AB%20%22100%25%22%0D%0Ax:%20y"
 
 
-def test_a_created_document_is_the_value_alone() -> None:
-    """There is nothing old, and no mask."""
+def test_the_event_of_a_created_document_has_only_a_value() -> None:
+    """It has neither an old value nor an update mask."""
     body = cloudevent.body(change(None, document(age={"integer_value": 7})), 10_000)
 
     data = DocumentEventData.deserialize(body)
@@ -74,8 +74,8 @@ def test_a_created_document_is_the_value_alone() -> None:
     assert "update_mask" not in data
 
 
-def test_a_deleted_document_is_the_old_value_alone() -> None:
-    """There is nothing new, and no mask."""
+def test_the_event_of_a_deleted_document_has_only_an_old_value() -> None:
+    """It has neither a value nor an update mask."""
     body = cloudevent.body(change(document(age={"integer_value": 7}), None), 10_000)
 
     data = DocumentEventData.deserialize(body)
@@ -84,8 +84,8 @@ def test_a_deleted_document_is_the_old_value_alone() -> None:
     assert "update_mask" not in data
 
 
-def test_an_update_names_the_fields_that_changed() -> None:
-    """Added, removed and changed ones; inside maps too; those with odd names quoted."""
+def test_the_update_mask_lists_the_fields_that_changed() -> None:
+    """It lists added, removed and changed fields, also inside maps, and quotes unusual names."""
     old = document(
         same={"string_value": "x"},
         nan={"double_value": math.nan},
@@ -106,8 +106,8 @@ def test_an_update_names_the_fields_that_changed() -> None:
     assert mask(old, new) == ["`a.b\\``", "filled", "gone", "kind", "map.b"]
 
 
-def test_an_event_above_the_limit_comes_without_a_body() -> None:
-    """A byte less and it has one."""
+def test_an_event_above_the_size_limit_has_no_body() -> None:
+    """At exactly the limit it has one."""
     created = change(None, document(text={"string_value": "x" * 1_000}))
     size = len(cloudevent.body(created, 10_000))
 

@@ -1,4 +1,4 @@
-"""kill -9 of the Firestore process: every acknowledged write still becomes an event."""
+"""After kill -9 of the Firestore process, every acknowledged write still becomes an event."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ _anonymous: Any = AnonymousCredentials
 
 
 class Process:
-    """`python -m infra.embedded.firestore`, killed and started again."""
+    """`python -m infra.embedded.firestore`, which a test kills and restarts."""
 
     def __init__(self, folder: Path, function: Function) -> None:
         self.port = free_port()
@@ -33,7 +33,7 @@ class Process:
         self._process: asyncio.subprocess.Process
 
     async def start(self) -> None:
-        """Start it; it is ready when it says so."""
+        """Start the process and wait until it logs that it is ready."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "infra.embedded.firestore", "--port", str(self.port)),
             *("--data", str(self._folder / "data.sqlite"), "--triggers", str(self._folder / "triggers.toml")),
@@ -43,10 +43,10 @@ class Process:
         async for line in self._process.stderr:
             if b"FIRESTORE_EMULATOR_HOST" in line:
                 return
-        raise AssertionError("it did not start")
+        raise AssertionError("the process did not start")
 
     async def kill(self) -> None:
-        """End it without a warning."""
+        """Kill the process with SIGKILL."""
         os.kill(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
@@ -61,14 +61,14 @@ async def process(tmp_path: Path, function: Function) -> AsyncIterator[Process]:
 
 
 def client(process: Process) -> Any:
-    """The official client, for this process."""
+    """Return Google's client for this process."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{process.port}")
         return AsyncClient(project="p", credentials=_anonymous())
 
 
 async def write_some(process: Process, prefix: str, acknowledged: list[str]) -> None:
-    """Write one document after the other until the server is gone."""
+    """Write one document after the other until the server is killed."""
     firestore = client(process)
     try:
         for number in range(10_000):
@@ -81,16 +81,16 @@ async def write_some(process: Process, prefix: str, acknowledged: list[str]) -> 
         firestore.close()
 
 
-async def test_every_acknowledged_write_becomes_an_event_however_often_the_server_is_killed(
+async def test_every_acknowledged_write_becomes_an_event_although_the_server_is_killed_repeatedly(
     process: Process, function: Function
 ) -> None:
-    """With events that fail at random, too; and an event is the same whenever it is sent."""
+    """The function also fails at random. All attempts to send an event have the same id."""
     chance = random.Random(20261123)
 
-    async def fail_at_times(_: Event) -> int | None:
+    async def fail_at_random(_: Event) -> int | None:
         return chance.choice((200, 200, 200, 500, None))
 
-    function.answer = fail_at_times
+    function.respond = fail_at_random
     acknowledged: list[str] = []
 
     for round_number in range(6):
@@ -101,7 +101,7 @@ async def test_every_acknowledged_write_becomes_an_event_however_often_the_serve
         await process.kill()
         await asyncio.gather(*writers)
         await process.start()
-    function.answer = function.done
+    function.respond = function.acknowledge
     await until(lambda: set(acknowledged) <= set(function.documents))
 
     assert len(acknowledged) > 50
@@ -110,7 +110,7 @@ async def test_every_acknowledged_write_becomes_an_event_however_often_the_serve
 
 
 async def test_events_wait_over_a_restart_for_a_function_that_is_down(process: Process, function: Function) -> None:
-    """Killed while everything waits: nothing of it is lost."""
+    """The server is killed while all events wait. None of them is lost."""
     await function.stop()
     firestore = client(process)
     names = [f"samples/{number}" for number in range(50)]

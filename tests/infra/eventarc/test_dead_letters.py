@@ -1,4 +1,4 @@
-"""Dead letters, from the command line and over HTTP."""
+"""Dead letters on the command line and over HTTP."""
 
 import asyncio
 import json
@@ -10,13 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, until
+from tests.infra.eventarc.machine import PATIENCE_SECONDS, WRITTEN, Event, Firestore, Function, until
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.ports import free_port
 
 
 async def command(firestore: Firestore, *arguments: str) -> tuple[int, str]:
-    """Run the command; return its exit code and what it prints."""
+    """Run the command; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "infra.embedded.eventarc", *arguments),
         *("--data", str(firestore.path)),
@@ -28,21 +28,21 @@ async def command(firestore: Firestore, *arguments: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def test_dead_letters_are_listed_and_sent_again(
+async def test_dead_letters_are_listed_and_resent(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
-    """While the server runs: one that is chosen, then all."""
+    """The server runs meanwhile. First one dead letter is resent, then all of a trigger."""
 
     async def fail(event: Event) -> int:
         return 418 if event.document.startswith("samples/bad") else 200
 
-    function.answer = fail
+    function.respond = fail
     await firestore.start(on_written | {"retention_seconds": 0.1})
     await firestore.write("samples/bad1", "samples/good", "samples/bad2")
     await firestore.until_rows("eventarc_failed WHERE dead", "sequence", [(1,), (3,)])
 
     code, listing = await command(firestore, "dead-letters", "list")
-    function.answer = function.done
+    function.respond = function.acknowledge
     function.events.clear()
     _, one = await command(firestore, "dead-letters", "resend", "3")
     await until(lambda: function.documents == ["samples/bad2"])
@@ -57,8 +57,8 @@ async def test_dead_letters_are_listed_and_sent_again(
     assert (one, others) == ("1 to be sent again\n", "1 to be sent again\n")
 
 
-async def test_a_file_without_triggers_is_a_clear_message(firestore: Firestore) -> None:
-    """Not a traceback from SQLite."""
+async def test_a_file_without_triggers_is_a_clear_error(firestore: Firestore) -> None:
+    """The command prints one line, not a traceback of SQLite."""
     missing = await command(firestore, "dead-letters", "list")
     firestore.path.write_bytes(b"")
     empty = await command(firestore, "dead-letters", "list")
@@ -68,19 +68,19 @@ async def test_a_file_without_triggers_is_a_clear_message(firestore: Firestore) 
     await firestore.start()
 
     assert missing == (1, f"there is no file {firestore.path}\n")
-    assert empty == (1, f"no trigger was ever used with {firestore.path}\n")
+    assert empty == (1, f"no server with triggers has used {firestore.path}\n")
     assert other == (1, "file is not a database\n")
 
 
-async def test_what_waits_for_a_trigger_that_is_gone_is_dropped_when_it_is_forgotten(
+async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(
     firestore: Firestore, function: Function, on_written: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not before: a start without its trigger loses nothing, and says so."""
+    """A start without the trigger logs a warning and loses nothing."""
     await firestore.start(on_written)
     await firestore.stop()
     await firestore.start()
     await firestore.write("samples/a")
-    await until(lambda: "on_written: the trigger is not given any more" in caplog.text)
+    await until(lambda: "on_written: this trigger is not configured any more" in caplog.text)
     await firestore.stop()
 
     first = await command(firestore, "forget", "on_written")
@@ -89,14 +89,14 @@ async def test_what_waits_for_a_trigger_that_is_gone_is_dropped_when_it_is_forgo
     await firestore.write("samples/b")
     await until(lambda: bool(function.events))
 
-    assert first == (0, "on_written is forgotten\n")
-    assert second == (1, "no trigger is called on_written\n")
+    assert first == (0, "deleted the pending events of on_written\n")
+    assert second == (1, "there is no trigger named on_written\n")
     assert function.documents == ["samples/b"]
 
 
 @pytest.fixture
 async def http(tmp_path: Path, function: Function) -> AsyncIterator[tuple[FirestoreProcess, aiohttp.ClientSession]]:
-    """A process with two triggers that give up soon, and a client for its HTTP port."""
+    """A process with two triggers of short retention, and a client for its HTTP port."""
     lines = []
     for name in ("first", "second"):
         settings = {"name": name, "event_type": WRITTEN, "document": "samples/{sample}", "url": function.url}
@@ -113,25 +113,25 @@ async def http(tmp_path: Path, function: Function) -> AsyncIterator[tuple[Firest
 
 
 async def listed(session: aiohttp.ClientSession, **parameters: str) -> list[Any]:
-    """Return the dead letters that are listed over HTTP."""
+    """Return the dead letters listed over HTTP."""
     async with session.get("/eventarc/dead-letters", params=parameters) as answer:
         assert answer.status == 200
         return list((await answer.json())["dead_letters"])
 
 
 async def until_listed(session: aiohttp.ClientSession, count: int) -> None:
-    """Wait until there are as many dead letters."""
-    async with asyncio.timeout(20):
+    """Wait until `count` dead letters are listed."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             if len(await listed(session)) == count:
                 return
             await asyncio.sleep(0.05)
 
 
-async def test_dead_letters_are_listed_and_sent_again_over_http(
+async def test_dead_letters_are_listed_and_resent_over_http(
     http: tuple[FirestoreProcess, aiohttp.ClientSession], function: Function
 ) -> None:
-    """Of a trigger, of a sequence, or all; a parameter that is misspelled sends nothing."""
+    """Those of a trigger, of a sequence, or all. A request with a misspelled parameter resends nothing."""
     process, session = http
 
     async def fail(event: Event) -> int:
@@ -141,13 +141,13 @@ async def test_dead_letters_are_listed_and_sent_again_over_http(
         async with session.post("/eventarc/dead-letters/resend", params=parameters) as answer:
             return await answer.json() if answer.status == 200 else (answer.status, await answer.text())
 
-    function.answer = fail
+    function.respond = fail
     before = await listed(session)
     for name in ("a", "b"):
         await asyncio.to_thread(process.client().document(f"samples/{name}").set, {"name": name})
     await until_listed(session, 4)
     first = await listed(session, trigger="first")
-    function.answer = function.done
+    function.respond = function.acknowledge
     function.events.clear()
 
     refused = [await resend(sequense="1"), await resend(sequence="one")]
@@ -162,6 +162,6 @@ async def test_dead_letters_are_listed_and_sent_again_over_http(
     assert "418" in first[0]["problem"]
     assert first[0]["attempts"] >= 1
     assert [status for status, _ in refused] == [400, 400]
-    assert "no such parameter: sequense" in refused[0][1]
-    assert (one, others) == ({"sent_again": 1}, {"sent_again": 3})
+    assert "unknown parameter: sequense" in refused[0][1]
+    assert (one, others) == ({"resent": 1}, {"resent": 3})
     assert await listed(session) == []

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, with a seed."""
+"""Fault injection duplicates, delays, reorders and repeats events, controlled by a seed."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from tests.infra.eventarc.machine import Firestore, Function, until
 NAMES = [f"samples/{number:02}" for number in range(40)]
 
 
-async def test_duplicates(firestore: Firestore, function: Function, on_written: dict[str, Any]) -> None:
-    """Every event twice, as the same event."""
-    await firestore.start(on_written | {"fault_injection": {"duplicate": 1.0}})
+async def test_every_event_is_duplicated(firestore: Firestore, function: Function, on_written: dict[str, Any]) -> None:
+    """Both copies have the same id."""
+    await firestore.start(on_written | {"fault_injection": {"duplicate_probability": 1.0}})
 
     await firestore.write(*NAMES)
     await until(lambda: len(function.events) == 80)
@@ -20,11 +20,11 @@ async def test_duplicates(firestore: Firestore, function: Function, on_written: 
     assert len({event.id for event in function.events}) == 40
 
 
-async def test_acknowledgements_that_get_lost(
+async def test_an_event_whose_acknowledgement_is_dropped_is_sent_again(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
-    """What was delivered is delivered again, and in the end each is acknowledged."""
-    await firestore.start(on_written | {"fault_injection": {"drop_acknowledgement": 0.5, "seed": 1}})
+    """In the end every event is acknowledged."""
+    await firestore.start(on_written | {"fault_injection": {"drop_acknowledgement_probability": 0.5, "seed": 1}})
 
     await firestore.write(*NAMES)
     await until(lambda: set(function.documents) == set(NAMES))
@@ -34,12 +34,12 @@ async def test_acknowledgements_that_get_lost(
     assert len(function.events) > 50
 
 
-@pytest.mark.parametrize("how", [{"reorder": 0.5}, {"delay": 0.5, "delay_seconds": 0.3}])
-async def test_another_order(
-    firestore: Firestore, function: Function, on_written: dict[str, Any], how: dict[str, float]
+@pytest.mark.parametrize("faults", [{"reorder_probability": 0.5}, {"delay_probability": 0.5, "max_delay_seconds": 0.3}])
+async def test_events_arrive_in_another_order(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], faults: dict[str, float]
 ) -> None:
-    """Each event once, but not in the order of the writes."""
-    await firestore.start(on_written | {"fault_injection": how})
+    """Each event arrives once, but not in the order of the writes."""
+    await firestore.start(on_written | {"fault_injection": faults})
 
     await firestore.write(*NAMES)
     await until(lambda: len(function.events) == 40)
@@ -48,12 +48,15 @@ async def test_another_order(
     assert sorted(function.documents) == NAMES
 
 
-async def test_the_seed_decides(firestore: Firestore, function: Function, on_written: dict[str, Any]) -> None:
-    """The same seed sends the same events twice; another seed others."""
+async def test_the_seed_selects_the_faults(
+    firestore: Firestore, function: Function, on_written: dict[str, Any]
+) -> None:
+    """The same seed duplicates the same events; another seed duplicates others."""
     seeds = {"a": 7, "b": 7, "c": 8}
     await firestore.start(
         *(
-            on_written | {"name": name, "location": name, "fault_injection": {"duplicate": 0.3, "seed": seed}}
+            on_written
+            | {"name": name, "location": name, "fault_injection": {"duplicate_probability": 0.3, "seed": seed}}
             for name, seed in seeds.items()
         )
     )
@@ -62,9 +65,9 @@ async def test_the_seed_decides(firestore: Firestore, function: Function, on_wri
     for name in seeds:
         await firestore.until_rows(f"change_consumers WHERE name = 'eventarc/{name}'", "sequence", [(40,)])
 
-    got = {
+    received = {
         name: sorted(event.document for event in function.events if event.headers["ce-location"] == name)
         for name in seeds
     }
-    assert got["a"] == got["b"] != got["c"]
-    assert 40 < len(got["a"]) < 80
+    assert received["a"] == received["b"] != received["c"]
+    assert 40 < len(received["a"]) < 80

@@ -1,4 +1,4 @@
-"""A full disk keeps deliveries from being noted, not from being made."""
+"""On a full disk events are still delivered, although the state of deliveries cannot be saved."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ from tests.infra.eventarc.machine import Firestore, Function, until
 
 
 async def limit(firestore: Firestore, more: int) -> None:
-    """Let the file grow by so many pages and no further."""
+    """Let the file grow by at most `more` pages."""
     used = await firestore.storage.execute(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
-    most = f"PRAGMA max_page_count = {used + more}"
-    await firestore.storage.execute(lambda connection: connection.execute(most).fetchone())
+    pragma = f"PRAGMA max_page_count = {used + more}"
+    await firestore.storage.execute(lambda connection: connection.execute(pragma).fetchone())
 
 
-async def test_delivery_outlives_a_full_disk(
+async def test_delivery_continues_on_a_full_disk(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
-    """What was acknowledged is delivered while the disk is full, failures too, and what comes after it."""
+    """Acknowledged writes are delivered while the disk is full, and later writes afterwards."""
     await firestore.start(on_written)
 
     async def fail(_: Any) -> int:
         return 500
 
-    function.answer = fail
+    function.respond = fail
     await limit(firestore, 100)
     acknowledged = []
     try:
@@ -32,9 +32,9 @@ async def test_delivery_outlives_a_full_disk(
             acknowledged.append(f"samples/{number:03}")
     except ResourceExhausted:
         pass
-    await until(lambda: set(function.documents) == set(acknowledged))  # each fails, and that is to be noted
+    await until(lambda: set(function.documents) == set(acknowledged))  # each attempt fails, and that must be saved
 
-    function.answer = function.done
+    function.respond = function.acknowledge
     await limit(firestore, 1_000)
     await firestore.client.document("samples/last").set({"n": 1}, retry=None)
 

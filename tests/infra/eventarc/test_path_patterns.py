@@ -1,4 +1,4 @@
-"""Path patterns."""
+"""Path patterns select documents."""
 
 import pytest
 
@@ -30,8 +30,8 @@ MATCHES = [
 
 
 @pytest.mark.parametrize(("pattern", "path", "expected"), MATCHES)
-def test_a_pattern_matches_the_documents_that_it_means(pattern: str, path: str, expected: bool) -> None:
-    """Wildcards stay within their segment, but for `**`."""
+def test_a_pattern_matches_the_documents_that_it_selects(pattern: str, path: str, expected: bool) -> None:
+    """Only `**` matches more than one segment."""
     assert Pattern(pattern).matches(path) is expected
 
 
@@ -54,9 +54,9 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("pattern", "reason"), INVALID)
-def test_an_invalid_pattern_is_refused_with_its_reason(pattern: str, reason: str) -> None:
-    """A pattern that can match no document would otherwise be silence for ever."""
-    with pytest.raises(InvalidPattern, match=reason) as refusal:
+def test_an_invalid_pattern_is_rejected_with_its_reason(pattern: str, reason: str) -> None:
+    """A pattern that matches no document would otherwise never fire, without an error."""
+    with pytest.raises(InvalidPattern, match=reason) as error:
         Pattern(pattern)
 
-    assert repr(pattern) in str(refusal.value)
+    assert repr(pattern) in str(error.value)

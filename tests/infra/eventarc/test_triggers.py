@@ -1,4 +1,4 @@
-"""What a trigger may be, and what becomes of events when it changes."""
+"""Validation of triggers, and pending events of a trigger that changes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.trigger import InvalidTrigger
 from tests.infra.eventarc.machine import Event, Firestore, Function, until
 
-GOOD = {
+VALID = {
     "name": "t",
     "event_type": "google.cloud.firestore.document.v1.created",
     "document": "users/{user}",
@@ -25,52 +25,52 @@ GOOD = {
         ({"url": "ftp://somewhere/"}, "HTTP"),
         ({"concurrency": 0}, "concurrency"),
         ({"patience": 1}, "patience"),
-        ({"fault_injection": {"duplicate": 1.5}}, "duplicate"),
+        ({"fault_injection": {"duplicate_probability": 1.5}}, "duplicate_probability"),
     ],
 )
-def test_a_trigger_that_cannot_work_is_refused(change: dict[str, object], reason: str) -> None:
-    """Each fault is named before anything is delivered."""
+def test_an_invalid_trigger_is_rejected(change: dict[str, object], reason: str) -> None:
+    """The message names the invalid option."""
     with pytest.raises(InvalidTrigger, match=reason):
-        trigger.read([GOOD | change])
+        trigger.read([VALID | change])
 
 
-def test_two_triggers_of_one_name_are_refused() -> None:
+def test_two_triggers_of_one_name_are_rejected() -> None:
     """They would share one cursor."""
     with pytest.raises(InvalidTrigger, match="two triggers"):
-        trigger.read([GOOD, GOOD])
+        trigger.read([VALID, VALID])
 
 
-def test_pauses_double_up_to_the_longest_and_are_shortened_at_random() -> None:
-    """So that failed events do not come back all at once."""
-    [usual] = trigger.read([GOOD])
+def test_pauses_double_up_to_a_maximum_and_jitter_shortens_them() -> None:
+    """Jitter keeps events that failed together from being retried together."""
+    [default] = trigger.read([VALID])
 
-    longest = [usual.backoff.seconds(attempts, 0.0) for attempts in (1, 2, 3, 9, 10, 1000)]
+    pauses = [default.backoff.seconds(attempts, 0.0) for attempts in (1, 2, 3, 9, 10, 1000)]
 
-    assert longest == [0.1, 0.2, 0.4, 25.6, 30.0, 30.0]
-    assert usual.backoff.seconds(1, 1.0) == 0.05
+    assert pauses == [0.1, 0.2, 0.4, 25.6, 30.0, 30.0]
+    assert default.backoff.seconds(1, 1.0) == 0.05
 
 
-def test_one_switch_gives_what_eventarc_documents() -> None:
+def test_the_eventarc_profile_has_the_documented_values() -> None:
     """10 to 600 seconds between attempts, 10 seconds to acknowledge, 24 hours of retention."""
-    [documented] = trigger.read([GOOD | {"profile": "eventarc"}])
+    [documented] = trigger.read([VALID | {"profile": "eventarc"}])
 
     backoff = documented.backoff
-    assert (backoff.shortest, backoff.longest, documented.deadline) == (10.0, 600.0, 10.0)
+    assert (backoff.min_seconds, backoff.max_seconds, documented.deadline_seconds) == (10.0, 600.0, 10.0)
     assert documented.retention_seconds == 86_400
 
 
 @pytest.mark.parametrize(
     "other", [{"document": "results/{result}"}, {"event_type": "google.cloud.firestore.document.v1.deleted"}]
 )
-async def test_an_event_that_failed_is_sent_to_its_trigger_and_to_no_other_of_that_name(
+async def test_a_failed_event_is_not_sent_when_its_trigger_selects_other_events_after_a_restart(
     firestore: Firestore, function: Function, on_written: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    """A deletion of something that was created, or a document nobody asked for, would mislead the function."""
+    """The function would receive an event of the wrong kind or collection."""
 
     async def fail(_: Event) -> int:
         return 500
 
-    function.answer = fail
+    function.respond = fail
     await firestore.start(on_written)
     await firestore.write("samples/a")
     await firestore.until_rows("eventarc_failed WHERE attempts > 0", "sequence", [(1,)])
@@ -80,9 +80,9 @@ async def test_an_event_that_failed_is_sent_to_its_trigger_and_to_no_other_of_th
     await firestore.start(on_written | other)
     await firestore.until_rows("eventarc_failed WHERE problem LIKE '%changed%'", "sequence, dead", [(1, 0)])
     await firestore.stop()
-    misled = function.documents.copy()
-    function.answer = function.done
+    unwanted = function.documents.copy()
+    function.respond = function.acknowledge
     await firestore.start(on_written)
     await until(lambda: bool(function.events))
 
-    assert (misled, function.documents) == ([], ["samples/a"])
+    assert (unwanted, function.documents) == ([], ["samples/a"])

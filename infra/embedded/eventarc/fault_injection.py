@@ -1,0 +1,47 @@
+"""Fault injection: events are delayed, reordered, duplicated or repeated on purpose.
+
+At-least-once delivery in any order may do all of this to a function. Tests of functions provoke it, and a
+seed makes the faults repeatable.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Annotated
+
+import msgspec
+
+MAX_REORDER_SECONDS = 0.5
+
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class FaultInjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The probability of each fault, for each attempt to send an event."""
+
+    seed: int = 0
+    duplicate_probability: Probability = 0
+    """The event is sent twice at the same time."""
+    delay_probability: Probability = 0
+    """The event waits for up to `max_delay_seconds`."""
+    max_delay_seconds: Seconds = 5.0
+    reorder_probability: Probability = 0
+    """The event waits for up to 0.5 s, so that later events overtake it."""
+    drop_acknowledgement_probability: Probability = 0
+    """The event is delivered, but counts as failed."""
+
+    async def send(self, post: Callable[[], Awaitable[str | None]], sequence: int, failed_attempts: int) -> str | None:
+        """Call `post` with the faults of this attempt; return its problem, or None if it was acknowledged."""
+        random = Random(f"{self.seed}/{sequence}/{failed_attempts}").random
+        if random() < self.delay_probability:
+            await asyncio.sleep(random() * self.max_delay_seconds)
+        if random() < self.reorder_probability:
+            await asyncio.sleep(random() * MAX_REORDER_SECONDS)
+        if random() < self.duplicate_probability:
+            problem, _ = await asyncio.gather(post(), post())
+        else:
+            problem = await post()
+        if random() < self.drop_acknowledgement_probability:
+            return "fault injection dropped the acknowledgement"
+        return problem
