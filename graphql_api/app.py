@@ -35,7 +35,7 @@ from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
 from storage.documents import DropzoneError, NotFound, Unavailable
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import Writer
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _READY_SECONDS = 1.0
 _LARGE_REQUESTS = 8
@@ -102,10 +102,10 @@ class _Services:
         del app
         settings = self._settings
         self._firestore = Firestore.connect(timeout_seconds=settings.write_timeout_seconds)
-        writer = Writer(
+        writer = GroupCommitWriter(
             self._firestore,
             timeout_seconds=settings.write_timeout_seconds,
-            waiting_bytes=settings.max_pending_writes_mib * 2**20,
+            max_pending_bytes=settings.max_pending_writes_mib * 2**20,
         )
         self.store = Store(self._firestore, shards=settings.shards)
         self.live = Live(self._firestore, log_length=settings.max_buffered_results, shards=settings.shards)
@@ -120,7 +120,7 @@ class _Services:
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         metrics.forget_the_dead()
-        sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.waiting))
+        sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.pending))
         try:
             yield
         finally:

@@ -1,1 +1,1 @@
-"""What happens after a write: the functions Eventarc calls, and what they need."""
+"""The functions that Eventarc calls after a write: the computation of results, and the statistics."""

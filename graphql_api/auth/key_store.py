@@ -8,7 +8,7 @@ from graphql_api.auth.api_keys import ApiKey
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import Writer
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _StructuredQuery: Any = query.StructuredQuery.pb()
 
@@ -16,7 +16,7 @@ _StructuredQuery: Any = query.StructuredQuery.pb()
 class KeyStore:
     """Reads and writes API keys by digest: the SHA-256 of the key in hexadecimal."""
 
-    def __init__(self, firestore: Firestore, writer: Writer) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
 

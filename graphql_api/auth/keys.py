@@ -19,7 +19,7 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import Writer
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(options: argparse.Namespace) -> None:
     firestore = Firestore.connect(timeout_seconds=_TIMEOUT_SECONDS)
-    writer = Writer(firestore, timeout_seconds=_TIMEOUT_SECONDS, waiting_bytes=2**20)
+    writer = GroupCommitWriter(firestore, timeout_seconds=_TIMEOUT_SECONDS)
     store = KeyStore(firestore, writer)
     try:
         match options.command:

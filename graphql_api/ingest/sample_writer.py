@@ -26,7 +26,8 @@ from storage.documents import (
 )
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import AlreadyExists, Writer
+from storage.firestore.errors import FirestoreError, PreconditionFailed
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _CHUNKS_UNDER_WAY = 12
 
@@ -39,7 +40,7 @@ logger = logging.getLogger("graphql_api")
 class SampleWriter:
     """Stores samples under the submitters that their headers name."""
 
-    def __init__(self, firestore: Firestore, writer: Writer, read_headers: ReadHeaders) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
@@ -62,7 +63,7 @@ class SampleWriter:
             else:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
                 outcomes.append(sample.header)
-        if any(isinstance(outcome, AlreadyExists) for outcome in outcomes):
+        if any(isinstance(outcome, PreconditionFailed) for outcome in outcomes):
             return await self._stored_before(samples, outcomes)
         return outcomes
 
@@ -155,12 +156,12 @@ class SampleWriter:
             for number in range(chunks):
                 path = document_paths.chunk(submitter, sample_id, digest, number)
                 await self._writer.write(encoding.to_delete(self._firestore.name(path)))
-        except DropzoneError as error:
+        except (DropzoneError, FirestoreError) as error:
             logger.warning("chunks of %s/%s have no header, and stay: %s", submitter, sample_id, error)
 
 
 def _is_there(outcome: Outcome) -> bool:
-    return isinstance(outcome, AlreadyExists)
+    return isinstance(outcome, PreconditionFailed)
 
 
 def _same(header: Header, there: Header | None) -> Outcome:

@@ -24,13 +24,14 @@ from google.cloud.firestore_v1.types import firestore as _protocol
 from graphql_api.live.written_result import Written
 from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding
-from storage.firestore.client import TRANSIENT, Firestore, ListenRequest, backoff
-from storage.firestore.metrics import firestore_errors
+from storage.firestore.client import Firestore, ListenRequest
+from storage.firestore.errors import status_code
+from storage.firestore.metrics import count_error
+from storage.firestore.retry import TRANSIENT, backoff
 
 _Kind = _protocol.TargetChange.TargetChangeType
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.1, 10.0
 _MAX_SILENCE_SECONDS = 120.0  # Firestore sends something every half minute, if only that nothing changed
-_PASSING = frozenset(code.value[0] for code in TRANSIENT)
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Listener:
                         pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
-                firestore_errors(error.code().name).inc()
+                count_error(error.code())
                 logger.warning("the Listen stream broke, opening another: %s %s", error.code().name, error.details())
             except Unavailable as error:
                 logger.warning("%s; opening another stream", error)
@@ -178,7 +179,7 @@ class Listener:
         targets = self._named(change.target_ids) if change.target_ids else list(self._targets.values())
         kind = change.target_change_type
         if kind == _Kind.REMOVE:
-            if change.cause.code in _PASSING:
+            if status_code(change.cause.code) in TRANSIENT:
                 raise Unavailable(f"Firestore ended a target of the Listen stream: {change.cause.message}")
             for target in targets:
                 logger.warning("Firestore ended the target of %s: %s", target.submitter, change.cause.message)

@@ -8,13 +8,13 @@ from storage.documents import Arrival, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import Writer
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
 
 class RecomputationStore:
     """Reads and writes the documents of the submitter that each method takes from the caller's credential."""
 
-    def __init__(self, firestore: Firestore, writer: Writer) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
 

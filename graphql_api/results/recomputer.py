@@ -25,7 +25,7 @@ from graphql_api.results.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
-from storage.firestore.client import backoff
+from storage.firestore.retry import backoff
 
 MAX_IDS = 1_000
 _BATCH_SIZE = 200

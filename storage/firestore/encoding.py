@@ -1,11 +1,10 @@
-"""Document fields as Python values <-> as the values of the google.firestore.v1 protocol.
+"""Conversion between Python values and the values of the google.firestore.v1 protocol.
 
-Only what Dropzone stores: null, booleans, integers, doubles, times, strings, bytes, lists and maps.
-The messages are built directly, not through a wrapper: this is on the path of every sample.
-The trap: an integer is not a double. Firestore keeps them apart, so `1.0` must be written as a double.
+It covers the types that Dropzone stores: null, booleans, integers, doubles, times, strings, bytes,
+lists and maps. Firestore distinguishes integers from doubles, so `1` and `1.0` are stored differently.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,15 +21,13 @@ _REQUEST_TIME = (
     .values_by_name["REQUEST_TIME"]
     .number
 )
-
-
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def to_write(name: str, fields: Mapping[str, object]) -> Any:
-    """Return a `Write` that replaces the document `name` (full: `projects/...`) with `fields`.
+    """Return a `Write` that replaces the document with this full name by `fields`.
 
-    Members that are `SERVER_TIME` become transforms. Preconditions are the caller's to set.
+    Fields with the value `SERVER_TIME` become transforms. The write has no precondition.
     """
     write = Write()
     write.update.name = name
@@ -44,36 +41,36 @@ def to_write(name: str, fields: Mapping[str, object]) -> Any:
 
 
 def to_delete(name: str) -> Any:
-    """Return a `Write` that removes the document `name` (full: `projects/...`)."""
+    """Return a `Write` that deletes the document with this full name."""
     return Write(delete=name)
 
 
 def to_value(value: object) -> Any:
-    """Return `value` as a protocol `Value`, for a filter or a cursor."""
+    """Return a protocol `Value`, for a filter or a cursor."""
     message = Value()
     _fill(message, value)
     return message
 
 
 def from_document(document: Any) -> dict[str, object]:
-    """Return the fields of a protocol `Document` as Python values; times are in UTC."""
+    """Return the fields of a protocol `Document` as Python values. Times are in UTC."""
     return {key: from_value(value) for key, value in document.fields.items()}
 
 
 def from_value(value: Any) -> object:
-    """Return a protocol `Value` as a Python value: the reverse of `to_value`."""
+    """Return a protocol `Value` as a Python value. Times are in UTC."""
     kind = value.WhichOneof("value_type")
     if kind == "timestamp_value":
         return to_datetime(value.timestamp_value)
     if kind == "map_value":
         return {key: from_value(member) for key, member in value.map_value.fields.items()}
     if kind == "array_value":
-        return list(_elements(value.array_value))
+        return [from_value(element) for element in value.array_value.values]
     return None if kind == "null_value" else getattr(value, kind)
 
 
 def to_datetime(timestamp: Any) -> datetime:
-    """Return a protobuf `Timestamp` as a time in UTC, to the microsecond."""
+    """Return a protobuf `Timestamp` as a time in UTC, truncated to microseconds."""
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
@@ -92,9 +89,9 @@ def _fill(message: Any, value: object) -> None:
         case bytes():
             message.bytes_value = value
         case datetime():
-            since = value - _EPOCH
-            message.timestamp_value.seconds = since.days * 86_400 + since.seconds
-            message.timestamp_value.nanos = since.microseconds * 1_000
+            elapsed = value - _EPOCH
+            message.timestamp_value.seconds = elapsed.days * 86_400 + elapsed.seconds
+            message.timestamp_value.nanos = elapsed.microseconds * 1_000
         case Mapping():
             message.map_value.SetInParent()
             for key, member in value.items():
@@ -103,13 +100,9 @@ def _fill(message: Any, value: object) -> None:
             message.array_value.SetInParent()
             add = message.array_value.values.add
             for element in value:
-                if type(element) is float:  # most lists are of numbers: a third of the time
+                if type(element) is float:  # takes a third of the time of `_fill`, and most lists hold numbers
                     add(double_value=element)
                 else:
                     _fill(add(), element)
         case _:
-            raise TypeError(f"cannot store {type(value).__name__}")
-
-
-def _elements(array: Any) -> Iterator[object]:
-    return (from_value(element) for element in array.values)
+            raise TypeError(f"expected a value that Firestore can store, got {type(value).__name__}")

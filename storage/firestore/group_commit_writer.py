@@ -1,109 +1,64 @@
-"""Group commit: submissions that arrive together share a BatchWrite, each answered by its own status.
+"""Group commit: writes that arrive at the same time share a BatchWrite, each with its own status.
 
-Whatever waits is sent as soon as a call returns, so the batch grows with the load and a lone
-submission waits for nobody. Were all in one batch, this process and Firestore would take turns at being
-idle; so where much is under way, each call takes its part of it. The trap: a BatchWrite refuses to hold a
-document twice, and retries of one idempotency key do write the same document at the same time; such a write
-waits for the next batch.
+Queued writes are sent as soon as a call returns, so a batch grows with the load and a single write
+never waits for others. Several calls are in flight at once: with one call, this process and
+Firestore would be idle in turns.
 
-What is written together is waited for together: one future and one place in the order of deadlines, which is
-the order of arrival, so that one timer serves all.
+Firestore rejects a BatchWrite that contains a document twice. Retries of one idempotency key and
+repeated events do write the same document at the same time, so the second write waits for the
+next batch.
+
+The writes of one `write_all` share one future and one deadline. Deadlines expire in order of
+arrival, so one timer serves all of them.
 """
 
 import asyncio
 import logging
-import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 
-from storage.documents import DropzoneError, Unavailable
+from storage.documents import Unavailable
 from storage.firestore import metrics
-from storage.firestore.client import TRANSIENT, Firestore
+from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreUnavailable, write_error
+from storage.firestore.retry import backoff
 
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
 MAX_CALLS = 2
-FEW_WRITES = 16
-"""So many are not worth a second call."""
-
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
-_TRANSIENT_CODES = {code.value[0] for code in TRANSIENT}
-_ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS.value[0]
-_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.02, 1.0
+MIN_SPLIT_WRITES = 16
+"""Fewer pending writes are not split into several calls."""
+MAX_PENDING_BYTES = 256 * 2**20
 
 logger = logging.getLogger(__name__)
 
 
-class AlreadyExists(DropzoneError):
-    """The write had the precondition that there is no such document, but there is one."""
+class GroupCommitWriter:
+    """Sends writes in as few BatchWrite calls as possible. Belongs to one event loop."""
 
-
-class _Together:
-    """Writes of one caller: their outcomes, and the future that ends when all have one."""
-
-    __slots__ = ("deadline", "done", "outcomes", "unanswered")
-
-    def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[Any]]") -> None:
-        self.deadline = deadline
-        self.done = done
-        self.outcomes: list[Any] = [None] * count
-        self.unanswered = count
-
-    def answer(self, place: int, outcome: Any) -> None:
-        self.outcomes[place] = outcome
-        self.unanswered -= 1
-        if not self.unanswered and not self.done.done():
-            self.done.set_result(self.outcomes)
-
-    def give_up(self, error: Exception) -> None:
-        """Answer what is not answered yet."""
-        if not self.done.done():
-            self.done.set_result([error if outcome is None else outcome for outcome in self.outcomes])
-
-
-class _Waiting:
-    """A write on its way to Firestore."""
-
-    __slots__ = ("attempts", "place", "size", "together", "write")
-
-    def __init__(self, write: Any, size: int, together: _Together, place: int) -> None:
-        self.write = write
-        self.size = size
-        self.together = together
-        self.place = place
-        self.attempts = 0
-
-    @property
-    def is_wanted(self) -> bool:
-        return not self.together.done.done()
-
-    def answer(self, outcome: Any) -> None:
-        self.together.answer(self.place, outcome)
-
-
-class Writer:
-    """Writes documents with as few calls as the moment allows. Used by one event loop."""
-
-    def __init__(self, firestore: Firestore, *, timeout_seconds: float, waiting_bytes: int) -> None:
+    def __init__(
+        self, firestore: Firestore, *, timeout_seconds: float, max_pending_bytes: int = MAX_PENDING_BYTES
+    ) -> None:
         self._firestore = firestore
         self.timeout_seconds = timeout_seconds
-        self._max_bytes = waiting_bytes
-        self._writes = 0
-        self._bytes = 0
-        self._queue: deque[_Waiting] = deque()
+        self._max_pending_bytes = max_pending_bytes
+        self._pending_writes = 0
+        self._pending_bytes = 0
+        self._queue: deque[_PendingWrite] = deque()
         self._calls: set[asyncio.Task[None]] = set()
-        self._is_due = False
-        self._deadlines: deque[_Together] = deque()
+        self._is_send_scheduled = False
+        self._groups: deque[_WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     async def write(self, write: Any) -> Any:
-        """Return the `WriteResult` of `write` once Firestore has committed it.
+        """Return the `WriteResult` of a `Write` after Firestore has committed it.
 
-        Raises `AlreadyExists` where its precondition says so, and `Unavailable` where Firestore has
-        not confirmed it in time (it may still have been written) or too much is waiting already.
+        Raises `PreconditionFailed`, `InvalidWrite` or another `FirestoreError` if Firestore rejects the
+        write. Raises `Unavailable` if too many bytes are pending, or if Firestore has not confirmed the
+        write before the timeout. Firestore can still apply a write that it has not confirmed.
         """
         (outcome,) = await self.write_all([write])
         if isinstance(outcome, Exception):
@@ -111,134 +66,173 @@ class Writer:
         return outcome
 
     async def write_all(self, writes: Sequence[Any]) -> list[Any]:
-        """Return for each of `writes` what `write` would return, or the exception that it would raise."""
+        """Return for each `Write` the value that `write` returns, or the exception that it raises."""
         if not writes:
             return []
         sizes = [write.ByteSize() for write in writes]
         size = sum(sizes)
-        if self._bytes + size > self._max_bytes and self._bytes:
-            full = Unavailable("too many submissions are waiting for Firestore; send this one again later")
+        if self._pending_bytes and self._pending_bytes + size > self._max_pending_bytes:
+            full = Unavailable("too many writes are waiting for Firestore; retry later")
             return [full] * len(writes)
         loop = asyncio.get_running_loop()
-        together = _Together(len(writes), loop.time() + self.timeout_seconds, loop.create_future())
-        self._writes += len(writes)
-        self._bytes += size
+        group = _WriteGroup(len(writes), loop.time() + self.timeout_seconds, loop.create_future())
+        self._pending_writes += len(writes)
+        self._pending_bytes += size
         self._queue.extend(
-            _Waiting(write, size, together, place)
-            for place, (write, size) in enumerate(zip(writes, sizes, strict=True))
+            _PendingWrite(write, size, group, index)
+            for index, (write, size) in enumerate(zip(writes, sizes, strict=True))
         )
-        self._deadlines.append(together)
+        self._groups.append(group)
         if self._timer is None:
-            self._timer = loop.call_at(together.deadline, self._late)
-        if not self._is_due:  # what comes in the same turn of the loop goes along
-            self._is_due = True
+            self._timer = loop.call_at(group.deadline, self._expire_groups)
+        if not self._is_send_scheduled:  # other writes of this turn of the event loop join the batch
+            self._is_send_scheduled = True
             loop.call_soon(self._send)
         try:
-            return await together.done
+            return await group.done
         finally:
-            self._writes -= len(writes)
-            self._bytes -= size
-            while self._deadlines and self._deadlines[0].done.done():
-                self._deadlines.popleft()
+            self._pending_writes -= len(writes)
+            self._pending_bytes -= size
+            while self._groups and self._groups[0].done.done():
+                self._groups.popleft()
 
     @property
-    def waiting(self) -> tuple[int, int]:
-        """How many writes are not answered yet, and their bytes."""
-        return self._writes, self._bytes
+    def pending(self) -> tuple[int, int]:
+        """The number of writes without an outcome, and their bytes."""
+        return self._pending_writes, self._pending_bytes
 
     async def close(self) -> None:
-        """Wait until everything that was taken is answered."""
-        while waiting := [together.done for together in self._deadlines if not together.done.done()]:
-            await asyncio.wait(waiting)
+        """Wait until every write has its outcome and every call has returned."""
+        while futures := [group.done for group in self._groups if not group.done.done()]:
+            await asyncio.wait(futures)
         while self._calls:
             await asyncio.wait(self._calls)
         if self._timer is not None:
             self._timer.cancel()
 
-    def _late(self) -> None:
-        """Give up what has waited for too long, and look again when the next one has."""
+    def _expire_groups(self) -> None:
+        """Fail the groups whose deadline has passed, and set the timer for the next one."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        late = Unavailable(
-            "Firestore has not confirmed in time; send it again, with an idempotency key so that it is stored once"
-        )
-        while self._deadlines and (self._deadlines[0].done.done() or self._deadlines[0].deadline <= now):
-            self._deadlines.popleft().give_up(late)
-        self._timer = loop.call_at(self._deadlines[0].deadline, self._late) if self._deadlines else None
+        while self._groups and (self._groups[0].done.done() or self._groups[0].deadline <= now):
+            self._groups.popleft().expire(self.timeout_seconds)
+        self._timer = loop.call_at(self._groups[0].deadline, self._expire_groups) if self._groups else None
 
     def _send(self) -> None:
-        self._is_due = False
+        self._is_send_scheduled = False
         while self._queue and len(self._calls) < MAX_CALLS:
             batch = self._next_batch()
             if not batch:
                 return
             call = asyncio.create_task(self._call(batch))
             self._calls.add(call)
-            call.add_done_callback(self._called)
+            call.add_done_callback(self._end_call)
 
-    def _called(self, call: asyncio.Task[None]) -> None:
+    def _end_call(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
         if not call.cancelled() and (error := call.exception()):
             logger.error("a batch of writes was not sent", exc_info=error)
         self._send()
 
-    def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _next_batch(self) -> "list[_PendingWrite]":
+        batch: list[_PendingWrite] = []
         names: set[str] = set()
-        later: list[_Waiting] = []
+        later: list[_PendingWrite] = []
         size = 0
-        most = min(max(-(-self._writes // MAX_CALLS), FEW_WRITES), MAX_BATCH_WRITES)
-        while self._queue and len(batch) < most:
-            waiting = self._queue.popleft()
-            if not waiting.is_wanted:
+        fair_share = -(-self._pending_writes // MAX_CALLS)
+        max_writes = min(max(fair_share, MIN_SPLIT_WRITES), MAX_BATCH_WRITES)
+        while self._queue and len(batch) < max_writes:
+            pending = self._queue.popleft()
+            if pending.group.done.done():
                 continue
-            name = waiting.write.delete or waiting.write.update.name
+            name = pending.write.delete or pending.write.update.name
             if name in names:
-                later.append(waiting)
+                later.append(pending)
                 continue
-            if batch and size + waiting.size > MAX_BATCH_BYTES:
-                later.append(waiting)
+            if batch and size + pending.size > MAX_BATCH_BYTES:
+                later.append(pending)
                 break
             names.add(name)
-            size += waiting.size
-            batch.append(waiting)
+            size += pending.size
+            batch.append(pending)
         self._queue.extendleft(reversed(later))
         return batch
 
-    async def _call(self, batch: list[_Waiting]) -> None:
+    async def _call(self, batch: "list[_PendingWrite]") -> None:
         metrics.BATCH_WRITE_SIZE.observe(len(batch))
         try:
-            response = await self._firestore.batch_write([waiting.write for waiting in batch])
-        except Unavailable:
-            self._again(batch)
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it was
-            for waiting in batch:
-                waiting.answer(error)
+            response = await self._firestore.batch_write([pending.write for pending in batch])
+        except FirestoreUnavailable as error:
+            self._retry_later(batch, error.status)
+        except Exception as error:  # noqa: BLE001 - every caller of this batch receives it
+            for pending in batch:
+                pending.resolve(error)
         else:
-            again = []
-            for waiting, result, status in zip(batch, response.write_results, response.status, strict=True):
-                code = status.code
-                if code == 0:
-                    waiting.answer(result)
-                elif code == _ALREADY_EXISTS:
-                    waiting.answer(AlreadyExists(status.message))
+            transient: list[_PendingWrite] = []
+            for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
+                if status.code == 0:
+                    pending.resolve(result)
+                elif isinstance(rejection := write_error(status), FirestoreUnavailable):
+                    transient.append(pending)
+                    last_status = rejection.status
                 else:
-                    metrics.firestore_errors(_CODES.get(code, "UNKNOWN")).inc()
-                    if code in _TRANSIENT_CODES:
-                        again.append(waiting)
-                    else:
-                        waiting.answer(RuntimeError(f"Firestore refused a write: {status.message}"))
-            if again:
-                self._again(again)
+                    pending.resolve(rejection)
+            if transient:
+                self._retry_later(transient, last_status)
 
-    def _again(self, batch: list[_Waiting]) -> None:
-        """Send `batch` once more after a pause with jitter; deadlines end what never succeeds."""
-        attempts = max(waiting.attempts for waiting in batch)
-        for waiting in batch:
-            waiting.attempts += 1
-        pause = min(_FIRST_PAUSE_SECONDS * 2**attempts, _MAX_PAUSE_SECONDS) * random.uniform(0.5, 1)
-        asyncio.get_running_loop().call_later(pause, self._put_back, batch)
+    def _retry_later(self, batch: "list[_PendingWrite]", status: grpc.StatusCode) -> None:
+        """Put `batch` back in front of the queue after a pause. Deadlines end the retries."""
+        pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
+        for pending in batch:
+            pending.pauses = pauses
+            pending.group.last_status = status
+        asyncio.get_running_loop().call_later(next(pauses), self._requeue, batch)
 
-    def _put_back(self, batch: list[_Waiting]) -> None:
+    def _requeue(self, batch: "list[_PendingWrite]") -> None:
         self._queue.extendleft(reversed(batch))
         self._send()
+
+
+class _WriteGroup:
+    """The writes of one `write_all`: their outcomes, and a future that ends when all have one."""
+
+    __slots__ = ("deadline", "done", "last_status", "outcomes", "unresolved")
+
+    def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[Any]]") -> None:
+        self.deadline = deadline
+        self.done = done
+        self.outcomes: list[Any] = [None] * count
+        self.unresolved = count
+        self.last_status: grpc.StatusCode | None = None
+
+    def expire(self, timeout_seconds: float) -> None:
+        """Fail the writes that have no outcome."""
+        if self.done.done():
+            return
+        reason = "" if self.last_status is None else f" (last status: {self.last_status.name})"
+        late = Unavailable(
+            f"Firestore did not confirm the write within {timeout_seconds:g} s{reason} and may still apply it; "
+            "retry with the same idempotency key or document id"
+        )
+        self.done.set_result([late if outcome is None else outcome for outcome in self.outcomes])
+
+
+class _PendingWrite:
+    """A write without an outcome."""
+
+    __slots__ = ("group", "index", "pauses", "size", "write")
+
+    def __init__(self, write: Any, size: int, group: _WriteGroup, index: int) -> None:
+        self.write = write
+        self.size = size
+        self.group = group
+        self.index = index
+        self.pauses: Iterator[float] | None = None
+        """The backoff that it shares with the writes that failed with it; None before its first failure."""
+
+    def resolve(self, outcome: Any) -> None:
+        group = self.group
+        group.outcomes[self.index] = outcome
+        group.unresolved -= 1
+        if not group.unresolved and not group.done.done():
+            group.done.set_result(group.outcomes)

@@ -58,4 +58,4 @@ async def test_a_large_sample_does_not_wait_for_ever_for_its_turn(own_machine: M
     assert refused.result() == 503
     assert await waiting.pop() == 200
     assert [await own_machine.deliver_until_accepted(header) for header in headers] == [200, 200]
-    assert "is to be sent again: other large samples are being computed" in own_machine.function.log.read_text()
+    assert "is redelivered later: other large samples are being computed" in own_machine.function.log.read_text()

@@ -74,7 +74,7 @@ class Heard:
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address)
-        self._listener = Listener(Firestore(self._channel, "p", timeout_seconds=5))
+        self._listener = Listener(Firestore(self._channel, "projects/p/databases/(default)", timeout_seconds=5))
         self.results: asyncio.Queue[list[str]] = asyncio.Queue()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._listener.add(Target("s", START, self._hear, self.ended.set_result))

@@ -23,7 +23,7 @@ LAST_ID = chr(0x10FFFF)
 async def firestore(stack: Stack) -> AsyncIterator[Firestore]:
     """Connect to the stack's Firestore as the API does."""
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}")
-    yield Firestore(channel, "dropzone-local", timeout_seconds=30)
+    yield Firestore(channel, "projects/dropzone-local/databases/(default)", timeout_seconds=30)
     await channel.close()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from storage.documents import Header, InvalidSample, Sample, payload
 from storage.documents.payload import Payload
-from triggers import chunks
+from triggers import chunked_sample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -33,7 +33,7 @@ def _outcome(read: "Payload | InvalidSample") -> object:
 
 def _of_chunks(header: Header, cuts: list[bytes]) -> object:
     try:
-        return _outcome(chunks.read(header, cuts))
+        return _outcome(chunked_sample.read(header, cuts))
     except InvalidSample as fault:
         return _outcome(fault)
 
@@ -88,7 +88,7 @@ def test_a_changed_byte_is_found(place: int, change: int) -> None:
     changed = bytes(byte ^ (change if number == place else 0) for number, byte in enumerate(raw))
 
     with pytest.raises(InvalidSample) as fault:
-        chunks.read(header, [zstandard.compress(changed)])
+        chunked_sample.read(header, [zstandard.compress(changed)])
 
     assert fault.value.problems[0].code == "INCOMPLETE"
 
@@ -101,7 +101,7 @@ def test_a_large_sample_is_never_there_as_a_whole() -> None:
 
     tracemalloc.start()
     try:
-        read = chunks.read(header, cuts)
+        read = chunked_sample.read(header, cuts)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,0 +1,70 @@
+"""Errors of Firestore, by gRPC status code.
+
+A transient code becomes `FirestoreUnavailable`, which clients see as `Unavailable`. Every other
+code becomes a `FirestoreError`, which is unexpected unless the caller handles it.
+"""
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from storage.documents import Unavailable
+from storage.firestore import metrics
+from storage.firestore.retry import TRANSIENT
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class FirestoreUnavailable(Unavailable):
+    """Firestore returned a transient status, or could not be reached."""
+
+    def __init__(self, status: grpc.StatusCode) -> None:
+        super().__init__(f"Firestore returned {status.name}; retry later")
+        self.status = status
+
+
+class FirestoreError(Exception):
+    """Firestore rejected a request or a write; `code` says why."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"Firestore returned {code.name}: {message}")
+        self.code = code
+
+
+class PreconditionFailed(FirestoreError):
+    """The document is not in the state that the write requires: it exists, is missing or has changed."""
+
+
+class InvalidWrite(FirestoreError):
+    """Firestore never accepts this write: a retry of the same write fails too."""
+
+
+_CLASSES = {
+    grpc.StatusCode.ALREADY_EXISTS: PreconditionFailed,
+    grpc.StatusCode.FAILED_PRECONDITION: PreconditionFailed,
+    grpc.StatusCode.NOT_FOUND: PreconditionFailed,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidWrite,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidWrite,
+}
+
+
+def call_error(error: grpc.aio.AioRpcError) -> FirestoreUnavailable | FirestoreError:
+    """Count a failed call and return the error to raise for it."""
+    code = error.code()
+    metrics.count_error(code)
+    return FirestoreUnavailable(code) if code in TRANSIENT else FirestoreError(code, error.details() or "")
+
+
+def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:
+    """Return the error for the `google.rpc.Status` of one failed write. Count all but failed preconditions."""
+    code = status_code(status.code)
+    error_class = _CLASSES.get(code, FirestoreError)
+    if error_class is not PreconditionFailed:
+        metrics.count_error(code)
+    return FirestoreUnavailable(code) if code in TRANSIENT else error_class(code, status.message)
+
+
+def status_code(number: int) -> grpc.StatusCode:
+    """Return the status code with this number in `google.rpc.Status`, or UNKNOWN if the number is undefined."""
+    return _STATUS_CODES.get(number, grpc.StatusCode.UNKNOWN)

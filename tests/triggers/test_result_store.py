@@ -1,0 +1,132 @@
+"""Results that several instances of the function write at the same time."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import grpc.aio
+import pytest
+
+from storage.documents import Result, Statistics, Status, Unavailable, document_paths
+from storage.firestore.client import Firestore
+from storage.firestore.errors import InvalidWrite
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from tests.storage.firestore.scripted_firestore import ScriptedFirestore, serve
+from tests.triggers.machine import DATABASE, Machine
+from triggers.result_store import ResultStore
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+async def stores(machine: Machine) -> AsyncIterator[list[ResultStore]]:
+    """Two stores with a channel each to the same Firestore."""
+    host = f"127.0.0.1:{machine.firestore.port}"
+    async with grpc.aio.insecure_channel(host) as one, grpc.aio.insecure_channel(host) as other:
+        yield [new_store(Firestore(channel, DATABASE, timeout_seconds=30)) for channel in (one, other)]
+
+
+def new_store(firestore: Firestore, timeout_seconds: float = 30) -> ResultStore:
+    """Return a store as the function composes it."""
+    return ResultStore(firestore, GroupCommitWriter(firestore, timeout_seconds=timeout_seconds))
+
+
+def new_result(sample_id: str, age: int) -> Result:
+    """Return a result of the sample as it was `age` seconds after the start; `age` is also its mean."""
+    return Result(
+        "racer",
+        sample_id,
+        START + timedelta(seconds=age),
+        0,
+        Status.COMPUTED,
+        timestamp=START,
+        statistics=Statistics(1, float(age), 0.0, float(age), float(age)),
+    )
+
+
+async def test_the_newest_result_remains_in_any_order_of_writes(machine: Machine, stores: list[ResultStore]) -> None:
+    """A result can be replaced between the read and the write of another one, which then starts over."""
+    random = Random(5)
+    for _ in range(40):
+        sample_id = str(uuid.uuid4())
+        results = [new_result(sample_id, age) for age in range(6)] * 2
+        random.shuffle(results)
+
+        await asyncio.gather(*(random.choice(stores).write(result) for result in results))
+
+        snapshot = await machine.client.document(document_paths.result("racer", sample_id)).get()
+        assert (snapshot.get("sample_update_time"), snapshot.get("mean")) == (START + timedelta(seconds=5), 5.0)
+
+
+async def test_a_deleted_result_is_written_again(machine: Machine, stores: list[ResultStore]) -> None:
+    """A result of any update time is written then; an older one is not."""
+    sample_id = str(uuid.uuid4())
+    await stores[0].write(new_result(sample_id, 3))
+    await machine.client.document(document_paths.result("racer", sample_id)).delete()
+
+    assert await stores[1].write(new_result(sample_id, 2))
+    assert not await stores[0].write(new_result(sample_id, 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, InvalidWrite),
+        (grpc.StatusCode.OUT_OF_RANGE, InvalidWrite),
+        (grpc.StatusCode.PERMISSION_DENIED, Unavailable),
+    ],
+)
+async def test_only_an_invalid_result_is_rejected_for_good(code: grpc.StatusCode, error: type[Exception]) -> None:
+    """No retry fixes an invalid result. An operator can grant a permission, and then the result is written."""
+    scripted = ScriptedFirestore()
+    sample_id = str(uuid.uuid4())
+    scripted.set_statuses({sample_id: [code]})
+    scripted.respond()
+    async with serve(scripted) as firestore:
+        with pytest.raises(error, match="on purpose"):
+            await new_store(firestore).write(new_result(sample_id, 1))
+
+    assert len(scripted.batches) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, "on purpose"),
+        (grpc.StatusCode.INVALID_ARGUMENT, "on purpose"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "did not confirm the write within"),
+    ],
+)
+async def test_a_failed_call_is_unavailable(code: grpc.StatusCode, message: str) -> None:
+    """A call carries results of several events, so its status says nothing about a single result."""
+    scripted = ScriptedFirestore()
+    for _ in range(1000):
+        scripted.fail(code)
+    async with serve(scripted) as firestore:
+        with pytest.raises(Unavailable, match=message):
+            await new_store(firestore, timeout_seconds=0.2).write(new_result(str(uuid.uuid4()), 1))
+
+
+async def test_a_transient_status_is_retried_before_the_event_fails() -> None:
+    """The event does not have to be redelivered."""
+    scripted = ScriptedFirestore()
+    sample_id = str(uuid.uuid4())
+    scripted.set_statuses({sample_id: [grpc.StatusCode.RESOURCE_EXHAUSTED]})
+    scripted.respond(2)
+    async with serve(scripted) as firestore:
+        assert await new_store(firestore).write(new_result(sample_id, 1))
+
+    assert scripted.batches == [[sample_id]] * 2
+
+
+async def test_a_quota_that_remains_exhausted_is_unavailable() -> None:
+    """After the timeout the event is redelivered."""
+    scripted = ScriptedFirestore()
+    sample_id = str(uuid.uuid4())
+    scripted.set_statuses({sample_id: [grpc.StatusCode.RESOURCE_EXHAUSTED] * 1000})
+    scripted.respond(1000)
+    async with serve(scripted) as firestore:
+        with pytest.raises(Unavailable, match="did not confirm the write within"):
+            await new_store(firestore, timeout_seconds=0.2).write(new_result(sample_id, 1))
