@@ -4,21 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import anyio
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller
 from graphql_api.endpoints.endpoint import public
+from graphql_api.endpoints.health import HealthEndpoints
+from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
+from graphql_api.endpoints.request_metrics import RequestMetrics
 from graphql_api.endpoints.results import ResultEndpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
@@ -37,7 +37,6 @@ from storage.documents import DropzoneError, NotFound, Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
-_READY_SECONDS = 1.0
 _LARGE_REQUESTS = 8
 """So many of the largest requests may be in memory at once."""
 
@@ -58,9 +57,8 @@ def create_app(settings: Settings) -> Starlette:
     graphiql = graphiql_page(settings.local_key_path, FIXTURE)
     graphql = GraphQLTransport(executable(), services.context, transport_settings, graphiql.respond, capacity)
     endpoints = [
-        public(Route("/healthz", _healthy)),
-        public(Route("/readyz", services.ready)),
-        public(Route("/metrics", metrics.respond)),
+        *HealthEndpoints(services, settings.local_key_path).endpoints,
+        metrics_endpoint(),
         public(dashboard.route),
         public(dashboard.assets),
         public(graphiql.assets),
@@ -68,9 +66,10 @@ def create_app(settings: Settings) -> Starlette:
         *SampleEndpoints(services).endpoints,
         *ResultEndpoint(services).endpoints,
     ]
+    routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(
-        routes=[endpoint.route for endpoint in endpoints],
-        middleware=[Middleware(metrics.Counted), Middleware(graphql.ahead)],
+        routes=routes,
+        middleware=[Middleware(RequestMetrics, routes), Middleware(graphql.ahead)],
         exception_handlers={
             ClientDisconnect: _gone,
             DropzoneError: _refused,
@@ -119,8 +118,8 @@ class _Services:
             self._capacity,
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
-        metrics.forget_the_dead()
-        sampling = asyncio.create_task(metrics.sample_for_ever(lambda: writer.pending))
+        remove_dead_processes()
+        sampling = asyncio.create_task(sample_process(lambda: writer.pending))
         try:
             yield
         finally:
@@ -139,23 +138,9 @@ class _Services:
         """Return the context of one GraphQL operation. Raises `Unauthenticated`."""
         return Context(await self.authenticate(credential), self.store, self.live, self.receiver, self.recomputer)
 
-    async def ready(self, request: Request) -> Response:
-        """Answer 200 when Firestore answers and the key of this machine is there, else 503: then send no traffic."""
-        del request
-        key = self._settings.local_key_path
-        if key is not None and not await anyio.Path(key).exists():
-            return PlainTextResponse(f"the key is not yet in {key}\n", 503)
-        try:
-            await self._firestore.ping(_READY_SECONDS)
-        except Unavailable as error:
-            return PlainTextResponse(f"{error}\n", 503)
-        return PlainTextResponse("ready\n")
-
-
-async def _healthy(request: Request) -> Response:
-    """Answer 200 as long as the process serves at all."""
-    del request
-    return PlainTextResponse("healthy\n")
+    async def ping_firestore(self, timeout_seconds: float) -> None:
+        """Read from Firestore. Raises `Unavailable` if it does not respond."""
+        await self._firestore.ping(timeout_seconds)
 
 
 class _NoAnswer(Response):

@@ -1,4 +1,4 @@
-"""What operators see at `/metrics`."""
+"""`GET /metrics` and what it counts."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from websockets.asyncio.client import connect
 
 from tests.stack import FIXTURE, Stack, eventually
 
-LABELS = {"door", "status", "state", "code", "le"}
+LABELS = {"route", "method", "status", "state", "code", "le"}
 
 
 def numbers(stack: Stack) -> dict[str, float]:
-    """Return each number there is by its name and labels, in the order of their names."""
+    """Return the value of each metric by its name and label values, sorted by label name."""
     families = text_string_to_metric_families(httpx.get(f"{stack.url}/metrics").text)
     return {
         sample.name + "".join(f" {value}" for _, value in sorted(sample.labels.items())): sample.value
@@ -29,7 +29,7 @@ def numbers(stack: Stack) -> dict[str, float]:
 
 
 def risen(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """Return by how much numbers are higher now, without the buckets of histograms."""
+    """Return how much each metric has increased, without histogram buckets."""
     return {
         name: value - before.get(name, 0)
         for name, value in after.items()
@@ -37,8 +37,8 @@ def risen(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
     }
 
 
-def test_no_key_is_needed_and_no_label_holds_what_a_client_chose(stack: Stack) -> None:
-    """The text names neither submitters nor samples."""
+def test_metrics_need_no_key_and_no_label_holds_a_value_that_a_client_chose(stack: Stack) -> None:
+    """The text contains neither submitters nor sample ids."""
     sample_id = stack.submit_fixture()["id"]
     stack.get(f"/samples/{sample_id}")
 
@@ -54,18 +54,18 @@ def test_no_key_is_needed_and_no_label_holds_what_a_client_chose(stack: Stack) -
     assert labels <= LABELS
 
 
-def test_every_number_is_in_the_readme(stack: Stack) -> None:
-    """And the other way round."""
+def test_the_readme_lists_every_metric_and_no_other(stack: Stack) -> None:
+    """A metric without documentation fails here."""
     rows = re.findall(r"^\| (`dropzone_.*?) \|", Path("README.md").read_text(), re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
-    said = set(re.findall(r"^# TYPE (\w+)", httpx.get(f"{stack.url}/metrics").text, re.MULTILINE))
+    served = set(re.findall(r"^# TYPE (\w+)", httpx.get(f"{stack.url}/metrics").text, re.MULTILINE))
 
-    assert {name for name in said if name.startswith("dropzone_")} == listed
+    assert {name for name in served if name.startswith("dropzone_")} == listed
 
 
 def test_a_submission_is_counted_once_with_its_state_and_size(stack: Stack) -> None:
-    """Through either door."""
+    """GraphQL and plain HTTP count alike."""
     raw, rejected = FIXTURE.read_bytes(), b'{"time_stamp": "2019-05-01T06:00:00Z", "data": []}'
     before = numbers(stack)
 
@@ -74,45 +74,45 @@ def test_a_submission_is_counted_once_with_its_state_and_size(stack: Stack) -> N
     stack.submit_fixture()
     rise = risen(before, numbers(stack))
 
-    assert rise["dropzone_submit_seconds_count PENDING"] == 2
-    assert rise["dropzone_submit_seconds_count REJECTED"] == 1
-    assert 0 < rise["dropzone_submit_seconds_sum PENDING"] < 30
+    assert rise["dropzone_submit_duration_seconds_count PENDING"] == 2
+    assert rise["dropzone_submit_duration_seconds_count REJECTED"] == 1
+    assert 0 < rise["dropzone_submit_duration_seconds_sum PENDING"] < 30
     assert rise["dropzone_submitted_bytes_total"] == len(raw) + len(rejected) + len(raw.strip())
-    assert rise["dropzone_http_requests_total /samples 201"] == 1
-    assert rise["dropzone_http_requests_total /samples 422"] == 1
-    assert rise["dropzone_http_requests_total /graphql 200"] == 1
-    assert rise["dropzone_batch_writes_sum"] == 3
-    assert 1 <= rise["dropzone_batch_writes_count"] <= 3
+    assert rise["dropzone_http_requests_total POST /samples 201"] == 1
+    assert rise["dropzone_http_requests_total POST /samples 422"] == 1
+    assert rise["dropzone_http_requests_total POST /graphql 200"] == 1
+    assert rise["dropzone_batch_write_size_sum"] == 3
+    assert 1 <= rise["dropzone_batch_write_size_count"] <= 3
 
 
-def test_much_that_comes_together_is_shared_among_calls(stack: Stack) -> None:
-    """So that Firestore is at work on one while the next is prepared; a few are not worth it."""
+def test_a_large_batch_of_samples_is_written_in_two_calls(stack: Stack) -> None:
+    """Firestore commits the first while the API prepares the second. A small batch is one call."""
     mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
     calls = []
     for count in (16, 64):
         before = numbers(stack)
         stack.graphql(mutation, {"samples": [{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}] * count})
         rise = risen(before, numbers(stack))
-        assert rise["dropzone_batch_writes_sum"] == count
-        calls.append(rise["dropzone_batch_writes_count"])
+        assert rise["dropzone_batch_write_size_sum"] == count
+        calls.append(rise["dropzone_batch_write_size_count"])
 
     assert calls == [1, 2]
 
 
-def test_each_line_of_a_stream_is_a_submission(stack: Stack) -> None:
-    """The request is one."""
+def test_each_line_of_an_ndjson_body_is_a_submission(stack: Stack) -> None:
+    """It is one request."""
     line = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}\n'
     before = numbers(stack)
 
     stack.post_sample(line * 20, content_type="application/x-ndjson")
     rise = risen(before, numbers(stack))
 
-    assert rise["dropzone_submit_seconds_count PENDING"] == 20
-    assert rise["dropzone_http_requests_total /samples 200"] == 1
+    assert rise["dropzone_submit_duration_seconds_count PENDING"] == 20
+    assert rise["dropzone_http_requests_total POST /samples 200"] == 1
 
 
-def test_errors_are_counted_by_the_code_that_the_client_was_told(stack: Stack) -> None:
-    """In GraphQL too, where the status is 200."""
+def test_errors_are_counted_by_the_code_that_the_client_received(stack: Stack) -> None:
+    """GraphQL errors count too, although their status is 200."""
     before = numbers(stack)
 
     httpx.post(f"{stack.url}/graphql", json={"query": "{ __typename }"})
@@ -128,12 +128,42 @@ def test_errors_are_counted_by_the_code_that_the_client_was_told(stack: Stack) -
         "BAD_REQUEST": 1,
         "NOT_FOUND": 2,
     }
-    assert rise["dropzone_http_requests_total /graphql 401"] == 1
-    assert rise["dropzone_http_requests_total other 404"] == 1
+    assert rise["dropzone_http_requests_total POST /graphql 401"] == 1
 
 
-async def test_subscribers_and_what_they_get_are_counted(stack: Stack) -> None:
-    """Open ones while they are open, results for good."""
+REQUESTS = [
+    ("GET", "/healthz", "GET /healthz 200"),
+    ("GET", "/readyz", "GET /readyz 200"),
+    ("GET", "/metrics", "GET /metrics 200"),
+    ("GET", "/samples/unknown", "GET /samples/{id} 404"),
+    ("HEAD", "/samples/unknown", "HEAD /samples/{id} 404"),
+    ("GET", "/samples", "GET /samples 405"),
+    ("GET", "/results", "GET /results 200"),
+    ("GET", "/assets/unknown", "GET /assets/{path} 404"),
+    ("GET", "/graphql/assets/unknown", "GET /graphql/assets/{path} 404"),
+    ("POST", "/nowhere", "POST other 404"),
+    ("PROPFIND", "/samples", "other /samples 405"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "counted_as"), REQUESTS)
+def test_a_request_is_counted_and_timed_by_route_and_method(
+    stack: Stack, method: str, path: str, counted_as: str
+) -> None:
+    """A path without a route and an unknown method count as `other`."""
+    before = numbers(stack)
+
+    httpx.request(method, stack.url + path, headers={"x-api-key": stack.key})
+    rise = risen(before, numbers(stack))
+
+    labels = counted_as.rpartition(" ")[0]
+    assert rise[f"dropzone_http_requests_total {counted_as}"] == 1 + (path == "/metrics")
+    assert rise[f"dropzone_http_request_duration_seconds_count {labels}"] == 1 + (path == "/metrics")
+    assert rise[f"dropzone_http_request_duration_seconds_sum {labels}"] > 0
+
+
+async def test_open_subscriptions_and_delivered_results_are_counted(stack: Stack) -> None:
+    """A gauge falls when a subscription ends, the counter of results does not."""
     key = await anyio.to_thread.run_sync(stack.new_key, "counted")
     before = numbers(stack)
 
@@ -153,7 +183,7 @@ async def test_subscribers_and_what_they_get_are_counted(stack: Stack) -> None:
         delivered = risen(before, numbers(stack))
 
     assert opened["dropzone_websocket_connections"] == 1
-    assert opened["dropzone_http_requests_total /graphql 101"] == 1
+    assert opened["dropzone_http_requests_total GET /graphql 101"] == 1
     assert delivered["dropzone_delivered_results_total"] == 2
     await asyncio.to_thread(
         eventually, lambda: numbers(stack)["dropzone_subscriptions"] == before["dropzone_subscriptions"]
@@ -163,15 +193,15 @@ async def test_subscribers_and_what_they_get_are_counted(stack: Stack) -> None:
     )
 
 
-def test_the_event_loop_is_timed(stack: Stack) -> None:
-    """Four times a second, whatever else happens."""
+def test_the_lag_of_the_event_loop_is_sampled(stack: Stack) -> None:
+    """Sampling does not depend on requests."""
     before = numbers(stack)["dropzone_event_loop_lag_seconds_count"]
 
     eventually(lambda: numbers(stack)["dropzone_event_loop_lag_seconds_count"] >= before + 4)
 
 
-def test_a_firestore_that_hangs_shows(own_stack: Stack) -> None:
-    """As a write that waits, and as calls that failed."""
+def test_a_hanging_firestore_shows_as_pending_writes_and_errors(own_stack: Stack) -> None:
+    """The pending write is confirmed once Firestore runs again."""
     stack = own_stack
     stack.submit_fixture()
     firestore = stack.firestore_pid()

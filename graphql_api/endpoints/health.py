@@ -1,0 +1,50 @@
+"""`GET /healthz` and `GET /readyz`: whether the process runs, and whether it can serve requests."""
+
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from graphql_api.endpoints.endpoint import Endpoint, public
+from storage.documents import Unavailable
+
+_FIRESTORE_TIMEOUT_SECONDS = 1.0
+
+
+class Services(Protocol):
+    """The services that these endpoints use."""
+
+    async def ping_firestore(self, timeout_seconds: float) -> None:
+        """Read from Firestore. Raises `Unavailable` if it does not respond."""
+
+
+class HealthEndpoints:
+    """The endpoints that load balancers and supervisors poll."""
+
+    def __init__(self, services: Services, local_key_path: Path | None) -> None:
+        self._services = services
+        self._local_key_path = local_key_path
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Return `GET /healthz` and `GET /readyz`."""
+        return [public(Route("/healthz", self._get_health)), public(Route("/readyz", self._get_readiness))]
+
+    async def _get_health(self, request: Request) -> Response:
+        """Respond with 200 if the process serves at all."""
+        del request
+        return PlainTextResponse("healthy\n")
+
+    async def _get_readiness(self, request: Request) -> Response:
+        """Respond with 200 if Firestore responds and the local key exists, else with 503: send no traffic."""
+        del request
+        if self._local_key_path is not None and not await anyio.Path(self._local_key_path).exists():
+            return PlainTextResponse(f"the API key {self._local_key_path} does not exist yet\n", 503)
+        try:
+            await self._services.ping_firestore(_FIRESTORE_TIMEOUT_SECONDS)
+        except Unavailable as error:
+            return PlainTextResponse(f"{error}\n", 503)
+        return PlainTextResponse("ready\n")

@@ -1,0 +1,65 @@
+"""`GET /metrics`: all metrics in Prometheus's text format.
+
+If `PROMETHEUS_MULTIPROC_DIR` names a folder, the API processes of a machine share it, and each responds with the
+metrics of all. The library reads this variable when it is imported.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from graphql_api import metrics
+from graphql_api.endpoints.endpoint import Endpoint, public
+
+_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SAMPLING_SECONDS = 0.25
+
+
+def metrics_endpoint() -> Endpoint:
+    """Return `GET /metrics`."""
+    return public(Route("/metrics", _respond))
+
+
+def _respond(request: Request) -> Response:
+    """Return all metrics. Starlette runs this in a thread, because it reads the files that processes share."""
+    del request
+    registry = REGISTRY
+    if _SHARED_FOLDER in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def sample_process(pending_writes: Callable[[], tuple[int, int]]) -> None:
+    """Set the metrics that are sampled, four times a second, until cancelled.
+
+    `pending_writes` returns the number and the bytes of the writes that Firestore has not confirmed.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        scheduled_at = loop.time() + _SAMPLING_SECONDS
+        await asyncio.sleep(_SAMPLING_SECONDS)
+        metrics.EVENT_LOOP_LAG.observe(max(0.0, loop.time() - scheduled_at))
+        writes, size = pending_writes()
+        metrics.PENDING_WRITES.set(writes)
+        metrics.PENDING_WRITE_BYTES.set(size)
+
+
+def remove_dead_processes() -> None:
+    """Remove the gauges of processes that no longer run: a killed process cannot reset its own."""
+    folder = os.environ.get(_SHARED_FOLDER)
+    if folder is None:
+        return
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
