@@ -1,0 +1,77 @@
+"""Resuming a Listen target: resume tokens, and the changes that a client missed.
+
+A resume token holds the sequence of the last change that the stream has sent. Sequences do not depend on the clock.
+"""
+
+import struct
+from typing import Any
+
+from infra.embedded.firestore.errors import invalid_argument
+from infra.embedded.firestore.listen.targets import Target
+from infra.embedded.firestore.messages import microseconds
+from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.change_feed import ParsedChange
+from infra.embedded.firestore.storage.clock import Snapshot
+from infra.embedded.firestore.storage.storage import Storage
+
+PAGE_SIZE = 500
+MAX_MISSED_DOCUMENTS = 20_000
+MAX_MISSED_BYTES = 16 * 1024 * 1024
+
+_TOKEN = struct.Struct(">QQ")
+
+
+def encode_token(position: Snapshot) -> bytes:
+    """Return the resume token of a position."""
+    return _TOKEN.pack(position.sequence, position.read_time)
+
+
+async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> Snapshot | None:
+    """Return the position from which the Target message resumes, or None if the target must start over.
+
+    A target starts over without a resume token or time, if the changes since then are pruned, or if the token is from
+    another file.
+    """
+    resume_type = message.WhichOneof("resume_type")
+    if resume_type == "resume_token":
+        if len(message.resume_token) != _TOKEN.size:
+            raise invalid_argument("The resume token is invalid.")
+        sequence, read_time = _TOKEN.unpack(message.resume_token)
+    elif resume_type == "read_time":
+        read_time = microseconds(message.read_time)
+        sequence = await storage.read(lambda connection: versions.sequence_at(connection, read_time))
+    else:
+        return None
+    if not storage.pruned <= sequence <= latest.sequence:
+        return None
+    if await storage.read(lambda connection: versions.committed(connection, sequence)) > read_time:
+        return None  # the token is from another file, or from this one before a backup replaced it
+    return Snapshot(read_time, sequence)
+
+
+async def missed_changes(
+    storage: Storage, target: Target, resumed: Snapshot, latest: Snapshot
+) -> list[ParsedChange] | None:
+    """Return the net change of each document of a target between two positions.
+
+    Return None if there are too many changes, or if they were pruned meanwhile.
+    """
+    net: dict[str, ParsedChange] = {}
+    size = 0
+    after = resumed.sequence
+    while after < latest.sequence:
+        page = await storage.changes(after, PAGE_SIZE)
+        for change in page:
+            parsed = ParsedChange(change)
+            if change.sequence <= latest.sequence and target.may_show(parsed):
+                earlier = net.get(change.name)
+                net[change.name] = parsed if earlier is None else earlier.followed_by(change)
+                size += parsed.size
+        if len(net) > MAX_MISSED_DOCUMENTS or size > MAX_MISSED_BYTES:
+            return None
+        if not page:
+            break
+        after = page[-1].sequence
+    if resumed.sequence < storage.pruned:
+        return None
+    return list(net.values())
