@@ -1,14 +1,14 @@
-"""A client of Dropzone: submit measurements, read and watch their statistics.
+"""A client of Dropzone. It submits samples, and reads and watches their statistics.
 
     with Client("https://dropzone.example.org", key) as dropzone:
         receipt = dropzone.submit({"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.379, 1.58]})
         for settled in dropzone.wait([receipt.id]):
-            print(settled.state, dropzone.result(receipt.id))
+            print(settled.state, settled.result)
 
-`AsyncClient` does the same for programs with an event loop. The command `dropzone` is made of it.
+`AsyncClient` does the same for programs with an event loop. The command `dropzone` uses it too.
 """
 
-from dropzone.asynchronous import DEFAULT_URL, AsyncClient
+from dropzone.async_client import DEFAULT_URL, AsyncClient
 from dropzone.errors import (
     BadRequest,
     BadUserInput,
@@ -22,25 +22,23 @@ from dropzone.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     Unreachable,
     UnusableSample,
 )
-from dropzone.filters import OrderField, Range, ResultFilter, ResultOrder, SampleFilter
-from dropzone.model import (
-    Bucket,
+from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
+from dropzone.samples import Problem, Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.statistics import (
     Histogram,
-    Problem,
-    Receipt,
-    Result,
-    ResultEdge,
-    Sample,
-    SampleState,
+    OrderField,
+    Range,
+    ResultFilter,
+    ResultOrder,
+    ResultOverview,
     Summary,
-    TimeBucket,
 )
 from dropzone.submission import SampleLike
-from dropzone.synchronous import Client
+from dropzone.sync_client import Client
 
 __all__ = [
     "DEFAULT_URL",
@@ -65,16 +63,18 @@ __all__ = [
     "ResultEdge",
     "ResultFilter",
     "ResultOrder",
+    "ResultOverview",
     "Sample",
     "SampleFilter",
     "SampleLike",
     "SampleState",
+    "SettledSample",
     "Summary",
     "TimeBucket",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
-    "UnexpectedAnswer",
+    "UnexpectedResponse",
     "Unreachable",
     "UnusableSample",
 ]

@@ -1,21 +1,17 @@
-"""The way to one server: HTTP for samples, GraphQL for everything else, WebSockets to watch.
+"""The connections to one server: HTTP for samples, GraphQL for queries, WebSockets for subscriptions.
 
-Every fault leaves here as a `DropzoneError`, never as one of the libraries below. Whoever retries must know
-that an answer may be lost behind its commit, so `retrying` is for what may be done twice: queries, and submissions with
-an idempotency key.
+Each method sends its request once. Every failure is raised as a `DropzoneError`, never as an error of the libraries
+below.
 """
 
-import asyncio
 import json
 import os
-import random
-import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import gql
@@ -28,46 +24,29 @@ from gql.transport.exceptions import (
     TransportServerError,
 )
 
-from dropzone.errors import TRANSIENT, DropzoneError, NotFound, Unavailable, UnexpectedAnswer, Unreachable, described
-from dropzone.model import Receipt
-
-T = TypeVar("T")
+from dropzone.errors import DropzoneError, NotFound, Unavailable, UnexpectedResponse, Unreachable, error_from_response
+from dropzone.samples import Receipt
 
 _CONNECT_SECONDS = 10.0
-_ANSWER_SECONDS = 60.0
+_READ_SECONDS = 60.0
 _PING_SECONDS = 15.0
-_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.2, 5.0
-_BUFFERED_BYTES = 64 * 1024  # larger bodies are sent in pieces, so that they do not hold up the others
+_MAX_UNCHUNKED_BYTES = 64 * 1024  # aiohttp writes a larger `bytes` body in one piece, which delays other requests
 _GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
 
 _parsed = lru_cache(maxsize=64)(gql.gql)
 
 
-class Pauses:
-    """How long to wait before the next try: what the server asks for, and longer and longer, at random."""
-
-    def __init__(self) -> None:
-        self._longest = _FIRST_PAUSE_SECONDS
-
-    def after(self, error: DropzoneError) -> float:
-        """Return the pause after one more failure."""
-        pause = (error.retry_after or 0.0) + random.uniform(0.0, self._longest)
-        self._longest = min(2 * self._longest, _MAX_PAUSE_SECONDS)
-        return pause
-
-
 class Connection:
-    """A pool of connections to the server at `url`, used with one `key`."""
+    """A pool of connections to the server at `url` that authenticates with `key`."""
 
-    def __init__(self, url: str, key: str, patience: float) -> None:
-        self.url = str(address(url).with_query(None).with_fragment(None)).rstrip("/")
+    def __init__(self, url: str, key: str) -> None:
+        self.url = str(parse_url(url).with_query(None).with_fragment(None)).rstrip("/")
         self._key = key
-        self._patience = patience
         self._session: aiohttp.ClientSession | None = None
         self._graphql: Any = None
 
     async def close(self) -> None:
-        """Close everything that is open."""
+        """Close all connections."""
         if self._graphql is not None:
             await self._graphql.client.close_async()
             self._graphql = None
@@ -75,44 +54,31 @@ class Connection:
             await self._session.close()
             self._session = None
 
-    async def retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt` gives, trying again what may pass for as long as the patience lasts."""
-        deadline = time.monotonic() + self._patience
-        pauses = Pauses()
-        while True:
-            try:
-                return await attempt()
-            except TRANSIENT as error:
-                pause = pauses.after(error)
-                if time.monotonic() + pause > deadline:
-                    raise
-            await asyncio.sleep(pause)
-
     async def post_sample(self, raw: bytes, idempotency_key: str | None) -> Receipt:
-        """Send one sample, once."""
+        """Submit one sample."""
         headers = {"content-type": "application/json"}
         if idempotency_key is not None:
             headers["idempotency-key"] = idempotency_key
-        body = raw if len(raw) <= _BUFFERED_BYTES else BytesIO(raw)
-        status, retry_after, answer = await self._request("POST", "/samples", body, headers)
-        given = _json(answer)
-        if isinstance(given, dict) and given.keys() >= {"id", "state", "problems"}:
-            return Receipt.parse(given)
-        raise self._refusal(status, retry_after, given)
+        body = raw if len(raw) <= _MAX_UNCHUNKED_BYTES else BytesIO(raw)
+        status, retry_after, response = await self._request("POST", "/samples", body, headers)
+        values = _parse_json(response)
+        if isinstance(values, dict) and values.keys() >= {"id", "state", "problems"}:
+            return Receipt.parse(values)
+        raise self._http_error(status, retry_after, values)
 
     async def get_sample(self, sample_id: str) -> bytes:
-        """Return the bytes as they were submitted, asking once."""
+        """Return a sample byte for byte as it was submitted."""
         try:
             uuid.UUID(sample_id)
-        except ValueError:  # as a part of an address it could lead anywhere
+        except ValueError:  # as part of a path, `..` would select another endpoint
             raise NotFound(f"there is no sample {sample_id}") from None
-        status, retry_after, answer = await self._request("GET", f"/samples/{sample_id}")
+        status, retry_after, response = await self._request("GET", f"/samples/{sample_id}")
         if status != 200:
-            raise self._refusal(status, retry_after, _json(answer))
-        return answer
+            raise self._http_error(status, retry_after, _parse_json(response))
+        return response
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the data of a GraphQL query, asking once."""
+        """Return the data of a GraphQL query."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables or {}))
         try:
             if self._graphql is None:
@@ -123,13 +89,13 @@ class Connection:
                 self._graphql = await client.connect_async()
             data: dict[str, Any] = await self._graphql.execute(request)
         except (TransportError, TimeoutError) as error:
-            raise self._fault(error) from error
+            raise self._transport_error(error) from error
         return data
 
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
-        async with aiohttp.ClientSession() as connections:  # gql's own would stay open where nobody answers
+        async with aiohttp.ClientSession() as session:  # gql would leave its own session open if it cannot connect
             transport = AIOHTTPWebsocketsTransport(
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
@@ -138,20 +104,20 @@ class Connection:
                 close_timeout=1.0,
                 ping_interval=_PING_SECONDS,
                 pong_timeout=_PING_SECONDS,
-                session=connections,
+                session=session,
             )
             try:
-                async with gql.Client(transport=transport) as session, aclosing(session.subscribe(request)) as answers:
-                    async for data in answers:
+                async with gql.Client(transport=transport) as client, aclosing(client.subscribe(request)) as responses:
+                    async for data in responses:
                         yield data
             except (TransportError, TimeoutError) as error:
-                raise self._fault(error) from error
+                raise self._transport_error(error) from error
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str | None, bytes]:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0)  # who calls decides how many are under way
+            connector = aiohttp.TCPConnector(limit=0)  # the caller limits the number of concurrent requests
             self._session = aiohttp.ClientSession(headers=self._headers(), connector=connector, timeout=_timeout())
         try:
             async with self._session.request(
@@ -159,59 +125,60 @@ class Connection:
             ) as response:
                 return response.status, response.headers.get("retry-after"), await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._fault(error) from error
+            raise self._transport_error(error) from error
 
     def _headers(self) -> dict[str, str]:
         return {"x-api-key": self._key}
 
-    def _refusal(self, status: int, retry_after: str | None, given: Any) -> DropzoneError:
-        """Return the error of an answer outside GraphQL."""
-        if isinstance(given, dict) and isinstance(given.get("error"), dict):
-            error = described(given["error"])
+    def _http_error(self, status: int, retry_after: str | None, values: Any) -> DropzoneError:
+        """Return the error that an HTTP response outside GraphQL describes."""
+        if isinstance(values, dict) and isinstance(values.get("error"), dict):
+            error = error_from_response(values["error"])
         else:
-            error = self._status(status)
+            error = self._status_error(status)
         if retry_after is not None and retry_after.isdecimal():
             error.retry_after = float(retry_after)
         return error
 
-    def _fault(self, error: Exception) -> DropzoneError:
+    def _transport_error(self, error: Exception) -> DropzoneError:
+        """Return the error for an exception of gql or aiohttp."""
         if isinstance(error, TransportQueryError) and error.errors and isinstance(error.errors[0], dict):
-            return described(error.errors[0])
+            return error_from_response(error.errors[0])
         if isinstance(error, TransportServerError) and error.code is not None:
-            return self._status(error.code)
+            return self._status_error(error.code)
         cause = error.__cause__ if isinstance(error, TransportError) and error.__cause__ else error
         if isinstance(cause, aiohttp.WSServerHandshakeError):
-            return self._status(cause.status)
+            return self._status_error(cause.status)
         if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
-            return UnexpectedAnswer(f"{self.url} answers, but not as Dropzone does")
+            return UnexpectedResponse(f"{self.url} responds, but not as a Dropzone server")
         if isinstance(cause, aiohttp.ClientSSLError):
-            _, fault = cause.args  # its number is none of the system's
+            _, fault = cause.args  # `errno` of an SSL error is not a number of the operating system
             reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
-            return Unreachable(f"there is no secure connection to {self.url}: {reason}")
+            return Unreachable(f"cannot establish a secure connection to {self.url}: {reason}")
         if isinstance(cause, aiohttp.ClientConnectorError):
             reason = os.strerror(cause.errno) if cause.errno else cause.os_error
-            return Unreachable(f"nothing answers at {self.url}: {reason}")
+            return Unreachable(f"cannot connect to {self.url}: {reason}")
         return Unreachable(f"the connection to {self.url} broke: {cause or type(cause).__name__}")
 
-    def _status(self, status: int) -> DropzoneError:
+    def _status_error(self, status: int) -> DropzoneError:
         if status in _GATEWAY_STATUSES:
             return Unavailable(f"{self.url} is busy or down: HTTP status {status}")
-        return UnexpectedAnswer(f"{self.url} answers, but not as Dropzone does: HTTP status {status}")
+        return UnexpectedResponse(f"{self.url} responds, but not as a Dropzone server: HTTP status {status}")
 
 
-def address(url: str) -> yarl.URL:
-    """Return where a server is. Raises `ValueError` for what is no such address."""
+def parse_url(url: str) -> yarl.URL:
+    """Return the URL of a server. Raises `ValueError` if it is not an HTTP URL with a host."""
     parsed = yarl.URL(url)
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError(f"expected an address such as https://dropzone.example.org, got {url!r}")
+        raise ValueError(f"expected a URL such as https://dropzone.example.org, got {url!r}")
     return parsed
 
 
 def _timeout() -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS)
+    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
 
 
-def _json(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:

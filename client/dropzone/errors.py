@@ -1,138 +1,136 @@
-"""What can go wrong. `code` is the server's, as its documentation lists them; programs switch on it or on the class.
+"""The errors that this package raises. Programs switch on the class or on `code`.
 
-Three of them never come from the server: `Unreachable` (nothing answered), `UnexpectedAnswer` (what answered is not
-Dropzone) and `UnusableSample` (what was given cannot be sent at all).
+Codes are those of the server, with three exceptions: `Unreachable` (no connection), `UnexpectedResponse` (the
+response is not from a Dropzone server) and `UnusableSample` (the value cannot be sent as a sample).
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class DropzoneError(Exception):
-    """Base of all errors that this package raises. The message is one sentence for people."""
+    """Base class of all errors that this package raises. The message is one sentence."""
 
     code: str = "INTERNAL"
     retry_after: float | None = None
-    """How many seconds the server asks to wait before the same is sent again."""
+    """How many seconds the server asks clients to wait before a retry."""
 
 
 class Internal(DropzoneError):
-    """A fault of the server; the message has the id that it has in the server's log."""
+    """An unexpected error of the server. The message contains its id in the server's log."""
 
 
 class BadRequest(DropzoneError):
-    """The request cannot be understood; sending it again unchanged will not help."""
+    """The request is malformed. Change it before you send it again."""
 
     code = "BAD_REQUEST"
 
 
 class BadUserInput(BadRequest):
-    """An argument has a value that its type does not take."""
+    """An argument has a value that its type does not accept."""
 
     code = "BAD_USER_INPUT"
 
 
 class Unauthenticated(DropzoneError):
-    """There is no key, or it is unknown, expired or revoked."""
+    """The key is missing, unknown, expired or revoked."""
 
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(DropzoneError):
-    """The key is good, but it does not have the scope that this needs."""
+    """The key is valid but lacks the required scope."""
 
     code = "FORBIDDEN"
 
 
 class NotFound(DropzoneError):
-    """There is no such thing, or it is another submitter's."""
+    """The document does not exist or belongs to another submitter."""
 
     code = "NOT_FOUND"
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was used before, for another sample."""
+    """The idempotency key was used for another sample."""
 
     code = "CONFLICT"
 
 
 class TooLarge(DropzoneError):
-    """More than the server takes at once."""
+    """The request exceeds a size limit of the server."""
 
     code = "TOO_LARGE"
 
 
 class RequestTimeout(DropzoneError):
-    """The request came too slowly."""
+    """The request body arrived too slowly."""
 
     code = "REQUEST_TIMEOUT"
 
 
 class RateLimited(DropzoneError):
-    """Too many at once from this client; later is fine."""
+    """This client sent too many requests. Retry later."""
 
     code = "RATE_LIMITED"
 
 
 class Unavailable(DropzoneError):
-    """Nothing was acknowledged, though it may have been stored: the same may be sent again."""
+    """The server did not acknowledge the request, but may have stored the sample. Retry with an idempotency key."""
 
     code = "UNAVAILABLE"
 
 
 class Unreachable(DropzoneError):
-    """Nothing answers at this address, or the connection broke."""
+    """The connection could not be established, or it broke."""
 
     code = "UNREACHABLE"
 
 
-class UnexpectedAnswer(DropzoneError):
-    """Something answers at this address, but not as Dropzone does."""
+class UnexpectedResponse(DropzoneError):
+    """The server at this URL is not a Dropzone server."""
 
-    code = "UNEXPECTED_ANSWER"
+    code = "UNEXPECTED_RESPONSE"
 
 
 class UnusableSample(DropzoneError):
-    """This cannot be sent as a sample."""
+    """The value cannot be sent as a sample."""
 
     code = "UNUSABLE_SAMPLE"
 
 
 TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout)
-"""Later is fine: the client itself sends the same again for as long as its patience lasts."""
+"""The client retries these errors."""
 
 ABOUT_ONE_SAMPLE = (BadRequest, Conflict, Internal, TooLarge, UnusableSample)
-"""The next sample may fare better; any other error would meet them all."""
+"""These errors concern one sample of a series. Any other error would occur for all samples."""
+
+_BY_CODE: Mapping[str, type[DropzoneError]] = {
+    kind.code: kind
+    for kind in (
+        Internal,
+        BadRequest,
+        BadUserInput,
+        Unauthenticated,
+        Forbidden,
+        NotFound,
+        Conflict,
+        TooLarge,
+        RequestTimeout,
+        RateLimited,
+        Unavailable,
+    )
+}
 
 
-class _Known:
-    by_code: ClassVar[Mapping[str, type[DropzoneError]]] = {
-        kind.code: kind
-        for kind in (
-            Internal,
-            BadRequest,
-            BadUserInput,
-            Unauthenticated,
-            Forbidden,
-            NotFound,
-            Conflict,
-            TooLarge,
-            RequestTimeout,
-            RateLimited,
-            Unavailable,
-        )
-    }
-
-
-def described(error: Mapping[str, Any]) -> DropzoneError:
-    """Return the exception for an error as the server describes it, in GraphQL and elsewhere."""
-    extensions = error.get("extensions") or {}
+def error_from_response(values: Mapping[str, Any]) -> DropzoneError:
+    """Return the exception for an error as GraphQL and HTTP responses represent it."""
+    extensions = values.get("extensions") or {}
     code = str(extensions.get("code", DropzoneError.code))
-    message = str(error.get("message", code))
+    message = str(values.get("message", code))
     if "id" in extensions:
         message = f"{message} ({extensions['id']})"
-    raised = _Known.by_code.get(code, DropzoneError)(message)
-    raised.code = code
+    error = _BY_CODE.get(code, DropzoneError)(message)
+    error.code = code
     if "retryAfter" in extensions:
-        raised.retry_after = float(extensions["retryAfter"])
-    return raised
+        error.retry_after = float(extensions["retryAfter"])
+    return error

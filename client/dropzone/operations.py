@@ -1,19 +1,29 @@
-"""The GraphQL that is sent: of results everything that `Result` has."""
+"""The GraphQL operations of the client. Queries for results request every field of `Result`."""
 
 from collections.abc import Sequence
 from dataclasses import fields
 
-from dropzone.model import Result, camel_case
+from dropzone.encoding import camel_case
+from dropzone.results import Result
+from dropzone.statistics import ResultOverview, Summary
 
-MAX_CONCURRENT = 40
-"""How many samples `states` asks for: an operation may have 350 selections."""
+MAX_SETTLED_IDS = 25
+"""How many samples `settled` may query at once: the server allows 350 selections per operation."""
 
-_PARTS = {"histogram": "histogram { edges counts }"}
-_RESULT = " ".join(_PARTS.get(name, name) for name in (camel_case(field.name) for field in fields(Result)))
+_SUBSELECTIONS = {"histogram": "histogram { edges counts }"}
+
+
+def _selection(kind: type) -> str:
+    names = [camel_case(field.name) for field in fields(kind)]
+    return " ".join(_SUBSELECTIONS.get(name, name) for name in names)
+
+
+_RESULT = _selection(Result)
 _PROBLEMS = "problems { path message code }"
 _SAMPLE = f"id state {_PROBLEMS} submittedAt timeStamp count bytes sha256 result {{ {_RESULT} }}"
+_SETTLED = f"id state {_PROBLEMS} result {{ {_selection(ResultOverview)} }}"
+_SUMMARY = _selection(Summary)
 _PAGE_INFO = "pageInfo { hasNextPage endCursor }"
-_SUMMARY = "results values mean standardDeviation minimum maximum"
 
 PING = "query { __typename }"
 SAMPLE = f"query ($id: ID!) {{ sample(id: $id) {{ {_SAMPLE} }} }}"
@@ -43,9 +53,9 @@ OVER_TIME = (
 )
 
 
-def states(ids: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Return the query for the states of up to `MAX_CONCURRENT` samples, and its variables."""
+def settled(ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return the query for the states of up to `MAX_SETTLED_IDS` samples, and its variables."""
     variables = {f"id{number}": sample_id for number, sample_id in enumerate(ids)}
-    declared = ", ".join(f"${name}: ID!" for name in variables)
-    asked = " ".join(f"{name}: sample(id: ${name}) {{ id state {_PROBLEMS} }}" for name in variables)
-    return f"query ({declared}) {{ {asked} }}", variables
+    parameters = ", ".join(f"${name}: ID!" for name in variables)
+    selections = " ".join(f"{name}: sample(id: ${name}) {{ {_SETTLED} }}" for name in variables)
+    return f"query ({parameters}) {{ {selections} }}", variables

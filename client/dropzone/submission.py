@@ -1,8 +1,8 @@
-"""Many samples on their way at once, answered in their order.
+"""Samples on their way to the server: their bytes, their idempotency keys, and concurrent requests in order.
 
-A sample is sent with a key of its own, made of its content: sent again, after a broken connection or by another run, it
-is stored once. The trap: a sample that already has a member `idempotency_key` keeps that one, for the key of a
-request goes before the member.
+The idempotency key of a sample derives from its bytes. A sample that is sent again, after a broken connection or by
+another run, is therefore stored once. A sample that has a member `idempotency_key` is sent without a header, because
+the header would override the member.
 """
 
 import asyncio
@@ -19,78 +19,78 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SampleLike = bytes | str | Mapping[str, Any]
-"""A JSON text, or what becomes one."""
+"""A sample as JSON text, or as an object that JSON can represent."""
 
-_MAX_BYTES = 64 * 2**20
-_OWN_KEY = b'"idempotency_key"'
+_MAX_PENDING_BYTES = 64 * 2**20
+_KEY_MEMBER = b'"idempotency_key"'
 
 
 def encode(sample: SampleLike) -> bytes:
-    """Return the bytes that are sent. Raises `UnusableSample` where there are none."""
+    """Return the bytes of a sample. Raises `UnusableSample` if JSON cannot represent it."""
     if isinstance(sample, bytes):
         return sample
     try:
         text = sample if isinstance(sample, str) else json.dumps(sample, separators=(",", ":"), ensure_ascii=False)
         return text.encode()
     except (TypeError, ValueError) as error:  # not JSON, or a lone surrogate
-        raise UnusableSample(f"expected a JSON text, or an object that JSON can express: {error}") from error
+        raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
 
 
 def content_key(raw: bytes) -> str | None:
-    """Return the idempotency key of a sample by its content, None where it has one of its own."""
-    if _OWN_KEY in raw:
+    """Return the idempotency key that derives from the bytes, or None if the sample has its own key."""
+    if _KEY_MEMBER in raw:
         try:
-            given = json.loads(raw)
+            sample = json.loads(raw)
         except ValueError:
-            given = None
-        if isinstance(given, dict) and isinstance(own := given.get("idempotency_key"), str) and own:
+            sample = None
+        if isinstance(sample, dict) and isinstance(key := sample.get("idempotency_key"), str) and key:
             return None
     return f"sha256:{sha256(raw).hexdigest()}"
 
 
-async def in_order(
+async def map_in_order(
     items: Iterable[T] | AsyncIterable[T],
     send: Callable[[T], Awaitable[R]],
     size: Callable[[T], int],
-    most: int,
+    max_pending: int,
 ) -> AsyncGenerator[R, None]:
-    """Yield what `send` returns for each of `items`, in their order, with up to `most` under way.
+    """Yield `send(item)` for each item in order, with up to `max_pending` calls running concurrently.
 
-    What is known is yielded before the next item is there: items may come slowly. Once `_MAX_BYTES` are under way
-    nothing more is begun, so memory is flat. What `send` raises ends all.
+    A result is yielded without waiting for the next item. No call starts while the pending items hold 64 MiB, so memory
+    is bounded. The first exception of `send` ends the iteration.
     """
-    under_way: deque[tuple[asyncio.Future[R], int]] = deque()
-    held = 0
-    async with aclosing(_each(items)) as source:
-        coming: asyncio.Future[T] | None = asyncio.ensure_future(anext(source))
+    pending: deque[tuple[asyncio.Future[R], int]] = deque()
+    pending_bytes = 0
+    async with aclosing(_iterate(items)) as source:
+        next_item: asyncio.Future[T] | None = asyncio.ensure_future(anext(source))
         try:
-            while coming is not None or under_way:
-                full = len(under_way) >= most or held >= _MAX_BYTES
-                waiting: set[asyncio.Future[Any]] = {under_way[0][0]} if under_way else set()
-                if coming is not None and not full:
-                    waiting.add(coming)
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if coming in waiting and coming is not None and coming.done():
+            while next_item is not None or pending:
+                is_full = len(pending) >= max_pending or pending_bytes >= _MAX_PENDING_BYTES
+                awaited: set[asyncio.Future[Any]] = {pending[0][0]} if pending else set()
+                if next_item is not None and not is_full:
+                    awaited.add(next_item)
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                if next_item is not None and next_item in awaited and next_item.done():
                     try:
-                        item = coming.result()
+                        item = next_item.result()
                     except StopAsyncIteration:
-                        coming = None
+                        next_item = None
                     else:
-                        under_way.append((asyncio.ensure_future(send(item)), size(item)))
-                        held += size(item)
-                        coming = asyncio.ensure_future(anext(source))
-                while under_way and under_way[0][0].done():
-                    answered, bytes_sent = under_way.popleft()
-                    held -= bytes_sent
-                    yield answered.result()
+                        pending.append((asyncio.ensure_future(send(item)), size(item)))
+                        pending_bytes += size(item)
+                        next_item = asyncio.ensure_future(anext(source))
+                while pending and pending[0][0].done():
+                    sent, sent_bytes = pending.popleft()
+                    pending_bytes -= sent_bytes
+                    yield sent.result()
         finally:
-            unfinished = [answer for answer, _ in under_way] + ([] if coming is None else [coming])
+            unfinished = [call for call, _ in pending] + ([] if next_item is None else [next_item])
             for future in unfinished:
                 future.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
 
 
-async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""The command as its user runs it: a process, with a home of its own."""
+"""The command `dropzone` as its users run it: a process."""
 
 import os
 import subprocess
@@ -16,38 +16,31 @@ Process = subprocess.Popen[bytes]
 Start = Callable[..., Process]
 
 
-def everything(terminal: int) -> bytes:
-    """Return what a process writes to a terminal until it ends."""
-    shown = b""
+def read_terminal(terminal: int) -> bytes:
+    """Return what a process writes to a terminal until it exits."""
+    output = b""
     while True:
         try:
-            shown += os.read(terminal, 65_536)
-        except OSError:  # the other side is closed
-            return shown
+            output += os.read(terminal, 65_536)
+        except OSError:  # the process closed its side
+            return output
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start `dropzone` with arguments, for a stack, with a key; what still runs at the end is killed."""
+def start() -> Iterator[Start]:
+    """Start `dropzone` with arguments, for a stack, with a key. Processes that still run at the end are killed."""
     with ExitStack() as running:
 
         def start(stack: Stack, key: str, *arguments: str | Path, **options: Any) -> Process:
-            given = (
-                os.environ
-                | stack.firestore_environment
-                | {
-                    "DROPZONE_URL": stack.url,
-                    "DROPZONE_KEY": key,
-                    "XDG_STATE_HOME": str(tmp_path / "state"),
-                }
-            )
+            environment = os.environ | stack.firestore_environment | {"DROPZONE_URL": stack.url, "DROPZONE_KEY": key}
             streams: dict[str, Any] = {
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,
                 "stderr": subprocess.PIPE,
             }
             command = [sys.executable, "-m", "dropzone", *arguments]
-            process = running.enter_context(subprocess.Popen(command, bufsize=0, env=given, **(streams | options)))
+            keywords = {"bufsize": 0, "env": environment} | streams | options
+            process = running.enter_context(subprocess.Popen(command, **keywords))
             running.callback(process.kill)
             return process
 

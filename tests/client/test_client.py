@@ -1,4 +1,4 @@
-"""The client classes, against the whole stack."""
+"""`AsyncClient` and `Client`, against the whole stack."""
 
 import asyncio
 import gc
@@ -23,12 +23,14 @@ from dropzone import (
     Receipt,
     ResultFilter,
     ResultOrder,
+    ResultOverview,
     SampleFilter,
     SampleLike,
     SampleState,
+    SettledSample,
     TimeBucket,
     Unauthenticated,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     Unreachable,
     UnusableSample,
     operations,
@@ -45,53 +47,58 @@ def sample(*data: float, time_stamp: str = "2019-05-01T06:00:00-04:00") -> dict[
     return {"time_stamp": time_stamp, "data": list(data)}
 
 
-async def test_a_sample_comes_back_as_values(stack: Stack) -> None:
-    """Submit, wait, and everything that is known of it has a type."""
+async def test_sample_and_result_are_typed_values(stack: Stack) -> None:
+    """A sample is submitted, awaited and read back."""
     async with AsyncClient(stack.url, stack.new_key("values")) as client:
         receipt = await client.submit(FIXTURE.read_bytes())
         settled = [settled async for settled in client.wait([receipt.id])]
         result = await client.result(receipt.id)
-        known = await client.sample(receipt.id)
+        stored = await client.sample(receipt.id)
         raw = await client.raw(receipt.id)
 
     assert receipt.state is SampleState.PENDING
-    assert settled == [Receipt(receipt.id, SampleState.COMPUTED)]
     assert result is not None
     assert result.timestamp == datetime(2019, 5, 1, 10, tzinfo=UTC)
     assert (result.count, result.mean) == (100, 0.9985282517566032)
-    assert known.result == result
+    overview = ResultOverview(
+        timestamp=result.timestamp,
+        count=result.count,
+        mean=result.mean,
+        standard_deviation=result.standard_deviation,
+    )
+    assert settled == [SettledSample(receipt.id, SampleState.COMPUTED, (), overview)]
+    assert stored.result == result
     assert raw == FIXTURE.read_bytes()
 
 
-def test_a_program_without_an_event_loop_does_the_same(stack: Stack) -> None:
-    """Iterators too, also one that is left in the middle."""
+def test_client_works_without_an_event_loop(stack: Stack) -> None:
+    """An iterator that is not read to its end is closed with the client."""
     with Client(stack.url, stack.new_key("blocking")) as client:
         receipts = list(client.submit_many(sample(1.0, float(number)) for number in range(20)))
         ids = [receipt.id for receipt in receipts if isinstance(receipt, Receipt)]
         settled = {receipt.id: receipt.state for receipt in client.wait(ids)}
-        some = client.results(limit=5)
-        first = next(iter(some))
+        first = next(iter(client.results(limit=5)))
 
     assert len(set(ids)) == 20
     assert settled == dict.fromkeys(ids, SampleState.COMPUTED)
     assert first.id in ids
 
 
-async def test_the_same_content_is_one_sample(stack: Stack) -> None:
-    """A key of one's own makes it another; a member of the sample does as well, and is not overruled."""
+async def test_same_content_is_stored_once(stack: Stack) -> None:
+    """Another idempotency key stores it again. A member `idempotency_key` of the sample takes effect too."""
     async with AsyncClient(stack.url, stack.new_key("content")) as client:
-        first, again = [await client.submit(sample(1.0)) for _ in range(2)]
+        first, repeated = [await client.submit(sample(1.0)) for _ in range(2)]
         other = await client.submit(sample(1.0), idempotency_key="another")
-        keyed = [await client.submit(sample(value) | {"idempotency_key": "mine"}) for value in (1.0,)]
+        keyed = await client.submit(sample(1.0) | {"idempotency_key": "mine"})
         with pytest.raises(Conflict):
             await client.submit(sample(2.0) | {"idempotency_key": "mine"})
 
-    assert first.id == again.id
-    assert len({first.id, other.id, keyed[0].id}) == 3
+    assert first.id == repeated.id
+    assert len({first.id, other.id, keyed.id}) == 3
 
 
-async def test_receipts_come_in_the_order_of_the_samples(stack: Stack) -> None:
-    """What cannot be taken has its error in its place and harms no other."""
+async def test_receipts_are_in_the_order_of_the_samples(stack: Stack) -> None:
+    """A sample that cannot be stored has its error in place of a receipt. The other samples are stored."""
     samples: list[SampleLike] = [sample(1.0), sample(), "{", json.dumps(sample(2.0)), {"data": object()}]
 
     async with AsyncClient(stack.url, stack.new_key("order")) as client:
@@ -101,9 +108,9 @@ async def test_receipts_come_in_the_order_of_the_samples(stack: Stack) -> None:
     assert states == [SampleState.PENDING, SampleState.REJECTED, BadRequest, SampleState.PENDING, UnusableSample]
 
 
-async def test_results_are_chosen_and_ordered(stack: Stack) -> None:
-    """Over more than one page."""
-    async with AsyncClient(stack.url, stack.new_key("chosen")) as client:
+async def test_results_are_filtered_and_ordered_over_several_pages(stack: Stack) -> None:
+    """A limit ends the iteration early."""
+    async with AsyncClient(stack.url, stack.new_key("filtered")) as client:
         ids = [
             receipt.id
             async for receipt in client.submit_many(sample(float(number)) for number in range(520))
@@ -112,54 +119,54 @@ async def test_results_are_chosen_and_ordered(stack: Stack) -> None:
         async for _ in client.wait(ids):
             pass
         order = ResultOrder(OrderField.MEAN, descending=True)
-        every = [result.mean async for result in client.results(order_by=order)]
+        means = [result.mean async for result in client.results(order_by=order)]
         where = ResultFilter(mean=Range(gte=3.0, lt=6.0), timestamp=Range(lte=datetime(2020, 1, 1, tzinfo=UTC)))
         some = [result.mean async for result in client.results(where, order, limit=2)]
 
-    assert every == [float(number) for number in reversed(range(520))]
+    assert means == [float(number) for number in reversed(range(520))]
     assert some == [5.0, 4.0]
 
 
-async def test_samples_are_found_by_their_state(stack: Stack) -> None:
-    """With what is wrong with them."""
+async def test_samples_are_filtered_by_state(stack: Stack) -> None:
+    """A REJECTED sample has problems."""
     async with AsyncClient(stack.url, stack.new_key("states")) as client:
         rejected = await client.submit(sample())
         await client.submit(sample(1.0))
-        found = [found async for found in client.samples(SampleFilter(state=SampleState.REJECTED))]
+        samples = [each async for each in client.samples(SampleFilter(state=SampleState.REJECTED))]
 
-    assert [known.id for known in found] == [rejected.id]
-    assert [problem.path for problem in found[0].problems] == ["$.data"]
+    assert [each.id for each in samples] == [rejected.id]
+    assert [problem.path for problem in samples[0].problems] == ["$.data"]
 
 
-async def test_a_watch_misses_nothing_behind_the_first_result(stack: Stack) -> None:
-    """Also where there was no result yet from which to go on."""
+async def test_watch_that_starts_without_results_misses_none(stack: Stack) -> None:
+    """It yields every result after the first that it yields."""
     async with AsyncClient(stack.url, stack.new_key("first")) as client:
-        seen: list[float] = []
+        means: list[float] = []
 
-        async def follow() -> None:
+        async def watch() -> None:
             async for edge in client.watch():
-                seen.append(edge.result.mean)
+                means.append(edge.result.mean)
 
-        following = asyncio.create_task(follow())
+        watching = asyncio.create_task(watch())
         number = 0
-        while number < 5 or not seen or seen[-1] != number:
+        while number < 5 or not means or means[-1] != number:
             number += 1
             receipt = await client.submit(sample(float(number)))
             async for _ in client.wait([receipt.id]):
                 pass
-        following.cancel()
-        await asyncio.wait([following])
+        watching.cancel()
+        await asyncio.wait([watching])
 
-    assert seen == [float(value) for value in range(int(seen[0]), number + 1)]
+    assert means == [float(value) for value in range(int(means[0]), number + 1)]
 
 
-async def test_a_watch_begins_behind_all_results_of_a_burst(stack: Stack) -> None:
-    """Those that were stored at the same instant as the newest one included."""
+async def test_newest_cursor_is_after_all_results_of_a_burst(stack: Stack) -> None:
+    """Results that have the same time as the newest result are not repeated."""
     async with AsyncClient(stack.url, stack.new_key("burst")) as client:
         receipts = [each async for each in client.submit_many(sample(float(number)) for number in range(300))]
         ids = [each.id for each in receipts if isinstance(each, Receipt)]
         assert len([each async for each in client.wait(ids)]) == 300
-        cursor = await client.cursor()
+        cursor = await client.newest_cursor()
 
         receipt = await client.submit(sample(-1.0))
 
@@ -168,24 +175,24 @@ async def test_a_watch_begins_behind_all_results_of_a_burst(stack: Stack) -> Non
     assert first.result.id == receipt.id
 
 
-async def test_many_results_are_summed_up(stack: Stack) -> None:
-    """As a whole, and for each piece of time."""
-    async with AsyncClient(stack.url, stack.new_key("summed")) as client:
+async def test_results_are_summarized(stack: Stack) -> None:
+    """One summary covers all results, others one day each."""
+    async with AsyncClient(stack.url, stack.new_key("summarized")) as client:
         samples = [sample(1.0, 3.0), sample(5.0, time_stamp="2019-05-02T00:00:00Z")]
         receipts = [receipt.id async for receipt in client.submit_many(samples) if isinstance(receipt, Receipt)]
         async for _ in client.wait(receipts):
             pass
         summary = await client.summary()
-        nothing = await client.summary(ResultFilter(mean=Range(gt=100.0)))
+        empty = await client.summary(ResultFilter(mean=Range(gt=100.0)))
         days = await client.over_time(TimeBucket.DAY)
 
     assert (summary.results, summary.values, summary.mean, summary.maximum) == (2, 3, 3.0, 5.0)
-    assert (nothing.results, nothing.mean) == (0, None)
+    assert (empty.results, empty.mean) == (0, None)
     assert [(day.start.day, day.summary.mean) for day in days] == [(1, 2.0), (2, 5.0)]
 
 
 async def test_errors_have_a_class_and_the_code_of_the_server(stack: Stack) -> None:
-    """So that a program can tell them apart."""
+    """Programs can switch on either."""
     async with AsyncClient(stack.url, stack.new_key("writer", "submit")) as client:
         with pytest.raises(Forbidden) as forbidden:
             await client.result("x")
@@ -207,30 +214,33 @@ async def test_errors_have_a_class_and_the_code_of_the_server(stack: Stack) -> N
     assert forbidden.value.code == "FORBIDDEN"
 
 
-async def test_an_address_with_nobody_or_somebody_else_is_told_apart(stack: Stack) -> None:
-    """Nobody: perhaps later. Somebody else: never."""
-    async with AsyncClient("http://127.0.0.1:9", "dz_any", patience=0.0) as client:
-        with pytest.raises(Unreachable, match=r"nothing answers at http://127\.0\.0\.1:9: Connection refused"):
+async def test_no_server_and_another_server_are_different_errors(stack: Stack) -> None:
+    """A retry can fix the first, but not the second."""
+    async with AsyncClient("http://127.0.0.1:9", "dz_any", retry_seconds=0.0) as client:
+        with pytest.raises(Unreachable, match=r"cannot connect to http://127\.0\.0\.1:9: Connection refused"):
             await client.submit(sample(1.0))
     async with AsyncClient(f"{stack.url}/elsewhere", "dz_any") as client:
         with pytest.raises(NotFound):
             await client.submit(sample(1.0))
     async with AsyncClient(f"http://127.0.0.1:{stack.function_port}", "dz_any") as client:
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             await client.ping()
-    async with AsyncClient(stack.url.replace("http:", "https:"), "dz_any", patience=0.0) as client:
-        with pytest.raises(Unreachable, match=r"there is no secure connection to https://.*: .*wrong version number"):
+    async with AsyncClient(stack.url.replace("http:", "https:"), "dz_any", retry_seconds=0.0) as client:
+        with pytest.raises(
+            Unreachable, match=r"cannot establish a secure connection to https://.*: .*wrong version number"
+        ):
             await client.ping()
-    with pytest.raises(ValueError, match="expected an address"):
-        AsyncClient("not an address", "dz_any")
+    with pytest.raises(ValueError, match="expected a URL"):
+        AsyncClient("not a URL", "dz_any")
 
 
-async def test_a_subscription_that_nobody_answers_leaves_nothing_open() -> None:
-    """Whoever watches through an outage tries for hours."""
-    connection = Connection(f"http://127.0.0.1:{free_port()}", "key", patience=0.0)
+async def test_subscription_without_a_server_leaves_no_session_open() -> None:
+    """A watch reconnects for hours during an outage."""
+    connection = Connection(f"http://127.0.0.1:{free_port()}", "key")
 
     with pytest.raises(Unreachable):
         await anext(connection.subscribe(operations.WATCH, {"after": None}))
 
-    found = [each for each in gc.get_objects() if type(each) is aiohttp.ClientSession]  # a dead proxy has a type, too
-    assert all(session.closed for session in found)
+    # `isinstance` would fail for dead weak references among the objects.
+    sessions = [each for each in gc.get_objects() if type(each) is aiohttp.ClientSession]
+    assert all(session.closed for session in sessions)

@@ -1,4 +1,4 @@
-"""What is installed alone works alone."""
+"""The package works when it is installed alone."""
 
 import ast
 import re
@@ -9,15 +9,15 @@ from pathlib import Path
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 
 
-def test_the_package_needs_what_it_imports_and_nothing_else() -> None:
-    """Here the server's packages are installed too, and would hide one that is missing."""
+def test_declared_dependencies_equal_the_imports() -> None:
+    """The packages of the server are installed here too, so no other test detects a missing declaration."""
     imported = {
         module.partition(".")[0]
         for path in Path("client/dropzone").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         for module in _imports(node)
     }
-    declared = {re.split(r"[^\w-]", needed)[0] for needed in PROJECT["dependencies"]}
+    declared = {re.split(r"[^\w-]", requirement)[0] for requirement in PROJECT["dependencies"]}
 
     assert imported - {"dropzone"} - sys.stdlib_module_names == declared
 

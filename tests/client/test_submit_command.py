@@ -1,4 +1,4 @@
-"""`dropzone submit`, as a process, against the whole stack."""
+"""`dropzone submit` as a process, against the whole stack."""
 
 import gzip
 import json
@@ -13,30 +13,30 @@ import pytest
 import zstandard
 
 from dropzone import Client
-from tests.client.conftest import Start, everything
+from tests.client.conftest import Start, read_terminal
 from tests.stack import Stack, eventually
 
 FIXTURE = Path("fixture/sample.json")
 
 
-def lines(numbers: Iterable[int]) -> bytes:
-    """Return NDJSON with a sample for each number."""
+def ndjson(numbers: Iterable[int]) -> bytes:
+    """Return NDJSON with one sample for each number."""
     return b"".join(b'{"time_stamp": "2019-05-01T06:00:00-04:00", "data": [%d, 1]}\n' % number for number in numbers)
 
 
-def printed(output: bytes) -> list[Any]:
-    """Return what was printed as NDJSON."""
+def parse(output: bytes) -> list[Any]:
+    """Return the objects of NDJSON."""
     return [json.loads(line) for line in output.splitlines()]
 
 
-def stored(stack: Stack, key: str) -> list[str]:
-    """Return the ids of all samples that there are."""
+def stored_ids(stack: Stack, key: str) -> list[str]:
+    """Return the ids of all stored samples, the newest first."""
     with Client(stack.url, key) as client:
         return [sample.id for sample in client.samples()]
 
 
 def first_cursor(stack: Stack, key: str) -> str:
-    """Return the cursor of a first result."""
+    """Submit a first sample and return the cursor of its result."""
     with Client(stack.url, key) as client:
         receipt = client.submit(FIXTURE.read_bytes(), idempotency_key="the first")
         assert [settled.state for settled in client.wait([receipt.id])] == ["COMPUTED"]
@@ -44,26 +44,26 @@ def first_cursor(stack: Stack, key: str) -> str:
     return str(edges[0]["cursor"])
 
 
-def test_a_folder_is_submitted_whatever_its_files_are_called(stack: Stack, start: Start, tmp_path: Path) -> None:
-    """Plain and compressed, one sample and many, each under its name; anything else is passed over."""
+def test_folder_is_submitted_with_all_kinds_of_sample_files(stack: Stack, start: Start, tmp_path: Path) -> None:
+    """Each receipt has the name of its file. Hidden files and files with other names are skipped."""
     folder = tmp_path / "in"
     (folder / "ünter 測定").mkdir(parents=True)
     (folder / "ünter 測定" / "größe.json").write_bytes(FIXTURE.read_bytes())
-    (folder / "a.ndjson.gz").write_bytes(gzip.compress(lines([1])) + gzip.compress(lines([2])))
-    (folder / "b.jsonl.zst").write_bytes(zstandard.compress(lines([3])) + zstandard.compress(lines([4])))
-    (folder / "many.json").write_bytes(lines([5, 6]))
-    (folder / "pretty.json").write_text(json.dumps(json.loads(lines([7])), indent=2))
-    (folder / ".hidden.json").write_bytes(lines([8]))
+    (folder / "a.ndjson.gz").write_bytes(gzip.compress(ndjson([1])) + gzip.compress(ndjson([2])))
+    (folder / "b.jsonl.zst").write_bytes(zstandard.compress(ndjson([3])) + zstandard.compress(ndjson([4])))
+    (folder / "many.json").write_bytes(ndjson([5, 6]))
+    (folder / "pretty.json").write_text(json.dumps(json.loads(ndjson([7])), indent=2))
+    (folder / ".hidden.json").write_bytes(ndjson([8]))
     (folder / "readme.txt").write_text("no sample")
-    (folder / os.fsdecode(b"\xff.json")).write_bytes(lines([9]))
+    (folder / os.fsdecode(b"\xff.json")).write_bytes(ndjson([9]))
     key = stack.new_key("folder")
 
     ran = start(stack, key, "submit", "--wait", folder)
-    output, told = ran.communicate(timeout=100)
+    output, errors = ran.communicate(timeout=100)
 
-    assert ran.returncode == 0, told
-    found = printed(output)
-    names = [receipt["source"].removeprefix(f"{folder}/") for receipt in found]
+    assert ran.returncode == 0, errors
+    lines = parse(output)
+    names = [line["source"].removeprefix(f"{folder}/") for line in lines]
     assert sorted(names) == [
         "\\xff.json",
         "a.ndjson.gz:1",
@@ -75,69 +75,86 @@ def test_a_folder_is_submitted_whatever_its_files_are_called(stack: Stack, start
         "pretty.json",
         "ünter 測定/größe.json",
     ]
-    assert {receipt["state"] for receipt in found} == {"COMPUTED"}
-    assert sorted(receipt["id"] for receipt in found) == sorted(stored(stack, key))
+    assert {line["state"] for line in lines} == {"COMPUTED"}
+    assert sorted(line["id"] for line in lines) == sorted(stored_ids(stack, key))
     with Client(stack.url, key) as client:
-        whole = next(receipt["id"] for receipt in found if receipt["source"].endswith("größe.json"))
-        assert client.raw(whole) == FIXTURE.read_bytes()
+        fixture_id = next(line["id"] for line in lines if line["source"].endswith("größe.json"))
+        assert client.raw(fixture_id) == FIXTURE.read_bytes()
 
 
-def test_what_is_wrong_is_told_with_its_line(stack: Stack, start: Start) -> None:
-    """And the exit code says that not all went well; samples come from standard input while they are made."""
+def test_problems_are_printed_with_their_lines(stack: Stack, start: Start) -> None:
+    """The exit code reports them. Standard input is read as it is written."""
     ran = start(stack, stack.new_key("wrong"), "submit", "-", stdin=subprocess.PIPE)
     assert ran.stdin is not None
     assert ran.stdout is not None
-    ran.stdin.write(lines([1]))
+    ran.stdin.write(ndjson([1]))
     ran.stdin.flush()
-    first = json.loads(ran.stdout.readline())  # it does not wait for the end
-    output, told = ran.communicate(b'\n{"time_stamp": "2019", "data": [true]}\n{"no json}\n' + lines([1]), timeout=100)
+    first = json.loads(ran.stdout.readline())  # printed before the end of standard input
+    rest = b'\n{"time_stamp": "2019", "data": [true]}\n{"no json}\n' + ndjson([1])
+    output, errors = ran.communicate(rest, timeout=100)
 
     assert first["source"] == "-:1"
-    rejected, refused, equal = sorted(printed(output), key=lambda receipt: str(receipt["source"]))
+    rejected, refused, repeated = sorted(parse(output), key=lambda line: str(line["source"]))
     assert ran.returncode == 1
     assert (rejected["source"], rejected["state"]) == ("-:3", "REJECTED")
     assert [problem["path"] for problem in rejected["problems"]] == ["$.time_stamp", "$.data[0]"]
     assert (refused["source"], refused["error"]["code"]) == ("-:4", "BAD_REQUEST")
-    assert (equal["source"], equal["id"]) == ("-:5", first["id"])
-    assert "-:3: expected a date" in told.decode()
-    assert [line.split()[:2] for line in told.decode().splitlines()[:5]] == [
+    assert (repeated["source"], repeated["id"]) == ("-:5", first["id"])
+    assert "-:3: expected a date" in errors.decode()
+    assert [line.split()[:2] for line in errors.decode().splitlines()[:4]] == [
         ["samples", "4"],
         ["accepted", "2"],
         ["rejected", "1"],
         ["refused", "1"],
-        ["equal", "1"],
     ]
 
 
-def test_an_interrupted_submission_goes_on_where_it_stopped(stack: Stack, start: Start, tmp_path: Path) -> None:
-    """Every sample is there once, and what was acknowledged is not sent again."""
+def test_repeated_samples_share_a_result(stack: Stack, start: Start, tmp_path: Path) -> None:
+    """With --wait each line of the file has its own line of output."""
+    file = tmp_path / "equal.ndjson"
+    file.write_bytes(ndjson([1, 2, 1]))
+    key = stack.new_key("equal")
+
+    ran = start(stack, key, "submit", "--wait", file)
+    output, errors = ran.communicate(timeout=100)
+
+    assert ran.returncode == 0, errors
+    lines = {line["source"].rpartition(":")[2]: line for line in parse(output)}
+    assert sorted(lines) == ["1", "2", "3"]
+    assert lines["1"]["id"] == lines["3"]["id"]
+    assert {line["state"] for line in lines.values()} == {"COMPUTED"}
+    assert len(stored_ids(stack, key)) == 2
+
+
+def test_interrupted_submission_is_completed_by_the_same_command(stack: Stack, start: Start, tmp_path: Path) -> None:
+    """Every sample is stored once."""
     file = tmp_path / "many.ndjson"
-    file.write_bytes(lines(range(600)))
+    file.write_bytes(ndjson(range(600)))
     key = stack.new_key("interrupted")
     first = start(stack, key, "submit", "--concurrency", "8", file)
     assert first.stdout is not None
     acknowledged = [json.loads(first.stdout.readline()) for _ in range(100)]
     first.send_signal(signal.SIGINT)
-    rest, told = first.communicate(timeout=100)
-    acknowledged += printed(rest)
+    rest, errors = first.communicate(timeout=100)
+    acknowledged += parse(rest)
 
     again = start(stack, key, "submit", "--wait", file)
     output, summary = again.communicate(timeout=100)
 
     assert first.returncode == 130
-    assert "the same command goes on from there" in told.decode()
+    assert f"stopped after {len(acknowledged)} acknowledged samples; run the same command again" in errors.decode()
     assert 100 <= len(acknowledged) < 600
     assert again.returncode == 0, summary
-    assert len(printed(output)) == 600
-    assert sorted(receipt["id"] for receipt in printed(output)) == sorted(stored(stack, key))
-    assert f"known before  {len(acknowledged)}" in summary.decode()
-    assert not list((tmp_path / "state").rglob("*.sqlite"))
+    ids = sorted(line["id"] for line in parse(output))
+    assert len(ids) == 600
+    assert {line["id"] for line in acknowledged} <= set(ids)
+    assert ids == sorted(stored_ids(stack, key))
 
 
-def test_a_submission_outlives_the_api(own_stack: Stack, start: Start, tmp_path: Path) -> None:
-    """So does whoever watches: both have everything once, the watcher in order."""
+def test_submission_and_watch_survive_a_crash_of_the_api(own_stack: Stack, start: Start, tmp_path: Path) -> None:
+    """Every sample is stored once, and the watch prints every result once, in order."""
     file = tmp_path / "many.ndjson"
-    file.write_bytes(lines(range(300)))
+    file.write_bytes(ndjson(range(300)))
     key = own_stack.new_key("outlived")
     cursor = first_cursor(own_stack, key)
     watching = start(own_stack, key, "watch", "--after", cursor, "--limit", "301", "--state", tmp_path / "cursor")
@@ -146,57 +163,74 @@ def test_a_submission_outlives_the_api(own_stack: Stack, start: Start, tmp_path:
     acknowledged = [json.loads(submitting.stdout.readline()) for _ in range(100)]
 
     os.kill(own_stack.api_pid(), signal.SIGKILL)
-    rest, told = submitting.communicate(timeout=100)
+    rest, errors = submitting.communicate(timeout=100)
     eventually(own_stack.is_ready)
     last = start(own_stack, key, "submit", FIXTURE)
     last.communicate(timeout=100)
     output, _ = watching.communicate(timeout=100)
 
-    assert submitting.returncode == 0, told
-    *ids, _ = stored(own_stack, key)  # the newest first, so the one with the cursor is the last
+    assert submitting.returncode == 0, errors
+    *ids, _ = stored_ids(own_stack, key)  # the oldest is the sample of `first_cursor`
     assert len(ids) == len(set(ids)) == 301
-    assert len(acknowledged + printed(rest)) == 300
-    seen = printed(output)
-    assert sorted(result["id"] for result in seen) == sorted(ids)
-    assert [result["computed_at"] for result in seen] == sorted(result["computed_at"] for result in seen)
-    assert (tmp_path / "cursor").read_text() == seen[-1]["cursor"] + "\n"
+    assert len(acknowledged + parse(rest)) == 300
+    results = parse(output)
+    assert sorted(result["id"] for result in results) == sorted(ids)
+    assert [result["computed_at"] for result in results] == sorted(result["computed_at"] for result in results)
+    assert (tmp_path / "cursor").read_text() == results[-1]["cursor"] + "\n"
 
 
-def test_a_terminal_gets_a_summary_instead_of_json(stack: Stack, start: Start) -> None:
-    """With the ids of a few samples, and a progress bar while it lasts."""
+def test_wait_prints_statistics_as_json(stack: Stack, start: Start) -> None:
+    """The line has the time stamp in UTC, the mean, the standard deviation and the number of values."""
+    ran = start(stack, stack.new_key("json"), "submit", "--wait", FIXTURE)
+    output, errors = ran.communicate(timeout=100)
+
+    assert ran.returncode == 0, errors
+    [line] = parse(output)
+    assert (line["source"], line["state"], line["problems"]) == ("fixture/sample.json", "COMPUTED", [])
+    assert line["result"] == {
+        "timestamp": "2019-05-01T10:00:00Z",
+        "count": 100,
+        "mean": 0.9985282517566032,
+        "standard_deviation": 1.01280885259315,
+    }
+
+
+def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
+    """The table has the statistics of each sample if there are few samples. A progress bar is shown meanwhile."""
     terminal, side = os.openpty()
     ran = start(stack, stack.new_key("terminal"), "submit", "--wait", FIXTURE, stdout=side, stderr=side)
     os.close(side)
-    shown = everything(terminal)
+    output = read_terminal(terminal).decode()
 
     assert ran.wait(100) == 0
-    assert b"submitting" in shown
-    assert b"fixture/sample.json  COMPUTED" in shown
-    assert b"computed" in shown
-    assert b"{" not in shown
+    assert "submitting" in output
+    [row] = [line.split() for line in output.splitlines() if line.startswith("fixture/sample.json")]
+    assert row[:-1] == ["fixture/sample.json", "COMPUTED", "2019-05-01T10:00:00Z", "0.998528", "1.01281", "100"]
+    assert "computed" in output
+    assert "{" not in output
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
-        (["submit", "--url", "http://127.0.0.1:9", str(FIXTURE)], 3, "nothing answers at http://127.0.0.1:9"),
+        (["submit", "--url", "http://127.0.0.1:9", str(FIXTURE)], 3, "cannot connect to http://127.0.0.1:9"),
         (["submit", "--key", "dz_wrong", str(FIXTURE)], 4, "send a valid API key"),
-        (["submit", "no such file"], 2, "there is no no such file"),
+        (["submit", "no such file"], 2, "there is no file no such file"),
         (["watch", "--after", "no cursor"], 1, "expected a cursor"),
         (["watch", "--state", "nowhere/state"], 2, "there is no folder nowhere"),
         (["results", "--where", "mean.gte=nan"], 2, "expected a number, got nan"),
-        (["results", "--url", "127.0.0.1:8000", "--key", ""], 2, "expected an address"),
+        (["results", "--url", "127.0.0.1:8000", "--key", ""], 2, "expected a URL"),
         (["show", "--raw", ".."], 1, "there is no sample .."),
     ],
 )
 def test_errors_are_a_sentence_and_an_exit_code(
-    stack: Stack, start: Start, arguments: list[str], code: int, said: str
+    stack: Stack, start: Start, arguments: list[str], code: int, message: str
 ) -> None:
-    """No traceback, and nothing on standard output."""
+    """There is no traceback, and standard output is empty."""
     ran = start(stack, stack.key, *arguments)
-    output, told = ran.communicate(timeout=100)
+    output, errors = ran.communicate(timeout=100)
 
     assert ran.returncode == code
-    assert said in told.decode()
-    assert "Traceback" not in told.decode()
+    assert message in errors.decode()
+    assert "Traceback" not in errors.decode()
     assert output == b""

@@ -1,4 +1,4 @@
-"""The command `dropzone`: a client of the public API, and two doors to the tools of who runs it."""
+"""The command `dropzone`: a client of the public API, and shortcuts to two operator commands of a checkout."""
 
 from dropzone.command.app import main
 

@@ -1,16 +1,18 @@
-"""The commands put together."""
+"""The commands of `dropzone`, assembled."""
 
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from stamina.instrumentation import set_on_retry_hooks
 
-from dropzone.command import local, output, results, show, submit, watch
-from dropzone.command.access import EXIT_CODES
+from dropzone.command import operator_commands, output, results, show, submit, watch
+from dropzone.command.exit_codes import EXIT_CODES, ExitCode
+from dropzone.command.settings import unknown_setting
 
 app = typer.Typer(
     name="dropzone",
-    help="Submit measurements, get their statistics: at once if you watch, whenever you ask.",
+    help="Submit samples, and read and watch their statistics.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -18,12 +20,12 @@ app.command(epilog=submit.EPILOG)(submit.submit)
 app.command(epilog=results.EPILOG)(results.results)
 app.command(epilog=watch.EPILOG)(watch.watch)
 app.command(epilog=EXIT_CODES)(show.show)
-app.command(context_settings=local.PASSES_ON)(local.keys)
-app.command(context_settings=local.PASSES_ON)(local.up)
+app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.keys)
+app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.up)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"dropzone {version('dropzone')}")
         raise typer.Exit
 
@@ -32,13 +34,17 @@ def _show_version(wanted: bool) -> None:
 def _options(
     *,
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     del show_version
+    if (sentence := unknown_setting()) is not None:
+        typer.echo(f"error: {sentence}", err=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def main() -> None:
-    """Run the command that was asked for."""
+    """Run the command line."""
     output.prepare()
+    set_on_retry_hooks(())  # standard error is for errors; a retry is not one
     app(prog_name="dropzone")

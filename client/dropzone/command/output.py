@@ -1,13 +1,13 @@
-"""What is printed: for people on a terminal, for programs anywhere else.
+"""What the command prints: tables on a terminal, JSON elsewhere.
 
-Standard output has what was asked for and nothing else; progress, warnings and errors go to standard error.
+Standard output holds the requested data only. Progress, warnings and errors go to standard error.
 """
 
 import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, TextIO
@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from dropzone import Result
-from dropzone.model import moment_text
+from dropzone.encoding import format_time
+from dropzone.statistics import TABLE_COLUMNS
 
-_WIDEST_TABLE = 1_000
+_MIN_CONSOLE_WIDTH = 1_000
 
 
 class Format(StrEnum):
-    """How results are printed."""
+    """The formats of results."""
 
     TABLE = "table"
     JSON = "json"
@@ -33,75 +34,75 @@ class Format(StrEnum):
 
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="How to print: a table on a terminal and NDJSON elsewhere, unless said."),
+    typer.Option("--format", "-f", help="Output format. Default: table on a terminal, ndjson elsewhere."),
 ]
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # rich would exit with a code of its own
+        raise  # rich would exit with its own code
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """Return what draws tables; texts are printed as they are, whatever signs they contain, and never cut."""
-    fixed = _Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
-    fixed.width = max(fixed.width, _WIDEST_TABLE)
-    return fixed
+    """Return a console that prints text unchanged and never truncates a table."""
+    wide = _Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    wide.width = max(wide.width, _MIN_CONSOLE_WIDTH)
+    return wide
 
 
 def prepare() -> None:
-    """Let no character that a terminal cannot show stop the command."""
+    """Escape characters that the terminal's encoding cannot represent."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def plain(value: Any) -> Any:
-    """Return what JSON can express, with the names that `--where` and `GET /results` have as well."""
+def to_json(value: Any) -> Any:
+    """Return a value that JSON can represent. Names are those of `--where` and `GET /results`."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):
-        return moment_text(value)
+        return format_time(value)
     if isinstance(value, tuple):
-        return [plain(part) for part in value]
+        return [to_json(part) for part in value]
     return value
 
 
-def line(value: Mapping[str, Any]) -> None:
-    """Print an object as a line of NDJSON, at once."""
+def print_line(value: Mapping[str, Any]) -> None:
+    """Print an object as one line of NDJSON and flush it."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
 
 def number(value: float | None) -> str:
-    """Write a number for people."""
+    """Return a number with six significant digits, or an integer with thousands separators."""
     return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
-class Rows:
-    """Prints results one by one in a format; a table is printed at the end, when its widths are known."""
+class ResultPrinter:
+    """Prints results one by one. A table is printed at the end, when its column widths are known."""
 
-    def __init__(self, chosen: Format) -> None:
-        self._format = chosen
+    def __init__(self, output_format: Format) -> None:
+        self._format = output_format
         self._count = 0
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
         self._table = Table(box=None, header_style="bold", pad_edge=False)
 
     def add(self, result: Result) -> None:
-        """Print one."""
+        """Print one result."""
         match self._format:
             case Format.TABLE:
-                self._add_row(result)
+                self._add_to_table(result)
             case Format.CSV:
-                self._add_csv(result)
+                self._add_to_csv(result)
             case Format.JSON:
-                sys.stdout.write(("[\n" if self._count == 0 else ",\n") + json.dumps(plain(result)))
+                sys.stdout.write(("[\n" if self._count == 0 else ",\n") + json.dumps(to_json(result)))
             case Format.NDJSON:
-                sys.stdout.write(json.dumps(plain(result), separators=(",", ":")) + "\n")
+                sys.stdout.write(json.dumps(to_json(result), separators=(",", ":")) + "\n")
         self._count += 1
 
     def end(self) -> None:
-        """Print what belongs behind the last."""
+        """Print the table, or the end of the JSON list."""
         if self._format is Format.TABLE and self._count:
             console().print(self._table)
         elif self._format is Format.TABLE:
@@ -109,36 +110,30 @@ class Rows:
         elif self._format is Format.JSON:
             sys.stdout.write("\n]\n" if self._count else "[]\n")
 
-    def _add_row(self, result: Result) -> None:
-        cells: dict[str, float | None] = {
-            "count": result.count,
-            "mean": result.mean,
-            "std. deviation": result.standard_deviation,
-            "minimum": result.minimum,
-            "maximum": result.maximum,
-        }
+    def _add_to_table(self, result: Result) -> None:
         if self._count == 0:
-            self._table.add_column("timestamp", no_wrap=True)
-            for name in cells:
-                self._table.add_column(name, justify="right", no_wrap=True)
+            self._table.add_column("time stamp (UTC)", no_wrap=True)
+            for heading in TABLE_COLUMNS.values():
+                self._table.add_column(heading, justify="right", no_wrap=True)
             self._table.add_column("id", no_wrap=True)
-        self._table.add_row(moment_text(result.timestamp), *map(number, cells.values()), result.id)
+        cells = (number(getattr(result, name)) for name in TABLE_COLUMNS)
+        self._table.add_row(format_time(result.timestamp), *cells, result.id)
 
-    def _add_csv(self, result: Result) -> None:
-        values = asdict(result)
-        del values["histogram"]  # a table in a cell would be none to a spreadsheet
+    def _add_to_csv(self, result: Result) -> None:
+        values = to_json(result)
+        del values["histogram"]  # a spreadsheet cell cannot hold a list
         if self._count == 0:
             self._csv.writerow(values)
-        self._csv.writerow(plain(value) for value in values.values())
+        self._csv.writerow(values.values())
 
 
-def choose(given: Format | None) -> Format:
-    """Return the format that was asked for, or that fits where the output goes."""
-    return given or (Format.TABLE if sys.stdout.isatty() else Format.NDJSON)
+def choose_format(requested: Format | None) -> Format:
+    """Return the requested format, or the default for the current standard output."""
+    return requested or (Format.TABLE if sys.stdout.isatty() else Format.NDJSON)
 
 
-def pairs(rows: Iterable[tuple[str, str]]) -> Table:
-    """Return names and values side by side."""
+def name_value_table(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of names and values."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     for name, value in rows:

@@ -1,4 +1,4 @@
-"""`dropzone results`: what was computed, chosen, ordered and in the form that is wanted."""
+"""`dropzone results`: filtered and ordered results in several formats."""
 
 import math
 from collections.abc import Iterable
@@ -9,27 +9,29 @@ from typing import Annotated, Any
 
 import typer
 
-from dropzone import AsyncClient, OrderField, Range, ResultFilter, ResultOrder
-from dropzone.command.access import DEFAULT_URL, EXIT_CODES, ExitCode, Key, Url, connect, run
-from dropzone.command.output import Format, FormatOption, Rows, choose
+from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder
+from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
 
 _FIELDS = [field.name for field in fields(ResultFilter)]
-_SIDES = [field.name for field in fields(Range)]
+_BOUNDS = [field.name for field in fields(Range)]
 
 
 def _complete(incomplete: str) -> list[str]:
-    choices = [f"{name}.{side}=" for name in _FIELDS for side in _SIDES]
-    return [choice for choice in choices if choice.startswith(incomplete)]
+    conditions = [f"{name}.{bound}=" for name in _FIELDS for bound in _BOUNDS]
+    return [condition for condition in conditions if condition.startswith(incomplete)]
 
 
-EPILOG = f"Many are best printed as ndjson or csv, which takes no memory. {EXIT_CODES}"
+EPILOG = f"A table is held in memory until the last result. Use ndjson or csv for many results. {EXIT_CODES}"
 
 Where = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
-        help="Only results for which this holds, such as mean.gte=1.5 or timestamp.lt=2026-01-01T00:00:00Z. Any number "
-        f"of them, all must hold: {', '.join(_FIELDS)}; gte (at least), gt (more than), lte (at most), lt (less than).",
+        help="Condition such as mean.gte=1.5 or timestamp.lt=2026-01-01T00:00:00Z. Repeat the option to combine "
+        f"conditions. Fields: {', '.join(_FIELDS)}. "
+        "Bounds: gte (at least), gt (more than), lte (at most), lt (less than).",
         show_default=False,
         autocompletion=_complete,
     ),
@@ -39,70 +41,69 @@ Where = Annotated[
 def results(
     *,
     where: Where = None,
-    order_by: Annotated[
-        OrderField | None, typer.Option(help="By what; the latest time stamp first, unless said.")
-    ] = None,
-    descending: Annotated[bool, typer.Option("--descending", "-d", help="The largest or latest first.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="However many there are.")] = False,
-    form: FormatOption = None,
+    order_by: Annotated[OrderField | None, typer.Option(help="Order. Default: the latest time stamp first.")] = None,
+    descending: Annotated[bool, typer.Option("--descending", "-d", help="Order from large to small.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of results.")] = 50,
+    is_unlimited: Annotated[bool, typer.Option("--all", help="Print all results, without a limit.")] = False,
+    output_format: FormatOption = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
     """Print results."""
     if descending and order_by is None:
-        raise typer.BadParameter("say by what, with --order-by", param_hint="--descending")
+        raise typer.BadParameter("requires --order-by", param_hint="--descending")
     order = None if order_by is None else ResultOrder(order_by, descending)
-    run(_results(connect(url, key), parse(where or []), order, None if everything else limit, choose(form)))
+    maximum = None if is_unlimited else limit
+    run(_results(connect(url, key), parse_filter(where or []), order, maximum, choose_format(output_format)))
 
 
 async def _results(
-    client: AsyncClient, where: ResultFilter, order: ResultOrder | None, limit: int | None, form: Format
+    client: AsyncClient, where: ResultFilter, order: ResultOrder | None, limit: int | None, output_format: Format
 ) -> ExitCode:
-    rows = Rows(form)
-    async with client, aclosing(client.results(where, order, limit)) as found:
-        async for result in found:
-            rows.add(result)
-    rows.end()
+    printer = ResultPrinter(output_format)
+    async with client, aclosing(client.results(where, order, limit)) as results:
+        async for result in results:
+            printer.add(result)
+    printer.end()
     return ExitCode.DONE
 
 
-def parse(conditions: Iterable[str]) -> ResultFilter:
-    """Return the filter that conditions such as `mean.gte=1.5` make. Raises a usage error."""
+def parse_filter(conditions: Iterable[str]) -> ResultFilter:
+    """Return the filter for conditions such as `mean.gte=1.5`. Raises `typer.BadParameter`."""
     ranges: dict[str, Range] = {}
     for condition in conditions:
         name, side, value = _split(condition)
-        known = ranges.get(name, Range())
-        if getattr(known, side) is not None:
-            raise _wrong(f"{name}.{side} is given twice")
-        bound: dict[str, Any] = {side: _bound(name, value)}
-        ranges[name] = replace(known, **bound)
-    given: dict[str, Any] = dict(ranges)
-    return ResultFilter(**given)
+        current = ranges.get(name, Range())
+        if getattr(current, side) is not None:
+            raise _usage_error(f"{name}.{side} is given twice")
+        bound: dict[str, Any] = {side: _parse_bound(name, value)}
+        ranges[name] = replace(current, **bound)
+    arguments: dict[str, Any] = dict(ranges)
+    return ResultFilter(**arguments)
 
 
 def _split(condition: str) -> tuple[str, str, str]:
     left, equals, value = condition.partition("=")
     name, _, side = left.strip().partition(".")
-    if not equals or name not in _FIELDS or side not in _SIDES:
-        raise _wrong(f"expected something like mean.gte=1.5, got {condition}")
+    if not equals or name not in _FIELDS or side not in _BOUNDS:
+        raise _usage_error(f"expected a condition such as mean.gte=1.5, got {condition}")
     return name, side, value.strip()
 
 
-def _bound(name: str, value: str) -> float | datetime:
+def _parse_bound(name: str, value: str) -> float | datetime:
     try:
         if name == "timestamp":
-            moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo is not None else moment.astimezone()
+            time = datetime.fromisoformat(value)
+            return time if time.tzinfo is not None else time.astimezone()
         if name == "count":
             return int(value)
         if math.isfinite(number := float(value)):
             return number
     except ValueError:
         pass
-    expected = {"timestamp": "a time such as 2026-01-01T00:00:00Z", "count": "a whole number"}.get(name, "a number")
-    raise _wrong(f"expected {expected}, got {value}")
+    expected = {"timestamp": "a time such as 2026-01-01T00:00:00Z", "count": "an integer"}.get(name, "a number")
+    raise _usage_error(f"expected {expected}, got {value}")
 
 
-def _wrong(message: str) -> typer.BadParameter:
+def _usage_error(message: str) -> typer.BadParameter:
     return typer.BadParameter(message, param_hint="--where")

@@ -1,4 +1,4 @@
-"""`dropzone watch`: results as they come, over whatever breaks in between."""
+"""`dropzone watch`: results as they are computed, across disconnects and restarts."""
 
 import asyncio
 import logging
@@ -9,16 +9,17 @@ from typing import Annotated
 
 import typer
 
-from dropzone import AsyncClient, ResultEdge, ResultFilter
+from dropzone import DEFAULT_URL, AsyncClient, ResultEdge, ResultFilter
 from dropzone.command import output
-from dropzone.command.access import DEFAULT_URL, EXIT_CODES, ExitCode, Key, Url, connect, run
-from dropzone.command.results import Where, parse
-from dropzone.model import moment_text
+from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.command.results import Where, parse_filter
+from dropzone.encoding import format_time
 
 EPILOG = (
-    "A lost connection or a restart of the server leaves no gap and repeats nothing. Where standard output is no "
-    "terminal, each line is JSON with the cursor of its result. Killed while it prints, it may print the last result "
-    f"again. {EXIT_CODES}"
+    "After a lost connection or a restart of the server, the output continues without a gap or a duplicate. "
+    "If standard output is not a terminal, each line is JSON with the cursor of its result. "
+    f"If the command is killed, the next run with --state may repeat the last result. {EXIT_CODES}"
 )
 
 
@@ -26,27 +27,36 @@ def watch(
     *,
     where: Where = None,
     after: Annotated[
-        str, typer.Option(metavar="CURSOR", help="Begin behind this result, with what came since.", show_default=False)
+        str,
+        typer.Option(
+            metavar="CURSOR",
+            help="Start after the result with this cursor. Default: start with the next result.",
+            show_default=False,
+        ),
     ] = "",
     state: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Keep the cursor in this file, and begin where it says.", show_default=False),
+        typer.Option(
+            dir_okay=False,
+            help="File that stores the cursor of the last result. If it exists, start after that result.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="End after so many.", show_default=False)
+        int | None, typer.Option("--limit", "-n", min=1, help="Exit after this number of results.", show_default=False)
     ] = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print each result when it is there, from now on or from a cursor, until Ctrl-C."""
+    """Print each result when it is computed, until Ctrl-C."""
     if after and state is not None and state.exists():
-        raise typer.BadParameter(f"{state} says already where to begin", param_hint="--after")
+        raise typer.BadParameter(f"cannot be combined with the cursor in {state}", param_hint="--after")
     if state is not None and not state.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {state.parent}", param_hint="--state")
-    logging.basicConfig(format="dropzone: %(message)s", level=logging.ERROR)
+    logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
-    cursor = _read(state) or after or None
-    run(_watch(connect(url, key), parse(where or []), cursor, state, limit))
+    cursor = _read_cursor(state) or after or None
+    run(_watch(connect(url, key), parse_filter(where or []), cursor, state, limit))
 
 
 async def _watch(
@@ -56,36 +66,36 @@ async def _watch(
         await client.ping()
         count = 0
         try:
-            if cursor is None and (cursor := await client.cursor()) is not None:
-                _write(state, cursor)
+            if cursor is None and (cursor := await client.newest_cursor()) is not None:
+                _write_cursor(state, cursor)
             if sys.stderr.isatty():
-                typer.echo("dropzone: watching; Ctrl-C ends it", err=True)
+                typer.echo("watching; press Ctrl-C to stop", err=True)
             async with aclosing(client.watch(where, cursor)) as edges:
                 async for edge in edges:
                     _print(edge)
                     cursor = edge.cursor
-                    _write(state, cursor)
+                    _write_cursor(state, cursor)
                     count += 1
                     if count == limit:
                         break
         except asyncio.CancelledError:
             if cursor is not None:
-                typer.echo(f"dropzone: go on with --after {cursor}", err=True)
+                typer.echo(f"stopped; to resume: --after {cursor}", err=True)
             raise
     return ExitCode.DONE
 
 
 def _print(edge: ResultEdge) -> None:
     if not sys.stdout.isatty():
-        output.line({"cursor": edge.cursor, **output.plain(edge.result)})
+        output.print_line({"cursor": edge.cursor, **output.to_json(edge.result)})
         return
     result = edge.result
-    numbers = f"{output.number(result.mean)} ± {output.number(result.standard_deviation)}"
-    sys.stdout.write(f"{moment_text(result.timestamp)}  {numbers:<26}  {result.count:>9,} values  {result.id}\n")
+    mean = f"{output.number(result.mean)} ± {output.number(result.standard_deviation)}"
+    sys.stdout.write(f"{format_time(result.timestamp)}  {mean:<26}  {result.count:>9,} values  {result.id}\n")
     sys.stdout.flush()
 
 
-def _read(state: Path | None) -> str:
+def _read_cursor(state: Path | None) -> str:
     if state is None or not state.exists():
         return ""
     try:
@@ -94,9 +104,10 @@ def _read(state: Path | None) -> str:
         raise typer.BadParameter(f"cannot be read: {error}", param_hint="--state") from error
 
 
-def _write(state: Path | None, cursor: str) -> None:
+def _write_cursor(state: Path | None, cursor: str) -> None:
+    """Replace the file atomically: after a crash it holds either the old cursor or the new one."""
     if state is None:
         return
-    new = state.with_name(f"{state.name}.new")
-    new.write_text(f"{cursor}\n")
-    new.replace(state)
+    temporary = state.with_name(f"{state.name}.new")
+    temporary.write_text(f"{cursor}\n")
+    temporary.replace(state)

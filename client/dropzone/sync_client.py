@@ -1,6 +1,6 @@
-"""The client for programs without an event loop: `AsyncClient`, run by a loop in a thread of its own.
+"""The client for programs without an event loop. It runs an `AsyncClient` in a background thread.
 
-The thread keeps no program from ending: one that forgets to close its client ends all the same.
+The thread is a daemon, so a program that does not close its client still exits.
 """
 
 import asyncio
@@ -11,24 +11,25 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakSet
 
-from dropzone.asynchronous import AsyncClient
+from dropzone.async_client import AsyncClient
 from dropzone.errors import DropzoneError
-from dropzone.filters import ResultFilter, ResultOrder, SampleFilter
-from dropzone.model import Bucket, Receipt, Result, ResultEdge, Sample, Summary, TimeBucket
+from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
+from dropzone.samples import Receipt, Sample, SampleFilter, SettledSample
+from dropzone.statistics import ResultFilter, ResultOrder, Summary
 from dropzone.submission import SampleLike
 
 T = TypeVar("T")
 
 
 class Client:
-    """Dropzone at one address, with one key; `with` closes its connections.
+    """A client of the server at `url`, authenticated by `key`. `with` closes its connections.
 
-    Every method does what that of `AsyncClient` does. Iterators fetch as they are read; one that is not read to its
-    end is closed by its `close`, or with the client.
+    Arguments, methods and errors are those of `AsyncClient`. Iterators send requests as they are read. Their `close`,
+    or that of the client, closes an iterator that is not read to its end.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, patience: float = 60.0) -> None:
-        self._client = AsyncClient(url, key, patience=patience)
+    def __init__(self, url: str | None = None, key: str | None = None, *, retry_seconds: float = 60.0) -> None:
+        self._client = AsyncClient(url, key, retry_seconds=retry_seconds)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
         self._thread.start()
@@ -44,7 +45,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close all connections and end the thread."""
+        """Close all connections and stop the thread."""
         if self._loop.is_closed():
             return
         atexit.unregister(self.close)
@@ -56,19 +57,19 @@ class Client:
         self._loop.close()
 
     def ping(self) -> None:
-        """Ask for nothing, once: raises where nothing answers or the key is not taken."""
+        """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
         self._call(self._client.ping)
 
     def submit(self, sample: SampleLike, *, idempotency_key: str | None = None) -> Receipt:
-        """Submit one sample; the receipt says PENDING, or REJECTED with its problems."""
+        """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems."""
         return self._call(lambda: self._client.submit(sample, idempotency_key=idempotency_key))
 
     def submit_many(self, samples: Iterable[SampleLike], *, concurrency: int = 64) -> Iterator[Receipt | DropzoneError]:
-        """Submit any number of samples and yield a receipt for each, in their order, or the error in its place."""
+        """Submit samples concurrently. Yield a receipt or an error for each, in the order of the samples."""
         return self._iterate(lambda: self._client.submit_many(samples, concurrency=concurrency))
 
     def sample(self, sample_id: str) -> Sample:
-        """Return a sample, with its result where there is one. Raises `NotFound`."""
+        """Return a sample, and its result if there is one. Raises `NotFound`."""
         return self._call(lambda: self._client.sample(sample_id))
 
     def raw(self, sample_id: str) -> bytes:
@@ -76,11 +77,11 @@ class Client:
         return self._call(lambda: self._client.raw(sample_id))
 
     def result(self, sample_id: str) -> Result | None:
-        """Return the result of a sample, None where there is none (yet)."""
+        """Return the result of a sample, or None if there is no result (yet)."""
         return self._call(lambda: self._client.result(sample_id))
 
-    def wait(self, sample_ids: Iterable[str]) -> Iterator[Receipt]:
-        """Yield each of these samples once it is COMPUTED, FAILED or REJECTED."""
+    def wait(self, sample_ids: Iterable[str]) -> Iterator[SettledSample]:
+        """Yield each of these samples when it is COMPUTED, FAILED or REJECTED. Raises `NotFound`."""
         return self._iterate(lambda: self._client.wait(sample_ids))
 
     def results(
@@ -89,34 +90,34 @@ class Client:
         order_by: ResultOrder | None = None,
         limit: int | None = None,
     ) -> Iterator[Result]:
-        """Yield results, the latest time stamp first unless said otherwise."""
+        """Yield results. The default order is by time stamp, the latest first."""
         return self._iterate(lambda: self._client.results(where, order_by, limit))
 
     def samples(self, where: SampleFilter | None = None, limit: int | None = None) -> Iterator[Sample]:
         """Yield samples, the newest first."""
         return self._iterate(lambda: self._client.samples(where, limit))
 
-    def cursor(self) -> str | None:
-        """Return the place behind all results that there are, from which one can watch; None while there are none."""
-        return self._call(self._client.cursor)
+    def newest_cursor(self) -> str | None:
+        """Return the cursor of the newest result, or None if there are no results. `watch` accepts it as `after`."""
+        return self._call(self._client.newest_cursor)
 
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:
-        """Yield results as they are stored, each once and in order, for ever."""
+        """Yield results as they are stored, each once and in order, without end."""
         return self._iterate(lambda: self._client.watch(where, after))
 
     def summary(self, where: ResultFilter | None = None) -> Summary:
-        """Return the statistics of the values of many results taken together."""
+        """Return the statistics of all values of the matching results."""
         return self._call(lambda: self._client.summary(where))
 
     def over_time(self, bucket: TimeBucket, where: ResultFilter | None = None) -> list[Bucket]:
-        """Return the same for each stretch of time that has results."""
+        """Return the summary of each time bucket that has results."""
         return self._call(lambda: self._client.over_time(bucket, where))
 
     def _call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         future = asyncio.run_coroutine_threadsafe(function(), self._loop)
         try:
             return future.result()
-        except BaseException:  # Ctrl-C while waiting ends what is waited for
+        except BaseException:  # Ctrl-C while waiting cancels the call
             future.cancel()
             raise
 
@@ -127,14 +128,14 @@ class Client:
 
     def _read(self, generator: AsyncGenerator[T, None]) -> Iterator[T]:
         end = object()
-        stepping = asyncio.Lock()  # Ctrl-C interrupts the wait for a step, and then the step itself
+        lock = asyncio.Lock()  # after Ctrl-C, `close` waits until the interrupted step has ended
 
         async def step() -> T | object:
-            async with stepping:
+            async with lock:
                 return await anext(generator, end)
 
         async def close() -> None:
-            async with stepping:
+            async with lock:
                 await generator.aclose()
 
         try:

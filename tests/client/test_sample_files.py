@@ -1,4 +1,4 @@
-"""Files become samples; nothing here needs a server."""
+"""Files become samples. These tests need no server."""
 
 import gzip
 from pathlib import Path
@@ -7,16 +7,16 @@ import pytest
 import zstandard
 
 from dropzone import DropzoneError
-from dropzone.command import sources
+from dropzone.command import sample_files
 
-DOCUMENT = b'{"data": [%s]}' % b",".join([b"0.123456789"] * 200_000)  # more than is read at once
+DOCUMENT = b'{"data": [%s]}' % b",".join([b"0.123456789"] * 200_000)  # longer than one read
 
 
 def samples(file: Path) -> list[tuple[str, bytes | str]]:
-    """Return what is read, each with where it comes from below the folder."""
-    items = [item for batch in sources.read(file) for item in batch.items]
+    """Return the items of a file: each source without the path of the file, and the bytes or the error message."""
+    items = [item for batch in sample_files.read(file) for item in batch.items]
     return [
-        (item.place.removeprefix(str(file)), str(item.raw) if isinstance(item.raw, DropzoneError) else item.raw)
+        (item.source.removeprefix(str(file)), str(item.raw) if isinstance(item.raw, DropzoneError) else item.raw)
         for item in items
     ]
 
@@ -35,18 +35,16 @@ def samples(file: Path) -> list[tuple[str, bytes | str]]:
         (b"", [("", b"")]),
     ],
 )
-def test_the_content_tells_one_sample_from_many(
-    tmp_path: Path, content: bytes, expected: list[tuple[str, bytes]]
-) -> None:
-    """Byte for byte; only the ends of lines are not sent, where each line is a sample."""
+def test_content_tells_one_sample_from_many(tmp_path: Path, content: bytes, expected: list[tuple[str, bytes]]) -> None:
+    """Samples are read byte for byte. Only the line ends of NDJSON are removed."""
     file = tmp_path / "some.json"
     file.write_bytes(content)
 
     assert samples(file) == expected
 
 
-def test_the_name_goes_before_the_content(tmp_path: Path) -> None:
-    """A file of lines may begin with one that is no object, and may be empty."""
+def test_name_takes_precedence_over_content(tmp_path: Path) -> None:
+    """An NDJSON file can start with a line that is not an object, and can be empty."""
     file = tmp_path / "some.ndjson"
     file.write_bytes(b"[\n{}\n")
     empty = tmp_path / "none.jsonl"
@@ -57,21 +55,21 @@ def test_the_name_goes_before_the_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
-def test_compression_is_told_from_the_first_bytes(tmp_path: Path, compress: object) -> None:
-    """Several members in a row are one file; one that is cut off or damaged says so, behind what could be read."""
+def test_first_bytes_tell_the_compression(tmp_path: Path, compress: object) -> None:
+    """Consecutive compressed members form one file. A truncated file yields its readable samples and then an error."""
     assert callable(compress)
     whole = tmp_path / "whole.ndjson"
     whole.write_bytes(compress(b'{"a": 1}\n') + compress(b'{"b": 2}\n'))
-    cut = tmp_path / "cut.ndjson"
-    cut.write_bytes(compress(b'{"a": 1}\n') + compress(DOCUMENT)[:-9])
+    truncated = tmp_path / "truncated.ndjson"
+    truncated.write_bytes(compress(b'{"a": 1}\n') + compress(DOCUMENT)[:-9])
 
-    read = samples(cut)
+    read = samples(truncated)
 
     assert samples(whole) == [(":1", b'{"a": 1}'), (":2", b'{"b": 2}')]
     assert read[0] == (":1", b'{"a": 1}')
     assert str(read[-1][1]).startswith("cannot be read: ")
 
 
-def test_a_file_that_cannot_be_opened_is_one_fault_among_samples(tmp_path: Path) -> None:
-    """It stops no other."""
+def test_unreadable_file_is_an_error_item(tmp_path: Path) -> None:
+    """Other files are still read."""
     assert samples(tmp_path / "gone.json") == [("", "cannot be read: No such file or directory")]

@@ -1,0 +1,200 @@
+"""The client for programs that run an event loop."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+from dropzone import operations
+from dropzone.connection import Connection
+from dropzone.encoding import parse_time
+from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated
+from dropzone.result_stream import ResultStream, newest_cursor
+from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
+from dropzone.retry import retrying
+from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.statistics import ResultFilter, ResultOrder, Summary
+from dropzone.submission import SampleLike, content_key, encode, map_in_order
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+_PAGE_SIZE = 500
+_FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.05, 1.0
+
+
+class AsyncClient:
+    """A client of the server at `url`, authenticated by `key`. `async with` closes its connections.
+
+    The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. Requests that fail
+    for a transient reason are retried with exponential backoff until `retry_seconds` have passed. Every error is a
+    `DropzoneError`.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None, *, retry_seconds: float = 60.0) -> None:
+        key = key or os.environ.get("DROPZONE_KEY", "")
+        if not key:
+            raise Unauthenticated("there is no API key: pass `key` or set DROPZONE_KEY")
+        self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), key)
+        self._retry_seconds = retry_seconds
+        self._retry = retrying(retry_seconds)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connection.close()
+
+    async def ping(self) -> None:
+        """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
+        await self._connection.query(operations.PING)
+
+    async def submit(self, sample: SampleLike, *, idempotency_key: str | None = None) -> Receipt:
+        """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems.
+
+        The idempotency key derives from the content, so the same content is stored once. To store it again, pass
+        another `idempotency_key`, or set the member `idempotency_key` of the sample.
+        """
+        raw = encode(sample)
+        return await self._retry(self._connection.post_sample, raw, idempotency_key or content_key(raw))
+
+    async def submit_many(
+        self, samples: Iterable[SampleLike] | AsyncIterable[SampleLike], *, concurrency: int = 64
+    ) -> AsyncGenerator[Receipt | DropzoneError, None]:
+        """Submit samples concurrently and yield the receipts in the order of the samples.
+
+        If one sample cannot be stored, its error is yielded in place of a receipt. An error that concerns all samples,
+        such as an unknown key, is raised. Samples with a receipt are stored, and submitting all samples again stores
+        each of them once.
+        """
+        async with aclosing(map_in_order(samples, self._submit_or_error, _size, concurrency)) as receipts:
+            async for receipt in receipts:
+                yield receipt
+
+    async def sample(self, sample_id: str) -> Sample:
+        """Return a sample, and its result if there is one. Raises `NotFound`."""
+        values = (await self._query(operations.SAMPLE, {"id": sample_id}))["sample"]
+        if values is None:
+            raise NotFound(f"there is no sample {sample_id}")
+        return Sample.parse(values)
+
+    async def raw(self, sample_id: str) -> bytes:
+        """Return a sample byte for byte as it was submitted. Raises `NotFound`."""
+        return await self._retry(self._connection.get_sample, sample_id)
+
+    async def result(self, sample_id: str) -> Result | None:
+        """Return the result of a sample, or None if there is no result (yet)."""
+        values = (await self._query(operations.RESULT, {"id": sample_id}))["result"]
+        return None if values is None else Result.parse(values)
+
+    async def wait(self, sample_ids: Iterable[str]) -> AsyncGenerator[SettledSample, None]:
+        """Poll these samples and yield each one when it is COMPUTED, FAILED or REJECTED. Raises `NotFound`."""
+        pending = list(dict.fromkeys(sample_ids))
+        poll_seconds = _FIRST_POLL_SECONDS
+        while pending:
+            still_pending: list[str] = []
+            for start in range(0, len(pending), operations.MAX_SETTLED_IDS):
+                ids = pending[start : start + operations.MAX_SETTLED_IDS]
+                samples = await self._query(*operations.settled(ids))
+                for sample_id, values in zip(ids, samples.values(), strict=True):
+                    if values is None:
+                        raise NotFound(f"there is no sample {sample_id}")
+                    if values["state"] == SampleState.PENDING:
+                        still_pending.append(sample_id)
+                    else:
+                        yield SettledSample.parse(values)
+            pending = still_pending
+            if pending:
+                await asyncio.sleep(poll_seconds)
+                poll_seconds = min(2 * poll_seconds, _MAX_POLL_SECONDS)
+
+    async def results(
+        self,
+        where: ResultFilter | None = None,
+        order_by: ResultOrder | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Result, None]:
+        """Yield results page by page. The default order is by time stamp, the latest first."""
+        variables: dict[str, Any] = {"filter": where and where.variables()}
+        if order_by is not None:
+            variables["orderBy"] = order_by.variables()
+        async with aclosing(self._nodes(operations.RESULTS, variables, limit)) as nodes:
+            async for node in nodes:
+                yield Result.parse(node)
+
+    async def samples(
+        self,
+        where: SampleFilter | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Sample, None]:
+        """Yield samples page by page, the newest first."""
+        variables = {"filter": where and where.variables()}
+        async with aclosing(self._nodes(operations.SAMPLES, variables, limit)) as nodes:
+            async for node in nodes:
+                yield Sample.parse(node)
+
+    async def newest_cursor(self) -> str | None:
+        """Return the cursor of the newest result, or None if there are no results. `watch` accepts it as `after`."""
+        return await self._retry(newest_cursor, self._connection)
+
+    async def watch(
+        self,
+        where: ResultFilter | None = None,
+        after: str | None = None,
+    ) -> AsyncGenerator[ResultEdge, None]:
+        """Yield results as they are stored, each once and in order, without end.
+
+        With `after`, the cursor of an earlier edge, results that were stored after it come first. The stream resumes
+        without a gap after broken connections and restarts of the server. The logger `dropzone` warns of each.
+        """
+        stream = ResultStream(self._connection, where, after, self._retry_seconds)
+        async with aclosing(stream.edges()) as edges:
+            async for edge in edges:
+                yield edge
+
+    async def summary(self, where: ResultFilter | None = None) -> Summary:
+        """Return the statistics of all values of the matching results."""
+        variables = {"filter": where and where.variables()}
+        return Summary.parse((await self._query(operations.SUMMARY, variables))["summary"])
+
+    async def over_time(
+        self,
+        bucket: TimeBucket,
+        where: ResultFilter | None = None,
+    ) -> list[Bucket]:
+        """Return the summary of each time bucket that has results."""
+        variables = {"filter": where and where.variables(), "bucket": bucket.value}
+        buckets = (await self._query(operations.OVER_TIME, variables))["buckets"]
+        return [Bucket(parse_time(values["start"]), Summary.parse(values)) for values in buckets]
+
+    async def _submit_or_error(self, sample: SampleLike) -> Receipt | DropzoneError:
+        try:
+            return await self.submit(sample)
+        except ABOUT_ONE_SAMPLE as error:
+            return error
+
+    async def _query(self, document: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        return await self._retry(self._connection.query, document, variables)
+
+    async def _nodes(self, document: str, variables: dict[str, Any], limit: int | None) -> AsyncGenerator[Any, None]:
+        remaining = limit
+        after: str | None = None
+        while remaining is None or remaining > 0:
+            first = _PAGE_SIZE if remaining is None else min(remaining, _PAGE_SIZE)
+            page = (await self._query(document, variables | {"first": first, "after": after}))["page"]
+            for edge in page["edges"]:
+                yield edge["node"]
+            remaining = None if remaining is None else remaining - len(page["edges"])
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+            after = page["pageInfo"]["endCursor"]
+
+
+def _size(sample: SampleLike) -> int:
+    return len(sample) if isinstance(sample, bytes | str) else 0

@@ -1,0 +1,80 @@
+"""How the command ends: its exit codes, and the one sentence that it prints about an error."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from enum import IntEnum
+from typing import Any
+
+import typer
+
+from dropzone import (
+    DropzoneError,
+    Forbidden,
+    RateLimited,
+    RequestTimeout,
+    Unauthenticated,
+    Unavailable,
+    UnexpectedResponse,
+    Unreachable,
+)
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command."""
+
+    DONE = 0
+    INCOMPLETE = 1
+    USAGE = 2
+    NO_SERVER = 3
+    NO_ACCESS = 4
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+EXIT_CODES = (
+    "Exit codes: 0 success; 1 a sample was rejected, failed or not found; 2 wrong usage; "
+    "3 the server cannot be reached; 4 the key is missing or refused; 130 interrupted."
+)
+
+
+def run(work: Coroutine[Any, Any, ExitCode]) -> None:
+    """Run a command to its end and exit. An error is printed as one sentence."""
+    try:
+        code = asyncio.run(work)
+        sys.stdout.flush()
+    except DropzoneError as error:
+        code = print_error(error)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:  # the reader of standard output has exited, as `head` does
+        _discard_output()
+        code = ExitCode.BROKEN_PIPE
+    except OSError as error:
+        _discard_output()
+        typer.echo(f"error: cannot write to {error.filename or 'standard output'}: {error.strerror}", err=True)
+        code = ExitCode.INCOMPLETE
+    raise typer.Exit(code)
+
+
+def print_error(error: DropzoneError) -> ExitCode:
+    """Print what is wrong and what to do. Return the exit code."""
+    match error:
+        case Unauthenticated() | Forbidden():
+            code, hint = ExitCode.NO_ACCESS, "pass a valid key with --key or DROPZONE_KEY"
+        case Unreachable():
+            code, hint = ExitCode.NO_SERVER, "set the server with --url, or start one here with `dropzone up`"
+        case UnexpectedResponse():
+            code, hint = ExitCode.NO_SERVER, "set the server with --url"
+        case Unavailable() | RateLimited() | RequestTimeout():
+            code, hint = ExitCode.NO_SERVER, "try again later"
+        case _:
+            code, hint = ExitCode.INCOMPLETE, ""
+    typer.echo(f"error: {error}{hint and '; '}{hint}", err=True)
+    return code
+
+
+def _discard_output() -> None:
+    """Redirect standard output, so that the interpreter does not fail when it flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

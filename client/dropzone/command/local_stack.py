@@ -1,0 +1,37 @@
+"""The stack on this machine: its checkout and the API key that it creates."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dropzone
+
+_DATA_DIR = ".dropzone"
+_KEY_FILE = "api-key"
+
+
+def checkout() -> Path | None:
+    """Return the checkout that contains this client or is the current folder. None if there is none."""
+    for folder in (Path(dropzone.__file__).parents[2], Path.cwd()):
+        if (folder / "infra/embedded/stack.toml").is_file():
+            return folder
+    return None
+
+
+def read_key() -> str | None:
+    """Return the key of the stack on this machine, or None if no key file is found."""
+    for file in _key_files():
+        try:
+            return file.read_text().strip()
+        except OSError:
+            continue
+    return None
+
+
+def _key_files() -> Iterator[Path]:
+    if data_dir := os.environ.get("DROPZONE_DATA_DIR"):
+        yield Path(data_dir) / _KEY_FILE
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        yield folder / _DATA_DIR / _KEY_FILE
+    if (root := checkout()) is not None:
+        yield root / _DATA_DIR / _KEY_FILE

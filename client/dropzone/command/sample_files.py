@@ -1,0 +1,260 @@
+"""Files, folders and standard input, read sample by sample. Memory is bounded by the largest sample, not by the file.
+
+A file holds one sample, or one sample per line. The name decides (`.ndjson`, `.jsonl`), otherwise the content: if the
+first line is a complete object and more lines follow, each line is a sample. The first bytes tell the compression.
+Samples are sent byte for byte, without the line ends of NDJSON.
+"""
+
+import gzip
+import io
+import os
+import threading
+import zlib
+from asyncio import Queue, get_running_loop, run_coroutine_threadsafe
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import zstandard
+
+from dropzone import DropzoneError, TooLarge, UnusableSample
+
+T = TypeVar("T")
+
+STANDARD_INPUT = Path("-")
+
+_NDJSON_SUFFIXES = (".ndjson", ".jsonl")
+_COMPRESSED_SUFFIXES = (".gz", ".zst", ".zstd")
+_SAMPLE_SUFFIXES = (".json", *_NDJSON_SUFFIXES)
+_CHUNK_BYTES = 1024 * 1024
+_MAX_SAMPLE_BYTES = 256 * 1024 * 1024
+_GZIP_MAGIC, _ZSTANDARD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The bytes of a sample, or the error if they cannot be read. `source` is a file name or `name:line`."""
+
+    source: str
+    raw: bytes | DropzoneError
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items that were read together. `position` is the number of bytes of the file that were read before."""
+
+    items: list[Item]
+    position: int
+
+
+class _Reader(Protocol):
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return available bytes, at most `size`. Return no bytes at the end."""
+
+
+def expand(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files. A folder is replaced by all sample files below it, sorted, without hidden ones."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        candidates = (entry for entry in path.rglob("*") if _is_sample_name(entry.name))
+        yield from sorted(
+            entry
+            for entry in candidates
+            if entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(path).parts)
+        )
+
+
+def total_bytes(paths: Iterable[Path]) -> int | None:
+    """Return the total size of the files, or None if one of them is a stream."""
+    if any(path == STANDARD_INPUT or not path.is_file() for path in paths):
+        return None
+    return sum(path.stat().st_size for path in paths)
+
+
+def printable(path: Path) -> str:
+    """Return the name of a file. Bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def read(path: Path) -> Iterator[Batch]:
+    """Yield the samples of a file. If the file cannot be read to its end, the last item holds the error."""
+    try:
+        with _open(path) as file:
+            for items in _read_items(path, _decompressed(file)):
+                yield Batch(items, file.tell() if file.seekable() else 0)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        yield Batch([Item(printable(path), UnusableSample(f"cannot be read: {reason}"))], 0)
+
+
+async def in_background(batches: Iterator[T]) -> AsyncGenerator[T, None]:
+    """Yield what another thread reads ahead.
+
+    The thread is a daemon and is not joined, because it may block in a read from a terminal.
+    """
+    loop = get_running_loop()
+    queue: Queue[T | BaseException | None] = Queue(2)
+    is_stopped = threading.Event()
+
+    def put(item: T | BaseException | None) -> None:
+        if not is_stopped.is_set():
+            run_coroutine_threadsafe(queue.put(item), loop).result()
+
+    def work() -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            try:
+                for batch in batches:
+                    put(batch)
+                put(None)
+            except Exception as error:  # noqa: BLE001 - the consumer raises it
+                put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        is_stopped.set()
+        while not queue.empty():  # wakes the thread if it waits for room in the queue
+            queue.get_nowait()
+
+
+def _is_sample_name(name: str) -> bool:
+    return _without_compression(name).endswith(_SAMPLE_SUFFIXES)
+
+
+def _without_compression(name: str) -> str:
+    name = name.lower()
+    for suffix in _COMPRESSED_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _open(path: Path) -> io.BufferedReader:
+    # Not `sys.stdin`: a thread that blocks in it would keep the interpreter from exiting.
+    raw = io.FileIO(0, closefd=False) if path == STANDARD_INPUT else io.FileIO(path)
+    return io.BufferedReader(raw, _CHUNK_BYTES)
+
+
+def _decompressed(file: io.BufferedReader) -> _Reader:
+    head = file.peek(4)
+    if head.startswith(_GZIP_MAGIC):
+        return gzip.GzipFile(fileobj=file)
+    if head.startswith(_ZSTANDARD_MAGIC):
+        return io.BufferedReader(_ZstandardReader(file), _CHUNK_BYTES)
+    return file
+
+
+class _ZstandardReader(io.RawIOBase):
+    """Decompresses consecutive frames. The reader of the library does not detect a truncated frame."""
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._source = source
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._buffer = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]  # the caller passes bytes
+        while not self._buffer:
+            if self._frame.eof:
+                chunk = self._frame.unused_data or self._source.read1(_CHUNK_BYTES // 16)
+                if not chunk:
+                    return 0
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            else:
+                chunk = self._source.read1(_CHUNK_BYTES // 16)
+                if not chunk:
+                    raise EOFError("the compressed file is truncated")
+            self._buffer = self._frame.decompress(chunk)
+        size = min(len(buffer), len(self._buffer))
+        buffer[:size] = self._buffer[:size]
+        self._buffer = self._buffer[size:]
+        return size
+
+
+def _read_items(path: Path, reader: _Reader) -> Iterator[list[Item]]:
+    name = printable(path)
+    chunks = iter(lambda: reader.read1(_CHUNK_BYTES), b"")
+    if _without_compression(path.name).endswith(_NDJSON_SUFFIXES):
+        yield from _read_lines(name, chunks)
+        return
+    head, newline = bytearray(), bytearray()
+    for chunk in chunks:
+        head += chunk
+        if len(head) > _MAX_SAMPLE_BYTES:
+            break
+        if not newline and b"\n" not in chunk:
+            continue
+        first, newline, rest = head.lstrip().partition(b"\n")
+        if newline and not _is_complete_object(first):
+            break
+        if newline and (path == STANDARD_INPUT or rest.strip()):
+            yield from _read_lines(name, _prepend(bytes(head), chunks))
+            return
+    if path == STANDARD_INPUT and not head.strip():
+        return
+    yield [Item(name, _read_rest(head, chunks))]
+
+
+def _is_complete_object(line: bytearray) -> bool:
+    """Return whether a line looks like a whole JSON object, not like the first line of one."""
+    line = line.strip()
+    return line.startswith(b"{") and line.endswith(b"}") and line.count(b"{") <= line.count(b"}")
+
+
+def _prepend(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from chunks
+
+
+def _read_rest(head: bytearray, chunks: Iterator[bytes]) -> bytes | DropzoneError:
+    while len(head) <= _MAX_SAMPLE_BYTES:
+        chunk = next(chunks, b"")
+        if not chunk:
+            return bytes(head)
+        head += chunk
+    return _too_large()
+
+
+def _read_lines(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
+    number = 1
+    start = bytearray()  # the start of a line that continues in the next chunk; empty if the line is too long
+    size = 0  # the number of bytes of that start
+    for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        items: list[Item] = []
+        for end in ends:
+            if size + len(end) > _MAX_SAMPLE_BYTES:
+                items.append(Item(f"{name}:{number}", _too_large()))
+            elif line := _without_line_end(bytes(start) + end):
+                items.append(Item(f"{name}:{number}", line))
+            number += 1
+            size = 0
+            start.clear()
+        size += len(rest)
+        if size <= _MAX_SAMPLE_BYTES:
+            start += rest
+        else:
+            start.clear()
+        yield items
+    if size > _MAX_SAMPLE_BYTES:
+        yield [Item(f"{name}:{number}", _too_large())]
+    elif line := _without_line_end(bytes(start)):
+        yield [Item(f"{name}:{number}", line)]
+
+
+def _without_line_end(line: bytes) -> bytes:
+    """Return the line without a carriage return. Return no bytes for a blank line."""
+    return b"" if line.isspace() else line.removesuffix(b"\r")
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"expected a sample of at most {_MAX_SAMPLE_BYTES // 2**20} MiB")

@@ -1,0 +1,143 @@
+"""An endless stream of results that survives broken connections. It yields each result once, in order.
+
+The cursor of the last result tells where to resume. Before the first result there is no cursor: a subscription
+without a cursor starts at the time of its connection, so a reconnect would miss the results in between. The stream
+therefore starts at the cursor of the newest stored result. While no result exists, it polls for one. Every result
+found then is new.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+from dropzone import operations
+from dropzone.connection import Connection
+from dropzone.errors import TRANSIENT, DropzoneError, Unreachable
+from dropzone.results import Result, ResultEdge
+from dropzone.retry import retrying
+from dropzone.statistics import OrderField, ResultFilter, ResultOrder
+
+_POLL_SECONDS = 0.25
+_MAX_PAGE_SIZE = 500
+
+logger = logging.getLogger("dropzone")
+
+
+class ResultStream:
+    """One subscriber's position in the results. `edges` yields them without end."""
+
+    def __init__(
+        self, connection: Connection, where: ResultFilter | None, after: str | None, retry_seconds: float
+    ) -> None:
+        self._connection = connection
+        self._filter = where and where.variables()
+        self._cursor = after
+        self._retry_start = retrying(retry_seconds)
+        self._retry_forever = retrying(None)
+        self._last_computed_at: datetime | None = None
+        self._ids_of_last_time: set[str] = set()
+        self._ids_of_partial_read: set[str] = set()
+
+    async def edges(self) -> AsyncGenerator[ResultEdge, None]:
+        """Yield each result that is stored after the cursor, or from now on."""
+        if self._cursor is None:
+            self._cursor = await self._retry_start(newest_cursor, self._connection)
+        else:
+            await self._retry_start(self._connection.query, operations.PING)
+        while True:
+            first, edges = await self._retry_forever(self._connect)
+            async with aclosing(edges):
+                yield first
+                try:
+                    async for edge in edges:
+                        yield edge
+                    _warn(Unreachable("the server ended the stream"))
+                except TRANSIENT as error:
+                    _warn(error)
+
+    async def _connect(self) -> tuple[ResultEdge, AsyncGenerator[ResultEdge, None]]:
+        """Return the next result, and the connection that delivers those after it."""
+        edges = self._edges_of_one_connection()
+        try:
+            return await anext(edges), edges
+        except TRANSIENT as error:
+            _warn(error)
+            raise
+        except StopAsyncIteration:
+            ended = Unreachable("the server ended the stream")
+            _warn(ended)
+            raise ended from None
+
+    async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
+        # gql does not pass on why a WebSocket was refused. A query tells whether the key is still valid.
+        await self._connection.query(operations.PING)
+        while self._cursor is None:
+            newest = await newest_cursor(self._connection)
+            if newest is None:
+                await asyncio.sleep(_POLL_SECONDS)
+                continue
+            async with aclosing(self._stored_edges()) as stored:
+                async for edge in stored:
+                    yield edge
+            self._cursor = self._cursor or newest  # no result up to there matches the filter
+        variables = {"filter": self._filter, "after": self._cursor}
+        async with aclosing(self._connection.subscribe(operations.WATCH, variables)) as responses:
+            async for response in responses:
+                edge = _parse_edge(response["edge"])
+                if self._is_new(edge):
+                    self._cursor = edge.cursor
+                    yield edge
+
+    async def _stored_edges(self) -> AsyncGenerator[ResultEdge, None]:
+        order = ResultOrder(OrderField.COMPUTED_AT)
+        variables = {"filter": self._filter, "orderBy": order.variables(), "first": _MAX_PAGE_SIZE, "after": None}
+        last: ResultEdge | None = None
+        while True:
+            page = (await self._connection.query(operations.RESULTS, variables))["page"]
+            for values in page["edges"]:
+                last = edge = _parse_edge(values)
+                self._is_new(edge)
+                if edge.result.id not in self._ids_of_partial_read:  # a failed page makes the read start again
+                    self._ids_of_partial_read.add(edge.result.id)
+                    yield edge
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+            variables["after"] = page["pageInfo"]["endCursor"]
+        self._cursor = None if last is None else last.cursor
+        self._ids_of_partial_read.clear()
+
+    def _is_new(self, edge: ResultEdge) -> bool:
+        """Record a result. Return whether it was not recorded before.
+
+        A page and a subscription order results of the same time differently. So a subscription can repeat results that
+        have the time of its cursor.
+        """
+        if edge.result.computed_at != self._last_computed_at:
+            self._last_computed_at = edge.result.computed_at
+            self._ids_of_last_time = set()
+        if edge.result.id in self._ids_of_last_time:
+            return False
+        self._ids_of_last_time.add(edge.result.id)
+        return True
+
+
+async def newest_cursor(connection: Connection) -> str | None:
+    """Return the cursor of the newest result, or None if there are no results.
+
+    If several results have the newest time, it is the cursor that a subscription delivers last. A page orders them
+    differently.
+    """
+    edges = (await connection.query(operations.NEWEST))["page"]["edges"]
+    newest = [edge for edge in edges if edge["node"]["computedAt"] == edges[0]["node"]["computedAt"]]
+    return max(newest, key=lambda edge: str(edge["node"]["id"]))["cursor"] if newest else None
+
+
+def _warn(error: DropzoneError) -> None:
+    logger.warning("%s; reconnecting, and resuming after the last result", error)
+
+
+def _parse_edge(values: dict[str, Any]) -> ResultEdge:
+    return ResultEdge(values["cursor"], Result.parse(values["node"]))

@@ -1,0 +1,156 @@
+"""The statistics of a sample, and how results are filtered and ordered by them.
+
+No other module of the client lists statistics. To add one, add a field to `Statistics`. If the API filters and orders
+by it, add it to `ResultFilter` and `OrderField` too. GraphQL documents, CSV columns and `dropzone show` follow from
+these classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from dropzone.encoding import camel_case, format_time, parse_time
+
+TABLE_COLUMNS = {
+    "count": "count",
+    "mean": "mean",
+    "standard_deviation": "std. deviation",
+    "minimum": "minimum",
+    "maximum": "maximum",
+}
+"""The statistics in the table of `dropzone results`, with their headings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`counts[i]` values lie between `edges[i]` and `edges[i + 1]`."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """The statistics of one sample. `standard_deviation` is that of the population.
+
+    A statistic is None if it is undefined for the sample, or if the result was computed before the statistic existed.
+    """
+
+    count: int
+    sum: float | None = None
+    mean: float
+    standard_deviation: float
+    sample_standard_deviation: float | None = None
+    minimum: float
+    percentile_1: float | None = None
+    percentile_5: float | None = None
+    lower_quartile: float | None = None
+    median: float | None = None
+    upper_quartile: float | None = None
+    percentile_95: float | None = None
+    percentile_99: float | None = None
+    maximum: float
+    skewness: float | None = None
+    kurtosis: float | None = None
+    histogram: Histogram | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOverview:
+    """The part of a result that `wait` returns with the final state of a sample."""
+
+    timestamp: datetime
+    count: int
+    mean: float
+    standard_deviation: float
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Read the GraphQL representation."""
+        read: dict[str, Any] = {field.name: values[camel_case(field.name)] for field in fields(ResultOverview)}
+        return cls(**read | {"timestamp": parse_time(read["timestamp"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The statistics of all values of many results. They are None if there are no results."""
+
+    results: int
+    values: int
+    mean: float | None
+    standard_deviation: float | None
+    minimum: float | None
+    maximum: float | None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Read the GraphQL representation."""
+        read: dict[str, Any] = {field.name: values[camel_case(field.name)] for field in fields(Summary)}
+        return cls(**read | {"results": int(read["results"]), "values": int(read["values"])})
+
+
+Bound = float | datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """An interval. `gte` means at least, `gt` more than, `lte` at most, `lt` less than. A missing bound is open."""
+
+    gte: Bound | None = None
+    gt: Bound | None = None
+    lte: Bound | None = None
+    lt: Bound | None = None
+
+    def variables(self) -> dict[str, float | str]:
+        """Return the range as a GraphQL variable."""
+        bounds: dict[str, Bound | None] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: format_time(bound) if isinstance(bound, datetime) else bound
+            for name, bound in bounds.items()
+            if bound is not None
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFilter:
+    """Selects the results that are within all of these ranges."""
+
+    timestamp: Range | None = None
+    count: Range | None = None
+    mean: Range | None = None
+    standard_deviation: Range | None = None
+    minimum: Range | None = None
+    maximum: Range | None = None
+    median: Range | None = None
+
+    def variables(self) -> dict[str, Any]:
+        """Return the filter as a GraphQL variable."""
+        ranges = {camel_case(field.name): getattr(self, field.name) for field in fields(self)}
+        return {name: bounds.variables() for name, bounds in ranges.items() if bounds is not None}
+
+
+class OrderField(StrEnum):
+    """A field that results can be ordered by."""
+
+    TIMESTAMP = "timestamp"
+    COUNT = "count"
+    MEAN = "mean"
+    STANDARD_DEVIATION = "standard_deviation"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    MEDIAN = "median"
+    COMPUTED_AT = "computed_at"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOrder:
+    """Ascending order by a field, or descending order if `descending` is true."""
+
+    field: OrderField
+    descending: bool = False
+
+    def variables(self) -> dict[str, str]:
+        """Return the order as a GraphQL variable."""
+        return {"field": self.field.name, "direction": "DESC" if self.descending else "ASC"}
