@@ -24,7 +24,6 @@ from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
 from graphql_api.graphql_server import Capacity, GraphQLTransport, TransportSettings
 from graphql_api.ingest.receiver import Receiver
-from graphql_api.ingest.sample_writer import SampleWriter
 from graphql_api.live.live_results import Live
 from graphql_api.results.recomputation_store import RecomputationStore
 from graphql_api.results.recomputer import Recomputer
@@ -109,13 +108,14 @@ class _Services:
         self.store = Store(self._firestore, shards=settings.shards)
         self.live = Live(self._firestore, log_length=settings.max_buffered_results, shards=settings.shards)
         self.authenticator = Authenticator(KeyStore(self._firestore, writer), cache_seconds=settings.key_cache_seconds)
-        storage = SampleWriter(self._firestore, writer, self.store.headers)
         self.receiver = Receiver(
-            storage,
-            settings.max_sample_bytes,
-            settings.default_time_zone or None,
-            settings.shards,
-            self._capacity,
+            self._firestore,
+            writer,
+            self.store.headers,
+            max_sample_bytes=settings.max_sample_bytes,
+            time_zone=settings.default_time_zone or None,
+            shards=settings.shards,
+            capacity=self._capacity,
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()
@@ -126,7 +126,7 @@ class _Services:
             sampling.cancel()
             await self.recomputer.close()
             await self.live.close()
-            await storage.close()
+            await self.receiver.close()
             await writer.close()
             await self._firestore.close()
 

@@ -25,11 +25,10 @@ from graphql_api.graphql_server.headers import header
 from graphql_api.graphql_server.protocols.negotiation import JSON, utf_8_type
 from graphql_api.graphql_server.request_body import read_body, stream_body
 from graphql_api.ingest import ndjson
-from graphql_api.ingest.receiver import Receiver
+from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import Room, Spool
-from graphql_api.ingest.sample_writer import Outcome
 from graphql_api.results.store import Store
-from storage.documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge
+from storage.documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge, state_of
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
@@ -205,6 +204,5 @@ def _describing(header: Header) -> dict[str, str]:
 
 
 def _receipt(header: Header) -> dict[str, Any]:
-    state = "PENDING" if header.arrival is Arrival.ACCEPTED else "REJECTED"
     problems = [problem.fields() for problem in header.problems]
-    return {"id": header.id, "state": state, "problems": problems}
+    return {"id": header.id, "state": state_of(header.arrival), "problems": problems}

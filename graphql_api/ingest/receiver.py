@@ -1,111 +1,188 @@
-"""The one way in: bytes become a stored sample, whichever door they came through.
+"""The receiver: validates and stores the samples of every endpoint.
 
-Samples that came together are received together, since most of what one of them costs is done once for
-all. Large ones are read off the event loop, and stored each for itself.
+A small sample is validated on the event loop and stored as one document, its header. Samples that
+arrive together share one `write_all`. A large sample is validated in a thread and stored in chunks
+with the header last.
 """
 
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from graphql_api import metrics
 from graphql_api.graphql_server.memory_budget import Capacity
-from graphql_api.ingest.sample_writer import Outcome, SampleWriter
-from storage.documents import Arrival, BadRequest, DropzoneError, Header, Identity, Sample, TooLarge, document_paths
+from graphql_api.ingest.large_sample_writer import LargeSampleWriter, ReadHeaders
+from storage.documents import (
+    BadRequest,
+    Conflict,
+    DropzoneError,
+    Header,
+    Identity,
+    Sample,
+    TooLarge,
+    document_paths,
+    state_of,
+)
+from storage.documents.sample import MAX_INLINE_BYTES
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.errors import PreconditionFailed
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
-_LARGE_BYTES = 256 * 1024
-_READ_AT_ONCE = 32  # small samples, before others have their turn
+_VALIDATIONS_PER_TURN = 32
+"""Small samples that are validated before other tasks of the event loop run."""
+
+Outcome = Header | Exception
+"""The header of a stored sample, or the reason why it was not stored."""
 
 
-@dataclass(frozen=True, slots=True)
 class Receiver:
-    """Validates and stores samples. `time_zone` stands in for a missing UTC offset, if there is one."""
+    """Validates and stores samples. `time_zone` applies to time stamps without a UTC offset; None rejects them."""
 
-    storage: SampleWriter
-    max_sample_bytes: int
-    time_zone: str | None
-    shards: int
-    capacity: Capacity
+    def __init__(
+        self,
+        firestore: Firestore,
+        writer: GroupCommitWriter,
+        read_headers: ReadHeaders,
+        *,
+        max_sample_bytes: int,
+        time_zone: str | None,
+        shards: int,
+        capacity: Capacity,
+    ) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._read_headers = read_headers
+        self._large_samples = LargeSampleWriter(firestore, writer, read_headers)
+        self.max_sample_bytes = max_sample_bytes
+        self._time_zone = time_zone
+        self._shards = shards
+        self.capacity = capacity
 
     async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
-        """Store `raw`, accepted or rejected with its problems, and return its header once it is durable.
+        """Store `raw`, accepted or rejected with its problems. Return its header after Firestore has committed it.
 
-        Raises `NotJson` and `TooLarge` where there is nothing to keep, `BadRequest` for an unusable
-        `idempotency_key`, `Conflict` where that was used for another sample, and `Unavailable`.
+        Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
+        `idempotency_key`, `Conflict` if that key was used for other content, and `Unavailable`.
         """
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
-            most = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
-            raise BadRequest(f"expected an idempotency key of 1 to {most} printable characters")
-        if len(raw) > _LARGE_BYTES:
+            limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
+            raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
+        if len(raw) > MAX_INLINE_BYTES:
             return await self._receive_large(raw, submitter, idempotency_key)
-        began = time.perf_counter()
-        (outcome,) = await self.storage.add([self._sample(raw, submitter, idempotency_key)])
+        started = time.perf_counter()
+        (outcome,) = await self._write_headers([self._validate(raw, submitter, idempotency_key)])
         if isinstance(outcome, Exception):
             raise outcome
-        _count(outcome, began)
+        _count(outcome, started)
         return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:
-        """Receive each of `raws` for itself; in place of a header stands the exception that `receive` would raise."""
-        large = [place for place, raw in enumerate(raws) if len(raw) > _LARGE_BYTES]
-        receiving_large = asyncio.gather(
-            *(self._receive_large(raws[place], submitter, None) for place in large), return_exceptions=True
+        """Receive each of `raws`. Return for each the header, or the exception that `receive` raises."""
+        large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
+        large_outcomes = asyncio.gather(
+            *(self._receive_large(raws[index], submitter, None) for index in large), return_exceptions=True
         )
         outcomes: dict[int, Any] = {}
         samples: dict[int, Sample] = {}
-        began = time.perf_counter()
-        for place, raw in enumerate(raws):
+        started = time.perf_counter()
+        for index, raw in enumerate(raws):
             try:
-                if len(raw) <= _LARGE_BYTES:
-                    samples[place] = self._sample(raw, submitter, None)
+                if len(raw) <= MAX_INLINE_BYTES:
+                    samples[index] = self._validate(raw, submitter, None)
             except DropzoneError as error:
-                outcomes[place] = error.with_traceback(None)  # which would keep all of this alive until it is collected
-            except Exception as error:  # noqa: BLE001 - it is what came of this one, and harms no other
-                outcomes[place] = error
-            if place % _READ_AT_ONCE == _READ_AT_ONCE - 1:
+                outcomes[index] = error.with_traceback(None)  # the traceback would keep all of `raws` in memory
+            except Exception as error:  # noqa: BLE001 - it is the outcome of this sample alone
+                outcomes[index] = error
+            if index % _VALIDATIONS_PER_TURN == _VALIDATIONS_PER_TURN - 1:
                 await asyncio.sleep(0)
-        outcomes.update(zip(samples, await self.storage.add(list(samples.values())), strict=True))
-        for place in samples:
-            if isinstance(outcomes[place], Header):
-                _count(outcomes[place], began)
-        outcomes.update(zip(large, await receiving_large, strict=True))
-        return [outcomes[place] for place in range(len(raws))]
+        outcomes.update(zip(samples, await self._write_headers(list(samples.values())), strict=True))
+        for index in samples:
+            if isinstance(outcomes[index], Header):
+                _count(outcomes[index], started)
+        outcomes.update(zip(large, await large_outcomes, strict=True))
+        return [outcomes[index] for index in range(len(raws))]
+
+    async def close(self) -> None:
+        """Cancel the work that no request waits for."""
+        await self._large_samples.close()
 
     async def _receive_large(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Header:
         if len(raw) > self.max_sample_bytes:
-            raise TooLarge(f"a sample may have up to {self.max_sample_bytes:,} bytes, this one has {len(raw):,}")
-        began = time.perf_counter()
+            raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
+        started = time.perf_counter()
         with self.capacity.share() as share:
             share.hold(len(raw))
-            foreseeing = asyncio.ensure_future(asyncio.to_thread(Identity.foreseen, raw, submitter, idempotency_key))
+            validate = partial(self._validate, raw, submitter, idempotency_key)
+            async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
+                (outcome,) = await self._write_headers([sample])
+                if isinstance(outcome, Exception):
+                    raise outcome
+        _count(outcome, started)
+        return outcome
 
-            async def read() -> Sample:
-                return await asyncio.to_thread(self._sample, raw, submitter, idempotency_key, await foreseeing)
-
-            async def identify() -> Identity:
-                return await foreseeing or (await reading).identity
-
-            reading = asyncio.ensure_future(read())
-            header = await self.storage.add_large(raw, identify(), reading)
-        _count(header, began)
-        return header
-
-    def _sample(
+    def _validate(
         self, raw: bytes, submitter: str, idempotency_key: str | None, identity: Identity | None = None
     ) -> Sample:
         return Sample.receive(
             raw,
             submitter=submitter,
             idempotency_key=idempotency_key,
-            time_zone=self.time_zone,
-            shards=self.shards,
+            time_zone=self._time_zone,
+            shards=self._shards,
             identity=identity,
         )
 
+    async def _write_headers(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Write headers and set their `submitted_at`.
 
-def _count(header: Header, began: float) -> None:
-    state = "PENDING" if header.arrival is Arrival.ACCEPTED else "REJECTED"
-    metrics.submit_duration(state).observe(time.perf_counter() - began)
+        If a sample with the same id exists, the outcome is its header if the content is equal, else `Conflict`.
+        """
+        outcomes: list[Outcome] = []
+        results = await self._writer.write_all([self._header_write(sample) for sample in samples])
+        for sample, result in zip(samples, results, strict=True):
+            if isinstance(result, Exception):
+                outcomes.append(result)
+            else:
+                sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
+                outcomes.append(sample.header)
+        if any(isinstance(outcome, PreconditionFailed) for outcome in outcomes):
+            return await self._resolve_existing(samples, outcomes)
+        return outcomes
+
+    def _header_write(self, sample: Sample) -> Any:
+        path, header = sample.document()
+        write = encoding.to_write(self._firestore.name(path), header)
+        write.current_document.exists = False
+        return write
+
+    async def _resolve_existing(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Replace each `PreconditionFailed` by the stored header or `Conflict`, with one read for all."""
+        existing = [
+            sample.header
+            for sample, outcome in zip(samples, outcomes, strict=True)
+            if isinstance(outcome, PreconditionFailed)
+        ]
+        try:
+            stored = await self._read_headers(existing[0].submitter, {header.id for header in existing})
+        except Exception as error:  # noqa: BLE001 - it is the outcome of the samples that were read
+            return [error if isinstance(outcome, PreconditionFailed) else outcome for outcome in outcomes]
+        return [
+            _resolve(sample.header, stored.get(sample.header.id))
+            if isinstance(outcome, PreconditionFailed)
+            else outcome
+            for sample, outcome in zip(samples, outcomes, strict=True)
+        ]
+
+
+def _resolve(submitted: Header, stored: Header | None) -> Outcome:
+    if stored is None or stored.sha256 != submitted.sha256:
+        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
+    return stored
+
+
+def _count(header: Header, started: float) -> None:
+    metrics.submit_duration(state_of(header.arrival)).observe(time.perf_counter() - started)
     metrics.SUBMITTED_BYTES.inc(header.byte_count)

@@ -5,7 +5,6 @@ puts the database in front. The submitter comes from the credential and from not
 tenant can never name a document of another.
 """
 
-import os
 import re
 import uuid
 
@@ -70,13 +69,6 @@ def is_sample_id(text: str) -> bool:
 def shard(sample_id: str, shards: int) -> int:
     """Return the shard of a sample, 0 to `shards` - 1: ids are random in their low bits."""
     return int(sample_id.replace("-", ""), 16) % shards if shards > 1 else 0
-
-
-def new_sample_id() -> str:
-    """Return a random UUID: sequential ones would make a hot spot in Firestore."""
-    digits = os.urandom(16).hex()  # uuid.uuid4 takes several times as long, on the way of every sample
-    variant = "89ab"[int(digits[16], 16) % 4]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def is_idempotency_key(text: str) -> bool:

@@ -8,6 +8,7 @@ there is a header there is a whole sample, and that is why triggers listen to he
 Nothing here opens a connection. `Sample.documents()` says what to write and in which order.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -152,25 +153,24 @@ class Identity:
     submitter: str
     id: str
     sha256: str
-    keyed: bool
-    """An idempotency key decided the id, so others may send the same sample."""
+    has_idempotency_key: bool
+    """An idempotency key determines the id, so a retry has the same identity."""
 
     @classmethod
     def of(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity":
         """Return the identity of `raw`; an idempotency key decides the id, without one it is random."""
-        keyed = idempotency_key is not None
         sample_id = (
-            document_paths.new_sample_id()
+            str(uuid.uuid4())  # sequential ids would make a hot spot in Firestore
             if idempotency_key is None
             else document_paths.keyed_sample_id(submitter, idempotency_key)
         )
-        return cls(submitter, sample_id, sha256(raw).hexdigest(), keyed)
+        return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
 
     @classmethod
-    def foreseen(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity | None":
-        """Return the identity of `raw` if nothing that is in it can change that."""
+    def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity | None":
+        """Return the identity of `raw`, or None if a member of `raw` may be its idempotency key."""
         if idempotency_key is None and (b"\\" in raw or b"idempotency_key" in raw):
-            return None  # a member of it may decide, perhaps spelled with escapes
+            return None  # a backslash may belong to the member's name, spelled with escapes
         return cls.of(raw, submitter, idempotency_key)
 
     def chunk(self, number: int, data: bytes) -> Document:
@@ -199,7 +199,7 @@ class Sample:
     ) -> "Sample":
         """Return the sample that `raw`, a JSON text, is: accepted, or rejected with its problems.
 
-        Its identity is what was foreseen, or else by `idempotency_key`, or else by the member of that name.
+        Its identity is `identity`, or else determined by `idempotency_key`, or else by the member of that name.
         Raises `NotJson` where it is no JSON text: then there is nothing to keep.
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)

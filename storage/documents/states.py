@@ -30,7 +30,7 @@ class SampleState(StrEnum):
     REJECTED = "REJECTED"
 
 
-def state_of(arrival: Arrival, status: Status | None) -> SampleState:
+def state_of(arrival: Arrival, status: Status | None = None) -> SampleState:
     """Return the state of a sample that arrived so, with a result of that status or none yet."""
     if arrival is Arrival.REJECTED:
         return SampleState.REJECTED

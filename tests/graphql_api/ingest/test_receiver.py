@@ -1,0 +1,54 @@
+"""The receiver responds to every submission, also if Firestore does not."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from tests.stack import Stack, eventually
+
+SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
+
+
+@contextmanager
+def silent_firestore(stack: Stack) -> Iterator[None]:
+    """Let Firestore accept calls without responding."""
+    pid = stack.firestore_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_pending_writes_are_limited(small_stack: Stack) -> None:
+    """Beyond the limit a submission fails at once with `retry-after`. The others fail after the write timeout."""
+    sample = SAMPLE[:-2] + b", 1.5" * 50_000 + b"]}"
+    headers = {"x-api-key": small_stack.key, "content-type": "application/json"}
+    small_stack.post_sample(SAMPLE, **headers)  # fills the cache of API keys
+    async with httpx.AsyncClient(base_url=small_stack.url, headers=headers, timeout=60) as client:
+        with silent_firestore(small_stack):
+            responses = await asyncio.gather(*(client.post("/samples", content=sample) for _ in range(100)))
+
+    messages = [response.json()["error"]["message"] for response in responses]
+    assert {response.status_code for response in responses} == {503}
+    assert all(int(response.headers["retry-after"]) >= 1 for response in responses)
+    rejected = sum("too many writes are waiting for Firestore" in message for message in messages)
+    expired = sum("Firestore did not confirm the write within 1 s" in message for message in messages)
+    assert 10 < rejected < 90
+    assert rejected + expired == 100
+    await asyncio.to_thread(eventually, lambda: small_stack.post_sample(SAMPLE, **headers).status_code == 201)
+
+
+def test_a_sample_with_a_damaged_header_has_a_state(stack: Stack) -> None:
+    """The function stores a FAILED result, and the API returns that instead of an internal error."""
+    sample_id = stack.post_sample(SAMPLE, **{"content-type": "application/json"}).json()["id"]
+    stack.wait_for(sample_id)
+
+    stack.firestore().document(f"submitters/local/samples/{sample_id}").update({"problems": 5})
+
+    stack.wait_for(sample_id, "FAILED")
+    assert stack.sample(sample_id)["problems"][0]["code"] == "NOT_COMPUTABLE"
