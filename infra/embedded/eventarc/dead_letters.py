@@ -59,7 +59,7 @@ def forget(connection: sqlite3.Connection, trigger: str) -> bool:
     The server must be stopped.
     """
     connection.execute("DELETE FROM eventarc_failed WHERE trigger = ?", (trigger,))
-    return change_consumers.release(connection, CONSUMER_PREFIX + trigger)
+    return change_consumers.remove(connection, CONSUMER_PREFIX + trigger)
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:

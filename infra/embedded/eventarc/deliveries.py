@@ -81,7 +81,7 @@ async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
     def work(connection: sqlite3.Connection) -> set[str]:
         for statement in SCHEMA:
             connection.execute(statement)
-        return {name.removeprefix(CONSUMER_PREFIX) for name in change_consumers.named(connection, CONSUMER_PREFIX)}
+        return {name.removeprefix(CONSUMER_PREFIX) for name in change_consumers.names(connection, CONSUMER_PREFIX)}
 
     return sorted(await storage.execute(work) - set(triggers))
 
@@ -113,7 +113,7 @@ class Deliveries:
         deleted = [(self._trigger, sequence) for sequence, delivery in changed_rows.items() if delivery is None]
 
         def work(connection: sqlite3.Connection) -> None:
-            change_consumers.move(connection, CONSUMER_PREFIX + self._trigger, cursor)
+            change_consumers.advance(connection, CONSUMER_PREFIX + self._trigger, cursor)
             connection.executemany(_SAVE, rows)
             connection.executemany("DELETE FROM eventarc_failed WHERE trigger = ? AND sequence = ?", deleted)
 

@@ -44,7 +44,10 @@ def parse_arguments() -> argparse.Namespace:
         "--create-indexes", action="store_true", help="create missing indexes instead, and print their definitions"
     )
     parser.add_argument(
-        "--keep-seconds", type=float, default=3600.0, help="how far back reads of the past may go (default: an hour)"
+        "--version-retention-seconds",
+        type=float,
+        default=3600.0,
+        help="how far back reads of the past may go (default: an hour)",
     )
     parser.add_argument(
         "--limit-rates",
@@ -83,7 +86,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         creates_indexes = defined is None or arguments.create_indexes
         limits = arguments.limit_rates
         admission = partial(rate_limits.RateLimits, limits=limits) if limits else None
-        storage = Storage(arguments.data, arguments.keep_seconds, defined, creates_indexes, admission)
+        storage = Storage(arguments.data, arguments.version_retention_seconds, defined, creates_indexes, admission)
         opened.push_async_callback(storage.close)
         server = FirestoreServer(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)

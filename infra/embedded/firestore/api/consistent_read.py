@@ -34,7 +34,7 @@ class ConsistentRead:
         if request is None or selector is None:
             return
         if selector == "read_time":
-            self.set_read_time(storage.past_time(microseconds(request.read_time)))
+            self.set_read_time(storage.check_read_time(microseconds(request.read_time)))
         elif selector == "transaction":
             self._transaction = transactions.get(request.transaction, database)
         else:
@@ -59,9 +59,9 @@ class ConsistentRead:
     async def settle(self) -> Snapshot:
         """Fix the read time, and wait until every commit up to it can be read."""
         if self._snapshot is None and self._transaction is not None and self._transaction.takes_locks:
-            await self._storage.settle()  # running commits did not check the locks that were just acquired
+            await self._storage.wait_until_visible()  # running commits did not check the locks that were just acquired
         snapshot = self._fix_snapshot()
-        await self._storage.settle(snapshot.read_time)
+        await self._storage.wait_until_visible(snapshot.read_time)
         return snapshot
 
     def _fix_snapshot(self) -> Snapshot:
@@ -85,26 +85,28 @@ class ConsistentRead:
                 self._transactions.rollback(self.started_transaction)
             raise
 
-    async def documents(self, document_names: Sequence[resource_names.ResourceName]) -> list[versions.Stored | None]:
+    async def documents(
+        self, document_names: Sequence[resource_names.ResourceName]
+    ) -> list[versions.DocumentVersion | None]:
         """Return documents in the order of their names; None where one does not exist."""
         with self._running_call():
             return await self._documents(document_names, self._transaction)
 
     async def _documents(
         self, document_names: Sequence[resource_names.ResourceName], transaction: Transaction | None
-    ) -> list[versions.Stored | None]:
+    ) -> list[versions.DocumentVersion | None]:
         if transaction is not None and transaction.takes_locks:
             for name in sorted(document_names, key=lambda name: name.segments):
                 await self._transactions.locks.lock_document(transaction, str(name))
         read_time = (await self.settle()).read_time
 
-        def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
+        def find(connection: sqlite3.Connection) -> list[versions.DocumentVersion | None]:
             if self._may_be_pruned:
-                versions.check_reach(connection, read_time)
+                versions.check_retained(connection, read_time)
             return [versions.find(connection, self._storage.catalog, name, read_time) for name in document_names]
 
         on_loop = len(document_names) <= MAX_LOOKUPS_ON_LOOP
-        found = self._storage.read_now(find) if on_loop else await self._storage.read(find)
+        found = self._storage.read_blocking(find) if on_loop else await self._storage.read(find)
         if transaction is not None and not transaction.is_read_only:
             for name, stored in zip(document_names, found, strict=True):
                 transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)

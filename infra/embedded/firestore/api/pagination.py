@@ -99,7 +99,7 @@ async def _segments_beneath(
     read_time = (await read.settle()).read_time
 
     def find(connection: sqlite3.Connection) -> list[str]:
-        versions.check_reach(connection, read_time)
+        versions.check_retained(connection, read_time)
         return collection_listing.segments_beneath(connection, storage.catalog, parent, after, limit, read_time)
 
     return await storage.read(find)
@@ -134,7 +134,7 @@ def _resume(storage: Storage, read: ConsistentRead, token: str) -> structured_qu
     try:
         read_time, *parts = token.split(".")
         position = tuple(base64.urlsafe_b64decode(part) for part in parts)
-        read.resume_at(storage.past_time(int(read_time)))
+        read.resume_at(storage.check_read_time(int(read_time)))
     except ValueError:
         raise invalid_argument("The page token is invalid.") from None
     return position

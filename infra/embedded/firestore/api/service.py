@@ -16,7 +16,7 @@ from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.queries import aggregations, structured_query
-from infra.embedded.firestore.storage.change_feed import Feed
+from infra.embedded.firestore.storage.change_feed import ChangeFeed
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import document_write
 from infra.embedded.firestore.writes.transactions import Transactions
@@ -30,7 +30,7 @@ class Service:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._feed = Feed(storage)
+        self._feed = ChangeFeed(storage)
         self._transactions = Transactions(storage)
         self._streams: set[ListenStream] = set()
 

@@ -42,9 +42,9 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
         sequence = await storage.read(lambda connection: versions.sequence_at(connection, read_time))
     else:
         return None
-    if not storage.pruned <= sequence <= latest.sequence:
+    if not storage.pruned_sequence <= sequence <= latest.sequence:
         return None
-    if await storage.read(lambda connection: versions.committed(connection, sequence)) > read_time:
+    if await storage.read(lambda connection: versions.commit_time_up_to(connection, sequence)) > read_time:
         return None  # the token is from another file, or from this one before a backup replaced it
     return Snapshot(read_time, sequence)
 
@@ -65,13 +65,13 @@ async def missed_changes(
             parsed = ParsedChange(change)
             if change.sequence <= latest.sequence and target.may_show(parsed):
                 earlier = net.get(change.name)
-                net[change.name] = parsed if earlier is None else earlier.followed_by(change)
+                net[change.name] = parsed if earlier is None else earlier.merged_with(change)
                 size += parsed.size
         if len(net) > MAX_MISSED_DOCUMENTS or size > MAX_MISSED_BYTES:
             return None
         if not page:
             break
         after = page[-1].sequence
-    if resumed.sequence < storage.pruned:
+    if resumed.sequence < storage.pruned_sequence:
         return None
     return list(net.values())

@@ -14,7 +14,7 @@ from infra.embedded.firestore.listen import resume
 from infra.embedded.firestore.listen.targets import DocumentsTarget, QueryTarget, Target
 from infra.embedded.firestore.messages import ListenResponse, Status, timestamp
 from infra.embedded.firestore.queries import structured_query
-from infra.embedded.firestore.storage.change_feed import Feed, ParsedChange, Queue
+from infra.embedded.firestore.storage.change_feed import ChangeFeed, ChangeQueue, ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
 
 HEARTBEAT_SECONDS = 30.0
@@ -26,14 +26,14 @@ NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 class ListenStream:
     """One Listen call. `write` sends a response to the client."""
 
-    def __init__(self, feed: Feed, write: Callable[[Any], Awaitable[None]], database: str) -> None:
+    def __init__(self, feed: ChangeFeed, write: Callable[[Any], Awaitable[None]], database: str) -> None:
         self._feed = feed
         self._storage = feed.storage
         self._write = write
         self._database = database
         self._targets: dict[int, Target] = {}
         self._requests: deque[Any] = deque()
-        self._queue = Queue()
+        self._queue = ChangeQueue()
         self._wake = asyncio.Event()
         self._has_all_requests = False
         self._is_closing = False
@@ -148,13 +148,13 @@ class ListenStream:
             if self._queue.overflowed:
                 await self._send_commits_from_file()
             else:
-                await self._send_commit(self._queue.take_commit())
+                await self._send_commit(self._queue.pop_commit())
 
     async def _send_commits_from_file(self) -> None:
         """Read commits from the file, after the queue overflowed, until the stream has sent all of them."""
         limit = PAGE_SIZE
         while True:
-            if self._position.sequence < self._storage.pruned:
+            if self._position.sequence < self._storage.pruned_sequence:
                 raise unavailable("The stream fell too far behind.")
             if self._position.sequence >= self._feed.position.sequence:
                 self._queue.clear()

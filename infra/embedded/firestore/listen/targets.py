@@ -28,7 +28,7 @@ class DocumentsTarget:
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that describe the state at a read time."""
 
-        def find(connection: sqlite3.Connection) -> list[versions.Stored | None]:
+        def find(connection: sqlite3.Connection) -> list[versions.DocumentVersion | None]:
             return [versions.find(connection, storage.catalog, name, read_time) for name in self._names.values()]
 
         for full_name, stored in zip(self._names, await storage.read(find), strict=True):

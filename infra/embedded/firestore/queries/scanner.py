@@ -54,7 +54,7 @@ class Scan:
     def run(self, branches: list[Branch]) -> Iterator[Found]:
         """Yield what is found, without offset and limit."""
         streams = [self._branch(branch) for branch in branches]
-        if versions.last(self._connection)[1] > self._read_time:
+        if versions.newest(self._connection)[1] > self._read_time:
             streams.append(self._overlay())
         previous = None
         for found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda found: found[0]):
@@ -69,7 +69,7 @@ class Scan:
             return 0
         there = (path for path in self._paths(collection_number, branch) if self._is_in_collection(path))
         changed = 0
-        if versions.last(self._connection)[1] > self._read_time:
+        if versions.newest(self._connection)[1] > self._read_time:
             there = (path for path in there if self._is_of_then(collection_number, path))
             changed = sum(1 for _ in self._overlay())
             if changed > PAGE_DOCUMENTS:
@@ -94,7 +94,7 @@ class Scan:
             if stored is not None and stored.commit_time <= self._read_time:
                 yield from self._judged(path, stored)
 
-    def _judged(self, path: bytes, stored: versions.Stored) -> Iterator[Found]:
+    def _judged(self, path: bytes, stored: versions.DocumentVersion) -> Iterator[Found]:
         document = Document.FromString(stored.document)
         self.read_bytes += len(stored.document)
         if self._query.covers(resource_names.parse(document.name)):
@@ -193,7 +193,7 @@ async def _page(storage: Storage, query: Query, read_time: int, most: int) -> tu
     def read(connection: sqlite3.Connection) -> tuple[list[Found], bool]:
         collection_ids = [each for _, each in storage.catalog.collections_in(query.parent.database)]
         branches = planner.plan(query, collection_ids, storage.indexes)  # before this view: an index may complete now
-        versions.check_reach(connection, read_time)
+        versions.check_retained(connection, read_time)
         scan = Scan(connection, storage.catalog, query, read_time)
         page: list[Found] = []
         for found in scan.run(branches):
@@ -212,7 +212,7 @@ async def count(storage: Storage, query: Query, read_time: int) -> int | None:
 
     def read(connection: sqlite3.Connection) -> int | None:
         (branch,) = planner.plan(query, [], storage.indexes)
-        versions.check_reach(connection, read_time)
+        versions.check_retained(connection, read_time)
         most = None if query.limit is None else query.offset + query.limit
         found = Scan(connection, storage.catalog, query, read_time).count(branch, most)
         return None if found is None else max(0, found - query.offset)

@@ -1,1 +1,1 @@
-"""The SQLite file: documents and their versions, the one writer, changes in order of commit."""
+"""The SQLite file: the writer and its group commits, versions of documents, changes in commit order, checkpoints."""

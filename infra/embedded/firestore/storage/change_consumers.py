@@ -1,38 +1,36 @@
-"""Who follows the changes, and how far each has come: what one of them has not seen is not pruned.
+"""Change consumers: the named positions of those who read the changes, such as event delivery.
 
-A holder moves in the same transaction as its own bookkeeping, and stays in the file when it does not run:
-whatever is started without it, and in whatever order, its changes wait until it comes back or is released.
+Changes after the lowest position are not pruned. A consumer advances in the same transaction as its own rows. Its
+position stays in the file while it is not running, until it is removed.
 """
 
 import sqlite3
 
 
 def register(connection: sqlite3.Connection, name: str, sequence: int) -> int:
-    """Return how far a holder has come; one that is new has come to `sequence`."""
+    """Return the position of a consumer. A new consumer starts at `sequence`."""
     connection.execute("INSERT OR IGNORE INTO change_consumers VALUES (?, ?)", (name, sequence))
     row = connection.execute("SELECT sequence FROM change_consumers WHERE name = ?", (name,)).fetchone()
     return int(row[0])
 
 
-def move(connection: sqlite3.Connection, name: str, sequence: int) -> None:
-    """Note that a holder needs no change up to `sequence` any more."""
+def advance(connection: sqlite3.Connection, name: str, sequence: int) -> None:
+    """Store that a consumer has processed every change up to `sequence`."""
     connection.execute("UPDATE change_consumers SET sequence = ? WHERE name = ?", (sequence, name))
 
 
-def release(connection: sqlite3.Connection, name: str) -> bool:
-    """Keep nothing for a holder any more; return whether anything was."""
+def remove(connection: sqlite3.Connection, name: str) -> bool:
+    """Remove a consumer, so that its changes can be pruned. Return whether it existed."""
     return connection.execute("DELETE FROM change_consumers WHERE name = ?", (name,)).rowcount > 0
 
 
-def named(connection: sqlite3.Connection, beginning: str) -> list[str]:
-    """Return the names of holders that begin like this."""
-    rows = connection.execute(
-        "SELECT name FROM change_consumers WHERE substr(name, 1, ?) = ?", (len(beginning), beginning)
-    )
+def names(connection: sqlite3.Connection, prefix: str) -> list[str]:
+    """Return the names of the consumers that start with `prefix`."""
+    rows = connection.execute("SELECT name FROM change_consumers WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
     return [name for (name,) in rows]
 
 
-def seen_by_all(connection: sqlite3.Connection, otherwise: int) -> int:
-    """Return the last sequence that every holder has come to; `otherwise` if there is no holder."""
-    (least,) = connection.execute("SELECT min(sequence) FROM change_consumers").fetchone()
-    return otherwise if least is None else int(least)
+def min_position(connection: sqlite3.Connection, default: int) -> int:
+    """Return the lowest position of all consumers, or `default` if there are none."""
+    (position,) = connection.execute("SELECT min(sequence) FROM change_consumers").fetchone()
+    return default if position is None else int(position)

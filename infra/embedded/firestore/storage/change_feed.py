@@ -1,7 +1,7 @@
-"""What was just committed, handed to the streams that it concerns.
+"""Change feed: distributes committed changes to the Listen streams that watch them.
 
-The feed looks every change up once: by the document's name and by its collection. A stream that does
-not keep up loses its queue, not its place: it reads on from the file, from the last change it saw.
+The feed matches each change once, by its document name and by its collection. A stream that falls behind loses its
+queue but no changes: it reads on from the file, from the last change that it handled.
 """
 
 from collections import defaultdict, deque
@@ -16,7 +16,8 @@ from infra.embedded.firestore.storage.storage import Change, Storage
 MAX_QUEUE_LENGTH = 4_096
 MAX_QUEUE_BYTES = 16 * 1024 * 1024
 
-Topic = tuple[str, str | None]  # a database and a collection id (None: any), or a full name and ""
+Topic = tuple[str, str | None]
+"""Either the full name of a document and "", or a database and a collection id (None: every collection)."""
 
 
 class ParsedChange:
@@ -29,41 +30,41 @@ class ParsedChange:
         self.size = len(change.old or b"") + len(change.new or b"")
         self._change = change
 
-    def followed_by(self, later: Change) -> "ParsedChange":
-        """Return this change and a later one of the same document as one."""
+    def merged_with(self, later: Change) -> "ParsedChange":
+        """Return one change that stands for this change and a later change of the same document."""
         earlier = self._change
         return ParsedChange(Change(later.sequence, later.commit_time, earlier.name, earlier.old, later.new))
 
     @cached_property
     def name(self) -> resource_names.ResourceName:
-        """The name, split."""
+        """The parsed name of the document."""
         return resource_names.parse(self.full_name)
 
     @cached_property
     def path(self) -> bytes:
-        """The path as bytes that sort."""
+        """The path of the document as bytes that sort."""
         return self.name.path
 
     @cached_property
     def old(self) -> Any | None:
-        """The document before."""
+        """The document before the change, or None if it did not exist."""
         return None if self._change.old is None else Document.FromString(self._change.old)
 
     @cached_property
     def new(self) -> Any | None:
-        """The document after."""
+        """The document after the change, or None if it was deleted."""
         return None if self._change.new is None else Document.FromString(self._change.new)
 
 
 class Subscriber(Protocol):
-    """A stream that changes are handed to."""
+    """A stream that receives changes."""
 
     def offer(self, changes: list[ParsedChange]) -> None:
-        """Take note of changes; called in the order of commits, must not wait."""
+        """Queue changes. The feed calls this in commit order on the event loop, so it must not block."""
 
 
-class Feed:
-    """Knows who is interested in what."""
+class ChangeFeed:
+    """The subscriptions of all streams."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -73,9 +74,9 @@ class Feed:
 
     @property
     def position(self) -> Snapshot:
-        """The moment up to which every change was offered, never an earlier one than before.
+        """The snapshot up to which the feed has offered every change. It never moves backwards.
 
-        It holds all that was acknowledged.
+        It includes every acknowledged commit.
         """
         latest = self.storage.snapshot()
         if latest.sequence == self._position.sequence:
@@ -83,12 +84,12 @@ class Feed:
         return self._position
 
     def subscribe(self, subscriber: Subscriber, topics: set[Topic]) -> None:
-        """Offer changes on these topics from now on."""
+        """Offer future changes of these topics to a subscriber."""
         for topic in topics:
             self._subscribers[topic].add(subscriber)
 
     def unsubscribe(self, subscriber: Subscriber, topics: set[Topic]) -> None:
-        """Offer no more changes on these topics."""
+        """Stop offering changes of these topics to a subscriber."""
         for topic in topics:
             self._subscribers[topic].discard(subscriber)
             if not self._subscribers[topic]:
@@ -111,8 +112,8 @@ class Feed:
             subscriber.offer(batch)
 
 
-class Queue:
-    """The changes that one stream has yet to handle, bounded."""
+class ChangeQueue:
+    """The changes that one stream has not handled yet, limited in length and bytes."""
 
     def __init__(self) -> None:
         self._changes: deque[ParsedChange] = deque()
@@ -120,7 +121,7 @@ class Queue:
         self.overflowed = False
 
     def add(self, changes: list[ParsedChange]) -> None:
-        """Add changes, or give up if they are too many."""
+        """Append changes. If a limit is exceeded, drop all changes and set `overflowed`."""
         if self.overflowed:
             return
         self._changes.extend(changes)
@@ -129,8 +130,8 @@ class Queue:
             self.clear()
             self.overflowed = True
 
-    def take_commit(self) -> list[ParsedChange]:
-        """Return all changes of the oldest commit, or none."""
+    def pop_commit(self) -> list[ParsedChange]:
+        """Remove and return all changes of the oldest commit, or an empty list."""
         commit: list[ParsedChange] = []
         while self._changes and (not commit or self._changes[0].commit_time == commit[0].commit_time):
             change = self._changes.popleft()
@@ -139,7 +140,7 @@ class Queue:
         return commit
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all changes and reset `overflowed`."""
         self._changes.clear()
         self._bytes = 0
         self.overflowed = False

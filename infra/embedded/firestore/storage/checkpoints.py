@@ -1,9 +1,10 @@
-"""Brings what is in SQLite's log into its file, beside the writer.
+"""Checkpoints: copying SQLite's write-ahead log into the database file, on a thread of its own.
 
-SQLite does so itself, inside the commit after which the log is long: that commit, and all who wait for it, took 40 to
-58 ms under load (docs/performance.md). Here a thread of its own does it, on a connection of its own, which neither
-writer nor readers wait for. The trap: under a load that never pauses there is always something in the log that is
-newer, and so it is never begun anew; that is left to SQLite, which at `MAX_LOG_PAGES` has little left to do.
+SQLite's automatic checkpoint runs inside a commit. Under load that commit and all requests that wait for it took 40 to
+58 ms longer (docs/performance.md). Neither the writer nor readers wait for this thread and its connection.
+
+Note: under continuous load the log never becomes empty, so a passive checkpoint never resets it. SQLite's automatic
+checkpoint resets it at `MAX_LOG_PAGES`, and has little left to copy by then.
 """
 
 import logging
@@ -11,31 +12,31 @@ import sqlite3
 import threading
 
 MAX_LOG_PAGES = 16_000
-ROWS = 4_000
-"""After so many changed rows, each of which may have changed a page, a checkpoint is worth its two flushes."""
+MIN_CHANGED_ROWS = 4_000
+"""Changed rows after which a checkpoint is worth its two disk flushes. Each row may have changed a page."""
 
 logger = logging.getLogger(__name__)
 
 
-class Checkpoints:
-    """The thread, at work until it is closed. The connection becomes its own."""
+class Checkpointer:
+    """The thread, running until it is closed. It owns its connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._rows = 0
+        self._checkpointed_rows = 0
         self._due = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="firestore-checkpoints")
         self._thread.start()
 
-    def committed(self, rows: int) -> None:
-        """Take note that so many rows were changed, all in all."""
-        if rows - self._rows >= ROWS:
-            self._rows = rows
+    def report_changed_rows(self, total: int) -> None:
+        """Start a checkpoint if enough rows have changed. `total` counts the changed rows since the file was opened."""
+        if total - self._checkpointed_rows >= MIN_CHANGED_ROWS:
+            self._checkpointed_rows = total
             self._due.set()
 
     def close(self) -> None:
-        """Finish what is under way."""
+        """Finish a running checkpoint and stop."""
         self._closed = True
         self._due.set()
         self._thread.join()
@@ -46,5 +47,5 @@ class Checkpoints:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.Error as error:
-                logger.warning("The log was not brought into the file, which is tried again: %s", error)
+                logger.warning("The checkpoint failed and will be retried: %s", error)
         self._connection.close()

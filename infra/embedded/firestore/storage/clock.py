@@ -1,8 +1,10 @@
-"""Commit times and read times that never contradict each other.
+"""The clock: commit times and read times that are consistent with each other.
 
-A commit time is in microseconds, later than every commit before it and every read time given out before
-it, whatever the machine's clock does. A read time is one that no commit still under way can fall before:
-while the writer is busy that is the last published commit, otherwise it is now.
+A commit time is later than every earlier commit time and every read time that was returned before, even if the
+machine's clock is set back. A read time is never later than a commit that is still running: while the writer is busy
+it is the time of the last published commit, otherwise it is now.
+
+All times are in microseconds since the epoch.
 """
 
 import threading
@@ -12,60 +14,60 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A moment to read at, and the last change that was committed by then."""
+    """A read time, and the sequence of the last change that was committed at or before it."""
 
     read_time: int
     sequence: int
 
 
 class Clock:
-    """Hands out times; shared by the writer's thread and the event loop."""
+    """The source of commit and read times, shared by the writer's thread and the event loop."""
 
-    def __init__(self, floor: int, sequence: int) -> None:
+    def __init__(self, last_commit_time: int, sequence: int) -> None:
         self._lock = threading.Lock()
-        self._floor = floor
-        self._published = Snapshot(floor, sequence)
+        self._latest = last_commit_time  # later commits get a later time
+        self._published = Snapshot(last_commit_time, sequence)
         self._committing = False
 
-    def begin(self) -> None:
-        """Note that commit times are being given out which no reader can see yet."""
+    def begin_commit(self) -> None:
+        """Start a group commit. Readers do not see its commit times until `publish`."""
         with self._lock:
             self._committing = True
 
-    def next(self) -> int:
+    def next_commit_time(self) -> int:
         """Return the time of the next commit."""
         with self._lock:
-            self._floor = max(self._floor + 1, now())
-            return self._floor
+            self._latest = max(self._latest + 1, now())
+            return self._latest
 
     def publish(self, sequence: int | None) -> None:
-        """Let readers see what was committed; None if the commit failed."""
+        """End a group commit and make it visible to readers. None means that it failed or changed nothing."""
         with self._lock:
             self._committing = False
             if sequence is None:
                 sequence = self._published.sequence
-            self._published = Snapshot(self._floor, sequence)
+            self._published = Snapshot(self._latest, sequence)
 
     def snapshot(self) -> Snapshot:
-        """Return a moment at which every acknowledged commit is there and nothing can be added any more."""
+        """Return the latest snapshot that includes every acknowledged commit and can no longer change."""
         with self._lock:
             if not self._committing:
-                self._floor = max(self._floor, now())
-                self._published = Snapshot(self._floor, self._published.sequence)
+                self._latest = max(self._latest, now())
+                self._published = Snapshot(self._latest, self._published.sequence)
             return self._published
 
-    def reach(self, read_time: int) -> bool:
-        """Return whether `read_time` has come, and give it to no commit from now on."""
+    def reserve(self, read_time: int) -> bool:
+        """Make every later commit time greater than `read_time`. Return False if it is in the future."""
         with self._lock:
-            if read_time > max(self._floor, now()):
+            if read_time > max(self._latest, now()):
                 return False
-            self._floor = max(self._floor, read_time)
+            self._latest = max(self._latest, read_time)
             return True
 
-    def settled(self, read_time: int | None = None) -> bool:
-        """Return whether every commit up to `read_time` (None: whatsoever) can be seen.
+    def is_visible(self, read_time: int | None = None) -> bool:
+        """Return whether readers see every commit up to `read_time` (None: every commit that has begun).
 
-        A commit that is under way may have been given an earlier time.
+        A running commit may have an earlier time.
         """
         with self._lock:
             return not self._committing or (read_time is not None and read_time <= self._published.read_time)

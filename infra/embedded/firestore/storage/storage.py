@@ -1,8 +1,8 @@
-"""One SQLite file: documents, their versions, what changed, and whatever else must be durable with them.
+"""Storage: the open SQLite file with its writer, readers, indexes and clock.
 
-A single writer commits in groups; readers each have a connection of their own and are blocked by nobody.
-A read names the moment it reads at (`snapshot`), so that a long one can be done in pages, each on a
-fresh view of the file, and still see one moment: what was superseded is kept for `keep_seconds`.
+One writer commits in groups. Each reader has its own connection, and no commit blocks it. A read names its read time
+(`snapshot`). A long read can therefore fetch page after page, each on a fresh view of the file, and still see one
+consistent state: superseded versions are retained for `version_retention_seconds`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definit
 from infra.embedded.firestore.indexes.index_backfill import apply_definitions, backfill
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import file_format, versions
-from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpoints
+from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Admission, Group, Writer
@@ -30,7 +30,9 @@ from infra.embedded.firestore.storage.writer import Admission, Group, Writer
 __all__ = ["Change", "Snapshot", "Storage", "StorageInUse"]
 
 T = TypeVar("T")
-READERS = 4
+READER_THREADS = 4
+MAX_LOG_BYTES = 64 * 1024 * 1024
+CACHE_KIB = 16 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +42,18 @@ class StorageInUse(Exception):
 
 
 class Storage:
-    """The file, open. To be used inside one event loop, and closed."""
+    """The open file. It belongs to the event loop in which it was created, and must be closed."""
 
     def __init__(
         self,
         path: Path,
-        keep_seconds: float = 3600.0,
+        version_retention_seconds: float = 3600.0,
         definitions: Definitions | None = None,
         creates_indexes: bool = True,
         admission: Callable[[IndexRegistry], Admission] | None = None,
     ) -> None:
         self.path = path
-        self.keep_seconds = keep_seconds
+        self.version_retention_seconds = version_retention_seconds
         self.creates_indexes = creates_indexes
         self.catalog = Catalog()
         self._registry = IndexRegistry(definitions or Definitions())
@@ -60,37 +62,42 @@ class Storage:
         self._building = asyncio.Lock()
         self._local = threading.local()
         self._lock_file = _LockFile(path)
+        self._connection = self._open()
+        settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
+        sequence, commit_time = versions.newest(self._connection)
+        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
+        self.pruned_sequence: int = settings.get("pruned", 0)
+        """Changes up to this sequence may have been pruned."""
+        self._changed = asyncio.Event()
+        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="firestore-reader")
+        self._writer = Writer(
+            self._connection,
+            self.catalog,
+            self.clock,
+            self._registry.indexer,
+            None if admission is None else admission(self._registry),
+            self._load_catalog_and_indexes,
+            self._publish,
+        )
+        self._checkpointer = Checkpointer(self._connect())
+
+    def _open(self) -> sqlite3.Connection:
+        """Prepare the file for use and return the writer's connection."""
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
         file_format.prepare(connection)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
-        apply_definitions(connection, self.catalog, self._registry, drop_undefined=not creates_indexes)
+        apply_definitions(connection, self.catalog, self._registry, drop_undefined=not self.creates_indexes)
         connection.execute("COMMIT")
-        settings = dict(connection.execute("SELECT name, value FROM settings").fetchall())
-        sequence, commit_time = versions.last(connection)
-        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
-        self.pruned: int = settings.get("pruned", 0)  # changes up to this sequence may be gone
-        self._changed = asyncio.Event()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="firestore-reader")
-        self._writer = Writer(
-            connection,
-            self.catalog,
-            self.clock,
-            self._registry.indexer,
-            None if admission is None else admission(self._registry),
-            self._reload,
-            self._published,
-        )
-        self._connection = connection
-        self._checkpoints = Checkpoints(self._connect())
+        return connection
 
     async def close(self) -> None:
-        """Finish what was submitted and close the file."""
+        """Commit all submitted work and close the file."""
         await self._writer.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._readers.shutdown)
-        await loop.run_in_executor(None, self._checkpoints.close)
+        await loop.run_in_executor(None, self._checkpointer.close)
         self._lock_file.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -99,47 +106,51 @@ class Storage:
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA mmap_size = 0")
         return connection
 
-    def _reload(self, connection: sqlite3.Connection) -> None:
+    def _load_catalog_and_indexes(self, connection: sqlite3.Connection) -> None:
         self.catalog.load(connection)
         self._registry.load(connection)
 
-    def _published(self, changes: list[Change]) -> None:
+    def _publish(self, changes: list[Change]) -> None:
         self.group_commits += 1
-        self._checkpoints.committed(self._connection.total_changes)
+        self._checkpointer.report_changed_rows(self._connection.total_changes)
         if changes:
             self._changed.set()
             self._changed = asyncio.Event()
             for observer in self.observers:
                 observer(changes)
 
-    def past_time(self, read_time: int) -> int:
-        """Return a moment that a client wants to read at, or refuse it if it is out of reach."""
-        if not self.clock.reach(read_time):
+    # Read times
+
+    def snapshot(self) -> Snapshot:
+        """Return the latest snapshot: it includes every acknowledged commit."""
+        return self.clock.snapshot()
+
+    def check_read_time(self, read_time: int) -> int:
+        """Return a read time that a client requested, or raise if it is in the future or too old."""
+        if not self.clock.reserve(read_time):
             raise invalid_argument("The requested 'read_time' cannot be in the future.")
-        if read_time < now() - int(self.keep_seconds * 1_000_000):
+        if read_time < now() - int(self.version_retention_seconds * 1_000_000):
             raise ReadTimeTooOld
         return read_time
 
-    async def settle(self, read_time: int | None = None) -> None:
-        """Wait until every commit up to a moment (None: that is under way) can be seen."""
-        if not self.clock.settled(read_time):
+    async def wait_until_visible(self, read_time: int | None = None) -> None:
+        """Wait until readers see every commit up to `read_time` (None: every commit that has begun)."""
+        if not self.clock.is_visible(read_time):
             await self.write(lambda group: None)
 
-    def snapshot(self) -> Snapshot:
-        """Return the moment to read at: after everything that was acknowledged."""
-        return self.clock.snapshot()
+    # Writing
 
     async def write(self, work: Callable[[Group], T]) -> T:
-        """Run `work` on the writer; it raises before it changes anything, or not at all."""
+        """Run `work` on the writer and return after its commit. `work` must raise before it changes anything."""
         return await self._writer.submit(work)
 
     async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the writer inside the next group commit and return once that is durable."""
+        """Run SQL on the writer and return after its commit. If `work` raises, its changes are undone."""
 
         def run(group: Group) -> T:
             connection = group.connection
@@ -147,7 +158,7 @@ class Storage:
             try:
                 result = work(connection)
             except BaseException:
-                if connection.in_transaction:  # a full disk ends it
+                if connection.in_transaction:  # a full disk ends the transaction
                     connection.execute("ROLLBACK TO execute")
                     connection.execute("RELEASE execute")
                 raise
@@ -156,12 +167,14 @@ class Storage:
 
         return await self._writer.submit(run)
 
+    # Reading
+
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on a reader's connection, on one consistent view of the file."""
+        """Run `work` on a reader thread, on one consistent view of the file."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` at once, on a connection of the event loop's own: for a few look-ups and nothing else."""
+    def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the event loop's thread. Use it only for a few look-ups by key."""
         return self._read(work)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -175,13 +188,26 @@ class Storage:
         finally:
             connection.execute("COMMIT")
 
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        """Return committed changes with a sequence greater than `after`, in commit order."""
+        published = self.clock.snapshot().sequence
+        found = await self.read(lambda connection: list(versions.changes(connection, self.catalog, after, limit)))
+        return [change for change in found if change.sequence <= published]
+
+    async def next_change(self, after: int) -> None:
+        """Return as soon as a change with a sequence greater than `after` is committed."""
+        while self.clock.snapshot().sequence <= after:
+            await self._changed.wait()
+
+    # Indexes
+
     @property
     def indexes(self) -> ReadableIndexes:
-        """What queries can be answered from."""
+        """The indexes that queries may use."""
         return self._registry.readable
 
     async def create_index(self, index: CompositeIndex) -> None:
-        """Build an index, or wait until it is built, and say how to define it."""
+        """Build an index, or wait until it is built, and log the definition to add."""
         async with self._building:
             number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
             if self._registry.is_complete(number):
@@ -199,20 +225,9 @@ class Storage:
     def _backfill(self, collection_number: int, number: int, after: bytes, group: Group) -> bytes | None:
         return backfill(group.connection, collection_number, self._registry.single_indexer(number), after)
 
-    async def changes(self, after: int, limit: int) -> list[Change]:
-        """Return committed changes with a sequence greater than `after`, in order."""
-        published = self.clock.snapshot().sequence
-        found = await self.read(lambda connection: list(versions.changes(connection, self.catalog, after, limit)))
-        return [change for change in found if change.sequence <= published]
-
-    async def next_change(self, after: int) -> None:
-        """Return as soon as a change with a sequence greater than `after` is committed."""
-        while self.clock.snapshot().sequence <= after:
-            await self._changed.wait()
-
 
 class _LockFile:
-    """Holds the file against a second process, for as long as this one lives."""
+    """Locks the file against other processes."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
-"""The one writer: a thread that takes whatever waits and makes it durable together.
+"""The writer: one thread that commits all waiting work as one group.
 
-Work that is submitted while a commit is under way goes into the next one, so that one fsync serves many
-calls. Each piece of work must either finish or raise before it has changed anything; should one break
-that rule by failing, the group is rolled back and done again one by one, and only the culprit fails.
-Nothing is answered before the commit that holds it is on disk.
+Work that is submitted during a commit joins the next group, so that one fsync serves many requests. Work must finish,
+or raise before it has changed anything. If work fails after a change, the group is rolled back and each piece of work
+is committed by itself, so that only the faulty one fails.
+
+A request is answered only after its commit is on disk.
 """
 
 import asyncio
@@ -23,12 +24,13 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Clock
-from infra.embedded.firestore.storage.rows import Rows
-from infra.embedded.firestore.storage.versions import Change, Stored
+from infra.embedded.firestore.storage.row_buffer import RowBuffer
+from infra.embedded.firestore.storage.versions import Change, DocumentVersion
 
 T = TypeVar("T")
 MAX_GROUP_SIZE = 2_000
 GATHER_SECONDS = 0.001
+"""How long the writer waits for more work if the previous group had more than one piece."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Admission(Protocol):
 
 
 class Group:
-    """What work may use inside the writer's transaction."""
+    """A group commit in progress: what work may use on the writer's thread."""
 
     def __init__(
         self,
@@ -56,42 +58,42 @@ class Group:
         self._catalog = catalog
         self.indexer = indexer
         self.admission = admission
-        self.rows = Rows(connection)
+        self.rows = RowBuffer(connection)
         self.changes: list[Change] = []
         self.commit_time = 0
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection, with everything written that was gathered so far."""
-        self.rows.write()
+        """The connection, after all buffered rows have been written to it."""
+        self.rows.flush()
         return self._connection
 
     def next_commit_time(self) -> int:
-        """Return the time of one more commit in this group."""
-        self.commit_time = self._clock.next()
+        """Return the time of another commit in this group."""
+        self.commit_time = self._clock.next_commit_time()
         return self.commit_time
 
-    def find(self, name: ResourceName, path: bytes) -> tuple[int | None, Stored | None]:
-        """Return the collection_number of a document, if it has one yet, and its current version."""
-        collection_number = self._catalog.number(name.database, name.collection_id)
-        return collection_number, None if collection_number is None else self.rows.current(collection_number, path)
+    def find(self, name: ResourceName, path: bytes) -> tuple[int | None, DocumentVersion | None]:
+        """Return the collection number of a document, or None if it has none yet, and its current version."""
+        number = self._catalog.number(name.database, name.collection_id)
+        return number, None if number is None else self.rows.current(number, path)
 
-    def look_up(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
-        """Find out at once which documents are there; each question lets other threads go first."""
+    def prefetch_absent(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
+        """Find at once which documents do not exist. Each SQLite statement lets other threads run first."""
         paths: defaultdict[int, list[bytes]] = defaultdict(list)
         for name, path in documents:
-            collection_number = self._catalog.number(name.database, name.collection_id)
-            if collection_number is not None:
-                paths[collection_number].append(path)
-        for collection_number, there in paths.items():
-            self.rows.look_up(collection_number, there)
+            number = self._catalog.number(name.database, name.collection_id)
+            if number is not None:
+                paths[number].append(path)
+        for number, paths_of_collection in paths.items():
+            self.rows.prefetch_absent(number, paths_of_collection)
 
     def collection_number(self, name: ResourceName) -> int:
-        """Return the collection_number of a document, which is new if need be."""
+        """Return the collection number of a document, and assign one if there is none."""
         return self._catalog.add(self._connection, name.database, name.collection_id)
 
     def changed_since(self, sequence: int) -> Iterator[Change]:
-        """Yield what was changed after another change."""
+        """Yield the changes after a sequence."""
         return versions.changes(self.connection, self._catalog, sequence, -1)
 
 
@@ -104,7 +106,7 @@ class _Job:
 
 
 class Writer:
-    """Runs submitted work in the order of its submission."""
+    """Runs submitted work in the order of submission."""
 
     def __init__(
         self,
@@ -113,16 +115,16 @@ class Writer:
         clock: Clock,
         indexer: Callable[[str], DocumentIndexer],
         admission: Admission | None,
-        rolled_back: Callable[[sqlite3.Connection], None],
-        published: Callable[[list[Change]], None],
+        on_rollback: Callable[[sqlite3.Connection], None],
+        on_commit: Callable[[list[Change]], None],
     ) -> None:
         self._connection = connection
         self._catalog = catalog
         self._clock = clock
         self._indexer = indexer
         self._admission = admission
-        self._rolled_back = rolled_back
-        self._published = published
+        self._on_rollback = on_rollback
+        self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
@@ -130,7 +132,7 @@ class Writer:
         self._thread.start()
 
     async def submit(self, work: Callable[[Group], T]) -> T:
-        """Run `work` in the next group and return its result once that is durable."""
+        """Run `work` in the next group and return its result after the commit."""
         if self._closed:
             raise unavailable("The server is shutting down.")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -138,7 +140,7 @@ class Writer:
         return await future
 
     async def close(self) -> None:
-        """Finish what was submitted, then stop."""
+        """Commit all submitted work, then stop."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
@@ -146,25 +148,29 @@ class Writer:
 
     def _run(self) -> None:
         stopping = False
-        together = 0  # in the group before: where many write at once, more will come in a moment
+        previous_size = 0
         while not stopping:
-            jobs: list[_Job] = []
-            waiting = self._queue.get()
-            if together > 1:
-                time.sleep(GATHER_SECONDS)
-            while waiting is not None:
-                jobs.append(waiting)
-                if len(jobs) == MAX_GROUP_SIZE:
-                    break
-                try:
-                    waiting = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            stopping = waiting is None
-            together = len(jobs)
+            jobs, stopping = self._next_group(gather=previous_size > 1)
+            previous_size = len(jobs)
             if jobs:
                 self._commit(jobs)
         self._connection.close()
+
+    def _next_group(self, gather: bool) -> tuple[list[_Job], bool]:
+        """Wait for work. Return all waiting jobs and whether the writer must stop after them."""
+        jobs: list[_Job] = []
+        job = self._queue.get()
+        if gather:
+            time.sleep(GATHER_SECONDS)
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == MAX_GROUP_SIZE:
+                break
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                break
+        return jobs, job is None
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
@@ -175,7 +181,7 @@ class Writer:
                     self._commit([job])
                 return
             if isinstance(error, sqlite3.OperationalError):
-                logger.error("A write failed: %s", error)  # noqa: TRY400 - the disk is at fault
+                logger.error("A write failed: %s", error)  # noqa: TRY400 - a fault of the disk, not of the code
             elif not isinstance(error, StatusError):
                 logger.exception("A write failed")
             jobs[0].error = error
@@ -183,9 +189,10 @@ class Writer:
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
+        """Run all jobs in one SQLite transaction and commit it, or roll it back and raise."""
         group = Group(self._connection, self._catalog, self._clock, self._indexer, self._admission)
         sequence = None
-        self._clock.begin()
+        self._clock.begin_commit()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -193,8 +200,8 @@ class Writer:
                     job.error = None
                     try:
                         job.result = job.work(group)
-                    except StatusError as refusal:
-                        job.error = refusal
+                    except StatusError as error:
+                        job.error = error
                 if group.commit_time:
                     group.connection.execute(
                         "INSERT OR REPLACE INTO settings (name, value) VALUES ('clock', ?)", (group.commit_time,)
@@ -203,7 +210,7 @@ class Writer:
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._rolled_back(self._connection)
+                self._on_rollback(self._connection)
                 raise
             sequence = group.changes[-1].sequence if group.changes else None
         finally:
@@ -211,6 +218,7 @@ class Writer:
         return group.changes
 
     def _finish(self, jobs: list[_Job], changes: list[Change]) -> None:
+        """Resolve the futures and publish the changes in one step of the event loop, before any request continues."""
         for job in jobs:
             if job.future.cancelled():
                 continue
@@ -218,4 +226,4 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
-        self._published(changes)  # in the same step of the loop: whoever is answered finds it published
+        self._on_commit(changes)

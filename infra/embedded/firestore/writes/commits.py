@@ -43,7 +43,7 @@ def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: Conf
     """Store each write independently, at one commit time, and return the outcome of each."""
     commit_time = group.next_commit_time()
     outcomes: list[WriteOutcome] = []
-    group.look_up((write.name, write.path) for write in writes)
+    group.prefetch_absent((write.name, write.path) for write in writes)
     for write in writes:
         try:
             pending: dict[str, PendingDocument] = {}
@@ -106,8 +106,8 @@ def _store(group: Group, document: PendingDocument, commit_time: int) -> None:
     if collection_number is None:
         collection_number = group.collection_number(document.name)
     new = None if document.new is None else serialize(document.new)
-    sequence = group.rows.add(collection_number, document.path, document.stored, new, commit_time)
-    group.rows.index(collection_number, document.old_entries, document.new_entries)
+    sequence = group.rows.add_version(collection_number, document.path, document.stored, new, commit_time)
+    group.rows.replace_entries(collection_number, document.old_entries, document.new_entries)
     old = None if document.stored is None else document.stored.document
     group.changes.append(Change(sequence, commit_time, document.full_name, old, new))
 

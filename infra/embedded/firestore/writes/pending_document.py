@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries.structured_query import Query
-from infra.embedded.firestore.storage.versions import Stored
+from infra.embedded.firestore.storage.versions import DocumentVersion
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class PendingDocument:
     full_name: str
     path: bytes
     collection_number: int | None
-    stored: Stored | None
+    stored: DocumentVersion | None
     old: Any | None
     new: Any | None
     old_entries: dict[bytes, int] = field(default_factory=dict)

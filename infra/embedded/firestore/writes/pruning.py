@@ -22,17 +22,17 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 
 async def prune(storage: Storage) -> None:
     """Delete the versions that can be deleted now, in steps between other writes."""
-    oldest = now() - int(storage.keep_seconds * 1_000_000)
+    oldest = now() - int(storage.version_retention_seconds * 1_000_000)
     last = await storage.read(lambda connection: sequence_at(connection, oldest - 1))
     after = -1
-    while after < storage.pruned < last:
-        after = storage.pruned
-        storage.pruned = await storage.execute(partial(_prune_step, after=after, last=last))
+    while after < storage.pruned_sequence < last:
+        after = storage.pruned_sequence
+        storage.pruned_sequence = await storage.execute(partial(_prune_step, after=after, last=last))
 
 
 def _prune_step(connection: sqlite3.Connection, after: int, last: int) -> int:
     """Prune the changes after the sequence `after`, and return the last sequence that was pruned."""
-    last = min(last, change_consumers.seen_by_all(connection, last))
+    last = min(last, change_consumers.min_position(connection, last))
     changes = connection.execute(_CHANGES, (after, last, MAX_CHANGES_PER_STEP)).fetchall()
     if not changes:
         return after

@@ -14,7 +14,7 @@ from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.storage.clock import now
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.versions import Stored, current
+from infra.embedded.firestore.storage.versions import DocumentVersion, current
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
@@ -44,7 +44,7 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
 
 def _expired(
     connection: sqlite3.Connection, collection_number: int, low: bytes, high: bytes
-) -> list[tuple[bytes, Stored]]:
+) -> list[tuple[bytes, DocumentVersion]]:
     """Return path and version of documents with an index entry from `low` up to `high`."""
     expired = []
     sql = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?"
@@ -56,7 +56,7 @@ def _expired(
     return expired
 
 
-def _deletion(name: resource_names.ResourceName, stored: Stored) -> PreparedWrite:
+def _deletion(name: resource_names.ResourceName, stored: DocumentVersion) -> PreparedWrite:
     """Return a delete with the version as its precondition: a document that was written since stays."""
     update_time = m.microseconds(m.Document.FromString(stored.document).update_time)
     return PreparedWrite(

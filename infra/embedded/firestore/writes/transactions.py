@@ -76,7 +76,7 @@ class Transaction(LockOwner):
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(CONTENTION)
         for query, sequence in list(self._queries):
-            if versions.pruned(group.connection) > sequence:
+            if versions.pruned_sequence(group.connection) > sequence:
                 raise aborted(CONTENTION)  # the changes since then are deleted
             for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
@@ -119,7 +119,9 @@ class Transactions:
         if is_read_only:
             transaction.snapshot = self._storage.snapshot()
             if options.read_only.HasField("read_time"):
-                transaction.snapshot = Snapshot(self._storage.past_time(microseconds(options.read_only.read_time)), 0)
+                transaction.snapshot = Snapshot(
+                    self._storage.check_read_time(microseconds(options.read_only.read_time)), 0
+                )
         self._active[transaction.id] = transaction
         self._ages[transaction.id] = age
         return transaction

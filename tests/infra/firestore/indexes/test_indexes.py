@@ -205,7 +205,7 @@ def test_documents_expire_by_the_field_that_is_named(own: FirestoreProcess, tmp_
 
 def test_superseded_versions_are_kept_as_long_as_said_and_no_longer(own: FirestoreProcess) -> None:
     """Then reading back is refused, while what is current stays."""
-    own.options = ["--keep-seconds", "1"]
+    own.options = ["--version-retention-seconds", "1"]
     own.start()
     document = own.client().document("versions/a")
     first = document.set({"n": 1}).update_time

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.storage.change_feed import Feed
+from infra.embedded.firestore.storage.change_feed import ChangeFeed
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.server_process import DATABASE, ROOT
@@ -24,10 +24,10 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
 
 async def test_the_position_goes_back_to_no_earlier_moment(storage: Storage) -> None:
     """A commit can be seen already that streams do not know of yet; Google promises read times that only rise."""
-    feed = Feed(storage)
+    feed = ChangeFeed(storage)
     told = feed.position
     write = document_write.prepare(m.Write(update=m.Document(name=f"{ROOT}/a/b")), DATABASE)
-    work = partial(commits.commit, writes=[write], check=lambda pending: None)
+    work = partial(commits.commit, writes=[write], check_conflicts=lambda pending: None)
 
     committing = asyncio.create_task(storage.write(work))
     await asyncio.sleep(0)  # it is on its way to the writer's thread; from here on nothing else gets a turn

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.firestore.storage.checkpoints import ROWS, Checkpoints
+from infra.embedded.firestore.storage.checkpoints import MIN_CHANGED_ROWS, Checkpointer
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import eventually
 
@@ -33,15 +33,15 @@ def add(writer: sqlite3.Connection, rows: int) -> int:
 def test_the_log_is_emptied_beside_the_writer(tmp_path: Path, writer: sqlite3.Connection) -> None:
     """Once enough has changed, and then again, though a transaction is under way."""
     file = tmp_path / "file"
-    with closing(Checkpoints(sqlite3.connect(file, check_same_thread=False))) as checkpoints:
+    with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False))) as checkpointer:
         sizes = [file.stat().st_size]
         for _ in range(2):
             writer.execute("BEGIN")
-            rows = add(writer, ROWS)
+            rows = add(writer, MIN_CHANGED_ROWS)
             writer.execute("COMMIT")
             writer.execute("BEGIN IMMEDIATE")
 
-            checkpoints.committed(rows)
+            checkpointer.report_changed_rows(rows)
 
             eventually(lambda: file.stat().st_size > sizes[-1])
             writer.execute("COMMIT")
@@ -52,13 +52,13 @@ def test_a_failure_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """And the next one is tried all the same."""
     closed = sqlite3.connect(":memory:", check_same_thread=False)
     closed.close()
-    with caplog.at_level(logging.WARNING), closing(Checkpoints(closed)) as checkpoints:
-        checkpoints.committed(ROWS)
+    with caplog.at_level(logging.WARNING), closing(Checkpointer(closed)) as checkpointer:
+        checkpointer.report_changed_rows(MIN_CHANGED_ROWS)
         eventually(lambda: len(caplog.records) == 1)
-        checkpoints.committed(2 * ROWS)
+        checkpointer.report_changed_rows(2 * MIN_CHANGED_ROWS)
         eventually(lambda: len(caplog.records) == 2)
 
-    assert "The log was not brought into the file" in caplog.text
+    assert "The checkpoint failed" in caplog.text
 
 
 def test_a_server_brings_what_is_written_into_its_file(own: FirestoreProcess) -> None:

@@ -26,7 +26,7 @@ def indexes(tmp_path: Path) -> Path:
 
 def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_pruned(own: FirestoreProcess) -> None:
     """Whatever reads a moment before that is refused, instead of saying that nothing was there."""
-    own.options = ["--keep-seconds", "0"]
+    own.options = ["--version-retention-seconds", "0"]
     own.start()
     versions: Any = own.client().collection("versions")
     versions.document("a/beneath/c").set({"n": 1})

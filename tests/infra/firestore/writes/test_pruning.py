@@ -25,12 +25,12 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.storage = Storage(path, keep_seconds=0)
+        self.storage = Storage(path, version_retention_seconds=0)
 
     async def reopen(self) -> None:
         """Close it and open it again, as a restart does."""
         await self.storage.close()
-        self.storage = Storage(self.path, keep_seconds=0)
+        self.storage = Storage(self.path, version_retention_seconds=0)
 
     async def write(self, document_id: str, number: int | None) -> int:
         """Write or (None) delete a document; return the sequence of its change."""
@@ -85,11 +85,11 @@ async def test_changes_are_kept_for_a_holder_that_does_not_run(file: File) -> No
 
     await prune(file.storage)
     held = await file.storage.changes(1, 10)
-    await file.storage.execute(partial(change_consumers.move, name="follower", sequence=3))
+    await file.storage.execute(partial(change_consumers.advance, name="follower", sequence=3))
     await prune(file.storage)
     moved = await file.sequences()
-    await file.storage.execute(partial(change_consumers.release, name="follower"))
-    await file.storage.execute(partial(change_consumers.release, name="faster"))
+    await file.storage.execute(partial(change_consumers.remove, name="follower"))
+    await file.storage.execute(partial(change_consumers.remove, name="faster"))
     await prune(file.storage)
 
     numbers = [m.Document.FromString(change.old or b"").fields["n"].integer_value for change in held]
@@ -136,7 +136,7 @@ async def test_reading_before_a_deletion_that_is_pruned_fails(file: File) -> Non
 
 async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> None:
     """What was written within the time that is kept is not gone through: it may be all there is."""
-    storage = Storage(tmp_path / "firestore.sqlite", keep_seconds=3600)
+    storage = Storage(tmp_path / "firestore.sqlite", version_retention_seconds=3600)
     statements: list[str] = []
     try:
         message = m.Write(update=m.Document(name=f"{ROOT}/a/1"))
