@@ -22,7 +22,7 @@ from graphql_api.endpoints.request_metrics import RequestMetrics
 from graphql_api.endpoints.results import ResultEndpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
-from graphql_api.graphql_server import Capacity, GraphQLTransport, TransportSettings
+from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import Live
 from graphql_api.results.recomputation_store import RecomputationStore
@@ -46,29 +46,29 @@ def create_app(settings: Settings) -> Starlette:
     `app.state.end_streams` ends the open subscriptions; a server calls it before it waits for them.
     `app.state.endpoints` lists the routes with the scopes that they require.
     """
-    transport_settings = TransportSettings(
+    graphql_settings = GraphQLSettings(
         max_body_bytes=settings.max_sample_bytes,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
     )
-    capacity = Capacity(_LARGE_REQUESTS * settings.max_sample_bytes)
-    services = _Services(settings, capacity)
+    memory_budget = MemoryBudget(_LARGE_REQUESTS * settings.max_sample_bytes)
+    services = _Services(settings, memory_budget)
     dashboard = dashboard_page(settings.local_key_path, FIXTURE)
     graphiql = graphiql_page(settings.local_key_path, FIXTURE)
-    graphql = GraphQLTransport(executable(), services.context, transport_settings, graphiql.respond, capacity)
+    graphql = GraphQLEndpoint(executable(), services.context, graphql_settings, graphiql.respond, memory_budget)
     endpoints = [
+        *map(public, graphql.routes),  # each field of an operation checks its scope
         *HealthEndpoints(services, settings.local_key_path).endpoints,
         metrics_endpoint(),
         public(dashboard.route),
         public(dashboard.assets),
         public(graphiql.assets),
-        *map(public, graphql.routes),  # each field of an operation checks its scope
         *SampleEndpoints(services).endpoints,
         *ResultEndpoint(services).endpoints,
     ]
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(RequestMetrics, routes), Middleware(graphql.ahead)],
+        middleware=[Middleware(RequestMetrics, routes)],
         exception_handlers={
             ClientDisconnect: _gone,
             DropzoneError: _refused,
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> Starlette:
         },
         lifespan=services.lifespan,
     )
-    app.state.end_streams = graphql.close
+    app.state.end_streams = graphql.end_streams
     app.state.endpoints = endpoints
     return app
 
@@ -91,9 +91,9 @@ class _Services:
     live: Live
     recomputer: Recomputer
 
-    def __init__(self, settings: Settings, capacity: Capacity) -> None:
+    def __init__(self, settings: Settings, memory_budget: MemoryBudget) -> None:
         self._settings = settings
-        self._capacity = capacity
+        self._memory_budget = memory_budget
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -115,7 +115,7 @@ class _Services:
             max_sample_bytes=settings.max_sample_bytes,
             time_zone=settings.default_time_zone or None,
             shards=settings.shards,
-            capacity=self._capacity,
+            memory_budget=self._memory_budget,
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()

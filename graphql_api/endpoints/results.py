@@ -24,7 +24,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import credentials
-from graphql_api.graphql_server.protocols.negotiation import preferred
+from graphql_api.graphql_server.request_headers import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, Bound, Direction, Order, OrderField
 from graphql_api.results.store import Store

@@ -21,9 +21,8 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.graphql_server import credentials
-from graphql_api.graphql_server.headers import header
-from graphql_api.graphql_server.protocols.negotiation import JSON, utf_8_type
 from graphql_api.graphql_server.request_body import read_body, stream_body
+from graphql_api.graphql_server.request_headers import JSON, header, utf_8_type
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import Room, Spool
@@ -83,7 +82,7 @@ class SampleEndpoints:
                 "in UTF-8"
             )
         receiver = self._services.receiver
-        raw = await read_body(request, receiver.max_sample_bytes, capacity=receiver.capacity)
+        raw = await read_body(request, receiver.max_sample_bytes, memory_budget=receiver.memory_budget)
         received = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
         accepted = received.arrival is Arrival.ACCEPTED
         return Response(
@@ -109,9 +108,10 @@ class SampleEndpoints:
     async def _answer_lines(
         self, body: AsyncIterator[bytes], submitter: str, credential: str | None
     ) -> AsyncGenerator[bytes, None]:
-        refusal = asyncio.create_task(credentials.refusal(self._services.authenticate, credential, _RECHECK_SECONDS))
+        authenticate = self._services.authenticate
+        refusal = asyncio.create_task(credentials.wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
         receiver = self._services.receiver
-        batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.capacity), refusal)
+        batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.memory_budget), refusal)
         number = 0
         try:
             async with aclosing(ndjson.answers(batches, partial(self._answer_batch, submitter))) as answers:

@@ -1,4 +1,7 @@
-"""The credential that a request carries, as plain text; what it is worth is decided elsewhere, and may end."""
+"""The credential of a request: an API key or a bearer token, as plain text.
+
+This module only finds credentials. The `Authenticate` function of the application validates them.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -6,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from storage.documents.errors import DropzoneError, Unavailable
 
 Authenticate = Callable[[str | None], Awaitable[object]]
-"""Makes the context of one operation from a credential, or raises `Unauthenticated`."""
+"""Returns the context of one operation for a credential. Raises `Unauthenticated`."""
 
 
-async def refusal(authenticate: Authenticate, credential: str | None, seconds: float) -> DropzoneError:
-    """Wait until a credential that was good is refused, asking every so many `seconds`; return the refusal.
+async def wait_until_refused(authenticate: Authenticate, credential: str | None, seconds: float) -> DropzoneError:
+    """Validate a credential every `seconds` until it is refused; return the error.
 
-    Where nobody can tell, as while Firestore is away, whoever was let in may stay.
+    While Firestore is unavailable, the credential counts as valid.
     """
     while True:
         await asyncio.sleep(seconds)
@@ -25,7 +28,7 @@ async def refusal(authenticate: Authenticate, credential: str | None, seconds: f
 
 
 def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Find the credential in `x-api-key`, or else in `Authorization: Bearer`."""
+    """Return the credential in `x-api-key`, or else in `Authorization: Bearer`."""
     bearer = None
     for name, value in headers:
         if name == b"x-api-key":
@@ -36,12 +39,12 @@ def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def from_payload(payload: Mapping[str, object]) -> str | None:
-    """Find the credential in the payload of `connection_init`, where names come in any spelling."""
-    given = {name.lower().replace("-", ""): value for name, value in payload.items()}
+    """Return the credential in the payload of `connection_init`, where clients spell names in several ways."""
+    by_name = {name.lower().replace("-", ""): value for name, value in payload.items()}
     for name in ("xapikey", "apikey"):
-        if isinstance(value := given.get(name), str):
+        if isinstance(value := by_name.get(name), str):
             return value
-    authorization = given.get("authorization")
+    authorization = by_name.get("authorization")
     return _bearer(authorization) if isinstance(authorization, str) else None
 
 

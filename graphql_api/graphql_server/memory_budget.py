@@ -1,8 +1,10 @@
-"""What the large requests of a process may hold in memory together.
+"""A limit on the memory that all large requests of the process hold together.
 
-Each is bounded, but clients are many, and a body of sixty megabytes can be a few kilobytes on the wire. So whoever
-holds much takes a share of what there is, and is refused when that is used up. Nobody waits for room: those who
-wait would hold what they have, and so would all of them. Whoever is alone may hold as much as his own bound allows.
+The size of each request is limited, but the number of clients is not, and a compressed body of a few kilobytes
+can decode to tens of megabytes. A request that holds much memory therefore reserves it.
+
+Requests never wait for memory: waiting holders could deadlock. A request that is alone may reserve any number of
+bytes, because its own size limit applies.
 """
 
 from collections.abc import Iterator
@@ -11,38 +13,38 @@ from contextlib import contextmanager
 from storage.documents.errors import Unavailable
 
 
-class Capacity:
-    """So many bytes for all."""
+class MemoryBudget:
+    """The bytes that reservations share."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._held = 0
+        self._reserved = 0
 
     @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """Give a share that is empty at first, and is given back at the end."""
-        share = Share(self)
+    def reserve(self) -> Iterator["Reservation"]:
+        """Yield an empty reservation. It is released when the context ends."""
+        reservation = Reservation(self)
         try:
-            yield share
+            yield reservation
         finally:
-            share.hold(0)
+            reservation.resize(0)
 
-    def change(self, before: int, after: int) -> None:
-        """Let a share have `after` bytes in place of `before`. Raises `Unavailable` where they are not there."""
-        others = self._held - before
+    def exchange(self, before: int, after: int) -> None:
+        """Replace `before` reserved bytes by `after`. Raises `Unavailable` if the budget is exhausted."""
+        others = self._reserved - before
         if after > before and others and others + after > self._max_bytes:
-            raise Unavailable("too many large requests are under way; send this one again later")
-        self._held = others + after
+            raise Unavailable("too many large requests are in progress; send this request again later")
+        self._reserved = others + after
 
 
-class Share:
-    """What one of them holds."""
+class Reservation:
+    """The bytes that one request holds."""
 
-    def __init__(self, capacity: Capacity) -> None:
-        self._capacity = capacity
-        self._held = 0
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._size = 0
 
-    def hold(self, size: int) -> None:
-        """Hold so many bytes from now on. Raises `Unavailable`, and holds what it held."""
-        self._capacity.change(self._held, size)
-        self._held = size
+    def resize(self, size: int) -> None:
+        """Set the reserved bytes to `size`. Raises `Unavailable`, and changes nothing, if the budget is exhausted."""
+        self._budget.exchange(self._size, size)
+        self._size = size

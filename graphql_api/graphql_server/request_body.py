@@ -1,8 +1,8 @@
-"""Request bodies, bounded before they are read, decoded while they are read.
+"""Request bodies, decompressed while they are received, and limited in size and time.
 
-The limit holds for what is sent and for what it decodes to. Traps: a frame of zstd repeats a block of
-128 KiB for every four bytes, so it is fed in small cuts; gzip allows several members in a row; and a
-client is timed only while we wait for it, never while the consumer of the stream is busy.
+The size limit holds for the body as it is sent and as it is decoded. A zstd frame can repeat a block of 128 KiB for
+every four bytes, so the decoder is fed in small pieces. A gzip body may have several members in a row. A client is
+timed only while the server waits for it, not while the consumer of the body is busy.
 """
 
 import asyncio
@@ -16,118 +16,127 @@ import zstandard
 from starlette.requests import ClientDisconnect, Request
 
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
-from graphql_api.graphql_server.headers import header
-from graphql_api.graphql_server.memory_budget import Capacity
-from graphql_api.graphql_server.settings import TransportSettings
+from graphql_api.graphql_server.memory_budget import MemoryBudget
+from graphql_api.graphql_server.request_headers import header
+from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge
 
-OUTPUT_BYTES = 256 * 1024
-ZSTANDARD_CUT = 512
-DEFAULTS = TransportSettings()
-ZSTANDARD_WINDOW = 8 * 1024 * 1024  # what RFC 9659 allows on the web
+_OUTPUT_BYTES = 256 * KIB
+_ZSTD_INPUT_BYTES = 512
+_MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
+_DEFAULTS = GraphQLSettings()
 
 
 async def read_body(
-    request: Request, limit: int, settings: TransportSettings = DEFAULTS, capacity: Capacity | None = None
+    request: Request,
+    max_bytes: int,
+    settings: GraphQLSettings = _DEFAULTS,
+    memory_budget: MemoryBudget | None = None,
 ) -> bytes:
-    """Read the whole body, decoded, or refuse it as soon as it is known to exceed `limit` bytes.
+    """Return the whole body, decoded.
 
-    What it takes while it is read is held of `capacity`. Raises `Unavailable` where that is used up.
+    Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
+    `UnsupportedMediaType` for an unknown content encoding, `BadRequest` for a body that cannot be decoded, and
+    `Unavailable` if the memory budget is exhausted.
     """
-    source = _Source(request, limit, settings)
+    source = _Source(request, max_bytes, settings)
     decoder = _decoder(request)
     first = await source.receive()
-    if source.ended and decoder is None:
+    if source.is_complete and decoder is None:
         return first
-    # The buffer hands out its bytes without a copy, so a body is in memory once.
+    # `getvalue` returns the bytes of the buffer without a copy, so that a body is in memory once.
     buffer = BytesIO()
-    with (capacity or Capacity(limit)).share() as share:
-        async with aclosing(_decode(source, decoder, first, limit)) as pieces:
+    with (memory_budget or MemoryBudget(max_bytes)).reserve() as reservation:
+        async with aclosing(_decode(source, decoder, first, max_bytes)) as pieces:
             async for piece in pieces:
-                share.hold(buffer.tell() + len(piece))
+                reservation.resize(buffer.tell() + len(piece))
                 buffer.write(piece)
         return buffer.getvalue()
 
 
 def stream_body(
-    request: Request, limit: int | None = None, settings: TransportSettings = DEFAULTS
+    request: Request, max_bytes: int | None = None, settings: GraphQLSettings = _DEFAULTS
 ) -> AsyncGenerator[bytes, None]:
-    """Return the body, decoded, in chunks of at most a few hundred KiB; without a limit it may be endless.
+    """Return the body, decoded, in pieces of at most a few hundred KiB. Without a limit it may be endless.
 
-    What its headers say is refused here and now, so that it can be answered with a status.
+    Errors in the headers are raised at once, so that the response can have their status. All others are raised
+    while the body is read; see `read_body`.
     """
-    return _stream(_Source(request, limit, settings), _decoder(request), limit)
+    return _stream(_Source(request, max_bytes, settings), _decoder(request), max_bytes)
 
 
-async def _stream(source: "_Source", decoder: "_Decoder | None", limit: int | None) -> AsyncGenerator[bytes, None]:
-    async with aclosing(_decode(source, decoder, await source.receive(), limit)) as pieces:
+async def _stream(source: "_Source", decoder: "_Decoder | None", max_bytes: int | None) -> AsyncGenerator[bytes, None]:
+    async with aclosing(_decode(source, decoder, await source.receive(), max_bytes)) as pieces:
         async for piece in pieces:
             yield piece
 
 
 class _Source:
-    """The body as it is sent: within the limit, and not too slowly."""
+    """The body as it is sent, limited in size and time.
 
-    def __init__(self, request: Request, limit: int | None, settings: TransportSettings) -> None:
+    A client may fall behind the minimum rate by the grace period, and gains no more than that by sending faster.
+    """
+
+    def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:
         declared = header(request, b"content-length")
-        if limit is not None and declared and int(declared) > limit:
-            raise TooLarge(f"The body has {int(declared)} bytes; at most {limit} are taken.")
-        self.ended = False
+        if max_bytes is not None and declared and int(declared) > max_bytes:
+            raise TooLarge(f"a body may have up to {max_bytes:,} bytes, this one has {int(declared):,}")
+        self.is_complete = False
         self._request = request
-        self._limit = limit
-        self._rate = settings.body_bytes_per_second
-        self._grace = self._patience = settings.body_grace_seconds
-        self._received = 0
+        self._max_bytes = max_bytes
+        self._rate = settings.min_body_bytes_per_second
+        self._max_wait_seconds = self._wait_seconds = settings.body_grace_seconds
+        self._received_bytes = 0
 
     async def receive(self) -> bytes:
-        """Wait for the next chunk; it may be empty."""
+        """Wait for the next chunk, which may be empty."""
         loop = asyncio.get_running_loop()
-        asked = loop.time()
+        began = loop.time()
         try:
-            async with asyncio.timeout_at(asked + self._patience):
+            async with asyncio.timeout_at(began + self._wait_seconds):
                 message = await self._request.receive()
         except TimeoutError:
-            raise RequestTimeout("The body came too slowly.") from None
+            raise RequestTimeout(f"the body arrived at less than {self._rate:,} bytes a second") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
-        self.ended = not message.get("more_body", False)
-        self._received += len(chunk)
-        if self._limit is not None and self._received > self._limit:
-            raise TooLarge(f"The body is longer than the {self._limit} bytes that are taken.")
-        self._patience += len(chunk) / self._rate - (loop.time() - asked)
-        self._patience = min(self._patience, self._grace)
+        self.is_complete = not message.get("more_body", False)
+        self._received_bytes += len(chunk)
+        if self._max_bytes is not None and self._received_bytes > self._max_bytes:
+            raise TooLarge(f"a body may have up to {self._max_bytes:,} bytes, this one has more")
+        self._wait_seconds += len(chunk) / self._rate - (loop.time() - began)
+        self._wait_seconds = min(self._wait_seconds, self._max_wait_seconds)
         return chunk
 
 
 async def _decode(
-    source: _Source, decoder: "_Decoder | None", chunk: bytes, limit: int | None
+    source: _Source, decoder: "_Decoder | None", chunk: bytes, max_bytes: int | None
 ) -> AsyncGenerator[bytes, None]:
-    decoded = 0
+    decoded_bytes = 0
     while True:
         if decoder is None and chunk:
             yield chunk
         elif decoder is not None:
             for piece in decoder.decode(chunk):
-                decoded += len(piece)
-                if limit is not None and decoded > limit:
-                    raise TooLarge(f"The body decodes to more than the {limit} bytes that are taken.")
+                decoded_bytes += len(piece)
+                if max_bytes is not None and decoded_bytes > max_bytes:
+                    raise TooLarge(f"a body may have up to {max_bytes:,} bytes, this one decodes to more")
                 yield piece
-                await asyncio.sleep(0)  # others have their turn while a bomb is measured
-        if source.ended:
+                await asyncio.sleep(0)  # a small body can decode to very many pieces
+        if source.is_complete:
             break
         chunk = await source.receive()
-    if decoder is not None and not decoder.complete:
-        raise BadRequest("The compressed body ends before its end.")
+    if decoder is not None and not decoder.is_complete:
+        raise BadRequest("the compressed body ends too early")
 
 
 class _Decoder(Protocol):
     @property
-    def complete(self) -> bool:
-        """Whether everything that was begun has ended."""
+    def is_complete(self) -> bool:
+        """Whether the last member or frame has ended."""
 
     def decode(self, chunk: bytes) -> Iterator[bytes]:
-        """Decode a chunk in pieces of bounded size."""
+        """Yield the decoded chunk in pieces of limited size. Raises `BadRequest`."""
 
 
 def _decoder(request: Request) -> _Decoder | None:
@@ -137,61 +146,61 @@ def _decoder(request: Request) -> _Decoder | None:
         case b"gzip" | b"x-gzip":
             return _Gzip()
         case b"zstd":
-            return _Zstandard()
+            return _Zstd()
         case _:
-            raise UnsupportedMediaType("The body may be encoded once, as gzip or zstd, or not at all.")
+            raise UnsupportedMediaType("unsupported content encoding; send the body as gzip, as zstd, or not encoded")
 
 
 class _Gzip:
     def __init__(self) -> None:
         self._member = zlib.decompressobj(wbits=31)
-        self._begun = False
+        self._has_begun = False
 
     @property
-    def complete(self) -> bool:
-        return self._begun and self._member.eof
+    def is_complete(self) -> bool:
+        return self._has_begun and self._member.eof
 
     def decode(self, chunk: bytes) -> Iterator[bytes]:
-        self._begun = True
+        self._has_begun = True
         while chunk:
             if self._member.eof:
                 self._member = zlib.decompressobj(wbits=31)
             try:
-                piece = self._member.decompress(chunk, OUTPUT_BYTES)
+                piece = self._member.decompress(chunk, _OUTPUT_BYTES)
             except zlib.error:
-                raise BadRequest("The body is not valid gzip.") from None
+                raise BadRequest("the body is not valid gzip") from None
             chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if piece:
                 yield piece
 
 
-class _Zstandard:
+class _Zstd:
     def __init__(self) -> None:
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)
         self._frame = self._decompressor.decompressobj()
-        self._begun = False
+        self._has_begun = False
 
     @property
-    def complete(self) -> bool:
-        return self._begun and self._frame.eof
+    def is_complete(self) -> bool:
+        return self._has_begun and self._frame.eof
 
     def decode(self, chunk: bytes) -> Iterator[bytes]:
-        self._begun = True
+        self._has_begun = True
         pieces: list[bytes] = []
         size = 0
-        for start in range(0, len(chunk), ZSTANDARD_CUT):
-            cut = chunk[start : start + ZSTANDARD_CUT]
-            while cut:
+        for start in range(0, len(chunk), _ZSTD_INPUT_BYTES):
+            part = chunk[start : start + _ZSTD_INPUT_BYTES]
+            while part:
                 if self._frame.eof:
                     self._frame = self._decompressor.decompressobj()
                 try:
-                    piece = self._frame.decompress(cut)
+                    piece = self._frame.decompress(part)
                 except zstandard.ZstdError:
-                    raise BadRequest("The body is not valid zstd.") from None
-                cut = self._frame.unused_data if self._frame.eof else b""
+                    raise BadRequest("the body is not valid zstd") from None
+                part = self._frame.unused_data if self._frame.eof else b""
                 pieces.append(piece)
                 size += len(piece)
-            if size >= OUTPUT_BYTES:
+            if size >= _OUTPUT_BYTES:
                 yield b"".join(pieces)
                 pieces, size = [], 0
         if size:

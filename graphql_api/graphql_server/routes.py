@@ -1,53 +1,43 @@
-"""The transport put together: a schema and a way to tell who is asking become routes of an application.
-
-`context` is called for every operation, whatever carries it, so a context may hold what belongs to one
-operation alone, such as loaders; and again every few seconds for as long as a stream or a socket is open, so
-that a key which is revoked or expires ends them. `close` belongs into whatever stops the server.
-"""
+"""The GraphQL endpoint: a schema and an authentication function become routes of an application."""
 
 from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_api.graphql_server.credentials import Authenticate
 from graphql_api.graphql_server.execution.executor import Executor
-from graphql_api.graphql_server.memory_budget import Capacity
+from graphql_api.graphql_server.memory_budget import MemoryBudget
 from graphql_api.graphql_server.protocols.http import HTTPEndpoint, Page
 from graphql_api.graphql_server.protocols.websocket import WebSocketEndpoint
-from graphql_api.graphql_server.settings import TransportSettings
+from graphql_api.graphql_server.settings import GraphQLSettings
 
 
-class GraphQLTransport:
-    """Serves one schema at one path."""
+class GraphQLEndpoint:
+    """Serves one schema at one path.
+
+    `authenticate` is called for every operation, so its context may hold what belongs to one operation, for example
+    data loaders. It is also called every few seconds while a stream or WebSocket is open: an API key that is revoked
+    or expires ends them.
+    """
 
     def __init__(
         self,
         schema: GraphQLSchema,
-        context: Authenticate,
-        settings: TransportSettings,
+        authenticate: Authenticate,
+        settings: GraphQLSettings,
         page: Page,
-        capacity: Capacity,
+        memory_budget: MemoryBudget,
         path: str = "/graphql",
     ) -> None:
         executor = Executor(schema, settings)
-        self._http = HTTPEndpoint(executor, context, settings, page, capacity)
-        self._websocket = WebSocketEndpoint(executor, context, settings)
+        self._http = HTTPEndpoint(executor, authenticate, settings, page, memory_budget)
+        self._websocket = WebSocketEndpoint(executor, authenticate, settings)
         self._path = path
 
     @property
     def routes(self) -> list[BaseRoute]:
-        """The routes to add to a Starlette application."""
+        """The routes for a Starlette application."""
         return [Route(self._path, self._http), WebSocketRoute(self._path, self._websocket)]
 
-    def ahead(self, app: ASGIApp) -> ASGIApp:
-        """Return a middleware that answers here what its application would lead here through all its routes."""
-
-        async def shortcut(scope: Scope, receive: Receive, send: Send) -> None:
-            answers = self._http if scope["type"] == "http" and scope["path"] == self._path else app
-            await answers(scope, receive, send)
-
-        return shortcut
-
-    async def close(self) -> None:
-        """End the open streams, telling their clients to come back; WebSockets are the server's to close."""
-        await self._http.close()
+    def end_streams(self) -> None:
+        """End the open event streams so that their clients reconnect. The server closes WebSockets itself."""
+        self._http.end_streams()

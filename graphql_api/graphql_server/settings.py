@@ -1,7 +1,6 @@
-"""Every limit of the transport in one place, with defaults that are safe on a public address.
+"""Every limit of the GraphQL server, with defaults that are safe on a public address.
 
-A limit is there because something without it kept a server busy or grew it without bound; each is
-enforced before the work that it bounds, never after.
+Each limit is enforced before the work that it bounds. Lengths are in characters.
 """
 
 from dataclasses import dataclass
@@ -9,50 +8,64 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 
-BREATH_SECONDS = 0.002
-"""Between steps that hold the event loop for long: a request needs several of its turns, not one, to be answered."""
+YIELD_SECONDS = 0.002
+"""The pause between long steps on the event loop. Another request needs several turns of the loop to complete."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TransportSettings:
-    """Sizes are in bytes, times in seconds."""
+class GraphQLSettings:
+    """The limits of requests, operations, event streams and WebSockets."""
 
-    # A request body, as sent and as decoded.
+    # Request bodies. The size limit holds for a body as it is sent and as it is decoded.
     max_body_bytes: int = 64 * MIB
-    body_grace_seconds: float = 10.0  # waiting for the client, before its rate counts
-    body_bytes_per_second: int = 4 * KIB  # slower than this on average is a 408
-    max_plain_variable_bytes: int = 1 * MIB  # all variables together that are not raw samples
-    max_raw_list_length: int = 1_000
+    body_grace_seconds: float = 10.0  # time to wait for the client before its rate counts
+    min_body_bytes_per_second: int = 4 * KIB  # on average
+    max_plain_variable_bytes: int = 1 * MIB  # of all variables together that are not raw scalars
+    max_raw_list_length: int = 1_000  # items in a list of raw scalars
+    raw_scalars: frozenset[str] = frozenset({"RawSample"})  # reach their resolver as `msgspec.Raw`, not decoded
 
-    # An operation, measured after fragments are expanded.
-    max_document_length: int = 64 * KIB  # in characters
+    # Operations, with fragments expanded.
+    max_document_length: int = 64 * KIB
     max_tokens: int = 2_000
     max_selection_depth: int = 20
     max_selections: int = 350
     max_directives: int = 100
-    max_comparisons: int = 3_000  # of fields with the same response name; validation compares each pair
+    max_comparisons: int = 3_000  # validation compares each pair of fields with the same response name
     max_introspections: int = 3
     max_introspected_lists: int = 30
     max_name_length: int = 128
 
-    # Parsed and validated operations that are kept.
-    max_cached_operations: int = 1_000
-    max_operation_cache_length: int = 512 * KIB  # of text; parsed it takes 50 to 150 times as much
+    # Cache of parsed and validated documents.
+    max_cached_documents: int = 1_000
+    max_cached_length: int = 512 * KIB  # of all documents together; parsed, they take 50 to 150 times as much memory
 
-    execution_seconds: float = 30.0
-    recheck_seconds: float = 5.0  # whether the key of a stream or a socket is still good
-    raw_scalars: frozenset[str] = frozenset({"RawSample"})  # handed to coercion as `msgspec.Raw`
+    execution_timeout_seconds: float = 30.0
+    credential_check_seconds: float = 5.0  # interval at which streams and WebSockets check their credential again
 
-    # Server-Sent Events and multipart subscriptions.
-    keep_alive_seconds: float = 12.0
-    max_event_streams: int = 1_000  # single connection mode: reservations, with or without a stream
-    max_own_streams: int = 100  # of them, per credential
-    reservation_seconds: float = 30.0
-    event_queue_length: int = 100
+    # Server-Sent Events.
+    keep_alive_seconds: float = 12.0  # interval of comments on a stream without events
 
     # WebSockets.
-    allowed_origins: frozenset[str] = frozenset()  # beside the server's own, such as "https://example.org"
-    max_sockets: int = 4_000
-    max_subscriptions: int = 100  # per socket, and per event stream
+    allowed_origins: frozenset[str] = frozenset()  # beside the server's own, for example "https://example.org"
+    max_websockets: int = 4_000
+    max_operations_per_websocket: int = 100
     connection_init_seconds: float = 3.0
-    idle_socket_seconds: float = 600.0  # with no operation running
+    idle_websocket_seconds: float = 600.0  # without an operation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerSettings:
+    """The limits of connections."""
+
+    header_timeout_seconds: float = 10.0  # from the first byte of a request, or from connecting
+    max_header_bytes: int = 32 * KIB  # the request line and all headers together
+    max_headers: int = 100
+    max_connections: int = 4_000
+    keep_alive_seconds: int = 75
+    stall_seconds: float = 20.0  # a client is cut off if it reads less than the minimum rate for this time
+    min_read_bytes_per_second: int = 1 * KIB
+    unread_body_seconds: float = 2.0  # time to receive the rest of a body after the response, before closing
+    max_unread_body_bytes: int = 1 * MIB
+    max_message_bytes: int = 1 * MIB  # of a WebSocket
+    ping_interval_seconds: float = 20.0
+    shutdown_seconds: int = 1

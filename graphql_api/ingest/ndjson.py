@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from graphql_api.graphql_server.memory_budget import Capacity
+from graphql_api.graphql_server.memory_budget import MemoryBudget
 from storage.documents import TooLarge
 
 _MAX_IN_FLIGHT = 500
@@ -25,15 +25,17 @@ Line = tuple[int, bytes | TooLarge]
 T = TypeVar("T")
 
 
-async def split(body: AsyncIterator[bytes], longest: int, capacity: Capacity) -> AsyncGenerator[list[Line], None]:
+async def split(
+    body: AsyncIterator[bytes], longest: int, memory_budget: MemoryBudget
+) -> AsyncGenerator[list[Line], None]:
     """Yield the lines of `body` that are not blank, in batches; `TooLarge` stands for a line of more than `longest`.
 
-    The beginning of a line is held of `capacity`. Raises `Unavailable` where that is used up.
+    Reserves the start of an unfinished line from `memory_budget`. Raises `Unavailable` if the budget is exhausted.
     """
     number = 1
     held = bytearray()  # the beginning of a line, or nothing more of one that is too long
     size = 0
-    with capacity.share() as share:
+    with memory_budget.reserve() as reservation:
         async for chunk in body:
             *ends, rest = chunk.split(b"\n")
             batch: list[Line] = []
@@ -58,7 +60,7 @@ async def split(body: AsyncIterator[bytes], longest: int, capacity: Capacity) ->
                 held.clear()
             else:
                 held += rest
-            share.hold(len(held))
+            reservation.resize(len(held))
             await asyncio.sleep(0)  # a chunk of nothing but blank lines waits for nobody
         if size > longest:
             yield [(number, _too_large(longest))]

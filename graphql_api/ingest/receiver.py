@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from graphql_api import metrics
-from graphql_api.graphql_server.memory_budget import Capacity
+from graphql_api.graphql_server.memory_budget import MemoryBudget
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter, ReadHeaders
 from storage.documents import (
     BadRequest,
@@ -50,7 +50,7 @@ class Receiver:
         max_sample_bytes: int,
         time_zone: str | None,
         shards: int,
-        capacity: Capacity,
+        memory_budget: MemoryBudget,
     ) -> None:
         self._firestore = firestore
         self._writer = writer
@@ -59,7 +59,7 @@ class Receiver:
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
         self._shards = shards
-        self.capacity = capacity
+        self.memory_budget = memory_budget
 
     async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
         """Store `raw`, accepted or rejected with its problems. Return its header after Firestore has committed it.
@@ -113,8 +113,8 @@ class Receiver:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
         started = time.perf_counter()
-        with self.capacity.share() as share:
-            share.hold(len(raw))
+        with self.memory_budget.reserve() as reservation:
+            reservation.resize(len(raw))
             validate = partial(self._validate, raw, submitter, idempotency_key)
             async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
                 (outcome,) = await self._write_headers([sample])

@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 
 QUERY = "subscription ($after: String!) { results(after: $after) { cursor node { id } } }"
-TRANSPORTS = ("graphql-transport-ws", "text/event-stream", 'multipart/mixed; subscriptionSpec="1.0"')
+TRANSPORTS = ("graphql-transport-ws", "text/event-stream")
 MAX_LINE_BYTES = 1 << 20
 
 
@@ -87,10 +87,6 @@ class Subscriber:
             async for line in response.content:
                 if line.startswith(b"data: {"):
                     yield orjson.loads(line[6:])
-                elif line.startswith(b'{"payload":{'):
-                    yield orjson.loads(line)["payload"]
-                elif line.startswith(b'{"errors"'):
-                    yield orjson.loads(line)
 
 
 def subscribers(count: int, url: str, key: str, start: str, chance: random.Random) -> Iterator[Subscriber]:

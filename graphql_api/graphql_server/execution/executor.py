@@ -1,7 +1,7 @@
-"""An operation becomes answers: one, or one for each event.
+"""Executes an operation: a query or mutation to one response, a subscription to a response for each event.
 
-A trap: graphql-core keeps running when a resolver does; the time limit cancels what it awaits, so a
-resolver that must not be interrupted has to shield its own work.
+At the time limit, the executor cancels the task that runs the resolvers. A resolver that must not be interrupted has
+to shield its own work.
 """
 
 import asyncio
@@ -17,36 +17,36 @@ from graphql_api import errors
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations
-from graphql_api.graphql_server.execution.plans import Given
-from graphql_api.graphql_server.execution.responses import Answer
-from graphql_api.graphql_server.execution.shared_events import Question, SharedEvent
-from graphql_api.graphql_server.settings import BREATH_SECONDS, TransportSettings
+from graphql_api.graphql_server.execution.plans import RootOutcome
+from graphql_api.graphql_server.execution.responses import GraphQLResponse
+from graphql_api.graphql_server.execution.shared_events import SelectionKey, SharedEvent
+from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, Unavailable
 
-LARGE_VARIABLES = 1024 * 1024
-MAX_SHARED_ANSWERS = 10  # of one event, which may be kept for long
+_LARGE_VARIABLE_BYTES = 1 * MIB
+_MAX_SHARED_RESPONSES = 10  # of one event, which may stay in the result log for long
 
 
 class Executor:
     """Executes requests against one schema."""
 
-    def __init__(self, schema: GraphQLSchema, settings: TransportSettings) -> None:
+    def __init__(self, schema: GraphQLSchema, settings: GraphQLSettings) -> None:
         self._schema = schema
         self._settings = settings
         self._operations = Operations(schema, settings)
 
     def prepare(self, request: GraphQLRequest) -> Operation:
-        """Find the operation that is asked for, or raise `InvalidOperation`."""
+        """Return the operation of a request. Raises `InvalidOperation`."""
         return self._operations.find(request)
 
-    async def execute(self, operation: Operation, request: GraphQLRequest, context: object) -> Answer:
-        """Execute a query or mutation."""
+    async def execute(self, operation: Operation, request: GraphQLRequest, context: object) -> GraphQLResponse:
+        """Execute a query or mutation. Raises `DropzoneError` if a variable cannot be read."""
         variables = await self._read_variables(operation, request)
         try:
-            async with asyncio.timeout(self._settings.execution_seconds):
-                came_to = await operation.plan.execute(context, variables) if operation.plan else None
-                if isinstance(came_to, dict):
-                    return responses.of_payload({"data": came_to}, operation)
+            async with asyncio.timeout(self._settings.execution_timeout_seconds):
+                outcome = await operation.plan.execute(context, variables) if operation.plan else None
+                if isinstance(outcome, dict):
+                    return responses.from_payload({"data": outcome}, operation)
                 result = execute(
                     self._schema,
                     operation.document,
@@ -54,60 +54,63 @@ class Executor:
                     variable_values=variables,
                     operation_name=operation.name,
                     max_coercion_errors=MAX_ERRORS,
-                    middleware=MiddlewareManager(came_to) if isinstance(came_to, Given) else None,
-                    # The default one is ready to deliver incrementally, which costs and is not spoken here.
+                    middleware=MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None,
+                    # The default executor supports incremental delivery, which is slower and not offered here.
                     executor_class=PlainExecutor,
                     hide_suggestions=True,
                 )
                 if not isinstance(result, ExecutionResult):
                     result = await result
         except TimeoutError:
-            return responses.refused(Unavailable("This took longer than we let it; what it began may still be done."))
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
-            return responses.of_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
-        return responses.of_result(result, operation)
+            seconds = self._settings.execution_timeout_seconds
+            return responses.from_error(
+                Unavailable(f"the operation did not finish within {seconds:g} s; its changes may still be made")
+            )
+        except Exception as error:  # noqa: BLE001 (the boundary: any error is logged and masked)
+            return responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
+        return responses.from_result(result, operation)
 
     async def subscribe(
         self, operation: Operation, request: GraphQLRequest, context: object
-    ) -> AsyncGenerator[Answer, None]:
-        """Execute an operation of any type, yielding its answers.
+    ) -> AsyncGenerator[GraphQLResponse, None]:
+        """Execute an operation of any type and yield its responses.
 
-        A source that fails ends the subscription with an answer that says so.
+        If the source of a subscription fails, the last response is its error.
         """
-        stream: Any = None
+        events: Any = None
         try:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
-            question = operation.question(request)  # before its variables are let go
-            executor, stream = await self._open(operation, request, context)
-            if isinstance(stream, ExecutionResult):
-                yield responses.of_result(stream, operation)
+            key = operation.selection_key(request)  # reading the variables may release them
+            executor, events = await self._open(operation, request, context)
+            if isinstance(events, ExecutionResult):
+                yield responses.from_result(events, operation)
                 return
-            async for event in stream:
-                yield await self._answer_event(executor, operation, question, event)
-                # A source that never waits would keep everyone else waiting, and could not be cancelled.
+            async for event in events:
+                yield await self._execute_event(executor, operation, key, event)
+                # A source that never waits would block the event loop and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
-            yield responses.refused(error)
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
-            yield responses.of_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
+            yield responses.from_error(error)
+        except Exception as error:  # noqa: BLE001 (the boundary: any error is logged and masked)
+            yield responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         finally:
-            if stream is not None and not isinstance(stream, ExecutionResult):
-                await stream.aclose()
+            if events is not None and not isinstance(events, ExecutionResult):
+                await events.aclose()
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
-        variables = operation.variables.read(request.variables, request.omission)
+        variables = operation.variables.read(request.variables, request.placeholder)
         size = 0 if request.variables is None else len(memoryview(request.variables))
-        if size > LARGE_VARIABLES or request.omission is not None:
-            await asyncio.sleep(BREATH_SECONDS)  # others have their turn before resolvers have theirs
-            variables = {name: _copied(value) for name, value in variables.items()}
-            request.variables = request.omission = None  # with the body, of which nothing is needed any more
-            await asyncio.sleep(BREATH_SECONDS)
+        if size > _LARGE_VARIABLE_BYTES or request.placeholder is not None:
+            await asyncio.sleep(YIELD_SECONDS)
+            variables = {name: _copy(value) for name, value in variables.items()}
+            request.variables = request.placeholder = None  # releases the body
+            await asyncio.sleep(YIELD_SECONDS)
         return variables
 
     async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
-        """Return what executes an operation for each event, and its events; or why there are none."""
+        """Return an executor for the events of a subscription and the events, or a result with errors as events."""
         variables = await self._read_variables(operation, request)
         executor = PlainExecutor.build(
             self._schema,
@@ -121,29 +124,33 @@ class Executor:
         if isinstance(executor, list):
             return None, ExecutionResult(None, errors=executor)
         try:
-            async with asyncio.timeout(self._settings.execution_seconds):
-                stream = create_source_event_stream(executor)
-                return executor, await stream if isinstance(stream, Awaitable) else stream
+            async with asyncio.timeout(self._settings.execution_timeout_seconds):
+                events = create_source_event_stream(executor)
+                return executor, await events if isinstance(events, Awaitable) else events
         except TimeoutError:
-            raise Unavailable("The subscription took too long to begin.") from None
+            seconds = self._settings.execution_timeout_seconds
+            raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
 
-    async def _answer_event(self, executor: Any, operation: Operation, question: Question, event: object) -> Answer:
-        """Execute an operation for an event; where the event is shared, once for all who ask the same."""
+    async def _execute_event(
+        self, executor: Any, operation: Operation, key: SelectionKey, event: object
+    ) -> GraphQLResponse:
+        """Execute an operation for an event. If the event is shared, execute it once for equal keys."""
         shared = event if isinstance(event, SharedEvent) else None
-        if shared is not None and isinstance(known := shared.answers.get(question), Answer):
+        if shared is not None and (known := shared.responses.get(key)) is not None:
             return known
         result: Any = execute_subscription_event(executor.build_per_event_executor(event))
-        waited = isinstance(result, Awaitable)
-        answer = responses.of_result(await result if waited else result, operation)
-        if shared is not None:
-            answer = answer._replace(cursor=shared.cursor)
-        # What was waited for was read for one caller, with the loaders of its context.
-        if shared is not None and not waited and answer.executed and len(shared.answers) < MAX_SHARED_ANSWERS:
-            shared.answers[question] = answer
-        return answer
+        has_awaited = isinstance(result, Awaitable)
+        response = responses.from_result(await result if has_awaited else result, operation)
+        if shared is None:
+            return response
+        response = response._replace(cursor=shared.cursor)
+        # Awaited values were read with the loaders of one caller.
+        if not has_awaited and response.is_executed and len(shared.responses) < _MAX_SHARED_RESPONSES:
+            shared.responses[key] = response
+        return response
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return [_copy(item) for item in value]
     return bytes(value) if isinstance(value, msgspec.Raw) else value

@@ -1,10 +1,10 @@
-"""How much work an operation is, known before it is validated or executed.
+"""The size of an operation, measured before it is validated or executed.
 
-Each fragment is measured once, without expanding it: what a spread adds is what the fragment was
-measured to be, so two dozen fragments that each spread the next one twice cost two dozen measurements
-and are counted as the millions of selections that they stand for.
+Each fragment is measured once, without expanding it: a spread adds the measure of its fragment. Two dozen fragments
+that each spread the next one twice cost two dozen measurements, and count as the millions of selections that they
+expand to.
 
-A trap: a selection set may be empty, so selections of every kind are counted, not only fields.
+A selection set may be empty, so selections of every kind are counted, not only fields.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from graphql import (
 )
 
 from graphql_api.errors import TooComplex
-from graphql_api.graphql_server.settings import TransportSettings
+from graphql_api.graphql_server.settings import GraphQLSettings
 
 INTROSPECTION_ROOTS = frozenset({"__schema", "__type"})
 INTROSPECTION_LISTS = frozenset(
@@ -29,22 +29,22 @@ INTROSPECTION_LISTS = frozenset(
 )
 
 
-def check(document: DocumentNode, settings: TransportSettings) -> None:
-    """Refuse a document that has an operation or fragment beyond the limits."""
+def check(document: DocumentNode, settings: GraphQLSettings) -> None:
+    """Raise `TooComplex` if an operation or fragment of a document exceeds a limit."""
     fragments = {
         definition.name.value: definition
         for definition in document.definitions
         if isinstance(definition, FragmentDefinitionNode)
     }
     measured: dict[str, _Measure] = {}
-    for name in _spread_first(fragments):
+    for name in _in_spread_order(fragments):
         measured[name] = _measure(fragments[name], measured, settings)
-        _compare(measured[name], settings)
+        _check_limits(measured[name], settings)
     total = _Measure()
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode):
             total.add(_measure(definition, measured, settings), 0)
-    _compare(total, settings)
+    _check_limits(total, settings)
 
 
 @dataclass(slots=True)
@@ -53,14 +53,14 @@ class _Measure:
     selections: int = 0
     directives: int = 0
     introspections: int = 0
-    introspected_lists: int = 0  # what the client pays for: lists below an introspection root
-    lists: int = 0  # fields named like those, wherever they are
+    introspected_lists: int = 0  # lists below an introspection root
+    lists: int = 0  # fields with the name of such a list, anywhere
     comparisons: int = 0
     names: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """The response names at the top, each with its number and the selections in and below all of them."""
+    """For each response name at the top: how often it occurs, and the selections in and below all occurrences."""
 
     def add(self, other: "_Measure", depth: int) -> None:
-        """Add what stands `depth` levels below the top of this."""
+        """Add a measure of selections that are `depth` levels below the top of this one."""
         self.depth = max(self.depth, depth + other.depth)
         self.selections += other.selections
         self.directives += other.directives
@@ -70,34 +70,33 @@ class _Measure:
         self.comparisons += other.comparisons
 
     def merge(self, names: dict[str, tuple[int, int]]) -> None:
-        """Take over the response names of a fragment that is spread at the top of this."""
+        """Add the response names of a fragment that is spread at the top of this measure."""
         for name, (number, size) in names.items():
             own_number, own_size = self.names.get(name, (0, 0))
             self.names[name] = (own_number + number, own_size + size)
 
 
-def _compare(measure: _Measure, settings: TransportSettings) -> None:
-    for what, number, most in (
+def _check_limits(measure: _Measure, settings: GraphQLSettings) -> None:
+    for description, number, limit in (
         ("is nested {} levels deep", measure.depth, settings.max_selection_depth),
         ("selects {} fields and fragments", measure.selections, settings.max_selections),
         ("has {} directives", measure.directives, settings.max_directives),
-        ("asks for the schema {} times", measure.introspections, settings.max_introspections),
-        ("lists {} parts of the schema", measure.introspected_lists, settings.max_introspected_lists),
-        (
-            "selects the same names again and again, making {} comparisons",
-            measure.comparisons,
-            settings.max_comparisons,
-        ),
+        ("selects the schema {} times", measure.introspections, settings.max_introspections),
+        ("selects {} lists of the schema", measure.introspected_lists, settings.max_introspected_lists),
+        ("repeats names, which needs {} comparisons", measure.comparisons, settings.max_comparisons),
     ):
-        if number > most:
+        if number > limit:
             counted = str(number) if number < 1_000_000 else "over a million"
-            raise TooComplex(f"The operation {what.format(counted)}, fragments expanded; at most {most}.")
+            raise TooComplex(
+                f"the operation {description.format(counted)} with fragments expanded, and the limit is {limit}; "
+                "split it into several operations"
+            )
 
 
 def _measure(
     definition: OperationDefinitionNode | FragmentDefinitionNode,
     fragments: dict[str, _Measure],
-    settings: TransportSettings,
+    settings: GraphQLSettings,
 ) -> _Measure:
     measure = _measure_set(definition.selection_set, fragments, settings)
     measure.directives += len(definition.directives or ())
@@ -107,9 +106,9 @@ def _measure(
 
 
 def _measure_set(
-    selection_set: SelectionSetNode, fragments: dict[str, _Measure], settings: TransportSettings
+    selection_set: SelectionSetNode, fragments: dict[str, _Measure], settings: GraphQLSettings
 ) -> _Measure:
-    """Measure a selection set; the parser bounds how deep this recursion can go."""
+    """Measure a selection set. The parser bounds the depth of this recursion."""
     measure = _Measure(depth=1)
     for selection in selection_set.selections:
         measure.selections += 1
@@ -121,22 +120,22 @@ def _measure_set(
             measure.add(inner, 0)
             measure.merge(inner.names)
         elif isinstance(selection, FragmentSpreadNode):
-            spread = fragments.get(selection.name.value)  # an unknown one is left to validation
+            spread = fragments.get(selection.name.value)  # validation reports an unknown one
             if spread is not None:
                 measure.add(spread, 0)
                 measure.merge(spread.names)
-    # Validation compares each pair of equal names, and what is below them.
+    # Validation compares each pair of equal names, and the selections below them.
     measure.comparisons += sum((number - 1) * size // 2 for number, size in measure.names.values())
     return measure
 
 
 def _measure_field(
-    selection: FieldNode, measure: _Measure, fragments: dict[str, _Measure], settings: TransportSettings
+    selection: FieldNode, measure: _Measure, fragments: dict[str, _Measure], settings: GraphQLSettings
 ) -> None:
     name = selection.name.value
     response_name = selection.alias.value if selection.alias else name
     if len(response_name) > settings.max_name_length:
-        raise TooComplex(f"A name in the operation has over {settings.max_name_length} characters.")
+        raise TooComplex(f"a name in the operation has over {settings.max_name_length} characters")
     size = 1
     if selection.selection_set:
         inner = _measure_set(selection.selection_set, fragments, settings)
@@ -151,8 +150,8 @@ def _measure_field(
     measure.merge({response_name: (1, size)})
 
 
-def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
-    """Yield the names of fragments so that each comes after those that it spreads."""
+def _in_spread_order(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
+    """Yield the names of fragments, each after the fragments that it spreads. Raises `TooComplex` for a cycle."""
     done: set[str] = set()
     for root in fragments:
         path = [(root, iter(_spreads(fragments[root])))] if root not in done else []
@@ -161,7 +160,7 @@ def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]
             name, spreads = path[-1]
             for spread in spreads:
                 if spread in entered and spread not in done:
-                    raise TooComplex("The operation has a fragment that spreads itself.")
+                    raise TooComplex("the operation has a fragment that spreads itself")
                 if spread in fragments and spread not in done:
                     entered.add(spread)
                     path.append((spread, iter(_spreads(fragments[spread]))))

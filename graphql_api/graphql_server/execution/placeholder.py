@@ -1,10 +1,11 @@
-"""A long JSON text without the inside of a long list, for whoever looks for what is around it.
+"""A long JSON text in which one number stands for the contents of a long list.
 
-To skip over the numbers of a large sample, for the request and again for its variables, was a sixth of the time until
-it was acknowledged (docs/performance.md). So they are left out, and a number that is nowhere else stands for them until
-somebody wants the value that they are part of. The traps: the brackets may stand in a string, where the same holds
-because quotes and backslashes are not left out; and nobody has read what is left out, so its faults are found by
-whoever does.
+Splitting a request reads its text twice: once for the request, once for its variables. Skipping the numbers of a
+large sample took a sixth of the time until it was acknowledged (docs/performance.md). They are therefore replaced by
+a random number that occurs nowhere else, until the value around them is needed.
+
+The brackets may be part of a string. That is harmless, because the contents never include quotes or backslashes.
+Nothing has validated the contents; the reader of the restored value does.
 """
 
 import secrets
@@ -12,34 +13,37 @@ from dataclasses import dataclass
 
 import msgspec
 
-_KEPT = (b'"', b"\\", b"{", b"}", b"[")
-_MIN_MARK = 10**30
+_NOT_REPLACED = (b'"', b"\\", b"{", b"}", b"[")
+_MIN_MARKER = 10**30
 
 
 @dataclass(frozen=True, slots=True)
-class Omission:
-    """What was left out, and the text without it."""
+class Placeholder:
+    """A text with a marker in place of the contents of a list."""
 
     text: bytes
-    mark: bytes
-    inside: memoryview
+    marker: bytes
+    contents: memoryview
 
     def is_in(self, span: msgspec.Raw) -> bool:
-        """Tell whether a part of the text is where something was left out."""
-        return self.mark in bytes(span)
+        """Tell whether a part of the text includes the marker."""
+        return self.marker in bytes(span)
 
     def restore(self, span: msgspec.Raw) -> bytes:
-        """Return a part of the text as it was."""
-        before, mark, after = bytes(span).partition(self.mark)
-        return b"".join((before, self.inside, after)) if mark else before
+        """Return a part of the text with the contents put back."""
+        before, marker, after = bytes(span).partition(self.marker)
+        return b"".join((before, self.contents, after)) if marker else before
 
 
-def omit(text: bytes) -> Omission | None:
-    """Leave out the inside of the list in the middle of `text`, if all that is in it are values without insides."""
+def replace_list(text: bytes) -> Placeholder | None:
+    """Replace the contents of the list in the middle of `text`.
+
+    Return None if there is no such list, or if it contains strings, lists or objects.
+    """
     middle = len(text) // 2
     start = text.rfind(b"[", 0, middle) + 1
     end = text.find(b"]", start)
-    if not start or end < middle or any(text.find(byte, start, end) >= 0 for byte in _KEPT):
+    if not start or end < middle or any(text.find(byte, start, end) >= 0 for byte in _NOT_REPLACED):
         return None
-    mark = b"%d" % (_MIN_MARK + secrets.randbelow(_MIN_MARK))
-    return Omission(b"%b%b%b" % (text[:start], mark, text[end:]), mark, memoryview(text)[start:end])
+    marker = b"%d" % (_MIN_MARKER + secrets.randbelow(_MIN_MARKER))
+    return Placeholder(b"%b%b%b" % (text[:start], marker, text[end:]), marker, memoryview(text)[start:end])

@@ -1,12 +1,15 @@
-"""The common operation, compiled once: one root field, and objects, lists and leaves below it.
+"""Execution plans: common operations, compiled once.
 
-graphql-core finds each field, its type and its arguments anew for every object of every request; a plan has
-found them. But a plan only knows how to succeed. Whatever else comes up (an exception, a null where none may be, a
-value that is not what its type says) is handed to graphql-core, which completes the operation from its root
-value and says what is wrong, so that every error has one author.
+A plan covers one root field with objects, lists and leaves below it. graphql-core finds each field, its type and its
+arguments anew for every object of every request; a plan has found them when the document is parsed. Without plans a
+submit of 100 values takes 46 % more CPU time (491 and 336 µs, medians of 16 alternating runs of `make load` requests).
 
-The trap: the root field of a mutation must not be resolved twice. So graphql-core is given what it gave, or
-raised. The fields below it may be resolved twice, for they are free of side effects, as GraphQL demands.
+A plan only executes operations that succeed. It leaves everything else to graphql-core: an exception, a null in a
+non-null field, or a value that does not match its type. graphql-core then completes the operation from its root
+value, so that every error has one author.
+
+The root field of a mutation must not be resolved twice. graphql-core therefore receives the outcome that the plan got
+from it. The fields below may be resolved twice: GraphQL requires them to be free of side effects.
 """
 
 import asyncio
@@ -35,40 +38,43 @@ from graphql.execution import VariableValues, get_argument_values
 from graphql.pyutils import Path, is_awaitable
 from graphql.type import GraphQLResolveInfoHelpers
 
-Resolver = Callable[..., Any]
-Complete = Callable[["_Run", Any, Path], Any]
-"""Makes what a resolver returned into what is answered, or raises because there is more to it than a plan knows."""
+_Resolver = Callable[..., Any]
+_Complete = Callable[["_Run", Any, Path], Any]
+"""Turns the value of a resolver into response data. Raises any exception if a plan does not cover the value."""
 
 
-class _NotCommon(Exception):
-    """This is for graphql-core."""
+class _Unsupported(Exception):
+    """A plan does not cover this; graphql-core does."""
 
 
-class Given(NamedTuple):
-    """What a root field came to, although no answer could be made of it; a middleware for graphql-core."""
+class RootOutcome(NamedTuple):
+    """The value or error of a root field that was already resolved. It is a middleware for graphql-core."""
 
     value: Any
     error: Exception | None
 
-    def resolve(self, following: Resolver, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        """Stand in for the root field, and leave all others to their resolvers."""
+    def resolve(self, resolver: _Resolver, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        """Return the outcome in place of resolving the root field. Resolve all other fields."""
         if info.path.prev is not None:
-            return following(source, info, **arguments)
+            return resolver(source, info, **arguments)
         if self.error is not None:
             raise self.error
         return self.value
 
 
 class Plan:
-    """Executes one operation, as long as all goes well."""
+    """Executes one operation if all its fields succeed."""
 
     def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode, root: "_Field") -> None:
         self._schema = schema
         self._operation = operation
         self._root = root
 
-    async def execute(self, context: object, variables: dict[str, Any]) -> dict[str, Any] | Given | None:
-        """Return the data of the answer, or what the root field came to; None where it was not resolved."""
+    async def execute(self, context: object, variables: dict[str, Any]) -> dict[str, Any] | RootOutcome | None:
+        """Return the data of the response.
+
+        If the plan does not cover it, return the outcome of the root field, or None if that was not resolved.
+        """
         values = get_variable_values(self._schema, self._operation.variable_definitions or (), variables, 1, True)
         if isinstance(values, list):
             return None
@@ -77,7 +83,7 @@ class Plan:
         path = Path(None, root.key, root.parent.name)
         try:
             arguments = root.arguments(values)
-        except Exception:  # noqa: BLE001 (graphql-core meets it too, and reports it)
+        except Exception:  # noqa: BLE001 (graphql-core raises it again, and reports it)
             return None
         value = None
         try:
@@ -85,35 +91,35 @@ class Plan:
             if is_awaitable(value):
                 value = await value
         except Exception as error:  # noqa: BLE001 (graphql-core reports it)
-            return Given(None, error)
+            return RootOutcome(None, error)
         try:
             data = {root.key: root.complete(run, value, path)}
-            await run.settle()
-        except Exception:  # noqa: BLE001 (graphql-core meets it too, and reports it)
-            run.abandon()
-            return Given(value, None)
+            await run.complete_pending()
+        except Exception:  # noqa: BLE001 (graphql-core raises it again, and reports it)
+            run.cancel()
+            return RootOutcome(value, None)
         return data
 
 
-def plan(schema: GraphQLSchema, operation: OperationDefinitionNode) -> Plan | None:
-    """Compile a valid operation, if it is a common one."""
+def compile_plan(schema: GraphQLSchema, operation: OperationDefinitionNode) -> Plan | None:
+    """Return the plan of a valid operation, or None if plans do not cover it."""
     parent = schema.get_root_type(operation.operation)
     if operation.operation is OperationType.SUBSCRIPTION or operation.directives or parent is None:
         return None
     try:
         fields = _fields(schema, parent, operation.selection_set)
-    except _NotCommon:
+    except _Unsupported:
         return None
     return Plan(schema, operation, fields[0]) if len(fields) == 1 else None
 
 
 class _Field:
-    """A field of a selection, with everything that does not change from request to request."""
+    """A field of a selection, with all that is equal in every request."""
 
     def __init__(self, schema: GraphQLSchema, parent: GraphQLObjectType, node: FieldNode) -> None:
         definition = schema.get_field(parent, node.name.value)
         if definition is None or node.directives or node.name.value in ("__schema", "__type"):
-            raise _NotCommon
+            raise _Unsupported
         self.definition: GraphQLField = definition
         self.parent = parent
         self.nodes = [node]
@@ -138,7 +144,7 @@ class _Run:
         self._schema = schema
         self._operation = operation
         self._context = context
-        self._waiting: list[_Waiting] = []
+        self._pending: list[_PendingField] = []
         self.values = values
 
     def info(self, field: _Field, path: Path) -> GraphQLResolveInfo[Any]:
@@ -159,26 +165,26 @@ class _Run:
             _HELPERS,
         )
 
-    def wait(self, waiting: "_Waiting") -> None:
-        """Leave the place of a field open until its value is there."""
-        self._waiting.append(waiting)
+    def add_pending(self, field: "_PendingField") -> None:
+        """Complete a field once its value is available."""
+        self._pending.append(field)
 
-    async def settle(self) -> None:
-        """Fill the open places, and those that open meanwhile; those of one depth wait together."""
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            values = [await waiting[0].value] if len(waiting) == 1 else await _gather(each.value for each in waiting)
-            for (answer, field, path, _), value in zip(waiting, values, strict=True):
-                answer[field.key] = field.complete(self, value, path)
+    async def complete_pending(self) -> None:
+        """Complete the pending fields level by level. The fields of one level are awaited together."""
+        while self._pending:
+            pending, self._pending = self._pending, []
+            values = [await pending[0].value] if len(pending) == 1 else await _gather(each.value for each in pending)
+            for (data, field, path, _), value in zip(pending, values, strict=True):
+                data[field.key] = field.complete(self, value, path)
 
-    def abandon(self) -> None:
-        """Let go of what nobody will wait for."""
-        for waiting in self._waiting:
-            asyncio.ensure_future(waiting.value).cancel()
+    def cancel(self) -> None:
+        """Cancel the pending fields. A coroutine that is never awaited would cause a warning."""
+        for field in self._pending:
+            asyncio.ensure_future(field.value).cancel()
 
 
-class _Waiting(NamedTuple):
-    answer: dict[str, Any]
+class _PendingField(NamedTuple):
+    data: dict[str, Any]
     field: _Field
     path: Path
     value: Awaitable[Any]
@@ -188,47 +194,47 @@ def _fields(schema: GraphQLSchema, parent: GraphQLObjectType, selected: Selectio
     fields = []
     for node in selected.selections:
         if not isinstance(node, FieldNode):
-            raise _NotCommon
+            raise _Unsupported
         fields.append(_Field(schema, parent, node))
     if len({field.key for field in fields}) != len(fields):
-        raise _NotCommon
+        raise _Unsupported
     return fields
 
 
-def _completion(schema: GraphQLSchema, kind: GraphQLOutputType, selected: SelectionSetNode | None) -> Complete:
+def _completion(schema: GraphQLSchema, kind: GraphQLOutputType, selected: SelectionSetNode | None) -> _Complete:
     if is_non_null_type(kind):
-        return _completion_or_error(_completion(schema, kind.of_type, selected))
+        return _completion_of_non_null(_completion(schema, kind.of_type, selected))
     if is_list_type(kind):
         return _completion_of_list(_completion(schema, kind.of_type, selected))
     if is_leaf_type(kind):
         return _completion_of_leaf(kind.coerce_output_value)
     if is_object_type(kind) and kind.is_type_of is None and selected is not None:
         return _completion_of_object(kind.name, _fields(schema, kind, selected))
-    raise _NotCommon
+    raise _Unsupported
 
 
-def _completion_or_error(complete: Complete) -> Complete:
+def _completion_of_non_null(complete: _Complete) -> _Complete:
     def complete_non_null(run: _Run, value: Any, path: Path) -> Any:
         completed = complete(run, value, path)
         if completed is None:
-            raise _NotCommon
+            raise _Unsupported
         return completed
 
     return complete_non_null
 
 
-def _completion_of_list(complete: Complete) -> Complete:
+def _completion_of_list(complete: _Complete) -> _Complete:
     def complete_list(run: _Run, value: Any, path: Path) -> list[Any] | None:
         if value is None:
             return None
         if type(value) is not list or any(map(is_awaitable, value)):
-            raise _NotCommon
+            raise _Unsupported
         return [complete(run, item, Path(path, index, None)) for index, item in enumerate(value)]
 
     return complete_list
 
 
-def _completion_of_leaf(coerce: Callable[[Any], Any]) -> Complete:
+def _completion_of_leaf(coerce: Callable[[Any], Any]) -> _Complete:
     def complete_leaf(run: _Run, value: Any, path: Path) -> Any:
         del run, path
         if value is None:
@@ -237,34 +243,34 @@ def _completion_of_leaf(coerce: Callable[[Any], Any]) -> Complete:
             raise value
         coerced = coerce(value)
         if coerced is None or coerced is Undefined:
-            raise _NotCommon
+            raise _Unsupported
         return coerced
 
     return complete_leaf
 
 
-def _completion_of_object(name: str, fields: Sequence[_Field]) -> Complete:
+def _completion_of_object(name: str, fields: Sequence[_Field]) -> _Complete:
     def complete_object(run: _Run, source: Any, path: Path) -> dict[str, Any] | None:
         if source is None:
             return None
         if isinstance(source, Exception):
             raise source
-        answer: dict[str, Any] = {}
+        data: dict[str, Any] = {}
         for field in fields:
             below = Path(path, field.key, name)
             value = field.resolve(source, run.info(field, below), **field.arguments(run.values))
             if is_awaitable(value):
-                answer[field.key] = None
-                run.wait(_Waiting(answer, field, below, value))
+                data[field.key] = None
+                run.add_pending(_PendingField(data, field, below, value))
             else:
-                answer[field.key] = field.complete(run, value, below)
-        return answer
+                data[field.key] = field.complete(run, value, below)
+        return data
 
     return complete_object
 
 
 async def _gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
-    """Wait for all; where one fails, none is left behind."""
+    """Await all. If one fails, cancel the others and wait for their end."""
     tasks = [asyncio.ensure_future(each) for each in awaitables]
     try:
         return await asyncio.gather(*tasks)
@@ -276,4 +282,4 @@ async def _gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 _HELPERS = GraphQLResolveInfoHelpers(_gather, lambda awaitables: None)
-"""graphql-core asks them where a type is abstract, which no plan has."""
+"""graphql-core uses them for abstract types, which plans do not cover."""

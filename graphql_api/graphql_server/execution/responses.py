@@ -1,4 +1,4 @@
-"""What is said to a client: an answer is made into bytes once, whatever carries it."""
+"""GraphQL responses as JSON bytes, the same for every protocol."""
 
 from typing import Any, NamedTuple, cast
 
@@ -9,43 +9,45 @@ from graphql_api import errors
 from storage.documents.errors import DropzoneError, Unavailable
 
 
-class Answer(NamedTuple):
-    """The JSON of a GraphQL response, and what HTTP needs to know about it."""
+class GraphQLResponse(NamedTuple):
+    """The JSON of a GraphQL response, and what the protocols need to know about it."""
 
     body: bytes
-    executed: bool
+    is_executed: bool
+    """False for a request error: the operation was not executed, or a subscription could not go on."""
     retry_after: int | None = None
-    """Set where nothing succeeded because something that we need is unavailable."""
+    """Seconds. Set if no field succeeded because a service is unavailable."""
     cursor: str = ""
-    """Of an event: from where a subscriber can go on."""
+    """Of a subscription event: the position after which a client can resume, or empty."""
 
 
-def of_payload(payload: dict[str, Any], operation: object) -> Answer:
-    """Answer that an operation was executed; `operation` is for the log."""
+def from_payload(payload: dict[str, Any], operation: object) -> GraphQLResponse:
+    """Encode the payload of an executed operation. The log names `operation` if that fails."""
     try:
-        return Answer(orjson.dumps(payload), executed=True)
+        return GraphQLResponse(orjson.dumps(payload), is_executed=True)
     except TypeError as error:
-        # Text that is no Unicode, an integer of over 64 bits, a type that JSON does not have.
+        # Text that is not Unicode, an integer of more than 64 bits, or a type that JSON does not have.
         described = errors.describe_unexpected(error, str(operation))
-        return Answer(orjson.dumps({"data": None, "errors": [described]}), executed=True)
+        return GraphQLResponse(orjson.dumps({"data": None, "errors": [described]}), is_executed=True)
 
 
-def of_result(result: ExecutionResult, operation: object) -> Answer:
-    """Answer with what graphql-core came to; `operation` is for the log."""
+def from_result(result: ExecutionResult, operation: object) -> GraphQLResponse:
+    """Encode a result of graphql-core. The log names `operation` if an error is unexpected."""
     if not result.errors:
-        return of_payload({"data": result.data}, operation)
+        return from_payload({"data": result.data}, operation)
     if result.data is None and all(error.path is None for error in result.errors):
         described = errors.describe_request_errors(result.errors, errors.BAD_USER_INPUT)
-        return Answer(orjson.dumps({"errors": described}), executed=False)
+        return GraphQLResponse(orjson.dumps({"errors": described}), is_executed=False)
     described = errors.describe_field_errors(result.errors, str(operation))
-    answer = of_payload({"data": result.data, "errors": described}, operation)
+    response = from_payload({"data": result.data, "errors": described}, operation)
     if any(value is not None for value in (result.data or {}).values()):
-        return answer
+        return response
     waits = [error["extensions"].get("retryAfter") for error in described]
-    return answer if None in waits else answer._replace(retry_after=max(cast(list[int], waits)))
+    return response if None in waits else response._replace(retry_after=max(cast(list[int], waits)))
 
 
-def refused(error: DropzoneError) -> Answer:
-    """Answer that an operation was not executed, or not to its end."""
+def from_error(error: DropzoneError) -> GraphQLResponse:
+    """Encode the error of an operation that was not executed, or not to its end."""
     wait = error.retry_after if isinstance(error, Unavailable) else None
-    return Answer(orjson.dumps({"errors": [errors.describe(error)]}), executed=False, retry_after=wait)
+    body = orjson.dumps({"errors": [errors.describe(error)]})
+    return GraphQLResponse(body, is_executed=False, retry_after=wait)

@@ -1,9 +1,9 @@
-"""Many subscribers who ask the same are answered alike, so the answer is made once.
+"""Subscription events that are the same for every subscriber, so that each response is encoded once.
 
-A source says by the class of its events that they mean the same to everyone who is given them. The trap is what
-the answer depends on beside the event: on the document, on the variables it uses below its root fields (those of
-the root fields only decide which events there are), and on nothing of the caller, as long as nothing is waited
-for: what resolvers wait for was read with the loaders of one caller, and such answers are never shared.
+A source yields a subclass of `SharedEvent` for such an event. The response then depends on the event, the document
+and the variables that the document uses below its root fields. (The variables of the root fields only select events.)
+It must not depend on the caller. A response is therefore shared only if its resolvers awaited nothing: the values
+they await are read with the loaders of one caller.
 """
 
 from functools import cached_property
@@ -19,24 +19,26 @@ from graphql import (
     visit,
 )
 
-Question = tuple[str, str | None, bytes]
-"""A document, the name of an operation and the variables that its answers depend on."""
+from graphql_api.graphql_server.execution.responses import GraphQLResponse
+
+SelectionKey = tuple[str, str | None, bytes]
+"""A document, the name of an operation, and a digest of the variables that its responses depend on."""
 
 
 class SharedEvent:
-    """An event that is given to many subscriptions, and means the same to each of them."""
+    """An event that many subscriptions receive, with the same meaning for each."""
 
     cursor: str = ""
-    """From where a subscriber who had this one can go on; empty where it cannot."""
+    """The position after which a subscriber can resume, or empty if it cannot."""
 
     @cached_property
-    def answers(self) -> dict[Question, object]:
-        """What was answered, by what was asked."""
+    def responses(self) -> dict[SelectionKey, GraphQLResponse]:
+        """The responses that were encoded for this event."""
         return {}
 
 
-def uses_variables(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
-    """Tell whether variables are used anywhere but in the arguments of the fields at the root."""
+def uses_variables_below_root(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+    """Tell whether an operation uses variables anywhere but in the arguments of its root fields."""
     finder = _VariableFinder()
     for definition in document.definitions:
         if isinstance(definition, FragmentDefinitionNode):
@@ -48,12 +50,12 @@ def uses_variables(document: DocumentNode, operation: OperationDefinitionNode) -
                     visit(part, finder)
         else:
             visit(selection, finder)
-    return finder.found
+    return finder.has_found
 
 
 class _VariableFinder(Visitor):
-    found = False
+    has_found = False
 
     def enter_variable(self, *_: object) -> VisitorAction:
-        self.found = True
+        self.has_found = True
         return BREAK

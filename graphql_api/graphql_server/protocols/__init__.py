@@ -1,1 +1,1 @@
-"""GraphQL over HTTP, Server-Sent Events, multipart and WebSockets."""
+"""GraphQL over HTTP, Server-Sent Events and WebSockets."""

@@ -1,9 +1,8 @@
 """The graphql-transport-ws protocol: many operations over one WebSocket.
 
-The reader answers to the protocol, and every operation is a task that sends its own answers; a send
-waits while the client's buffer is full, so what a slow client costs is one answer per operation. Whatever
-breaks the protocol closes the socket with the code that the protocol has for it; whatever is wrong with
-one operation is told under its id, and the socket stays open.
+One task reads messages, and each operation is a task that sends its own responses. A send waits while the buffer of
+the client is full, so a slow client costs one response per operation. A violation of the protocol closes the
+WebSocket with a code of the protocol. An error of one operation is sent with its id, and the WebSocket stays open.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.errors import TooSlow
@@ -21,84 +20,88 @@ from graphql_api.graphql_server.credentials import Authenticate
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
-from graphql_api.graphql_server.execution.responses import Answer, refused
-from graphql_api.graphql_server.settings import TransportSettings
+from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
+from graphql_api.graphql_server.settings import GraphQLSettings
+from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, Unauthenticated
 
 SUBPROTOCOL = "graphql-transport-ws"
 
-BAD_MESSAGE = 4400
-NOT_INITIALISED = 4401
-REFUSED = 4403
-SUBPROTOCOL_NOT_ACCEPTABLE = 4406
-INITIALISATION_TIMEOUT = 4408
-ID_IN_USE = 4409
-INITIALISED_TWICE = 4429
-GOING_AWAY = 1001
-INTERNAL_ERROR = 1011
-TRY_AGAIN_LATER = 1013
+_GOING_AWAY = 1001
+_INTERNAL_ERROR = 1011
+_TRY_AGAIN_LATER = 1013
+_BAD_MESSAGE = 4400
+_UNAUTHORIZED = 4401
+_FORBIDDEN = 4403
+_SUBPROTOCOL_NOT_ACCEPTABLE = 4406
+_INITIALIZATION_TIMEOUT = 4408
+_ID_IN_USE = 4409
+_INITIALIZED_TWICE = 4429
 
-MAX_REASON_LENGTH = 120  # a close frame has room for 123 bytes
+_MAX_REASON_LENGTH = 120  # bytes; a close frame holds 123
 
 
 class _Close(Exception):
+    """Closes the WebSocket with a code and a reason."""
+
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = errors.shorten(reason, MAX_REASON_LENGTH)
+        self.reason = errors.shorten(reason, _MAX_REASON_LENGTH)
 
 
 class _Disconnected(Exception):
-    """The client is gone, or the server is closing the socket."""
+    """The client has disconnected, or the server is closing the WebSocket."""
 
 
-class _Frame(msgspec.Struct):
+class _Message(msgspec.Struct):
     type: str
     id: str | msgspec.UnsetType = msgspec.UNSET
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_FRAME = msgspec.json.Decoder(_Frame)
+_MESSAGE = msgspec.json.Decoder(_Message)
 _PAYLOAD = msgspec.json.Decoder(dict[str, Any] | None)
 
 
-class Socket:
-    """One WebSocket that was accepted, to its end."""
+class GraphQLWebSocket:
+    """One accepted WebSocket."""
 
     def __init__(
         self,
         executor: Executor,
-        context: Authenticate,
-        settings: TransportSettings,
+        authenticate: Authenticate,
+        settings: GraphQLSettings,
         credential: str | None,
+        scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
         self._executor = executor
-        self._context = context
+        self._authenticate = authenticate
         self._settings = settings
         self._credential = credential
         self._receive = receive
-        self._send_message = send
-        self._acknowledged = False
+        self._send_event = send
+        self._is_acknowledged = False
+        self._notice = SlowReaderNotice(scope, _too_slow)
         self._operations: dict[str, asyncio.Task[None]] = {}
-        self._sent: dict[str, str] = {}
-        """The cursor that each operation has come to."""
+        """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, speaks_protocol: bool) -> None:
-        """Accept the WebSocket and serve it, or close it with the code for what is wrong."""
-        if not speaks_protocol:
-            await self._send_message({"type": "websocket.accept"})
-            await self._close(SUBPROTOCOL_NOT_ACCEPTABLE, f"The subprotocol should be {SUBPROTOCOL}")
+    async def run(self, is_protocol_offered: bool) -> None:
+        """Accept the WebSocket and serve it to its end, or close it with a code."""
+        if not is_protocol_offered:
+            await self._send_event({"type": "websocket.accept"})
+            await self._close(_SUBPROTOCOL_NOT_ACCEPTABLE, f"expected the subprotocol {SUBPROTOCOL}")
             return
-        await self._send_message({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+        await self._send_event({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         close: _Close | None = None
         try:
-            await self._initialise()
+            await self._initialize()
             await self._serve()
-        except _Close as asked:
-            close = asked
+        except _Close as raised:
+            close = raised
         except _Disconnected:
             pass
         finally:
@@ -109,177 +112,183 @@ class Socket:
             await self._close(close.code, close.reason)
 
     async def _close(self, code: int, reason: str) -> None:
-        await self._send_message({"type": "websocket.close", "code": code, "reason": reason})
+        await self._send_event({"type": "websocket.close", "code": code, "reason": reason})
 
-    async def _initialise(self) -> None:
+    async def _initialize(self) -> None:
         try:
             async with asyncio.timeout(self._settings.connection_init_seconds):
-                while not self._acknowledged:
-                    await self._handle(await self._receive_frame())
+                while not self._is_acknowledged:
+                    await self._handle(await self._receive_message())
         except TimeoutError:
-            raise _Close(INITIALISATION_TIMEOUT, "Connection initialisation timeout") from None
+            raise _Close(_INITIALIZATION_TIMEOUT, "Connection initialisation timeout") from None
 
     async def _serve(self) -> None:
-        """Handle frames until the client goes, or until its credential is good no longer."""
-        seconds = self._settings.recheck_seconds
-        refusal = asyncio.create_task(credentials.refusal(self._context, self._credential, seconds))
-        reading = asyncio.create_task(self._handle_frames())
+        """Handle messages until the client disconnects or its credential is refused."""
+        seconds = self._settings.credential_check_seconds
+        refused = asyncio.create_task(credentials.wait_until_refused(self._authenticate, self._credential, seconds))
+        handling = asyncio.create_task(self._handle_messages())
         try:
-            await asyncio.wait({refusal, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()
-            raise self._refused(refusal.exception() or refusal.result())
+            await asyncio.wait({refused, handling}, return_when=asyncio.FIRST_COMPLETED)
+            if handling.done():
+                handling.result()
+            raise _refusal(self._credential, refused.exception() or refused.result())
         finally:
-            refusal.cancel()
-            reading.cancel()
-            await asyncio.gather(refusal, reading, return_exceptions=True)
+            refused.cancel()
+            handling.cancel()
+            await asyncio.gather(refused, handling, return_exceptions=True)
 
-    async def _handle_frames(self) -> None:
+    async def _handle_messages(self) -> None:
         while True:
-            await self._handle(await self._next_frame())
+            await self._handle(await self._next_message())
 
-    async def _next_frame(self) -> _Frame:
+    async def _next_message(self) -> _Message:
         while True:
             try:
-                async with asyncio.timeout(self._settings.idle_socket_seconds):
-                    return await self._receive_frame()
+                async with asyncio.timeout(self._settings.idle_websocket_seconds):
+                    return await self._receive_message()
             except TimeoutError:
                 if not self._operations:
-                    raise _Close(GOING_AWAY, "Idle for too long") from None
+                    raise _Close(_GOING_AWAY, "no operation for too long") from None
 
-    async def _receive_frame(self) -> _Frame:
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
+    async def _receive_message(self) -> _Message:
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
             raise _Disconnected
-        text = message.get("text")
+        text = event.get("text")
         if text is None:
-            raise _Close(BAD_MESSAGE, "Messages should be text")
+            raise _Close(_BAD_MESSAGE, "expected a text message, got a binary one")
         try:
-            return _FRAME.decode(text)
+            return _MESSAGE.decode(text)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            raise _Close(BAD_MESSAGE, f"Invalid message: {error}") from None
+            raise _Close(_BAD_MESSAGE, f"Invalid message: {error}") from None
 
-    async def _handle(self, frame: _Frame) -> None:
-        match frame.type:
+    async def _handle(self, message: _Message) -> None:
+        match message.type:
             case "connection_init":
-                await self._acknowledge(frame)
+                await self._acknowledge(message)
             case "ping":
-                await self._send("pong", payload=frame.payload)
+                await self._send("pong", payload=message.payload)
             case "pong":
                 pass
             case "subscribe":
-                self._subscribe(frame)
+                self._subscribe(message)
             case "complete":
-                if not isinstance(frame.id, str):
-                    raise _Close(BAD_MESSAGE, "`id` is missing")
-                if operation := self._operations.pop(frame.id, None):
+                if not isinstance(message.id, str):
+                    raise _Close(_BAD_MESSAGE, "`id` is missing")
+                if operation := self._forget(message.id):
                     operation.cancel()
             case _:
-                raise _Close(BAD_MESSAGE, f"Unexpected message of type {frame.type}")
+                raise _Close(_BAD_MESSAGE, f"unknown message type {message.type}")
 
-    async def _acknowledge(self, frame: _Frame) -> None:
-        if self._acknowledged:
-            raise _Close(INITIALISED_TWICE, "Too many initialisation requests")
+    async def _acknowledge(self, message: _Message) -> None:
+        if self._is_acknowledged:
+            raise _Close(_INITIALIZED_TWICE, "Too many initialisation requests")
         try:
-            payload = _PAYLOAD.decode(frame.payload) if isinstance(frame.payload, msgspec.Raw) else None
+            payload = _PAYLOAD.decode(message.payload) if isinstance(message.payload, msgspec.Raw) else None
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            raise _Close(BAD_MESSAGE, "`payload` should be an object") from None
+            raise _Close(_BAD_MESSAGE, "expected an object - at `payload`") from None
         self._credential = credentials.from_payload(payload or {}) or self._credential
         try:
-            await self._context(self._credential)
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is told or masked)
-            raise self._refused(error) from None
-        self._acknowledged = True
+            await self._authenticate(self._credential)
+        except Exception as error:  # noqa: BLE001 (the boundary: the close reason names or masks any error)
+            raise _refusal(self._credential, error) from None
+        self._is_acknowledged = True
         await self._send("connection_ack")
 
-    def _refused(self, error: BaseException) -> _Close:
-        if isinstance(error, (Unauthenticated, Forbidden)):
-            code = NOT_INITIALISED if self._credential is None else REFUSED
-            return _Close(code, f"{error.code}: {error}")
-        if isinstance(error, DropzoneError):
-            return _Close(TRY_AGAIN_LATER, f"{error.code}: {error}")
-        described = errors.describe_unexpected(error, "the credential of a WebSocket")
-        return _Close(INTERNAL_ERROR, f"INTERNAL: {described['extensions']['id']}")
-
-    def _subscribe(self, frame: _Frame) -> None:
-        if not self._acknowledged:
-            raise _Close(NOT_INITIALISED, "Unauthorized")
-        if not isinstance(frame.id, str) or not 0 < len(frame.id) <= self._settings.max_name_length:
-            raise _Close(BAD_MESSAGE, f"`id` should have up to {self._settings.max_name_length} characters")
-        if frame.id in self._operations:
-            raise _Close(ID_IN_USE, f"Subscriber for {frame.id} already exists")
-        if not isinstance(frame.payload, msgspec.Raw):
-            raise _Close(BAD_MESSAGE, "`payload` is missing")
+    def _subscribe(self, message: _Message) -> None:
+        if not self._is_acknowledged:
+            raise _Close(_UNAUTHORIZED, "Unauthorized")
+        if not isinstance(message.id, str) or not 0 < len(message.id) <= self._settings.max_name_length:
+            raise _Close(_BAD_MESSAGE, f"expected 1 to {self._settings.max_name_length} characters - at `id`")
+        if message.id in self._operations:
+            raise _Close(_ID_IN_USE, f"Subscriber for {message.id} already exists")
+        if not isinstance(message.payload, msgspec.Raw):
+            raise _Close(_BAD_MESSAGE, "`payload` is missing")
         try:
-            asked = read_json(frame.payload)
+            request = read_json(message.payload)
         except BadRequest as error:
-            raise _Close(BAD_MESSAGE, str(error)) from None
-        is_full = len(self._operations) >= self._settings.max_subscriptions
-        task = asyncio.create_task(self._run(frame.id, asked, is_full))
-        self._operations[frame.id] = task
+            raise _Close(_BAD_MESSAGE, str(error)) from None
+        is_full = len(self._operations) >= self._settings.max_operations_per_websocket
+        task = asyncio.create_task(self._run(message.id, request, is_full))
+        self._operations[message.id] = task
+        self._notice.begin(message.id)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, operation_id: str, asked: GraphQLRequest, is_full: bool) -> None:
+    def _forget(self, operation_id: str) -> asyncio.Task[None] | None:
+        """Free the id of an operation, and return its task."""
+        task = self._operations.pop(operation_id, None)
+        if task is not None:
+            self._notice.end(operation_id)
+        return task
+
+    async def _run(self, operation_id: str, request: GraphQLRequest, is_full: bool) -> None:
         try:
-            ending = self._one_too_many() if is_full else await self._answer(operation_id, asked)
+            failure = self._too_many() if is_full else await self._send_responses(operation_id, request)
         except InvalidOperation as invalid:
-            ending = invalid.answer
+            failure = invalid.response
         except DropzoneError as error:
-            ending = refused(error)
+            failure = from_error(error)
         except _Disconnected:
-            return  # the reader is told so too
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
+            return  # the task that reads messages ends too
+        except Exception as error:  # noqa: BLE001 (the boundary: any other error is logged and masked)
             described = errors.describe_unexpected(error, "an operation over a WebSocket")
-            ending = Answer(orjson.dumps({"errors": [described]}), executed=False)
-        # The client may use the id again as soon as it is told that the operation is over.
+            failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
+        # A client may reuse the id as soon as it has received the last message of the operation.
         if self._operations.get(operation_id) is asyncio.current_task():
-            del self._operations[operation_id]
+            self._forget(operation_id)
         with contextlib.suppress(_Disconnected):
-            if ending is None:
+            if failure is None:
                 await self._send("complete", operation_id)
             else:
-                await self._send("error", operation_id, orjson.loads(ending.body)["errors"])
+                await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
 
-    def _one_too_many(self) -> Answer:
-        return refused(RateLimited(f"At most {self._settings.max_subscriptions} operations share one socket."))
+    def _too_many(self) -> GraphQLResponse:
+        most = self._settings.max_operations_per_websocket
+        return from_error(RateLimited(f"a WebSocket may have {most} operations at a time; complete one first"))
 
-    async def _answer(self, operation_id: str, asked: GraphQLRequest) -> Answer | None:
-        """Send the answers of an operation; return one that ends it with an error."""
-        operation = self._executor.prepare(asked)
-        context = await self._context(self._credential)
-        answers = self._executor.subscribe(operation, asked, context)
+    async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
+        """Send the responses of an operation. Return the request error that ends it, if there is one."""
+        operation = self._executor.prepare(request)
+        context = await self._authenticate(self._credential)
+        responses = self._executor.subscribe(operation, request, context)
         try:
-            async for answer in answers:
-                if not answer.executed:
-                    return answer
-                await self._send("next", operation_id, orjson.Fragment(answer.body))
-                self._sent[operation_id] = answer.cursor
+            async for response in responses:
+                if not response.is_executed:
+                    return response
+                await self._send("next", operation_id, orjson.Fragment(response.body))
+                self._notice.record(response.cursor, operation_id)
         finally:
-            self._sent.pop(operation_id, None)
-            await answers.aclose()
+            await responses.aclose()
         return None
 
-    def last_words(self) -> list[str]:
-        """Return what tells a client that does not read how to go on with each of its operations."""
-        return [
-            _text("error", operation_id, [errors.describe(TooSlow(self._sent.get(operation_id, "")))])
-            for operation_id in self._operations
-        ]
-
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:
+        text = _encode(kind, operation_id, payload).decode()
         try:
-            await self._send_message({"type": "websocket.send", "text": _text(kind, operation_id, payload)})
+            await self._send_event({"type": "websocket.send", "text": text})
         except OSError:
             raise _Disconnected from None
 
 
-def _text(kind: str, operation_id: str | None, payload: object) -> str:
-    frame: dict[str, object] = {"type": kind}
+def _refusal(credential: str | None, error: BaseException) -> _Close:
+    if isinstance(error, (Unauthenticated, Forbidden)):
+        return _Close(_UNAUTHORIZED if credential is None else _FORBIDDEN, f"{error.code}: {error}")
+    if isinstance(error, DropzoneError):
+        return _Close(_TRY_AGAIN_LATER, f"{error.code}: {error}")
+    described = errors.describe_unexpected(error, "the credential of a WebSocket")
+    return _Close(_INTERNAL_ERROR, f"INTERNAL: {described['extensions']['id']}")
+
+
+def _too_slow(operation_id: str, error: TooSlow) -> bytes:
+    return _encode("error", operation_id, [errors.describe(error)])
+
+
+def _encode(kind: str, operation_id: str | None, payload: object) -> bytes:
+    message: dict[str, object] = {"type": kind}
     if operation_id is not None:
-        frame["id"] = operation_id
+        message["id"] = operation_id
     if isinstance(payload, msgspec.Raw):
-        frame["payload"] = orjson.Fragment(bytes(payload))
+        message["payload"] = orjson.Fragment(bytes(payload))
     elif payload is not msgspec.UNSET:
-        frame["payload"] = payload
-    return orjson.dumps(frame).decode()
+        message["payload"] = payload
+    return orjson.dumps(message)

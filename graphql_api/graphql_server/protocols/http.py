@@ -1,12 +1,12 @@
-"""GraphQL over HTTP: one address for GET and POST, and for streams of answers.
+"""GraphQL over HTTP: GET and POST at one path, for single responses and for event streams.
 
-The order matters. Who is asking is settled before anything else is looked at, so that nobody without
-a key learns more than that; then what the headers say; then the body. Only `application/json` bodies
-are read, which a page of another origin cannot send without asking first.
+A request is validated in this order: its credential, its headers, its body. A client without a valid credential
+therefore learns nothing else. Only `application/json` bodies are read: a page of another origin cannot send those
+without a preflight request.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import partial
 
 import orjson
@@ -22,36 +22,40 @@ from graphql_api.graphql_server.credentials import Authenticate
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
-from graphql_api.graphql_server.execution.responses import Answer, refused
-from graphql_api.graphql_server.headers import header
-from graphql_api.graphql_server.memory_budget import Capacity
-from graphql_api.graphql_server.protocols import multipart, negotiation, server_sent_events
-from graphql_api.graphql_server.protocols.response_streams import Framing, Sent, StreamResponse
-from graphql_api.graphql_server.protocols.server_sent_events import EventStream, EventStreams
+from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
+from graphql_api.graphql_server.memory_budget import MemoryBudget
+from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.settings import BREATH_SECONDS, TransportSettings
+from graphql_api.graphql_server.request_headers import JSON, Accepted, accepted, header, is_json
+from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, Unauthenticated, Unavailable
 
-METHODS = "GET, POST, PUT, DELETE"
-LARGE_BODY = 1024 * 1024
-_SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_METHODS = "GET, POST"
+_LARGE_BODY_BYTES = 1 * MIB
+_SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+_NO_HEADERS: Mapping[str, str] = {}
 
 Page = Callable[[Request], Awaitable[Response]]
+"""Returns the page for browsers."""
 
 
 class HTTPEndpoint:
-    """Answers HTTP requests for one schema."""
+    """The ASGI application that serves one schema over HTTP."""
 
     def __init__(
-        self, executor: Executor, context: Authenticate, settings: TransportSettings, page: Page, capacity: Capacity
+        self,
+        executor: Executor,
+        authenticate: Authenticate,
+        settings: GraphQLSettings,
+        page: Page,
+        memory_budget: MemoryBudget,
     ) -> None:
         self._executor = executor
-        self._capacity = capacity
-        self._context = context
+        self._authenticate = authenticate
         self._settings = settings
         self._page = page
-        self._event_streams = EventStreams(settings)
-        self._closing = asyncio.Event()
+        self._memory_budget = memory_budget
+        self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -61,142 +65,104 @@ class HTTPEndpoint:
             return
         except DropzoneError as error:
             response = refusal(error)
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is logged and masked)
+        except Exception as error:  # noqa: BLE001 (the boundary: any other error is logged and masked)
             body = orjson.dumps({"errors": [errors.describe_unexpected(error, "an HTTP request")]})
-            response = _response(500, negotiation.JSON, body)
+            response = _response(500, JSON, body)
         await response(scope, receive, send)
 
-    async def close(self) -> None:
-        """End all streams in a way that makes clients come back."""
-        self._closing.set()
-        await self._event_streams.close()
+    def end_streams(self) -> None:
+        """End all event streams so that their clients reconnect."""
+        self._stopping.set()
 
     async def _respond(self, request: Request) -> Response:
-        accepted = negotiation.accepted(header(request, b"accept"))
-        if request.method == "GET" and accepted.prefers_html and b"query=" not in request["query_string"]:
+        accept = accepted(header(request, b"accept"))
+        if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
         credential = credentials.from_headers(request["headers"])
-        token = header(request, b"x-graphql-event-stream-token").decode("latin-1")
-        if not token and b"token=" in request["query_string"]:
-            token = request.query_params.get("token", "")
-        opens_stream = request.method == "GET" and bool(token)
-        if opens_stream and credential is None:
-            credential = self._event_streams.holder(token)
-        context = await self._context(credential)
-        if opens_stream:
-            return self._respond_with(*self._event_streams.open(token, credential), credential, Sent())
-        match request.method:
-            case "POST" if token:
-                stream = self._event_streams.find(token, credential)
-                return await self._start_on(stream, await self._read_body(request), context)
-            case "POST":
-                return await self._execute(await self._read_body(request), credential, context, accepted)
-            case "GET":
-                asked = read_query_string(request["query_string"])
-                return await self._execute(asked, credential, context, accepted, reads_only=True)
-            case "PUT":
-                return _response(201, b"text/plain", self._event_streams.reserve(credential).encode())
-            case "DELETE" if token:
-                stream = self._event_streams.find(token, credential)
-                stream.stop(request.query_params.get("operationId", ""))
-                return _response(200, b"text/plain", b"")
-        raise MethodNotAllowed(f"GraphQL is asked for by {METHODS}.", allow=METHODS)
+        context = await self._authenticate(credential)
+        if request.method == "POST":
+            return await self._execute(await self._read_body(request), credential, context, accept)
+        if request.method == "GET":
+            graphql_request = read_query_string(request["query_string"])
+            return await self._execute(graphql_request, credential, context, accept, is_read_only=True)
+        raise MethodNotAllowed(f"this path does not support {request.method}; use {_METHODS}", allow=_METHODS)
 
     async def _read_body(self, request: Request) -> GraphQLRequest:
-        if not negotiation.is_json(header(request, b"content-type")):
-            raise UnsupportedMediaType("The content type should be application/json, in UTF-8.")
-        body = await read_body(request, self._settings.max_body_bytes, self._settings, self._capacity)
-        asked = read_json(body)
-        if len(body) > LARGE_BODY:
-            # Its variables are split next; those who wait for the loop have their turn between the two.
-            await asyncio.sleep(BREATH_SECONDS)
-        return asked
+        if not is_json(header(request, b"content-type")):
+            raise UnsupportedMediaType("the content type must be application/json, with the charset UTF-8 if any")
+        body = await read_body(request, self._settings.max_body_bytes, self._settings, self._memory_budget)
+        graphql_request = read_json(body)
+        if len(body) > _LARGE_BODY_BYTES:
+            # Splitting the variables comes next. Other requests run between the two long steps.
+            await asyncio.sleep(YIELD_SECONDS)
+        return graphql_request
 
     async def _execute(
         self,
-        asked: GraphQLRequest,
+        request: GraphQLRequest,
         credential: str | None,
         context: object,
-        accepted: negotiation.Accepted,
+        accept: Accepted,
         *,
-        reads_only: bool = False,
+        is_read_only: bool = False,
     ) -> Response:
-        if accepted.answer is None and accepted.stream is None:
-            raise NotAcceptable("Accept should allow application/graphql-response+json or application/json.")
+        if accept.single is None and accept.stream is None:
+            raise NotAcceptable("Accept must include application/graphql-response+json or application/json")
         try:
-            operation = self._executor.prepare(asked)
+            operation = self._executor.prepare(request)
         except InvalidOperation as invalid:
-            if accepted.prefers_stream:
-                return self._stream(_once(invalid.answer), accepted, credential)
-            return _single(invalid.answer, accepted.answer)
-        if reads_only and operation.type is OperationType.MUTATION:
-            raise MethodNotAllowed("A mutation cannot be asked for by GET.", allow="POST")
-        if operation.type is OperationType.SUBSCRIPTION or accepted.prefers_stream:
-            if accepted.stream is None:
-                raise NotAcceptable("A subscription needs text/event-stream, or multipart/mixed, in Accept.")
-            answers = self._executor.subscribe(operation, asked, context)
-            return self._stream(answers, accepted, credential)
-        return _single(await self._executor.execute(operation, asked, context), accepted.answer)
+            if accept.prefers_stream:
+                return self._stream(_once(invalid.response), credential)
+            return _single(invalid.response, accept.single)
+        if is_read_only and operation.type is OperationType.MUTATION:
+            raise MethodNotAllowed("a mutation must be sent by POST", allow="POST")
+        if operation.type is OperationType.SUBSCRIPTION or accept.prefers_stream:
+            if accept.stream is None:
+                raise NotAcceptable("a subscription needs text/event-stream in Accept")
+            return self._stream(self._executor.subscribe(operation, request, context), credential)
+        return _single(await self._executor.execute(operation, request, context), accept.single)
 
-    async def _start_on(self, stream: EventStream, asked: GraphQLRequest, context: object) -> Response:
-        operation_id = stream.check_operation_id(asked.operation_id)
-        try:
-            operation = self._executor.prepare(asked)
-        except InvalidOperation as invalid:
-            return _response(400, negotiation.JSON, invalid.answer.body)
-        stream.start(operation_id, self._executor.subscribe(operation, asked, context))
-        return _response(202, b"text/plain", b"")
-
-    def _stream(
-        self, answers: AsyncGenerator[Answer, None], accepted: negotiation.Accepted, credential: str | None
-    ) -> StreamResponse:
-        wire = multipart if accepted.stream == negotiation.MULTIPART else server_sent_events
-        sent = Sent()
-        return self._respond_with(wire.frames(answers, sent), wire.FRAMING, credential, sent)
-
-    def _respond_with(
-        self, frames: AsyncGenerator[bytes, None], framing: Framing, credential: str | None, sent: Sent
-    ) -> StreamResponse:
-        refusal = partial(credentials.refusal, self._context, credential, self._settings.recheck_seconds)
-        return StreamResponse(frames, framing, refusal, self._closing, self._settings, sent)
+    def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: str | None) -> Response:
+        return EventStreamResponse(
+            responses,
+            wait_until_refused=partial(
+                credentials.wait_until_refused,
+                self._authenticate,
+                credential,
+                self._settings.credential_check_seconds,
+            ),
+            stopping=self._stopping,
+            keep_alive_seconds=self._settings.keep_alive_seconds,
+        )
 
 
 def refusal(error: DropzoneError) -> Response:
-    """Answer a request that is refused as a whole."""
-    headers = []
+    """Return the response to a request that is refused as a whole."""
+    headers = {}
     if isinstance(error, Unauthenticated):
-        headers.append((b"www-authenticate", b'Bearer realm="dropzone"'))
+        headers["www-authenticate"] = 'Bearer realm="dropzone"'
     elif isinstance(error, Unavailable):
-        headers.append((b"retry-after", b"%d" % error.retry_after))
+        headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allow.encode()))
+        headers["allow"] = error.allow
     elif isinstance(error, UnsupportedMediaType):
-        headers.append((b"accept-encoding", b"gzip, zstd"))
+        headers["accept-encoding"] = "gzip, zstd"
     status = errors.HTTP_STATUS.get(error.code, 400)
-    return _response(status, negotiation.JSON, refused(error).body, *headers)
+    return _response(status, JSON, from_error(error).body, headers)
 
 
-def _single(answer: Answer, accepted: bytes | None) -> Response:
-    media_type = accepted or negotiation.JSON
-    if answer.retry_after is not None:
-        return _response(503, media_type, answer.body, (b"retry-after", b"%d" % answer.retry_after))
-    status = 200 if answer.executed or media_type == negotiation.JSON else 400
-    return _response(status, media_type, answer.body)
+def _single(response: GraphQLResponse, media_type: bytes | None) -> Response:
+    media_type = media_type or JSON
+    if response.retry_after is not None:
+        return _response(503, media_type, response.body, {"retry-after": str(response.retry_after)})
+    status = 200 if response.is_executed or media_type == JSON else 400
+    return _response(status, media_type, response.body)
 
 
-def _response(status: int, media_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Response:
-    return _Answered(status, [(b"content-type", media_type + b"; charset=utf-8"), *_SAFE, *headers], body)
+def _response(status: int, media_type: bytes, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
+    content_type = f"{media_type.decode()}; charset=utf-8"
+    return Response(body, status, {"content-type": content_type, **_SAFE_HEADERS, **headers})
 
 
-class _Answered(Response):
-    """A response whose headers are bytes already."""
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self.status_code = status
-        self.body = body
-        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
-        self.background = None
-
-
-async def _once(answer: Answer) -> AsyncGenerator[Answer, None]:
-    yield answer
+async def _once(response: GraphQLResponse) -> AsyncGenerator[GraphQLResponse, None]:
+    yield response

@@ -1,16 +1,22 @@
-"""Connections with the bounds that uvicorn lacks, as subclasses of its protocol classes.
+"""HTTP connections with the limits that uvicorn has no setting for.
 
-uvicorn waits for ever for headers that trickle, keeps any number of connections and headers, and lets a
-client that reads nothing keep what was written for it. Here each of these ends.
+| limit | what uvicorn 0.54 offers |
+|---|---|
+| time until the headers are complete | nothing; `timeout_keep_alive` covers idle time between requests only |
+| number and bytes of the headers | nothing; `h11_max_incomplete_event_size` does not apply to httptools |
+| bytes around a body: trailers, chunk extensions | nothing |
+| open connections | `limit_concurrency` refuses a request after its headers, and lets the connection open |
+| a client that does not read its response | nothing |
+| a body that the application did not read | nothing |
 
-A trap: an answer to a body that was not read (401, 413) must not be followed by closing the connection at
-once, because a client that still sends would get a reset in place of the answer. What it sends is thrown
-away for a moment first.
+A response to a body that was not read (401, 413) must not be followed by closing the connection at once: a client
+that is still sending would get a reset in place of the response. The rest of the body is discarded for a short time.
+
+`HttpToolsProtocol` is a private interface of uvicorn, pinned exactly in requirements.lock; see docs/architecture.md.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
@@ -19,36 +25,17 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graphql_api.errors import shorten
 from graphql_api.graphql_server.server.stall_timer import StallTimer
+from graphql_api.graphql_server.settings import ServerSettings
+from graphql_api.graphql_server.slow_reader_notice import notice_of
 
-LAST_WORDS = "last words"
-"""In `scope["state"]`: gives what to send to a client that does not read, for the day when it does: bytes of a
-stream, or texts over a WebSocket.
-"""
+_RETRY_AFTER_SECONDS = 5
 
 logger = logging.getLogger("graphql_api")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServerSettings:
-    """Bounds of connections; sizes in bytes, times in seconds."""
-
-    header_seconds: float = 10.0  # from the first byte of a request, or from connecting
-    max_header_bytes: int = 32 * 1024  # the request line and all headers together
-    max_headers: int = 100
-    max_connections: int = 4_000
-    keep_alive_seconds: int = 75
-    stalled_seconds: float = 20.0  # in which a client reads next to nothing of what was written for it
-    reading_bytes_per_second: int = 1024  # what is more than next to nothing
-    unread_seconds: float = 2.0  # a body that is still sent after its answer
-    unread_bytes: int = 1024 * 1024
-    max_message_bytes: int = 1024 * 1024  # of a WebSocket
-    ping_seconds: float = 20.0
-    shutdown_seconds: int = 1
-
-
-def limited_http(settings: ServerSettings) -> type[HttpToolsProtocol]:
-    """Make the class of HTTP connections for these settings."""
-    return type("LimitedHTTP", (_HTTPConnection,), {"settings": settings})
+def http_connection_class(settings: ServerSettings) -> type[HttpToolsProtocol]:
+    """Return the class of HTTP connections with these limits; uvicorn makes one instance per connection."""
+    return type("HTTPConnection", (_HTTPConnection,), {"settings": settings})
 
 
 class _HTTPConnection(HttpToolsProtocol):
@@ -56,42 +43,42 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._in_headers = True
-        self._header_bytes = 0  # of the request that is being read
-        self._idle_bytes = 0  # since the last that belonged to a body
-        self._unread_bytes = 0  # after the answer
+        self._is_in_headers = True
+        self._header_bytes = 0  # of the current request
+        self._bytes_without_content = 0  # since the last content of a body
+        self._discarded_bytes = 0  # after the response
         self._refusal: tuple[int, str] | None = None
         self._header_timer: asyncio.TimerHandle | None = None
-        self._unread_timer: asyncio.TimerHandle | None = None
-        self._writing = StallTimer(
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._stall_timer = StallTimer(
             self.loop,
             transport,
-            self._stalled,
-            seconds=self.settings.stalled_seconds,
-            least=self.settings.reading_bytes_per_second,
+            self._end_stalled_response,
+            seconds=self.settings.stall_seconds,
+            min_bytes_per_second=self.settings.min_read_bytes_per_second,
         )
         if len(self.connections) > self.settings.max_connections:
-            self._refuse(503, "There are too many connections.")
+            self._refuse(503, "too many connections are open; connect again later")
         else:
-            self._expect_headers()
+            self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._unread_timer is not None:
-            self._throw_away(data)
+        if self._close_timer is not None:
+            self._count_discarded(data)
             if self._refusal is not None:
                 return
-        if not self._in_headers:
-            self._idle_bytes += len(data)
-            if self._idle_bytes > self.settings.max_header_bytes + len(data):
-                self._refuse(400, "The body has too much that is no content.")
+        if not self._is_in_headers:
+            self._bytes_without_content += len(data)
+            if self._bytes_without_content > self.settings.max_header_bytes + len(data):
+                self._refuse(400, "the body has too many bytes that are not content")
                 return
             super().data_received(data)
             return
-        self._expect_headers()
+        self._start_header_timer()
         room = self.settings.max_header_bytes - self._header_bytes
         fits, rest = data[:room], data[room:]
         self._header_bytes += len(fits)
@@ -99,40 +86,40 @@ class _HTTPConnection(HttpToolsProtocol):
         if not rest or self._refusal is not None or self.transport.get_protocol() is not self:
             return
         if self._header_bytes == self.settings.max_header_bytes:
-            self._refuse(431, f"The headers have over {self.settings.max_header_bytes} bytes.")
+            self._refuse(431, f"the headers may have up to {self.settings.max_header_bytes:,} bytes")
         else:
-            self.data_received(rest)  # these headers ended, so the rest is a body or another request
+            self.data_received(rest)  # the headers are complete: the rest is a body or another request
 
     def on_message_begin(self) -> None:
-        self._expect_headers()
+        self._start_header_timer()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.max_headers:
-            self._refusal = (431, f"There are over {self.settings.max_headers} headers.")
-            raise httptools.HttpParserError  # parsing ends, and `send_400_response` is called
-        self._in_headers = False
-        self._header_bytes = self._idle_bytes = 0
+            self._refusal = (431, f"a request may have up to {self.settings.max_headers} headers")
+            raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
+        self._is_in_headers = False
+        self._header_bytes = self._bytes_without_content = 0
         self._cancel_header_timer()
         super().on_headers_complete()
         if self.cycle is not None and not self.cycle.keep_alive:
-            self.cycle.transport = cast(asyncio.Transport, _ClosesLater(self))
+            self.cycle.transport = cast(asyncio.Transport, _DelayedCloseTransport(self))
 
     def on_body(self, body: bytes) -> None:
-        self._idle_bytes = 0
-        self._writing.received(len(body))
+        self._bytes_without_content = 0
+        self._stall_timer.add_received(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_headers = True
-        if self._unread_timer is not None:
-            self._unread_timer.cancel()
-            self._unread_timer = None
+        self._is_in_headers = True
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete and not self._in_headers:
+        if self.cycle.response_complete and not self._is_in_headers:
             self.close_later()
 
     def send_400_response(self, msg: str) -> None:
@@ -144,74 +131,76 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing.start()
+        self._stall_timer.start()
 
     def resume_writing(self) -> None:
-        self._writing.stop()
+        self._stall_timer.stop()
         super().resume_writing()
 
     def close_later(self) -> None:
-        """Close the connection, once the client had a moment to read what it was answered."""
-        if self._unread_timer is None and not self.transport.is_closing():
+        """Close the connection after the client had time to read the response."""
+        if self._close_timer is None and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self._unread_bytes = 0
-            self._unread_timer = self.loop.call_later(self.settings.unread_seconds, self.transport.close)
+            self._discarded_bytes = 0
+            self._close_timer = self.loop.call_later(self.settings.unread_body_seconds, self.transport.close)
 
-    def _stalled(self) -> None:
+    def _end_stalled_response(self) -> None:
         logger.warning(
-            "cut off a client that read next to nothing for %g s of its answer to %s %s",
-            self.settings.stalled_seconds,
+            "ended the response to %s %s: the client read almost nothing for %g s",
             self.scope["method"],
             shorten(self.scope["path"]),
+            self.settings.stall_seconds,
         )
-        last_words = self.scope["state"].get(LAST_WORDS)
-        if last_words is None or self.cycle.response_complete:
+        notice = notice_of(self.scope)
+        if notice is None or self.cycle.response_complete:
             self.transport.abort()
             return
-        words = last_words()
+        self._disconnect_application()
+        for message in notice.messages():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(message), message))
+        self.transport.write(b"0\r\n\r\n")
+        self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
+
+    def _disconnect_application(self) -> None:
+        """Make the application receive `http.disconnect`, and ignore what it still sends."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
-        if words:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(words), words))
-        self.transport.write(b"0\r\n\r\n")
-        self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)
 
     @property
     def has_unread_body(self) -> bool:
         """Whether the client is still sending the request."""
-        return not self._in_headers
+        return not self._is_in_headers
 
-    def _throw_away(self, data: bytes) -> None:
-        self._unread_bytes += len(data)
-        if self._unread_bytes > self.settings.unread_bytes:
+    def _count_discarded(self, data: bytes) -> None:
+        self._discarded_bytes += len(data)
+        if self._discarded_bytes > self.settings.max_unread_body_bytes:
             self.flow.pause_reading()
 
-    def _expect_headers(self) -> None:
+    def _start_header_timer(self) -> None:
         if self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.settings.header_seconds, self._headers_late)
+            self._header_timer = self.loop.call_later(self.settings.header_timeout_seconds, self._end_late_headers)
 
-    def _headers_late(self) -> None:
+    def _end_late_headers(self) -> None:
         self._header_timer = None
         if self._header_bytes:
-            self._refuse(408, "The headers came too slowly.")
+            self._refuse(408, f"the headers were not complete after {self.settings.header_timeout_seconds:g} s")
         else:
             self.transport.close()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer without the application, and read nothing more."""
+        """Respond without the application, and read no further request."""
         self._refusal = (status, message)
         self._cancel_header_timer()
         if self.cycle is not None and not self.cycle.response_complete:
             if self.cycle.response_started:
                 self.transport.close()
                 return
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._disconnect_application()
         code = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "TOO_LARGE", 503: "UNAVAILABLE"}[status]
         body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
         head = (
             b"content-type: application/json; charset=utf-8\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
-        ) % (b"retry-after: 5\r\n" if status == 503 else b"", len(body))
+        ) % (b"retry-after: %d\r\n" % _RETRY_AFTER_SECONDS if status == 503 else b"", len(body))
         self.transport.write(STATUS_LINE[status] + head + body)
         self.close_later()
 
@@ -222,14 +211,14 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def _cancel_timers(self) -> None:
         self._cancel_header_timer()
-        self._writing.stop()
-        if self._unread_timer is not None:
-            self._unread_timer.cancel()
-            self._unread_timer = None
+        self._stall_timer.stop()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
 
 
-class _ClosesLater:
-    """A transport for the answer to a request that asks for the connection to be closed."""
+class _DelayedCloseTransport:
+    """The transport of a request with `Connection: close`: waits for the rest of the body before it closes."""
 
     def __init__(self, connection: _HTTPConnection) -> None:
         self._connection = connection

@@ -1,6 +1,7 @@
-"""Whether a client takes what was written for it, or next to nothing for some time.
+"""Detects a client that reads almost nothing of the data that was written for it.
 
-The trap: time in which we still take a body from it does not count, for many clients send all of it before they read.
+Time in which the server still receives a body from the client does not count: many clients send their whole body
+before they read the response.
 """
 
 import asyncio
@@ -8,46 +9,49 @@ from collections.abc import Callable
 
 
 class StallTimer:
-    """Calls `stalled` when the client takes less than `least` bytes a second for so many `seconds`."""
+    """Calls `on_stall` if a client reads less than `min_bytes_per_second` for `seconds`.
+
+    The connection starts the timer when the write buffer is full, and stops it when the buffer has drained.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
-        stalled: Callable[[], None],
+        on_stall: Callable[[], None],
         *,
         seconds: float,
-        least: float,
+        min_bytes_per_second: float,
     ) -> None:
         self._loop = loop
         self._transport = transport
+        self._on_stall = on_stall
         self._seconds = seconds
-        self._least = seconds * least
-        self._stalled = stalled
+        self._min_bytes = seconds * min_bytes_per_second
         self._timer: asyncio.TimerHandle | None = None
-        self._left = 0
+        self._buffered = 0
         self._received = 0
 
     def start(self) -> None:
-        """Look from now on: there is more to take than the client takes."""
-        self._left = self._transport.get_write_buffer_size()
+        """Begin a period of `seconds`."""
+        self._buffered = self._transport.get_write_buffer_size()
         self._received = 0
         self._timer = self._loop.call_later(self._seconds, self._check)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Cancel the period."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def received(self, count: int) -> None:
-        """Count what the client sends."""
+    def add_received(self, count: int) -> None:
+        """Count bytes that the client sent."""
         self._received += count
 
     def _check(self) -> None:
-        taken = self._left - self._transport.get_write_buffer_size()
-        if max(taken, self._received) > self._least:
+        read = self._buffered - self._transport.get_write_buffer_size()
+        if max(read, self._received) > self._min_bytes:
             self.start()
         else:
             self._timer = None
-            self._stalled()
+            self._on_stall()

@@ -1,21 +1,22 @@
-"""uvicorn in this process, configured for us and told to say goodbye.
+"""The uvicorn server in this process, with the connection classes and settings of this project."""
 
-A trap: uvicorn waits for open responses before it tells the application, through its lifespan, that the
-server stops; an endless stream would make it wait for ever. `on_shutdown` comes before.
-"""
-
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from socket import socket
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from graphql_api.graphql_server.server.http_connection import ServerSettings, limited_http
-from graphql_api.graphql_server.server.websocket_connection import limited_websocket
+from graphql_api.graphql_server.server.http_connection import http_connection_class
+from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
+from graphql_api.graphql_server.settings import ServerSettings
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that tells the application before it waits for it."""
+    """A uvicorn server that calls `on_shutdown` before it waits for open responses.
+
+    uvicorn waits for them before it notifies the application through its lifespan, so an endless stream would
+    delay the shutdown.
+    """
 
     def __init__(
         self,
@@ -24,19 +25,19 @@ class Server(uvicorn.Server):
         host: str = "127.0.0.1",
         port: int = 8000,
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
-        on_shutdown: Callable[[], Awaitable[None]] | None = None,
+        on_shutdown: Callable[[], None] | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
             loop="uvloop",
-            http=limited_http(settings),
-            ws=limited_websocket(settings),
+            http=http_connection_class(settings),
+            ws=websocket_connection_class(settings),
             ws_max_size=settings.max_message_bytes,
-            ws_ping_interval=settings.ping_seconds,
-            ws_ping_timeout=settings.ping_seconds,
-            # Compression would keep a window per socket, and let a small message become a large one.
+            ws_ping_interval=settings.ping_interval_seconds,
+            ws_ping_timeout=settings.ping_interval_seconds,
+            # Compression holds a window of memory per WebSocket, and lets a small message become a large one.
             ws_per_message_deflate=False,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.shutdown_seconds,
@@ -44,13 +45,13 @@ class Server(uvicorn.Server):
             server_header=False,
             access_log=False,
             log_config=None,
-            log_level="error",  # below that, every WebSocket and all nonsense are worth lines to it
+            log_level="error",  # at lower levels uvicorn logs every WebSocket and every invalid request
         )
         super().__init__(config)
         self._on_shutdown = on_shutdown
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Tell the application that open streams should end, then shut down."""
+        """Call `on_shutdown`, then shut down."""
         if self._on_shutdown is not None:
-            await self._on_shutdown()
+            self._on_shutdown()
         await super().shutdown(sockets)

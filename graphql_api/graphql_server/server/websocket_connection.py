@@ -1,6 +1,11 @@
-"""WebSocket connections with the bounds that uvicorn lacks: for clients that do not read, or begin with nonsense.
+"""WebSocket connections with the limits that uvicorn has no setting for.
 
-What a client does wrong ends its connection and is no error of ours: it leaves no trace in the log.
+uvicorn lets a client that reads nothing keep what was written for it, and waits without end after a handshake that
+its library has refused. Both end here. Mistakes of clients (text that is not UTF-8, a denied origin) end their
+connection, but uvicorn would log them as errors of the server.
+
+`WebSocketsSansIOProtocol` is a private interface of uvicorn, pinned exactly in requirements.lock; see
+docs/architecture.md.
 """
 
 import asyncio
@@ -10,17 +15,19 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from graphql_api.graphql_server.server.http_connection import LAST_WORDS, ServerSettings
 from graphql_api.graphql_server.server.stall_timer import StallTimer
+from graphql_api.graphql_server.settings import ServerSettings
+from graphql_api.graphql_server.slow_reader_notice import notice_of
 
-TOO_SLOW = 4490
+_INVALID_TEXT = 1007
+_TOO_SLOW = 4490
 
 logger = logging.getLogger("graphql_api")
 
 
-def limited_websocket(settings: ServerSettings) -> type[WebSocketsSansIOProtocol]:
-    """Make the class of WebSocket connections for these settings."""
-    return type("LimitedWebSocket", (_WebSocketConnection,), {"settings": settings})
+def websocket_connection_class(settings: ServerSettings) -> type[WebSocketsSansIOProtocol]:
+    """Return the class of WebSocket connections with these limits; uvicorn makes one instance per connection."""
+    return type("WebSocketConnection", (_WebSocketConnection,), {"settings": settings})
 
 
 class _WebSocketConnection(WebSocketsSansIOProtocol):
@@ -28,29 +35,29 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._writing = StallTimer(
+        self._stall_timer = StallTimer(
             self.loop,
             self.transport,
-            self._stalled,
-            seconds=self.settings.stalled_seconds,
-            least=self.settings.reading_bytes_per_second,
+            self._close_stalled,
+            seconds=self.settings.stall_seconds,
+            min_bytes_per_second=self.settings.min_read_bytes_per_second,
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._writing.stop()
+        self._stall_timer.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            # The library has refused what it read; uvicorn still waits for a request.
+            # The library has refused the handshake; uvicorn would wait for another.
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf_8(self.frames):
             self.frames = []
-            self.conn.send_close(1007)
+            self.conn.send_close(_INVALID_TEXT)
             self.handle_parser_exception()
         else:
             super().send_receive_event_to_app()
@@ -58,35 +65,34 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
-            self.handshake_complete = True  # by a refusal of ours, which uvicorn would take for none
+            self.handshake_complete = True  # the application denied it; uvicorn would report a missing response
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing.start()
-        # Every ping that is read is a pong that is written.
+        self._stall_timer.start()
+        # Each ping that is read adds a pong to the full write buffer.
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._writing.stop()
+        self._stall_timer.stop()
         if not self.read_paused:
             self.transport.resume_reading()
         super().resume_writing()
 
-    def _stalled(self) -> None:
-        """Leave a close code for a client that may read on some day, and forget it soon."""
+    def _close_stalled(self) -> None:
         if self.close_sent or not self.handshake_complete:
             self.transport.abort()
             return
-        logger.warning("cut off a WebSocket whose client read next to nothing for %g s", self.settings.stalled_seconds)
+        logger.warning("closed a WebSocket: the client read almost nothing for %g s", self.settings.stall_seconds)
         self.stop_keepalive()
-        last_words = self.scope["state"].get(LAST_WORDS, list)
-        for text in last_words():
-            self.conn.send_text(text.encode())
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_SLOW})
-        self.conn.send_close(TOO_SLOW, "TOO_SLOW: subscribe again behind the last cursor")
+        notice = notice_of(self.scope)
+        for message in [] if notice is None else notice.messages():
+            self.conn.send_text(message)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": _TOO_SLOW})
+        self.conn.send_close(_TOO_SLOW, "TOO_SLOW: subscribe again after the last cursor")
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self.close_timer = self.loop.call_later(self.settings.stalled_seconds, self.transport.abort)
+        self.close_timer = self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
 
 
 def _is_utf_8(frames: Sequence[bytes]) -> bool:

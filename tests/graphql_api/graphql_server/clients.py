@@ -66,12 +66,12 @@ def subscribe(query: str, operation_id: object = "1", **variables: object) -> di
     return {"type": "subscribe", "id": operation_id, "payload": {"query": query, "variables": variables}}
 
 
-def assert_nobody_watches(service: Service) -> None:
+def wait_until_no_subscriptions(service: Service) -> None:
     """Wait until the sources of all subscriptions are closed."""
     deadline = time.monotonic() + 5
-    while service.state.watching and time.monotonic() < deadline:
+    while service.state.subscriptions and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert service.state.watching == 0
+    assert service.state.subscriptions == 0
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, object]]:

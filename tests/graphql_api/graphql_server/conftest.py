@@ -18,5 +18,5 @@ def shared_service() -> Iterator[Service]:
 def service(shared_service: Service) -> Service:
     """Return the shared service with nothing submitted and nothing wrong."""
     shared_service.state.submitted.clear()
-    shared_service.state.context_error = None
+    shared_service.state.authentication_error = None
     return shared_service

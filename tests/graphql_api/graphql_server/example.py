@@ -1,4 +1,4 @@
-"""An example of a schema, with a field for everything that a transport has to carry."""
+"""An example schema, with a field for each behavior that the GraphQL server has to handle."""
 
 import asyncio
 import hashlib
@@ -28,27 +28,28 @@ def _picky(value: object) -> object:
 
 @dataclass
 class State:
-    """What the service was made to do."""
+    """What the tests observe and change."""
 
     submitted: list[bytes] = field(default_factory=list)
-    context_error: Exception | None = None
-    """What making a context fails with, while this is set."""
-    watching: int = 0
-    asked: int = 0
-    """How often a context was asked for."""
+    authentication_error: Exception | None = None
+    """While set, authentication raises this error."""
+    subscriptions: int = 0
+    """The number of open subscriptions."""
+    authentications: int = 0
+    """The number of times that a credential was validated."""
 
 
 state_key = "state"
 
 
 def _bytes(sample: Any) -> bytes:
-    assert isinstance(sample, msgspec.Raw), "a variable should arrive as it was sent"
+    assert isinstance(sample, msgspec.Raw), "expected the variable as it was sent"
     return bytes(memoryview(sample))
 
 
 @strawberry.type
 class Query:
-    """Fields that do as they are named."""
+    """Fields that behave as their names say."""
 
     @strawberry.field
     def hello(self, name: str = "you") -> str:
@@ -57,48 +58,48 @@ class Query:
 
     @strawberry.field
     async def broken(self) -> str | None:
-        """Fail in a way nobody expects."""
+        """Raise an unexpected error."""
         raise RuntimeError("a secret of the server")
 
     @strawberry.field
     async def long_broken(self) -> str | None:
-        """Fail with a very long message."""
+        """Raise an unexpected error with a very long message."""
         raise RuntimeError("long" * 250_000)
 
     @strawberry.field
     async def missing(self) -> str | None:
-        """Fail on purpose."""
+        """Raise an error that clients see."""
         raise NotFound("There is no such sample.")
 
     @strawberry.field
     async def down(self) -> str | None:
-        """Fail because Firestore does."""
+        """Raise an error as if Firestore were unavailable."""
         raise Unavailable("Firestore does not answer.", retry_after=7)
 
     @strawberry.field
     async def slow(self, seconds: float) -> str:
-        """Take some time."""
+        """Wait for some time."""
         await asyncio.sleep(seconds)
         return "done"
 
     @strawberry.field
     def surrogate(self) -> str:
-        """Return what is no Unicode."""
+        """Return text that cannot be encoded."""
         return "\ud800"
 
     @strawberry.field
     def picky(self, value: Picky) -> str:
-        """Take a scalar that takes nothing."""
+        """Take a scalar that rejects every value."""
         return str(value)
 
     @strawberry.field
     def pretty(self) -> Document:
-        """Return a document as somebody wrote it, on several lines."""
+        """Return JSON that has line breaks."""
         return Document(PRETTY.encode())
 
     @strawberry.field
     def text(self, length: int) -> str:
-        """Return much text."""
+        """Return text of some length."""
         return "x" * length
 
 
@@ -108,73 +109,73 @@ class Mutation:
 
     @strawberry.mutation
     async def submit(self, info: strawberry.Info[Any, None], sample: RawSample) -> str:
-        """Keep a sample; answer with the hash of its bytes."""
+        """Store a sample. Return the hash of its bytes."""
         raw = _bytes(sample)
         info.context[state_key].submitted.append(raw)
         return hashlib.sha256(raw).hexdigest()
 
     @strawberry.mutation
     async def submit_many(self, info: strawberry.Info[Any, None], samples: list[RawSample | None]) -> list[int | None]:
-        """Keep samples; answer with their sizes."""
-        kept = [None if sample is None else _bytes(sample) for sample in samples]
-        info.context[state_key].submitted.extend(raw for raw in kept if raw is not None)
-        return [None if raw is None else len(raw) for raw in kept]
+        """Store samples. Return their sizes."""
+        raws = [None if sample is None else _bytes(sample) for sample in samples]
+        info.context[state_key].submitted.extend(raw for raw in raws if raw is not None)
+        return [None if raw is None else len(raw) for raw in raws]
 
 
 @strawberry.type
 class Story:
-    """Something from which one can go on."""
+    """An event with a cursor."""
 
     cursor: str
     text: str
 
 
 class SharedStory(Story, SharedEvent):
-    """A story that is the same for everybody."""
+    """A story that is the same for every subscriber."""
 
 
 @strawberry.type
 class Subscription:
-    """Things to watch."""
+    """Sources of events."""
 
     @strawberry.subscription
     async def count(self, info: strawberry.Info[Any, None], to: int, pause: float = 0) -> AsyncIterator[int]:
         """Count from 0."""
         state = info.context[state_key]
-        state.watching += 1
+        state.subscriptions += 1
         try:
             for number in range(to):
                 yield number
                 await asyncio.sleep(pause)
         finally:
-            state.watching -= 1
+            state.subscriptions -= 1
 
     @strawberry.subscription
     async def text(self, info: strawberry.Info[Any, None], length: int) -> AsyncIterator[str]:
-        """Yield much text for ever."""
+        """Yield text of some length without end."""
         state = info.context[state_key]
-        state.watching += 1
+        state.subscriptions += 1
         try:
             while True:
                 yield "x" * length
         finally:
-            state.watching -= 1
+            state.subscriptions -= 1
 
     @strawberry.subscription
     async def stories(self, length: int) -> AsyncIterator[Story]:
-        """Yield long stories, with cursors, for ever."""
+        """Yield stories with cursors without end."""
         for number in itertools.count():
             yield SharedStory(cursor=str(number), text="x" * length)
 
     @strawberry.subscription
     async def failing(self, on_purpose: bool) -> AsyncIterator[int]:
-        """Yield once, then fail."""
+        """Yield once, then raise an error."""
         yield 1
         raise NotFound("It is gone.") if on_purpose else RuntimeError("a secret of the source")
 
 
 def make_schema() -> GraphQLSchema:
-    """Return the schema as graphql-core knows it."""
+    """Return the schema for graphql-core."""
     scalars: Any = {
         RawSample: strawberry.scalar(name="RawSample", serialize=lambda value: value, parse_value=lambda value: value),
         Picky: strawberry.scalar(name="Picky", serialize=str, parse_value=_picky),

@@ -1,4 +1,4 @@
-"""A small service to try the transport with: the example, served over real sockets."""
+"""A small service for tests of the GraphQL server: the example schema, served over real sockets."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.graphql_server import Capacity, GraphQLTransport, Server, ServerSettings, TransportSettings, read_body
+from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget, Server, ServerSettings, read_body
 from graphql_api.graphql_server.protocols.http import refusal
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key
@@ -25,13 +25,13 @@ GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 
 class Duplex:
-    """Answers while it still reads, and more than any socket holds."""
+    """An ASGI application that sends a response larger than any socket buffer while it reads the body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and read the body to its end."""
+        """Send the response, and read the body to its end."""
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        answer = {"type": "http.response.body", "body": bytes(12_000_000), "more_body": True}
-        sending = asyncio.ensure_future(send(answer))
+        event = {"type": "http.response.body", "body": bytes(12_000_000), "more_body": True}
+        sending = asyncio.ensure_future(send(event))
         while (await receive()).get("more_body"):
             pass
         await sending
@@ -44,28 +44,28 @@ class Service:
 
     port: int
     client: httpx.Client
-    stranger: httpx.Client
-    """A client without a key."""
+    anonymous: httpx.Client
+    """A client without an API key."""
     state: State
     server: Server
     thread: threading.Thread
 
     @property
     def url(self) -> str:
-        """Where GraphQL is."""
+        """The URL of the GraphQL endpoint."""
         return f"http://127.0.0.1:{self.port}/graphql"
 
     def post(self, query: str, variables: object = None, **headers: str) -> httpx.Response:
-        """Ask over HTTP as a current client does."""
+        """Send a request that accepts application/graphql-response+json."""
         body = {"query": query} if variables is None else {"query": query, "variables": variables}
         return self.client.post("/graphql", json=body, headers={"accept": GRAPHQL_RESPONSE, **headers})
 
     def raw(self, body: bytes, **headers: str) -> httpx.Response:
-        """Send bytes as a JSON request."""
+        """Send bytes as a JSON body."""
         return self.client.post("/graphql", content=body, headers={"content-type": "application/json", **headers})
 
     def stop(self) -> float:
-        """Stop the server; return how long that took."""
+        """Stop the server. Return the seconds that it took."""
         began = time.monotonic()
         self.server.should_exit = True
         self.thread.join(timeout=20)
@@ -73,24 +73,24 @@ class Service:
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:
-    """Return the status and the code of the first error."""
+    """Return the status of a response and the code of its first error."""
     return response.status_code, response.json()["errors"][0]["extensions"]["code"]
 
 
 @contextlib.contextmanager
 def running(
-    settings: TransportSettings = TransportSettings(),  # noqa: B008 (frozen)
+    settings: GraphQLSettings = GraphQLSettings(),  # noqa: B008 (frozen)
     server_settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
 ) -> Iterator[Service]:
-    """Serve on a free port, in a thread with a loop of its own, as in production."""
+    """Serve on a free port, in a thread with its own event loop."""
     state = State()
 
-    async def context(credential: str | None) -> dict[str, object]:
-        state.asked += 1
-        if state.context_error is not None:
-            raise state.context_error
+    async def authenticate(credential: str | None) -> dict[str, object]:
+        state.authentications += 1
+        if state.authentication_error is not None:
+            raise state.authentication_error
         if credential not in (KEY, OTHER_KEY):
-            raise Unauthenticated("Give a good key." if credential is None else "This key is not known.")
+            raise Unauthenticated("send an API key" if credential is None else "this API key is unknown")
         return {state_key: state, "credential": credential}
 
     async def page(request: Request) -> Response:
@@ -102,10 +102,11 @@ def running(
         except DropzoneError as error:
             return refusal(error)
 
-    transport = GraphQLTransport(make_schema(), context, settings, page, Capacity(8 * settings.max_body_bytes))
+    memory_budget = MemoryBudget(8 * settings.max_body_bytes)
+    endpoint = GraphQLEndpoint(make_schema(), authenticate, settings, page, memory_budget)
     routes = [Route("/upload", upload, methods=["POST"]), Route("/duplex", Duplex(), methods=["POST"])]
-    app = Starlette(routes=[*transport.routes, *routes])
-    server = Server(app, port=0, settings=server_settings, on_shutdown=transport.close)
+    app = Starlette(routes=[*endpoint.routes, *routes])
+    server = Server(app, port=0, settings=server_settings, on_shutdown=endpoint.end_streams)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -117,9 +118,9 @@ def running(
         address = f"http://127.0.0.1:{port}"
         with (
             httpx.Client(base_url=address, headers=headers, timeout=30) as client,
-            httpx.Client(base_url=address, timeout=30) as stranger,
+            httpx.Client(base_url=address, timeout=30) as anonymous,
         ):
-            yield Service(port, client, stranger, state, server, thread)
+            yield Service(port, client, anonymous, state, server, thread)
     finally:
         server.should_exit = True
         thread.join(timeout=20)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graphql_api.graphql_server import Capacity
+from graphql_api.graphql_server import MemoryBudget
 from storage.documents import Unavailable
 from tests.stack import Stack, eventually
 
@@ -19,7 +19,7 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with room for eight of its largest samples."""
-    with Stack(tmp_path_factory.mktemp("capacity"), DROPZONE_MAX_SAMPLE_MIB="1") as stack:
+    with Stack(tmp_path_factory.mktemp("memory-budget"), DROPZONE_MAX_SAMPLE_MIB="1") as stack:
         yield stack
 
 
@@ -57,14 +57,14 @@ def test_large_requests_beyond_the_room_for_them_are_refused(small_stack: Stack,
 
 def test_who_is_alone_may_hold_any_number_of_bytes() -> None:
     """His own bound is another matter."""
-    capacity = Capacity(10)
-    with capacity.share() as first, capacity.share() as second:
-        first.hold(100)
+    memory_budget = MemoryBudget(10)
+    with memory_budget.reserve() as first, memory_budget.reserve() as second:
+        first.resize(100)
         with pytest.raises(Unavailable):
-            second.hold(1)
-        first.hold(9)
-        second.hold(1)
+            second.resize(1)
+        first.resize(9)
+        second.resize(1)
         with pytest.raises(Unavailable):
-            first.hold(10)
-    with capacity.share() as third:
-        third.hold(100)
+            first.resize(10)
+    with memory_budget.reserve() as third:
+        third.resize(100)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import zstandard
 
-from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server import GraphQLSettings
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 
 LIMIT = 1_000_000
@@ -19,7 +19,7 @@ HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Service]:
     """Serve with small limits."""
-    settings = TransportSettings(max_body_bytes=LIMIT, body_grace_seconds=0.5, body_bytes_per_second=1_000_000)
+    settings = GraphQLSettings(max_body_bytes=LIMIT, body_grace_seconds=0.5, min_body_bytes_per_second=1_000_000)
     with running(settings) as service:
         yield service
 

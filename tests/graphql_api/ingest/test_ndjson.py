@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from graphql_api.graphql_server import Capacity
+from graphql_api.graphql_server import MemoryBudget
 from graphql_api.ingest import ndjson
 from storage.documents import TooLarge
 
@@ -20,7 +20,7 @@ async def cut(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 async def split(body: bytes, size: int) -> list[ndjson.Line]:
     """Return the lines of a body that comes in pieces."""
-    return [line async for batch in ndjson.split(cut(body, size), LONGEST, Capacity(LONGEST)) for line in batch]
+    return [line async for batch in ndjson.split(cut(body, size), LONGEST, MemoryBudget(LONGEST)) for line in batch]
 
 
 @pytest.mark.parametrize("size", range(1, 30))
@@ -62,7 +62,8 @@ async def test_a_flood_of_blank_lines_leaves_others_their_turn(blank: bytes) -> 
 
     other = asyncio.create_task(wait_your_turn())
     seen = [
-        batch async for batch in ndjson.split(cut(blank * 2_000_000 + b"last", 64 * 1024), LONGEST, Capacity(LONGEST))
+        batch
+        async for batch in ndjson.split(cut(blank * 2_000_000 + b"last", 64 * 1024), LONGEST, MemoryBudget(LONGEST))
     ]
     other.cancel()
 

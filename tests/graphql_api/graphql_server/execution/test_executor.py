@@ -1,4 +1,4 @@
-"""The operations that are kept: used again, and bounded."""
+"""The cache of operations: reused by their text, and limited in number and length."""
 
 import gc
 import tracemalloc
@@ -8,28 +8,28 @@ import pytest
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import InvalidOperation, Operation
-from graphql_api.graphql_server.settings import TransportSettings
+from graphql_api.graphql_server.settings import GraphQLSettings
 from tests.graphql_api.graphql_server.example import make_schema
 
 
 @pytest.fixture(scope="module")
 def executor() -> Executor:
-    """Keep at most three operations, or 1,600 characters of them."""
-    return Executor(make_schema(), TransportSettings(max_cached_operations=3, max_operation_cache_length=1_600))
+    """Cache at most three documents, or 1,500 characters of them."""
+    return Executor(make_schema(), GraphQLSettings(max_cached_documents=3, max_cached_length=1_500))
 
 
 def prepare(executor: Executor, query: str, name: str | None = None) -> Operation:
-    """Find an operation."""
+    """Return the operation of a request."""
     return executor.prepare(GraphQLRequest(query, name, None, None))
 
 
-def test_an_operation_is_read_once(executor: Executor) -> None:
-    """The same text is the same operation."""
+def test_an_operation_is_parsed_once(executor: Executor) -> None:
+    """Requests with the same text share it."""
     assert prepare(executor, "{ hello }") is prepare(executor, "{ hello }")
 
 
-def test_the_operation_that_is_named_is_found(executor: Executor) -> None:
-    """Among several, and no other."""
+def test_the_operation_name_selects_an_operation(executor: Executor) -> None:
+    """A document with several operations needs a name that it has."""
     query = "query A { hello } query B { missing }"
 
     assert prepare(executor, query, "B").name == "B"
@@ -39,8 +39,8 @@ def test_the_operation_that_is_named_is_found(executor: Executor) -> None:
             prepare(executor, query, name)
 
 
-def test_the_least_recently_used_goes_first(executor: Executor) -> None:
-    """When there are too many."""
+def test_the_least_recently_used_document_is_evicted_first(executor: Executor) -> None:
+    """When the cache is full."""
     first = prepare(executor, "{ first: hello }")
     second = prepare(executor, "{ second: hello }")
     prepare(executor, "{ third: hello }")
@@ -51,18 +51,18 @@ def test_the_least_recently_used_goes_first(executor: Executor) -> None:
     assert prepare(executor, "{ second: hello }") is not second
 
 
-def test_an_operation_with_values_in_its_text_does_not_push_out_the_others(executor: Executor) -> None:
-    """It will not come again."""
-    kept = prepare(executor, "{ hello }")
+def test_a_document_with_values_in_its_text_evicts_no_others(executor: Executor) -> None:
+    """It will not be sent again."""
+    cached = prepare(executor, "{ hello }")
     for number in range(10):
         prepare(executor, f'{{ hello(name: "{number:>100}") }}')
 
-    assert prepare(executor, "{ hello }") is kept
+    assert prepare(executor, "{ hello }") is cached
 
 
 def test_what_is_kept_is_bounded_in_memory() -> None:
-    """By the text, which the parsed form is a known multiple of."""
-    settings = TransportSettings(max_operation_cache_length=12 * 1024)
+    """By the length of the text: a parsed document takes a known multiple of it."""
+    settings = GraphQLSettings(max_cached_length=12 * 1024)
     executor = Executor(make_schema(), settings)
     prepare(executor, "{ hello }")
     tracemalloc.start()
@@ -70,8 +70,8 @@ def test_what_is_kept_is_bounded_in_memory() -> None:
         for number in range(30):
             prepare(executor, "{" + " ".join(f"alias{number}x{field}: hello" for field in range(40)) + "}")
         gc.collect()
-        kept, _ = tracemalloc.get_traced_memory()
+        held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert kept < 200 * settings.max_operation_cache_length
+    assert held < 200 * settings.max_cached_length

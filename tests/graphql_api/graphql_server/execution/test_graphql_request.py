@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
-from graphql_api.graphql_server.settings import MIB, TransportSettings
+from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError, TooLarge
 from tests.graphql_api.graphql_server.service import Service, error_of
 
@@ -25,7 +25,7 @@ def read_variables(body: bytes, query: str = "query($s: RawSample, $x: Int, $l: 
     operation = parse(query).definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
     asked = read_json(body)
-    return VariableReader(operation, TransportSettings()).read(asked.variables, asked.omission)
+    return VariableReader(operation, GraphQLSettings()).read(asked.variables, asked.placeholder)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from graphql import OperationDefinitionNode, parse
 from starlette.requests import Request
 from starlette.types import Message
 
-from graphql_api.graphql_server import TransportSettings, read_body
+from graphql_api.graphql_server import GraphQLSettings, read_body
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
 
 T = TypeVar("T")
@@ -33,10 +33,10 @@ def test_a_large_sample_is_found_without_being_read() -> None:
     """Twice at a GiB a second, and never for so long that others notice."""
     operation = parse("mutation($s: RawSample!) { submit(sample: $s) }").definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
-    reader = VariableReader(operation, TransportSettings())
+    reader = VariableReader(operation, GraphQLSettings())
 
     splitting, request = best(lambda: read_json(BODY))
-    finding, variables = best(lambda: reader.read(request.variables, request.omission))
+    finding, variables = best(lambda: reader.read(request.variables, request.placeholder))
 
     assert memoryview(variables["s"]) == memoryview(SAMPLE)
     assert max(splitting, finding) < 0.02

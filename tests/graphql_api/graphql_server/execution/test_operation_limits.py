@@ -6,7 +6,7 @@ import pytest
 from graphql import get_introspection_query, parse
 
 from graphql_api.errors import TooComplex
-from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server import GraphQLSettings
 from graphql_api.graphql_server.execution import operation_limits
 from tests.graphql_api.graphql_server.service import Service, error_of
 
@@ -105,7 +105,7 @@ def test_what_fragments_stand_for_is_counted_without_expanding_them() -> None:
     document = parse(doubling(10))
 
     with pytest.raises(TooComplex, match="selects 3071 fields"):
-        operation_limits.check(document, TransportSettings(max_selections=3_070, max_comparisons=10**9))
+        operation_limits.check(document, GraphQLSettings(max_selections=3_070, max_comparisons=10**9))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_fragments_stand_for_is_counted_without_expanding_them() -> None:
 )
 def test_depth_is_that_of_the_answer(query: str, depth: int) -> None:
     """Fragments have no depth of their own."""
-    operation_limits.check(parse(query), TransportSettings(max_selection_depth=depth))
+    operation_limits.check(parse(query), GraphQLSettings(max_selection_depth=depth))
     if depth > 1:
         with pytest.raises(TooComplex, match=f"nested {depth} levels"):
-            operation_limits.check(parse(query), TransportSettings(max_selection_depth=depth - 1))
+            operation_limits.check(parse(query), GraphQLSettings(max_selection_depth=depth - 1))

@@ -1,4 +1,4 @@
-"""A long request is split without the numbers in it, and what comes of it is the same."""
+"""A placeholder stands for the numbers of a long request, and the result of splitting it is the same."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from graphql import OperationDefinitionNode, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server import GraphQLSettings
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
-from graphql_api.graphql_server.execution.placeholder import omit
+from graphql_api.graphql_server.execution.placeholder import replace_list
 from graphql_api.graphql_server.settings import MIB
 from storage.documents.errors import BadRequest, TooLarge
 from tests.stack import SUBMIT, Stack
@@ -25,13 +25,13 @@ values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 def read_variables(variables: bytes, query: str = QUERY) -> dict[str, Any]:
-    """Read variables of a request that is long."""
+    """Read the variables of a long request."""
     body = b'{"query": %b, "variables": %b}' % (json.dumps(query).encode(), variables)
     assert len(body) > MIB
-    asked = read_json(body)
+    request = read_json(body)
     operation = parse(query).definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
-    read = VariableReader(operation, TransportSettings()).read(asked.variables, asked.omission)
+    read = VariableReader(operation, GraphQLSettings()).read(request.variables, request.placeholder)
     return {
         name: bytes(value) if isinstance(value, bytes | msgspec.Raw) else [bytes(each) for each in value]
         for name, value in read.items()
@@ -39,33 +39,33 @@ def read_variables(variables: bytes, query: str = QUERY) -> dict[str, Any]:
 
 
 @given(values, st.lists(st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=30), values)
-def test_what_is_left_out_can_be_put_back(before: Any, numbers: list[float], after: Any) -> None:
-    """Wherever the list stands, be it in a string; and what is left is JSON."""
+def test_restoring_returns_the_original_text(before: Any, numbers: list[float], after: Any) -> None:
+    """Even if the list is part of a string. The text with the marker is still JSON."""
     for text in (json.dumps([before, numbers, after]), json.dumps([before, str(numbers), after])):
-        omission = omit(text.encode())
-        if omission is None:
+        placeholder = replace_list(text.encode())
+        if placeholder is None:
             continue
-        json.loads(omission.text)
-        assert omission.restore(msgspec.Raw(omission.text)) == text.encode()
+        json.loads(placeholder.text)
+        assert placeholder.restore(msgspec.Raw(placeholder.text)) == text.encode()
 
 
-def test_a_list_of_numbers_is_left_out() -> None:
-    """And nothing of what is around it."""
-    omission = omit(b'{"a": "x", "data": [1.5, -2, 3e5, null], "b": 1}')
+def test_the_contents_of_a_list_of_numbers_are_replaced() -> None:
+    """The text around them stays."""
+    placeholder = replace_list(b'{"a": "x", "data": [1.5, -2, 3e5, null], "b": 1}')
 
-    assert omission is not None
-    assert bytes(omission.inside) == b"1.5, -2, 3e5, null"
-    assert omission.text == b'{"a": "x", "data": [%b], "b": 1}' % omission.mark
+    assert placeholder is not None
+    assert bytes(placeholder.contents) == b"1.5, -2, 3e5, null"
+    assert placeholder.text == b'{"a": "x", "data": [%b], "b": 1}' % placeholder.marker
 
 
 @pytest.mark.parametrize("text", [b"1", b'["a", "b", "c"]', b'[{"a": 1}]', b'"' + b"x" * 50 + b'"'])
-def test_what_holds_more_than_numbers_is_left_in(text: bytes) -> None:
-    """Strings, lists and objects are somebody's to look at."""
-    assert omit(text) is None
+def test_other_contents_are_not_replaced(text: bytes) -> None:
+    """Strings, lists and objects may have to be read."""
+    assert replace_list(text) is None
 
 
-def test_variables_are_as_they_were_sent() -> None:
-    """Raw samples, alone and in lists, whatever stands before and behind."""
+def test_variables_keep_their_bytes() -> None:
+    """Raw samples, alone and in lists, with other variables before and after them."""
     assert read_variables(b'{"s": %b}' % SAMPLE) == {"s": SAMPLE}
     assert read_variables(b'{"other": [1], "s": %b , "l": [{}, 1]}' % SAMPLE) == {"s": SAMPLE, "l": [b"{}", b"1"]}
     assert read_variables(b'{"l": [1, %b, [2]]}' % SAMPLE) == {"l": [b"1", SAMPLE, b"[2]"]}
@@ -74,19 +74,19 @@ def test_variables_are_as_they_were_sent() -> None:
 
 def test_the_order_of_members_does_not_matter() -> None:
     """Some clients send the query last."""
-    asked = read_json(b'{"variables": {"s": %b}, "query": "{a}"}' % SAMPLE)
+    request = read_json(b'{"variables": {"s": %b}, "query": "{a}"}' % SAMPLE)
 
-    assert asked.query == "{a}"
-    assert asked.omission is not None
+    assert request.query == "{a}"
+    assert request.placeholder is not None
 
 
-def test_numbers_elsewhere_stay() -> None:
-    """In a query that has them inline."""
+def test_numbers_outside_of_variables_are_not_replaced() -> None:
+    """For example in the text of a query."""
     query = f"{{ a(data: [{NUMBERS.decode()}]) }}"
-    asked = read_json(b'{"query": %b, "variables": {"x": 1}}' % json.dumps(query).encode())
+    request = read_json(b'{"query": %b, "variables": {"x": 1}}' % json.dumps(query).encode())
 
-    assert asked.query == query
-    assert asked.omission is None
+    assert request.query == query
+    assert request.placeholder is None
 
 
 @pytest.mark.parametrize(
@@ -99,21 +99,21 @@ def test_numbers_elsewhere_stay() -> None:
         (b'{"s": %b}}' % SAMPLE, BadRequest),
     ],
 )
-def test_what_was_refused_is_refused(variables: bytes, error: type[Exception]) -> None:
-    """Plain variables that are long, others that nobody asks for, a name twice, brackets that do not match."""
+def test_a_placeholder_does_not_hide_errors(variables: bytes, error: type[Exception]) -> None:
+    """Long plain variables, unknown variables, a name twice, and brackets that do not match."""
     with pytest.raises(error):
         read_variables(variables)
 
 
-def test_a_fault_among_the_numbers_is_said_where_it_is(stack: Stack) -> None:
-    """By whoever reads the sample; the next one is welcome."""
+def test_an_error_among_the_numbers_is_reported_with_its_path(stack: Stack) -> None:
+    """The reader of the sample reports it. The next sample is accepted."""
     for fault, message in ((b"1,,2", "not JSON"), (b"1, NaN", "not JSON"), (b"1, true", None)):
         sample = SAMPLE.replace(b"1.25]", fault + b"]")
         body = b'{"query": %b, "variables": {"sample": %b}}' % (json.dumps(SUBMIT).encode(), sample)
-        answer = stack.post_body(body).json()
+        response = stack.post_body(body).json()
         if message is not None:
-            assert answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
-            assert message in answer["errors"][0]["message"]
+            assert response["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+            assert message in response["errors"][0]["message"]
         else:
-            assert answer["data"]["submit"]["state"] == "REJECTED"
-            assert answer["data"]["submit"]["problems"][0]["path"] == "$.data[400000]"
+            assert response["data"]["submit"]["state"] == "REJECTED"
+            assert response["data"]["submit"]["problems"][0]["path"] == "$.data[400000]"

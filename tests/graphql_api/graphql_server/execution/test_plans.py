@@ -16,8 +16,8 @@ from strawberry.permission import BasePermission
 
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
-from graphql_api.graphql_server.execution.plans import Given
-from graphql_api.graphql_server.settings import TransportSettings
+from graphql_api.graphql_server.execution.plans import RootOutcome
+from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.schema.resolvers import simplify
 from storage.documents.errors import Conflict
 
@@ -182,7 +182,7 @@ OPERATIONS = st.one_of(
     st.builds("mutation{}{{{}{}}}".format, st.just(VARIABLES), st.sampled_from(CHANGES), SELECTIONS),
 ).map(lambda query: f"{query[:-2]} {USED}}}}}")
 GIVEN = st.sampled_from([b"{}", b'{"number": 7}', b'{"factors": [1, 2]}', b'{"factors": 3}', b'{"number": "seven"}'])
-SETTINGS = TransportSettings(max_selections=10_000, max_comparisons=1_000_000)
+SETTINGS = GraphQLSettings(max_selections=10_000, max_comparisons=1_000_000)
 
 
 def make_schema() -> GraphQLSchema:
@@ -200,7 +200,7 @@ async def answer(executor: Executor, query: str, variables: bytes, *, planned: b
     operation = executor.prepare(request)
     changes = Changes()
     answered = await executor.execute(operation if planned else operation._replace(plan=None), request, changes)
-    return re.sub(rb'"id":"[0-9a-f]{32}"', b"", answered.body), answered.executed, changes.by
+    return re.sub(rb'"id":"[0-9a-f]{32}"', b"", answered.body), answered.is_executed, changes.by
 
 
 # graphql-core itself leaves coroutines behind where a field next to them fails at once.
@@ -246,10 +246,10 @@ async def test_a_plan_leaves_nothing_behind_where_a_field_fails() -> None:
     operation = STRAWBERRY.prepare(request)
     assert operation.plan is not None
 
-    came_to = await operation.plan.execute(Changes(), {})
+    outcome = await operation.plan.execute(Changes(), {})
 
-    assert isinstance(came_to, Given)
-    assert isinstance(came_to.value, Node)
+    assert isinstance(outcome, RootOutcome)
+    assert isinstance(outcome.value, Node)
 
 
 async def test_a_plan_does_not_ask_graphql_core_where_all_is_well() -> None:

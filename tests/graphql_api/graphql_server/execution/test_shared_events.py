@@ -15,7 +15,7 @@ from graphql import (
     GraphQLString,
 )
 
-from graphql_api.graphql_server import SharedEvent, TransportSettings
+from graphql_api.graphql_server import GraphQLSettings, SharedEvent
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 
@@ -24,11 +24,11 @@ class Reading(SharedEvent):
     """An event that counts how often it is looked at."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.resolutions = 0
 
     def look(self, times: int = 1) -> int:
         """Return a number, times something."""
-        self.looks += 1
+        self.resolutions += 1
         return 7 * times
 
     async def whose(self, caller: str) -> str:
@@ -61,7 +61,7 @@ def executor(event: object) -> Executor:
     )
     query = GraphQLObjectType("Query", {"hello": GraphQLField(GraphQLString)})
     schema = GraphQLSchema(query, subscription=GraphQLObjectType("Subscription", {"readings": field}))
-    return Executor(schema, TransportSettings())
+    return Executor(schema, GraphQLSettings())
 
 
 def request(query: str, variables: Mapping[str, object] | None = None) -> GraphQLRequest:
@@ -92,7 +92,7 @@ async def test_the_same_is_answered_once(query: str) -> None:
     answers = [await answer(service, request(query, {"after": place})) for place in range(5)]
 
     assert answers == [{"value": 7}] * 5
-    assert event.looks == 1
+    assert event.resolutions == 1
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ async def test_events_that_do_not_say_so_are_not_shared() -> None:
     """Each subscriber has its own answer."""
 
     class Private:
-        looks = 0
+        resolutions = 0
 
         def look(self, times: int) -> int:
-            self.looks += 1
-            return self.looks
+            self.resolutions += 1
+            return self.resolutions
 
     service = executor(Private())
     asked = request("subscription { readings { value } }")

@@ -6,18 +6,18 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unauthenticated, Unavailable
 from tests.graphql_api.graphql_server.clients import (
     ACK,
     INIT,
-    assert_nobody_watches,
     closed,
     hear,
     initialised,
     socket,
     subscribe,
     tell,
+    wait_until_no_subscriptions,
 )
 from tests.graphql_api.graphql_server.service import KEY, Service, running
 
@@ -127,7 +127,7 @@ def test_pages_of_other_origins_cannot_connect(service: Service, origin: str) ->
 
 def test_pages_of_our_own_and_of_allowed_origins_can_connect() -> None:
     """Those that the settings name."""
-    with running(TransportSettings(allowed_origins=frozenset({"https://good.example"}))) as service:
+    with running(GraphQLSettings(allowed_origins=frozenset({"https://good.example"}))) as service:
         for origin in ("https://good.example", f"http://127.0.0.1:{service.port}"):
             with socket(service, origin=origin) as connection:
                 tell(connection, INIT)
@@ -188,7 +188,7 @@ def test_an_error_of_one_operation_leaves_the_socket_open(service: Service, quer
 def test_the_key_is_checked_for_every_operation(service: Service, error: Exception, code: str) -> None:
     """It may have been revoked; a failure of ours is not taken for one of the socket."""
     with initialised(service) as connection:
-        service.state.context_error = error
+        service.state.authentication_error = error
         tell(connection, subscribe("{ hello }"))
         message = hear(connection)
 
@@ -201,7 +201,7 @@ def test_the_key_is_checked_for_every_operation(service: Service, error: Excepti
 )
 def test_a_socket_that_cannot_be_initialised_is_closed(service: Service, error: Exception, code: int) -> None:
     """So that the client comes back, where that may help."""
-    service.state.context_error = error
+    service.state.authentication_error = error
     with socket(service) as connection:
         tell(connection, INIT)
         closing, reason = closed(connection)
@@ -218,7 +218,7 @@ def test_a_completed_operation_ends_at_once(service: Service) -> None:
         tell(connection, {"type": "complete", "id": "1"}, {"type": "complete", "id": "unknown"})
         tell(connection, subscribe("{ hello }"))
         assert hear(connection)["payload"] == {"data": {"hello": "hello you"}}
-        assert_nobody_watches(service)
+        wait_until_no_subscriptions(service)
 
 
 def test_a_client_that_goes_ends_its_subscriptions(service: Service) -> None:
@@ -227,9 +227,9 @@ def test_a_client_that_goes_ends_its_subscriptions(service: Service) -> None:
         for number in range(5):
             tell(connection, subscribe("subscription { count(to: 9, pause: 60) }", str(number)))
             hear(connection)
-        assert service.state.watching == 5
+        assert service.state.subscriptions == 5
 
-    assert_nobody_watches(service)
+    wait_until_no_subscriptions(service)
 
 
 def test_pings_are_answered(service: Service) -> None:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unavailable
 from tests.graphql_api.graphql_server.service import GRAPHQL_RESPONSE, OTHER_KEY, Service, error_of, running
 
@@ -17,7 +17,7 @@ def test_without_a_good_key_every_request_is_unauthenticated(
     service: Service, method: str, headers: dict[str, str]
 ) -> None:
     """Whatever else is wrong with it: nobody without a key learns more."""
-    response = service.stranger.request(method, "/graphql", content=b"{", headers=headers)
+    response = service.anonymous.request(method, "/graphql", content=b"{", headers=headers)
 
     assert error_of(response) == (401, "UNAUTHENTICATED")
     assert response.headers["www-authenticate"].startswith("Bearer")
@@ -37,7 +37,7 @@ def test_a_bearer_token_is_a_key(service: Service, header: str) -> None:
     """`x-api-key` is not the only way."""
     headers = {"authorization": header.format(OTHER_KEY)}
 
-    response = service.stranger.post("/graphql", json={"query": "{hello}"}, headers=headers)
+    response = service.anonymous.post("/graphql", json={"query": "{hello}"}, headers=headers)
 
     assert response.json() == {"data": {"hello": "hello you"}}
 
@@ -169,7 +169,7 @@ def test_a_browser_gets_the_page_without_a_key(service: Service) -> None:
     """The page asks for the key itself; a browser that sends a query gets JSON."""
     browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
-    assert "GraphiQL" in service.stranger.get("/graphql", headers=browser).text
+    assert "GraphiQL" in service.anonymous.get("/graphql", headers=browser).text
     assert service.client.get("/graphql?query={hello}", headers=browser).json() == {"data": {"hello": "hello you"}}
 
 
@@ -193,7 +193,7 @@ def test_unavailable_is_one_error_among_data_when_something_succeeded(service: S
 
 def test_a_key_that_cannot_be_checked_is_a_503(service: Service) -> None:
     """It is not the client's fault, and later will do."""
-    service.state.context_error = Unavailable("Firestore does not answer.", retry_after=3)
+    service.state.authentication_error = Unavailable("Firestore does not answer.", retry_after=3)
     response = service.post("{ hello }")
 
     assert error_of(response) == (503, "UNAVAILABLE")
@@ -202,7 +202,7 @@ def test_a_key_that_cannot_be_checked_is_a_503(service: Service) -> None:
 
 def test_an_unexpected_failure_of_the_check_is_masked(service: Service) -> None:
     """As everywhere."""
-    service.state.context_error = RuntimeError("a secret of the store")
+    service.state.authentication_error = RuntimeError("a secret of the store")
     response = service.post("{ hello }")
 
     assert error_of(response) == (500, "INTERNAL")
@@ -211,7 +211,7 @@ def test_an_unexpected_failure_of_the_check_is_masked(service: Service) -> None:
 
 def test_what_takes_too_long_is_given_up() -> None:
     """The client is told to come back, within the time limit."""
-    with running(TransportSettings(execution_seconds=0.2)) as service:
+    with running(GraphQLSettings(execution_timeout_seconds=0.2)) as service:
         response = service.post("{ slow(seconds: 60) }")
 
     assert error_of(response) == (503, "UNAVAILABLE")

@@ -1,22 +1,20 @@
-"""What is open when its key is revoked ends, be it busy or idle, in the way that its protocol has for it."""
+"""Streams and WebSockets end when their API key is revoked, with or without events in progress."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from graphql_api.graphql_server import TransportSettings
+from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unauthenticated, Unavailable
 from tests.graphql_api.graphql_server.clients import (
-    assert_nobody_watches,
     closed,
     hear,
     initialised,
     subscribe,
     subscribed,
     tell,
+    wait_until_no_subscriptions,
 )
-from tests.graphql_api.graphql_server.protocols.test_multipart import APOLLO, parts
-from tests.graphql_api.graphql_server.protocols.test_server_sent_events import opened, reserve, start
 from tests.graphql_api.graphql_server.service import Service, running
 
 IDLE = "subscription { count(to: 2, pause: 60) }"
@@ -26,38 +24,38 @@ FIRST = {"data": {"count": 0}}
 
 @pytest.fixture(scope="module")
 def checking_service() -> Iterator[Service]:
-    """Serve, and look at keys often."""
-    with running(TransportSettings(recheck_seconds=0.1)) as service:
+    """Serve, and check credentials often."""
+    with running(GraphQLSettings(credential_check_seconds=0.1)) as service:
         yield service
 
 
 @pytest.fixture
 def checking(checking_service: Service) -> Iterator[Service]:
-    """Return the service with all keys as good as they were."""
+    """Return the service, and make all keys valid again afterwards."""
     yield checking_service
-    checking_service.state.context_error = None
+    checking_service.state.authentication_error = None
 
 
 def revoke(service: Service) -> None:
-    """Make all keys bad."""
-    service.state.context_error = Unauthenticated("This key was revoked.")
+    """Make all keys invalid."""
+    service.state.authentication_error = Unauthenticated("This key was revoked.")
 
 
 @pytest.mark.parametrize("query", [IDLE, BUSY])
-def test_a_socket_is_closed(checking: Service, query: str) -> None:
-    """With the code of a key that is refused."""
+def test_a_websocket_is_closed(checking: Service, query: str) -> None:
+    """The close code is that of a refused credential."""
     with initialised(checking) as connection:
         tell(connection, subscribe(query))
         assert hear(connection)["payload"] == FIRST
         revoke(checking)
 
         assert closed(connection) == (4403, "UNAUTHENTICATED: This key was revoked.")
-    assert_nobody_watches(checking)
+    wait_until_no_subscriptions(checking)
 
 
 @pytest.mark.parametrize("query", [IDLE, BUSY])
-def test_a_stream_says_why_and_completes(checking: Service, query: str) -> None:
-    """As one does that fails for another reason."""
+def test_a_stream_ends_with_the_error_and_complete(checking: Service, query: str) -> None:
+    """It ends like a stream that fails for another reason."""
     with subscribed(checking, query) as stream:
         assert [next(stream) for _ in range(2)] == [(":", None), ("next", FIRST)]
         revoke(checking)
@@ -66,52 +64,16 @@ def test_a_stream_says_why_and_completes(checking: Service, query: str) -> None:
     assert isinstance(data, dict)
     assert (event, data["errors"][0]["extensions"]["code"]) == ("next", "UNAUTHENTICATED")
     assert end == ("complete", None)
-    assert_nobody_watches(checking)
+    wait_until_no_subscriptions(checking)
 
 
-def test_each_operation_on_a_shared_stream_is_told(checking: Service) -> None:
-    """And then the stream ends."""
-    token = reserve(checking)
-    with opened(checking, token) as stream:
-        for operation_id in "ab":
-            start(checking, token, operation_id, IDLE)
-            assert next(stream) == ("next", {"id": operation_id, "payload": FIRST})
-        revoke(checking)
-        told = list(stream)
-
-    assert [(event, data["id"]) for event, data in told if isinstance(data, dict)] == [
-        ("next", "a"),
-        ("complete", "a"),
-        ("next", "b"),
-        ("complete", "b"),
-    ]
-    assert str(told).count("UNAUTHENTICATED") == 2
-    assert_nobody_watches(checking)
-
-
-def test_the_last_part_says_why(checking: Service) -> None:
-    """As an error of the connection, not of the subscription."""
-    body = {"query": IDLE}
-    with checking.client.stream("POST", "/graphql", json=body, headers={"accept": APOLLO}) as response:
-        chunks = response.iter_text()
-        text = next(chunks)
-        while "count" not in text:
-            text += next(chunks)
-        revoke(checking)
-        text += "".join(chunks)
-
-    *_, last = parts(text)
-    assert isinstance(last, dict)
-    assert (last["payload"], last["errors"][0]["extensions"]["code"]) == (None, "UNAUTHENTICATED")
-
-
-def test_who_was_let_in_stays_while_nobody_can_tell(checking: Service) -> None:
-    """An outage of Firestore is no reason to cut off all who watch."""
+def test_subscriptions_continue_while_keys_cannot_be_checked(checking: Service) -> None:
+    """An outage of Firestore does not end the subscriptions."""
     with initialised(checking) as connection, subscribed(checking, BUSY) as stream:
         tell(connection, subscribe(BUSY))
         hear(connection), next(stream)
-        asked = checking.state.asked
-        checking.state.context_error = Unavailable("Firestore does not answer.")
-        while checking.state.asked < asked + 6:
+        calls = checking.state.authentications
+        checking.state.authentication_error = Unavailable("Firestore does not answer.")
+        while checking.state.authentications < calls + 6:
             assert hear(connection)["type"] == "next"
             assert next(stream)[0] == "next"

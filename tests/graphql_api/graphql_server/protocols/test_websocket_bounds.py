@@ -8,24 +8,24 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from graphql_api.graphql_server import ServerSettings, TransportSettings
+from graphql_api.graphql_server import GraphQLSettings, ServerSettings
 from tests.graphql_api.graphql_server.clients import (
     INIT,
     PROTOCOL,
-    assert_nobody_watches,
     closed,
     hear,
     initialised,
     socket,
     subscribe,
     tell,
+    wait_until_no_subscriptions,
 )
 from tests.graphql_api.graphql_server.service import running
 
 
 def test_sockets_that_say_or_do_nothing_are_closed() -> None:
     """Before and after initialisation; a running operation is something."""
-    settings = TransportSettings(connection_init_seconds=0.2, idle_socket_seconds=0.3)
+    settings = GraphQLSettings(connection_init_seconds=0.2, idle_websocket_seconds=0.3)
     with running(settings) as service:
         with socket(service) as connection:
             assert closed(connection)[0] == 4408
@@ -37,7 +37,7 @@ def test_sockets_that_say_or_do_nothing_are_closed() -> None:
 
 def test_a_trickle_of_pings_is_no_initialisation() -> None:
     """The time limit holds for the whole of it."""
-    with running(TransportSettings(connection_init_seconds=0.3)) as service, socket(service) as connection:
+    with running(GraphQLSettings(connection_init_seconds=0.3)) as service, socket(service) as connection:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 tell(connection, {"type": "ping"})
@@ -47,7 +47,7 @@ def test_a_trickle_of_pings_is_no_initialisation() -> None:
 
 def test_sockets_operations_and_messages_are_bounded() -> None:
     """Beyond the limits, operations fail, messages close the socket, and sockets are refused."""
-    settings = TransportSettings(max_sockets=1, max_subscriptions=2)
+    settings = GraphQLSettings(max_websockets=1, max_operations_per_websocket=2)
     with running(settings, ServerSettings(max_message_bytes=10_000)) as service:
         with initialised(service) as connection:
             with pytest.raises(InvalidStatus) as refused, socket(service):
@@ -70,7 +70,7 @@ def test_sockets_operations_and_messages_are_bounded() -> None:
 
 def test_operations_beyond_the_limit_end_none_of_those_before_them() -> None:
     """However fast they come."""
-    with running(TransportSettings(max_subscriptions=2)) as service, initialised(service) as connection:
+    with running(GraphQLSettings(max_operations_per_websocket=2)) as service, initialised(service) as connection:
         ids = [str(number) for number in range(20)]
         tell(connection, *(subscribe("subscription { count(to: 1, pause: 60) }", each) for each in ids))
 
@@ -83,18 +83,18 @@ def test_operations_beyond_the_limit_end_none_of_those_before_them() -> None:
 def test_a_client_that_does_not_read_is_closed_with_a_code() -> None:
     """It costs its buffer and one answer, and others are served meanwhile."""
     with (
-        running(server_settings=ServerSettings(stalled_seconds=0.4)) as service,
+        running(server_settings=ServerSettings(stall_seconds=0.4)) as service,
         connect(
             service.url.replace("http", "ws", 1), subprotocols=[PROTOCOL], compression=None, max_queue=1, max_size=None
         ) as connection,
     ):
         tell(connection, INIT, subscribe("subscription { text(length: 100000) }"))
         deadline = time.monotonic() + 10
-        while not service.state.watching and time.monotonic() < deadline:
+        while not service.state.subscriptions and time.monotonic() < deadline:
             time.sleep(0.01)
         assert service.post("{ hello }").status_code == 200
-        assert_nobody_watches(service)
-        assert closed(connection) == (4490, "TOO_SLOW: subscribe again behind the last cursor")
+        wait_until_no_subscriptions(service)
+        assert closed(connection) == (4490, "TOO_SLOW: subscribe again after the last cursor")
 
 
 @pytest.mark.parametrize("header", [f"x-large: {'a' * 20_000}", "content-length: 5"])
