@@ -1,27 +1,25 @@
-"""The composition root: settings become a Starlette application. The only place that wires."""
+"""The composition root: turns settings into an ASGI application. No other module connects the parts.
+
+To add an endpoint, write its module in `endpoints/` and add it to the list in `create_app`.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import orjson
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller
 from graphql_api.endpoints.endpoint import public
+from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
 from graphql_api.endpoints.request_metrics import RequestMetrics
 from graphql_api.endpoints.results import ResultEndpoint
 from graphql_api.endpoints.samples import SampleEndpoints
-from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import Live
@@ -32,25 +30,24 @@ from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
-from storage.documents import DropzoneError, NotFound, Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
-_LARGE_REQUESTS = 8
-"""So many of the largest requests may be in memory at once."""
+_MAX_LARGE_REQUESTS = 8
+"""How many requests of the maximum size may be in memory at a time."""
 
 
 def create_app(settings: Settings) -> Starlette:
-    """Return the application. It connects when it starts and lets go of everything when it stops.
+    """Return the application. Its lifespan opens and closes all connections.
 
-    `app.state.end_streams` ends the open subscriptions; a server calls it before it waits for them.
-    `app.state.endpoints` lists the routes with the scopes that they require.
+    `app.state.end_streams` ends the open event streams; the server calls it before it waits for their responses.
+    `app.state.endpoints` lists the endpoints with the scopes that they require.
     """
     graphql_settings = GraphQLSettings(
         max_body_bytes=settings.max_sample_bytes,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
     )
-    memory_budget = MemoryBudget(_LARGE_REQUESTS * settings.max_sample_bytes)
+    memory_budget = MemoryBudget(_MAX_LARGE_REQUESTS * settings.max_sample_bytes)
     services = _Services(settings, memory_budget)
     dashboard = dashboard_page(settings.local_key_path, FIXTURE)
     graphiql = graphiql_page(settings.local_key_path, FIXTURE)
@@ -69,12 +66,7 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[Middleware(RequestMetrics, routes)],
-        exception_handlers={
-            ClientDisconnect: _gone,
-            DropzoneError: _refused,
-            HTTPException: _refused,
-            Exception: _refused,
-        },
+        exception_handlers=EXCEPTION_HANDLERS,
         lifespan=services.lifespan,
     )
     app.state.end_streams = graphql.end_streams
@@ -83,7 +75,10 @@ def create_app(settings: Settings) -> Starlette:
 
 
 class _Services:
-    """What lives as long as the process. Firestore's channel belongs to the event loop, so it opens with it."""
+    """The services of the process.
+
+    The Firestore channel belongs to the event loop. The services are therefore created when the application starts.
+    """
 
     authenticator: Authenticator
     receiver: Receiver
@@ -141,35 +136,3 @@ class _Services:
     async def ping_firestore(self, timeout_seconds: float) -> None:
         """Read from Firestore. Raises `Unavailable` if it does not respond."""
         await self._firestore.ping(timeout_seconds)
-
-
-class _NoAnswer(Response):
-    """For a client that has gone: what is sent to nobody would be counted as an answer."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send nothing."""
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    """Leave a client that went, or was cut off, before its whole request was here."""
-    del request, error
-    return _NoAnswer()
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """Map an error outside GraphQL to `{"error": …}` and a status, once."""
-    headers = {}
-    if isinstance(error, HTTPException):
-        shown: DropzoneError = NotFound(f"there is nothing at {request.url.path[:100]}")
-        if error.status_code == 405:
-            allow = (error.headers or {}).get("Allow", "")
-            shown = MethodNotAllowed(f"{request.method} is not for this path; {allow} is", allow=allow)
-            headers["allow"] = allow
-        error = shown
-    if isinstance(error, DropzoneError):
-        if isinstance(error, Unavailable):
-            headers["retry-after"] = str(error.retry_after)
-        described, status = describe(error), HTTP_STATUS.get(error.code, 400)
-    else:
-        described, status = describe_unexpected(error, f"{request.method} {request.url.path[:100]}"), 500
-    return Response(orjson.dumps({"error": described}), status, headers, "application/json")

@@ -1,12 +1,12 @@
-"""What clients are told when something goes wrong, and what the log is told.
+"""Public error codes, and how errors are described to clients and to the log.
 
-Errors raised on purpose (`DropzoneError`) and faults of the request are shown as they are. Everything
-else is masked: the client gets INTERNAL with an id, the log gets one entry with the same id, however
-many fields failed. Nothing here grows with the request: messages, lists and log entries are cut.
+Clients see the message of a `DropzoneError` and of an invalid request. Every other error is masked: the client gets
+INTERNAL with an id, and the log gets one entry with the same id, even if many fields failed. Messages, lists and log
+entries have a maximum length, so none of them grows with the request.
 
-Two traps. graphql-core wraps errors in errors, and puts the text of any exception that a scalar raised
-into its own message; `_cause` and `_public_message` undo that. And `InvalidSample` is about what is stored,
-for what is submitted is kept with its problems: whoever reads a damaged sample did nothing wrong.
+graphql-core wraps errors in errors, and appends the text of an exception in a scalar to its own message. `_cause` and
+`_public_message` undo that. `InvalidSample` is masked too: a sample that was stored but cannot be read is not an error
+of the client that reads it.
 """
 
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger("graphql_api")
 
 PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
-BAD_USER_INPUT = "BAD_USER_INPUT"  # a variable or argument has a value that its type does not take
+BAD_USER_INPUT = "BAD_USER_INPUT"  # the value of a variable or argument does not match its type
 
 HTTP_STATUS = {
     "BAD_REQUEST": 400,
@@ -41,18 +41,18 @@ HTTP_STATUS = {
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
-"""The HTTP status of a request that is refused as a whole with this code."""
+"""The HTTP status of a request that is refused as a whole, by error code."""
 
-MAX_MESSAGE_LENGTH = 240
-MAX_REQUEST_ERROR_BYTES = 600
+MAX_MESSAGE_BYTES = 240
 MAX_FIELD_ERRORS = 100
-MAX_TRACE_LENGTH = 8_000
+_MAX_REQUEST_ERRORS_BYTES = 600
+_MAX_TRACEBACK_LENGTH = 8_000
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
 
 
 class MethodNotAllowed(DropzoneError):
-    """This cannot be asked for by this HTTP method; `allow` lists those that can."""
+    """The resource does not support this HTTP method. `allow` lists those that it supports."""
 
     code = "METHOD_NOT_ALLOWED"
 
@@ -62,49 +62,49 @@ class MethodNotAllowed(DropzoneError):
 
 
 class NotAcceptable(DropzoneError):
-    """The client accepts no media type in which this can be answered."""
+    """The client accepts no media type of the response."""
 
     code = "NOT_ACCEPTABLE"
 
 
 class RequestTimeout(DropzoneError):
-    """The client was too slow to send its request."""
+    """The client sent its request too slowly."""
 
     code = "REQUEST_TIMEOUT"
 
 
 class TooSlow(DropzoneError):
-    """The client read next to nothing of its subscription for some time; `cursor` is of the last that it was sent."""
+    """The client read almost nothing of its subscription. `cursor` is that of the last event that it was sent."""
 
     code = "TOO_SLOW"
 
     def __init__(self, cursor: str = "") -> None:
-        super().__init__("This was read too slowly; subscribe again behind the last cursor.")
+        super().__init__("the client read this subscription too slowly; subscribe again after the last cursor")
         self.cursor = cursor
 
 
 class UnsupportedMediaType(DropzoneError):
-    """The body has a content type or a content encoding that is not read here."""
+    """The body has an unsupported content type or content encoding."""
 
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class TooComplex(DropzoneError):
-    """The operation is more work than this server does for one request."""
+    """The operation exceeds a limit on the work of one request."""
 
     code = "OPERATION_TOO_COMPLEX"
 
 
-def shorten(text: str, length: int = MAX_MESSAGE_LENGTH) -> str:
-    """Cut a text that may echo what a client sent to `length` bytes of UTF-8, on one line."""
-    encoded = text[:length].translate(_CONTROL_CHARACTERS).encode("utf-8", "replace")
-    if len(text) <= length and len(encoded) <= length:
+def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
+    """Return a text on one line and in at most `max_bytes` of UTF-8. It may echo input of a client."""
+    encoded = text[:max_bytes].translate(_CONTROL_CHARACTERS).encode("utf-8", "replace")
+    if len(text) <= max_bytes and len(encoded) <= max_bytes:
         return encoded.decode()
-    return encoded[: length - 3].decode("utf-8", "ignore") + "…"
+    return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "…"
 
 
 def describe(error: DropzoneError) -> dict[str, Any]:
-    """Describe an error raised on purpose as GraphQL's `errors` do."""
+    """Return the entry of a `DropzoneError` in the `errors` of a GraphQL response."""
     metrics.errors(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code}
     if isinstance(error, Unavailable):
@@ -115,22 +115,22 @@ def describe(error: DropzoneError) -> dict[str, Any]:
 
 
 def describe_unexpected(error: BaseException, where: str) -> dict[str, Any]:
-    """Log an unexpected error and describe it by nothing but the id that it has in the log."""
+    """Log an unexpected error. Return an entry for `errors` that has only the id of the log entry."""
     error_id = uuid4().hex
     _log(error_id, [error], where)
     return _masked(error_id)
 
 
 def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[dict[str, Any]]:
-    """Describe why a request was not executed: as many errors as fit into a short answer."""
+    """Return entries that say why a request was not executed, as many as fit into a short response."""
     described: list[dict[str, Any]] = []
-    room = MAX_REQUEST_ERROR_BYTES
+    room = _MAX_REQUEST_ERRORS_BYTES
     for error in errors:
         cause = _cause(error)
         entry = describe(cause) if isinstance(cause, DropzoneError) else _visible(error, code)
         room -= len(entry["message"].encode()) + 120
         if described and room < 0:
-            rest = f"{len(errors) - len(described)} more errors are not shown."
+            rest = f"{len(errors) - len(described)} more errors are not listed"
             described.append({"message": rest, "extensions": {"code": code}})
             break
         described.append(entry | _position(error))
@@ -138,7 +138,7 @@ def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[d
 
 
 def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[dict[str, Any]]:
-    """Describe what went wrong while an operation was executed; log what was not expected."""
+    """Return entries for the errors of an executed operation. Log the unexpected ones."""
     error_id = ""
     unexpected: list[BaseException] = []
     described: list[dict[str, Any]] = []
@@ -147,7 +147,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
         if isinstance(cause, DropzoneError) and not isinstance(cause, InvalidSample):
             entry = describe(cause)
         elif isinstance(cause, GraphQLError) and ("code" in (cause.extensions or {}) or cause.nodes):
-            # Raised with a code by a resolver, or by graphql-core about an argument in the document.
+            # A resolver raised it with a code, or graphql-core raised it for an argument in the document.
             entry = _visible(cause, BAD_USER_INPUT)
         else:
             error_id = error_id or uuid4().hex
@@ -157,13 +157,13 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
     if unexpected:
         _log(error_id, unexpected, where)
     if len(errors) > MAX_FIELD_ERRORS:
-        rest = f"{len(errors) - MAX_FIELD_ERRORS} more errors are not shown."
+        rest = f"{len(errors) - MAX_FIELD_ERRORS} more errors are not listed"
         described.append({"message": rest, "extensions": {"code": described[-1]["extensions"]["code"]}})
     return described
 
 
 def _cause(error: GraphQLError) -> BaseException:
-    """Unwrap an error down to the one that was raised first."""
+    """Return the error that was raised first."""
     cause: BaseException = error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
@@ -171,7 +171,7 @@ def _cause(error: GraphQLError) -> BaseException:
 
 
 def _public_message(error: GraphQLError) -> str:
-    """Leave out the text of an exception that a scalar raised."""
+    """Return the message without the text of an exception that a scalar raised."""
     before, separator, _ = error.message.partition(", but encountered error '")
     return shorten(before + "." if separator else error.message)
 
@@ -184,7 +184,7 @@ def _visible(error: GraphQLError, code: str) -> dict[str, Any]:
 
 def _masked(error_id: str) -> dict[str, Any]:
     metrics.errors("INTERNAL").inc()
-    message = "Something went wrong on our side. It is in our log under this id."
+    message = "an unexpected error occurred; report this id to the operator, whose log has the details"
     return {"message": message, "extensions": {"code": "INTERNAL", "id": error_id}}
 
 
@@ -200,6 +200,6 @@ def _position(error: GraphQLError) -> dict[str, Any]:
 def _log(error_id: str, errors: Sequence[BaseException], where: str) -> None:
     trace = "".join(traceback.format_exception(errors[0], limit=-20))
     more = f" (the first of {len(errors)})" if len(errors) > 1 else ""
-    if len(trace) > MAX_TRACE_LENGTH:
-        trace = f"{trace[: MAX_TRACE_LENGTH // 2]} (cut) {trace[-MAX_TRACE_LENGTH // 2 :]}"
+    if len(trace) > _MAX_TRACEBACK_LENGTH:
+        trace = f"{trace[: _MAX_TRACEBACK_LENGTH // 2]} (cut) {trace[-_MAX_TRACEBACK_LENGTH // 2 :]}"
     logger.error("error %s in %s%s\n%s", error_id, shorten(where), more, trace)

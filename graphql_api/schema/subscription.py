@@ -60,7 +60,7 @@ class Subscription:
             "Results as they are computed, in the order in which they were stored. With `after`, first those that were "
             "stored behind that cursor, then live, with no gap and none twice. A result that is computed again comes "
             "again, with a new cursor. Who reads nothing for a while ends with the error TOO_SLOW (a WebSocket is "
-            "closed with 4490) and, unless operations share an event stream, with the cursor to go on from."
+            "closed with 4490) and with the cursor to go on from."
         ),
         metadata=requires(Scope.READ),
     )

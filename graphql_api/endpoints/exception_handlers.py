@@ -1,0 +1,57 @@
+"""Responses to errors of plain HTTP endpoints: `{"error": {"message", "extensions": {"code"}}}` and a status."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
+from storage.documents import DropzoneError, NotFound, Unavailable
+
+
+async def _respond_with_error(request: Request, error: Exception) -> Response:
+    path = shorten(request.url.path, 100)
+    headers = {}
+    if isinstance(error, HTTPException):  # raised by the router
+        error = _of_router(error, request.method, path)
+    if isinstance(error, DropzoneError):
+        if isinstance(error, MethodNotAllowed):
+            headers["allow"] = error.allow
+        if isinstance(error, Unavailable):
+            headers["retry-after"] = str(error.retry_after)
+        described, status = describe(error), HTTP_STATUS.get(error.code, 400)
+    else:
+        described, status = describe_unexpected(error, f"{request.method} {path}"), 500
+    return Response(orjson.dumps({"error": described}), status, headers, "application/json")
+
+
+def _of_router(error: HTTPException, method: str, path: str) -> DropzoneError:
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(f"{path} does not support {method}; use {allow}", allow=allow)
+    return NotFound(f"there is no resource at {path}")
+
+
+class _NoResponse(Response):
+    """The response to a client that has disconnected. Any other would be counted in the metrics."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
+
+
+async def _respond_with_nothing(request: Request, error: Exception) -> Response:
+    del request, error
+    return _NoResponse()
+
+
+EXCEPTION_HANDLERS: Mapping[Any, Any] = {
+    ClientDisconnect: _respond_with_nothing,
+    DropzoneError: _respond_with_error,
+    HTTPException: _respond_with_error,
+    Exception: _respond_with_error,
+}
+"""The exception handlers of the application, by exception class."""
