@@ -15,8 +15,9 @@ from hashlib import sha256
 import msgspec
 import zstandard
 
-from storage.documents import Header, InvalidSample, NotJson, payload
-from storage.documents.payload import Payload
+from storage.documents import Header, InvalidSample, NotJson
+from storage.documents.validation import payload, typed_reader
+from storage.documents.validation.payload import Payload
 
 _OPENING = re.compile(rb'[^\\{]*\{[^\\{]*?"data"[ \t\r\n]*:[ \t\r\n]*\[')
 """Up to the first number. Without another object and without escapes before it, it is the sample's own list."""
@@ -61,7 +62,7 @@ def _read_in_turn(header: Header, chunks: Sequence[bytes]) -> Payload:
             rest = text[end + 1 :]
             if end < 0:
                 raise _OtherShape
-        for numbers in payload.numbers(text, 0, end):
+        for numbers in typed_reader.read_numbers(text, 0, end):
             if not numbers:
                 raise _OtherShape
             data.extend(array("d", numbers))  # twice as fast as from the list

@@ -29,8 +29,8 @@ from storage.documents import (
     Result,
     Status,
     Unavailable,
-    payload,
 )
+from storage.documents.validation import payload
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter

@@ -19,7 +19,8 @@ from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import Live
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
-from storage.documents import Header, Result, TooLarge, payload
+from storage.documents import Header, Result, TooLarge
+from storage.documents.validation import payload
 
 
 @dataclass

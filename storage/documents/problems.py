@@ -4,10 +4,9 @@ Problems are data, not errors: they are stored with the sample and shown to whoe
 at most a few characters of what was submitted, and a sample has at most `MAX_PROBLEMS` of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice, starmap
 
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARACTERS = 40
@@ -45,30 +44,6 @@ class Problem:
     def from_fields(cls, fields: Mapping[str, object]) -> "Problem":
         """Read back what `fields` gave."""
         return cls(str(fields["path"]), str(fields["message"]), ProblemCode(str(fields["code"])))
-
-
-class Findings:
-    """Keeps the first problems and counts the others, which nobody then needs to spell out."""
-
-    def __init__(self) -> None:
-        self._kept: list[Problem] = []
-        self._more = 0
-
-    def add(self, problem: Problem) -> None:
-        """Take a problem."""
-        self.add_all(lambda: problem, [()])
-
-    def add_all(self, make: Callable[..., Problem], arguments: Iterable[tuple[object, ...]]) -> None:
-        """Take a problem for each of `arguments`; only those are made that are kept."""
-        rest = iter(arguments)
-        self._kept.extend(starmap(make, islice(rest, MAX_PROBLEMS - len(self._kept))))
-        self._more += sum(1 for _ in rest)
-
-    def all(self) -> tuple[Problem, ...]:
-        """Return all problems when they are few, else the first ones and one that counts the rest."""
-        if not self._more:
-            return tuple(self._kept)
-        return *self._kept, Problem("$", f"there are {self._more:,} more problems", ProblemCode.MORE_PROBLEMS)
 
 
 def echo(value: str) -> str:

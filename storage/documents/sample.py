@@ -17,11 +17,12 @@ from zoneinfo import ZoneInfo
 
 import zstandard
 
-from storage.documents import document_paths, payload
+from storage.documents import document_paths, sample_ids
 from storage.documents.errors import InvalidSample
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.states import Arrival
+from storage.documents.validation import payload
 
 MAX_INLINE_BYTES = 256 * 1024
 CHUNK_BYTES = 900 * 1024
@@ -162,7 +163,7 @@ class Identity:
         sample_id = (
             str(uuid.uuid4())  # sequential ids would make a hot spot in Firestore
             if idempotency_key is None
-            else document_paths.keyed_sample_id(submitter, idempotency_key)
+            else sample_ids.keyed_sample_id(submitter, idempotency_key)
         )
         return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
 
@@ -203,19 +204,19 @@ class Sample:
         Raises `NotJson` where it is no JSON text: then there is nothing to keep.
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)
-        inspection = payload.inspect(raw, zone)
-        identity = identity or Identity.of(raw, submitter, idempotency_key or inspection.idempotency_key)
+        report = payload.validate(raw, zone)
+        identity = identity or Identity.of(raw, submitter, idempotency_key or report.idempotency_key)
         chunks = chunk_count(raw)
         header = Header(
             submitter=submitter,
             id=identity.id,
-            arrival=Arrival.REJECTED if inspection.problems else Arrival.ACCEPTED,
-            problems=inspection.problems,
-            time_stamp=inspection.time_stamp,
-            count=inspection.count,
+            arrival=Arrival.REJECTED if report.problems else Arrival.ACCEPTED,
+            problems=report.problems,
+            time_stamp=report.time_stamp,
+            count=report.count,
             byte_count=len(raw),
             sha256=identity.sha256,
-            shard=document_paths.shard(identity.id, shards),
+            shard=sample_ids.shard(identity.id, shards),
             time_zone=time_zone,
             raw=None if chunks else raw,
             chunks=chunks,

@@ -12,8 +12,9 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.documents import Header, InvalidSample, Sample, payload
-from storage.documents.payload import Payload
+from storage.documents import Header, InvalidSample, Sample
+from storage.documents.validation import payload
+from storage.documents.validation.payload import Payload
 from triggers import chunked_sample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

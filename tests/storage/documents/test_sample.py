@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
+from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, sample_ids
 from storage.documents.sample import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.firestore import encoding
 
@@ -107,13 +107,13 @@ def test_what_is_no_json_is_not_kept() -> None:
 
 def test_an_idempotency_key_stands_for_one_id_of_one_submitter() -> None:
     """And no pair of submitter and key can be written as another."""
-    assert document_paths.keyed_sample_id("a", "k") == document_paths.keyed_sample_id("a", "k")
-    assert document_paths.keyed_sample_id("a", "k") != document_paths.keyed_sample_id("b", "k")
-    assert document_paths.keyed_sample_id("a", "b/k") != document_paths.keyed_sample_id("a/b", "k")
-    assert document_paths.is_sample_id(document_paths.keyed_sample_id("a", "k"))
+    assert sample_ids.keyed_sample_id("a", "k") == sample_ids.keyed_sample_id("a", "k")
+    assert sample_ids.keyed_sample_id("a", "k") != sample_ids.keyed_sample_id("b", "k")
+    assert sample_ids.keyed_sample_id("a", "b/k") != sample_ids.keyed_sample_id("a/b", "k")
+    assert sample_ids.is_sample_id(sample_ids.keyed_sample_id("a", "k"))
 
 
 @pytest.mark.parametrize("text", ["", "..", "a/b", "A1", "{5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90}", "x" * 2_000])
 def test_only_ids_that_we_gave_can_be_asked_for(text: str) -> None:
     """Nothing that a client sends becomes part of a path unless it has the form of an id."""
-    assert not document_paths.is_sample_id(text)
+    assert not sample_ids.is_sample_id(text)

@@ -1,8 +1,8 @@
-"""Where the values of a JSON text begin and end, found without reading them.
+"""Find where the values of a JSON text start and end, without decoding them.
 
-A large text must not be read in one step: the reader would hold the interpreter while others wait. Here
-it is looked over in windows, with the speed of `bytes`, whatever is in it. The trap: nothing here says that the
-text is JSON. Of a text that is none the spans are some spans, and whoever reads them finds the fault.
+Decoding a large text in one step would block the interpreter. This module scans it in windows with the methods of
+`bytes`, so the time is proportional to the length for any text. It does not check the syntax: for a text that is not
+JSON, the spans are arbitrary, and decoding them raises the error.
 """
 
 import re
@@ -11,53 +11,59 @@ from itertools import accumulate
 from operator import indexOf
 
 PIECE_BYTES = 64 * 1024
+MAX_DEPTH = 64
+"""The deepest nesting of lists and objects in a sample."""
 
-_MIN_WINDOW_BYTES = 256  # windows grow, so that a short value costs little
+_MIN_WINDOW_BYTES = 256  # windows start small and grow, so that scanning a short value is cheap
 _STEPS = bytes({0x5B: 1, 0x7B: 1, 0x5D: 0xFF, 0x7D: 0xFF}.get(byte, 0) for byte in range(256))
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _COMMA = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+")
-_SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # most strings are, and this is the quick way
-_SHORT_NESTED = re.compile(  # what is in it may be nested once more
+_SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # covers most strings, faster than windows
+_SHORT_NESTED = re.compile(  # a short list or object, nested at most twice
     rb'[\[{](?:[^"\[\]{}]|"(?:[^"\\]|\\.){0,100}+"|[\[{][^"\[\]{}]{0,100}+[\]}]){0,100}+[\]}]', re.DOTALL
 )
 _PLAIN = re.compile(rb'[^"\[{\]}, \t\r\n:]*+')
 
 Span = tuple[int, int]
+"""The offsets of the first byte and of the byte after the last one."""
 
 
-def start_of_value(raw: bytes) -> int:
-    """Return where the text begins, behind white space."""
-    return _after(_SPACE, raw, 0)
+def skip_white_space(raw: bytes) -> int:
+    """Return the offset of the first byte that is not white space."""
+    return _skip(_SPACE, raw, 0)
 
 
 def members(raw: bytes, start: int) -> Iterator[tuple[Span, Span]]:
-    """Yield the spans of key and value of each member of the object that begins at `start`."""
-    position = _after(_SPACE, raw, start + 1)
+    """Yield the spans of the key and the value of each member of the object at `start`."""
+    position = _skip(_SPACE, raw, start + 1)
     while position < len(raw) and raw[position] == 0x22:
         key = position, end_of_value(raw, position)
-        start = _after(_COLON, raw, key[1])
+        start = _skip(_COLON, raw, key[1])
         end = end_of_value(raw, start)
         if start == key[1] or end == start:
             return
         yield key, (start, end)
-        position = _after(_COMMA, raw, end)
+        position = _skip(_COMMA, raw, end)
         if position == end:
             return
 
 
 def end_of_value(raw: bytes, start: int) -> int:
-    """Return where the value that begins at `start` ends: the end of the text where it does not."""
+    """Return the end of the value at `start`, or the end of the text if the value is not complete."""
     match raw[start : start + 1]:
         case b'"':
             return _end_of_string(raw, start)
         case b"[" | b"{":
             return _end_of_nested(raw, start)
-    return _after(_PLAIN, raw, start)
+    return _skip(_PLAIN, raw, start)
 
 
 def pieces(raw: bytes, start: int, end: int) -> Iterator[Span]:
-    """Cut the inside of a list at commas between its values; only a long value makes a long piece."""
+    """Split the contents of a list at commas between its values, into pieces of about `PIECE_BYTES`.
+
+    A piece is longer only if one value is.
+    """
     while end - start > PIECE_BYTES:
         comma = _last_comma(raw, start, end)
         if comma == end:
@@ -67,27 +73,30 @@ def pieces(raw: bytes, start: int, end: int) -> Iterator[Span]:
     yield start, end
 
 
-def is_within(raw: bytes, depth: int) -> bool:
-    """Tell whether lists and objects are nested at most `depth` deep."""
-    if _has_at_most(raw, depth, b"[", b"{"):
+def is_nested_within(raw: bytes, max_depth: int) -> bool:
+    """Return whether lists and objects are nested at most `max_depth` deep."""
+    if _has_at_most(raw, max_depth, b"[", b"{"):
         return True
     level = 0
     for _, window in _without_strings(raw, 0, len(raw)):
         opened, closed = _brackets(window)
-        if level + opened > depth and max(_levels(window, level)) > depth:
+        if level + opened > max_depth and max(_levels(window, level)) > max_depth:
             return False
         level += opened - closed
     return True
 
 
-def _has_at_most(raw: bytes, most: int, *openings: bytes) -> bool:
-    """Tell whether there are at most so many. To find the few that there mostly are is quicker than to count."""
-    found = 0
+def _has_at_most(raw: bytes, max_count: int, *openings: bytes) -> bool:
+    """Return whether `openings` occur at most `max_count` times.
+
+    Most texts have few. Finding them is faster than `bytes.count`.
+    """
+    count = 0
     for opening in openings:
         position = raw.find(opening)
         while position >= 0:
-            found += 1
-            if found > most:
+            count += 1
+            if count > max_count:
                 return False
             position = raw.find(opening, position + 1)
     return True
@@ -119,26 +128,26 @@ def _end_of_nested(raw: bytes, start: int) -> int:
 
 
 def _last_comma(raw: bytes, start: int, end: int) -> int:
-    """Return the last comma between values in about a piece from `start` on, or behind; `end` where there is none."""
+    """Return the last comma between values in the piece at `start`, else the next one after it, else `end`."""
     plain = raw[start : min(end, start + PIECE_BYTES)]
     if not any(byte in plain for byte in (b'"', b"[", b"{")) and b"," in plain:
         return start + plain.rindex(b",")
-    found, level = end, 0
+    last, level = end, 0
     for position, window in _without_strings(raw, start, end):
-        if found < end and position - start >= PIECE_BYTES:
+        if last < end and position - start >= PIECE_BYTES:
             break
         levels = bytes(_levels(window, level))
         comma = window.rfind(b",")
         while comma >= 0 and levels[comma]:
             comma = window.rfind(b",", 0, levels.rfind(b"\0", 0, comma) + 1)
         if comma >= 0:
-            found = position + comma
+            last = position + comma
         level = levels[-1]
-    return found
+    return last
 
 
 def _levels(window: bytes, level: int) -> Iterator[int]:
-    """Return how deep the text is nested behind each byte of `window`, from `level` on."""
+    """Return the depth of nesting after each byte of `window`, which starts at depth `level`."""
     levels = accumulate(memoryview(window.translate(_STEPS)).cast("b"), initial=level)
     next(levels)
     return levels
@@ -149,24 +158,24 @@ def _brackets(window: bytes) -> tuple[int, int]:
 
 
 def _without_strings(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield windows of `raw` and their positions, with what stands between quotes blanked."""
-    inside = False
+    """Yield windows of `raw` and their offsets, with the contents of strings replaced by spaces."""
+    is_inside = False
     for position, window in _without_escapes(raw, start, end):
         parts = window.split(b'"')
-        for index in range(not inside, len(parts), 2):
+        for index in range(not is_inside, len(parts), 2):
             parts[index] = b" " * len(parts[index])
-        inside ^= len(parts) % 2 == 0
+        is_inside ^= len(parts) % 2 == 0
         yield position, b'"'.join(parts)
 
 
 def _without_escapes(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield windows of `raw` and their positions, in which every quote begins or ends a string."""
+    """Yield windows of `raw` and their offsets, without escapes, so that every quote starts or ends a string."""
     length = _MIN_WINDOW_BYTES
     while start < end:
         window = raw[start : min(end, start + length)]
         if b"\\" in window:
             if (len(window) - len(window.rstrip(b"\\"))) % 2 and start + length < end:
-                window = window[:-1]  # the next window begins with the escape as a whole
+                window = window[:-1]  # the next window starts with the whole escape
             yield start, window.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
         else:
             yield start, window
@@ -174,6 +183,6 @@ def _without_escapes(raw: bytes, start: int, end: int) -> Iterator[tuple[int, by
         length = min(2 * length, PIECE_BYTES)
 
 
-def _after(pattern: re.Pattern[bytes], raw: bytes, start: int) -> int:
+def _skip(pattern: re.Pattern[bytes], raw: bytes, start: int) -> int:
     match = pattern.match(raw, start)
     return start if match is None else match.end()

@@ -1,15 +1,17 @@
-"""Submitted bytes become a time stamp and numbers, or problems."""
+"""The bytes of a sample become a time stamp and numbers, or problems."""
 
 import json
 from datetime import UTC, datetime
+from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage.documents import InvalidSample, NotJson, payload
+from storage.documents import InvalidSample, NotJson
 from storage.documents.problems import MAX_PROBLEMS, ProblemCode
+from storage.documents.validation import payload
 
 TIME_STAMP = "2019-05-01T06:00:00-04:00"
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -20,27 +22,37 @@ json_values = st.recursive(
 )
 
 
+names = st.text().filter(lambda name: name not in {"time_stamp", "data", "idempotency_key"})
+"""Names that the readers ignore. Hypothesis also draws strings of the code under test."""
+
+
 def sample(**members: object) -> bytes:
+    """Return a sample with one number and `members`."""
     return json.dumps({"time_stamp": TIME_STAMP, "data": [1.5]} | members).encode()
+
+
+def reject_constant(constant: str) -> NoReturn:
+    """Raise `ValueError`: the standard library accepts NaN and infinities, which are not JSON."""
+    raise ValueError(constant)
 
 
 @given(st.lists(finite, min_size=1))
 def test_every_number_round_trips(data: list[float]) -> None:
-    """To the last bit, the sign of zero included."""
+    """Every bit is preserved, including the sign of zero."""
     read = payload.read(sample(data=data))
 
     assert list(map(float.hex, read.data)) == list(map(float.hex, data))
 
 
 @given(st.integers(min_value=-(10**308), max_value=10**308))
-def test_a_whole_number_of_any_length_is_the_double_next_to_it(number: int) -> None:
-    """Integers have no limit in JSON; as measurements they are doubles."""
+def test_an_integer_of_any_length_is_rounded_to_the_nearest_double(number: int) -> None:
+    """JSON does not limit integers."""
     assert list(payload.read(sample(data=[number])).data) == [float(number)]
 
 
-@given(st.dictionaries(st.text(), json_values), st.booleans())
-def test_further_members_are_nobodys_business(members: dict[str, object], ascii_only: bool) -> None:
-    """A publisher may send whatever else belongs to the sample, in any spelling."""
+@given(st.dictionaries(names, json_values), st.booleans())
+def test_further_members_are_ignored(members: dict[str, object], ascii_only: bool) -> None:
+    """A publisher may add any members, with or without escapes."""
     raw = json.dumps(members | {"time_stamp": TIME_STAMP, "data": [1.5]}, ensure_ascii=ascii_only).encode(
         errors="surrogatepass"
     )
@@ -48,37 +60,38 @@ def test_further_members_are_nobodys_business(members: dict[str, object], ascii_
         raw.decode()
     except UnicodeDecodeError:
         with pytest.raises(NotJson):
-            payload.inspect(raw)
+            payload.validate(raw)
     else:
         assert list(payload.read(raw).data) == [1.5]
 
 
 @given(st.one_of(json_values.map(json.dumps).map(str.encode), st.binary()))
-def test_no_bytes_at_all_make_it_fail_in_another_way(raw: bytes) -> None:
-    """Whatever comes is a payload, a list of problems, or no JSON."""
+@example(b"NaN")
+def test_any_bytes_are_a_payload_or_problems_or_not_json(raw: bytes) -> None:
+    """No other exception is raised."""
     try:
-        inspection = payload.inspect(raw)
+        report = payload.validate(raw)
     except NotJson:
-        with pytest.raises(ValueError):  # noqa: PT011 - any of the kinds that the standard library has
-            json.loads(raw.decode(), parse_constant=float.fromhex)
+        with pytest.raises(ValueError):  # noqa: PT011 - the standard library raises several subclasses
+            json.loads(raw.decode(), parse_constant=reject_constant)
     else:
-        if inspection.problems:
+        if report.problems:
             with pytest.raises(InvalidSample):
                 payload.read(raw)
         else:
-            assert len(payload.read(raw).data) == inspection.count > 0
+            assert len(payload.read(raw).data) == report.count > 0
 
 
-def test_all_faults_are_named_not_just_the_first() -> None:
-    """A publisher mends a sample once, not once for each fault."""
-    problems = payload.inspect(b'{"data": [1, true, "x"], "time_stamp": 5}').problems
+def test_all_problems_are_reported() -> None:
+    """A publisher can correct a sample in one step."""
+    problems = payload.validate(b'{"data": [1, true, "x"], "time_stamp": 5}').problems
 
     assert [problem.path for problem in problems] == ["$.time_stamp", "$.data[1]", "$.data[2]"]
 
 
-def test_a_million_faults_are_counted_not_listed() -> None:
-    """An answer stays short whatever was sent."""
-    problems = payload.inspect(sample(data=[None] * 100_000)).problems
+def test_further_problems_are_counted_not_listed() -> None:
+    """A response stays short for any sample."""
+    problems = payload.validate(sample(data=[None] * 100_000)).problems
 
     assert len(problems) == MAX_PROBLEMS + 1
     assert problems[-1].code is ProblemCode.MORE_PROBLEMS
@@ -86,13 +99,13 @@ def test_a_million_faults_are_counted_not_listed() -> None:
 
 
 def test_reading_an_invalid_sample_raises_its_problems() -> None:
-    """A function that reads a stored sample gets an error it can keep."""
-    with pytest.raises(InvalidSample, match=r"expected at least one number - at `\$\.data`"):
+    """A function that reads a stored sample stores the problems of the error."""
+    with pytest.raises(InvalidSample, match=r"^expected at least one number, got an empty list - at `\$\.data`$"):
         payload.read(sample(data=[]))
 
 
-def test_a_default_time_zone_stands_in_for_a_missing_offset_only() -> None:
-    """An offset that is there wins."""
+def test_a_default_time_zone_applies_only_without_a_utc_offset() -> None:
+    """A UTC offset in the time stamp takes precedence."""
     zone = ZoneInfo("Europe/Zurich")
 
     without = payload.read(sample(time_stamp="2019-05-01T06:00:00"), zone)
@@ -103,18 +116,18 @@ def test_a_default_time_zone_stands_in_for_a_missing_offset_only() -> None:
 
 
 @pytest.mark.parametrize("depth", [63, 64, 65, 2_000, 500_000])
-def test_nesting_is_bounded_at_the_same_depth_everywhere(depth: int) -> None:
-    """However deep the caller's own stack is, and without a crash at any depth."""
+def test_nesting_is_limited_to_64_levels(depth: int) -> None:
+    """The depth of the caller's stack does not matter, and no depth causes a crash."""
     raw = b'{"time_stamp": "%s", "data": [1.5], "more": %s1%s}'
     raw %= (TIME_STAMP.encode(), b"[" * (depth - 1), b"]" * (depth - 1))
 
-    problems = payload.inspect(raw).problems
+    problems = payload.validate(raw).problems
 
     assert [problem.code for problem in problems] == ([] if depth <= 64 else [ProblemCode.TOO_DEEP])
 
 
 def test_brackets_in_strings_do_not_nest() -> None:
-    """Only structure counts."""
+    """Only brackets outside strings count."""
     assert list(payload.read(sample(note='[{"' * 1_000)).data) == [1.5]
 
 
@@ -124,7 +137,7 @@ numbers = st.lists(finite | st.integers(-(2**70), 2**70), min_size=1, max_size=5
 @settings(max_examples=25)
 @given(numbers, st.sampled_from([", ", ",", " ,\n"]), st.integers(0, 3))
 def test_a_large_sample_is_read_as_a_small_one(data: list[float], comma: str, where: int) -> None:
-    """Cut into pieces at commas; wherever the other members stand."""
+    """It is split into pieces at commas. The order of the members does not matter."""
     text = comma.join(map(json.dumps, data * (30_000 // len(data))))
     members = [f'"time_stamp": "{TIME_STAMP}"', f'"data" : [{text}]', '"note": "[1,2]"', '"more": [1, [2]]']
     raw = f"{{{','.join(members[where:] + members[:where])}}}".encode()
@@ -132,7 +145,7 @@ def test_a_large_sample_is_read_as_a_small_one(data: list[float], comma: str, wh
     read = payload.read(raw)
 
     assert list(read.data) == [float(value) for value in data * (30_000 // len(data))]
-    assert payload.inspect(raw).count == len(read.data)
+    assert payload.validate(raw).count == len(read.data)
 
 
 @pytest.mark.parametrize(
@@ -140,25 +153,25 @@ def test_a_large_sample_is_read_as_a_small_one(data: list[float], comma: str, wh
     [("true", "$.data[60000]"), ("[1]", "$.data[60000]"), ('"1"', "$.data[60000]"), ("1e999", "$.data[60000]")],
 )
 def test_a_fault_in_a_large_sample_is_found(fault: str, path: str) -> None:
-    """One bad value among many, with its path."""
+    """The path names the one invalid value among many."""
     text = "0.25," * 60_000 + fault + ",0.25" * 60_000
 
-    inspection = payload.inspect(f'{{"time_stamp": "{TIME_STAMP}", "data": [{text}]}}'.encode())
+    report = payload.validate(f'{{"time_stamp": "{TIME_STAMP}", "data": [{text}]}}'.encode())
 
-    assert [problem.path for problem in inspection.problems] == [path]
-    assert inspection.count == 120_001
+    assert [problem.path for problem in report.problems] == [path]
+    assert report.count == 120_001
 
 
 @pytest.mark.parametrize("text", ["0.25," * 60_000, "0.25,,0.25" + ",0.25" * 60_000, "0.25 " * 60_000])
-def test_a_large_text_that_is_no_json_is_none_in_pieces_either(text: str) -> None:
-    """A comma too many at a cut would be read over."""
+def test_a_large_text_that_is_not_json_is_rejected(text: str) -> None:
+    """Splitting at commas must not hide a superfluous or missing comma."""
     with pytest.raises(NotJson):
-        payload.inspect(f'{{"time_stamp": "{TIME_STAMP}", "data": [{text}]}}'.encode())
+        payload.validate(f'{{"time_stamp": "{TIME_STAMP}", "data": [{text}]}}'.encode())
 
 
 @pytest.mark.parametrize("key", [1, "", "x" * 256, "\n", None, []])
 def test_an_idempotency_key_in_the_sample_must_be_usable(key: object) -> None:
-    """Null is none."""
-    problems = payload.inspect(sample(idempotency_key=key)).problems
+    """Null counts as no key."""
+    problems = payload.validate(sample(idempotency_key=key)).problems
 
     assert [problem.path for problem in problems] == ([] if key is None else ["$.idempotency_key"])

@@ -1,7 +1,8 @@
-"""What the two readers of a payload make of any text at all, and how long the worst of texts takes."""
+"""Both readers agree with a plain parser on any text, and their time grows linearly with its length."""
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from math import isfinite
 from time import process_time
@@ -11,13 +12,15 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from storage.documents import NotJson, json_scanner, payload
-from storage.documents.problems import MAX_PROBLEMS, echo
-from storage.documents.validation import MAX_DEPTH
+from storage.documents import NotJson
+from storage.documents.problems import MAX_PROBLEMS
+from storage.documents.validation import json_scanner, payload, thorough_reader
+from storage.documents.validation.json_scanner import MAX_DEPTH
 
 TIME_STAMP = "2019-05-01T06:00:00-04:00"
-SECONDS = 3.0
-"""Far more than a linear reader needs for the texts below, far less than a quadratic one."""
+MAX_CPU_SECONDS = 3.0
+"""Far more than a linear reader needs for the texts below, and far less than a quadratic one."""
+USED_KEYS = ("time_stamp", "data", "idempotency_key")
 
 scalars = st.sampled_from(
     ["1", "-0.5", "1e999", "9" * 400, "true", "null", '"a"', '"]"', '"\\"],["', '"\\\\"', '"\\ud800"', '"[{"', '"µ"']
@@ -47,7 +50,7 @@ keys = st.sampled_from(
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    """Samples of all kinds: members in any order and number, with values that fit or do not, and large lists."""
+    """Draw a sample with members in any order and number, valid and invalid values, and large lists."""
     numbers = st.lists(values, max_size=6)
     members = [f'"time_stamp":"{TIME_STAMP}"'] if draw(st.booleans()) else []
     for key in draw(st.lists(keys, max_size=5)):
@@ -58,23 +61,21 @@ def texts(draw: st.DrawFn) -> str:
         members.append(f'"{key}" : {value}')
     text = "{" + ",".join(draw(st.permutations(members))) + "}"
     if draw(st.integers(0, 4)) == 0:
-        place = draw(st.integers(0, len(text)))
-        text = (
-            text[:place] + draw(st.sampled_from(["", '"', "\\", "]", "}", ",", "[", "\x01", "NaN"])) + text[place + 1 :]
-        )
+        index = draw(st.integers(0, len(text)))
+        replacement = draw(st.sampled_from(["", '"', "\\", "]", "}", ",", "[", "\x01", "NaN"]))
+        text = text[:index] + replacement + text[index + 1 :]
     return text
 
 
 def oracle(raw: bytes) -> tuple[list[tuple[str, str]], list[float]]:
-    """Return path and code of every problem, and the numbers, as the standard library's parser sees them."""
-    pairs: Any = json.loads(raw.decode(), object_pairs_hook=Members, parse_int=float, parse_constant=refuse)
+    """Return the path and the code of every problem, and the numbers, found with the standard library's parser."""
+    pairs: Any = json.loads(raw.decode(), object_pairs_hook=Members, parse_int=float, parse_constant=reject_constant)
     if not isinstance(pairs, Members):
         return [("$", "WRONG_TYPE")], []
-    problems = [
-        (f"$.{echo(key)}", "DUPLICATE_KEY") for key, times in Counter(key for key, _ in pairs).items() if times > 1
-    ]
+    counts = Counter(key for key, _ in pairs if key in USED_KEYS)
+    problems = [(f"$.{key}", "DUPLICATE_KEY") for key, count in counts.items() if count > 1]
     members = dict(pairs)
-    stamp, data, key = (members.get(name) for name in ("time_stamp", "data", "idempotency_key"))
+    stamp, data, key = (members.get(name) for name in USED_KEYS)
     if "time_stamp" not in members:
         problems.append(("$.time_stamp", "MISSING"))
     elif stamp != TIME_STAMP:
@@ -96,13 +97,13 @@ def oracle(raw: bytes) -> tuple[list[tuple[str, str]], list[float]]:
     return problems, data
 
 
-def refuse(constant: str) -> NoReturn:
-    """Raise `ValueError`: NaN and infinities are the library's own, and no JSON."""
+def reject_constant(constant: str) -> NoReturn:
+    """Raise `ValueError`: the standard library accepts NaN and infinities, which are not JSON."""
     raise ValueError(constant)
 
 
 class Members(list[tuple[str, object]]):
-    """The members of an object as they were written."""
+    """The members of an object, with duplicates."""
 
 
 @settings(max_examples=150)
@@ -112,20 +113,22 @@ class Members(list[tuple[str, object]]):
 @example('{"time_stamp":[1],"time_stamp":NaN}')
 @example('{"data":[NaN],"time_stamp":"2019-05-01T06:00:00-04:00"}')
 @example('{"data":[1},"time_stamp":"2019-05-01T06:00:00-04:00"]')
-def test_the_readers_find_what_a_plain_parser_finds(text: str) -> None:
-    """The same problems in the same order, the same numbers, the same texts refused."""
+@example('{"time_stamp":"2019-05-01T06:00:00-04:00","note":1,"data":[1],"note":1}')
+@example('{"time_stamp":"2019-05-01T06:00:00-04:00","d\\u0061ta":[1],"note":1,"data":[1],"note":1}')
+def test_the_readers_agree_with_a_plain_parser(text: str) -> None:
+    """They report the same problems in the same order, return the same numbers and reject the same texts."""
     raw = text.encode()
     try:
         problems, data = oracle(raw)
     except ValueError:
         with pytest.raises(NotJson):
-            payload.inspect(raw)
+            payload.validate(raw)
         return
 
-    found = payload.inspect(raw)
+    report = payload.validate(raw)
 
-    assert [(problem.path, problem.code) for problem in found.problems][:MAX_PROBLEMS] == problems[:MAX_PROBLEMS]
-    assert found.count == len(data)
+    assert [(problem.path, problem.code) for problem in report.problems][:MAX_PROBLEMS] == problems[:MAX_PROBLEMS]
+    assert report.count == len(data)
     if not problems:
         assert list(payload.read(raw).data) == data
 
@@ -133,7 +136,7 @@ def test_the_readers_find_what_a_plain_parser_finds(text: str) -> None:
 @settings(max_examples=30)
 @given(st.lists(values, min_size=1, max_size=40), st.integers(5_000, 9_000))
 def test_pieces_are_cut_between_values(few: list[str], times: int) -> None:
-    """Whatever brackets, quotes and commas are in them."""
+    """Brackets, quotes and commas inside values do not matter."""
     text = ",".join(few * (1 + times // len(few)))
     assume(len(text) > json_scanner.PIECE_BYTES)
     raw = text.encode()
@@ -142,6 +145,28 @@ def test_pieces_are_cut_between_values(few: list[str], times: int) -> None:
 
     assert len(pieces) > 1
     assert sum(map(len, pieces)) == len(json.loads(f"[{text}]"))
+
+
+MEMBERS = {
+    "a member that is not read": ('"note":1', []),
+    "the time stamp": (f'"time_stamp":"{TIME_STAMP}"', [("$.time_stamp", "DUPLICATE_KEY")]),
+    "the data": ('"data":[1]', [("$.data", "DUPLICATE_KEY")]),
+    "the idempotency key": ('"idempotency_key":"a"', [("$.idempotency_key", "DUPLICATE_KEY")]),
+}
+
+
+@pytest.mark.parametrize("escaped", [False, True], ids=["plain", "an escape for the thorough reader"])
+@pytest.mark.parametrize("numbers", [1, 100_000], ids=["small", "large"])
+@pytest.mark.parametrize("name", MEMBERS)
+def test_only_a_duplicate_of_a_member_that_is_read_is_a_problem(name: str, numbers: int, escaped: bool) -> None:
+    """The size of the sample and the reader that decides do not matter."""
+    member, problems = MEMBERS[name]
+    own = [f'"time_stamp":"{TIME_STAMP}"', '"data":[' + "0.5," * numbers + "1]"]
+    escape = ['"unit":"\\u0061"'] if escaped else []
+
+    report = payload.validate(f"{{{','.join([*escape, member, *own, member])}}}".encode())
+
+    assert [(problem.path, problem.code) for problem in report.problems] == problems
 
 
 HOSTILE = {
@@ -161,13 +186,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_text_takes_long(name: str) -> None:
-    """A megabyte is read in time that grows with its length alone."""
+def test_the_time_for_a_hostile_text_is_linear(name: str) -> None:
+    """A quadratic reader would need minutes of CPU time for a megabyte."""
     start = process_time()
     with suppress(NotJson):
-        payload.inspect(HOSTILE[name])
+        payload.validate(HOSTILE[name])
 
-    assert process_time() - start < SECONDS
+    assert process_time() - start < MAX_CPU_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -180,39 +205,54 @@ def test_no_text_takes_long(name: str) -> None:
     ],
     ids=["an escape", "an escaped letter", "one fault", "a bracket in a string"],
 )
-def test_a_large_sample_that_is_not_plain_costs_little_more(opening: str, last: str, paths: list[str]) -> None:
-    """Only the piece with the fault is looked at value by value."""
-    rest = f'"time_stamp":"{TIME_STAMP}","data":[' + "0.25," * 1_000_000
+def test_only_the_piece_with_a_fault_is_decoded_value_by_value(
+    monkeypatch: pytest.MonkeyPatch, opening: str, last: str, paths: list[str]
+) -> None:
+    """All other pieces of a large sample are decoded as numbers, so one fault costs little."""
+    decode_values = thorough_reader._decode_values
+    decoded: list[int] = []
 
-    start = process_time()
-    payload.inspect(f"{{{rest}1]}}".encode())
-    between = process_time()
-    found = payload.inspect(f"{opening}{rest}{last}]}}".encode())
-    end = process_time()
+    def count(raw: bytes, start: int, piece: bytes) -> list[Any]:
+        decoded.append(len(piece))
+        return decode_values(raw, start, piece)
 
-    assert [problem.path for problem in found.problems] == paths
-    assert end - between < 5 * (between - start)
+    monkeypatch.setattr(thorough_reader, "_decode_values", count)
+    text = f'{opening}"time_stamp":"{TIME_STAMP}","data":[' + "0.25," * 1_000_000 + f"{last}]}}"
+
+    report = payload.validate(text.encode())
+
+    assert [problem.path for problem in report.problems] == paths
+    assert report.count == 1_000_001
+    assert len(decoded) == len(paths)
+    assert sum(decoded) <= json_scanner.PIECE_BYTES + 2
 
 
-@pytest.mark.parametrize("value", [b"[1]", b'{"a":1}', b"[[1],{}]", b'["]"]'])
-def test_a_member_that_is_short_costs_the_same_whatever_it_is(value: bytes) -> None:
-    """A million of them, in a request that is small when it is compressed, would keep others from being read."""
-    start = process_time()
-    payload.inspect(b"{" + b'"data":"x",' * 50_000 + b'"data":[1]}')
-    between = process_time()
-    payload.inspect(b"{" + b'"data":%b,' % value * 50_000 + b'"data":[1]}')
-    end = process_time()
+@pytest.mark.parametrize("value", [b'"x"', b"[1]", b'{"a":1}', b"[[1],{}]", b'["]"]'])
+def test_short_values_are_skipped_without_windows(monkeypatch: pytest.MonkeyPatch, value: bytes) -> None:
+    """A window for each of a million short members would block other requests."""
+    windows = json_scanner._without_strings
+    calls = 0
 
-    assert end - between < 2 * (between - start)
+    def count(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        nonlocal calls
+        calls += 1
+        return windows(raw, start, end)
+
+    monkeypatch.setattr(json_scanner, "_without_strings", count)
+
+    report = payload.validate(b"{" + b'"data":%b,' % value * 50_000 + b'"data":[1]}')
+
+    assert [problem.code for problem in report.problems] == ["DUPLICATE_KEY", "MISSING"]
+    assert calls <= 2, "each reader checks the depth of the whole text once"
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
-def test_depth_is_counted_over_many_windows(depth: int) -> None:
-    """In a text that is looked over in windows, whatever stands between the brackets."""
+def test_depth_is_counted_across_windows(depth: int) -> None:
+    """Strings between the brackets do not change the depth."""
     filler = b'"[[[[\\"[[", ' * 9_000
     lists = b"[" * (depth - 1) + filler + b"1" + b"]" * (depth - 1)
     raw = b'{"time_stamp":"%s","data":[1.5],"more":%b}' % (TIME_STAMP.encode(), lists)
 
-    problems = payload.inspect(raw).problems
+    problems = payload.validate(raw).problems
 
     assert [problem.code for problem in problems] == ([] if depth <= MAX_DEPTH else ["TOO_DEEP"])

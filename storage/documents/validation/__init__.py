@@ -1,0 +1,1 @@
+"""From the bytes of a sample to its time stamp and numbers, or to a list of its problems."""

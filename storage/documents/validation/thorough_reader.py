@@ -1,0 +1,237 @@
+"""The thorough reader: reports every problem of a sample with its path.
+
+It finds the members of the object by scanning, and decodes only those that are used. Numbers are decoded in pieces.
+Other members need only be JSON. Text that is not JSON raises an error even if it has other problems, so the reader
+checks the whole text before it returns.
+"""
+
+import codecs
+import json
+import re
+from collections import Counter
+from datetime import datetime, tzinfo
+from math import isfinite
+from typing import Any, NoReturn
+
+import msgspec
+
+from storage.documents import sample_ids, timestamps
+from storage.documents.errors import NotJson
+from storage.documents.problems import Problem, ProblemCode, echo
+from storage.documents.validation import json_scanner
+from storage.documents.validation.json_scanner import MAX_DEPTH, Span
+from storage.documents.validation.validation_report import Append, ProblemCollector, ValidationReport
+
+_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY = "time_stamp", "data", "idempotency_key"
+_EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*+\]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MALFORMED = re.compile(r"(?:JSON is malformed: )?(.+?)(?: \(byte (\d+)\))?")
+_TYPES = {dict: "an object", list: "a list", bool: "a boolean", float: "a number", type(None): "null"}
+
+
+def read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport:
+    """Return the report on `raw` and pass its numbers to `append`.
+
+    Raises `NotJson` if `raw` is not a JSON text in UTF-8.
+    """
+    if not json_scanner.is_nested_within(raw, MAX_DEPTH):
+        too_deep = Problem("$", f"expected at most {MAX_DEPTH} levels of nesting", ProblemCode.TOO_DEEP)
+        return ValidationReport(None, None, 0, problems=(too_deep,))
+    if raw.startswith(codecs.BOM_UTF8):
+        raise NotJson("not JSON: the text starts with a byte order mark; send UTF-8 without it")
+    start = json_scanner.skip_white_space(raw)
+    if raw[start : start + 1] != b"{":
+        _check_syntax(raw)
+        no_object = _wrong_type("$", "an object with `time_stamp` and `data`", _decode(raw[start:]))
+        return ValidationReport(None, None, 0, problems=(no_object,))
+
+    key_counts, spans = _find_members(raw, start)
+    contents = _list_contents(raw, spans.get(_DATA))
+    _check_syntax(raw, contents)
+    members = {name: _decode(raw[slice(*span)]) for name, span in spans.items() if name != _DATA or contents is None}
+    problems = ProblemCollector()
+    problems.add_all(_duplicate, ((key, count) for key, count in key_counts.items() if count > 1))
+    timestamp = _read_time_stamp(members, default_time_zone, problems)
+    if contents is None:
+        problems.add(_no_numbers(members))
+    idempotency_key = _read_idempotency_key(members, problems)
+    count = 0 if contents is None else _read_values(raw, contents, problems, append)
+    return ValidationReport(
+        _storable_text(members.get(_TIME_STAMP)), timestamp, count, idempotency_key, problems.problems()
+    )
+
+
+def _find_members(raw: bytes, start: int) -> tuple[Counter[str], dict[str, Span]]:
+    """Return how often each key that is read occurs, and the span of its last value."""
+    counts: Counter[str] = Counter()
+    spans: dict[str, Span] = {}
+    try:
+        for key_span, span in json_scanner.members(raw, start):
+            key = str(_decode(raw[slice(*key_span)]))
+            if key in (_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY):
+                counts[key] += 1
+                spans[key] = span
+    except ValueError:
+        _check_syntax(raw)  # raises an error that says where the key is malformed
+        raise
+    return counts, spans
+
+
+def _list_contents(raw: bytes, span: Span | None) -> Span | None:
+    """Return the span of the values inside the list at `span`, or None if it is not a list or is empty."""
+    if span is None or raw[span[0]] != 0x5B or raw[span[1] - 1] != 0x5D or _EMPTY_LIST.fullmatch(raw, *span):
+        return None
+    return span[0] + 1, span[1] - 1
+
+
+def _read_time_stamp(
+    members: dict[str, object], default_time_zone: tzinfo | None, problems: ProblemCollector
+) -> datetime | None:
+    path = "$.time_stamp"
+    if _TIME_STAMP not in members:
+        problems.add(Problem(path, "expected a time stamp, it is missing", ProblemCode.MISSING))
+        return None
+    text = members[_TIME_STAMP]
+    if not isinstance(text, str):
+        problems.add(_wrong_type(path, "a time stamp as a string", text))
+        return None
+    try:
+        return timestamps.parse(text, default_time_zone)
+    except timestamps.TimeStampError as error:
+        problems.add(Problem(path, str(error), error.code))
+        return None
+
+
+def _storable_text(time_stamp: object) -> str | None:
+    """Return the submitted time stamp if a header may hold it."""
+    if not isinstance(time_stamp, str) or len(time_stamp) > timestamps.MAX_TIME_STAMP_CHARACTERS:
+        return None
+    return time_stamp if time_stamp.isprintable() else None
+
+
+def _read_idempotency_key(members: dict[str, object], problems: ProblemCollector) -> str | None:
+    key = members.get(_IDEMPOTENCY_KEY)
+    if key is None or (isinstance(key, str) and sample_ids.is_idempotency_key(key)):
+        return key
+    expected = f"1 to {sample_ids.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters as a string"
+    problems.add(_wrong_type("$.idempotency_key", expected, key))
+    return None
+
+
+def _no_numbers(members: dict[str, object]) -> Problem:
+    if _DATA not in members:
+        return Problem("$.data", "expected a list of numbers, it is missing", ProblemCode.MISSING)
+    if isinstance(members[_DATA], list):
+        return Problem("$.data", "expected at least one number, got an empty list", ProblemCode.EMPTY)
+    return _wrong_type("$.data", "a list of numbers", members[_DATA])
+
+
+def _duplicate(key: str, count: int) -> Problem:
+    return Problem(f"$.{key}", f"expected the key once, got it {count:,} times", ProblemCode.DUPLICATE_KEY)
+
+
+def _wrong_type(path: str, expected: str, value: object) -> Problem:
+    actual = f"the string {echo(value)}" if isinstance(value, str) else _TYPES[type(value)]
+    return Problem(path, f"expected {expected}, got {actual}", ProblemCode.WRONG_TYPE)
+
+
+def _not_a_finite_number(index: int, value: object) -> Problem:
+    path = f"$.data[{index}]"
+    if type(value) is not float:
+        return _wrong_type(path, "a number", value)
+    return Problem(path, "expected a number within the range of a double (±1.8e308)", ProblemCode.OUT_OF_RANGE)
+
+
+def _read_values(raw: bytes, contents: Span, problems: ProblemCollector, append: Append) -> int:
+    """Add the problems of the values inside a list, pass its numbers to `append`, and return the number of values."""
+    count = 0
+    for start, end in json_scanner.pieces(raw, *contents):
+        piece = b"[%b]" % raw[start:end]
+        try:
+            numbers = _numbers_decoder.decode(piece)
+        except msgspec.MsgspecError:
+            values = _decode_values(raw, start, piece)
+            problems.add_all(
+                _not_a_finite_number,
+                (item for item in enumerate(values, count) if type(item[1]) is not float or not isfinite(item[1])),
+            )
+            count += len(values)
+            append([value for value in values if type(value) is float])
+        else:
+            if not numbers:
+                raise _not_json(raw, "expected a value", start)
+            count += len(numbers)
+            append(numbers)
+    return count
+
+
+def _decode_values(raw: bytes, start: int, piece: bytes) -> list[Any]:
+    """Return the values of a piece that holds others than numbers. Raises `NotJson`."""
+    try:
+        text = piece.decode()
+    except UnicodeDecodeError as error:
+        raise _not_utf8(start - 1 + error.start) from None
+    if len(piece) > 2 * json_scanner.PIECE_BYTES:  # it contains a long list or string, which need not be decoded
+        try:
+            return [_decode(bytes(value)) for value in _spans_decoder.decode(piece)]
+        except msgspec.MsgspecError:
+            pass  # not JSON, or with a lone surrogate, which only the standard library accepts
+    try:
+        values: list[Any] = _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        raise _not_json(raw, error.msg, start - 1 + len(text[: error.pos].encode())) from None
+    return values
+
+
+def _decode(text: bytes) -> object:
+    """Return the value of a JSON text; a list or an object without its contents."""
+    match text[:1]:
+        case b"[":
+            return []
+        case b"{":
+            return {}
+    return _decoder.decode(text.decode())
+
+
+def _check_syntax(raw: bytes, omitted: Span | None = None) -> None:
+    """Raise `NotJson` if `raw`, except the `omitted` values of a list, is not a JSON text in UTF-8."""
+    start, end = omitted or (len(raw), len(raw))
+    text = raw if omitted is None else b"%b0%b" % (raw[:start], raw[end:])
+
+    def offset_in_raw(offset: int) -> int:
+        return offset if offset <= start else offset + end - start - 1
+
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise _not_utf8(offset_in_raw(error.start)) from None
+    try:
+        _syntax_decoder.decode(text)
+    except msgspec.MsgspecError:
+        try:
+            _syntax_decoder.decode(_SURROGATE.sub(rb"\\u00", text))  # lone surrogates are valid in JSON
+        except msgspec.MsgspecError as error:
+            match = _MALFORMED.fullmatch(str(error))
+            message, offset = match.groups() if match else (str(error), None)
+            raise _not_json(raw, message, len(raw) if offset is None else offset_in_raw(int(offset))) from None
+
+
+def _not_json(raw: bytes, message: str, offset: int) -> NotJson:
+    line_start = raw.rfind(b"\n", 0, offset) + 1
+    line = raw.count(b"\n", 0, line_start) + 1
+    column = len(raw[line_start:offset].decode(errors="replace")) + 1
+    return NotJson(f"not JSON: {message} at line {line:,}, column {column:,}")
+
+
+def _not_utf8(offset: int) -> NotJson:
+    return NotJson(f"not JSON: byte {offset:,} is not UTF-8")
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise NotJson(f"not JSON: {name} is not a JSON number")
+
+
+_decoder = json.JSONDecoder(parse_int=float, parse_constant=_reject_constant)
+_syntax_decoder = msgspec.json.Decoder(msgspec.Raw)
+_numbers_decoder = msgspec.json.Decoder(list[float])
+_spans_decoder = msgspec.json.Decoder(list[msgspec.Raw])

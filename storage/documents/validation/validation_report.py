@@ -1,0 +1,51 @@
+"""The report of a reader: the members of a sample that are used, and its problems."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice, starmap
+
+from storage.documents.problems import MAX_PROBLEMS, Problem, ProblemCode
+
+Append = Callable[[list[float]], None]
+"""Receives the numbers of `data`, some at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """The members of a sample and its problems.
+
+    `time_stamp` is the text as submitted, or None if it cannot be stored. `timestamp` is the same instant in UTC, or
+    None if it is not valid. `count` is the number of values in `data`, 0 if it is not a list.
+    """
+
+    time_stamp: str | None
+    timestamp: datetime | None
+    count: int
+    idempotency_key: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+class ProblemCollector:
+    """Stores the first `MAX_PROBLEMS` problems and counts the others without building them."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._omitted = 0
+
+    def add(self, problem: Problem) -> None:
+        """Add one problem."""
+        self.add_all(lambda: problem, [()])
+
+    def add_all(self, build: Callable[..., Problem], arguments: Iterable[tuple[object, ...]]) -> None:
+        """Add a problem for each of `arguments`, which are passed to `build` if the problem is stored."""
+        remaining = iter(arguments)
+        self._problems.extend(starmap(build, islice(remaining, MAX_PROBLEMS - len(self._problems))))
+        self._omitted += sum(1 for _ in remaining)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the stored problems, followed by one that counts the others if there are any."""
+        if not self._omitted:
+            return tuple(self._problems)
+        more = Problem("$", f"there are {self._omitted:,} more problems", ProblemCode.MORE_PROBLEMS)
+        return *self._problems, more

@@ -1,0 +1,33 @@
+"""Each file of fixture/invalid/ has one problem; fixture/invalid.json holds its path and code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from storage.documents import NotJson
+from storage.documents.validation import payload
+
+INVALID = Path("fixture/invalid")
+EXPECTED = json.loads(Path("fixture/invalid.json").read_text())
+
+
+def test_every_invalid_file_is_expected() -> None:
+    """Every file has an expectation, and every expectation has a file."""
+    assert sorted(path.name for path in INVALID.iterdir()) == sorted(EXPECTED)
+
+
+@pytest.mark.parametrize(("name", "expected"), [(n, e) for n, e in EXPECTED.items() if "path" in e])
+def test_a_problem_has_a_path_and_a_code(name: str, expected: dict[str, str]) -> None:
+    """They tell a publisher where the problem is and of which kind."""
+    report = payload.validate((INVALID / name).read_bytes())
+
+    assert [{"path": p.path, "code": p.code} for p in report.problems] == [expected]
+    assert all(len(p.message) < 200 for p in report.problems)
+
+
+@pytest.mark.parametrize("name", [n for n, e in EXPECTED.items() if "path" not in e])
+def test_text_that_is_not_json_is_rejected(name: str) -> None:
+    """It cannot be stored as a sample."""
+    with pytest.raises(NotJson, match="not JSON"):
+        payload.validate((INVALID / name).read_bytes())
