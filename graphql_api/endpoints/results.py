@@ -26,7 +26,7 @@ from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import credentials
 from graphql_api.graphql_server.request_headers import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
-from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, Bound, Direction, Order, OrderField
+from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, timestamps
 from storage.firestore import encoding
@@ -154,7 +154,7 @@ def _value(field: str, text: str) -> datetime | float | int:
 
 def _order(parameters: Mapping[str, str]) -> Order:
     """Return the order, which is as in GraphQL: the latest first where nothing is said, else ascending."""
-    field = _choice(parameters, "order_by", "timestamp", [*OrderField])
+    field = _choice(parameters, "order_by", "timestamp", ORDER_FIELDS)
     default = "asc" if "order_by" in parameters else "desc"
     direction = _choice(parameters, "direction", default, [*Direction])
     return Order(field, descending=direction == "desc")

@@ -7,24 +7,23 @@ version 1 does not have is null, or an empty field in CSV.
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import fields as fields_of
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 import orjson
 
-from storage.documents import Statistics, timestamps
+from storage.documents import STATISTICS, Histogram, timestamps
 
 Row = Mapping[str, Any]
 
-_STATISTICS = tuple(field.name for field in fields_of(Statistics))
-COLUMNS = ("id", "timestamp", *_STATISTICS, "computed_at", "statistics_version")
-FLAT_COLUMNS = tuple(name for name in COLUMNS if name != "histogram")
+_HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
+COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version")
+FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in _HISTOGRAMS)
 """A field of a CSV file holds no list."""
 
 HAS_ARROW = find_spec("pyarrow") is not None
-_WHOLE = frozenset({"count", "statistics_version"})
+_INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_type is int) | {"statistics_version"}
 _TIMES = frozenset({"timestamp", "computed_at"})
 _ROW_GROUP = 5_000
 """Rows of a Parquet row group, for the footer has a part for each."""
@@ -146,8 +145,8 @@ def _text(value: Any) -> Any:
 def _arrow_type(pyarrow: Any, name: str) -> Any:
     if name == "id":
         return pyarrow.string()
-    if name == "histogram":
+    if name in _HISTOGRAMS:
         return pyarrow.struct([("edges", pyarrow.list_(pyarrow.float64())), ("counts", pyarrow.list_(pyarrow.int64()))])
     if name in _TIMES:
         return pyarrow.timestamp("us", tz="UTC")
-    return pyarrow.int64() if name in _WHOLE else pyarrow.float64()
+    return pyarrow.int64() if name in _INTEGERS else pyarrow.float64()

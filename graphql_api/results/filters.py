@@ -7,28 +7,17 @@ from enum import StrEnum
 from operator import ge, gt, le, lt
 from typing import Any
 
-from storage.documents import Result
+from storage.documents import STATISTICS, Result
 
 OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 """The operators of a bound, by the names that clients use."""
-INDEXED_FIELDS = ("count", "maximum", "mean", "minimum", "standard_deviation", "timestamp")
+_INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
+INDEXED_FIELDS = (*sorted(["timestamp", *(each.name for each in _INDEXED if not each.is_nullable)]),)
 """Fields that every computed result has. Each composite index of results holds all of them, in this order."""
-FILTER_FIELDS = (*INDEXED_FIELDS, "median")
+FILTER_FIELDS = (*INDEXED_FIELDS, *(each.name for each in _INDEXED if each.is_nullable))
+ORDER_FIELDS = ("timestamp", *(each.name for each in _INDEXED), "computed_at")
 
 _COMPARE = {">=": ge, ">": gt, "<=": le, "<": lt}
-
-
-class OrderField(StrEnum):
-    """The stored fields that results can be ordered by."""
-
-    TIMESTAMP = "timestamp"
-    COUNT = "count"
-    MEAN = "mean"
-    STANDARD_DEVIATION = "standard_deviation"
-    MINIMUM = "minimum"
-    MAXIMUM = "maximum"
-    MEDIAN = "median"
-    COMPUTED_AT = "computed_at"
 
 
 class Direction(StrEnum):

@@ -15,6 +15,7 @@ from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Bound, Order
 from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
 from graphql_api.results.result_listing import ResultListing
+from storage.documents import STATISTICS
 from storage.firestore import encoding
 
 MAX_BUCKETS = 2_000
@@ -22,7 +23,8 @@ MAX_SECONDS = 25.0
 """Less than the time limit of an operation, so that clients get this error and not the general one."""
 
 _MAX_MERGED_WITHOUT_YIELDING = 200
-_FIELDS = ("timestamp", *ResultStatistics.__slots__)
+_STATISTICS = [statistic.name for statistic in STATISTICS.values() if statistic.is_merged]
+_FIELDS = ("timestamp", *_STATISTICS)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -80,8 +82,9 @@ async def _read(
             for number, document in enumerate(documents, 1):
                 if number % _MAX_MERGED_WITHOUT_YIELDING == 0:
                     await asyncio.sleep(0)  # let other tasks of the event loop run
-                timestamp, *numbers = (encoding.from_value(document.fields[name]) for name in _FIELDS)
-                yield cast(datetime, timestamp), ResultStatistics(*cast(list[Any], numbers))
+                timestamp, *values = (encoding.from_value(document.fields[name]) for name in _FIELDS)
+                statistics: dict[str, Any] = dict(zip(_STATISTICS, values, strict=True))
+                yield cast(datetime, timestamp), ResultStatistics(**statistics)
 
 
 @asynccontextmanager

@@ -18,11 +18,13 @@ from storage.documents.errors import (
     Unavailable,
 )
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.result import STATISTICS_VERSION, Histogram, Result, Statistics
+from storage.documents.result import Result
 from storage.documents.sample import Header, Identity, Sample, chunk_count, compress_chunk
 from storage.documents.states import Arrival, SampleState, Status, state_of
+from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 
 __all__ = [
+    "STATISTICS",
     "STATISTICS_VERSION",
     "Arrival",
     "BadRequest",
@@ -41,6 +43,7 @@ __all__ = [
     "Result",
     "Sample",
     "SampleState",
+    "Statistic",
     "Statistics",
     "Status",
     "TooLarge",

@@ -3,29 +3,24 @@
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
+from enum import Enum
 from math import isfinite
+from typing import Any, TypeVar
 
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
-from graphql_api.results.filters import OPERATORS, Bound, Direction, Order, OrderField
+from graphql_api.results.filters import OPERATORS, ORDER_FIELDS, Bound, Direction, Order
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.problem import SampleState
-from storage.documents import BadRequest
+from graphql_api.schema.types.result import graphql_name
+from storage.documents import STATISTICS, BadRequest, Statistic
 
-_ORDER_FIELDS = {
-    OrderField.TIMESTAMP: "The time stamp of the sample.",
-    OrderField.COUNT: "The number of values.",
-    OrderField.MEAN: "The mean.",
-    OrderField.STANDARD_DEVIATION: "The population standard deviation.",
-    OrderField.MINIMUM: "The smallest value.",
-    OrderField.MAXIMUM: "The largest value.",
-    OrderField.MEDIAN: "The median; leaves out results of version 1.",
-    OrderField.COMPUTED_AT: "When the result was stored.",
-}
+T = TypeVar("T")
+
+_INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
 _DIRECTIONS = {Direction.ASC: "The smallest or earliest first.", Direction.DESC: "The largest or latest first."}
 
-describe_enum(OrderField, "What results can be ordered by.", _ORDER_FIELDS, name="ResultOrderField")
 describe_enum(Direction, "Which end comes first.", _DIRECTIONS)
 
 
@@ -59,25 +54,32 @@ class DateTimeRange:
     lt: datetime | None = strawberry.field(default=None, description="Before.")
 
 
-@strawberry.input(description="Which results; all the ranges that are given must hold.")
-class ResultFilter:
-    """Ranges on what was computed."""
+def _with_statistics(cls: type[T]) -> type[T]:
+    """Add a range for each statistic that results can be filtered by."""
+    for statistic in _INDEXED:
+        value_range: Any = IntRange if statistic.value_type is int else FloatRange
+        cls.__annotations__[statistic.name] = value_range | None
+        field = strawberry.field(default=None, name=graphql_name(statistic), description=_filter_description(statistic))
+        setattr(cls, statistic.name, field)
+    return cls
 
-    timestamp: DateTimeRange | None = strawberry.field(default=None, description="The time stamp in UTC.")
-    count: IntRange | None = strawberry.field(default=None, description="The number of values.")
-    mean: FloatRange | None = strawberry.field(default=None, description="The mean.")
-    standard_deviation: FloatRange | None = strawberry.field(
-        default=None, description="The population standard deviation."
+
+def _filter_description(statistic: Statistic) -> str:
+    if not statistic.is_nullable:
+        return statistic.description
+    return (
+        f"{statistic.description} Excludes results without this statistic. In any other order than "
+        f"{statistic.name.upper()}, results are filtered after they are read: a page can then have fewer results than "
+        "requested and still have a next page."
     )
-    minimum: FloatRange | None = strawberry.field(default=None, description="The smallest value.")
-    maximum: FloatRange | None = strawberry.field(default=None, description="The largest value.")
-    median: FloatRange | None = strawberry.field(
-        default=None,
-        description=(
-            "The median; leaves out results of version 1, which have none. In an order other than by MEDIAN, results "
-            "are looked at one by one: a page can have fewer than were asked for and still have a next one."
-        ),
-    )
+
+
+@strawberry.input(description="Selects the results that are within all given ranges.")
+@_with_statistics
+class ResultFilter:
+    """Ranges of the time stamp and of the indexed statistics."""
+
+    timestamp: DateTimeRange | None = strawberry.field(default=None, description="The time stamp of the sample in UTC.")
 
     def bounds(self) -> list[Bound]:
         """Return the ranges as bounds of stored fields."""
@@ -96,16 +98,35 @@ class SampleFilter:
         return list(_bounds("submitted_at", self.submitted_at))
 
 
-@strawberry.input(description="The order of results; between equal ones their other numbers decide, then their ids.")
+_ORDER_DESCRIPTIONS = {
+    "timestamp": "The time stamp of the sample.",
+    "computed_at": "The time when the result was stored.",
+    **{
+        statistic.name: statistic.description
+        + (" Excludes results without this statistic." if statistic.is_nullable else "")
+        for statistic in _INDEXED
+    },
+}
+ResultOrderField: Any = Enum("ResultOrderField", [(name.upper(), name) for name in ORDER_FIELDS])  # type: ignore[misc]
+describe_enum(
+    ResultOrderField,
+    "The fields that results can be ordered by.",
+    {field: _ORDER_DESCRIPTIONS[field.value] for field in ResultOrderField},
+)
+
+
+@strawberry.input(
+    description="The order of results. Results with equal values are ordered by their other indexed fields, then by id."
+)
 class ResultOrder:
     """A field and a direction."""
 
-    field: OrderField = strawberry.field(description="What to order by.")
-    direction: Direction = strawberry.field(default=Direction.ASC, description="Which end comes first.")
+    field: ResultOrderField = strawberry.field(description="The field to order by.")
+    direction: Direction = strawberry.field(default=Direction.ASC, description="Ascending or descending order.")
 
     def order(self) -> Order:
-        """Return the order as one of a stored field."""
-        return Order(self.field.value, descending=self.direction is Direction.DESC)
+        """Return the order of stored fields."""
+        return Order(str(self.field.value), descending=self.direction is Direction.DESC)
 
 
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:

@@ -1,0 +1,184 @@
+"""The statistics of a sample: each is declared once, as a field of `Statistics`.
+
+The stored document, the GraphQL type, its filters and orders, `GET /results` and summaries follow from the
+declarations. `docs/statistics.md` has the definitions and their sources.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import NoneType
+from typing import Annotated, Any, get_args, get_type_hints
+
+STATISTICS_VERSION = 2
+"""Raise this number when a statistic is added or its definition changes. Each result stores it."""
+
+
+class Unit(Enum):
+    """The unit of a statistic."""
+
+    VALUE = "the unit of the values"
+    COUNT = "a number of values"
+    NONE = "no unit"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """The number of values in each bin. Bin i contains the values from `edges[i]` up to `edges[i + 1]`.
+
+    There is one more edge than there are counts. Only the last bin contains its upper edge.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """The declaration of a statistic. `name`, `value_type` and `is_nullable` come from the field of `Statistics`."""
+
+    description: str
+    """The definition for clients. It ends with the condition under which the statistic is null, if there is one."""
+    unit: Unit
+    since: int
+    """The first statistics version with this statistic. It is null in results of earlier versions."""
+    is_indexed: bool = False
+    """Whether clients can filter and order results by it. This needs indexes in `infra/gcp/firestore.indexes.json`."""
+    is_merged: bool = False
+    """Whether summaries of results contain it. Needs a merge in `graphql_api/results/merged_statistics.py`."""
+    name: str = ""
+    value_type: type[float] | type[Histogram] = float
+    is_nullable: bool = False
+
+
+_TYPE_7 = "interpolated linearly between the two nearest values (Hyndman & Fan 1996, type 7)."
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The statistics of one sample. The order of the fields is the order of the columns in exports."""
+
+    count: Annotated[int, Statistic("The number of values.", Unit.COUNT, since=1, is_indexed=True, is_merged=True)]
+    mean: Annotated[
+        float,
+        Statistic(
+            "The arithmetic mean of the values, correctly rounded.",
+            Unit.VALUE,
+            since=1,
+            is_indexed=True,
+            is_merged=True,
+        ),
+    ]
+    standard_deviation: Annotated[
+        float,
+        Statistic(
+            "The population standard deviation: the square root of the mean squared deviation from the mean.",
+            Unit.VALUE,
+            since=1,
+            is_indexed=True,
+            is_merged=True,
+        ),
+    ]
+    minimum: Annotated[float, Statistic("The smallest value.", Unit.VALUE, since=1, is_indexed=True, is_merged=True)]
+    maximum: Annotated[float, Statistic("The largest value.", Unit.VALUE, since=1, is_indexed=True, is_merged=True)]
+    sum: Annotated[
+        float | None,
+        Statistic(
+            "The sum of the values, correctly rounded. Null if it exceeds the largest double.", Unit.VALUE, since=2
+        ),
+    ] = None
+    sample_standard_deviation: Annotated[
+        float | None,
+        Statistic(
+            "The sample standard deviation, with Bessel's correction: the sum of squared deviations is divided by "
+            "`count` - 1. Null if there is one value, or if it exceeds the largest double.",
+            Unit.VALUE,
+            since=2,
+        ),
+    ] = None
+    percentile_1: Annotated[float | None, Statistic(f"The 1st percentile, {_TYPE_7}", Unit.VALUE, since=2)] = None
+    percentile_5: Annotated[float | None, Statistic(f"The 5th percentile, {_TYPE_7}", Unit.VALUE, since=2)] = None
+    lower_quartile: Annotated[float | None, Statistic(f"The 25th percentile, {_TYPE_7}", Unit.VALUE, since=2)] = None
+    median: Annotated[
+        float | None,
+        Statistic(
+            "The 50th percentile: the middle value, or the mean of the two middle values.",
+            Unit.VALUE,
+            since=2,
+            is_indexed=True,
+        ),
+    ] = None
+    upper_quartile: Annotated[float | None, Statistic(f"The 75th percentile, {_TYPE_7}", Unit.VALUE, since=2)] = None
+    percentile_95: Annotated[float | None, Statistic(f"The 95th percentile, {_TYPE_7}", Unit.VALUE, since=2)] = None
+    percentile_99: Annotated[float | None, Statistic(f"The 99th percentile, {_TYPE_7}", Unit.VALUE, since=2)] = None
+    skewness: Annotated[
+        float | None,
+        Statistic(
+            "The Fisher-Pearson skewness g1 = m3 / m2^1.5, from central moments without bias correction (Joanes & "
+            "Gill 1998). Null if all values are equal.",
+            Unit.NONE,
+            since=2,
+        ),
+    ] = None
+    kurtosis: Annotated[
+        float | None,
+        Statistic(
+            "The excess kurtosis g2 = m4 / m2^2 - 3, from central moments without bias correction (Joanes & Gill "
+            "1998). It is 0 for a normal distribution. Null if all values are equal.",
+            Unit.NONE,
+            since=2,
+        ),
+    ] = None
+    histogram: Annotated[
+        Histogram | None, Statistic("The distribution of the values over bins of equal width.", Unit.COUNT, since=2)
+    ] = None
+
+    def fields(self) -> dict[str, object]:
+        """Return the statistics as fields of the stored document."""
+        return {name: _to_field(getattr(self, name)) for name in STATISTICS}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> "Statistics":
+        """Read the fields of a stored document of any statistics version.
+
+        Raises `KeyError` if a statistic is missing that is never null, and `TypeError` if one has another type.
+        """
+        return cls(**{name: _from_field(statistic, fields) for name, statistic in STATISTICS.items()})
+
+
+def _to_field(value: float | Histogram | None) -> object:
+    return {"edges": value.edges, "counts": value.counts} if isinstance(value, Histogram) else value
+
+
+def _from_field(statistic: Statistic, fields: Mapping[str, object]) -> Any:
+    if not statistic.is_nullable:
+        value = fields[statistic.name]
+    elif (value := fields.get(statistic.name)) is None:
+        return None
+    if issubclass(statistic.value_type, Histogram):
+        return _histogram(value)
+    return statistic.value_type(_number(value))
+
+
+def _histogram(value: object) -> Histogram:
+    edges, counts = (value.get("edges"), value.get("counts")) if isinstance(value, Mapping) else (None, None)
+    if not (isinstance(edges, Sequence) and isinstance(counts, Sequence)):
+        raise TypeError(f"expected a histogram with a list of edges and a list of counts, found {value!r}")
+    return Histogram(tuple(map(_number, edges)), tuple(int(_number(count)) for count in counts))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, found {value!r}")
+    return float(value)
+
+
+def _declarations() -> Iterator[Statistic]:
+    for name, hint in get_type_hints(Statistics, include_extras=True).items():
+        annotation, statistic = get_args(hint)
+        types = get_args(annotation) or (annotation,)
+        yield replace(statistic, name=name, value_type=types[0], is_nullable=NoneType in types)
+
+
+STATISTICS: Mapping[str, Statistic] = {statistic.name: statistic for statistic in _declarations()}
+"""All statistics by name, in the order of the fields of `Statistics`."""
