@@ -1,7 +1,7 @@
-"""`python -m infra.embedded.firestore.archive`: back a file up, export it as JSON lines, import such lines.
+"""Back up, export and import the file of the embedded Firestore.
 
-A backup and an export are of one moment and may be made while the server runs. An import needs the file
-for itself. A line is a document as the REST API of Firestore spells it.
+`backup` and `export` read one consistent state and may run while the server runs. `import` needs exclusive access to
+the file. Exported documents are JSON lines in the format of Firestore's REST API.
 """
 
 import argparse
@@ -26,93 +26,99 @@ from infra.embedded.firestore.storage.storage import Storage, StorageInUse
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
 
-STEP = 500
-STEP_BYTES = 8 * 1024 * 1024
-PAGES = 1_000
+MAX_BATCH_WRITES = 500
+MAX_BATCH_CHARACTERS = 8 * 1024 * 1024
+BACKUP_PAGES_PER_STEP = 1_000
 
-_ALL = (
+_DOCUMENTS = (
     "SELECT v.document FROM documents d JOIN versions v ON v.sequence = d.version ORDER BY d.collection_number, d.path"
 )
 
 
-class Unusable(Exception):
-    """What was to be archived or imported cannot be; the message says why."""
+class ArchiveError(Exception):
+    """A file or a line cannot be read or written. The message says which and why."""
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy a live file to a new one, as of one moment."""
+    """Copy the file of a server, which may be running, to a new file."""
     if target.exists():
-        raise Unusable(f"{target} is there already")
+        raise ArchiveError(f"{target} already exists; choose another file")
     with contextlib.closing(_open(source)) as live, contextlib.closing(sqlite3.connect(target)) as copy:
-        live.execute("BEGIN")  # one moment for all pages, however long it takes
+        live.execute("BEGIN")  # all pages are copied from this state, independent of the duration
         live.execute("SELECT 1 FROM documents").fetchone()
-        live.backup(copy, pages=PAGES)
+        live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
 
 
-def export(source: Path, target: TextIO) -> int:
-    """Write every document of a live file as a line of JSON; return their number."""
+def export_documents(source: Path, target: TextIO) -> int:
+    """Write each document of a file as a line of JSON, and return the number of documents."""
     count = 0
     with contextlib.closing(_open(source)) as live:
-        for (raw,) in live.execute(_ALL):
+        for (raw,) in live.execute(_DOCUMENTS):
             json.dump(json_format.MessageToDict(m.Document.FromString(raw)), target, ensure_ascii=False)
             target.write("\n")
             count += 1
     return count
 
 
-async def load(source: TextIO, target: Path, index_definitions: Definitions) -> int:
-    """Write the documents of JSON lines into a file that no server has open; return their number."""
-    storage = Storage(target, definitions=index_definitions)
+async def import_documents(source: TextIO, target: Path, defined: Definitions) -> int:
+    """Write the documents of JSON lines into a file, and return their number.
+
+    Raise StorageInUse if a server has the file open, and ArchiveError if a line is not a valid document.
+    """
+    storage = Storage(target, defined=defined)
     count = 0
     try:
-        for step in _steps(source):
-            for _, refusal in await storage.write(partial(_write, step)):
-                if refusal is not None:
-                    raise Unusable(refusal.message)
-            count += len(step)
+        for writes in _batches(source):
+            for _, error in await storage.write(partial(_commit_each, writes)):
+                if error is not None:
+                    raise ArchiveError(error.message)
+            count += len(writes)
     finally:
         await storage.close()
     return count
 
 
-def _steps(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
-    step: list[document_write.PreparedWrite] = []
+def _batches(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
+    writes: list[document_write.PreparedWrite] = []
     size = 0
     for number, line in enumerate(source, 1):
         try:
             document = json_format.ParseDict(json.loads(line), m.Document())
-            step.append(document_write.prepare(m.Write(update=document), resource_names.parse(document.name).database))
+            database = resource_names.parse(document.name).database
+            writes.append(document_write.prepare(m.Write(update=document), database))
         except (ValueError, json_format.ParseError, StatusError) as problem:
-            raise Unusable(f"line {number}: {problem}") from problem
+            raise ArchiveError(f"line {number}: {problem}") from problem
         size += len(line)
-        if len(step) == STEP or size > STEP_BYTES:
-            yield step
-            step, size = [], 0
-    if step:
-        yield step
+        if len(writes) == MAX_BATCH_WRITES or size > MAX_BATCH_CHARACTERS:
+            yield writes
+            writes, size = [], 0
+    if writes:
+        yield writes
 
 
-def _write(step: list[document_write.PreparedWrite], group: Group) -> Any:
-    return commits.batch_write(group, step, commits.no_conflicts)
+def _commit_each(writes: list[document_write.PreparedWrite], group: Group) -> Any:
+    return commits.batch_write(group, writes, commits.no_conflicts)
 
 
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
-        raise Unusable(f"there is no file {path}")
+        raise ArchiveError(f"{path} does not exist")
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=30)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return what the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.firestore.archive", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    copying = commands.add_parser("backup", help="copy the file while it is in use")
-    copying.add_argument("--to", type=Path, required=True, help="file that is not there yet")
-    exporting = commands.add_parser("export", help="write JSON lines to standard output")
-    importing = commands.add_parser("import", help="read JSON lines from standard input; the server is stopped")
-    importing.add_argument("--indexes", type=Path, help="firestore.indexes.json of the server: its exemptions hold")
-    for command in (copying, exporting, importing):
-        command.add_argument("--data", type=Path, required=True, help="file of the server")
+    backup_parser = commands.add_parser("backup", help="copy the file; the server may run")
+    backup_parser.add_argument("--output", type=Path, required=True, help="new file to create")
+    export_parser = commands.add_parser("export", help="write JSON lines to standard output; the server may run")
+    import_parser = commands.add_parser("import", help="read JSON lines from standard input; stop the server first")
+    import_parser.add_argument(
+        "--indexes", type=Path, help="firestore.indexes.json of the server, whose index exemptions apply"
+    )
+    for command in (backup_parser, export_parser, import_parser):
+        command.add_argument("--data", type=Path, required=True, help="SQLite file of the server")
     return parser.parse_args()
 
 
@@ -121,13 +127,14 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         if arguments.command == "backup":
-            backup(arguments.data, arguments.to)
+            backup(arguments.data, arguments.output)
         elif arguments.command == "export":
-            sys.stderr.write(f"{export(arguments.data, sys.stdout)} documents exported\n")
+            sys.stderr.write(f"exported {export_documents(arguments.data, sys.stdout)} documents\n")
         else:
             defined = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
-            sys.stderr.write(f"{asyncio.run(load(sys.stdin, arguments.data, defined))} documents imported\n")
-    except (Unusable, InvalidDefinitions, StorageInUse, sqlite3.Error) as problem:
+            count = asyncio.run(import_documents(sys.stdin, arguments.data, defined))
+            sys.stderr.write(f"imported {count} documents\n")
+    except (ArchiveError, InvalidDefinitions, StorageInUse, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0

@@ -5,7 +5,9 @@ grpcio to the version that was tested. If an update removes a name that is used 
 `firestore_server` uses the public `grpc_aio_server` instead.
 
 `grpc.aio` runs two tasks and about ten thread switches per call. Here one thread polls the completion queue of
-the core and passes each completion to the event loop. MEASURED
+the core and passes each completion to the event loop. Measured with Commits of one document, as medians of
+alternating runs: with 64 concurrent callers, 259 µs CPU time of the server per Commit and 1,206 Commits/s, against
+486 µs and 863/s with `GrpcAioServer` (47 % less CPU time). With one caller, 932 µs against 1,205 µs (23 % less).
 
 Completions arrive in the order of the core. The tag of an operation is the function to call when it has completed.
 The core accepts one outgoing message per call at a time.

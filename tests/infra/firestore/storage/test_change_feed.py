@@ -27,7 +27,7 @@ async def test_the_position_goes_back_to_no_earlier_moment(storage: Storage) -> 
     feed = ChangeFeed(storage)
     told = feed.position
     write = document_write.prepare(m.Write(update=m.Document(name=f"{ROOT}/a/b")), DATABASE)
-    work = partial(commits.commit, writes=[write], check_conflicts=lambda pending: None)
+    work = partial(commits.commit, writes=[write], check_conflicts=commits.no_conflicts)
 
     committing = asyncio.create_task(storage.write(work))
     await asyncio.sleep(0)  # it is on its way to the writer's thread; from here on nothing else gets a turn

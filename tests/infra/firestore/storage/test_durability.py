@@ -120,7 +120,7 @@ def test_a_file_can_be_archived_alive_and_read_in_again(own: FirestoreProcess, t
         command = [sys.executable, "-m", "infra.embedded.firestore.archive", *arguments]
         return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
 
-    archive("backup", "--data", str(own.data), "--to", str(tmp_path / "copy.sqlite"))
+    archive("backup", "--data", str(own.data), "--output", str(tmp_path / "copy.sqlite"))
     lines = archive("export", "--data", str(own.data))
     archive("import", "--data", str(tmp_path / "imported.sqlite"), text=lines)
     own.end()
