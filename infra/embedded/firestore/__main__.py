@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-# Read when grpc is imported. Connections are then read by the thread that waits for calls, not by others that wake it.
+# grpc reads this variable at import. The thread that polls for calls then also reads the connections itself.
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 import uvloop
@@ -25,98 +25,116 @@ from infra.embedded.firestore.storage.storage import Storage, StorageInUse
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
 
-GARBAGE_OBJECTS = 20_000  # a commit makes thousands, and leaves next to none that only a collection could find
+GC_THRESHOLD = 20_000  # a commit allocates thousands of objects, almost none of them in reference cycles
 
 logger = logging.getLogger("firestore")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return what the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.firestore", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--port", type=int, default=8080, help="port of gRPC; 0 takes a free one (default: 8080)")
-    parser.add_argument("--data", type=Path, default=Path("firestore.sqlite"), help="file to keep everything in")
+    parser.add_argument("--port", type=int, default=8080, help="gRPC port; 0 selects a free one (default: 8080)")
     parser.add_argument(
-        "--http-port", type=int, help="port of /healthz, /readyz, /metrics, dead letters and the reset for tests"
+        "--data", type=Path, default=Path("firestore.sqlite"), help="SQLite file (default: firestore.sqlite)"
     )
-    parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries it does not serve are refused")
     parser.add_argument(
-        "--create-indexes", action="store_true", help="create missing indexes instead, and print their definitions"
+        "--http-port", type=int, help="port of /healthz, /readyz, /metrics, dead letters and deleting a database"
+    )
+    parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries that lack an index are refused")
+    parser.add_argument(
+        "--create-indexes", action="store_true", help="with --indexes: create missing indexes and log their definitions"
     )
     parser.add_argument(
         "--version-retention-seconds",
         type=float,
         default=3600.0,
-        help="how far back reads of the past may go (default: an hour)",
+        help="maximum age of a read time; older versions are deleted (default: 3600)",
     )
     parser.add_argument(
-        "--limit-rates",
-        type=read_limits,
+        "--rate-limits",
+        type=parse_rate_limits,
         default=(),
-        help=f"refuse what is faster than production takes, for {', '.join(rate_limits.LIMIT_NAMES)} (by commas)",
+        help=f"enforce production's write rates; comma-separated list of {', '.join(rate_limits.LIMIT_NAMES)}",
     )
-    parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which write calls which address")
+    parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which writes call which URL")
     return parser.parse_args()
 
 
-def read_limits(text: str) -> list[str]:
-    """Return what a list by commas names; it may be empty."""
-    named = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = set(named) - set(rate_limits.LIMIT_NAMES)
+def parse_rate_limits(text: str) -> list[str]:
+    """Return the names in a comma-separated list, which may be empty."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = set(names) - set(rate_limits.LIMIT_NAMES)
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"no such rate: {', '.join(sorted(unknown))}; there are {', '.join(rate_limits.LIMIT_NAMES)}"
+            f"unknown rate limit: {', '.join(sorted(unknown))}; choose from {', '.join(rate_limits.LIMIT_NAMES)}"
         )
-    return named
+    return names
 
 
 def read_triggers(path: Path | None) -> list[trigger.Trigger]:
-    """Return the triggers of a stack file, or of a file that has nothing but triggers."""
+    """Return the triggers of a stack file or of a file with triggers only."""
     return [] if path is None else trigger.read(stack.read(path, os.environ).triggers)
 
 
+def open_storage(arguments: argparse.Namespace) -> Storage:
+    """Open the file with the indexes and limits of the command line."""
+    index_definitions = None if arguments.indexes is None else definitions.read(arguments.indexes)
+    limits = arguments.rate_limits
+    return Storage(
+        arguments.data,
+        version_retention_seconds=arguments.version_retention_seconds,
+        definitions=index_definitions,
+        creates_indexes=index_definitions is None or arguments.create_indexes,
+        admission=partial(rate_limits.RateLimits, limits=limits) if limits else None,
+    )
+
+
 async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGINT or SIGTERM, or until event delivery fails."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with contextlib.AsyncExitStack() as opened:
-        defined = None if arguments.indexes is None else definitions.read(arguments.indexes)
-        creates_indexes = defined is None or arguments.create_indexes
-        limits = arguments.limit_rates
-        admission = partial(rate_limits.RateLimits, limits=limits) if limits else None
-        storage = Storage(arguments.data, arguments.version_retention_seconds, defined, creates_indexes, admission)
-        opened.push_async_callback(storage.close)
+    async with contextlib.AsyncExitStack() as resources:
+        storage = open_storage(arguments)
+        resources.push_async_callback(storage.close)
         server = FirestoreServer(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
         delivering = asyncio.create_task(dispatcher.run())
-        opened.push_async_callback(cancel, delivering)
-        opened.push_async_callback(cancel, asyncio.create_task(run_maintenance(storage)))
+        resources.push_async_callback(cancel, delivering)
+        resources.push_async_callback(cancel, asyncio.create_task(run_maintenance(storage)))
         await server.start()
-        opened.push_async_callback(server.stop)
+        resources.push_async_callback(server.stop)
         if arguments.http_port is not None:
-            # Imported here because they are slow to import and mostly not asked for.
-            from infra.embedded.eventarc.admin_endpoints import DeadLetterEndpoints
-            from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
-
-            endpoints = AdminEndpoints(storage, server, DeadLetterEndpoints(storage).routes())
-            await endpoints.start(arguments.host, arguments.http_port)
-            opened.push_async_callback(endpoints.stop)
+            await start_admin_endpoints(arguments, storage, server, resources)
         logger.info(
             "Firestore is ready: FIRESTORE_EMULATOR_HOST=%s:%d (data in %s)",
             arguments.host,
             server.port,
             arguments.data,
         )
-        gc.freeze()  # what is there by now stays, and need not be gone through in search of garbage
-        gc.set_threshold(GARBAGE_OBJECTS, 20, 100)
+        gc.freeze()  # objects of the start are never garbage
+        gc.set_threshold(GC_THRESHOLD, 20, 100)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
         if delivering.done():
             delivering.result()
         logger.info("Firestore is stopping")
+
+
+async def start_admin_endpoints(
+    arguments: argparse.Namespace, storage: Storage, server: FirestoreServer, resources: contextlib.AsyncExitStack
+) -> None:
+    """Start the HTTP endpoints on `--http-port`."""
+    # Imported here because they are slow to import and rarely used.
+    from infra.embedded.eventarc.admin_endpoints import DeadLetterEndpoints
+    from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
+
+    endpoints = AdminEndpoints(storage, server, DeadLetterEndpoints(storage).routes())
+    await endpoints.start(arguments.host, arguments.http_port)
+    resources.push_async_callback(endpoints.stop)
 
 
 async def cancel(task: asyncio.Task[None]) -> None:
@@ -140,7 +158,7 @@ def main() -> int:
         stack.StackError,
         trigger.InvalidTrigger,
     ) as problem:
-        logger.error("%s", problem)  # noqa: TRY400 - the message says it all
+        logger.error("%s", problem)  # noqa: TRY400 - the message is sufficient
         return 1
     return 0
 

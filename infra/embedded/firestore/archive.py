@@ -60,12 +60,12 @@ def export_documents(source: Path, target: TextIO) -> int:
     return count
 
 
-async def import_documents(source: TextIO, target: Path, defined: Definitions) -> int:
+async def import_documents(source: TextIO, target: Path, index_definitions: Definitions) -> int:
     """Write the documents of JSON lines into a file, and return their number.
 
     Raise StorageInUse if a server has the file open, and ArchiveError if a line is not a valid document.
     """
-    storage = Storage(target, defined=defined)
+    storage = Storage(target, definitions=index_definitions)
     count = 0
     try:
         for writes in _batches(source):
@@ -131,8 +131,8 @@ def main() -> int:
         elif arguments.command == "export":
             sys.stderr.write(f"exported {export_documents(arguments.data, sys.stdout)} documents\n")
         else:
-            defined = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
-            count = asyncio.run(import_documents(sys.stdin, arguments.data, defined))
+            index_definitions = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
+            count = asyncio.run(import_documents(sys.stdin, arguments.data, index_definitions))
             sys.stderr.write(f"imported {count} documents\n")
     except (ArchiveError, InvalidDefinitions, StorageInUse, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")

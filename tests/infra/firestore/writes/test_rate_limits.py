@@ -76,7 +76,7 @@ def stored(firestore: FirestoreProcess) -> int:
 
 def test_an_index_on_a_growing_field_takes_500_writes_a_second(start: Start) -> None:
     """A second's worth passes at once; what is refused is not stored, and passes later."""
-    firestore = start("--limit-rates", "indexes")
+    firestore = start("--rate-limits", "indexes")
 
     began = time.monotonic()
     codes = burst(firestore)
@@ -92,7 +92,7 @@ def test_an_index_on_a_growing_field_takes_500_writes_a_second(start: Start) -> 
 
 def test_a_composite_index_does_so_for_each_range_of_what_comes_before(start: Start) -> None:
     """One shard is throttled as without; eight others, of which none takes a second's worth, are not."""
-    firestore = start("--limit-rates", "indexes", indexes=[BY_SHARD])
+    firestore = start("--rate-limits", "indexes", indexes=[BY_SHARD])
 
     one, eight = burst(firestore), burst(firestore, range(1, 9))
 
@@ -102,7 +102,7 @@ def test_a_composite_index_does_so_for_each_range_of_what_comes_before(start: St
 
 def test_an_exempt_field_takes_any_rate(start: Start) -> None:
     """Nothing else grows."""
-    firestore = start("--limit-rates", "indexes", indexes=[])
+    firestore = start("--rate-limits", "indexes", indexes=[])
 
     assert burst(firestore) == {OK: 2010}
 
@@ -116,7 +116,7 @@ def test_nothing_is_limited_unless_asked_for(start: Start) -> None:
 
 def test_a_new_collection_takes_500_writes_a_second(start: Start) -> None:
     """Whatever is in it."""
-    firestore = start("--limit-rates", "collections", indexes=[])
+    firestore = start("--rate-limits", "collections", indexes=[])
 
     began = time.monotonic()
     codes = burst(firestore)
@@ -127,7 +127,7 @@ def test_a_new_collection_takes_500_writes_a_second(start: Start) -> None:
 
 def test_a_document_takes_one_write_a_second(start: Start) -> None:
     """A few more pass at once; a commit is refused as a whole, in production's words."""
-    firestore = start("--limit-rates", "indexes, documents")
+    firestore = start("--rate-limits", "indexes, documents")
     document = firestore.client().document("counters/one")
 
     began = time.monotonic()
@@ -147,9 +147,9 @@ def test_a_document_takes_one_write_a_second(start: Start) -> None:
 
 def test_a_rate_that_is_none_is_a_clear_message(tmp_path: Path) -> None:
     """With those that there are."""
-    firestore = FirestoreProcess(tmp_path, "--limit-rates", "indexes,speed")
+    firestore = FirestoreProcess(tmp_path, "--rate-limits", "indexes,speed")
 
-    with pytest.raises(AssertionError, match="no such rate: speed; there are indexes, collections, documents"):
+    with pytest.raises(AssertionError, match="unknown rate limit: speed; choose from indexes, collections, documents"):
         firestore.start()
 
 
