@@ -10,8 +10,9 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import microseconds
-from infra.embedded.firestore.queries import scanner
-from infra.embedded.firestore.queries.structured_query import Query, SortKey
+from infra.embedded.firestore.queries import scanner, sort_order
+from infra.embedded.firestore.queries.sort_order import SortKey
+from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Storage
@@ -123,14 +124,14 @@ class ConsistentRead:
             count += 1
         return count
 
-    async def query(self, query: Query) -> AsyncIterator[scanner.Found]:
+    async def query(self, query: Query) -> AsyncIterator[sort_order.KeyedDocument]:
         """Yield the documents that match a query, each with its sort key, in the order of the query."""
         with self._running_call():
             found = self._query(query, self._transaction)
-            async for each in found if query.nearest is None else query.nearest.among(found):
+            async for each in found if query.find_nearest is None else query.find_nearest.search(found):
                 yield each
 
-    async def _query(self, query: Query, transaction: Transaction | None) -> AsyncIterator[scanner.Found]:
+    async def _query(self, query: Query, transaction: Transaction | None) -> AsyncIterator[sort_order.KeyedDocument]:
         lock = None
         if transaction is not None and transaction.takes_locks:
             lock = await self._transactions.locks.lock_query(transaction, query)

@@ -15,7 +15,7 @@ from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.queries import collection_listing, partitions, scanner, structured_query
+from infra.embedded.firestore.queries import collection_listing, partitions, sort_order, structured_query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 
@@ -31,7 +31,7 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
     size = _page_size(request)
     position = _resume(storage, read, request.page_token)
     if position:
-        query = query.beyond(position)
+        query = query.starting_after(position)
     if request.show_missing:
         if request.order_by or not request.collection_id:
             raise invalid_argument("show_missing needs a collection id and no order_by.")
@@ -48,10 +48,10 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
 
 async def _with_missing(
     storage: Storage, read: ConsistentRead, query: structured_query.Query, collection_id: str, size: int
-) -> AsyncIterator[scanner.Found]:
+) -> AsyncIterator[sort_order.KeyedDocument]:
     """Yield documents, and empty documents for names that do not exist but have documents beneath them."""
     collection = resource_names.ResourceName(query.parent.database, (*query.parent.segments, collection_id))
-    after = path_encoding.decode_path(query.lower.parts[0][:-1])[-1] if query.lower else None
+    after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
     ids = await _segments_beneath(storage, read, collection, after, size)
     listed = [resource_names.ResourceName(collection.database, (*collection.segments, each)) for each in ids]
     for name, stored in zip(listed, await read.documents(listed), strict=True):
@@ -80,10 +80,10 @@ async def partition_query(storage: Storage, read: ConsistentRead, request: Any) 
         raise invalid_argument("partition_count must be greater than zero.")
     _page_size(request)
     position = _resume(storage, read, request.page_token)
-    cutter = partitions.Cutter(request.partition_count)
+    partitioner = partitions.Partitioner(request.partition_count)
     async for _, document in read.query(query):
-        cutter.add(document)
-    found = [(resource_names.parse(name).path, name) for name in cutter.cuts()]
+        partitioner.add(document)
+    found = [(resource_names.parse(name).path, name) for name in partitioner.split_points()]
     remaining = [(path, name) for path, name in found if (path,) > position]
     response = m.PartitionQueryResponse()
     for path, name in remaining[: request.page_size or None]:
@@ -100,7 +100,7 @@ async def _segments_beneath(
 
     def find(connection: sqlite3.Connection) -> list[str]:
         versions.check_retained(connection, read_time)
-        return collection_listing.segments_beneath(connection, storage.catalog, parent, after, limit, read_time)
+        return collection_listing.child_segments(connection, storage.catalog, parent, after, limit, read_time)
 
     return await storage.read(find)
 
@@ -122,12 +122,12 @@ def _orders(text: str) -> Sequence[Any]:
     return orders
 
 
-def _page_token(read_time: int, position: structured_query.SortKey) -> str:
+def _page_token(read_time: int, position: sort_order.SortKey) -> str:
     parts = [base64.urlsafe_b64encode(part).decode() for part in position]
     return ".".join((str(read_time), *parts))
 
 
-def _resume(storage: Storage, read: ConsistentRead, token: str) -> structured_query.SortKey:
+def _resume(storage: Storage, read: ConsistentRead, token: str) -> sort_order.SortKey:
     """Set the read time of a page token, and return the position where its page ended; empty without a token."""
     if not token:
         return ()

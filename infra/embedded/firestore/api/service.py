@@ -154,7 +154,7 @@ class Service:
         _refuse_explain(request)
         message = request.structured_aggregation_query
         figures = aggregations.read(message)
-        query = structured_query.read(request.parent, message.structured_query, aggregations.ordering(figures))
+        query = structured_query.read(request.parent, message.structured_query, aggregations.required_fields(figures))
         read = self._read(request, query.parent.database)
         if all(figure.field is None for figure in figures):
             total = await read.count(query)

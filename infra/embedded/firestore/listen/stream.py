@@ -111,7 +111,7 @@ class ListenStream:
             return DocumentsTarget(target_id, self._database, list(message.documents.documents))
         if target_type == "query":
             query = structured_query.read(message.query.parent, message.query.structured_query)
-            if query.nearest is not None:
+            if query.find_nearest is not None:
                 raise invalid_argument("FindNearest cannot be listened to.")
             return QueryTarget(target_id, query)
         raise invalid_argument("A target must have documents or a query.")

@@ -93,10 +93,10 @@ class QueryTarget:
                 yield self._removed_response(change)
 
     def _did_match(self, change: ParsedChange) -> bool:
-        return change.old is not None and self._query.place(change.path, change.old) is not None
+        return change.old is not None and self._query.matching_key(change.path, change.old) is not None
 
     def _matches(self, change: ParsedChange) -> bool:
-        return change.new is not None and self._query.place(change.path, change.new) is not None
+        return change.new is not None and self._query.matching_key(change.path, change.new) is not None
 
     async def _responses_of_window(
         self, storage: Storage, commit: dict[str, ParsedChange], read_time: int

@@ -1,1 +1,1 @@
-"""A structured query: filters, order, plan, scan, aggregation, vector search."""
+"""Structured queries: filters, order, planning, scanning, aggregation, vector search, listing and partitions."""

@@ -1,8 +1,8 @@
-"""count, sum and avg over what a query finds, in one pass and constant memory.
+"""The aggregations count, sum and avg over the results of a query, in one pass and constant memory.
 
-An aggregation over a field looks only at documents that have it, in the order of the field unless the
-query says otherwise: with a limit, that decides which documents count. Sums stay integers while nothing
-but integers was added and the total fits; anything that is no number is passed over.
+An aggregation over a field counts only documents that have the field. Unless the query has another order, they are
+sorted by that field, which matters if the query has a limit. Values that are not numbers are ignored. A sum is an
+integer if all values are integers and the sum fits in 64 bits, otherwise a double.
 """
 
 import math
@@ -16,51 +16,52 @@ from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value
 
 MAX_AGGREGATIONS = 5
-_LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
+_MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 63) - 1
 
 
 @dataclass(slots=True)
 class Aggregation:
-    """One figure, growing document by document."""
+    """One aggregation and its running totals."""
 
     alias: str
     operator: str
     field: FieldPath | None
+    """The field to aggregate; None for a count."""
     up_to: int | None
     count: int = 0
     integers: int = 0
     doubles: float = 0.0
-    exact: bool = True
+    only_integers: bool = True
 
     def add(self, document: Any) -> None:
-        """Take one more document into account."""
+        """Add one document."""
         if self.field is None:
             self.add_documents(1)
             return
         value = field_paths.get(document.fields, self.field)
-        kind = None if value is None else value.WhichOneof("value_type")
-        if value is None or kind not in ("integer_value", "double_value"):
+        value_type = None if value is None else value.WhichOneof("value_type")
+        if value is None or value_type not in ("integer_value", "double_value"):
             return
         self.count += 1
-        if kind == "integer_value":
+        if value_type == "integer_value":
             self.integers += value.integer_value
         else:
-            self.exact = False
+            self.only_integers = False
             self.doubles += value.double_value
 
     def add_documents(self, number: int) -> None:
-        """Count more documents."""
+        """Add a number of documents to a count."""
         self.count += number
         if self.up_to is not None:
             self.count = min(self.count, self.up_to)
 
     def result(self) -> Any:
-        """Return the figure."""
+        """Return the result as a Value message."""
         return _results[self.operator](self)
 
 
 def _sum(aggregation: Aggregation) -> Any:
-    if aggregation.exact and _LEAST <= aggregation.integers <= _GREATEST:
+    if aggregation.only_integers and _MIN_INTEGER <= aggregation.integers <= _MAX_INTEGER:
         return Value(integer_value=aggregation.integers)
     return Value(double_value=_total(aggregation))
 
@@ -83,38 +84,39 @@ _results: dict[str, Callable[[Aggregation], Any]] = {
 
 
 def read(message: Any) -> list[Aggregation]:
-    """Return the aggregations of a StructuredAggregationQuery, or refuse them."""
+    """Return the aggregations of a StructuredAggregationQuery message, or raise `StatusError`."""
     if not message.aggregations:
         raise invalid_argument("Aggregations can not be empty")
     if len(message.aggregations) > MAX_AGGREGATIONS:
         raise invalid_argument(
             f"The maximum number of aggregations allowed in an aggregation query is {MAX_AGGREGATIONS}."
         )
-    found = []
+    aggregations = []
     unnamed = 0
-    for aggregation in message.aggregations:
-        operator = aggregation.WhichOneof("operator")
-        if operator is None:
-            raise invalid_argument("An aggregation must have an operator.")
-        alias = aggregation.alias
+    for each in message.aggregations:
+        alias = each.alias
         if not alias:
             unnamed += 1
             alias = f"field_{unnamed}"
-        up_to = None
-        field = None
-        if operator == "count":
-            if aggregation.count.HasField("up_to"):
-                up_to = aggregation.count.up_to.value
-                if up_to <= 0:
-                    raise invalid_argument("Aggregation up_to must be greater than zero.")
-        else:
-            field = field_paths.parse(getattr(aggregation, operator).field.field_path)
-        found.append(Aggregation(alias, operator, field, up_to))
-    if len({aggregation.alias for aggregation in found}) < len(found):
+        aggregations.append(_read_one(each, alias))
+    if len({aggregation.alias for aggregation in aggregations}) < len(aggregations):
         raise invalid_argument("Aggregation aliases contain duplicate alias")
-    return found
+    return aggregations
 
 
-def ordering(aggregations: list[Aggregation]) -> list[FieldPath]:
-    """Return the fields that a document must have to be looked at."""
+def _read_one(message: Any, alias: str) -> Aggregation:
+    operator = message.WhichOneof("operator")
+    if operator is None:
+        raise invalid_argument("An aggregation must have an operator.")
+    if operator != "count":
+        field = field_paths.parse(getattr(message, operator).field.field_path)
+        return Aggregation(alias, operator, field, up_to=None)
+    up_to = message.count.up_to.value if message.count.HasField("up_to") else None
+    if up_to is not None and up_to <= 0:
+        raise invalid_argument("Aggregation up_to must be greater than zero.")
+    return Aggregation(alias, operator, field=None, up_to=up_to)
+
+
+def required_fields(aggregations: list[Aggregation]) -> list[FieldPath]:
+    """Return the fields that a document must have to be aggregated, sorted."""
     return sorted({aggregation.field for aggregation in aggregations if aggregation.field is not None})

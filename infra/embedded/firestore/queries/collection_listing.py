@@ -1,8 +1,7 @@
-"""What is there: documents of a collection page by page, parents that do not exist, collection ids.
+"""Listing of child segments: collection ids below a document, and documents that only have descendants.
 
-A parent that does not exist is only known from documents beneath it. They are found by leaps: one step to
-the next document, one over everything that shares its segment, so that the cost depends on how many names
-come back and not on how many documents lie beneath them.
+A document that does not exist itself is known only from the documents below it. The listing skips from segment to
+segment, so its cost depends on the number of segments that it returns and not on the number of documents below them.
 """
 
 import sqlite3
@@ -12,7 +11,7 @@ from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.storage import versions
 
-_NEXT = """
+_NEXT_PATH = """
 SELECT min(path) FROM (
     SELECT min(path) AS path FROM documents
     WHERE collection_number = :collection_number AND path >= :low AND path < :high
@@ -22,7 +21,7 @@ SELECT min(path) FROM (
 """
 
 
-def segments_beneath(
+def child_segments(
     connection: sqlite3.Connection,
     catalog: Catalog,
     parent: resource_names.ResourceName,
@@ -30,28 +29,24 @@ def segments_beneath(
     limit: int,
     read_time: int,
 ) -> list[str]:
-    """Return, sorted, the next segments of names that documents beneath `parent` have."""
-    found: set[str] = set()
-    prefix = parent.path
+    """Return the next segment of each document below `parent`: distinct, sorted, after `after`, at most `limit`."""
+    segments: set[str] = set()
     for collection_number, _ in catalog.collections_in(parent.database):
-        leaps = _leaps(connection, collection_number, prefix, after, read_time)
-        found.update(segment for segment, _ in zip(leaps, range(limit), strict=False))
-    return sorted(found, key=path_encoding.encode_segment)[:limit]
+        in_collection = _segments(connection, collection_number, parent.path, after, read_time)
+        segments.update(segment for segment, _ in zip(in_collection, range(limit), strict=False))
+    return sorted(segments, key=path_encoding.encode_segment)[:limit]
 
 
-def _leaps(
+def _segments(
     connection: sqlite3.Connection, collection_number: int, prefix: bytes, after: str | None, read_time: int
 ) -> Iterator[str]:
-    low = (
-        prefix + path_encoding.NUMERIC_TAG
-        if after is None
-        else prefix + path_encoding.encode_segment(after) + path_encoding.AFTER_ALL
-    )
+    low = prefix + path_encoding.NUMERIC_TAG
+    if after is not None:
+        low = prefix + path_encoding.encode_segment(after) + path_encoding.AFTER_ALL
     high = prefix + path_encoding.AFTER_ALL
     while True:
-        (path,) = connection.execute(
-            _NEXT, {"collection_number": collection_number, "low": low, "high": high}
-        ).fetchone()
+        parameters = {"collection_number": collection_number, "low": low, "high": high}
+        (path,) = connection.execute(_NEXT_PATH, parameters).fetchone()
         if path is None:
             return
         if versions.at(connection, collection_number, path, read_time) is None:

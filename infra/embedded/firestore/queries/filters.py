@@ -1,30 +1,28 @@
-"""Filters of a query as tests on a document, all on encoded values.
+"""Filters of a query, evaluated on encoded values.
 
-A filter that compares holds only among values of one kind: `a > 5` never finds a string. A document
-without the field is in no filter, not even in a negative one. The trap: to a filter that compares, nothing
-equals NaN, and nothing equals or differs from null; only unary filters find the two.
+A comparison only matches values of the same type: `a > 5` never matches a string. A document without the field does
+not match any filter, not even a negative one.
+
+Note: no comparison matches NaN or null, not even `==` and `!=`. Only unary filters match them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, number_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.messages import StructuredQuery
-
-FieldOperator = StructuredQuery.FieldFilter.Operator
-UnaryOperator = StructuredQuery.UnaryFilter.Operator
 
 MAX_DISJUNCTIONS = 30
 MAX_NOT_IN_VALUES = 10
 
 LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, EQUAL, NOT_EQUAL = "<", "<=", ">", ">=", "==", "!="
 CONTAINS, IN, CONTAINS_ANY, NOT_IN = "array-contains", "in", "array-contains-any", "not-in"
-INEQUALITIES = frozenset((LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, NOT_EQUAL, NOT_IN))
 RANGES = frozenset((LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL))
+INEQUALITIES = RANGES | {NOT_EQUAL, NOT_IN}
 
+_AND, _OR = 1, 2
 _operators = {
     1: LESS,
     2: LESS_OR_EQUAL,
@@ -43,28 +41,34 @@ _compare: dict[str, Callable[[bytes, bytes], bool]] = {
     GREATER: lambda value, operand: value > operand,
     GREATER_OR_EQUAL: lambda value, operand: value >= operand,
 }
+_unary_operators = {
+    2: (EQUAL, number_encoding.NAN),
+    3: (EQUAL, values.NULL),
+    4: (NOT_EQUAL, number_encoding.NAN),
+    5: (NOT_EQUAL, values.NULL),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class FieldTest:
-    """One condition on one field; `operands` are encoded values."""
+class FieldFilter:
+    """A condition on one field. `operands` are encoded values."""
 
     field: FieldPath
     operator: str
     operands: tuple[bytes, ...]
 
-    def holds(self, document: Any) -> bool:
+    def matches(self, document: Any) -> bool:
         """Return whether a document meets the condition."""
         if self.field == DOCUMENT_ID:
-            return self._holds(encode_name(resource_names.parse(document.name)))
+            return self._matches_value(_encode_name(resource_names.parse(document.name)))
         value = field_paths.get(document.fields, self.field)
         if value is None:
             return False
         if self.operator == CONTAINS or self.operator == CONTAINS_ANY:
             return any(values.encode(element) in self.operands for element in value.array_value.values)
-        return self._holds(values.encode(value))
+        return self._matches_value(values.encode(value))
 
-    def _holds(self, value: bytes) -> bool:
+    def _matches_value(self, value: bytes) -> bool:
         if self.operator == EQUAL or self.operator == IN:
             return value in self.operands
         if self.operator == NOT_EQUAL or self.operator == NOT_IN:
@@ -72,133 +76,141 @@ class FieldTest:
         operand = self.operands[0]
         return values.type_prefix(value) == values.type_prefix(operand) and _compare[self.operator](value, operand)
 
-    def tests(self) -> Iterator["FieldTest"]:
-        """Yield the conditions on fields."""
+    def field_filters(self) -> Iterator["FieldFilter"]:
+        """Yield every condition on a field."""
         yield self
 
 
 @dataclass(frozen=True, slots=True)
-class AllOf:
-    """Every one of these."""
+class AndFilter:
+    """Matches a document that matches all parts."""
 
-    parts: tuple["Test", ...]
+    parts: tuple["Filter", ...]
 
-    def holds(self, document: Any) -> bool:
-        """Return whether a document meets all."""
-        return all(part.holds(document) for part in self.parts)
+    def matches(self, document: Any) -> bool:
+        """Return whether a document matches."""
+        return all(part.matches(document) for part in self.parts)
 
-    def tests(self) -> Iterator[FieldTest]:
-        """Yield the conditions on fields."""
+    def field_filters(self) -> Iterator[FieldFilter]:
+        """Yield every condition on a field."""
         for part in self.parts:
-            yield from part.tests()
+            yield from part.field_filters()
 
 
 @dataclass(frozen=True, slots=True)
-class AnyOf:
-    """At least one of these."""
+class OrFilter:
+    """Matches a document that matches at least one part."""
 
-    parts: tuple["Test", ...]
+    parts: tuple["Filter", ...]
 
-    def holds(self, document: Any) -> bool:
-        """Return whether a document meets one."""
-        return any(part.holds(document) for part in self.parts)
+    def matches(self, document: Any) -> bool:
+        """Return whether a document matches."""
+        return any(part.matches(document) for part in self.parts)
 
-    def tests(self) -> Iterator[FieldTest]:
-        """Yield the conditions on fields."""
+    def field_filters(self) -> Iterator[FieldFilter]:
+        """Yield every condition on a field."""
         for part in self.parts:
-            yield from part.tests()
+            yield from part.field_filters()
 
 
-Test = FieldTest | AllOf | AnyOf
+Filter = FieldFilter | AndFilter | OrFilter
 
 
-def read(message: Any, parent: resource_names.ResourceName) -> Test:
-    """Return the test that a Filter message stands for."""
-    kind = message.WhichOneof("filter_type")
-    if kind == "composite_filter":
-        return _composite(message.composite_filter, parent)
-    if kind == "field_filter":
-        return _field(message.field_filter, parent)
-    if kind == "unary_filter":
-        return _unary(message.unary_filter)
+def disjunctive_normal_form(where: Filter | None) -> list[tuple[FieldFilter, ...]]:
+    """Return the disjunctions of a filter, each a list of conditions that must all hold."""
+    if where is None:
+        return [()]
+    if isinstance(where, OrFilter):
+        disjunctions = [each for part in where.parts for each in disjunctive_normal_form(part)]
+    elif isinstance(where, AndFilter):
+        disjunctions = [()]
+        for part in where.parts:
+            further = disjunctive_normal_form(part)
+            _check_disjunctions(len(disjunctions) * len(further))
+            disjunctions = [(*one, *other) for one in disjunctions for other in further]
+    elif where.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
+        operator = EQUAL if where.operator in (EQUAL, IN) else CONTAINS
+        operands = dict.fromkeys(where.operands)
+        disjunctions = [(FieldFilter(where.field, operator, (operand,)),) for operand in operands]
+    else:
+        disjunctions = [(where,)]
+    _check_disjunctions(len(disjunctions))
+    for each in disjunctions:
+        if sum(condition.operator == CONTAINS for condition in each) > 1:
+            raise invalid_argument("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
+    return disjunctions
+
+
+def _check_disjunctions(count: int) -> None:
+    if count > MAX_DISJUNCTIONS:
+        raise invalid_argument(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
+
+
+def read(message: Any, parent: resource_names.ResourceName) -> Filter:
+    """Return the filter that a StructuredQuery.Filter message describes, or raise `StatusError`."""
+    filter_type = message.WhichOneof("filter_type")
+    if filter_type == "composite_filter":
+        return _read_composite(message.composite_filter, parent)
+    if filter_type == "field_filter":
+        return _read_field(message.field_filter, parent)
+    if filter_type == "unary_filter":
+        return _read_unary(message.unary_filter)
     raise invalid_argument("A filter must have a filter type.")
 
 
-def disjunctions(test: Test | None) -> list[tuple[FieldTest, ...]]:
-    """Return the alternatives of a filter, each a set of conditions that hold together."""
-    if test is None:
-        return [()]
-    if isinstance(test, AnyOf):
-        alternatives = [each for part in test.parts for each in disjunctions(part)]
-    elif isinstance(test, AllOf):
-        alternatives = [()]
-        for part in test.parts:
-            further = disjunctions(part)
-            if len(alternatives) * len(further) > MAX_DISJUNCTIONS:
-                raise invalid_argument(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
-            alternatives = [(*one, *other) for one in alternatives for other in further]
-    elif test.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
-        operator = EQUAL if test.operator in (EQUAL, IN) else CONTAINS
-        alternatives = [(FieldTest(test.field, operator, (operand,)),) for operand in dict.fromkeys(test.operands)]
-    else:
-        alternatives = [(test,)]
-    if len(alternatives) > MAX_DISJUNCTIONS:
-        raise invalid_argument(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
-    for each in alternatives:
-        if sum(condition.operator == CONTAINS for condition in each) > 1:
-            raise invalid_argument("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
-    return alternatives
-
-
-def _composite(message: Any, parent: resource_names.ResourceName) -> Test:
+def _read_composite(message: Any, parent: resource_names.ResourceName) -> Filter:
     parts = tuple(read(each, parent) for each in message.filters)
     if not parts:
         raise invalid_argument("A composite filter must have at least one filter.")
-    if message.op == 1:
-        return parts[0] if len(parts) == 1 else AllOf(parts)
-    if message.op == 2:
-        return parts[0] if len(parts) == 1 else AnyOf(parts)
-    raise invalid_argument("A composite filter must have an operator.")
+    if message.op not in (_AND, _OR):
+        raise invalid_argument("A composite filter must have an operator.")
+    if len(parts) == 1:
+        return parts[0]
+    return AndFilter(parts) if message.op == _AND else OrFilter(parts)
 
 
-def _field(message: Any, parent: resource_names.ResourceName) -> FieldTest:
+def _read_field(message: Any, parent: resource_names.ResourceName) -> FieldFilter:
     field = field_paths.parse(message.field.field_path)
     operator = _operators.get(message.op)
     if operator is None:
         raise invalid_argument("A field filter must have an operator.")
-    several = operator in (IN, CONTAINS_ANY, NOT_IN)
-    if several:
-        operands = list(message.value.array_value.values)
-        if message.value.WhichOneof("value_type") != "array_value" or not operands:
-            raise invalid_argument(f"'{operator.upper().replace('-', '_')}' requires an non-empty ArrayValue.")
-        most = MAX_NOT_IN_VALUES if operator == NOT_IN else MAX_DISJUNCTIONS
-        if len(operands) > most:
-            raise invalid_argument(f"'{operator.upper().replace('-', '_')}' supports up to {most} comparison values.")
-    else:
-        operands = [message.value]
+    operands = _operands(message.value, operator)
     if field == DOCUMENT_ID:
         if operator in (CONTAINS, CONTAINS_ANY):
             raise invalid_argument("the name __key__ is reserved")
-        encoded = tuple(encode_name(document_name(each, parent)) for each in operands)
+        encoded = tuple(_encode_name(_read_name(each, parent)) for each in operands)
     else:
         encoded = tuple(map(values.encode, operands))
+    matches_nothing = FieldFilter(field, IN, ())
     if operator in (NOT_EQUAL, NOT_IN):
         if values.NULL in encoded:
-            return FieldTest(field, IN, ())
-        return FieldTest(
-            field, operator, tuple(each for each in encoded if each != number_encoding.NAN) or (values.NULL,)
-        )
+            return matches_nothing
+        without_nan = tuple(each for each in encoded if each != number_encoding.NAN)
+        return FieldFilter(field, operator, without_nan or (values.NULL,))
     encoded = tuple(each for each in encoded if each not in (values.NULL, number_encoding.NAN))
-    return FieldTest(field, operator, encoded) if encoded else FieldTest(field, IN, ())
+    return FieldFilter(field, operator, encoded) if encoded else matches_nothing
 
 
-def encode_name(name: resource_names.ResourceName) -> bytes:
-    """Return a document's name as filters compare it: the database is the same for all."""
+def _operands(value: Any, operator: str) -> Sequence[Any]:
+    if operator not in (IN, CONTAINS_ANY, NOT_IN):
+        return [value]
+    name = operator.upper().replace("-", "_")
+    operands = list(value.array_value.values)
+    if value.WhichOneof("value_type") != "array_value" or not operands:
+        raise invalid_argument(f"'{name}' requires an non-empty ArrayValue.")
+    max_operands = MAX_NOT_IN_VALUES if operator == NOT_IN else MAX_DISJUNCTIONS
+    if len(operands) > max_operands:
+        raise invalid_argument(f"'{name}' supports up to {max_operands} comparison values.")
+    return operands
+
+
+def _encode_name(name: resource_names.ResourceName) -> bytes:
+    """Return a document name as filters compare it. The database is left out, because it is always the same."""
     return values.REFERENCE + name.path + values.END
 
 
-def document_name(value: Any, parent: resource_names.ResourceName) -> resource_names.ResourceName:
-    """Return a name to compare `__name__` with: a reference to a document of the same database."""
+def _read_name(value: Any, parent: resource_names.ResourceName) -> resource_names.ResourceName:
+    """Return the document name that `__name__` is compared with: a reference into the same database."""
     if value.WhichOneof("value_type") != "reference_value":
         raise invalid_argument("__key__ filter value must be a Key")
     name = resource_names.parse(value.reference_value)
@@ -209,15 +221,9 @@ def document_name(value: Any, parent: resource_names.ResourceName) -> resource_n
     return name
 
 
-def _unary(message: Any) -> FieldTest:
+def _read_unary(message: Any) -> FieldFilter:
     field = field_paths.parse(message.field.field_path)
-    tests = {
-        2: (EQUAL, (number_encoding.NAN,)),
-        3: (EQUAL, (values.NULL,)),
-        4: (NOT_EQUAL, (number_encoding.NAN,)),
-        5: (NOT_EQUAL, (values.NULL,)),
-    }
-    if message.op not in tests:
+    if message.op not in _unary_operators:
         raise invalid_argument("A unary filter must have an operator.")
-    operator, operands = tests[message.op]
-    return FieldTest(field, operator, operands)
+    operator, operand = _unary_operators[message.op]
+    return FieldFilter(field, operator, (operand,))

@@ -1,4 +1,4 @@
-"""PartitionQuery: cursors that cut a collection group into parts of similar size."""
+"""PartitionQuery: split points that divide a collection group into parts of similar size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ MIN_PARTITION_SIZE = 128
 
 
 def check(query: structured_query.Query) -> None:
-    """Refuse a query that cannot be cut up."""
+    """Raise `StatusError` if a query cannot be partitioned."""
     if (
         query.where is not None
         or query.limit is not None
         or query.offset
         or query.lower is not None
         or query.upper is not None
-        or query.nearest is not None
+        or query.find_nearest is not None
     ):
         raise invalid_argument("Partition queries cannot have filters, cursors, an offset or a limit.")
     if [(order.field, order.descending) for order in query.orders] != [(DOCUMENT_ID, False)]:
@@ -27,26 +27,26 @@ def check(query: structured_query.Query) -> None:
         raise invalid_argument("Partition queries must be of a collection group (all descendants).")
 
 
-class Cutter:
-    """Keeps every n-th of the names that go by, and doubles n when it has kept too many."""
+class Partitioner:
+    """Finds split points in one pass: it samples every n-th name and doubles n when it has too many samples."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._every = MIN_PARTITION_SIZE
-        self._seen = 0
-        self._kept: list[tuple[int, str]] = []
+    def __init__(self, max_split_points: int) -> None:
+        self._max_split_points = max_split_points
+        self._interval = MIN_PARTITION_SIZE
+        self._count = 0
+        self._samples: list[tuple[int, str]] = []
 
     def add(self, document: Any) -> None:
-        """Look at the next document in order."""
-        self._seen += 1
-        if self._seen % self._every == 0:
-            self._kept.append((self._seen, document.name))
-            if len(self._kept) > 4 * self._most + 4:
-                self._every *= 2
-                self._kept = [entry for entry in self._kept if entry[0] % self._every == 0]
+        """Count the next document in name order."""
+        self._count += 1
+        if self._count % self._interval == 0:
+            self._samples.append((self._count, document.name))
+            if len(self._samples) > 4 * self._max_split_points + 4:
+                self._interval *= 2
+                self._samples = [sample for sample in self._samples if sample[0] % self._interval == 0]
 
-    def cuts(self) -> Sequence[str]:
-        """Return the names to cut at: at most as many as asked for, none closer than the least size."""
-        inner = [name for seen, name in self._kept if self._seen - seen >= MIN_PARTITION_SIZE]
-        wanted = min(self._most, len(inner))
-        return [inner[number * len(inner) // wanted] for number in range(wanted)]
+    def split_points(self) -> Sequence[str]:
+        """Return at most `max_split_points` names. Each part has at least `MIN_PARTITION_SIZE` documents."""
+        names = [name for position, name in self._samples if self._count - position >= MIN_PARTITION_SIZE]
+        size = min(self._max_split_points, len(names))
+        return [names[number * len(names) // size] for number in range(size)]

@@ -1,6 +1,7 @@
-"""What may stand together in one query: rules of production that no index could make up for.
+"""Restrictions: combinations of filters and orders that production rejects even if all indexes exist.
 
-They speak of the query as it was sent, before alternatives are worked out: an OR of one part is an OR.
+They apply to the query as it was sent, before it is brought into normal form: an OR with one part is still an OR.
+Messages repeat production's words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,55 +13,74 @@ from infra.embedded.firestore.messages import StructuredQuery
 FieldOperator = StructuredQuery.FieldFilter.Operator
 UnaryOperator = StructuredQuery.UnaryFilter.Operator
 
-_KEY = "__name__"
+_NAME = "__name__"
 _OR = StructuredQuery.CompositeFilter.Operator.OR
 _NEGATIONS = {"NOT_EQUAL", "NOT_IN", "IS_NOT_NAN", "IS_NOT_NULL"}
 _INEQUALITIES = _NEGATIONS | {"LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL"}
-_ALTERNATIVES = {"IN", "ARRAY_CONTAINS_ANY", "OR"}
+_DISJUNCTIVE = {"IN", "ARRAY_CONTAINS_ANY", "OR"}
 
 
-def check(message: Any, also_by: Sequence[str]) -> None:
-    """Refuse a StructuredQuery whose parts cannot stand together; `also_by` are fields of aggregations."""
-    parts = list(_parts(message.where)) if message.HasField("where") else []
-    operators = [operator for _, operator in parts]
-    unequal = {field for field, operator in parts if operator in _INEQUALITIES}
+def check(message: Any, aggregated: Sequence[str]) -> None:
+    """Raise `StatusError` if the parts of a StructuredQuery conflict. `aggregated` are the fields of aggregations."""
+    conditions = list(_conditions(message.where)) if message.HasField("where") else []
+    unequal = {field for field, operator in conditions if operator in _INEQUALITIES}
+    _check_filters(conditions, unequal)
+    _check_orders(message.order_by, conditions, unequal)
+    _check_aggregated(message.order_by, conditions, unequal, aggregated)
+
+
+Condition = tuple[str, str]
+"""A field path and the name of an operator; an OR has an empty field path."""
+
+
+def _check_filters(conditions: Sequence[Condition], unequal: set[str]) -> None:
+    operators = [operator for _, operator in conditions]
     if sum(operator in _NEGATIONS for operator in operators) > 1:
         raise invalid_argument(
             "Only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query."
         )
-    if "NOT_IN" in operators and not _ALTERNATIVES.isdisjoint(operators):
+    if "NOT_IN" in operators and not _DISJUNCTIVE.isdisjoint(operators):
         raise invalid_argument("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
-    if unequal and _KEY not in unequal and any(field == _KEY for field, _ in parts):
+    if unequal and _NAME not in unequal and any(field == _NAME for field, _ in conditions):
         raise invalid_argument(
             "Equality on key is not allowed if there are other inequality fields and key does not appear in "
             "inequalities."
         )
-    orders = [order.field.field_path for order in message.order_by]
+
+
+def _check_orders(order_by: Sequence[Any], conditions: Sequence[Condition], unequal: set[str]) -> None:
+    orders = [order.field.field_path for order in order_by]
     for index, field in enumerate(orders):
         if field in orders[:index]:
             raise invalid_argument(f"order by clause cannot contain duplicate fields {field}")
-    if _KEY in orders and (orders[-1] != _KEY or unequal - set(orders)):
+    if _NAME in orders and (orders[-1] != _NAME or unequal - set(orders)):
         raise invalid_argument("order by clause cannot contain more fields after the key")
-    falling = orders == [_KEY] and message.order_by[0].direction == StructuredQuery.Direction.DESCENDING
-    if falling and all(field == _KEY for field, operator in parts if operator != "OR"):
+    descending = orders == [_NAME] and order_by[0].direction == StructuredQuery.Direction.DESCENDING
+    if descending and all(field == _NAME for field, operator in conditions if operator != "OR"):
         raise failed_precondition("Firestore does not support descending key scans")
-    behind = [field for field in also_by if field not in orders and field not in unequal]
-    if behind and (_KEY in orders or any(field == _KEY for field, _ in parts)):
+
+
+def _check_aggregated(
+    order_by: Sequence[Any], conditions: Sequence[Condition], unequal: set[str], aggregated: Sequence[str]
+) -> None:
+    orders = [order.field.field_path for order in order_by]
+    after_name = [field for field in aggregated if field not in orders and field not in unequal]
+    if after_name and (_NAME in orders or any(field == _NAME for field, _ in conditions)):
         raise invalid_argument(
-            f"This query requires an index that has fields [{', '.join(behind)}] after __name__ and Firestore does "
+            f"This query requires an index that has fields [{', '.join(after_name)}] after __name__ and Firestore does "
             "not currently support such an index. Please try the query again with additional ordering on those fields."
         )
 
 
-def _parts(message: Any) -> Iterator[tuple[str, str]]:
-    """Yield field and operator of every condition, and OR of no field."""
-    kind = message.WhichOneof("filter_type")
-    if kind == "composite_filter":
+def _conditions(message: Any) -> Iterator[Condition]:
+    """Yield every condition of a filter, and every OR."""
+    filter_type = message.WhichOneof("filter_type")
+    if filter_type == "composite_filter":
         if message.composite_filter.op == _OR:
             yield "", "OR"
         for part in message.composite_filter.filters:
-            yield from _parts(part)
-    elif kind == "field_filter":
+            yield from _conditions(part)
+    elif filter_type == "field_filter":
         yield message.field_filter.field.field_path, FieldOperator.Name(message.field_filter.op)
-    elif kind == "unary_filter":
+    elif filter_type == "unary_filter":
         yield message.unary_filter.field.field_path, UnaryOperator.Name(message.unary_filter.op)

@@ -1,8 +1,10 @@
-"""The nearest neighbours of a vector, among what a query finds.
+"""Vector search: the nearest neighbors of a vector among the results of a query.
 
-Every candidate is looked at, as with a flat index: the result is exact, and memory holds no more than the neighbours
-asked for. The trap: distances of two kinds fall as vectors grow alike, a dot product rises; and one that is
-no number comes last.
+Every candidate is compared, as with a flat index. The result is exact, and memory holds no more documents than the
+requested number of neighbors.
+
+Note: Euclidean and cosine distances are small for similar vectors, but a dot product is large. A distance that is NaN
+sorts last.
 """
 
 import heapq
@@ -16,67 +18,69 @@ from infra.embedded.firestore.encoding import field_paths, limits, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 
-MAX_NEIGHBOURS = 1000
-DOT_PRODUCT = 3
+MAX_NEIGHBORS = 1000
+EUCLIDEAN, COSINE, DOT_PRODUCT = 1, 2, 3
 
 Vector = Sequence[float]
-Found = tuple[tuple[bytes, ...], Any]  # a sort key and a document
+Candidate = tuple[tuple[bytes, ...], Any]
+"""A sort key and a Document message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
-    """Which neighbours, by which distance."""
+class FindNearest:
+    """A search for neighbors, as StructuredQuery.FindNearest describes it."""
 
     field: FieldPath
     vector: Vector
-    measure: int
+    distance_measure: int
     limit: int
-    threshold: float | None
-    result_field: str
+    distance_threshold: float | None
+    distance_result_field: str
 
-    async def among(self, candidates: AsyncIterator[Found]) -> AsyncIterator[Found]:
-        """Yield the neighbours, the nearest first; of equally near ones, the first of the candidates."""
-        best: list[tuple[float, int, float, Found]] = []  # worst first
+    async def search(self, candidates: AsyncIterator[Candidate]) -> AsyncIterator[Candidate]:
+        """Yield the nearest candidates, the nearest first. Equally near candidates keep their order."""
+        nearest: list[tuple[float, int, float, Candidate]] = []  # a heap: the least similar one is first
         number = 0
         async for candidate in candidates:
             vector = _vector(field_paths.get(candidate[1].fields, self.field))
             if vector is None or len(vector) != len(self.vector):
                 continue
-            distance = _distances[self.measure](self.vector, vector)
-            nearness = distance if self.measure == DOT_PRODUCT else -distance
-            if self.threshold is not None and not self._is_within(distance):
+            distance = _distances[self.distance_measure](self.vector, vector)
+            similarity = distance if self.distance_measure == DOT_PRODUCT else -distance
+            if self.distance_threshold is not None and not self._is_within_threshold(distance):
                 continue
             number += 1
-            entry = (-math.inf if math.isnan(nearness) else nearness, -number, distance, candidate)
-            if len(best) < self.limit:
-                heapq.heappush(best, entry)
+            entry = (-math.inf if math.isnan(similarity) else similarity, -number, distance, candidate)
+            if len(nearest) < self.limit:
+                heapq.heappush(nearest, entry)
             else:
-                heapq.heappushpop(best, entry)
-        for _, _, distance, (key, document) in sorted(best, key=lambda entry: entry[:2], reverse=True):
-            if self.result_field:
-                document.fields[self.result_field].Clear()
-                document.fields[self.result_field].double_value = distance
+                heapq.heappushpop(nearest, entry)
+        for _, _, distance, (key, document) in sorted(nearest, key=lambda entry: entry[:2], reverse=True):
+            if self.distance_result_field:
+                document.fields[self.distance_result_field].Clear()
+                document.fields[self.distance_result_field].double_value = distance
             yield key, document
 
-    def _is_within(self, distance: float) -> bool:
-        threshold = self.threshold or 0.0
-        return distance >= threshold if self.measure == DOT_PRODUCT else distance <= threshold
+    def _is_within_threshold(self, distance: float) -> bool:
+        threshold = self.distance_threshold or 0.0
+        return distance >= threshold if self.distance_measure == DOT_PRODUCT else distance <= threshold
 
 
-def read(structured_query: Any) -> Nearest | None:
-    """Return what a StructuredQuery asks for beyond its filters, or refuse it."""
+def read(structured_query: Any) -> FindNearest | None:
+    """Return the vector search of a StructuredQuery message, None if it has none, or raise `StatusError`."""
     if not structured_query.HasField("find_nearest"):
         return None
     message = structured_query.find_nearest
-    for name in ("limit", "offset"):
-        if getattr(structured_query, name) if name == "offset" else structured_query.HasField(name):
-            raise invalid_argument(f"A query {name} cannot be used with FindNearest")
+    if structured_query.HasField("limit"):
+        raise invalid_argument("A query limit cannot be used with FindNearest")
+    if structured_query.offset:
+        raise invalid_argument("A query offset cannot be used with FindNearest")
     if structured_query.HasField("start_at") or structured_query.HasField("end_at"):
         raise invalid_argument("A cursor cannot be used with FindNearest")
     if message.distance_measure not in _distances:
         raise invalid_argument("Unknown Distance Measure.")
-    if not 1 <= message.limit.value <= MAX_NEIGHBOURS:
-        raise invalid_argument(f"FindNearest.limit must be a positive integer of no more than {MAX_NEIGHBOURS}")
+    if not 1 <= message.limit.value <= MAX_NEIGHBORS:
+        raise invalid_argument(f"FindNearest.limit must be a positive integer of no more than {MAX_NEIGHBORS}")
     if message.query_vector.WhichOneof("value_type") is None:
         raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
     vector = _vector(message.query_vector)
@@ -85,13 +89,13 @@ def read(structured_query: Any) -> Nearest | None:
     limits.value_size(message.query_vector, "map_value", "query_vector")
     if message.distance_result_field:
         limits.check_field_name(message.distance_result_field)
-    return Nearest(
+    return FindNearest(
         field=field_paths.parse(message.vector_field.field_path),
         vector=vector,
-        measure=message.distance_measure,
+        distance_measure=message.distance_measure,
         limit=message.limit.value,
-        threshold=message.distance_threshold.value if message.HasField("distance_threshold") else None,
-        result_field=message.distance_result_field,
+        distance_threshold=message.distance_threshold.value if message.HasField("distance_threshold") else None,
+        distance_result_field=message.distance_result_field,
     )
 
 
@@ -104,7 +108,7 @@ def _vector(value: Any | None) -> Vector | None:
 def _dot_product(one: Vector, other: Vector) -> float:
     try:
         return math.fsum(map(mul, one, other))
-    except (OverflowError, ValueError):  # beyond all doubles, or of no sum
+    except (OverflowError, ValueError):  # fsum rejects sums that are infinite or NaN
         return float(sum(map(mul, one, other)))
 
 
@@ -113,4 +117,8 @@ def _cosine(one: Vector, other: Vector) -> float:
     return 1 - _dot_product(one, other) / lengths if lengths else math.nan
 
 
-_distances: dict[int, Callable[[Vector, Vector], float]] = {1: math.dist, 2: _cosine, DOT_PRODUCT: _dot_product}
+_distances: dict[int, Callable[[Vector, Vector], float]] = {
+    EUCLIDEAN: math.dist,
+    COSINE: _cosine,
+    DOT_PRODUCT: _dot_product,
+}

@@ -19,7 +19,8 @@ from typing import Any
 import grpc
 
 from infra.embedded.firestore.errors import StatusError, aborted
-from infra.embedded.firestore.queries.structured_query import Query, SortKey
+from infra.embedded.firestore.queries.sort_order import SortKey
+from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.writes.lock_queue import LockOwner, LockQueue
 from infra.embedded.firestore.writes.pending_document import PendingDocument
 
@@ -45,7 +46,7 @@ class QueryLock:
 
     def narrow(self, last_key: SortKey) -> None:
         """Lock only up to the last result: a limit excluded the results after it."""
-        self.query = self.query.until(last_key)
+        self.query = self.query.ending_at(last_key)
 
 
 class Locks:

@@ -40,7 +40,8 @@ class PendingDocument:
     def matches(self, query: Query) -> bool:
         """Return whether a query matches the document before or after the commit."""
         return query.covers(self.name) and any(
-            document is not None and query.place(self.path, document) is not None for document in (self.old, self.new)
+            document is not None and query.matching_key(self.path, document) is not None
+            for document in (self.old, self.new)
         )
 
 

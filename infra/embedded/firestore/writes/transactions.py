@@ -17,7 +17,8 @@ from typing import Any
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
 from infra.embedded.firestore.messages import microseconds
-from infra.embedded.firestore.queries.structured_query import Query, SortKey
+from infra.embedded.firestore.queries.sort_order import SortKey
+from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
@@ -67,7 +68,7 @@ class Transaction(LockOwner):
     def narrow_query(self, index: int, last_key: SortKey) -> None:
         """Validate a query only up to its last result: a limit excluded the results after it."""
         query, sequence = self._queries[index]
-        self._queries[index] = (query.until(last_key), sequence)
+        self._queries[index] = (query.ending_at(last_key), sequence)
 
     def validate(self, group: Group) -> None:
         """Raise ABORTED if anything that was read has changed. For the writer's thread."""
@@ -81,7 +82,7 @@ class Transaction(LockOwner):
             for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(
-                    document is not None and query.place(parsed.path, document) is not None
+                    document is not None and query.matching_key(parsed.path, document) is not None
                     for document in (parsed.old, parsed.new)
                 ):
                     raise aborted(CONTENTION)

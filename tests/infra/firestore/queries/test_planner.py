@@ -113,7 +113,7 @@ def _expected(query: structured_query.Query, documents: dict[str, Any]) -> list[
     for path, fields in documents.items():
         name = resource_names.parse(f"{ROOT}/{path}")
         document = m.Document(name=str(name), fields=fields)
-        key = query.place(name.path, document) if query.covers(name) else None
+        key = query.matching_key(name.path, document) if query.covers(name) else None
         if key is not None:
             found.append((key, str(name)))
     last = None if query.limit is None else query.offset + query.limit
