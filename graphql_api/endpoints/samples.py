@@ -25,7 +25,7 @@ from graphql_api.graphql_server.request_body import read_body, stream_body
 from graphql_api.graphql_server.request_headers import JSON, header, utf_8_type
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.receiver import Outcome, Receiver
-from graphql_api.ingest.response_buffer import Room, Spool
+from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.results.store import Store
 from storage.documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge, state_of
 
@@ -53,7 +53,7 @@ class SampleEndpoints:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._room = Room()
+        self._buffer_limit = SharedLimit()
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -75,7 +75,7 @@ class SampleEndpoints:
                 )
             credential = credentials.from_headers(request["headers"])
             answers = self._answer_lines(stream_body(request), caller.submitter, credential)
-            return _Stream(answers, Spool(self._room), _NDJSON)
+            return _Stream(answers, ResponseBuffer(self._buffer_limit), _NDJSON)
         if kind != JSON:
             raise UnsupportedMediaType(
                 f"say what the body is by the header content-type: {_JSON} (one sample) or {_NDJSON} (one a line), "
@@ -114,7 +114,7 @@ class SampleEndpoints:
         batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.memory_budget), refusal)
         number = 0
         try:
-            async with aclosing(ndjson.answers(batches, partial(self._answer_batch, submitter))) as answers:
+            async with aclosing(ndjson.process(batches, partial(self._answer_batch, submitter))) as answers:
                 async for last, answer in answers:
                     number = last
                     yield answer
@@ -136,32 +136,32 @@ class SampleEndpoints:
 class _Stream(Response):
     """A body that is sent while the request is still read; Starlette's own would read the request itself."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], spool: Spool, media_type: str) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], buffer: ResponseBuffer, media_type: str) -> None:
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._chunks = chunks
-        self._spool = spool
+        self._buffer = buffer
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         filling = asyncio.create_task(self._fill())
         try:
-            while chunk := await self._spool.take():
+            while chunk := await self._buffer.read():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await filling
         finally:
             filling.cancel()
             await asyncio.wait([filling])
-            self._spool.discard()
+            self._buffer.discard()
         await send({"type": "http.response.body", "body": b""})
 
     async def _fill(self) -> None:
         try:
             async with aclosing(self._chunks) as chunks:
                 async for chunk in chunks:
-                    await self._spool.put(chunk)
+                    await self._buffer.write(chunk)
         finally:
-            self._spool.end()
+            self._buffer.close()
 
 
 async def _until_refused(

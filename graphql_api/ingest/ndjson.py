@@ -1,8 +1,8 @@
-"""NDJSON of any length: split as it comes, so many lines under way at a time, answered in order.
+"""NDJSON bodies of any length: split while they arrive, processed concurrently, responded to in order.
 
-What comes in one piece goes on in one batch, since most of what a line costs is done once for all of them.
-Memory is flat however long the stream is: when enough is under way nothing more is read, and the
-client's socket feels it. A line that is too long is passed over up to its end and harms no other.
+Lines that arrive together form a batch, because most of the cost of a line is shared by a batch.
+Memory use does not depend on the length of the body: while too much is in flight, nothing more is
+read, and the client's socket blocks. A line that is too long is skipped; it affects no other line.
 """
 
 import asyncio
@@ -14,96 +14,96 @@ from typing import Generic, TypeVar
 from graphql_api.graphql_server.memory_budget import MemoryBudget
 from storage.documents import TooLarge
 
-_MAX_IN_FLIGHT = 500
+_MAX_LINES_IN_FLIGHT = 500
 _MAX_BYTES_IN_FLIGHT = 16 * 2**20
 _MAX_BATCH_LINES = 100
 _MAX_BATCH_BYTES = 256 * 1024
 
 Line = tuple[int, bytes | TooLarge]
-"""The number of a line, counted from 1 with the blank ones, and the line without its end or what is wrong with it."""
+"""The number of a line, counted from 1 with blank lines, and its bytes without the newline or the error."""
 
 T = TypeVar("T")
 
 
 async def split(
-    body: AsyncIterator[bytes], longest: int, memory_budget: MemoryBudget
+    body: AsyncIterator[bytes], max_line_bytes: int, memory_budget: MemoryBudget
 ) -> AsyncGenerator[list[Line], None]:
-    """Yield the lines of `body` that are not blank, in batches; `TooLarge` stands for a line of more than `longest`.
+    """Yield the lines of `body` that are not blank, in batches, with `TooLarge` in place of a line that is too long.
 
-    Reserves the start of an unfinished line from `memory_budget`. Raises `Unavailable` if the budget is exhausted.
+    Reserves the incomplete line from `memory_budget`. Raises `Unavailable` if the budget is exhausted.
     """
     number = 1
-    held = bytearray()  # the beginning of a line, or nothing more of one that is too long
-    size = 0
+    incomplete = bytearray()  # empty while the rest of a line that is too long is skipped
+    line_bytes = 0
     with memory_budget.reserve() as reservation:
         async for chunk in body:
             *ends, rest = chunk.split(b"\n")
             batch: list[Line] = []
-            batched = 0
+            batch_bytes = 0
             for end in ends:
-                size += len(end)
-                if size > longest:
-                    batch.append((number, _too_large(longest)))
-                elif (line := bytes(held) + end if held else end) and not line.isspace():
+                line_bytes += len(end)
+                if line_bytes > max_line_bytes:
+                    batch.append((number, _too_large(max_line_bytes)))
+                elif (line := bytes(incomplete) + end if incomplete else end) and not line.isspace():
                     batch.append((number, line))
-                    batched += size
+                    batch_bytes += line_bytes
                 number += 1
-                size = 0
-                held.clear()
-                if len(batch) == _MAX_BATCH_LINES or batched > _MAX_BATCH_BYTES:
+                line_bytes = 0
+                incomplete.clear()
+                if len(batch) == _MAX_BATCH_LINES or batch_bytes > _MAX_BATCH_BYTES:
                     yield batch
-                    batch, batched = [], 0
+                    batch, batch_bytes = [], 0
             if batch:
                 yield batch
-            size += len(rest)
-            if size > longest:
-                held.clear()
+            line_bytes += len(rest)
+            if line_bytes > max_line_bytes:
+                incomplete.clear()
             else:
-                held += rest
-            reservation.resize(len(held))
-            await asyncio.sleep(0)  # a chunk of nothing but blank lines waits for nobody
-        if size > longest:
-            yield [(number, _too_large(longest))]
-        elif held and not held.isspace():
-            yield [(number, bytes(held))]
+                incomplete += rest
+            reservation.resize(len(incomplete))
+            await asyncio.sleep(0)  # a chunk of blank lines yields no batch, and other tasks must run
+        if line_bytes > max_line_bytes:
+            yield [(number, _too_large(max_line_bytes))]
+        elif incomplete and not incomplete.isspace():
+            yield [(number, bytes(incomplete))]
 
 
-async def answers(
-    batches: AsyncGenerator[list[Line], None], answer: Callable[[Sequence[Line]], Awaitable[T]]
+async def process(
+    batches: AsyncGenerator[list[Line], None], process_batch: Callable[[Sequence[Line]], Awaitable[T]]
 ) -> AsyncGenerator[T, None]:
-    """Yield `answer(lines)` for each of `batches`, in their order.
+    """Yield `process_batch(batch)` for each of `batches`, in order. About 500 lines are in flight at once.
 
-    Up to about `_MAX_IN_FLIGHT` lines are under way at once. What `batches` raises is raised behind the last answer.
+    An exception of `batches` is raised after the last result.
     """
     window: _Window[T] = _Window()
-    reading = asyncio.create_task(_read(batches, answer, window))
+    reader = asyncio.create_task(_read(batches, process_batch, window))
     try:
-        while (task := await window.first()) is not None:
+        while (task := await window.next_task()) is not None:
             yield await task
             window.release()
-        await reading
+        await reader
     finally:
-        reading.cancel()
+        reader.cancel()
         window.cancel()
-        await asyncio.wait([reading])
+        await asyncio.wait([reader])
 
 
 async def _read(
     batches: AsyncGenerator[list[Line], None],
-    answer: Callable[[Sequence[Line]], Awaitable[T]],
+    process_batch: Callable[[Sequence[Line]], Awaitable[T]],
     window: "_Window[T]",
 ) -> None:
     try:
-        async with aclosing(batches) as reading:
-            async for batch in reading:
-                await window.room()
-                window.add(batch, answer(batch))
+        async with aclosing(batches):
+            async for batch in batches:
+                await window.wait_for_space()
+                window.add(batch, process_batch(batch))
     finally:
-        window.end()
+        window.close()
 
 
 class _Window(Generic[T]):
-    """The batches under way, first come first answered."""
+    """The batches in flight, in order of arrival."""
 
     def __init__(self) -> None:
         self._sizes: deque[tuple[int, int]] = deque()
@@ -113,31 +113,33 @@ class _Window(Generic[T]):
         self._unfinished: set[asyncio.Future[T]] = set()
         self._released = asyncio.Event()
 
-    async def room(self) -> None:
-        while self._lines >= _MAX_IN_FLIGHT or self._bytes >= _MAX_BYTES_IN_FLIGHT:
+    async def wait_for_space(self) -> None:
+        while self._lines >= _MAX_LINES_IN_FLIGHT or self._bytes >= _MAX_BYTES_IN_FLIGHT:
             self._released.clear()
             await self._released.wait()
 
-    def add(self, batch: Sequence[Line], answer: Awaitable[T]) -> None:
-        size = sum(0 if isinstance(line, TooLarge) else len(line) for _, line in batch)
-        self._sizes.append((len(batch), size))
+    def add(self, batch: Sequence[Line], processing: Awaitable[T]) -> None:
+        batch_bytes = sum(0 if isinstance(line, TooLarge) else len(line) for _, line in batch)
+        self._sizes.append((len(batch), batch_bytes))
         self._lines += len(batch)
-        self._bytes += size
-        task = asyncio.ensure_future(answer)
+        self._bytes += batch_bytes
+        task = asyncio.ensure_future(processing)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         self._tasks.put_nowait(task)
 
-    async def first(self) -> asyncio.Future[T] | None:
+    async def next_task(self) -> asyncio.Future[T] | None:
+        """Return the task of the oldest batch; None after `close`."""
         return await self._tasks.get()
 
     def release(self) -> None:
-        lines, size = self._sizes.popleft()
+        """Free the space of the oldest batch."""
+        lines, batch_bytes = self._sizes.popleft()
         self._lines -= lines
-        self._bytes -= size
+        self._bytes -= batch_bytes
         self._released.set()
 
-    def end(self) -> None:
+    def close(self) -> None:
         self._tasks.put_nowait(None)
 
     def cancel(self) -> None:
@@ -145,5 +147,5 @@ class _Window(Generic[T]):
             task.cancel()
 
 
-def _too_large(longest: int) -> TooLarge:
-    return TooLarge(f"a sample may have up to {longest:,} bytes, this line has more")
+def _too_large(max_line_bytes: int) -> TooLarge:
+    return TooLarge(f"expected a line of at most {max_line_bytes:,} bytes, this one is longer")

@@ -1,64 +1,65 @@
-"""Answers that a client has not read yet: many send their whole body before they read anything.
+"""Response buffers: they hold the parts of a response that a client has not read yet.
 
-Were they held back at the first answer that nobody reads, both sides would wait for each other. So answers
-are kept in memory up to a bound, and what comes behind it waits. A trap: clients together could
-take all memory there is, so spools share some room, and each has little for itself when that is used up.
+Many clients send their whole request body before they read the response. If the server stopped
+reading at the first part that is not read, both sides would wait for each other. A response
+therefore goes to a buffer with a limit. All buffers of a process share another limit, and each
+has a small minimum if that limit is reached.
 """
 
 import asyncio
 
-MAX_BYTES = 32 * 2**20  # per client: over 200,000 answers to a line each
+MAX_BYTES = 32 * 2**20  # of one client: over 200,000 receipts of NDJSON lines
 MAX_SHARED_BYTES = 128 * 2**20
 _MIN_BYTES = 64 * 1024
-_CUT_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
-class Room:
-    """What the spools of a process may hold together."""
+class SharedLimit:
+    """The bytes that the response buffers of a process may hold together."""
 
     def __init__(self, max_bytes: int = MAX_SHARED_BYTES) -> None:
-        self.left = max_bytes
+        self.remaining_bytes = max_bytes
 
 
-class Spool:
-    """One who puts and one who takes; the bytes come out as they went in, cut elsewhere."""
+class ResponseBuffer:
+    """A queue of bytes between one writer and one reader."""
 
-    def __init__(self, room: Room, max_bytes: int = MAX_BYTES) -> None:
-        self._room = room
+    def __init__(self, shared_limit: SharedLimit, max_bytes: int = MAX_BYTES) -> None:
+        self._shared_limit = shared_limit
         self._max_bytes = max_bytes
-        self._held = bytearray()
-        self._ended = False
-        self._filled = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._buffer = bytearray()
+        self._is_closed = False
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
 
-    async def put(self, chunk: bytes) -> None:
-        """Keep `chunk`, as soon as there is room."""
-        while len(self._held) >= (self._max_bytes if self._room.left > 0 else _MIN_BYTES):
-            self._taken.clear()
-            await self._taken.wait()
-        self._held += chunk
-        self._room.left -= len(chunk)
-        self._filled.set()
+    async def write(self, chunk: bytes) -> None:
+        """Append `chunk`, after a wait if the buffer is full."""
+        while len(self._buffer) >= (self._max_bytes if self._shared_limit.remaining_bytes > 0 else _MIN_BYTES):
+            self._writable.clear()
+            await self._writable.wait()
+        self._buffer += chunk
+        self._shared_limit.remaining_bytes -= len(chunk)
+        self._readable.set()
 
-    def end(self) -> None:
-        """Put nothing more."""
-        self._ended = True
-        self._filled.set()
+    def close(self) -> None:
+        """Mark the end of the response."""
+        self._is_closed = True
+        self._readable.set()
 
-    async def take(self) -> bytes:
-        """Wait for more and return some of it; nothing at the end."""
-        while not self._held and not self._ended:
-            self._filled.clear()
-            await self._filled.wait()
-        return self._remove(_CUT_BYTES)
+    async def read(self) -> bytes:
+        """Wait for bytes and return up to 64 KiB of them; return `b""` at the end of the response."""
+        while not self._buffer and not self._is_closed:
+            self._readable.clear()
+            await self._readable.wait()
+        return self._remove(_CHUNK_BYTES)
 
     def discard(self) -> None:
-        """Give back the room of what was not taken."""
-        self._remove(len(self._held))
+        """Drop the bytes that were not read, so that other buffers can use their share."""
+        self._remove(len(self._buffer))
 
     def _remove(self, count: int) -> bytes:
-        cut = bytes(self._held[:count])
-        del self._held[:count]
-        self._room.left += len(cut)
-        self._taken.set()
-        return cut
+        removed = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._shared_limit.remaining_bytes += len(removed)
+        self._writable.set()
+        return removed

@@ -1,55 +1,56 @@
-"""Answers wait for a client that reads late, within bounds for one client and for all of them."""
+"""Response buffers hold what a client has not read yet, within limits per client and per process."""
 
 import asyncio
 
-from graphql_api.ingest.response_buffer import Room, Spool
+from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 
 
-async def test_what_is_put_comes_out_and_then_the_end() -> None:
-    """However it is cut, and also for one who waits already."""
-    spool = Spool(Room())
-    taking = asyncio.create_task(_take_all(spool))
+async def test_bytes_are_read_in_the_order_of_the_writes() -> None:
+    """The reader waits for the first write, and reads `b""` after the last."""
+    buffer = ResponseBuffer(SharedLimit())
+    reading = asyncio.create_task(read_all(buffer))
     await asyncio.sleep(0)
     for number in range(100_000):
-        await spool.put(b"%d\n" % number)
-    spool.end()
+        await buffer.write(b"%d\n" % number)
+    buffer.close()
 
-    assert await taking == b"".join(b"%d\n" % number for number in range(100_000))
+    assert await reading == b"".join(b"%d\n" % number for number in range(100_000))
 
 
-async def test_who_puts_more_than_the_bound_waits_until_some_is_taken() -> None:
-    """And no longer."""
-    spool = Spool(Room(), max_bytes=100_000)
-    await spool.put(bytes(100_000))
-    waiting = asyncio.create_task(spool.put(b"more"))
+async def test_a_write_waits_while_the_buffer_is_full() -> None:
+    """It continues as soon as some bytes are read."""
+    buffer = ResponseBuffer(SharedLimit(), max_bytes=100_000)
+    await buffer.write(bytes(100_000))
+    waiting = asyncio.create_task(buffer.write(b"more"))
     await asyncio.sleep(0)
     assert not waiting.done()
 
-    await spool.take()
+    await buffer.read()
     await waiting
 
 
-async def test_each_has_a_little_when_all_together_hold_too_much() -> None:
-    """And what is discarded is room for others."""
-    room = Room(1_000_000)
-    greedy, modest = Spool(room), Spool(room)
-    await greedy.put(bytes(1_000_000))
-    await modest.put(bytes(70_000))
-    waiting = asyncio.create_task(modest.put(b"more"))
+async def test_each_buffer_has_a_minimum_while_the_shared_limit_is_reached() -> None:
+    """Discarded bytes no longer count towards the shared limit."""
+    limit = SharedLimit(1_000_000)
+    large, small = ResponseBuffer(limit), ResponseBuffer(limit)
+    await large.write(bytes(1_000_000))
+    await small.write(bytes(70_000))
+    waiting = asyncio.create_task(small.write(b"more"))
     await asyncio.sleep(0)
     assert not waiting.done()
 
-    greedy.discard()
-    taken = await modest.take()
+    large.discard()
+    chunk = await small.read()
     await waiting
-    modest.discard()
+    small.discard()
 
-    assert len(taken) == 65_536
-    assert room.left == 1_000_000
+    assert len(chunk) == 65_536
+    assert limit.remaining_bytes == 1_000_000
 
 
-async def _take_all(spool: Spool) -> bytes:
-    taken = b""
-    while chunk := await spool.take():
-        taken += chunk
-    return taken
+async def read_all(buffer: ResponseBuffer) -> bytes:
+    """Return everything until the end."""
+    content = b""
+    while chunk := await buffer.read():
+        content += chunk
+    return content
