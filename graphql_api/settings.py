@@ -1,45 +1,87 @@
-"""All that may differ between deployments; the defaults suit one machine and are safe."""
+"""Settings of the API, read from environment variables. The defaults suit one machine.
+
+`python -m graphql_api.settings` validates the environment and exits with 1 if a setting is unknown or invalid.
+"""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
 
+PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
+
+STACK_SETTINGS = (
+    "firestore_port",
+    "function_port",
+    "data_dir",
+    "api_processes",
+    "function_processes",
+    "firestore_rate_limits",
+)
+"""Settings that only `infra/embedded/stack.toml` reads."""
+
+CLIENT_SETTINGS = ("url", "key")
+"""Settings that only the client reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`write_timeout_seconds` is read from `DROPZONE_WRITE_TIMEOUT_SECONDS`, and so on."""
+    """The environment variable of a field is `DROPZONE_` and its name: `DROPZONE_WRITE_TIMEOUT_SECONDS`."""
 
     host: str = "127.0.0.1"
+    """Address that the API listens on."""
+
     api_port: int = 8000
+    """Port that the API listens on."""
+
     max_sample_mib: int = 64
+    """Largest request, after decompression."""
+
     write_timeout_seconds: float = 10.0
-    max_pending_writes_mib: int = 256  # when more waits for Firestore, a submission is told to come later
-    shards: int = 1  # of the indexes that grow with time, about 500 writes a second each; never lower it
-    default_time_zone: str = ""  # such as Europe/Zurich: for sources that give no UTC offset
-    key_cache_seconds: float = 5.0  # a revoked key works no longer than this
-    max_buffered_results: int = 4_000  # results held for those who watch a submitter; behind them is Firestore
-    allowed_origins: str = ""  # of other web pages that may connect, separated by commas
-    local_key_file: str = ""  # handed to the GraphiQL page on loopback; the embedded stack sets it
+    """How long a request waits for Firestore before it fails with UNAVAILABLE."""
+
+    max_pending_writes_mib: int = 256
+    """Writes that wait for Firestore beyond this size fail with UNAVAILABLE at once."""
+
+    shards: int = 1
+    """Number of shards of the indexes that grow with time, each for about 500 writes a second. Never lower it."""
+
+    default_time_zone: str = ""
+    """Time zone for time stamps without a UTC offset, such as `Europe/Zurich`."""
+
+    key_cache_seconds: float = 5.0
+    """How long a revoked key may still work."""
+
+    max_buffered_results: int = 4_000
+    """Results held in memory per watched submitter. Slower subscribers read from Firestore."""
+
+    allowed_origins: str = ""
+    """Other web origins that may open WebSockets, separated by commas."""
+
+    local_key_file: str = ""
+    """Key file for the browser pages on loopback. The stack sets it."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Return the settings that the environment names. Raises `ValueError` that names a wrong one."""
-        read = Config(environ=environ, env_prefix="DROPZONE_")
+        """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid one."""
+        _reject_unknown(environ)
+        read = Config(environ=environ, env_prefix=PREFIX)
         values: dict[str, Any] = {
-            f.name: read(f.name.upper(), cast=type(f.default), default=f.default) for f in fields(cls)
+            field.name: read(field.name.upper(), cast=type(field.default), default=field.default)
+            for field in fields(cls)
         }
         return cls(**values)
 
     def __post_init__(self) -> None:
-        """Refuse at the start what would refuse every request later."""
-        least = {
+        """Reject values with which every later request would fail."""
+        minimums = {
             "max_sample_mib": 1,
             "write_timeout_seconds": 0.1,
             "max_pending_writes_mib": self.max_sample_mib,
@@ -47,20 +89,43 @@ class Settings:
             "key_cache_seconds": 0,
             "max_buffered_results": 1,
         }
-        for name, limit in least.items():
-            if getattr(self, name) < limit:
-                raise ValueError(f"DROPZONE_{name.upper()} must be at least {limit}, not {getattr(self, name)}")
+        for name, minimum in minimums.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, not {getattr(self, name)}")
         try:
             ZoneInfo(self.default_time_zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"DROPZONE_DEFAULT_TIME_ZONE names no time zone: {self.default_time_zone}") from None
+            raise ValueError(
+                f"{PREFIX}DEFAULT_TIME_ZONE must be a time zone such as Europe/Zurich, not {self.default_time_zone}"
+            ) from None
 
     @property
     def max_sample_bytes(self) -> int:
-        """The most that one request may hold, once decompressed."""
+        """Largest request in bytes, after decompression."""
         return self.max_sample_mib * 2**20
 
     @property
     def local_key_path(self) -> Path | None:
-        """Where the key for the GraphiQL page is, if this is the embedded stack."""
+        """Path of the key file for the browser pages, or None outside of the embedded stack."""
         return Path(self.local_key_file) if self.local_key_file else None
+
+
+def _reject_unknown(environ: Mapping[str, str]) -> None:
+    names = [*(field.name for field in fields(Settings)), *STACK_SETTINGS, *CLIENT_SETTINGS]
+    known = {PREFIX + name.upper() for name in names}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            [nearest] = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+            raise ValueError(f"{name} is not a setting; did you mean {nearest}? All settings are in README.md.")
+
+
+def main() -> None:
+    """Validate the environment."""
+    try:
+        Settings.from_environ()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,24 +1,24 @@
-"""Ports for the servers of tests.
+"""Free ports for the servers of tests.
 
-The trap: a port that the system would choose is one of those from which it connects clients, too. A server that a test
-has stopped, to start it again at its port, would find a client there. So they are from below those.
+The ports are below the range from which the system chooses ports of clients. A port in that range might be used
+by a client between stopping a server and restarting it.
 """
 
 import random
 import socket
 
 _PORTS = range(10_240, 32_768)
-_chance = random.SystemRandom()
+_random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a port of this machine on which no server listens."""
     while True:
-        port = _chance.choice(_PORTS)
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = _random.choice(_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                tried.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port

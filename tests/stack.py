@@ -1,4 +1,4 @@
-"""The whole stack as a test's subject: started by its documented command, spoken to over its ports."""
+"""The whole stack: started by its documented command, and used over its ports."""
 
 import json
 import os
@@ -25,11 +25,11 @@ SUBMIT = (
     f"mutation ($sample: RawSample!, $key: String) {{ submit(sample: $sample, idempotencyKey: $key) {{ {RECEIPT} }} }}"
 )
 SAMPLE = f"query ($id: ID!) {{ sample(id: $id) {{ {RECEIPT} result {{ timestamp mean standardDeviation count }} }} }}"
-_PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 class Stack(AbstractContextManager["Stack"]):
-    """A running stack. `url` and `key` are what a client needs."""
+    """A running stack. A client needs its `url` and `key`."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class Stack(AbstractContextManager["Stack"]):
             "DROPZONE_DATA_DIR": str(self._data),
             **settings,
         }
-        self._client = httpx.Client(base_url=self.url, timeout=_PATIENCE_SECONDS)
+        self._client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
 
     def __enter__(self) -> Self:
         self.start()
@@ -57,21 +57,21 @@ class Stack(AbstractContextManager["Stack"]):
         self._client.close()
         self.stop()
 
-    def start(self) -> None:
-        """Start the stack and wait until it serves."""
+    def start(self, *options: str) -> None:
+        """Start the stack with options of the command, and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra.embedded"], env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", "infra.embedded", *options], env=self.environment, stdout=log, stderr=log
             )
         eventually(self.is_ready, lambda: self._log.read_text())
 
     def stop(self) -> None:
-        """Stop the stack as Ctrl-C does."""
+        """Stop the stack with SIGINT, like Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(_PATIENCE_SECONDS)
+        self._process.wait(PATIENCE_SECONDS)
 
     def is_ready(self) -> bool:
-        """Tell whether the API takes requests and reaches Firestore."""
+        """Return whether the API accepts requests and reaches Firestore."""
         assert self._process.poll() is None, self._log.read_text()
         try:
             return self._client.get("/readyz").status_code == 200
@@ -80,93 +80,93 @@ class Stack(AbstractContextManager["Stack"]):
 
     @property
     def key(self) -> str:
-        """The key that the stack made for itself."""
+        """The local key that the stack created."""
         return (self._data / "api-key").read_text().strip()
 
     @property
     def log(self) -> str:
-        """Everything that the stack has said."""
+        """Everything that the stack has printed."""
         return self._log.read_text()
 
     def new_key(self, submitter: str, scopes: str = "submit,read", *options: str) -> str:
-        """Make a key as an operator does."""
+        """Create a key with the keys command."""
         return self.keys("create", "--submitter", submitter, "--scopes", scopes, *options).strip()
 
     def keys(self, *arguments: str) -> str:
-        """Return what the command for keys prints."""
+        """Run the keys command; return its output."""
         command = [sys.executable, "-m", "graphql_api.auth.keys", *arguments]
         environment = self.environment | self.firestore_environment
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
     @property
     def firestore_environment(self) -> dict[str, str]:
-        """What points Google's clients at this Firestore."""
+        """The environment variables with which Google's clients use this Firestore."""
         return {
             "FIRESTORE_EMULATOR_HOST": f"127.0.0.1:{self.firestore_port}",
             "GOOGLE_CLOUD_PROJECT": "dropzone-local",
         }
 
     def graphql(self, query: str, variables: dict[str, Any] | None = None, *, key: str | None = None) -> Any:
-        """Return the data of an answer that has no errors."""
-        answer = self.post_graphql(query, variables, key=key).json()
-        assert "errors" not in answer, answer
-        return answer["data"]
+        """Run a GraphQL operation; fail if there are errors, else return the data."""
+        response = self.post_graphql(query, variables, key=key).json()
+        assert "errors" not in response, response
+        return response["data"]
 
     def post_graphql(
         self, query: str, variables: dict[str, Any] | None = None, *, key: str | None = None
     ) -> httpx.Response:
-        """Return the whole HTTP answer."""
+        """Run a GraphQL operation; return the HTTP response."""
         body = {"query": query, "variables": variables or {}}
         return self._client.post("/graphql", json=body, headers={"x-api-key": key or self.key})
 
     def post_body(self, body: bytes, *, key: str | None = None) -> httpx.Response:
-        """Post the text of a GraphQL request and return the whole HTTP answer."""
+        """Send the body of a GraphQL request; return the HTTP response."""
         headers = {"x-api-key": key or self.key, "content-type": "application/json"}
         return self._client.post("/graphql", content=body, headers=headers)
 
     def submit_fixture(self, *, key: str | None = None) -> Any:
-        """Submit the fixture, its text unchanged as the variable, and return the receipt."""
+        """Submit the fixture, byte for byte as a variable; return the receipt."""
         body = b'{"query": %s, "variables": {"sample": %s}}' % (json.dumps(SUBMIT).encode(), FIXTURE.read_bytes())
-        answer = self.post_body(body, key=key).json()
-        assert "errors" not in answer, answer
-        return answer["data"]["submit"]
+        response = self.post_body(body, key=key).json()
+        assert "errors" not in response, response
+        return response["data"]["submit"]
 
     def submit(self, sample: object, *, key: str | None = None, idempotency_key: str | None = None) -> Any:
-        """Submit a sample as a GraphQL variable and return the receipt."""
+        """Submit a sample as a GraphQL variable; return the receipt."""
         return self.graphql(SUBMIT, {"sample": sample, "key": idempotency_key}, key=key)["submit"]
 
     def post_sample(self, raw: bytes, **headers: str) -> httpx.Response:
-        """Submit bytes over plain HTTP."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        """Submit bytes to `POST /samples`; return the HTTP response."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
         return self._client.post(
-            "/samples", content=raw, headers={"x-api-key": self.key, "content-type": "application/json"} | named
+            "/samples", content=raw, headers={"x-api-key": self.key, "content-type": "application/json"} | given
         )
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """Get any path, with the key."""
+        """Request a path with the local key."""
         return self._client.get(path, headers={"x-api-key": self.key} | headers)
 
     def sample(self, sample_id: str, *, key: str | None = None) -> Any:
-        """Return a sample with its state and result, as a client sees it."""
+        """Return a sample with its state and result over GraphQL."""
         return self.graphql(SAMPLE, {"id": sample_id}, key=key)["sample"]
 
     def wait_for(self, sample_id: str, state: str = "COMPUTED") -> Any:
-        """Return a sample once it has come to `state`."""
-        return eventually(lambda: (seen := self.sample(sample_id))["state"] == state and seen, lambda: self.log)
+        """Wait until a sample is in `state`; return the sample."""
+        return eventually(lambda: (sample := self.sample(sample_id))["state"] == state and sample, lambda: self.log)
 
     def pids_of(self, words: str, parent: int | None = None) -> list[int]:
-        """Return the processes of this stack, or those that `parent` started, whose commands hold `words`."""
+        """Return the child processes of the stack, or of `parent`, whose commands contain `words`."""
         listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], check=True, stdout=subprocess.PIPE)
         lines = (line.split(maxsplit=2) for line in listed.stdout.decode().splitlines())
-        wanted = str(parent or self._process.pid)
-        return [int(pid) for pid, started_by, command in lines if started_by == wanted and words in command]
+        parent_pid = str(parent or self._process.pid)
+        return [int(pid) for pid, ppid, command in lines if ppid == parent_pid and words in command]
 
     def pid_of(self, words: str) -> int:
-        """Return the process of this stack whose command holds `words`."""
-        found = self.pids_of(words)
-        if not found:
-            raise LookupError(f"this stack has no process with {words}")
-        return found[0]
+        """Return the process of the stack whose command contains `words`."""
+        pids = self.pids_of(words)
+        if not pids:
+            raise LookupError(f"the stack has no process whose command contains {words}")
+        return pids[0]
 
     def firestore_pid(self) -> int:
         """Return the Firestore process."""
@@ -181,14 +181,14 @@ class Stack(AbstractContextManager["Stack"]):
         return self.pid_of("-m graphql_api")
 
     def firestore(self) -> Client:
-        """Return Google's client of this stack's Firestore, made as its documentation says."""
+        """Return Google's client of this Firestore."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.firestore_environment.items():
                 patch.setenv(name, value)
             return Client()
 
     def async_firestore(self) -> AsyncClient:
-        """Return Google's asynchronous client of this stack's Firestore."""
+        """Return Google's asynchronous client of this Firestore."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.firestore_environment.items():
                 patch.setenv(name, value)
@@ -196,10 +196,10 @@ class Stack(AbstractContextManager["Stack"]):
 
 
 def eventually(condition: Callable[[], T], explain: Callable[[], str] = str) -> T:
-    """Return what `condition` gives once it is true; fail after a long time with what `explain` says."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    """Wait until `condition` returns a true value; return it. After a generous deadline, fail with `explain`."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {_PATIENCE_SECONDS} s:\n{explain()}")
+            raise AssertionError(f"the condition did not become true within {PATIENCE_SECONDS:g} s:\n{explain()}")
         time.sleep(0.02)
     return value

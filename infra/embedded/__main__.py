@@ -6,30 +6,30 @@ import os
 import sys
 from pathlib import Path
 
-from infra.embedded import stack
+from infra.embedded import stack as stack_file
 from infra.embedded.instances import open_instances
 from infra.embedded.logs import Logs
-from infra.embedded.preflight import Taken, claim
+from infra.embedded.preflight import PreflightError, prepare
 from infra.embedded.supervisor import Supervisor
 from infra.embedded.watchdog import Watchdog
 
 
 def main() -> int:
-    """Read the stack file, claim what it needs, hand it to the supervisor; return the exit code."""
+    """Read the stack file, run the preflight checks, then the supervisor; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
-    parser.add_argument("--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="what to start")
-    parser.add_argument("--greet", action="store_true", help="run the greeting when everything is ready")
+    parser.add_argument("--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="stack file to run")
+    parser.add_argument("--greet", action="store_true", help="run the greeting once everything is ready")
     arguments = parser.parse_args()
     try:
-        given = stack.read(arguments.stack, os.environ)
-        lock = claim(given)
-        instances = open_instances(given)
-    except (stack.StackError, Taken) as error:
-        sys.stderr.write(f"{error}\n")
+        stack = stack_file.read(arguments.stack, os.environ)
+        lock = prepare(stack)
+        instances = open_instances(stack)
+    except (stack_file.StackError, PreflightError) as error:
+        sys.stderr.write(f"error: {error}\n")
         return 1
     logs = Logs(sys.stdout, ["stack", *(instance.name for instance in instances)])
     with Watchdog(lock) as watchdog:
-        return asyncio.run(Supervisor(given, instances, logs, watchdog).run(greet=arguments.greet))
+        return asyncio.run(Supervisor(stack, instances, logs, watchdog).run(greet=arguments.greet))
 
 
 if __name__ == "__main__":

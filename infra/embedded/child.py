@@ -1,8 +1,9 @@
-"""One running command: in a session of its own, its lines forwarded, ended with all that it started.
+"""A child process of the supervisor, in a session of its own. Its output is forwarded line by line.
 
-A session of its own means that Ctrl-C on the terminal reaches the supervisor alone, which then stops
-the others in order. The trap: a command may leave children behind that hold its port, so the whole
-process group is ended when the command itself has.
+Because of the session, Ctrl-C on the terminal reaches the supervisor only, which stops the children in order.
+
+Note: a command may leave processes that still hold its port. When the command exits, its whole process group
+is killed.
 """
 
 import asyncio
@@ -14,26 +15,26 @@ from collections.abc import Callable, Iterable, Mapping
 from socket import socket
 from urllib.parse import urlsplit
 
-from infra.embedded.logs import Lines
+from infra.embedded.logs import LineSplitter
 from infra.embedded.watchdog import kill_group
 
-REMEMBERED_LINES = 20
+MAX_LAST_LINES = 20
 POLL_SECONDS = 0.02
-ANSWER_SECONDS = 5.0
-DRAIN_SECONDS = 0.2  # for lines that are still in the pipe when the process has ended
+READY_TIMEOUT_SECONDS = 5.0
+DRAIN_SECONDS = 0.2  # for lines that are still in the pipe after the process has exited
 
 
 class Child:
-    """A process that has been started. `ended` gives its exit code, after its last line was forwarded."""
+    """A started process. `exited` is a task that returns the exit code once the last line is forwarded."""
 
     def __init__(self, name: str, process: Process, write: Callable[[str], None]) -> None:
-        """Forward the lines of a process; `start` makes one."""
+        """Forward the lines of a process. Use `start` to create a child."""
         self.name = name
         self.group = process.pid
-        self.last_lines: deque[str] = deque(maxlen=REMEMBERED_LINES)
+        self.last_lines: deque[str] = deque(maxlen=MAX_LAST_LINES)
         self._process = process
         self._write = write
-        self.ended = asyncio.create_task(self._run())
+        self.exited = asyncio.create_task(self._run())
 
     @classmethod
     async def start(
@@ -44,7 +45,7 @@ class Child:
         write: Callable[[str], None],
         sockets: Iterable[socket] = (),
     ) -> "Child":
-        """Start a command that inherits `sockets`; `write` gets every line that it prints."""
+        """Start a command that inherits `sockets`. `write` is called with every line of its output."""
         process = await asyncio.create_subprocess_exec(
             *command,
             env=environment,
@@ -56,37 +57,37 @@ class Child:
         )
         return cls(name, process, write)
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the process and to what it started."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process and its descendants."""
         kill_group(self.group, number)
 
-    async def become_ready(self, address: str) -> bool:
-        """Wait until the address answers, or the process has ended; return which."""
-        answering = asyncio.create_task(_answers(address))
+    async def wait_until_ready(self, address: str) -> bool:
+        """Wait until the address is ready or the process has exited; return whether it still runs."""
+        ready = asyncio.create_task(_wait_until_ready(address))
         try:
-            await asyncio.wait([answering, self.ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([ready, self.exited], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            answering.cancel()
-        return not self.ended.done()
+            ready.cancel()
+        return not self.exited.done()
 
-    def end(self) -> str:
-        """Say how the process ended."""
-        code = self.ended.result()
+    def describe_exit(self) -> str:
+        """Return how the process exited, as the predicate of a sentence."""
+        code = self.exited.result()
         if code >= 0:
-            return f"ended with exit code {code}"
+            return f"exited with code {code}"
         return f"was ended by {signal.Signals(-code).name}"
 
     async def _run(self) -> int:
-        forwarding = asyncio.create_task(self._forward())
+        forwarding = asyncio.create_task(self._forward_lines())
         code = await self._process.wait()
-        self.signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         await asyncio.wait([forwarding], timeout=DRAIN_SECONDS)
         forwarding.cancel()
         return code
 
-    async def _forward(self) -> None:
+    async def _forward_lines(self) -> None:
         assert self._process.stdout is not None
-        lines = Lines()
+        lines = LineSplitter()
         chunk = b"-"
         while chunk:
             chunk = await self._process.stdout.read(65_536)
@@ -95,8 +96,7 @@ class Child:
                 self._write(line)
 
 
-async def _answers(address: str) -> None:
-    """Wait until `tcp://host:port` takes connections, or `http://host:port/path` answers with less than 500."""
+async def _wait_until_ready(address: str) -> None:
     while True:
         if await _is_ready(address):
             return
@@ -104,9 +104,10 @@ async def _answers(address: str) -> None:
 
 
 async def _is_ready(address: str) -> bool:
+    """Return whether `tcp://host:port` accepts connections, or `http://host:port/path` responds with 2xx to 4xx."""
     url = urlsplit(address)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS):
             reader, writer = await asyncio.open_connection(url.hostname, url.port)
             try:
                 if url.scheme == "tcp":

@@ -1,68 +1,69 @@
-"""What all processes print, on one stream: a line at a time, each with the name of its process before it.
+"""The output of all processes on one stream. Each line starts with the name of its process.
 
-Colour is for terminals alone (and not where NO_COLOR is set), so that a log file holds plain text.
+Lines are colored on terminals only, and not if NO_COLOR is set, so a log file contains plain text.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-MAX_LINE_LENGTH = 16_384  # bytes; what is longer comes as several lines, so that memory stays bounded
-COLOURS = (36, 33, 35, 32, 34, 96, 93, 95)
+MAX_LINE_BYTES = 16_384  # longer lines are split, so that memory is limited
+COLORS = (36, 33, 35, 32, 34, 96, 93, 95)
 RED = 31
 
 
 class Logs:
-    """Write lines of named processes to a stream, their names aligned."""
+    """Writes lines of named processes to a stream, with the names aligned."""
 
     def __init__(self, stream: TextIO, names: Iterable[str]) -> None:
-        """Only these names may be used."""
+        """Prepare for processes with these names."""
         self._stream = stream
-        self._coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-        self._colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
-        self._width = max(map(len, self._colours), default=0)
-        self.when_lost: Callable[[], None] = lambda: None  # whoever read us is gone, as with `| head`
+        self._is_colored = stream.isatty() and not os.environ.get("NO_COLOR")
+        self._colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
+        self._width = max(map(len, self._colors), default=0)
+        self.on_closed: Callable[[], None] = lambda: None
+        """Called when the reader of the stream is gone, as with `| head`."""
 
-    def line(self, name: str, text: str) -> None:
-        """Write one line of a process."""
-        prefix = self._paint(f"{name:<{self._width}} |", self._colours[name])
-        self.plain(f"{prefix} {text}")
+    def write(self, name: str, text: str) -> None:
+        """Write a line of a process."""
+        prefix = self._paint(f"{name:<{self._width}} |", self._colors[name])
+        self.write_plain(f"{prefix} {text}")
 
-    def problem(self, name: str, text: str) -> None:
-        """Write lines that must not be overlooked."""
+    def write_error(self, name: str, text: str) -> None:
+        """Write lines of a process in red."""
         for line in text.splitlines():
-            self.line(name, self._paint(line, RED))
+            self.write(name, self._paint(line, RED))
 
-    def plain(self, text: str) -> None:
-        """Write a line without a name before it."""
+    def write_plain(self, text: str) -> None:
+        """Write a line without a name."""
         try:
             self._stream.write(f"{text}\n")
             self._stream.flush()
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)  # what is still in the buffer must go somewhere
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-            self.when_lost()
+            null = os.open(os.devnull, os.O_WRONLY)  # Python flushes the rest of the buffer at exit
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+            self.on_closed()
 
-    def _paint(self, text: str, colour: int) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured else text
+    def _paint(self, text: str, color: int) -> str:
+        return f"\x1b[{color}m{text}\x1b[0m" if self._is_colored else text
 
 
-class Lines:
-    """Cut a stream of bytes into lines of text."""
+class LineSplitter:
+    """Splits a stream of bytes into lines of text."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        """Yield the lines that are complete; an empty chunk is the end and yields what is left."""
+        """Yield the lines that `chunk` completes. An empty chunk ends the stream and yields the rest."""
         *complete, self._rest = (self._rest + chunk).split(b"\n")
         for line in complete:
-            yield self._text(line)
-        while len(self._rest) > MAX_LINE_LENGTH or (self._rest and not chunk):
-            line, self._rest = self._rest[:MAX_LINE_LENGTH], self._rest[MAX_LINE_LENGTH:]
-            yield self._text(line)
+            yield self._decode(line)
+        while len(self._rest) > MAX_LINE_BYTES or (self._rest and not chunk):
+            line, self._rest = self._rest[:MAX_LINE_BYTES], self._rest[MAX_LINE_BYTES:]
+            yield self._decode(line)
 
     @staticmethod
-    def _text(line: bytes) -> str:
+    def _decode(line: bytes) -> str:
         return line.rstrip(b"\r").decode(errors="replace")

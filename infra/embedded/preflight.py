@@ -1,10 +1,11 @@
-"""What a stack needs for itself alone: its data folder and its ports, claimed before anything starts.
+"""Preflight: before anything starts, validate the settings, lock the data folder and test the ports.
 
-A lock goes with the last process that holds it, kill -9 included. There are two: one is the supervisor's
-alone and says that a stack runs, the other is its watchdog's too, and while only that one is held, what a
-killed supervisor left is just being ended: that is waited for.
-The trap of ports: servers may listen with SO_REUSEPORT and would then share a port in silence, so a port
-counts as free only if it can be bound without, and if nobody answers there.
+The kernel releases a lock when the last process that holds it ends, also after kill -9. There are two locks. The
+supervisor holds the first: it means that a stack runs. The watchdog shares the second: while only that one is
+held, the watchdog still ends the processes of a killed supervisor, and a new stack waits for it.
+
+Note: servers may listen with SO_REUSEPORT and would then share a port without an error. A port counts as free
+only if it can be bound without that option and no server accepts connections on it.
 """
 
 import errno
@@ -12,47 +13,46 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
 import time
 from pathlib import Path
 
 from infra.embedded.stack import Stack
 
-CONNECT_SECONDS = 0.5
-DYING_SECONDS = 3.0
+CONNECT_TIMEOUT_SECONDS = 0.5
+MAX_CLEANUP_SECONDS = 3.0
 POLL_SECONDS = 0.05
 
 
-class Taken(Exception):
-    """Something that the stack needs is in use; the message names it, and the setting to change."""
+class PreflightError(Exception):
+    """A setting is wrong or a resource is in use; the message names it and what to change."""
 
 
-def claim(stack: Stack) -> int | None:
-    """Lock the data folder, check that every port is free, empty what is scratch; return the watchdog's lock."""
-    lock = None if stack.folder is None else _lock_folder(stack, Path(stack.folder))
-    for host in {process.host for process in stack.processes}:
-        _check_host(stack, host)
-    taken = []
-    for process in stack.processes:
-        port = stack.port(process)
-        problem = None if port is None else _problem(process.host, port)
-        if process.listens is not None and problem is not None:
-            variable = stack.variable(process.listens)
-            taken.append(f"port {port} on {process.host} {problem}: set {variable} to a free one for {process.name}")
-    if taken:
-        taken.append("or stop what listens there; it may be another stack with another data folder")
-        raise Taken("\n".join(taken))
-    if stack.scratch is not None:
-        _empty(Path(stack.scratch))
+def prepare(stack: Stack) -> int | None:
+    """Check everything that the stack needs, and lock its data folder. Raises `PreflightError`.
+
+    Return the descriptor of the watchdog's lock, or None if the stack has no data folder.
+    """
+    _run_check(stack)
+    lock = None if stack.data_folder is None else _lock_folder(stack, stack.data_folder)
+    _check_hosts(stack)
+    _check_ports(stack)
+    if stack.scratch_folder is not None:
+        _empty(Path(stack.scratch_folder))
     return lock
 
 
-def _empty(folder: Path) -> None:
+def _run_check(stack: Stack) -> None:
+    if not stack.check:
+        return
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(mode=0o700, parents=True)
+        check = subprocess.run(  # noqa: S603 - the stack file names the command
+            stack.check, env=stack.environment, check=False, capture_output=True, text=True
+        )
     except OSError as error:
-        raise Taken(f"the scratch folder cannot be emptied: {error}") from error
+        raise PreflightError(f"the check of the settings cannot be run: {error}") from error
+    if check.returncode != 0:
+        raise PreflightError((check.stdout + check.stderr).strip().removeprefix("error: "))
 
 
 def _lock_folder(stack: Stack, folder: Path) -> int:
@@ -60,17 +60,17 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         supervisor, watchdog = _open(folder / "supervisor.lock"), _open(folder / "watchdog.lock")
     except OSError as error:
-        raise Taken(f"the data folder cannot be used: {error}") from error
+        raise PreflightError(f"the data folder cannot be used: {error}") from error
     if not _lock(supervisor):
         owner = os.pread(supervisor, 20, 0).decode(errors="replace")
-        raise Taken(
-            f"another stack (process {owner}) runs on the data folder {folder}: stop it, "
-            f"or set {stack.variable('data')} and the ports to run a second one"
+        raise PreflightError(
+            f"another stack (process {owner}) uses the data folder {folder}: stop it, "
+            f"or set {stack.variable(stack.data_setting or '')} and the ports to run a second stack"
         )
-    deadline = time.monotonic() + DYING_SECONDS
+    deadline = time.monotonic() + MAX_CLEANUP_SECONDS
     while not _lock(watchdog):
         if time.monotonic() > deadline:
-            raise Taken(f"processes of a stack that was killed still run on the data folder {folder}")
+            raise PreflightError(f"processes of a killed stack still use the data folder {folder}")
         time.sleep(POLL_SECONDS)
     os.truncate(supervisor, 0)
     os.pwrite(supervisor, str(os.getpid()).encode(), 0)
@@ -89,23 +89,49 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _check_host(stack: Stack, host: str) -> None:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listening:
-            listening.bind(address)
-    except OSError as error:
-        raise Taken(f"cannot listen on {host} ({stack.variable('host')}): {error.strerror}") from error
+def _check_hosts(stack: Stack) -> None:
+    for setting in {process.host_setting for process in stack.processes if process.host_setting is not None}:
+        host = str(stack.settings[setting])
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as listening:
+                listening.bind(address)
+        except OSError as error:
+            raise PreflightError(f"cannot listen on {host} ({stack.variable(setting)}): {error.strerror}") from error
 
 
-def _problem(host: str, port: int) -> str | None:
+def _check_ports(stack: Stack) -> None:
+    problems = []
+    for process in stack.processes:
+        port = stack.port(process)
+        problem = None if port is None else _port_problem(stack.host(process), port)
+        if process.port_setting is not None and problem is not None:
+            variable = stack.variable(process.port_setting)
+            problems.append(
+                f"port {port} on {stack.host(process)} {problem}: set {variable} to a free port for {process.name}"
+            )
+    if problems:
+        problems.append("or stop the server that listens there; it may be another stack with another data folder")
+        raise PreflightError("\n".join(problems))
+
+
+def _port_problem(host: str, port: int) -> str | None:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what just stopped does not count
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections of a stopped server
         try:
             listening.bind(address)
         except OSError as error:
             return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-    with socket.socket(family, kind, protocol) as asking:
-        asking.settimeout(CONNECT_SECONDS)
-        return "is in use" if asking.connect_ex(address) == 0 else None
+    with socket.socket(family, kind, protocol) as client:
+        client.settimeout(CONNECT_TIMEOUT_SECONDS)
+        return "is in use" if client.connect_ex(address) == 0 else None
+
+
+def _empty(folder: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise PreflightError(f"the scratch folder cannot be emptied: {error}") from error

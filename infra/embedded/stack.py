@@ -1,10 +1,16 @@
-"""stack.toml as typed values: what to start, what must be ready first, which write calls which function.
+"""The stack file as typed values: which processes run, what they wait for, which writes call which URL.
 
-`{name}` in a command, an address or an environment value stands for a setting, and a setting may be
-changed by an environment variable (`api_port` by `DROPZONE_API_PORT` where `variables = "DROPZONE_"`);
-`{python}` is this interpreter and `{stack}` the stack file. A process with a `count` is handed its listening
-sockets: `{sockets}` are their file descriptors, by commas, and `{own}` is where that instance alone answers.
-The trap: path patterns of triggers have braces too, so of a trigger only the `url` is filled in.
+A setting may be changed by an environment variable: `api_port` by `DROPZONE_API_PORT` if `environment_prefix` is
+`DROPZONE_`. Commands, addresses, environment values and texts contain placeholders:
+
+- `{name}`: a setting
+- `{name_url}`: the URL of the process `name`, as a client on this machine uses it
+- `{python}`: this interpreter
+- `{stack_file}`: the path of the stack file
+- `{sockets}`: the listening sockets of an instance, as file descriptors separated by commas
+- `{own_address}`: the address on which only this instance listens
+
+Note: path patterns of triggers contain braces too, so placeholders of a trigger are replaced in its `url` only.
 """
 
 import sys
@@ -15,71 +21,96 @@ from typing import Any
 
 import msgspec
 
-AT_START = {"sockets": "{sockets}", "own": "{own}"}
-"""What is known only when an instance is started stays as it is."""
+INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
+"""Placeholders that are replaced when an instance is created."""
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""The address for clients on this machine, by the address that means all addresses."""
 
 
 class StackError(Exception):
-    """A stack file or a setting is wrong; the message says which, and what to do."""
+    """The stack file or a setting is wrong; the message says what to change."""
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One command. With `once` it is ready when it has ended well, else when `ready` answers."""
+    """A command that the supervisor runs and restarts."""
 
     name: str
     command: tuple[str, ...]
-    after: tuple[str, ...] = ()  # processes that must be ready before this one is started
-    listens: str | None = None  # the setting that holds its port
-    host: str = "127.0.0.1"  # where it listens
-    ready: str | None = None  # tcp://host:port, or http://host:port/path that answers without a server error
-    count: str | None = None  # the setting that says how many of it share its port
+    after: tuple[str, ...] = ()
+    """Processes that must be ready before this one is started."""
+    port_setting: str | None = None
+    """The setting that holds its port."""
+    host_setting: str | None = None
+    """The setting that holds the address it listens on. Without it the address is 127.0.0.1."""
+    ready: str | None = None
+    """`tcp://host:port` that accepts connections, or `http://host:port/path` that responds with a status below 500."""
+    count_setting: str | None = None
+    """The setting that holds the number of instances. They share the port."""
     once: bool = False
+    """The process is ready when it has exited with code 0, and is not restarted."""
     environment: dict[str, str] = {}
 
 
 class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A command to run when everything is ready; what it prints is for the person who looks on."""
+    """A command that runs once everything is ready. Its output is for the person at the terminal."""
 
     command: tuple[str, ...]
 
 
 class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What runs on one machine. `triggers` are left as tables: eventarc knows what they mean."""
+    """The processes of one machine. `triggers` stay tables: `eventarc.trigger` validates them."""
 
-    variables: str = ""
-    folder: str | None = None  # kept to one stack at a time
-    scratch: str | None = None  # a folder that is empty at every start
-    start_seconds: float = 60.0  # for each process to become ready, a slow first start included
+    environment_prefix: str = ""
+    data_setting: str | None = None
+    """The setting that holds the data folder. Two stacks never share one."""
+    scratch_folder: str | None = None
+    """A folder that is emptied at every start."""
+    max_start_seconds: float = 60.0
+    """How long each process may take to become ready."""
+    check: tuple[str, ...] = ()
+    """A command that validates the settings before anything starts. It exits with 0, or prints what is wrong."""
+    ready_message: str = ""
+    """A text to print once everything is ready."""
     settings: dict[str, str | int] = {}
     environment: dict[str, str] = {}
     processes: tuple[Process, ...] = ()
     triggers: tuple[dict[str, Any], ...] = ()
     greeting: Greeting | None = None
 
+    @property
+    def data_folder(self) -> Path | None:
+        """The data folder, if the stack has one."""
+        return None if self.data_setting is None else Path(str(self.settings[self.data_setting]))
+
     def port(self, process: Process) -> int | None:
         """Return the port that the process listens on."""
-        return None if process.listens is None else int(self.settings[process.listens])
+        return None if process.port_setting is None else int(self.settings[process.port_setting])
+
+    def host(self, process: Process) -> str:
+        """Return the address that the process listens on."""
+        return "127.0.0.1" if process.host_setting is None else str(self.settings[process.host_setting])
 
     def variable(self, setting: str) -> str:
         """Return the environment variable that changes a setting."""
-        return self.variables + setting.upper()
+        return self.environment_prefix + setting.upper()
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Stack:
-    """Read a stack file, with settings from the environment and every placeholder filled in."""
+    """Read a stack file, apply the environment and replace placeholders. Raises `StackError`."""
     try:
         stack = msgspec.convert(tomllib.loads(path.read_text()), Stack)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise StackError(f"{path}: {error}") from error
     settings = {name: _setting(stack, name, environ) for name in stack.settings}
+    stack = msgspec.structs.replace(stack, settings=settings)
+    _validate(path, stack)
     try:
-        filled = _fill(stack, {**settings, **AT_START, "python": sys.executable, "stack": str(path)}, settings, environ)
+        return _replace_placeholders(path, stack, environ)
     except (KeyError, IndexError) as error:
-        raise StackError(f"{path}: no setting is called {error}") from error
+        raise StackError(f"{path}: unknown setting in a placeholder: {error}") from error
     except ValueError as error:
         raise StackError(f"{path}: {error}") from error
-    _check(path, filled)
-    return filled
 
 
 def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
@@ -98,62 +129,87 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
     return number
 
 
-def _fill(
-    stack: Stack, values: Mapping[str, str | int], settings: dict[str, str | int], environ: Mapping[str, str]
-) -> Stack:
-    def words(command: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(word.format_map(values) for word in command)
-
-    def variables(environment: dict[str, str]) -> dict[str, str]:
-        return {name: value.format_map(values) for name, value in environment.items()}
-
-    def process(given: Process) -> Process:
-        return msgspec.structs.replace(
-            given,
-            command=words(given.command),
-            host=given.host.format_map(values),
-            ready=given.ready and given.ready.format_map(values),
-            environment=environment | variables(given.environment),
-        )
-
-    resolved = {stack.variable(name): str(value) for name, value in settings.items()} if stack.variables else {}
-    environment = {**environ, "PYTHONUNBUFFERED": "1", **resolved, **variables(stack.environment)}
-    return msgspec.structs.replace(
-        stack,
-        folder=stack.folder and stack.folder.format_map(values),
-        scratch=stack.scratch and stack.scratch.format_map(values),
-        settings=settings,
-        environment=environment,
-        processes=tuple(process(given) for given in stack.processes),
-        triggers=tuple(
-            {**given, "url": given["url"].format_map(values)} if isinstance(given.get("url"), str) else given
-            for given in stack.triggers
-        ),
-        greeting=stack.greeting and Greeting(command=words(stack.greeting.command)),
-    )
-
-
-def _check(path: Path, stack: Stack) -> None:
-    earlier: set[str] = set()
+def _validate(path: Path, stack: Stack) -> None:
+    names: set[str] = set()
     ports: dict[int, str] = {}
+    if stack.data_setting is not None and stack.data_setting not in stack.settings:
+        raise StackError(f"{path}: data_setting is {stack.data_setting!r}, which is not a setting")
     for process in stack.processes:
         if not process.command:
             raise StackError(f"{path}: process {process.name!r} has an empty command")
-        if process.name in earlier:
-            raise StackError(f"{path}: two processes are called {process.name!r}")
+        if process.name in names:
+            raise StackError(f"{path}: two processes are named {process.name!r}")
         for name in process.after:
-            if name not in earlier:
-                raise StackError(f"{path}: {process.name!r} is to start after {name!r}, which is not above it")
-        earlier.add(process.name)
-        if process.count is not None and not (process.listens and isinstance(stack.settings.get(process.count), int)):
-            raise StackError(f"{path}: {process.name!r} needs a port to share, and a number in {process.count!r}")
-        if process.listens is None:
+            if name not in names:
+                raise StackError(f"{path}: {process.name!r} starts after {name!r}, which is not listed above it")
+        names.add(process.name)
+        if process.host_setting is not None and process.host_setting not in stack.settings:
+            raise StackError(
+                f"{path}: {process.name!r} has host_setting {process.host_setting!r}, which is not a setting"
+            )
+        if process.count_setting is not None and not (
+            process.port_setting and isinstance(stack.settings.get(process.count_setting), int)
+        ):
+            raise StackError(
+                f"{path}: {process.name!r} has a count_setting, so it needs a port_setting, "
+                f"and {process.count_setting!r} must be a number"
+            )
+        if process.port_setting is None:
             continue
-        if not isinstance(stack.settings.get(process.listens), int):
-            raise StackError(f"{path}: {process.name!r} listens on {process.listens!r}, which is no port setting")
-        variable, port = stack.variable(process.listens), int(stack.settings[process.listens])
+        if not isinstance(stack.settings.get(process.port_setting), int):
+            raise StackError(
+                f"{path}: {process.name!r} has port_setting {process.port_setting!r}, which is not a number setting"
+            )
+        variable, port = stack.variable(process.port_setting), int(stack.settings[process.port_setting])
         if not 1 <= port <= 65_535:
             raise StackError(f"{variable} must be a port from 1 to 65535, not {port}")
         if port in ports:
             raise StackError(f"{variable} and {ports[port]} are both {port}: each process needs its own port")
         ports[port] = variable
+
+
+def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
+    urls = {f"{process.name}_url": _url(stack, process) for process in stack.processes}
+    fixed = {"python": sys.executable, "stack_file": str(path)}
+    values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed}
+
+    def command(words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.format_map(values) for word in words)
+
+    def variables(environment: dict[str, str]) -> dict[str, str]:
+        return {name: value.format_map(values) for name, value in environment.items()}
+
+    def process(described: Process) -> Process:
+        return msgspec.structs.replace(
+            described,
+            command=command(described.command),
+            ready=described.ready and described.ready.format_map(values),
+            environment=environment | variables(described.environment),
+        )
+
+    settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
+    environment = {
+        **environ,
+        "PYTHONUNBUFFERED": "1",
+        **(settings if stack.environment_prefix else {}),
+        **variables(stack.environment),
+    }
+    return msgspec.structs.replace(
+        stack,
+        scratch_folder=stack.scratch_folder and stack.scratch_folder.format_map(values),
+        check=command(stack.check),
+        ready_message=stack.ready_message.format_map(values),
+        environment=environment,
+        processes=tuple(process(described) for described in stack.processes),
+        triggers=tuple(
+            {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
+            for table in stack.triggers
+        ),
+        greeting=stack.greeting and Greeting(command=command(stack.greeting.command)),
+    )
+
+
+def _url(stack: Stack, process: Process) -> str:
+    """Return the URL of a process for clients on this machine."""
+    host = LOOPBACK.get(stack.host(process), stack.host(process))
+    return f"http://[{host}]:{stack.port(process)}" if ":" in host else f"http://{host}:{stack.port(process)}"

@@ -1,9 +1,9 @@
-"""Start in order, wait until ready, restart what dies, stop in reverse.
+"""The supervisor starts processes in order, restarts those that exit, and stops them in reverse order.
 
-While the stack starts, a process that dies or never becomes ready ends everything, with its last lines:
-somebody is watching. Once all are ready nothing but a request to stop ends it: what dies is started
-again, with backoff, and said. To stop takes two seconds at most: SIGTERM one after the other in reverse
-order, then SIGKILL for what is still there.
+If a process exits or does not become ready while the stack starts, the supervisor stops everything and prints
+the last lines of that process. Once all processes are ready, only a signal stops the stack: a process that
+exits is restarted with backoff. Stopping takes at most two seconds: SIGTERM in reverse order, then SIGKILL for
+the processes that still run.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from infra.embedded.backoff import Backoff
 from infra.embedded.child import Child
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
@@ -21,22 +22,21 @@ from infra.embedded.watchdog import Watchdog
 
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3
-FIRST_RESTART_SECONDS = 0.2
-MAX_RESTART_SECONDS = 10.0
-STEADY_SECONDS = 10.0  # whoever ran that long is started again quickly
-GREETING_SECONDS = 60.0
+RESTART_BACKOFF = Backoff(0.2, 10.0)
+STABLE_SECONDS = 10.0  # a process that ran for longer is restarted without a long pause
+GREETING_TIMEOUT_SECONDS = 60.0
 GREETING = "greeting"
 
 
 class StartError(Exception):
-    """A process did not become ready; the message says why, with its last lines."""
+    """A process did not become ready; the message says why and includes its last lines."""
 
 
 class Supervisor:
-    """Everything that one stack file names, from start to stop."""
+    """Runs the processes of one stack file."""
 
     def __init__(self, stack: Stack, instances: Sequence[Instance], logs: Logs, watchdog: Watchdog) -> None:
-        """Nothing is started before `run`."""
+        """Call `run` to start the processes."""
         self._stack = stack
         self._instances = instances
         self._logs = logs
@@ -46,17 +46,17 @@ class Supervisor:
         self._stop = asyncio.Event()
 
     async def run(self, *, greet: bool) -> int:
-        """Run until somebody asks to stop, or until the start fails; return the exit code."""
+        """Run until a signal arrives or the start fails; return the exit code."""
         self._listen_to_signals()
-        self._logs.when_lost = self._stop.set
-        tasks = [asyncio.create_task(self._keep(instance)) for instance in self._instances]
+        self._logs.on_closed = self._stop.set
+        tasks = [asyncio.create_task(self._run_instance(instance)) for instance in self._instances]
         tasks.append(asyncio.create_task(self._announce(greet=greet)))
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            await self._watch(tasks, stopping)
-            self._say("stopping")
+            await self._wait_for_stop(tasks, stopping)
+            self._log("stopping")
         except StartError as error:
-            self._problem(str(error))
+            self._log_error(str(error))
             return 1
         finally:
             await _cancel([*tasks, stopping])
@@ -67,10 +67,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._stop.set)
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             loop.add_signal_handler(signal.SIGHUP, self._stop.set)
 
-    async def _watch(self, tasks: Iterable["asyncio.Task[None]"], stopping: "asyncio.Task[Any]") -> None:
+    async def _wait_for_stop(self, tasks: Iterable["asyncio.Task[None]"], stopping: "asyncio.Task[Any]") -> None:
         remaining = {*tasks, stopping}
         while not stopping.done():
             done, remaining = await asyncio.wait(remaining, return_when=asyncio.FIRST_COMPLETED)
@@ -78,105 +78,114 @@ class Supervisor:
                 task.result()
 
     async def _announce(self, *, greet: bool) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         for ready in self._ready.values():
             await ready.wait()
-        self._say(f"everything is ready after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
-        greeting = self._stack.greeting
-        if not greet or greeting is None:
-            return
-        try:
-            child = self._watched(
-                await Child.start(GREETING, greeting.command, self._stack.environment, self._logs.plain)
-            )
-            async with asyncio.timeout(GREETING_SECONDS):
-                if await asyncio.shield(child.ended):
-                    self._problem(f"the greeting {child.end()}; the stack goes on")
-        except (OSError, TimeoutError) as error:
-            self._problem(f"the greeting failed: {error or 'it took too long'}; the stack goes on")
+        self._log(f"everything is ready after {time.monotonic() - started:.1f} s; Ctrl-C stops it")
+        if greet and self._stack.greeting is not None:
+            await self._greet(self._stack.greeting.command)
+        for line in self._stack.ready_message.splitlines():
+            self._logs.write_plain(line)
 
-    async def _keep(self, instance: Instance) -> None:
+    async def _greet(self, command: tuple[str, ...]) -> None:
+        try:
+            child = self._register(
+                await Child.start(GREETING, command, self._stack.environment, self._logs.write_plain)
+            )
+            async with asyncio.timeout(GREETING_TIMEOUT_SECONDS):
+                if await asyncio.shield(child.exited):
+                    self._log_error(f"the greeting {child.describe_exit()}; the stack continues")
+        except OSError as error:
+            self._log_error(f"the greeting cannot be started: {error}; the stack continues")
+        except TimeoutError:
+            self._log_error(f"the greeting took longer than {GREETING_TIMEOUT_SECONDS:g} s; the stack continues")
+
+    async def _run_instance(self, instance: Instance) -> None:
         for other in self._instances:
             if other.process.name in instance.process.after:
                 await self._ready[other.name].wait()
-        child = await self._first_start(instance)
+        child = await self._start_first(instance)
         self._ready[instance.name].set()
-        pause = FIRST_RESTART_SECONDS
+        failures = 0
         while not instance.process.once:
-            began = time.monotonic()
-            await asyncio.shield(child.ended)
-            if time.monotonic() - began >= STEADY_SECONDS:
-                pause = FIRST_RESTART_SECONDS
-            self._problem(f"{instance.name} {child.end()}; starting it again in {pause:.1f} s")
+            started = time.monotonic()
+            await asyncio.shield(child.exited)
+            failures = 1 if time.monotonic() - started >= STABLE_SECONDS else failures + 1
+            pause = RESTART_BACKOFF.seconds(failures)
+            self._log_error(f"{instance.name} {child.describe_exit()}; restarting in {pause:.1f} s")
             await asyncio.sleep(pause)
-            pause = min(pause * 2, MAX_RESTART_SECONDS)
             try:
-                child = await self._start_instance(instance)
+                child = await self._start(instance)
             except OSError as error:
-                self._problem(f"{instance.name} cannot be started: {error}")
+                self._log_error(f"{instance.name} cannot be started: {error}")
                 continue
-            if instance.ready is None or await child.become_ready(instance.ready):
-                self._say(f"{instance.name} is ready again")
+            if instance.ready is None or await child.wait_until_ready(instance.ready):
+                self._log(f"{instance.name} is ready again")
 
-    async def _first_start(self, instance: Instance) -> Child:
+    async def _start_first(self, instance: Instance) -> Child:
+        """Start an instance and wait until it is ready. Raises `StartError`."""
         once = instance.process.once
         try:
-            child = await self._start_instance(instance)
+            child = await self._start(instance)
         except OSError as error:
             raise StartError(f"{instance.name} cannot be started: {error}") from error
         try:
-            async with asyncio.timeout(self._stack.start_seconds):
+            async with asyncio.timeout(self._stack.max_start_seconds):
                 if instance.ready is not None:
-                    await child.become_ready(instance.ready)
+                    await child.wait_until_ready(instance.ready)
                 if once:
-                    await asyncio.shield(child.ended)
+                    await asyncio.shield(child.exited)
         except TimeoutError:
-            awaited = instance.ready or "its end"
-            what = f"is not ready: waited {self._stack.start_seconds:g} s for {awaited}"
-            raise StartError(_failure(child, what)) from None
-        if child.ended.done() and not (once and child.ended.result() == 0):
-            raise StartError(_failure(child, f"{child.end()} when it was started"))
+            condition = instance.ready or "it to exit"
+            problem = f"is not ready: waited {self._stack.max_start_seconds:g} s for {condition}"
+            raise StartError(_with_last_lines(child, problem)) from None
+        if child.exited.done() and not (once and child.exited.result() == 0):
+            raise StartError(_with_last_lines(child, f"{child.describe_exit()} during its start"))
         return child
 
-    async def _start_instance(self, instance: Instance) -> Child:
-        write = partial(self._logs.line, instance.name)
+    async def _start(self, instance: Instance) -> Child:
+        write = partial(self._logs.write, instance.name)
         environment = instance.process.environment
-        return self._watched(await Child.start(instance.name, instance.command, environment, write, instance.sockets))
+        return self._register(await Child.start(instance.name, instance.command, environment, write, instance.sockets))
 
-    def _watched(self, child: Child) -> Child:
+    def _register(self, child: Child) -> Child:
         self._watchdog.watch(child.group)
-        child.ended.add_done_callback(lambda _: self._watchdog.forget(child.group))
+        child.exited.add_done_callback(lambda _: self._watchdog.unwatch(child.group))
         self._children[child.name] = child
         return child
 
     async def _stop_all(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        names = [[each.name for each in self._instances if each.process is one] for one in self._stack.processes]
-        started = [[self._children[name] for name in group if name in self._children] for group in (*names, [GREETING])]
-        running = [[child for child in group if not child.ended.done()] for group in reversed(started)]
-        groups = [group for group in running if group]
+        groups = self._running_groups()
         for number, group in enumerate(groups):
             for child in group:
-                child.signal(signal.SIGTERM)
+                child.send_signal(signal.SIGTERM)
             share = (deadline - time.monotonic()) / (len(groups) - number)
-            await asyncio.wait([child.ended for child in group], timeout=share)
-        late = [child for group in groups for child in group if not child.ended.done()]
+            await asyncio.wait([child.exited for child in group], timeout=share)
+        late = [child for group in groups for child in group if not child.exited.done()]
         for child in late:
-            self._problem(f"{child.name} did not stop in time and is killed")
-            child.signal(signal.SIGKILL)
+            self._log_error(f"{child.name} did not stop in time and is killed")
+            child.send_signal(signal.SIGKILL)
         if late:
-            await asyncio.wait([child.ended for child in late], timeout=KILL_SECONDS)
+            await asyncio.wait([child.exited for child in late], timeout=KILL_SECONDS)
 
-    def _say(self, text: str) -> None:
-        self._logs.line("stack", text)
+    def _running_groups(self) -> list[list[Child]]:
+        """Return the running instances of each process, in the order in which they are stopped."""
+        names = [[each.name for each in self._instances if each.process is one] for one in self._stack.processes]
+        started = [[self._children[name] for name in group if name in self._children] for group in (*names, [GREETING])]
+        running = [[child for child in group if not child.exited.done()] for group in reversed(started)]
+        return [group for group in running if group]
 
-    def _problem(self, text: str) -> None:
-        self._logs.problem("stack", text)
+    def _log(self, text: str) -> None:
+        self._logs.write("stack", text)
+
+    def _log_error(self, text: str) -> None:
+        self._logs.write_error("stack", text)
 
 
-def _failure(child: Child, what: str) -> str:
+def _with_last_lines(child: Child, problem: str) -> str:
     lines = "\n".join(f"    {line}" for line in child.last_lines)
-    return f"{child.name} {what}" + (f"; its last lines:\n{lines}" if lines else "; it printed nothing")
+    return f"{child.name} {problem}" + (f"; its last lines:\n{lines}" if lines else "; it printed nothing")
 
 
 async def _cancel(tasks: Iterable["asyncio.Task[Any]"]) -> None:

@@ -1,10 +1,11 @@
-"""The watchdog sees to it that no process outlives the supervisor, however the supervisor ends.
+"""The watchdog ends all processes of the stack when the supervisor has ended, also after kill -9.
 
-It reads `+group` and `-group` lines from standard input, which only the supervisor holds open: the end
-of that file is the end of the supervisor (kill -9 too, on Linux as on macOS), and then every process
-group that is left gets SIGTERM, and SIGKILL 1.5 seconds later. It also inherits a lock on the data
-folder, so that no new stack starts while processes of the old one still run.
-It is run by its path, without site packages: it must be up in milliseconds.
+It reads lines `+group` and `-group` from standard input. Only the supervisor holds the other end, so the end of
+the input means that the supervisor has ended, on Linux and on macOS. The watchdog then sends SIGTERM to every
+remaining process group, and SIGKILL 1.5 seconds later. It inherits a lock on the data folder, so no new stack
+starts while processes of the old one still run.
+
+This file runs as a script without site packages, because the watchdog must be up within milliseconds.
 """
 
 import os
@@ -14,18 +15,18 @@ import sys
 import time
 
 GRACE_SECONDS = 1.5
-END_SECONDS = 1.0
+KILL_SECONDS = 1.0
 
 
 class Watchdog:
-    """The watchdog as the supervisor holds it."""
+    """The supervisor's handle on the watchdog process."""
 
     def __init__(self, lock: int | None) -> None:
-        """Start the watchdog; it keeps `lock` open as long as it lives."""
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this file, nothing given
+        """Start the watchdog process. It holds `lock` until it ends."""
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this file
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # whoever reads what we print need not wait for the watchdog
+            stdout=subprocess.DEVNULL,  # a reader of our output must not wait for the watchdog
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[] if lock is None else [lock],
@@ -33,30 +34,29 @@ class Watchdog:
         )
 
     def watch(self, group: int) -> None:
-        """Make it end this process group after us."""
-        self._tell(f"+{group}\n")
+        """End this process group when the supervisor has ended."""
+        self._send(f"+{group}\n")
 
-    def forget(self, group: int) -> None:
-        """Leave this process group alone: it has ended, and its number may be given to another."""
-        self._tell(f"-{group}\n")
+    def unwatch(self, group: int) -> None:
+        """Ignore this process group: it has ended, and the system may reuse its number."""
+        self._send(f"-{group}\n")
 
     def __enter__(self) -> "Watchdog":
-        """To leave is to end the watchdog, and with it what it still watches."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the watchdog, and with it what it still watches."""
+        """End the watchdog and the process groups that it still watches."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(GRACE_SECONDS + END_SECONDS)
+        self._process.wait(GRACE_SECONDS + KILL_SECONDS)
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode())
 
 
 def kill_group(group: int, signal_number: int) -> bool:
-    """Send a signal to a process group; return whether it was there (macOS: EPERM when only zombies are)."""
+    """Send a signal to a process group; return whether it exists. macOS reports EPERM if it has only zombies."""
     try:
         os.killpg(group, signal_number)
     except (ProcessLookupError, PermissionError):
@@ -65,17 +65,17 @@ def kill_group(group: int, signal_number: int) -> bool:
 
 
 def main() -> None:
-    """Remember process groups until standard input ends, then end them."""
+    """Collect process groups until standard input ends, then end them."""
     groups: set[int] = set()
     for line in sys.stdin:
         change = groups.add if line[0] == "+" else groups.discard
         change(int(line[1:]))
     deadline = time.monotonic() + GRACE_SECONDS
-    left = [group for group in groups if kill_group(group, signal.SIGTERM)]
-    while left and time.monotonic() < deadline:
+    remaining = [group for group in groups if kill_group(group, signal.SIGTERM)]
+    while remaining and time.monotonic() < deadline:
         time.sleep(0.02)
-        left = [group for group in left if kill_group(group, 0)]
-    for group in left:
+        remaining = [group for group in remaining if kill_group(group, 0)]
+    for group in remaining:
         kill_group(group, signal.SIGKILL)
 
 

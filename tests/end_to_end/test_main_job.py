@@ -1,6 +1,7 @@
-"""A sample goes in and its result comes out, through all processes."""
+"""A submitted sample becomes a result, through all processes."""
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -9,15 +10,15 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.stack import FIXTURE, Stack
+from tests.stack import FIXTURE, Stack, eventually
 
 RESULT = json.loads(Path("fixture/result.json").read_text())
 INVALID = Path("fixture/invalid")
 EXPECTED = json.loads(Path("fixture/invalid.json").read_text())
 
 
-def test_the_fixture_goes_in_and_its_result_comes_out(stack: Stack) -> None:
-    """Unchanged as the variable; the receipt is PENDING, the result exact."""
+def test_the_fixture_is_submitted_and_its_result_is_exact(stack: Stack) -> None:
+    """The receipt is PENDING, and the result follows."""
     receipt = stack.submit_fixture()
 
     computed = stack.wait_for(receipt["id"])
@@ -31,8 +32,27 @@ def test_the_fixture_goes_in_and_its_result_comes_out(stack: Stack) -> None:
     }
 
 
-async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample(stack: Stack) -> None:
-    """Over graphql-transport-ws; the subscription of results stays open and silent after it."""
+def test_the_greeting_prints_the_result_of_the_fixture_and_the_addresses(own_stack: Stack) -> None:
+    """`make run` starts the stack with this option."""
+    own_stack.stop()
+    own_stack.start("--greet")
+
+    eventually(lambda: own_stack.log.count("Ctrl-C stops everything.") == 2, lambda: own_stack.log)
+
+    for line in (
+        r"state +COMPUTED",
+        r"in UTC +2019-05-01T10:00:00Z",
+        r"values +100",
+        r"mean +0\.9985282517566032",
+        r"standard deviation +1\.01280885259315",
+        rf"Dashboard +{own_stack.url}/",
+        rf"GraphiQL +{own_stack.url}/graphql",
+    ):
+        assert re.search(f"^{line} *$", own_stack.log, re.MULTILINE), own_stack.log
+
+
+async def test_a_subscription_delivers_each_result_exactly_once(stack: Stack) -> None:
+    """It uses graphql-transport-ws, and stays open without further messages."""
     uri = stack.url.replace("http", "ws") + "/graphql"
     key = await anyio.to_thread.run_sync(stack.new_key, "watched")
     async with connect(uri, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
@@ -40,7 +60,7 @@ async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample
         assert json.loads(await socket.recv())["type"] == "connection_ack"
         watch = "subscription { results { cursor node { id sample { state } } } }"
         await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": watch}}))
-        # The answer to a later operation says that the earlier one is under way.
+        # The response to a later operation shows that the earlier one has started.
         await socket.send(json.dumps({"id": "2", "type": "subscribe", "payload": {"query": "{ __typename }"}}))
         assert json.loads(await socket.recv())["id"] == "2"
         assert json.loads(await socket.recv())["type"] == "complete"
@@ -54,8 +74,8 @@ async def test_a_subscription_opened_before_delivers_exactly_one_computed_sample
         assert all(node["sample"] == {"state": "COMPUTED"} for node in delivered)
 
 
-async def test_watching_one_sample_ends_by_itself(stack: Stack) -> None:
-    """Over Server-Sent Events: each state until the last one, then it completes."""
+async def test_a_subscription_to_one_sample_completes(stack: Stack) -> None:
+    """Over Server-Sent Events it delivers each state, and completes after the final one."""
     receipt = await anyio.to_thread.run_sync(stack.submit_fixture)
     watch = f'subscription {{ sample(id: "{receipt["id"]}") {{ state result {{ mean }} }} }}'
     headers = {"x-api-key": stack.key, "accept": "text/event-stream"}
@@ -72,39 +92,39 @@ async def test_watching_one_sample_ends_by_itself(stack: Stack) -> None:
     assert "event: complete" in text
 
 
-def test_what_was_posted_comes_back_byte_for_byte(stack: Stack) -> None:
-    """In whatever spelling it came."""
+def test_a_submitted_body_is_returned_byte_for_byte(stack: Stack) -> None:
+    """White space is preserved."""
     raw = FIXTURE.read_bytes().replace(b", ", b" ,\r\n\t")
 
     receipt = stack.post_sample(raw).json()
-    answer = stack.get(f"/samples/{receipt['id']}")
+    response = stack.get(f"/samples/{receipt['id']}")
 
-    assert answer.content == raw
-    assert answer.headers["content-type"] == "application/json"
+    assert response.content == raw
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_fault_is_rejected_and_the_next_sample_goes_through(stack: Stack, name: str) -> None:
-    """What is JSON is kept with its problems; what is not is a clear refusal."""
+def test_an_invalid_sample_is_rejected_and_the_next_one_is_accepted(stack: Stack, name: str) -> None:
+    """Invalid samples are stored with their problems. A body that is not JSON is a bad request."""
     raw, expected = (INVALID / name).read_bytes(), EXPECTED[name]
 
-    answer = stack.post_sample(raw)
+    response = stack.post_sample(raw)
 
     if "path" in expected:
-        receipt = answer.json()
-        assert answer.status_code == 422
+        receipt = response.json()
+        assert response.status_code == 422
         assert receipt["state"] == "REJECTED"
         assert [{k: p[k] for k in ("path", "code")} for p in receipt["problems"]] == [expected]
         assert stack.sample(receipt["id"])["state"] == "REJECTED"
         assert stack.get(f"/samples/{receipt['id']}").content == raw
     else:
-        assert answer.status_code == 400
-        assert answer.json()["error"]["extensions"]["code"] == expected["code"]
+        assert response.status_code == 400
+        assert response.json()["error"]["extensions"]["code"] == expected["code"]
     assert stack.submit_fixture()["state"] == "PENDING"
 
 
-def test_a_large_sample_is_computed_and_kept(stack: Stack) -> None:
-    """Several MB: cut into chunks, put together by the function."""
+def test_a_large_sample_is_computed_and_stored(stack: Stack) -> None:
+    """A sample of several MB is split into chunks, which the function joins."""
     raw = json.dumps({"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.3] * 150_000}).encode()
 
     receipt = stack.post_sample(raw).json()
@@ -116,8 +136,8 @@ def test_a_large_sample_is_computed_and_kept(stack: Stack) -> None:
     assert stack.get(f"/samples/{receipt['id']}").content == raw
 
 
-def test_the_key_is_readable_by_its_owner_alone(stack: Stack) -> None:
-    """And Firestore holds nothing but its digest."""
+def test_only_the_owner_can_read_the_key_file(stack: Stack) -> None:
+    """Firestore stores only the hash of the key."""
     file = Path(stack.environment["DROPZONE_DATA_DIR"]) / "api-key"
 
     stored = [key.to_dict() for key in stack.firestore().collection("api_keys").stream()]
@@ -126,21 +146,21 @@ def test_the_key_is_readable_by_its_owner_alone(stack: Stack) -> None:
     assert stack.key not in json.dumps(stored, default=str)
 
 
-def test_it_is_ready_once_its_key_is_there(stack: Stack) -> None:
-    """Whoever waited for it reads the key next."""
+def test_the_api_is_ready_once_the_key_file_exists(stack: Stack) -> None:
+    """Clients that wait for readiness read the key next."""
     file = Path(stack.environment["DROPZONE_DATA_DIR"]) / "api-key"
     aside = file.rename(file.with_name("aside"))
     try:
-        answer = httpx.get(f"{stack.url}/readyz")
+        response = httpx.get(f"{stack.url}/readyz")
     finally:
         aside.rename(file)
 
-    assert (answer.status_code, answer.text) == (503, f"the key is not yet in {file}\n")
+    assert (response.status_code, response.text) == (503, f"the key is not yet in {file}\n")
     assert httpx.get(f"{stack.url}/readyz").status_code == 200
 
 
-def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack) -> None:
-    """The names and types of the design, seen from outside."""
+def test_googles_client_reads_the_stored_documents(stack: Stack) -> None:
+    """Names and types of the fields are those of the design."""
     sample_id = stack.submit_fixture()["id"]
     stack.wait_for(sample_id)
     parent = stack.firestore().document("submitters/local")
@@ -159,13 +179,13 @@ def test_the_stored_documents_are_what_the_official_client_reads(stack: Stack) -
     assert result["computed_at"] > header["submitted_at"]
 
 
-async def test_the_asynchronous_client_reads_the_same(stack: Stack) -> None:
-    """Both of Google's Python clients work unchanged."""
+async def test_googles_asynchronous_client_reads_the_stored_documents(stack: Stack) -> None:
+    """Both of Google's Python clients work."""
     sample_id = (await anyio.to_thread.run_sync(stack.submit_fixture))["id"]
     await anyio.to_thread.run_sync(stack.wait_for, sample_id)
     client = stack.async_firestore()
 
     results = client.document("submitters/local").collection("results")
-    found = [document.id async for document in results.stream()]
+    ids = [document.id async for document in results.stream()]
 
-    assert sample_id in found
+    assert sample_id in ids

@@ -1,4 +1,4 @@
-"""Nothing acknowledged is lost, whatever dies, and every sample comes to one state."""
+"""If a process is killed, no acknowledged sample is lost and every sample ends in one state."""
 
 import asyncio
 import os
@@ -11,15 +11,15 @@ from tests.stack import Stack, eventually
 
 
 def restarted(stack: Stack, killed: int) -> bool:
-    """Tell whether another Firestore process than `killed` serves."""
+    """Return whether a Firestore process other than `killed` serves."""
     try:
         return stack.firestore_pid() != killed and stack.is_ready()
     except LookupError:
         return False
 
 
-def test_samples_wait_while_the_function_is_down_and_are_computed_once_each(own_stack: Stack) -> None:
-    """It hangs, then it is killed with events in its hands; its successor gets them all."""
+def test_samples_wait_while_the_function_is_down_and_are_computed_once(own_stack: Stack) -> None:
+    """The function hangs and is killed with events in flight. The restarted function gets all of them."""
     stack = own_stack
     function = stack.function_pid()
     os.kill(function, signal.SIGSTOP)
@@ -36,8 +36,8 @@ def test_samples_wait_while_the_function_is_down_and_are_computed_once_each(own_
     assert all(result.create_time == result.update_time for result in results)
 
 
-def test_a_sample_outlives_firestore_being_killed_after_its_receipt(own_stack: Stack) -> None:
-    """Not once but whenever: the receipt means that it is on the disk."""
+def test_a_sample_survives_a_kill_of_firestore_after_its_receipt(own_stack: Stack) -> None:
+    """The receipt means that the sample is on the disk. The test kills Firestore three times."""
     stack = own_stack
     ids = []
     for _ in range(3):
@@ -51,15 +51,15 @@ def test_a_sample_outlives_firestore_being_killed_after_its_receipt(own_stack: S
     assert [sample["result"]["count"] for sample in computed] == [100] * 3
 
 
-async def test_submitting_goes_on_over_a_restart_of_firestore(own_stack: Stack) -> None:
-    """A client sees a slow answer or UNAVAILABLE, never a receipt for something that is not there."""
+async def test_submissions_continue_over_a_restart_of_firestore(own_stack: Stack) -> None:
+    """A client gets a slow response or UNAVAILABLE, but never a receipt for a sample that is not stored."""
     stack = own_stack
     sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2, 3]}
 
     async def submit(client: httpx.AsyncClient) -> str | None:
-        answer = await client.post("/samples", json=sample, headers={"x-api-key": stack.key})
-        assert answer.status_code in (201, 503), answer.text
-        return answer.json()["id"] if answer.status_code == 201 else None
+        response = await client.post("/samples", json=sample, headers={"x-api-key": stack.key})
+        assert response.status_code in (201, 503), response.text
+        return response.json()["id"] if response.status_code == 201 else None
 
     async with httpx.AsyncClient(base_url=stack.url, timeout=30) as client:
         before = asyncio.gather(*(submit(client) for _ in range(50)))
@@ -75,8 +75,8 @@ async def test_submitting_goes_on_over_a_restart_of_firestore(own_stack: Stack) 
         assert computed["result"]["mean"] == 2.0
 
 
-def test_everything_is_still_there_after_a_restart_of_the_stack(own_stack: Stack) -> None:
-    """The same data, the same key."""
+def test_a_restart_of_the_stack_preserves_everything(own_stack: Stack) -> None:
+    """The sample and the key are the same."""
     stack = own_stack
     key, sample_id = stack.key, stack.submit_fixture()["id"]
     before = stack.wait_for(sample_id)
@@ -88,8 +88,8 @@ def test_everything_is_still_there_after_a_restart_of_the_stack(own_stack: Stack
     assert stack.sample(sample_id) == before
 
 
-def test_a_sample_that_was_acknowledged_just_before_the_end_is_computed_after_the_next_start(own_stack: Stack) -> None:
-    """Ctrl-C right after the receipt."""
+def test_a_sample_acknowledged_just_before_the_stop_is_computed_after_the_next_start(own_stack: Stack) -> None:
+    """The stack stops right after the receipts."""
     stack = own_stack
     ids = [stack.submit_fixture()["id"] for _ in range(20)]
 

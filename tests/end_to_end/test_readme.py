@@ -1,12 +1,16 @@
-"""What the README says is true."""
+"""The commands and settings of README are correct."""
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from graphql_api.settings import Settings
+import pytest
+
+from graphql_api.settings import CLIENT_SETTINGS, STACK_SETTINGS, Settings
 from tests.stack import Stack
 
 README = Path("README.md").read_text()
@@ -14,8 +18,8 @@ STACK = tomllib.loads(Path("infra/embedded/stack.toml").read_text())
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_commands_print_what_they_are_said_to_print(own_stack: Stack, tmp_path: Path) -> None:
-    """In their order, in one shell; `…` stands for what differs each time."""
+def test_the_commands_print_the_documented_output(own_stack: Stack, tmp_path: Path) -> None:
+    """They run in order, in one shell. `…` stands for text that differs in each run."""
     own_stack.wait_for(own_stack.submit_fixture()["id"])
     script = "set -eu\n" + "".join(BLOCKS)
     for port, own in ((8000, own_stack.api_port), (8080, own_stack.firestore_port)):
@@ -30,14 +34,40 @@ def test_the_commands_print_what_they_are_said_to_print(own_stack: Stack, tmp_pa
 
     printed = [line for line in ran.stdout.splitlines() if line]
     assert len(printed) == len(expected)
-    for line, said in zip(printed, expected, strict=True):
-        assert re.fullmatch(".+".join(map(re.escape, said.split("…"))), line)
+    for line, documented in zip(printed, expected, strict=True):
+        assert re.fullmatch(".+".join(map(re.escape, documented.split("…"))), line)
 
 
 def test_every_setting_is_listed_with_its_default() -> None:
-    """A setting that the README does not list is no setting."""
+    """README lists the settings of the API and of the stack, and no others."""
     listed = dict(re.findall(r"^\| `(DROPZONE_\w+)` \| (?:`([^`]*)`)?[^|]*\|", README, re.MULTILINE))
-    wanted = {f"DROPZONE_{f.name.upper()}": str(f.default) for f in fields(Settings)}
-    wanted |= {f"DROPZONE_{name.upper()}": str(value) for name, value in STACK["settings"].items()}
+    defaults = {f"DROPZONE_{field.name.upper()}": str(field.default) for field in fields(Settings)}
+    defaults |= {f"DROPZONE_{name.upper()}": str(value) for name, value in STACK["settings"].items()}
 
-    assert listed == wanted
+    assert listed == defaults
+
+
+def test_the_api_knows_the_settings_of_the_stack_and_the_client() -> None:
+    """It rejects unknown names, so its lists must be complete. README documents all of them."""
+    stack_only = set(STACK["settings"]) - {field.name for field in fields(Settings)}
+    variables = set(re.findall(r"`DROPZONE_(\w+)`", README)) - {"URL", "KEY"}
+
+    assert set(STACK_SETTINGS) == stack_only
+    assert {name.upper() for name in (*STACK_SETTINGS, *(field.name for field in fields(Settings)))} == variables
+    assert {f"DROPZONE_{name.upper()}" for name in CLIENT_SETTINGS} <= set(re.findall(r"DROPZONE_[A-Z_]+", README))
+
+
+@pytest.mark.parametrize("command", ["infra.embedded", "graphql_api"])
+def test_an_unknown_setting_is_rejected_at_start(command: str) -> None:
+    """The error suggests the known setting with the most similar name."""
+    environment = os.environ | {"DROPZONE_API_PROT": "1"}
+
+    refused = subprocess.run(
+        [sys.executable, "-m", command], env=environment, check=False, capture_output=True, text=True
+    )
+
+    assert refused.returncode == 1
+    assert (refused.stdout, refused.stderr) == (
+        "",
+        "error: DROPZONE_API_PROT is not a setting; did you mean DROPZONE_API_PORT? All settings are in README.md.\n",
+    )

@@ -1,4 +1,4 @@
-"""Two processes of the API and two of the function, on the ports of one: no client can tell."""
+"""Two API processes and two function processes share their ports, and clients notice no difference."""
 
 import asyncio
 import json
@@ -16,21 +16,21 @@ from websockets.asyncio.client import connect
 
 from tests.stack import Stack, eventually
 
-CLIENTS = 16  # that all of them come to one of two processes happens once in 32,768 runs
+CLIENTS = 16  # the probability that one of two processes gets all of them is 1 in 32,768
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2, 3]}
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with two of each."""
+    """A stack with two API and two function processes."""
     counts = {"DROPZONE_API_PROCESSES": "2", "DROPZONE_FUNCTION_PROCESSES": "2"}
     with Stack(tmp_path_factory.mktemp("side_by_side"), **counts) as started:
         eventually(lambda: "everything is ready" in started.log, lambda: started.log)
         yield started
 
 
-def test_the_main_job_is_done(stack: Stack) -> None:
-    """By whichever of them, many times over; the log tells the processes apart."""
+def test_samples_are_computed(stack: Stack) -> None:
+    """Two processes of each kind run."""
     ids = [stack.submit_fixture()["id"] for _ in range(10)]
 
     computed = [stack.wait_for(sample_id) for sample_id in ids]
@@ -40,41 +40,42 @@ def test_the_main_job_is_done(stack: Stack) -> None:
     assert len(workers(stack)) == 2
 
 
-async def test_every_subscriber_sees_what_came_in_through_any_process(stack: Stack) -> None:
-    """Sixteen subscribers and sixteen submitters, each on a connection of its own."""
+async def test_every_subscriber_gets_the_results_of_all_processes(stack: Stack) -> None:
+    """Each of 16 subscribers and 16 submitters has its own connection."""
     key = await anyio.to_thread.run_sync(stack.new_key, "watched")
 
     async with AsyncExitStack() as opened:
         subscribers = [await opened.enter_async_context(watching(stack)) for _ in range(CLIENTS)]
         for subscriber in subscribers:
-            await begin(subscriber, key)
+            await subscribe(subscriber, key)
         ids = await submit(stack, key, CLIENTS)
-        seen = [await received(subscriber, len(ids)) for subscriber in subscribers]
+        delivered = [await received(subscriber, len(ids)) for subscriber in subscribers]
 
-    assert all(sorted(each) == sorted(filter(None, ids)) for each in seen)
+    assert all(sorted(each) == sorted(filter(None, ids)) for each in delivered)
     assert len(set(ids)) == CLIENTS
 
 
-async def test_each_answers_for_all_what_was_counted(stack: Stack) -> None:
-    """Whichever process is asked."""
-    counted = re.compile(r'^dropzone_submit_seconds_count{state="PENDING"} (\S+)$', re.MULTILINE)
-    before = {float(seen) for seen in counted.findall(await metrics(stack))}
+async def test_each_process_serves_the_metrics_of_all(stack: Stack) -> None:
+    """Requests reach both processes."""
+    counted = re.compile(r'^dropzone_submit_duration_seconds_count{state="PENDING"} (\S+)$', re.MULTILINE)
+    before = {float(value) for value in counted.findall(await metrics(stack))}
 
     ids = await submit(stack, stack.key, CLIENTS)
-    after = [float(seen) for _ in range(CLIENTS) for seen in counted.findall(await metrics(stack))]
+    after = [float(value) for _ in range(CLIENTS) for value in counted.findall(await metrics(stack))]
 
     assert None not in ids
     assert len(before) == 1
     assert after == [before.pop() + CLIENTS] * CLIENTS
 
 
-async def test_killing_one_of_each_loses_nothing(stack: Stack) -> None:
-    """While clients submit: what is acknowledged is computed once, and both are started again."""
+async def test_killing_one_process_of_each_kind_loses_nothing(stack: Stack) -> None:
+    """Clients submit meanwhile. Acknowledged samples are computed once, and both processes are restarted."""
     victims = [stack.pids_of("-m graphql_api")[0], workers(stack)[0]]
     key = await anyio.to_thread.run_sync(stack.new_key, "killed")
 
-    submitting = asyncio.create_task(submit(stack, key, 200))
-    await asyncio.sleep(0.05)
+    first_response = asyncio.Event()
+    submitting = asyncio.create_task(submit(stack, key, 200, first_response))
+    await first_response.wait()
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
     receipts = {sample_id for sample_id in [*await submitting, *await submit(stack, key, 50)] if sample_id}
@@ -93,29 +94,35 @@ async def test_killing_one_of_each_loses_nothing(stack: Stack) -> None:
 
 
 def workers(stack: Stack) -> list[int]:
-    """Return the processes of the function."""
+    """Return the worker processes of the function."""
     return stack.pids_of("spawn_main", stack.function_pid())
 
 
-async def submit(stack: Stack, key: str, count: int) -> list[str | None]:
-    """Submit samples, each over a connection of its own; return their ids, None where the answer never came."""
+async def submit(stack: Stack, key: str, count: int, first_response: asyncio.Event | None = None) -> list[str | None]:
+    """Submit samples, each over its own connection; return their ids, or None for those without a response.
+
+    `first_response` is set when the first request has ended.
+    """
     headers = {"x-api-key": key, "connection": "close"}
 
     async def submit_one(client: httpx.AsyncClient) -> str | None:
         try:
-            answer = await client.post("/samples", json=SAMPLE, headers=headers)
+            response = await client.post("/samples", json=SAMPLE, headers=headers)
         except httpx.TransportError:
             return None
-        assert answer.status_code in (201, 503), answer.text
-        return str(answer.json()["id"]) if answer.status_code == 201 else None
+        finally:
+            if first_response is not None:
+                first_response.set()
+        assert response.status_code in (201, 503), response.text
+        return str(response.json()["id"]) if response.status_code == 201 else None
 
-    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client:
         return await asyncio.gather(*(submit_one(client) for _ in range(count)))
 
 
 async def metrics(stack: Stack) -> str:
-    """Return the metrics, asked for over a connection of its own."""
-    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as client:
+    """Request the metrics over a new connection."""
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client:
         return (await client.get("/metrics")).text
 
 
@@ -125,18 +132,18 @@ def watching(stack: Stack) -> connect:
     return connect(uri, subprotocols=["graphql-transport-ws"])  # type: ignore[list-item]
 
 
-async def begin(socket: Any, key: str) -> None:
-    """Subscribe to all results; return when the subscription is under way."""
+async def subscribe(socket: Any, key: str) -> None:
+    """Subscribe to all results; return when the subscription has started."""
     await socket.send(json.dumps({"type": "connection_init", "payload": {"x-api-key": key}}))
     assert json.loads(await socket.recv())["type"] == "connection_ack"
     for number, query in enumerate(("subscription { results { node { id } } }", "{ __typename }")):
         await socket.send(json.dumps({"id": str(number), "type": "subscribe", "payload": {"query": query}}))
-    # The answer to the later operation says that the earlier one is under way.
+    # The response to the later operation shows that the earlier one has started.
     assert json.loads(await socket.recv())["id"] == "1"
     assert json.loads(await socket.recv())["type"] == "complete"
 
 
 async def received(socket: Any, count: int) -> list[str]:
     """Return the ids of the next results."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return [json.loads(await socket.recv())["payload"]["data"]["results"]["node"]["id"] for _ in range(count)]

@@ -37,10 +37,10 @@ class Commands:
     @classmethod
     def of(cls, folder: Path) -> "Commands":
         """Read stack.toml for a stack with its data in `folder`."""
-        settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "TRIGGERS")}
+        settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "FUNCTION")}
         read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
-        if read.scratch is not None:
-            Path(read.scratch).mkdir(exist_ok=True)
+        if read.scratch_folder is not None:
+            Path(read.scratch_folder).mkdir(exist_ok=True)
         return cls(folder, read)
 
     @property

@@ -1,4 +1,4 @@
-"""What the tests of the supervisor share."""
+"""Fixtures for the tests of the supervisor."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.ports import free_port
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """Start the supervisor with a stack file; it is ended with the test."""
+    """A function that starts the supervisor with a stack file. The supervisor ends with the test."""
     runs: list[Run] = []
 
     def start(stack: str, *arguments: str, **environment: str) -> Run:
@@ -25,11 +25,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 @pytest.fixture
 def two_servers(tmp_path: Path) -> str:
-    """Two servers, the second after the first."""
+    """A stack file of two servers. The second starts after the first."""
     return f"""
-variables = "TEST_"
-folder = "{{data}}"
-start_seconds = 10.0
+environment_prefix = "TEST_"
+data_setting = "data"
+max_start_seconds = 60.0
 [settings]
 host = "127.0.0.1"
 first_port = {free_port()}
@@ -39,13 +39,13 @@ slow = "0"
 [[processes]]
 name = "first"
 command = ["{{python}}", "{tmp_path}/server.py", "first", "{{first_port}}", "0"]
-listens = "first_port"
+port_setting = "first_port"
 ready = "http://{{host}}:{{first_port}}/healthz"
 [[processes]]
 name = "second"
 command = ["{{python}}", "{tmp_path}/server.py", "second", "{{second_port}}", "{{slow}}"]
 after = ["first"]
-listens = "second_port"
-host = "{{host}}"
+port_setting = "second_port"
+host_setting = "host"
 ready = "tcp://{{host}}:{{second_port}}"
 """

@@ -1,4 +1,4 @@
-"""The supervisor as a process, with what it prints."""
+"""The supervisor as a process, with its output."""
 
 import os
 import signal
@@ -10,19 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
-# Listens, says so, and says which signals it gets. Arguments: name, port, seconds it takes to obey.
+# Prints its process id once it listens, and every signal it receives. Arguments: name, port, seconds until it exits.
 SERVER = """
 import http.server, os, signal, sys, time
-name, port, slow = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-def obey(number, frame):
+name, port, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+def handle(number, frame):
     print(name, "got", signal.Signals(number).name)
     if number == signal.SIGTERM:
-        time.sleep(slow)
+        time.sleep(delay)
         os._exit(0)
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-    signal.signal(number, obey)
+    signal.signal(number, handle)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
@@ -36,16 +36,16 @@ server.serve_forever()
 
 
 def is_running(process: int) -> bool:
-    """Tell whether a process is there and not just waiting to be collected."""
+    """Return whether a process exists and is not a zombie."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
     return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
-    """Wait until a condition holds, or fail."""
+def until(condition: Callable[[], bool], problem: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until a condition holds; fail after a generous deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, problem
         time.sleep(0.01)
 
 
@@ -53,7 +53,7 @@ class Run:
     """One run of `python -m infra.embedded`."""
 
     def __init__(self, folder: Path, stack: str, *arguments: str, **environment: str) -> None:
-        """Start it with this stack file."""
+        """Start the supervisor with the text of a stack file."""
         file = folder / "stack.toml"
         file.write_text(stack)
         (folder / "server.py").write_text(SERVER)
@@ -72,11 +72,11 @@ class Run:
 
     @property
     def text(self) -> str:
-        """Everything that it has printed."""
+        """Everything that the supervisor has printed."""
         return "\n".join(self.lines)
 
     def until(self, text: str, times: int = 1) -> None:
-        """Wait until it has printed this."""
+        """Wait until the supervisor has printed `text`, `times` times."""
         ended = threading.Event()
 
         def printed() -> bool:
@@ -86,28 +86,26 @@ class Run:
             return self.text.count(text) >= times or ended.is_set()
 
         until(printed, f"{text!r} was not printed:\n{self.text}")
-        assert self.text.count(text) >= times, f"it ended without {text!r}:\n{self.text}"
+        assert self.text.count(text) >= times, f"the supervisor ended without {text!r}:\n{self.text}"
 
     def pid(self, name: str) -> int:
-        """Return the process that runs last under this name, once it has said so."""
+        """Wait until a server has printed its process id; return the last one."""
         self.until(f"{name} runs as")
         return int([line for line in self.lines if f"{name} runs as" in line][-1].rsplit(" ", 1)[1])
 
-    def end(self, number: int = signal.SIGINT) -> float:
-        """Send a signal to its process group, as a terminal does; return the seconds until it has ended."""
-        began = time.monotonic()
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal to the process group, as a terminal does, and wait; return the exit code."""
         os.killpg(self.process.pid, number)
-        self.wait()
-        return time.monotonic() - began
+        return self.wait()
 
     def wait(self) -> int:
-        """Wait until it has ended, and return its exit code."""
-        code = self.process.wait(SECONDS)
-        self._reading.join(SECONDS)
+        """Wait until the supervisor has ended; return its exit code."""
+        code = self.process.wait(PATIENCE_SECONDS)
+        self._reading.join(PATIENCE_SECONDS)
         return code
 
     def close(self) -> None:
-        """End it, if it has not ended yet."""
+        """Kill the supervisor if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.wait()

@@ -1,4 +1,4 @@
-"""Several instances of one small server: they share its port, and each lives for itself."""
+"""Several instances of a small server share its port, and each is restarted on its own."""
 
 import os
 import re
@@ -14,13 +14,16 @@ from tests.ports import free_port
 
 Start = Callable[..., Run]
 
-# Answers with its process id on the sockets that it is handed; who is not the first waits for a file named "go".
+# Responds with its process id on the inherited sockets. All but the first instance wait for a file named "go".
+# On SIGTERM an instance waits until as many instances as its third argument says have received the signal.
 SERVER = """
 import http.server, os, pathlib, signal, socket, sys, threading, time
-descriptors, folder, slow = sys.argv[1], pathlib.Path(sys.argv[2]), float(sys.argv[3])
+descriptors, folder, together = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
 def stop(number, frame):
-    time.sleep(slow)
-    print("stopped well", flush=True)
+    (folder / f"{os.getpid()}.stopping").touch()
+    while len(list(folder.glob("*.stopping"))) < together:
+        time.sleep(0.01)
+    print("stopped gracefully", flush=True)
     os._exit(0)
 signal.signal(signal.SIGTERM, stop)
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -46,49 +49,49 @@ print("serves")
 
 @pytest.fixture
 def port() -> int:
-    """The port that they share."""
+    """The port that the instances share."""
     return free_port()
 
 
 @pytest.fixture
 def stack(tmp_path: Path, port: int) -> str:
-    """Two instances unless TEST_COUNT says otherwise."""
+    """A stack file of one server with two instances, or TEST_COUNT instances."""
     (tmp_path / "sharing.py").write_text(SERVER)
     (tmp_path / "go").touch()
     return f"""
-variables = "TEST_"
+environment_prefix = "TEST_"
 [settings]
 port = {port}
 count = 2
-slow = "0"
+together = "1"
 [[processes]]
 name = "server"
-command = ["{{python}}", "{tmp_path}/sharing.py", "{{sockets}}", "{tmp_path}", "{{slow}}"]
-listens = "port"
-count = "count"
-ready = "http://{{own}}/"
+command = ["{{python}}", "{tmp_path}/sharing.py", "{{sockets}}", "{tmp_path}", "{{together}}"]
+port_setting = "port"
+count_setting = "count"
+ready = "http://{{own_address}}/"
 """
 
 
-def answering(port: int) -> int:
-    """Return the process that answers on a port."""
-    with urlopen(f"http://127.0.0.1:{port}", timeout=20) as answer:
-        return int(answer.read())
+def responding_process(port: int) -> int:
+    """Return the process id that a request to a port returns."""
+    with urlopen(f"http://127.0.0.1:{port}", timeout=60) as response:
+        return int(response.read())
 
 
-def test_each_of_them_answers_on_the_port(start: Start, stack: str, port: int) -> None:
-    """Their lines bear their numbers."""
+def test_each_instance_responds_on_the_port(start: Start, stack: str, port: int) -> None:
+    """The lines of each start with its number."""
     run = start(stack)
     run.until("everything is ready")
 
-    pids = {answering(port) for _ in range(40)}
+    pids = {responding_process(port) for _ in range(40)}
 
     assert pids <= {run.pid("server.1 |"), run.pid("server.2 |")}
     assert len(re.findall(r"^server\.[12] \| runs as \d+$", run.text, re.MULTILINE)) == 2
 
 
-def test_everything_is_ready_when_each_of_them_is(start: Start, stack: str, tmp_path: Path) -> None:
-    """That another one serves is not enough."""
+def test_everything_is_ready_once_each_instance_is_ready(start: Start, stack: str, tmp_path: Path) -> None:
+    """One ready instance is not enough."""
     (tmp_path / "go").unlink()
     run = start(stack)
     run.until("serves")
@@ -100,8 +103,8 @@ def test_everything_is_ready_when_each_of_them_is(start: Start, stack: str, tmp_
     run.until("serves", 2)
 
 
-def test_each_is_started_again_for_itself(start: Start, stack: str) -> None:
-    """The other one goes on."""
+def test_each_instance_is_restarted_on_its_own(start: Start, stack: str) -> None:
+    """The other instance continues."""
     run = start(stack)
     run.until("everything is ready")
     first, second = run.pid("server.1 |"), run.pid("server.2 |")
@@ -111,37 +114,38 @@ def test_each_is_started_again_for_itself(start: Start, stack: str) -> None:
 
     assert run.pid("server.1 |") != first
     assert run.pid("server.2 |") == second
-    assert "server.1 was ended by SIGKILL; starting it again in" in run.text
+    assert "server.1 was ended by SIGKILL; restarting in" in run.text
 
 
-def test_who_connects_while_it_is_down_is_answered_by_its_successor(start: Start, stack: str, port: int) -> None:
-    """One alone bears no number."""
+def test_a_connection_to_a_killed_instance_is_accepted_by_the_restarted_one(
+    start: Start, stack: str, port: int
+) -> None:
+    """The name of a single instance has no number."""
     run = start(stack, TEST_COUNT="1")
     run.until("everything is ready")
     killed = run.pid("server |")
 
     os.kill(killed, signal.SIGKILL)
     run.until("was ended by SIGKILL")
-    answered = answering(port)
+    responding = responding_process(port)
 
-    run.until(f"server | runs as {answered}")
-    assert answered != killed
+    run.until(f"server | runs as {responding}")
+    assert responding != killed
 
 
-def test_they_are_stopped_together(start: Start, stack: str) -> None:
-    """Each takes most of the time that there is, and all are stopped well."""
-    run = start(stack, TEST_COUNT="3", TEST_SLOW="0.7")
+def test_instances_are_stopped_together(start: Start, stack: str) -> None:
+    """All receive SIGTERM before the first one has stopped."""
+    run = start(stack, TEST_COUNT="3", TEST_TOGETHER="3")
     run.until("everything is ready")
 
-    seconds = run.end()
+    code = run.stop()
 
-    assert seconds < 2
-    assert run.text.count("stopped well") == 3
-    assert run.wait() == 0
+    assert code == 0
+    assert run.text.count("stopped gracefully") == 3
 
 
 @pytest.mark.parametrize("count", ["0", "-1"])
-def test_less_than_one_is_a_clear_message(start: Start, stack: str, count: str) -> None:
+def test_a_count_below_one_is_a_clear_error(start: Start, stack: str, count: str) -> None:
     """Nothing is started."""
     run = start(stack, TEST_COUNT=count)
 
@@ -150,10 +154,10 @@ def test_less_than_one_is_a_clear_message(start: Start, stack: str, count: str) 
     assert f"TEST_COUNT must be 1 or more, not {count}" in run.text
 
 
-def test_only_what_listens_can_be_several(start: Start, stack: str) -> None:
-    """A stack file without a port to share is wrong."""
-    run = start(stack.replace('listens = "port"\n', ""))
+def test_a_count_without_a_port_is_a_clear_error(start: Start, stack: str) -> None:
+    """Instances need a port to share."""
+    run = start(stack.replace('port_setting = "port"\n', ""))
 
     assert run.wait() == 1
 
-    assert "'server' needs a port to share, and a number in 'count'" in run.text
+    assert "'server' has a count_setting, so it needs a port_setting, and 'count' must be a number" in run.text
