@@ -1,8 +1,8 @@
-"""What a call is refused with: one exception, a gRPC code and the words production uses.
+"""Errors of the API: a gRPC status code and a message, in production's words where production has the error.
 
-Clients decide by the code whether to try again, so a lasting fault must bear a lasting code. Whatever
-is not raised on purpose becomes INTERNAL, is logged, and shows the client nothing of our insides. A disk
-that is full or fails may be mended, so clients are told to try again.
+Clients decide by the code whether to retry, so an error that no retry can fix must have a code that says so. Any other
+exception becomes INTERNAL: it is logged, and the client learns no details. A full or failing disk may be repaired, so
+its codes allow a retry.
 """
 
 import sqlite3
@@ -11,7 +11,7 @@ import grpc
 
 
 class StatusError(Exception):
-    """A call that is refused on purpose."""
+    """An error that the client receives as a gRPC status."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -20,12 +20,12 @@ class StatusError(Exception):
 
     @property
     def code_number(self) -> int:
-        """The code as google.rpc.Status counts it."""
+        """The code as a number, as in google.rpc.Status."""
         return int(self.code.value[0])
 
 
 class ReadTimeTooOld(StatusError):
-    """A read of a moment whose versions are not kept any more."""
+    """The versions that were current at the read time may have been pruned."""
 
     def __init__(self) -> None:
         super().__init__(grpc.StatusCode.FAILED_PRECONDITION, "The requested snapshot version is too old.")
@@ -47,27 +47,27 @@ def already_exists(message: str) -> StatusError:
 
 
 def failed_precondition(message: str) -> StatusError:
-    """Return FAILED_PRECONDITION: not before something else has changed."""
+    """Return FAILED_PRECONDITION: this request can succeed only after something else has changed."""
     return StatusError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
 def aborted(message: str) -> StatusError:
-    """Return ABORTED: the transaction lost, and its client tries again from the start."""
+    """Return ABORTED: the client must retry the transaction from its beginning."""
     return StatusError(grpc.StatusCode.ABORTED, message)
 
 
 def unimplemented(message: str) -> StatusError:
-    """Return UNIMPLEMENTED: this server does not do that, and says so."""
+    """Return UNIMPLEMENTED: this server does not have the feature."""
     return StatusError(grpc.StatusCode.UNIMPLEMENTED, message)
 
 
 def unavailable(message: str) -> StatusError:
-    """Return UNAVAILABLE: nothing was done, and trying again is safe."""
+    """Return UNAVAILABLE: nothing was written, and a retry is safe."""
     return StatusError(grpc.StatusCode.UNAVAILABLE, message)
 
 
 def from_exception(error: Exception) -> StatusError:
-    """Return what a call is refused with that an error has ended."""
+    """Return the status of a request that ended with `error`."""
     if isinstance(error, StatusError):
         return error
     failure = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.OperationalError) else None

@@ -1,8 +1,8 @@
 """The message classes of google.firestore.v1, as the installed client library defines them.
 
-Importing `google.cloud.firestore_v1` brings the whole client along, half a second of it. The messages
-alone are in its subpackage `types`, so the parent is a bare package while that is imported and is
-taken away again: whoever imports the client later gets the real one, with these same classes.
+Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second. The messages alone are in its
+subpackage `types`. An empty package stands in for the parent while `types` is imported, and is removed afterwards. A
+later import of the client therefore gets the real package, with these same classes.
 """
 
 import importlib
@@ -57,20 +57,20 @@ __all__ = [
     "timestamp",
 ]
 
-CLIENT = "google.cloud.firestore_v1"
+_CLIENT = "google.cloud.firestore_v1"
 
 
 def _import_types() -> ModuleType:
-    if CLIENT in sys.modules:
-        return importlib.import_module(f"{CLIENT}.types")
+    if _CLIENT in sys.modules:
+        return importlib.import_module(f"{_CLIENT}.types")
     namespace = importlib.import_module("google.cloud")
     locations = [f"{location}/firestore_v1" for location in namespace.__path__]
-    sys.modules[CLIENT] = bare = ModuleType(CLIENT)
-    bare.__path__ = locations
+    sys.modules[_CLIENT] = empty = ModuleType(_CLIENT)
+    empty.__path__ = locations
     try:
-        return importlib.import_module(f"{CLIENT}.types")
+        return importlib.import_module(f"{_CLIENT}.types")
     finally:
-        del sys.modules[CLIENT]
+        del sys.modules[_CLIENT]
 
 
 _types = _import_types()
@@ -80,7 +80,7 @@ def _message(name: str) -> Any:
     return getattr(_types, name).pb()
 
 
-# Imported by name: these modules have no types.
+# Imported by name, because these modules have no type information.
 Empty: Any = importlib.import_module("google.protobuf.empty_pb2").Empty
 Status: Any = importlib.import_module("google.rpc.status_pb2").Status
 Timestamp: Any = importlib.import_module("google.protobuf.timestamp_pb2").Timestamp
@@ -126,11 +126,11 @@ WriteResult: Any = _message("WriteResult")
 
 
 def timestamp(microseconds: int) -> Any:
-    """Return the protobuf time stamp of so many microseconds since the epoch."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
+    """Return the Timestamp message of a number of microseconds since the epoch."""
+    seconds, remainder = divmod(microseconds, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=remainder * 1000)
 
 
-def microseconds(moment: Any) -> int:
-    """Return the whole microseconds since the epoch of a protobuf time stamp."""
-    return int(moment.seconds) * 1_000_000 + int(moment.nanos) // 1000
+def microseconds(timestamp: Any) -> int:
+    """Return a Timestamp message as microseconds since the epoch, rounded down."""
+    return int(timestamp.seconds) * 1_000_000 + int(timestamp.nanos) // 1000

@@ -1,1 +1,1 @@
-"""Bytes that sort as Firestore sorts, and what may be in a document: names, fields, values, sizes, limits."""
+"""Document names, fields and values: parsed, validated, measured, and encoded as bytes that sort."""

@@ -1,7 +1,7 @@
-"""The types of BSON, which clients write as maps with one reserved key.
+"""BSON types, which clients write as a map with one reserved key.
 
-Only databases of the Enterprise edition know them in production; here every database does. A map is such
-a value when its only key is one of these; where the key is used for anything else, the name is refused.
+Production supports them in databases of the Enterprise edition; this server supports them in every database. A map is a
+BSON value if its only key is one of the reserved keys. Other maps must not use these keys.
 """
 
 import decimal
@@ -19,7 +19,7 @@ _object_id = re.compile(r"[0-9a-fA-F]{24}")
 
 
 def type_key(fields: Any) -> str | None:
-    """Return which type of BSON a map's fields stand for, or None."""
+    """Return the reserved key if the fields of a map are a BSON value, otherwise None."""
     if len(fields) != 1:
         return None
     (key,) = fields
@@ -27,15 +27,19 @@ def type_key(fields: Any) -> str | None:
 
 
 def encode(key: str, value: Any) -> bytes:
-    """Return bytes that sort; `value` is what the map holds under its key."""
+    """Return the bytes that sort a BSON value. `value` is the value under the reserved key."""
     return _encoders[key](value)
 
 
 def check_value(key: str, value: Any, name: str) -> int:
-    """Return the bytes that a value counts for, or refuse it; spell decimals as production stores them."""
-    kind, size = _kinds[key]
-    if value.WhichOneof("value_type") != kind:
-        raise invalid_argument(f'Property "{name}" holds a "{key}" that is no {kind.removesuffix("_value")}.')
+    """Return the billed bytes of a BSON value, or raise `StatusError`. Decimals are normalized as in production.
+
+    `name` is the property that an error message names.
+    """
+    value_type, size = _value_types[key]
+    if value.WhichOneof("value_type") != value_type:
+        expected = value_type.removesuffix("_value")
+        raise invalid_argument(f'Property "{name}" holds a "{key}" whose value is not of type {expected}.')
     if key == "__int__" and not -(1 << 31) <= value.integer_value < 1 << 31:
         raise invalid_argument(f'Property "{name}" holds a 32-bit integer that is out of range.')
     if key == "__decimal128__":
@@ -53,7 +57,7 @@ def _decimal_text(text: str, name: str) -> str:
     try:
         number = decimal.Decimal(text)
     except decimal.InvalidOperation:
-        raise invalid_argument(f'Property "{name}" holds a decimal that cannot be read.') from None
+        raise invalid_argument(f'Property "{name}" holds an invalid decimal.') from None
     if number.is_nan():
         return "NaN"
     return text if number.is_finite() else "-Infinity" if number < 0 else "Infinity"
@@ -103,7 +107,7 @@ _encoders: dict[str, Callable[[Any], bytes]] = {
     "__request_timestamp__": _encode_timestamp,
     "__regex__": _encode_regex,
 }
-_kinds = {
+_value_types = {
     "__min__": ("null_value", 1),
     "__max__": ("null_value", 1),
     "__int__": ("integer_value", 4),

@@ -1,7 +1,7 @@
-"""Paths of fields inside a document: read from their text, looked up, set and taken out.
+"""Field paths: parsed from their text, and used to read, write and remove the fields of a document.
 
-A path arrives as text (`` a.`b.c`.d ``) and is a tuple of names from then on. The trap: a name with a dot
-or a dash is one name when it is quoted, so a path is never split at its dots.
+A parsed path is a tuple of names. Its text quotes names that contain other characters than letters, digits and `_`
+(`` a.`b.c`.d ``), so the text must not be split at its dots.
 """
 
 import re
@@ -23,7 +23,7 @@ _escaped = re.compile(r"\\(.)", re.DOTALL)
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> FieldPath:
-    """Return the names along a path, or refuse what is none."""
+    """Return the names of a field path, or raise `StatusError`."""
     segments = []
     start = 0
     while match := _segment.match(text, start):
@@ -42,7 +42,7 @@ def parse(text: str) -> FieldPath:
 
 
 def to_text(path: FieldPath) -> str:
-    """Return the text of a path, quoted where it must be: the inverse of `parse`."""
+    """Return the text of a path, with quotes where they are necessary. Reverses `parse`."""
     return ".".join(name if _simple.fullmatch(name) else _quote(name) for name in path)
 
 
@@ -51,7 +51,7 @@ def _quote(name: str) -> str:
 
 
 def get(fields: Any, path: FieldPath) -> Any | None:
-    """Return the value at a path of a document's fields, or None."""
+    """Return the value at a path, or None if it does not exist."""
     value = None
     for name in path:
         if value is not None:
@@ -63,7 +63,7 @@ def get(fields: Any, path: FieldPath) -> Any | None:
 
 
 def get_or_create(fields: Any, path: FieldPath) -> Any:
-    """Return the value at a path to write into, making the maps on the way."""
+    """Return the value at a path for writing. Missing values and parent maps are created."""
     *parents, last = path
     for name in parents:
         value = fields[name]
@@ -74,7 +74,7 @@ def get_or_create(fields: Any, path: FieldPath) -> Any:
 
 
 def remove(fields: Any, path: FieldPath) -> None:
-    """Take the value at a path out, if there is one."""
+    """Remove the value at a path, if it exists."""
     *parents, last = path
     for name in parents:
         if name not in fields:
@@ -85,7 +85,7 @@ def remove(fields: Any, path: FieldPath) -> None:
 
 
 def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
-    """Copy what a mask names from the fields `source` to the fields `target`."""
+    """Copy the values at `paths` from the fields `source` to the fields `target`."""
     for path in paths:
         value = get(source, path)
         if value is not None:
@@ -93,7 +93,7 @@ def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
 
 
 def apply_mask(document: Any, request: Any) -> Any:
-    """Return what the mask of a request, if it has one, leaves of a document."""
+    """Return a document with the fields that the mask of a request selects; all fields if there is no mask."""
     if not request.HasField("mask") or not document.HasField("update_time"):
         return document
     selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)

@@ -1,9 +1,9 @@
-"""Numbers of every type as bytes with one exact order.
+"""Integers, doubles and decimals as bytes that sort in one exact numeric order.
 
-Integers, doubles and decimals are one type to Firestore, yet most 64-bit integers and decimals are no
-doubles. So a number is written as the greatest double that does not exceed it and, unless that is the
-number itself, how far it lies towards the next double. 64 bits of that tell any two numbers apart:
-neighbours among 64-bit integers lie at least 1/1024 of the way apart, among decimals of 34 digits 2**-61.
+Most 64-bit integers and decimals are not exact doubles. A number is therefore encoded as the largest double that does
+not exceed it. If the two differ, a 64-bit fraction follows: the distance to the number, relative to the distance to the
+next double. 64 bits distinguish all numbers: adjacent 64-bit integers differ by at least 1/1024 of that distance,
+adjacent decimals of 34 digits by 2**-61.
 """
 
 import math
@@ -16,36 +16,36 @@ NAN = TAG + b"\x00"
 
 _NUMBER = TAG + b"\x01"
 _EXACT = b"\x00"
-_BETWEEN = b"\x01"
+_INEXACT = b"\x01"
 _double = struct.Struct(">d")
 _unsigned = struct.Struct(">Q")
 _SIGN = 1 << 63
-_ALL = (1 << 64) - 1
-_CONTIGUOUS = 1 << 53
+_MAX_UNSIGNED = (1 << 64) - 1
+_MAX_EXACT_INTEGER = 1 << 53
 
 
 def encode_coordinate(number: float) -> bytes:
-    """Return the eight bytes of a double that is not NaN."""
+    """Return the eight bytes that sort a double. NaN is not allowed."""
     (bits,) = _unsigned.unpack(_double.pack(number + 0.0))
-    return _unsigned.pack(bits ^ _ALL if bits & _SIGN else bits | _SIGN)
+    return _unsigned.pack(bits ^ _MAX_UNSIGNED if bits & _SIGN else bits | _SIGN)
 
 
 def encode_double(number: float) -> bytes:
-    """Return the bytes of a double."""
+    """Return the bytes that sort a double."""
     if number != number:
         return NAN
     return _NUMBER + encode_coordinate(number) + _EXACT
 
 
 def encode_integer(number: int) -> bytes:
-    """Return the bytes of a 64-bit integer."""
-    if -_CONTIGUOUS <= number <= _CONTIGUOUS:
+    """Return the bytes that sort a 64-bit integer."""
+    if -_MAX_EXACT_INTEGER <= number <= _MAX_EXACT_INTEGER:
         return encode_double(float(number))
     return _encode_fraction(Fraction(number))
 
 
 def encode_decimal(number: Decimal) -> bytes:
-    """Return the bytes of a decimal."""
+    """Return the bytes that sort a decimal."""
     if not number.is_finite():
         return encode_double(float(number))
     return _encode_fraction(Fraction(number))
@@ -62,7 +62,8 @@ def _encode_fraction(number: Fraction) -> bytes:
         return encode_double(floor)
     ceiling = math.nextafter(floor, math.inf)
     if math.isinf(floor) or math.isinf(ceiling):
-        way = _ALL  # beyond all doubles, where decimals are not told apart any more
+        fraction = _MAX_UNSIGNED  # decimals beyond the range of doubles are not distinguished
     else:
-        way = int((number - Fraction(floor)) / (Fraction(ceiling) - Fraction(floor)) * (_ALL + 1))
-    return _NUMBER + encode_coordinate(floor) + _BETWEEN + _unsigned.pack(way)
+        distance = (number - Fraction(floor)) / (Fraction(ceiling) - Fraction(floor))
+        fraction = int(distance * (_MAX_UNSIGNED + 1))
+    return _NUMBER + encode_coordinate(floor) + _INEXACT + _unsigned.pack(fraction)

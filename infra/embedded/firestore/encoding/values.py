@@ -1,8 +1,7 @@
-"""A Value as bytes that sort as Firestore sorts values.
+"""Value messages as bytes that sort in Firestore's order of values.
 
-Comparing two values is comparing their bytes, in memory and in SQLite alike: filters, orders, cursors
-and index entries all use this one encoding. No encoding is a prefix of another, so that encodings can
-follow one another in a key, and a descending part is the same bytes inverted.
+Filters, orders, cursors and index entries compare these bytes, in memory and in SQLite. No encoding is a prefix of
+another encoding, so encodings can be concatenated into a key. A descending part of a key has its bytes inverted.
 """
 
 import struct
@@ -18,51 +17,51 @@ NULL, BOOLEAN, TIMESTAMP, STRING, BYTES = b"\x05", b"\x0a", b"\x19", b"\x1e", b"
 REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = b"\x28", b"\x2d", b"\x32", b"\x37", b"\x3c"
 END = b"\x00"
 
-_instant = struct.Struct(">QI")
+_seconds_and_nanos = struct.Struct(">QI")
 _SIGN = 1 << 63
-_inverted = bytes(255 - byte for byte in range(256))
+_inverted_bytes = bytes(255 - byte for byte in range(256))
 
 
 def encode(value: Any) -> bytes:
-    """Return the bytes of a value."""
-    kind = value.WhichOneof("value_type")
-    if kind is None:
+    """Return the bytes that sort a value."""
+    value_type = value.WhichOneof("value_type")
+    if value_type is None:
         raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
-    return _encoders[kind](value)
+    return _encoders[value_type](value)
 
 
 def encode_indexed(value: Any) -> bytes:
-    """Return the bytes of a value as an index holds them: cut, as production cuts them."""
+    """Return the bytes of a value in an index, truncated to `MAX_INDEXED_BYTES` as in production."""
     return encode(value)[:MAX_INDEXED_BYTES]
 
 
 def invert(encoded: bytes) -> bytes:
-    """Return bytes that sort the other way round."""
-    return encoded.translate(_inverted)
+    """Return bytes that sort in the opposite order."""
+    return encoded.translate(_inverted_bytes)
 
 
 def type_prefix(encoded: bytes) -> bytes:
-    """Return what values have in common that inequalities compare; NaN is of a kind of its own."""
+    """Return the prefix that all values of the same type share. For comparisons, NaN is a type of its own."""
     return encoded[:2] if encoded.startswith(number_encoding.TAG) else encoded[:1]
 
 
 def is_vector(value: Any) -> bool:
-    """Return whether a map value is what clients write for a vector."""
+    """Return whether a map is a vector."""
     fields = value.map_value.fields
     return "__type__" in fields and fields["__type__"].string_value == "__vector__" and "value" in fields
 
 
 def is_typed_map(value: Any) -> bool:
-    """Return whether a map stands for a value of another type, and has no fields of its own."""
+    """Return whether a map is a value of another type (a vector or a BSON value), so that it has no nested fields."""
     return is_vector(value) or bson.type_key(value.map_value.fields) is not None
 
 
 def encode_reference(name: str) -> bytes:
-    """Return the bytes of the reference to a document, given by its full name."""
+    """Return the bytes that sort a reference, given the full name of its document."""
     reference = resource_names.parse(name)
     _, project, _, database = reference.database.split("/")
-    place = path_encoding.encode_segment(project) + path_encoding.encode_segment(database)
-    return REFERENCE + place + reference.path + END
+    prefix = path_encoding.encode_segment(project) + path_encoding.encode_segment(database)
+    return REFERENCE + prefix + reference.path + END
 
 
 def _encode_map(value: Any) -> bytes:
@@ -78,8 +77,8 @@ def _encode_map(value: Any) -> bytes:
 
 
 def _encode_timestamp(value: Any) -> bytes:
-    moment = value.timestamp_value
-    return TIMESTAMP + _instant.pack(moment.seconds + _SIGN, moment.nanos)
+    timestamp = value.timestamp_value
+    return TIMESTAMP + _seconds_and_nanos.pack(timestamp.seconds + _SIGN, timestamp.nanos)
 
 
 def _encode_geo_point(value: Any) -> bytes:
