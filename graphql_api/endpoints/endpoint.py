@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from graphql_api.auth.scopes import Caller, Scope
-from graphql_api.graphql_server import credentials
+from graphql_api.graphql_server import request_headers
 
 Authenticate = Callable[[str | None], Awaitable[Caller]]
 """Returns the caller that a credential authenticates. Raises `Unauthenticated`."""
@@ -32,7 +32,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, authenti
     """Return an endpoint that calls `handler` for callers with `scope` and rejects all others."""
 
     async def handle(request: Request) -> Response:
-        caller = await authenticate(credentials.from_headers(request["headers"]))
+        caller = await authenticate(request_headers.credential(request["headers"]))
         caller.require(scope)
         return await handler(request, caller)
 

@@ -23,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
-from graphql_api.graphql_server import credentials
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.request_headers import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order
@@ -95,7 +95,7 @@ class ResultEndpoint:
             head = Response(headers=headers, media_type=kind.media_type)
             del head.headers["content-length"]
             return head
-        credential = credentials.from_headers(request["headers"])
+        credential = request_headers.credential(request["headers"])
         body = self._body(kind, caller.submitter, credential, bounds, order)
         return StreamingResponse(body, headers=headers, media_type=kind.media_type)
 

@@ -20,9 +20,10 @@ from starlette.types import Scope as ASGIScope
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
-from graphql_api.graphql_server import credentials
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.request_body import read_body, stream_body
 from graphql_api.graphql_server.request_headers import JSON, header, utf_8_type
+from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
@@ -73,7 +74,7 @@ class SampleEndpoints:
                     "the header Idempotency-Key is for one sample; in NDJSON each line has its own member "
                     "`idempotency_key`"
                 )
-            credential = credentials.from_headers(request["headers"])
+            credential = request_headers.credential(request["headers"])
             answers = self._answer_lines(stream_body(request), caller.submitter, credential)
             return _Stream(answers, ResponseBuffer(self._buffer_limit), _NDJSON)
         if kind != JSON:
@@ -109,7 +110,7 @@ class SampleEndpoints:
         self, body: AsyncIterator[bytes], submitter: str, credential: str | None
     ) -> AsyncGenerator[bytes, None]:
         authenticate = self._services.authenticate
-        refusal = asyncio.create_task(credentials.wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
+        refusal = asyncio.create_task(wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
         receiver = self._services.receiver
         batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.memory_budget), refusal)
         number = 0

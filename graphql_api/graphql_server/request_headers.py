@@ -1,10 +1,10 @@
-"""Request headers: their values as bytes, the content type, and the media types that a client accepts.
+"""Request headers: their values as bytes, the credential, the content type, and the accepted media types.
 
 `*/*` and a missing Accept header both mean `application/json`, as the GraphQL-over-HTTP audits require.
 Parsed header values are cached, because most clients send the same few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,6 +44,23 @@ def header(request: Request, name: bytes) -> bytes:
         for key, value in request.scope["headers"]:
             by_name[key] = b"%b,%b" % (by_name[key], value) if key in by_name else value
     return by_name.get(name, b"")
+
+
+def credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the credential in `x-api-key`, or else in `Authorization: Bearer`, as text that is not validated."""
+    bearer = None
+    for name, value in headers:
+        if name == b"x-api-key":
+            return value.decode("latin-1")
+        if name == b"authorization":
+            bearer = bearer_token(value.decode("latin-1"))
+    return bearer
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Return the token in the value of an Authorization header, or None if its scheme is not Bearer."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ WebSocket with a code of the protocol. An error of one operation is sent with it
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,12 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.errors import TooSlow
-from graphql_api.graphql_server import credentials
-from graphql_api.graphql_server.credentials import Authenticate
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
+from graphql_api.graphql_server.request_headers import bearer_token
+from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, Unauthenticated
@@ -125,7 +126,7 @@ class GraphQLWebSocket:
     async def _serve(self) -> None:
         """Handle messages until the client disconnects or its credential is refused."""
         seconds = self._settings.credential_check_seconds
-        refused = asyncio.create_task(credentials.wait_until_refused(self._authenticate, self._credential, seconds))
+        refused = asyncio.create_task(wait_until_refused(self._authenticate, self._credential, seconds))
         handling = asyncio.create_task(self._handle_messages())
         try:
             await asyncio.wait({refused, handling}, return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +188,7 @@ class GraphQLWebSocket:
             payload = _PAYLOAD.decode(message.payload) if isinstance(message.payload, msgspec.Raw) else None
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             raise _Close(_BAD_MESSAGE, "expected an object - at `payload`") from None
-        self._credential = credentials.from_payload(payload or {}) or self._credential
+        self._credential = _credential(payload or {}) or self._credential
         try:
             await self._authenticate(self._credential)
         except Exception as error:  # noqa: BLE001 (the boundary: the close reason names or masks any error)
@@ -268,6 +269,16 @@ class GraphQLWebSocket:
             await self._send_event({"type": "websocket.send", "text": text})
         except OSError:
             raise _Disconnected from None
+
+
+def _credential(payload: Mapping[str, object]) -> str | None:
+    """Return the credential in the payload of `connection_init`, where clients spell names in several ways."""
+    by_name = {name.lower().replace("-", ""): value for name, value in payload.items()}
+    for name in ("xapikey", "apikey"):
+        if isinstance(value := by_name.get(name), str):
+            return value
+    authorization = by_name.get("authorization")
+    return bearer_token(authorization) if isinstance(authorization, str) else None
 
 
 def _refusal(credential: str | None, error: BaseException) -> _Close:

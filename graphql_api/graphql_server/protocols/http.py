@@ -17,8 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
-from graphql_api.graphql_server import credentials
-from graphql_api.graphql_server.credentials import Authenticate
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
@@ -27,6 +26,7 @@ from graphql_api.graphql_server.memory_budget import MemoryBudget
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import JSON, Accepted, accepted, header, is_json
+from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, Unauthenticated, Unavailable
 
@@ -78,7 +78,7 @@ class HTTPEndpoint:
         accept = accepted(header(request, b"accept"))
         if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
-        credential = credentials.from_headers(request["headers"])
+        credential = request_headers.credential(request["headers"])
         context = await self._authenticate(credential)
         if request.method == "POST":
             return await self._execute(await self._read_body(request), credential, context, accept)
@@ -126,7 +126,7 @@ class HTTPEndpoint:
         return EventStreamResponse(
             responses,
             wait_until_refused=partial(
-                credentials.wait_until_refused,
+                wait_until_refused,
                 self._authenticate,
                 credential,
                 self._settings.credential_check_seconds,

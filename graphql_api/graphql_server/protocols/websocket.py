@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.graphql_server import credentials
-from graphql_api.graphql_server.credentials import Authenticate
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
 from graphql_api.graphql_server.protocols.graphql_transport_ws import SUBPROTOCOL, GraphQLWebSocket
+from graphql_api.graphql_server.request_headers import credential
+from graphql_api.graphql_server.revocation import Authenticate
 from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import DropzoneError, Forbidden, Unavailable
 
@@ -31,9 +31,14 @@ class WebSocketEndpoint:
         else:
             self._open += 1
             try:
-                credential = credentials.from_headers(scope["headers"])
                 websocket = GraphQLWebSocket(
-                    self._executor, self._authenticate, self._settings, credential, scope, receive, send
+                    self._executor,
+                    self._authenticate,
+                    self._settings,
+                    credential(scope["headers"]),
+                    scope,
+                    receive,
+                    send,
                 )
                 await websocket.run(SUBPROTOCOL in scope["subprotocols"])
             finally:
