@@ -1,1 +1,1 @@
-"""The pages for browsers: dashboard and GraphiQL."""
+"""Web pages for browsers: the dashboard and GraphiQL."""

@@ -1,4 +1,4 @@
-// Bundles the page and what it needs from npm into dist/.
+// Bundles the page and its npm packages into dist/.
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -32,12 +32,12 @@ const html = await readFile('page/page.html', 'utf8');
 await writeFile(
   'dist/page.html',
   html.replaceAll(/(?<=(?:href|src)=")[^"]+/g, (name) => {
-    if (!addresses[name]) throw new Error(`page.html names ${name}, which is not there`);
+    if (!addresses[name]) throw new Error(`page.html names ${name}, which the build did not produce`);
     return addresses[name];
   }),
 );
 
-// What compresses well is kept compressed too, so that the server does not do it again for every browser.
+// The server sends these gzip copies, so that it does not compress the files for each request.
 for (const name of await readdir('dist/assets')) {
   if (!/\.(js|css|svg|ttf)$/.test(name)) continue;
   await writeFile(`dist/assets/${name}.gz`, gzipSync(await readFile(`dist/assets/${name}`), { level: 9 }));

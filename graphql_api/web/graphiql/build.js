@@ -1,6 +1,6 @@
-// Bundles the page and what it needs from npm into dist/.
+// Bundles the page and its npm packages into dist/.
 //
-// The workers come first: their names carry a hash of their content, and the page must know these names.
+// Workers are built first: their names contain a hash of their content, and the page contains these names.
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 
 const ASSETS = '/graphql/assets/';
 
-/** Bundles the entry points and gives the address of each output: `{ 'json.worker.js': '/graphql/assets/…' }`. */
+/** Bundles the entry points and returns the address of each output: `{ 'json.worker.js': '/graphql/assets/…' }`. */
 async function bundle(entryPoints, options) {
   const { metafile } = await build({
     entryPoints,
@@ -27,7 +27,7 @@ async function bundle(entryPoints, options) {
   });
   const addresses = {};
   for (const [output, { entryPoint, cssBundle }] of Object.entries(metafile.outputs)) {
-    if (!entryPoints.some((name) => entryPoint?.endsWith(name))) continue; // a chunk that is loaded later
+    if (!entryPoints.some((name) => entryPoint?.endsWith(name))) continue; // a chunk that the page loads later
     addresses[basename(entryPoint)] = ASSETS + basename(output);
     if (cssBundle) addresses['page.css'] = ASSETS + basename(cssBundle);
   }
@@ -51,7 +51,7 @@ const page = await bundle(['page/npm.js', 'page/icon.svg'], {
 const html = await readFile('page/npm.html', 'utf8');
 await writeFile('dist/page.html', html.replaceAll(/(?<=(?:href|src)=")[^"]+/g, (name) => page[name]));
 
-// What compresses well is kept compressed too, so that the server does not do it again for every browser.
+// The server sends these gzip copies, so that it does not compress the files for each request.
 for (const name of await readdir('dist/assets')) {
   if (!/\.(js|css|svg|ttf)$/.test(name)) continue;
   await writeFile(`dist/assets/${name}.gz`, gzipSync(await readFile(`dist/assets/${name}`), { level: 9 }));

@@ -1,4 +1,4 @@
-"""A browser where one is installed, with a new profile for every test: pages keep things there."""
+"""A browser, if one is installed, with a new profile for each test, because pages store data in the profile."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1400,1000",
-    # dropzone.test is this machine under a name that is not loopback; nobody else can be reached.
+    # dropzone.test is this machine under a name that is not a loopback name. No other host can be reached.
     "--host-resolver-rules=MAP dropzone.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Chrome]:
-    """Yield a browser that has no page open yet."""
+    """Yield a browser without an open page."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     chromedriver = shutil.which("chromedriver")
     if browser is None or chromedriver is None:
@@ -44,11 +44,11 @@ def driver(tmp_path: Path) -> Iterator[Chrome]:
 
 @pytest.fixture
 def graphiql(driver: Chrome) -> GraphiQL:
-    """Return a browser as users of GraphiQL see it."""
+    """Return a browser for GraphiQL."""
     return GraphiQL(driver)
 
 
 @pytest.fixture
 def dashboard(driver: Chrome) -> Dashboard:
-    """Return a browser as users of the dashboard see it."""
+    """Return a browser for the dashboard."""
     return Dashboard(driver)

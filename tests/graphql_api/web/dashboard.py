@@ -9,19 +9,19 @@ SERIOUS = {"serious", "critical"}
 
 
 class Dashboard(Browser):
-    """The page, and what its user reads, drops and presses."""
+    """The page with its controls and displayed data."""
 
     def open(self, url: str) -> None:
-        """Go to the page and wait until it is live."""
+        """Navigate to the page and wait until it is live."""
         self.go_to(url)
         self.wait_until_live()
 
     def wait_until_live(self) -> None:
-        """Wait for the state of the connection that its user sees."""
+        """Wait until the page displays that it is connected."""
         self.wait_for(lambda: self.text(".connection") == "Live")
 
     def drop(self, file: Path) -> None:
-        """Drag a file from outside onto the page."""
+        """Drag a file onto the page and drop it."""
         data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.command("Input.dispatchDragEvent", type=kind, x=400, y=400, data=data)
@@ -31,11 +31,11 @@ class Dashboard(Browser):
         return self.attributes("tbody tr", "data-id")
 
     def arrived(self) -> int:
-        """Return how many results the page says came since it was opened."""
+        """Return the displayed number of results that arrived since the page was opened."""
         return int(self.attributes("[data-arrived]", "data-arrived")[0])
 
     def watched(self) -> list[str]:
-        """Return the ids of the results that subscriptions have brought, as often as they did."""
+        """Return the ids of all results that subscriptions delivered, duplicates included."""
         return [
             message["payload"]["data"]["results"]["node"]["id"]
             for message in self.received()
@@ -43,32 +43,32 @@ class Dashboard(Browser):
         ]
 
     def painted(self, canvas: str, *, like: str) -> list[float]:
-        """Return how far to the right, from 0 to 1, a canvas that can be seen has the colour of an element's ground."""
+        """Return the x positions, from 0 to 1, where a visible canvas has the background color of an element."""
         script = """
             const canvas = document.querySelector(arguments[0]);
             if (!canvas.checkVisibility({ visibilityProperty: true })) return [];
             const { data, width } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-            const ground = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;
-            const [red, green, blue] = ground.match(/\\d+/g).map(Number);
-            const isIt = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue;
+            const background = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;
+            const [red, green, blue] = background.match(/\\d+/g).map(Number);
+            const matches = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue;
             const pixels = Array.from({ length: data.length / 4 }, (_, pixel) => pixel);
-            return pixels.filter((pixel) => isIt(pixel * 4)).map((pixel) => (pixel % width) / width);
+            return pixels.filter((pixel) => matches(pixel * 4)).map((pixel) => (pixel % width) / width);
         """
         painted: list[float] = self.run(script, canvas, like)
         return painted
 
     def prefer(self, scheme: str) -> None:
-        """Have a system that is light or dark."""
+        """Emulate a system with a light or a dark color scheme."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def faults(self) -> list[str]:
-        """Return the serious faults that axe-core finds for those who see, hear or move differently."""
+    def violations(self) -> list[str]:
+        """Return the serious accessibility violations that axe-core finds."""
         self.run(AXE.read_text(encoding="utf-8"))
-        found = self.run_later("axe.run().then(arguments[0], (error) => arguments[0]({ error: String(error) }))")
-        assert "error" not in found, found
+        report = self.run_async("axe.run().then(arguments[0], (error) => arguments[0]({ error: String(error) }))")
+        assert "error" not in report, report
         return [
             f"{each['id']}: {node['html']} {node['failureSummary']}"
-            for each in found["violations"]
+            for each in report["violations"]
             if each["impact"] in SERIOUS
             for node in each["nodes"]
         ]

@@ -8,15 +8,15 @@ PLAY = ".graphiql-execute-button"
 
 
 class GraphiQL(Browser):
-    """The page, and what its user reads and presses."""
+    """The page with its controls and displayed data."""
 
     def open(self, url: str) -> None:
-        """Go to the page and wait until it can be used."""
+        """Navigate to the page and wait until it is usable."""
         self.go_to(url)
         self.wait_until_usable()
 
     def wait_until_usable(self) -> None:
-        """Wait until there is a query and a button to run it."""
+        """Wait until the page displays a query and the button to run it."""
         self.wait_for(lambda: self.text(PLAY) is not None and self.text(".graphiql-query-editor .view-line"))
 
     def play(self) -> None:
@@ -24,13 +24,13 @@ class GraphiQL(Browser):
         self.press(PLAY)
 
     def show_tab(self, name: str) -> None:
-        """Change to the tab of this name."""
+        """Select the tab with this name."""
         self.press(".graphiql-tab-button", name)
 
-    def answer(self) -> str:
-        """Return what can be read on the right-hand side."""
+    def response(self) -> str:
+        """Return the displayed response."""
         return self.text(".graphiql-response .view-lines") or ""
 
-    def wait_for_answer(self, pattern: str) -> re.Match[str]:
-        """Return the match once the answer matches."""
-        return self.wait_for(lambda: re.search(pattern, self.answer()))
+    def wait_for_response(self, pattern: str) -> re.Match[str]:
+        """Wait until the displayed response matches, and return the match."""
+        return self.wait_for(lambda: re.search(pattern, self.response()))

@@ -1,4 +1,4 @@
-"""What a user of the dashboard sees and does, in a real browser against the running stack."""
+"""The dashboard in a real browser, against the running stack."""
 
 import json
 import os
@@ -25,16 +25,16 @@ BAD = {"time_stamp": "2019-05-01T06:00:00", "data": [0.5, True]}
 
 
 def ndjson(folder: Path, *samples: object) -> Path:
-    """Return a file with a sample on each line."""
+    """Return a file with one sample per line."""
     file = folder / "samples.ndjson"
     file.write_text("".join(f"{json.dumps(sample)}\n" for sample in samples))
     return file
 
 
-def test_a_file_dragged_onto_the_page_appears_computed_and_no_other_host_is_asked(
+def test_dropped_file_is_submitted_without_requests_to_other_hosts(
     stack: Stack, dashboard: Dashboard, tmp_path: Path
 ) -> None:
-    """Each line has its outcome, results stand in the table, what is wrong is shown; the console has nothing to say."""
+    """Each line has an outcome. The table contains the results, and problems are listed. The console is empty."""
     key = stack.key
     dashboard.open(stack.url)
     before = dashboard.results()
@@ -42,18 +42,18 @@ def test_a_file_dragged_onto_the_page_appears_computed_and_no_other_host_is_aske
     dashboard.drop(ndjson(tmp_path, GOOD, BAD, GOOD))
 
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "2 computed, 1 rejected")
-    new = dashboard.wait_for(lambda: fresh if len(fresh := set(dashboard.results()) - set(before)) == 2 else None)
+    new = dashboard.wait_for(lambda: ids if len(ids := set(dashboard.results()) - set(before)) == 2 else None)
     assert {stack.sample(sample_id)["state"] for sample_id in new} == {"COMPUTED"}
     assert "$.data[1] expected a number, got a boolean" in (dashboard.text(".lines") or "")
     dashboard.wait_for(lambda: "$.data[1] expected a number" in (dashboard.text(".problems") or ""))
-    dashboard.wait_for(lambda: re.fullmatch(r"[1-9]\d*", dashboard.text(".figure.rejected .value") or ""))
+    dashboard.wait_for(lambda: re.fullmatch(r"[1-9]\d*", dashboard.text(".count.rejected .value") or ""))
     assert dashboard.hosts() == {urlsplit(stack.url).netloc}
-    assert dashboard.console() == []  # a violation of the Content-Security-Policy would be here
+    assert dashboard.console() == []  # it would contain violations of the Content-Security-Policy
     assert key not in dashboard.address
 
 
-def test_a_file_can_be_chosen_and_its_statistics_are_shown(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """One sample as JSON, over several lines; the newest sample is shown in full, with its histogram."""
+def test_chosen_file_is_submitted_and_displayed(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """A JSON file over several lines is one sample. The newest sample is displayed with statistics and histogram."""
     file = tmp_path / "sample.json"
     file.write_text(json.dumps({"time_stamp": "2026-11-24T01:02:03Z", "data": [7.25, 7.5]}, indent=2))
     dashboard.open(stack.url)
@@ -65,8 +65,8 @@ def test_a_file_can_be_chosen_and_its_statistics_are_shown(stack: Stack, dashboa
     assert "2 values" in dashboard.attributes(".histogram svg", "aria-label")[0]
 
 
-def test_values_that_are_all_the_same_have_a_bar(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """Wider than the line of their mean, which stands in its middle."""
+def test_histogram_of_equal_values_has_a_wide_bar(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """The line of the mean must not cover it."""
     dashboard.open(stack.url)
 
     dashboard.drop(ndjson(tmp_path, GOOD | {"data": [7.75, 7.75]}))
@@ -76,8 +76,8 @@ def test_values_that_are_all_the_same_have_a_bar(stack: Stack, dashboard: Dashbo
     assert float(width) > 20
 
 
-def test_a_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """Lines keep their numbers over the parts, and one that is longer than a part is a sample like others."""
+def test_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Line numbers continue across parts. A line that is longer than a part is submitted too."""
     long = {"time_stamp": "2026-11-24T01:02:03Z", "data": [0.123456789] * 150_000}
     dashboard.open(stack.url)
 
@@ -87,22 +87,25 @@ def test_a_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_pa
     assert dashboard.text(".line-number") == "6 1 2 3 4 5"
 
 
-def test_what_a_file_comes_to_is_said_once_it_is_known(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """No file with samples is said to be empty, not even for a moment between its last part and its outcome."""
+def test_file_with_samples_is_never_displayed_as_empty(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """This holds between the last part and the outcome too."""
     dashboard.open(stack.url)
     dashboard.run(
-        "window.said = new Set(); new MutationObserver(() => said.add(document.querySelector('.outcome')?.textContent))"
+        "window.texts = new Set();"
+        "new MutationObserver(() => texts.add(document.querySelector('.outcome')?.textContent))"
         ".observe(document.body, { subtree: true, childList: true, characterData: true })"
     )
 
     dashboard.drop(ndjson(tmp_path, GOOD, GOOD))
 
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "2 computed")
-    assert "nothing in it" not in dashboard.run("return [...said]")
+    texts = dashboard.run("return [...texts]")
+    assert "2 computed" in texts
+    assert "no samples in this file" not in texts
 
 
-def test_deviations_as_large_as_doubles_are_drawn(stack: Stack, dashboard: Dashboard) -> None:
-    """Also where the distance between both sides of the mean is no double any more."""
+def test_deviations_near_the_largest_double_are_drawn(stack: Stack, dashboard: Dashboard) -> None:
+    """The width of the band exceeds the largest double."""
     largest = {"time_stamp": "1999-01-01T00:00:00Z", "data": [-1.7e308, 1.7e308]}
     stack.wait_for(stack.submit(largest)["id"])
 
@@ -110,7 +113,7 @@ def test_deviations_as_large_as_doubles_are_drawn(stack: Stack, dashboard: Dashb
 
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
     painted = dashboard.wait_for(lambda: dashboard.painted(".plot canvas", like=".key-point"))
-    assert all(0.4 < place < 0.6 for place in painted)  # a single instant is in the middle
+    assert all(0.4 < position < 0.6 for position in painted)  # a single result is in the middle
     dashboard.write("[name='mean.gte']", "1")
     dashboard.wait_for(lambda: dashboard.results() == [])
     assert not dashboard.run(
@@ -118,28 +121,28 @@ def test_deviations_as_large_as_doubles_are_drawn(stack: Stack, dashboard: Dashb
     )
 
 
-def test_a_sample_chosen_during_an_outage_is_shown_after_it(own_stack: Stack, dashboard: Dashboard) -> None:
-    """Until then none is shown in its place."""
+def test_sample_selected_during_an_outage_is_displayed_afterwards(own_stack: Stack, dashboard: Dashboard) -> None:
+    """Until then no other sample is displayed in its place."""
     stack = own_stack
     for _ in range(2):
         stack.wait_for(stack.submit(GOOD)["id"])
     dashboard.open(stack.url)
-    newest, older = dashboard.wait_for(lambda: found if len(found := dashboard.results()) == 2 else None)
-    shown = ".sample code.hint"
-    dashboard.wait_for(lambda: dashboard.attributes(shown, "title") == [newest])
+    newest, older = dashboard.wait_for(lambda: ids if len(ids := dashboard.results()) == 2 else None)
+    displayed = ".sample code.hint"
+    dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [newest])
     stack.stop()
 
     dashboard.press("tbody tr:nth-child(2) button")
 
-    dashboard.wait_for(lambda: "The server does not answer." in (dashboard.text(".sample") or ""))
-    assert dashboard.attributes(shown, "title") == []
+    dashboard.wait_for(lambda: "The server does not respond." in (dashboard.text(".sample") or ""))
+    assert dashboard.attributes(displayed, "title") == []
     stack.start()
-    dashboard.wait_for(lambda: dashboard.attributes(shown, "title") == [older])
-    assert "does not answer" not in (dashboard.text(".sample") or "")
+    dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [older])
+    assert "does not respond" not in (dashboard.text(".sample") or "")
 
 
-def test_the_subscription_survives_a_restart_of_the_api(own_stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """Killed while results come, then stopped with Firestore: no result is missing, none comes twice."""
+def test_stream_survives_restarts(own_stack: Stack, dashboard: Dashboard) -> None:
+    """The API is killed, then the whole stack is stopped. No result is missing or delivered twice."""
     stack = own_stack
     first = stack.submit(GOOD)["id"]
     stack.wait_for(first)
@@ -167,10 +170,10 @@ def test_the_subscription_survives_a_restart_of_the_api(own_stack: Stack, dashbo
     assert sorted(dashboard.watched()) == sorted(sent)
 
 
-def test_what_is_on_the_screen_can_be_filtered_shared_and_taken_to_graphiql(
+def test_filter_is_in_the_address_the_download_and_the_link_to_graphiql(
     stack: Stack, dashboard: Dashboard, driver: Chrome
 ) -> None:
-    """The filter is in the address; the link opens GraphiQL with the query and its variables, and never the key."""
+    """The link opens GraphiQL with the query and its variables. It does not contain the key."""
     for mean in (4100.0, 4200.0):
         stack.wait_for(stack.submit({"time_stamp": "2026-11-24T01:02:03Z", "data": [mean]})["id"])
     dashboard.open(f"{stack.url}/?mean.gte=4000&mean.lte=4300")
@@ -180,32 +183,32 @@ def test_what_is_on_the_screen_can_be_filtered_shared_and_taken_to_graphiql(
 
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
     assert urlsplit(dashboard.address).query == "mean.gte=4000&mean.lte=4150"
-    dashboard.press(".take button", "CSV")
-    taken = "/results?mean.gte=4000&mean.lte=4150&format=csv"
-    dashboard.wait_for(lambda: dashboard.answered(taken) == [200])
+    dashboard.press(".downloads button", "CSV")
+    download = "/results?mean.gte=4000&mean.lte=4150&format=csv"
+    dashboard.wait_for(lambda: dashboard.statuses(download) == [200])
     [link] = dashboard.attributes("nav a", "href")
     assert stack.key not in link
     dashboard.press("nav a")
     graphiql = GraphiQL(driver)
     graphiql.wait_until_usable()
     graphiql.play()
-    graphiql.wait_for_answer('"mean": 4100')
-    assert "4200" not in graphiql.answer()
+    graphiql.wait_for_response('"mean": 4100')
+    assert "4200" not in graphiql.response()
     assert graphiql.text(".graphiql-tab-button") == (
         "Results SubmitSample SubmitMany LatestResults ResultsInRange Summary WatchResults OneSample"
     )
 
 
-def test_whoever_comes_by_another_name_gives_a_key_first(stack: Stack, dashboard: Dashboard) -> None:
-    """The page is not handed the local key there; a wrong one is refused, a good one is kept over a reload."""
+def test_page_requests_a_key_under_another_host_name(stack: Stack, dashboard: Dashboard) -> None:
+    """The page does not contain the local key there. It refuses a wrong key and stores a valid one."""
     url = f"http://dropzone.test:{urlsplit(stack.url).port}"
     dashboard.go_to(url)
-    dashboard.wait_for(lambda: dashboard.text("h1") == "An API key, please")
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
     dashboard.write("#key", "wrong")
     dashboard.press(".key button[type=submit]")
     dashboard.wait_for(lambda: dashboard.text("h1") == "The key was refused")
-    assert dashboard.text(".key .fault") == "It is unknown, expired or revoked."
-    dashboard.write("#key", "no header has a ✓ in it")
+    assert dashboard.text(".key .fault") == "The key is unknown, expired or revoked."
+    dashboard.write("#key", "headers cannot contain ✓")
     dashboard.press(".key button[type=submit]")
     assert dashboard.text("h1") == "The key was refused"
     dashboard.run("document.querySelector('#key').value = ''")
@@ -216,31 +219,31 @@ def test_whoever_comes_by_another_name_gives_a_key_first(stack: Stack, dashboard
     dashboard.wait_until_live()
     dashboard.open(url)
     dashboard.press("nav button", "Forget key")
-    dashboard.wait_for(lambda: dashboard.text("h1") == "An API key, please")
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in tests/graphql_api/audit")
-def test_nobody_is_kept_out(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """axe-core finds no serious fault, light and dark, on the page in use and on the one that asks for a key."""
+def test_page_is_accessible(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """axe-core finds no serious violation, in both themes and in the form for the key."""
     dashboard.open(stack.url)
     dashboard.drop(ndjson(tmp_path, GOOD, BAD))
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed, 1 rejected")
     dashboard.wait_for(lambda: dashboard.text(".problems time"))
     dashboard.wait_for(lambda: dashboard.text(".histogram figcaption"))
     dashboard.prefer("light")
-    light = dashboard.faults()
-    ground = dashboard.run("return getComputedStyle(document.documentElement).backgroundColor")
+    light = dashboard.violations()
+    background = dashboard.run("return getComputedStyle(document.documentElement).backgroundColor")
     dashboard.prefer("dark")
-    dark = dashboard.faults()
-    assert dashboard.run("return getComputedStyle(document.documentElement).backgroundColor") != ground
+    dark = dashboard.violations()
+    assert dashboard.run("return getComputedStyle(document.documentElement).backgroundColor") != background
 
     dashboard.go_to(f"http://dropzone.test:{urlsplit(stack.url).port}")
-    dashboard.wait_for(lambda: dashboard.text("h1") == "An API key, please")
-    assert [light, dark, dashboard.faults()] == [[], [], []]
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+    assert [light, dark, dashboard.violations()] == [[], [], []]
 
 
-def test_the_keyboard_is_enough(stack: Stack, dashboard: Dashboard) -> None:
-    """Rows of the table are buttons; the arrow keys go from one to the next and show its sample."""
+def test_table_is_usable_by_keyboard(stack: Stack, dashboard: Dashboard) -> None:
+    """Each row has a button. The arrow keys move between rows and select the sample."""
     for mean in (1.0, 2.0):
         stack.wait_for(stack.submit({"time_stamp": "2026-11-24T01:02:03Z", "data": [mean]})["id"])
     dashboard.open(stack.url)
@@ -249,29 +252,29 @@ def test_the_keyboard_is_enough(stack: Stack, dashboard: Dashboard) -> None:
     dashboard.write("tbody tr:first-child button", "\ue007")  # Enter
     dashboard.write("tbody tr:first-child button", "\ue015")  # arrow down
 
-    dashboard.wait_for(lambda: dashboard.attributes("tr.shown", "data-id") == dashboard.results()[1:2])
-    assert dashboard.text("#sample-title") == "Chosen sample"
+    dashboard.wait_for(lambda: dashboard.attributes("tr.displayed", "data-id") == dashboard.results()[1:2])
+    assert dashboard.text("#sample-title") == "Selected sample"
 
 
-def test_what_is_skipped_to_is_not_behind_the_header(stack: Stack, dashboard: Dashboard) -> None:
-    """The header stays where it is, above all that is scrolled to."""
+def test_skip_link_scrolls_below_the_header(stack: Stack, dashboard: Dashboard) -> None:
+    """The header is fixed and must not cover the target."""
     dashboard.command("Emulation.setDeviceMetricsOverride", width=360, height=120, deviceScaleFactor=1, mobile=True)
     dashboard.open(stack.url)
 
     dashboard.write(".skip", "\ue007")  # Enter
 
     dashboard.wait_for(lambda: dashboard.address.endswith("#results"))
-    gap = "return document.querySelector(arguments[0]).getBoundingClientRect()[arguments[1]]"
-    assert dashboard.run(gap, "#results", "top") >= dashboard.run(gap, "header", "bottom")
+    edge = "return document.querySelector(arguments[0]).getBoundingClientRect()[arguments[1]]"
+    assert dashboard.run(edge, "#results", "top") >= dashboard.run(edge, "header", "bottom")
 
 
-def test_colours_can_be_chosen(stack: Stack, dashboard: Dashboard) -> None:
-    """Light or dark against the system's will, also after a reload."""
+def test_selected_theme_survives_a_reload(stack: Stack, dashboard: Dashboard) -> None:
+    """It overrides that of the system."""
     dashboard.prefer("light")
     dashboard.open(stack.url)
 
-    dashboard.press("nav button[aria-label^='Colours: as the system']")
-    dashboard.press("nav button[aria-label^='Colours: light']")
+    dashboard.press("nav button[aria-label^='Theme: system']")
+    dashboard.press("nav button[aria-label^='Theme: light']")
 
     dashboard.open(stack.url)
     assert dashboard.run("return getComputedStyle(document.documentElement).colorScheme") == "dark"

@@ -1,4 +1,4 @@
-"""What the pages ask is in the contract, and so is each of their examples."""
+"""The operations of the dashboard and the examples of GraphiQL are valid against the schema."""
 
 import json
 import re
@@ -10,29 +10,50 @@ from graphql import GraphQLSchema, build_schema, parse, validate
 from graphql_api.web.pages import DASHBOARD_FOLDER, GRAPHIQL_FOLDER
 
 OPERATIONS = sorted((DASHBOARD_FOLDER / "src" / "operations").glob("*.graphql"))
+STATISTICS = re.findall(
+    r"\{ name: '(\w+)', .* table: '(\w+)', detail: (\w+), filter: (\w+), nullable: (\w+) \},",
+    (DASHBOARD_FOLDER / "src" / "statistics.ts").read_text(encoding="utf-8"),
+)
 TABS = (GRAPHIQL_FOLDER / "page" / "tabs.js").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"const (\w+) = `([^`]+\{[^`]+)`;", TABS))
 
 
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
-    """Return the published contract."""
+    """Return the published schema."""
     return build_schema(Path("schema.graphql").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda path: path.stem)
-def test_the_dashboard_asks_for_what_there_is(schema: GraphQLSchema, operation: Path) -> None:
-    """No field is missing or renamed, no argument of another type."""
-    assert validate(schema, parse(operation.read_text(encoding="utf-8"))) == []
+def test_operations_of_the_dashboard_are_valid(schema: GraphQLSchema, operation: Path) -> None:
+    """All fields and arguments exist with these types. Statistics are inserted as `withStatistics` does."""
+    text = operation.read_text(encoding="utf-8")
+    text = text.replace("...TableStatistics", " ".join(name for name, table, *_ in STATISTICS if table != "never"))
+    text = text.replace("...DetailStatistics", " ".join(name for name, _, detail, *_ in STATISTICS if detail == "true"))
+
+    assert validate(schema, parse(text)) == []
+
+
+@pytest.mark.parametrize(("name", "filterable", "nullable"), [(name, *rest) for name, _, _, *rest in STATISTICS])
+def test_statistics_of_the_dashboard_equal_the_schema(
+    schema: GraphQLSchema, name: str, filterable: str, nullable: str
+) -> None:
+    """The dashboard filters only by statistics that the API filters by, and expects null where the API returns it."""
+    result, result_filter = schema.get_type("Result"), schema.get_type("ResultFilter")
+    assert result is not None
+    assert result_filter is not None
+
+    assert nullable == ("false" if str(result.fields[name].type).endswith("!") else "true")  # type: ignore[attr-defined]
+    assert filterable == "false" or name in result_filter.fields  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", [name for name, text in EXAMPLES.items() if not text.startswith("{")])
-def test_the_examples_of_graphiql_ask_for_what_there_is(schema: GraphQLSchema, name: str) -> None:
-    """A newcomer presses play and is answered."""
+def test_examples_of_graphiql_are_valid(schema: GraphQLSchema, name: str) -> None:
+    """A user can run each example unchanged."""
     assert validate(schema, parse(EXAMPLES[name])) == []
 
 
 @pytest.mark.parametrize("name", [name for name, text in EXAMPLES.items() if text.startswith("{")])
-def test_the_ready_variables_are_json(name: str) -> None:
-    """As the editor takes them."""
+def test_default_variables_are_json(name: str) -> None:
+    """The variables editor accepts JSON only."""
     assert json.loads(EXAMPLES[name])

@@ -1,4 +1,4 @@
-"""What a user of GraphiQL sees and does, in a real browser against the running stack."""
+"""GraphiQL in a real browser, against the running stack."""
 
 from urllib.parse import urlsplit
 
@@ -13,34 +13,34 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_first_query_runs_at_a_click_and_asks_no_other_host(stack: Stack, graphiql: GraphiQL) -> None:
-    """The fixture is ready as the variable, and everything the page needs comes from our own host."""
+def test_first_tab_submits_the_fixture_without_requests_to_other_hosts(stack: Stack, graphiql: GraphiQL) -> None:
+    """The page loads all files from the server."""
     graphiql.open(f"{stack.url}/graphql")
 
     graphiql.play()
 
-    graphiql.wait_for_answer('"id": ".+" *, *"state": "PENDING"')
+    graphiql.wait_for_response('"id": ".+" *, *"state": "PENDING"')
     assert graphiql.hosts() == {urlsplit(stack.url).netloc}
     assert graphiql.console() == []
 
 
-def test_the_result_of_what_was_submitted_is_in_the_next_tab(stack: Stack, graphiql: GraphiQL) -> None:
-    """Two clicks after the receipt its numbers are there."""
+def test_latest_results_contain_the_submitted_sample(stack: Stack, graphiql: GraphiQL) -> None:
+    """The result is two clicks away from the receipt."""
     graphiql.open(f"{stack.url}/graphql")
     graphiql.play()
-    receipt = graphiql.wait_for_answer('"id": "([^"]+)"')
+    receipt = graphiql.wait_for_response('"id": "([^"]+)"')
     graphiql.show_tab("LatestResults")
 
     def shown() -> bool:
         graphiql.play()
-        return receipt[1] in graphiql.answer()
+        return receipt[1] in graphiql.response()
 
     graphiql.wait_for(shown)
-    graphiql.wait_for_answer(r'"timestamp": "2019-05-01T10:00:00Z" *, *"mean": 0\.99852825175660')
+    graphiql.wait_for_response(r'"timestamp": "2019-05-01T10:00:00Z" *, *"mean": 0\.99852825175660')
 
 
-def test_the_schema_explains_itself(stack: Stack, graphiql: GraphiQL) -> None:
-    """The documentation shows the descriptions that the schema has."""
+def test_documentation_contains_the_descriptions_of_the_schema(stack: Stack, graphiql: GraphiQL) -> None:
+    """The description of `submit` is displayed."""
     mutation = stack.graphql('{ __type(name: "Mutation") { fields { name description } } }')["__type"]
     descriptions = {field["name"]: field["description"] for field in mutation["fields"]}
     first_sentence = descriptions["submit"].partition(".")[0]
@@ -52,8 +52,8 @@ def test_the_schema_explains_itself(stack: Stack, graphiql: GraphiQL) -> None:
     graphiql.wait_for(lambda: first_sentence in (graphiql.text(".graphiql-doc-explorer") or ""))
 
 
-def test_the_subscription_shows_results_as_they_come(stack: Stack, graphiql: GraphiQL) -> None:
-    """The watch is a WebSocket to the same host, and its key goes along."""
+def test_subscription_displays_new_results(stack: Stack, graphiql: GraphiQL) -> None:
+    """It uses a WebSocket to the same host and sends the key."""
     graphiql.open(f"{stack.url}/graphql")
     graphiql.show_tab("WatchResults")
 
@@ -61,14 +61,14 @@ def test_the_subscription_shows_results_as_they_come(stack: Stack, graphiql: Gra
 
     def submitted_and_shown() -> bool:
         stack.submit({"time_stamp": "2026-11-23T12:00:00Z", "data": [7.25, 7.5]})
-        return '"mean": 7.375' in graphiql.answer()
+        return '"mean": 7.375' in graphiql.response()
 
     graphiql.wait_for(submitted_and_shown)
     assert graphiql.hosts() == {urlsplit(stack.url).netloc}
 
 
-def test_a_watch_that_was_interrupted_says_where_to_go_on(own_stack: Stack, graphiql: GraphiQL) -> None:
-    """By the cursor of the last result: its answer is gone from the screen."""
+def test_interrupted_subscription_displays_the_last_cursor(own_stack: Stack, graphiql: GraphiQL) -> None:
+    """The error replaces the last response, so it must contain the cursor."""
     stack = own_stack
     graphiql.open(f"{stack.url}/graphql")
     graphiql.show_tab("WatchResults")
@@ -76,50 +76,50 @@ def test_a_watch_that_was_interrupted_says_where_to_go_on(own_stack: Stack, grap
 
     def submitted_and_shown() -> bool:
         stack.submit_fixture()
-        return '"mean": 0.99' in graphiql.answer()
+        return '"mean": 0.99' in graphiql.response()
 
     graphiql.wait_for(submitted_and_shown)
 
     stack.stop()
 
-    graphiql.wait_for_answer("Press play to watch again")
-    shown = [message["payload"]["data"]["results"] for message in graphiql.received() if message["type"] == "next"]
-    assert shown[-1]["cursor"] in graphiql.answer().replace(" ", "")  # lines are broken within words
+    graphiql.wait_for_response("Press play to watch again")
+    results = [message["payload"]["data"]["results"] for message in graphiql.received() if message["type"] == "next"]
+    assert results[-1]["cursor"] in graphiql.response().replace(" ", "")  # the editor wraps lines within words
 
 
-def test_whoever_comes_by_another_name_gives_a_key_first(stack: Stack, graphiql: GraphiQL) -> None:
-    """Without a key every answer says so; with one that the user gives, the page works."""
+def test_page_requests_a_key_under_another_host_name(stack: Stack, graphiql: GraphiQL) -> None:
+    """Without a valid key each response is an error. With a valid key the page works."""
     port = urlsplit(stack.url).port
     graphiql.open(f"http://dropzone.test:{port}/graphql")
     graphiql.play()
-    graphiql.wait_for_answer("UNAUTHENTICATED")
+    graphiql.wait_for_response("UNAUTHENTICATED")
     graphiql.write("#key", "wrong")
     graphiql.press(".key button")
     graphiql.play()
-    graphiql.wait_for_answer("UNAUTHENTICATED")
-    graphiql.press(".key button", "Forget it")
+    graphiql.wait_for_response("UNAUTHENTICATED")
+    graphiql.press(".key button", "Forget key")
 
     graphiql.write("#key", stack.key)
     graphiql.press(".key button")
     graphiql.play()
 
-    graphiql.wait_for_answer('"state": "PENDING"')
+    graphiql.wait_for_response('"state": "PENDING"')
 
 
-def test_the_tabs_are_still_there_after_a_reload(stack: Stack, graphiql: GraphiQL) -> None:
-    """What GraphiQL opened with, it opens with again, and it still runs."""
+def test_tabs_survive_a_reload(stack: Stack, graphiql: GraphiQL) -> None:
+    """The first operation still runs."""
     graphiql.open(f"{stack.url}/graphql")
     graphiql.open(f"{stack.url}/graphql")
 
     graphiql.play()
 
-    graphiql.wait_for_answer('"state": "PENDING"')
+    graphiql.wait_for_response('"state": "PENDING"')
     tabs = graphiql.text(".graphiql-tab-button")
     assert tabs == "SubmitSample SubmitMany LatestResults ResultsInRange Summary WatchResults OneSample"
 
 
-def test_every_example_runs_as_it_is(stack: Stack, graphiql: GraphiQL) -> None:
-    """Each tab that asks answers with data, its variables being ready; what is wrong with a sample can be read."""
+def test_every_example_runs_unchanged(stack: Stack, graphiql: GraphiQL) -> None:
+    """Each tab returns data with its default variables. The problems of the invalid sample are displayed."""
     stack.wait_for(stack.submit_fixture()["id"])
     graphiql.open(f"{stack.url}/graphql")
     expected = {
@@ -129,18 +129,18 @@ def test_every_example_runs_as_it_is(stack: Stack, graphiql: GraphiQL) -> None:
         "Summary": '"values": [1-9]',
     }
 
-    for name, answer in expected.items():
+    for name, pattern in expected.items():
         graphiql.show_tab(name)
         graphiql.play()
-        graphiql.wait_for_answer(answer)
-        assert '"errors"' not in graphiql.answer()
+        graphiql.wait_for_response(pattern)
+        assert '"errors"' not in graphiql.response()
 
 
-def test_a_query_can_be_built_by_ticking_fields_and_is_remembered(stack: Stack, graphiql: GraphiQL) -> None:
-    """The schema as a tree beside the editor, and the history of what was run."""
+def test_explorer_adds_fields_and_history_lists_operations(stack: Stack, graphiql: GraphiQL) -> None:
+    """Both are plugins of GraphiQL."""
     graphiql.open(f"{stack.url}/graphql")
     graphiql.play()
-    graphiql.wait_for_answer('"state": "PENDING"')
+    graphiql.wait_for_response('"state": "PENDING"')
 
     graphiql.press("[aria-label='Show GraphiQL Explorer']")
     graphiql.press("[data-field-name='sha256']")
@@ -150,8 +150,8 @@ def test_a_query_can_be_built_by_ticking_fields_and_is_remembered(stack: Stack, 
     graphiql.wait_for(lambda: "SubmitSample" in (graphiql.text(".graphiql-history") or ""))
 
 
-def test_a_link_brings_its_query_beside_what_was_there(stack: Stack, graphiql: GraphiQL) -> None:
-    """Also to somebody who has tabs from an earlier visit; the address forgets it, and a reload keeps it."""
+def test_link_opens_its_query_in_a_new_tab(stack: Stack, graphiql: GraphiQL) -> None:
+    """Stored tabs remain. The link is removed from the address, and a reload keeps the tab."""
     graphiql.open(f"{stack.url}/graphql")
     graphiql.go_to(f"{stack.url}/graphql#query=query+Linked+%7B+__typename+%7D&variables=%7B%7D")
     graphiql.wait_for(lambda: graphiql.address == f"{stack.url}/graphql")
@@ -160,5 +160,5 @@ def test_a_link_brings_its_query_beside_what_was_there(stack: Stack, graphiql: G
     graphiql.open(f"{stack.url}/graphql")
     graphiql.play()
 
-    graphiql.wait_for_answer('"__typename": "Query"')
+    graphiql.wait_for_response('"__typename": "Query"')
     assert (graphiql.text(".graphiql-tab-button") or "").split()[0] == "SubmitSample"

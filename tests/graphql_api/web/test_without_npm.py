@@ -1,4 +1,4 @@
-"""The page of a server that was set up without npm, in a real browser that cannot reach the CDN either."""
+"""GraphiQL of a server without npm, in a real browser that cannot reach the CDN."""
 
 import shutil
 import socket
@@ -18,7 +18,7 @@ FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Serve the page as it is before anything is built."""
+    """Serve the page without a build."""
     folder = shutil.copytree(GRAPHIQL_FOLDER / "page", tmp_path / "graphiql" / "page").parent
     page = graphiql_page(None, FIXTURE, folder)
     app = Starlette(routes=[page.route, page.assets])
@@ -31,8 +31,8 @@ def url(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_page_that_cannot_be_loaded_says_so(url: str, graphiql: GraphiQL) -> None:
-    """No blank page: what is missing, how to get it, and what works without it."""
+def test_unreachable_cdn_is_reported(url: str, graphiql: GraphiQL) -> None:
+    """The page says what is missing and how to install it."""
     graphiql.go_to(url)
 
     graphiql.wait_for(lambda: "could not be loaded from cdn.jsdelivr.net" in (graphiql.text("body") or ""))

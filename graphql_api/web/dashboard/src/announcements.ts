@@ -1,4 +1,4 @@
-// What a screen reader is told without being asked. Results that stream in are told seldom, and by their number.
+// Texts that a screen reader announces. New results are announced as a number, at most every 20 seconds.
 import { effect, signal } from '@preact/signals';
 import { plural } from './format.ts';
 import { arrived } from './results.ts';
@@ -11,16 +11,16 @@ export function announce(text: string): void {
   announcement.value = text;
 }
 
-/** Tells how many results arrived, for as long as the page is open. */
+/** Announces new results while the page is open. */
 export function start(): void {
-  let told = 0;
+  let announced = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
   effect(() => {
-    if (arrived.value === told) return;
+    if (arrived.value === announced) return;
     timer ??= setTimeout(() => {
       timer = undefined;
-      announce(`${plural(arrived.peek() - told, 'new result')}.`);
-      told = arrived.peek();
-    }, told === 0 ? 1_000 : ARRIVALS_MILLISECONDS);
+      announce(`${plural(arrived.peek() - announced, 'new result')}.`);
+      announced = arrived.peek();
+    }, announced === 0 ? 1_000 : ARRIVALS_MILLISECONDS);
   });
 }

@@ -1,6 +1,7 @@
-// What is looked for, as the form has it. It is kept in the page's address, so that a view can be shared, in
-// GraphQL's own names: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z`.
+// The filter, as the form holds it. The page's address contains it, so that a view can be shared, with the names of the
+// API: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z`.
 import { computed, signal } from '@preact/signals';
+import { inFilter } from './statistics.ts';
 import type { Range, ResultFilter } from './types.ts';
 
 export interface Field {
@@ -12,9 +13,7 @@ export interface Field {
 
 export const FIELDS: readonly Field[] = [
   { name: 'timestamp', label: 'Time stamp (UTC)', kind: 'time', upper: 'lt' },
-  { name: 'mean', label: 'Mean', kind: 'number', upper: 'lte' },
-  { name: 'standardDeviation', label: 'Standard deviation', kind: 'number', upper: 'lte' },
-  { name: 'count', label: 'Values', kind: 'number', upper: 'lte' },
+  ...inFilter.map(({ name, label }) => ({ name, label, kind: 'number', upper: 'lte' }) as const),
 ];
 
 export type Bounds = Readonly<Record<string, string>>;
@@ -31,29 +30,29 @@ export function setBounds(next: Bounds): void {
   history.replaceState(null, '', search ? `?${search}` : location.pathname);
 }
 
-function toFilter(given: Bounds): ResultFilter {
-  const made: ResultFilter = {};
+function toFilter(values: Bounds): ResultFilter {
+  const filter: ResultFilter = {};
   for (const { name, kind, upper } of FIELDS) {
     const range: Range = {};
     for (const side of ['gte', upper] as const) {
-      const value = given[`${name}.${side}`];
+      const value = values[`${name}.${side}`];
       if (value !== undefined) range[side] = kind === 'time' ? new Date(value).toISOString() : Number(value);
     }
-    if (Object.keys(range).length) made[name] = range;
+    if (Object.keys(range).length) filter[name] = range;
   }
-  return made;
+  return filter;
 }
 
 function fromAddress(): Bounds {
-  const given = new URLSearchParams(location.search);
-  const known = names.flatMap((name) => {
-    const value = given.get(name);
+  const parameters = new URLSearchParams(location.search);
+  const valid = names.flatMap((name) => {
+    const value = parameters.get(name);
     return value && isValid(name, value) ? [[name, inUTC(name, value)] as const] : [];
   });
-  return Object.fromEntries(known);
+  return Object.fromEntries(valid);
 }
 
-/** A time as the form has it, whatever its zone is. */
+/** Converts a time to UTC, as the form shows it. */
 function inUTC(name: string, value: string): string {
   return name.startsWith('timestamp.') ? new Date(value).toISOString().replace('.000', '') : value;
 }

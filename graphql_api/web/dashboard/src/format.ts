@@ -1,23 +1,23 @@
-// Numbers and times for people. Times are UTC, as the server has them.
+// Formats numbers and times for display. Times are in UTC.
 
 const whole = new Intl.NumberFormat('en');
 const wholePart = { minimumFractionDigits: 0, maximumFractionDigits: 0, roundingPriority: 'morePrecision' } as const;
 const decimal = new Intl.NumberFormat('en', { maximumSignificantDigits: 6, ...wholePart });
 const aligned = new Intl.NumberFormat('en', { minimumSignificantDigits: 5, maximumSignificantDigits: 5, ...wholePart });
 
-/** Six digits that count, and never less than all before the point; powers of ten where it is far from 1. */
+/** Six significant digits, and all digits of the integer part. Very large and very small numbers have an exponent. */
 export function number(value: number): string {
-  return inWords(value, decimal);
+  return format(value, decimal);
 }
 
-/** The same for numbers that stand below one another: fractions have five digits that count. */
-export function column(value: number): string {
-  return inWords(value, Number.isInteger(value) ? decimal : aligned);
+/** The same for table columns: fractions have five significant digits, trailing zeros included. */
+export function columnNumber(value: number): string {
+  return format(value, Number.isInteger(value) ? decimal : aligned);
 }
 
-function inWords(value: number, near: Intl.NumberFormat): string {
+function format(value: number, notation: Intl.NumberFormat): string {
   const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-4 && size < 1e9)) return near.format(value).replace('-', '−');
+  if (size === 0 || (size >= 1e-4 && size < 1e9)) return notation.format(value).replace('-', '−');
   const [digits = '', power = '0'] = value.toExponential(4).split('e');
   return `${Number(digits)}e${Number(power)}`.replaceAll('-', '−');
 }
@@ -28,7 +28,7 @@ export function plural(count: number, noun?: string): string {
   return noun ? `${integer(count)} ${noun}${count === 1 ? '' : 's'}` : integer(count);
 }
 
-/** `2026-11-24 02:15:07`, with the fraction of the second only where there is one. */
+/** `2026-11-24 02:15:07`, with a fraction of the second if it is not zero. */
 export function time(text: string): string {
   const [date = '', clock = ''] = new Date(text).toISOString().split('T');
   return `${date} ${clock.replace(/(\.000)?Z$/, '')}`;

@@ -1,5 +1,5 @@
-// The way to GraphiQL, with a query and its variables in the fragment, which no server and no log gets to see.
+// The address of GraphiQL with a query and its variables. They are in the fragment, which browsers do not send to servers.
 export function graphiql(query: string, variables: object): string {
-  const given = new URLSearchParams({ query, variables: JSON.stringify(variables, null, 2) });
-  return `/graphql#${given}`;
+  const parameters = new URLSearchParams({ query, variables: JSON.stringify(variables, null, 2) });
+  return `/graphql#${parameters}`;
 }

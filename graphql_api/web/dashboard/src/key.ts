@@ -1,29 +1,29 @@
-// What the page was started with, and the API key: handed over with the page on the server's own machine, otherwise
-// given by the user and kept for this browser tab. It travels in headers and in the first message of a WebSocket, never in an address.
+// The API key. On the server's own machine the page contains the local key. Otherwise the user enters one, and the
+// browser tab stores it. The key is sent in headers and in the first message of a WebSocket, never in an address.
 import { computed, signal } from '@preact/signals';
 
-const KEPT = 'dropzone:api-key'; // GraphiQL's page keeps it under the same name
+const STORAGE_NAME = 'dropzone:api-key'; // GraphiQL's page uses the same name
 const start = JSON.parse(document.getElementById('start')?.textContent ?? 'null') as {
   key: string | null;
   sample: string;
 } | null;
-const given = signal(sessionStorage.getItem(KEPT));
+const enteredKey = signal(sessionStorage.getItem(STORAGE_NAME));
 
-/** A sample to begin with. */
+/** The text of an example sample. */
 export const example = start?.sample ?? '';
-export const isHandedOver = Boolean(start?.key);
-export const key = computed(() => start?.key ?? given.value);
+export const hasLocalKey = Boolean(start?.key);
+export const key = computed(() => start?.key ?? enteredKey.value);
 /** Why the server refused the key, or null. */
 export const refusal = signal<string | null>(null);
 
-export function useKey(value: string): void {
-  sessionStorage.setItem(KEPT, value);
+export function enterKey(value: string): void {
+  sessionStorage.setItem(STORAGE_NAME, value);
   refusal.value = null;
-  given.value = value;
+  enteredKey.value = value;
 }
 
 export function forgetKey(): void {
-  sessionStorage.removeItem(KEPT);
+  sessionStorage.removeItem(STORAGE_NAME);
   refusal.value = null;
-  given.value = null;
+  enteredKey.value = null;
 }

@@ -1,40 +1,40 @@
-// The means over time as uPlot draws them: a band of one standard deviation, a faint line and a point for each.
+// The plot of means over time, drawn by uPlot: a band of one standard deviation, a line, and a point per result.
 import uPlot from 'uplot';
 import { number } from './format.ts';
-import { colour } from './theme.ts';
+import { resolveColor } from './theme.ts';
 import type { Result } from './types.ts';
 
 export type Axis = 'timestamp' | 'computedAt';
 
 interface Events {
   onPoint(id: string | null): void;
-  onChoose(id: string): void;
+  onSelect(id: string): void;
   onRange(from: string, to: string): void;
 }
 
 const HEIGHT = 280;
-const MIN_DRAG = 6; // pixels; less is a press
-const POINTS_UP_TO = 1_000;
+const MIN_DRAG = 6; // pixels; a shorter drag is a click
+const MAX_POINTS = 1_000;
 
 export class Plot {
   #plot: uPlot;
   #sorted: Result[] = [];
   #unit = 1;
-  #marked: string | null = null;
-  #watcher: ResizeObserver;
+  #markedId: string | null = null;
+  #resizeObserver: ResizeObserver;
 
-  constructor(place: HTMLElement, events: Events) {
-    const [ink, line, accent, band] = ['--muted', '--line', '--accent', '--band'].map((name) => colour(place, name)) as [
+  constructor(container: HTMLElement, events: Events) {
+    const [ink, line, accent, band] = ['--muted', '--line', '--accent', '--band'].map((name) => resolveColor(container, name)) as [
       string,
       string,
       string,
       string,
     ];
-    const font = `12px ${getComputedStyle(place).fontFamily}`;
+    const font = `12px ${getComputedStyle(container).fontFamily}`;
     const ticks = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
     this.#plot = new uPlot(
       {
-        width: place.clientWidth || 600,
+        width: container.clientWidth || 600,
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
@@ -50,33 +50,33 @@ export class Plot {
           {
             stroke: line,
             width: 1.5,
-            points: { show: (plot) => plot.data[0].length <= POINTS_UP_TO, fill: accent, size: 5, width: 0 },
+            points: { show: (plot) => plot.data[0].length <= MAX_POINTS, fill: accent, size: 5, width: 0 },
           },
           { stroke: 'transparent', points: { show: false } },
           { stroke: 'transparent', points: { show: false } },
         ],
         bands: [{ series: [2, 3], fill: band }],
         hooks: {
-          setCursor: [(plot) => events.onPoint(this.#at(plot)?.id ?? null)],
+          setCursor: [(plot) => events.onPoint(this.#pointed(plot)?.id ?? null)],
           setSelect: [(plot) => this.#selected(plot, events)],
           draw: [(plot) => this.#mark(plot, accent)],
         },
       },
       [[], [], [], []],
-      place,
+      container,
     );
     this.#plot.over.addEventListener('click', () => {
-      const result = this.#at(this.#plot);
-      if (result) events.onChoose(result.id);
+      const result = this.#pointed(this.#plot);
+      if (result) events.onSelect(result.id);
     });
-    this.#watcher = new ResizeObserver(() => this.#plot.setSize({ width: place.clientWidth, height: HEIGHT }));
-    this.#watcher.observe(place);
+    this.#resizeObserver = new ResizeObserver(() => this.#plot.setSize({ width: container.clientWidth, height: HEIGHT }));
+    this.#resizeObserver.observe(container);
     void document.fonts.ready.then(() => this.#plot.redraw(false, true));
   }
 
-  show(results: readonly Result[], axis: Axis, marked: string | null): void {
+  show(results: readonly Result[], axis: Axis, markedId: string | null): void {
     const time = (result: Result) => Date.parse(result[axis]) / 1e3;
-    this.#marked = marked;
+    this.#markedId = markedId;
     this.#sorted = [...results].sort((one, other) => time(one) - time(other));
     this.#unit = unit(results);
     const means = this.#sorted.map(({ mean }) => mean / this.#unit);
@@ -90,29 +90,29 @@ export class Plot {
   }
 
   destroy(): void {
-    this.#watcher.disconnect();
+    this.#resizeObserver.disconnect();
     this.#plot.destroy();
   }
 
   #label(value: number): string {
-    const meant = value * this.#unit;
-    return Number.isFinite(meant) ? number(meant) : '';
+    const scaled = value * this.#unit;
+    return Number.isFinite(scaled) ? number(scaled) : '';
   }
 
-  #at(plot: uPlot): Result | undefined {
+  #pointed(plot: uPlot): Result | undefined {
     return plot.cursor.idx == null ? undefined : this.#sorted[plot.cursor.idx];
   }
 
   #selected(plot: uPlot, events: Events): void {
     const { left, width } = plot.select;
     if (width < MIN_DRAG) return;
-    const instant = (at: number) => new Date(Math.round(plot.posToVal(at, 'x')) * 1e3).toISOString().replace('.000', '');
+    const timeAt = (at: number) => new Date(Math.round(plot.posToVal(at, 'x')) * 1e3).toISOString().replace('.000', '');
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    events.onRange(instant(left), instant(left + width));
+    events.onRange(timeAt(left), timeAt(left + width));
   }
 
   #mark(plot: uPlot, accent: string): void {
-    const index = this.#sorted.findIndex(({ id }) => id === this.#marked);
+    const index = this.#sorted.findIndex(({ id }) => id === this.#markedId);
     const [times, means] = plot.data;
     const [time, mean] = [times[index], means?.[index]];
     if (index < 0 || time === undefined || mean == null) return;
@@ -127,26 +127,26 @@ export class Plot {
   }
 }
 
-/** What to draw in: uPlot has no steps for an axis above 1e32, and the distance of two doubles can be no double. */
+/** Returns the unit of the axis. uPlot has no ticks above 1e32, and the difference of two doubles can overflow. */
 function unit(results: readonly Result[]): number {
   const largest = results.reduce((size, { mean, standardDeviation }) => Math.max(size, Math.abs(mean), standardDeviation), 0);
   if (largest === 0 || (largest > 1e-15 && largest < 1e15)) return 1;
   return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
 }
 
-/** All of the time; where that is an instant, the minute around it: uPlot would show years behind it. */
+/** Returns the range of the time axis: that of the results, or one minute if all have the same time. */
 function timeRange({ data: [times] }: uPlot, first: number, last: number): [number, number] {
-  const [instant] = times;
-  return instant !== undefined && instant === times.at(-1) ? [instant - 30, instant + 30] : [first, last];
+  const [start] = times;
+  return start !== undefined && start === times.at(-1) ? [start - 30, start + 30] : [first, last];
 }
 
-/** Room for the longest label, and for half a date below its end. */
+/** Returns the width of the axis: the longest label must fit, and half a date below its end. */
 function axisSize(plot: uPlot, labels: string[] | null): number {
   const longest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
   return Math.max(Math.ceil(longest / devicePixelRatio) + 18, 42);
 }
 
-/** The day where it changes, else the time of the day, in UTC and with as much as the steps need. */
+/** Returns times of day in UTC, as precise as the ticks require, with the date where it changes. */
 function timeLabels(_: uPlot, times: number[], __: number, ___: number, step: number): string[] {
   let day = '';
   return times.map((seconds) => {

@@ -1,34 +1,34 @@
-// The results on the screen: the newest of those that pass the filter, in the order in which they were stored.
+// The displayed results: the newest that match the filter, in the order in which they were stored.
 //
-// They may come by the thousand, so they are gathered and shown a few times a second.
+// Thousands may arrive per second, so they are collected and displayed a few times a second.
 import { batch, effect, signal, untracked } from '@preact/signals';
-import { follow, type FeedState } from './feed.ts';
 import { filter } from './filter.ts';
 import { key, refusal } from './key.ts';
-import resultsQuery from './operations/results.graphql';
-import { ask, ServerError } from './server.ts';
+import { resultsQuery } from './queries.ts';
+import { runQuery, ServerError } from './server.ts';
+import { streamResults, type ConnectionState } from './stream.ts';
 import type { Result, ResultFilter, ResultPage } from './types.ts';
 
 const MAX_RESULTS = 2_000;
-const PAGE = 300;
-const SHOW_MILLISECONDS = 150;
+const PAGE_SIZE = 300;
+const DISPLAY_MILLISECONDS = 150;
 
 export const results = signal<readonly Result[]>([]); // the newest first
 export const hasOlder = signal(false);
-/** How many results pass the filter, those that are not shown included. */
+/** The number of results that match the filter, displayed or not. */
 export const total = signal(0);
 export const isLoaded = signal(false);
-/** How many came since the page was opened, those that were replayed after a disconnect included. */
+/** The number of results that arrived since the page was opened, replayed ones included. */
 export const arrived = signal(0);
-/** The ids of those that came last, to be pointed out. */
+/** The ids of the results that arrived last. They are highlighted. */
 export const fresh = signal<ReadonlySet<string>>(new Set());
-export const connection = signal<FeedState>({ name: 'connecting' });
+export const connection = signal<ConnectionState>({ name: 'connecting' });
 export const fault = signal<string | null>(null);
 
-let older: string | null = null;
+let olderCursor: string | null = null;
 let view: AbortController | null = null;
 
-/** Follows the filter and the key for as long as the page is open. */
+/** Starts a new stream whenever the filter or the key changes. */
 export function start(): void {
   effect(() => {
     const [currentKey, currentFilter] = [key.value, filter.value];
@@ -40,11 +40,11 @@ export function start(): void {
   });
 }
 
-/** Reads the next older results behind those that are shown. */
+/** Loads the next page of older results. */
 export async function loadOlder(): Promise<void> {
   const opened = view;
   try {
-    const { edges } = await readPage(filter.peek(), older);
+    const { edges } = await readPage(filter.peek(), olderCursor);
     if (opened !== view) return;
     results.value = [...results.value, ...edges.map(({ node }) => node)].slice(0, MAX_RESULTS);
   } catch (error) {
@@ -54,24 +54,24 @@ export async function loadOlder(): Promise<void> {
   if (results.value.length === MAX_RESULTS) hasOlder.value = false;
 }
 
-function open(wanted: ResultFilter): void {
+function open(filter: ResultFilter): void {
   view = new AbortController();
   const { signal: stop } = view;
   let waiting: Result[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const show = () => {
+  const display = () => {
     timer = undefined;
     if (stop.aborted) return;
     const known = new Map(results.value.map((result) => [result.id, result.computedAt]));
-    const coming = waiting.filter((result) => known.get(result.id) !== result.computedAt);
+    const added = waiting.filter((result) => known.get(result.id) !== result.computedAt);
     waiting = [];
-    if (coming.length === 0) return;
-    const ids = new Set(coming.map((result) => result.id));
+    if (added.length === 0) return;
+    const ids = new Set(added.map((result) => result.id));
     batch(() => {
-      arrived.value += coming.length;
-      total.value += coming.filter(({ id }) => !known.has(id)).length;
+      arrived.value += added.length;
+      total.value += added.filter(({ id }) => !known.has(id)).length;
       fresh.value = ids;
-      results.value = [...coming.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MAX_RESULTS);
+      results.value = [...added.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MAX_RESULTS);
     });
   };
   batch(() => {
@@ -82,9 +82,9 @@ function open(wanted: ResultFilter): void {
     fresh.value = new Set();
     fault.value = null;
   });
-  const reader = {
+  const handlers = {
     load: async () => {
-      const page = await readPage(wanted, null);
+      const page = await readPage(filter, null);
       if (stop.aborted) return;
       batch(() => {
         results.value = page.edges.map(({ node }) => node);
@@ -94,9 +94,9 @@ function open(wanted: ResultFilter): void {
     },
     onResult: (result: Result) => {
       waiting.push(result);
-      timer ??= setTimeout(show, SHOW_MILLISECONDS);
+      timer ??= setTimeout(display, DISPLAY_MILLISECONDS);
     },
-    onState: (state: FeedState) => {
+    onState: (state: ConnectionState) => {
       connection.value = state;
     },
     onRefused: (error: ServerError) => {
@@ -104,12 +104,12 @@ function open(wanted: ResultFilter): void {
       else fault.value = error.message;
     },
   };
-  void follow(reader, wanted, stop);
+  void streamResults(handlers, filter, stop);
 }
 
-async function readPage(wanted: ResultFilter, after: string | null): Promise<ResultPage> {
-  const { results: page } = await ask<{ results: ResultPage }>(resultsQuery, { filter: wanted, first: PAGE, after });
-  older = page.pageInfo.endCursor;
+async function readPage(filter: ResultFilter, after: string | null): Promise<ResultPage> {
+  const { results: page } = await runQuery<{ results: ResultPage }>(resultsQuery, { filter, first: PAGE_SIZE, after });
+  olderCursor = page.pageInfo.endCursor;
   hasOlder.value = page.pageInfo.hasNextPage;
   return page;
 }

@@ -1,7 +1,7 @@
-// A file on its way. XMLHttpRequest, because fetch does not tell how much of a body was sent.
+// Sends a file with progress. It uses XMLHttpRequest, because fetch does not report how much of a body was sent.
 //
-// The trap: a browser reads no answer before it has sent the whole body, and the server reads no more lines while too
-// many answers wait. So files of lines are sent in parts, which also shows what became of the first lines early.
+// A browser reads no response before it has sent the whole body, and the server reads no more lines while too many
+// responses wait. So NDJSON files are sent in parts. This also shows the outcomes of the first lines early.
 import { headers } from './server.ts';
 
 const PART_BYTES = 1024 * 1024;
@@ -9,11 +9,11 @@ const NEWLINE = 10;
 
 export interface Part {
   body: Blob;
-  start: number; // bytes of the file before it
+  start: number; // its offset in the file, in bytes
   firstLine: number;
 }
 
-/** Cuts a file behind line ends. A line that is longer than a part is a part of its own. */
+/** Splits a file at line ends. A line that is longer than a part becomes a part of its own. */
 export async function* parts(file: Blob): AsyncGenerator<Part> {
   let start = 0;
   let firstLine = 1;
@@ -35,18 +35,18 @@ export async function* parts(file: Blob): AsyncGenerator<Part> {
   }
 }
 
-export interface Answer {
+export interface PostResponse {
   status: number;
   text: string;
 }
 
-/** Posts a body and returns the answer, or null where the connection was lost. */
+/** Posts a body and returns the response, or null if the connection was lost or `signal` aborted. */
 export function post(
   body: Blob,
   type: string,
   onSent: (bytes: number) => void,
   signal: AbortSignal,
-): Promise<Answer | null> {
+): Promise<PostResponse | null> {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const abort = () => request.abort();

@@ -1,7 +1,7 @@
-// How the page asks its server: GraphQL over HTTP, each failure as an error that a reader understands.
+// Requests to the server: GraphQL over HTTP, and files. Each failure is an error whose message users can read.
 import { key } from './key.ts';
 
-export interface GraphQLProblem {
+export interface GraphQLError {
   message: string;
   extensions?: { code?: string };
 }
@@ -14,12 +14,12 @@ export class ServerError extends Error {
     super(message);
   }
 
-  static of(errors: readonly GraphQLProblem[]): ServerError {
+  static of(errors: readonly GraphQLError[]): ServerError {
     const [first] = errors;
-    return new ServerError(first?.message ?? 'The server gave no reason.', first?.extensions?.code ?? 'INTERNAL');
+    return new ServerError(first?.message ?? 'The server returned an error.', first?.extensions?.code ?? 'INTERNAL');
   }
 
-  /** Asking again will not help: the key is not good, or the question is not. */
+  /** Whether a retry cannot help: the key or the request is invalid. */
   get isFinal(): boolean {
     return !['UNREACHABLE', 'UNAVAILABLE', 'INTERNAL', 'RATE_LIMITED', 'REQUEST_TIMEOUT'].includes(this.code);
   }
@@ -28,9 +28,9 @@ export class ServerError extends Error {
     return this.code === 'UNAUTHENTICATED' || this.code === 'FORBIDDEN';
   }
 
-  /** What is wrong with the key, for who gave it: the server tells programs how to send one. */
+  /** Why the key was refused. The server's own message tells programs how to send a key. */
   get refusal(): string {
-    return this.code === 'UNAUTHENTICATED' ? 'It is unknown, expired or revoked.' : this.message;
+    return this.code === 'UNAUTHENTICATED' ? 'The key is unknown, expired or revoked.' : this.message;
   }
 }
 
@@ -38,27 +38,27 @@ export function headers(more: Record<string, string> = {}): Record<string, strin
   return key.peek() ? { 'x-api-key': key.peek() as string, ...more } : more;
 }
 
-/** Returns the data of an answer without errors. Raises `ServerError`. */
-export async function ask<T>(query: string, variables: object = {}): Promise<T> {
+/** Returns the data of a query. Throws `ServerError`. */
+export async function runQuery<T>(query: string, variables: object = {}): Promise<T> {
   const response = await request('/graphql', {
     method: 'POST',
     headers: headers({ accept: 'application/graphql-response+json', 'content-type': 'application/json' }),
     body: JSON.stringify({ query, variables }),
   });
-  let answer: { data?: T; errors?: GraphQLProblem[] };
+  let body: { data?: T; errors?: GraphQLError[] };
   try {
-    answer = await response.json();
+    body = await response.json();
   } catch {
-    throw new ServerError(`The server answered ${response.status} without JSON.`, 'UNAVAILABLE');
+    throw new ServerError(`The server responded with status ${response.status} and without JSON.`, 'UNAVAILABLE');
   }
-  if (answer.errors?.length) throw ServerError.of(answer.errors);
-  return answer.data as T;
+  if (body.errors?.length) throw ServerError.of(body.errors);
+  return body.data as T;
 }
 
-/** Returns a file. Raises `ServerError`. */
-export async function get(address: string): Promise<Blob> {
+/** Returns a file. Throws `ServerError`. */
+export async function fetchFile(address: string): Promise<Blob> {
   const response = await request(address, { headers: headers() });
-  if (!response.ok) throw new ServerError(`The server answered ${response.status}.`, 'UNAVAILABLE');
+  if (!response.ok) throw new ServerError(`The server responded with status ${response.status}.`, 'UNAVAILABLE');
   try {
     return await response.blob();
   } catch {
@@ -70,6 +70,6 @@ async function request(address: string, options: RequestInit): Promise<Response>
   try {
     return await fetch(address, options);
   } catch {
-    throw new ServerError('The server does not answer.', 'UNREACHABLE');
+    throw new ServerError('The server does not respond.', 'UNREACHABLE');
   }
 }

@@ -1,48 +1,54 @@
-// One WebSocket for all that is watched. A connection that is dead without saying so is found by pings.
+// One WebSocket for all subscriptions. Pings detect a connection that broke without a close message.
 //
-// The client never connects again by itself: it would ask for the same again, without the last cursor.
+// The client does not reconnect by itself: it would repeat the old variables, without the last cursor.
 import { createClient, type Client } from 'graphql-ws';
 import { key } from './key.ts';
-import { ServerError, type GraphQLProblem } from './server.ts';
+import { ServerError, type GraphQLError } from './server.ts';
 
 const PING_MILLISECONDS = 10_000;
 const PONG_MILLISECONDS = 5_000;
 
 let current: { key: string | null; client: Client } | null = null;
 
+/** Returns the client for the current key. */
 function client(): Client {
   if (current?.key === key.peek()) return current.client;
   current?.client.dispose();
-  let late: ReturnType<typeof setTimeout> | undefined;
-  const made = createClient({
+  let pongTimer: ReturnType<typeof setTimeout> | undefined;
+  const created = createClient({
     url: `${location.protocol.replace('http', 'ws')}//${location.host}/graphql`,
     connectionParams: { 'x-api-key': key.peek() },
     retryAttempts: 0,
     keepAlive: PING_MILLISECONDS,
     on: {
-      ping: (received) => {
-        if (!received) late = setTimeout(() => made.terminate(), PONG_MILLISECONDS);
+      ping: (isReceived) => {
+        if (!isReceived) pongTimer = setTimeout(() => created.terminate(), PONG_MILLISECONDS);
       },
-      pong: () => clearTimeout(late),
-      closed: () => clearTimeout(late),
+      pong: () => clearTimeout(pongTimer),
+      closed: () => clearTimeout(pongTimer),
     },
   });
-  current = { key: key.peek(), client: made };
-  return made;
+  current = { key: key.peek(), client: created };
+  return created;
 }
 
-export interface Watched<T> {
+export interface SubscriptionHandlers<T> {
   onStart(): void;
   onData(data: T): void;
 }
 
-/** Watches until `signal` says stop, or the connection ends. Raises `ServerError` where it ends with an error. */
-export function watch<T>(query: string, variables: object, watched: Watched<T>, signal: AbortSignal): Promise<void> {
+/** Subscribes until `signal` aborts or the connection ends. Throws `ServerError` if it ends with an error. */
+export function subscribe<T>(
+  query: string,
+  variables: object,
+  handlers: SubscriptionHandlers<T>,
+  signal: AbortSignal,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const source = client();
-    const stopStart = source.on('connected', () => watched.onStart());
+    const removeListener = source.on('connected', () => handlers.onStart());
     const end = (error?: ServerError) => {
-      stopStart();
+      removeListener();
       if (error) reject(error);
       else resolve();
     };
@@ -50,13 +56,13 @@ export function watch<T>(query: string, variables: object, watched: Watched<T>, 
       { query, variables: variables as Record<string, unknown> },
       {
         next: ({ data, errors }) => {
-          if (errors?.length) end(ServerError.of(errors as unknown as GraphQLProblem[]));
+          if (errors?.length) end(ServerError.of(errors as unknown as GraphQLError[]));
           else if (data) {
-            watched.onStart();
-            watched.onData(data as T);
+            handlers.onStart();
+            handlers.onData(data as T);
           }
         },
-        error: (reason) => end(readable(reason)),
+        error: (reason) => end(toServerError(reason)),
         complete: () => end(),
       },
     );
@@ -67,13 +73,13 @@ export function watch<T>(query: string, variables: object, watched: Watched<T>, 
   });
 }
 
-function readable(reason: unknown): ServerError {
+function toServerError(reason: unknown): ServerError {
   if (Array.isArray(reason)) return ServerError.of(reason);
   if (reason instanceof CloseEvent) {
-    const said = reason.reason || 'The connection was lost.';
-    if (reason.code === 4401) return new ServerError(said, 'UNAUTHENTICATED');
-    if (reason.code === 4403) return new ServerError(said, 'FORBIDDEN');
-    return new ServerError(said, 'UNREACHABLE');
+    const message = reason.reason || 'The connection was lost.';
+    if (reason.code === 4401) return new ServerError(message, 'UNAUTHENTICATED');
+    if (reason.code === 4403) return new ServerError(message, 'FORBIDDEN');
+    return new ServerError(message, 'UNREACHABLE');
   }
   return new ServerError('The connection was lost.', 'UNREACHABLE');
 }

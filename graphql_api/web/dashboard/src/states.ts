@@ -1,8 +1,8 @@
-// Where the samples are on their way. Nothing announces that, so it is asked for: often while something happens,
-// seldom otherwise, never while nobody looks.
+// The numbers of samples by state, polled: every second while they change, every 8 seconds otherwise, and not while the
+// page is hidden.
 //
-// Samples that are PENDING or FAILED cost most to find, so they are counted together, as what is neither rejected nor
-// computed. How many of these have failed is asked for when their number stands still, and now and then.
+// PENDING and FAILED samples are the slowest to count. So the page counts them together, as all samples that are neither
+// rejected nor computed. It counts the FAILED ones when that number stops changing, and every 8 seconds.
 import { batch, effect, signal } from '@preact/signals';
 import { key, refusal } from './key.ts';
 import delaysQuery from './operations/delays.graphql';
@@ -10,12 +10,12 @@ import failedQuery from './operations/failed.graphql';
 import problemsQuery from './operations/problems.graphql';
 import statesQuery from './operations/states.graphql';
 import { arrived, fault } from './results.ts';
-import { ask, ServerError } from './server.ts';
+import { runQuery, ServerError } from './server.ts';
 import type { ProblemSample, SampleState } from './types.ts';
 
 const BUSY_MILLISECONDS = 1_000;
 const QUIET_MILLISECONDS = 8_000;
-const PROBLEMS = 20;
+const MAX_PROBLEMS = 20;
 
 export type Counts = Record<'pending' | 'computed' | 'failed' | 'rejected', number>;
 
@@ -28,29 +28,29 @@ interface Delays {
 }
 
 export const counts = signal<Counts | null>(null);
-/** Milliseconds from submission to result of the newest results, the newest first. */
+/** The milliseconds from submission to result of the newest results, the newest first. */
 export const delays = signal<readonly number[]>([]);
 export const problems = signal<readonly ProblemSample[]>([]);
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let due = Infinity;
-let isAsking = false;
+let isRefreshing = false;
 let unfinished = 0; // PENDING and FAILED
-let failedAskedAt = -Infinity;
+let failedCountedAt = -Infinity;
 
-/** Asks for as long as the page is open. */
+/** Polls while the page is open. */
 export function start(): void {
   effect(() => {
     void arrived.value;
-    if (key.value) soon();
+    if (key.value) refreshSoon();
     else clear();
   });
-  document.addEventListener('visibilitychange', soon);
+  document.addEventListener('visibilitychange', refreshSoon);
 }
 
-/** Asks again shortly: something has happened. */
-export function soon(): void {
-  if (!isAsking) plan(counts.peek() ? BUSY_MILLISECONDS : 0);
+/** Polls soon, because something has changed. */
+export function refreshSoon(): void {
+  if (!isRefreshing) schedule(counts.peek() ? BUSY_MILLISECONDS : 0);
 }
 
 function clear(): void {
@@ -63,18 +63,18 @@ function clear(): void {
   });
 }
 
-function plan(milliseconds: number): void {
-  const wanted = performance.now() + milliseconds;
-  if (wanted >= due) return;
+function schedule(milliseconds: number): void {
+  const at = performance.now() + milliseconds;
+  if (at >= due) return;
   clearTimeout(timer);
-  due = wanted;
+  due = at;
   timer = setTimeout(refresh, milliseconds);
 }
 
 async function refresh(): Promise<void> {
   due = Infinity;
-  if (isAsking || document.hidden || !key.peek()) return;
-  isAsking = true;
+  if (isRefreshing || document.hidden || !key.peek()) return;
+  isRefreshing = true;
   const before = counts.peek();
   try {
     const now = await count(before);
@@ -86,26 +86,26 @@ async function refresh(): Promise<void> {
     if (error.isAboutKey) refusal.value = error.refusal;
     else if (error.isFinal) fault.value = error.message;
   } finally {
-    isAsking = false;
+    isRefreshing = false;
   }
-  plan(counts.value?.pending ? BUSY_MILLISECONDS : QUIET_MILLISECONDS);
+  schedule(counts.value?.pending ? BUSY_MILLISECONDS : QUIET_MILLISECONDS);
 }
 
 async function count(before: Counts | null): Promise<Counts> {
-  const { all, rejected, computed } = await ask<Record<'all' | 'rejected' | 'computed', Counted>>(statesQuery);
+  const { all, rejected, computed } = await runQuery<Record<'all' | 'rejected' | 'computed', Counted>>(statesQuery);
   const others = Math.max(0, all.totalCount - rejected.totalCount - computed.totalCount);
   let failed = Math.min(before?.failed ?? 0, others);
-  const isDue = others === unfinished || before === null || performance.now() > failedAskedAt + QUIET_MILLISECONDS;
+  const isDue = others === unfinished || before === null || performance.now() > failedCountedAt + QUIET_MILLISECONDS;
   if (others !== failed && isDue) {
-    failedAskedAt = performance.now();
-    failed = Math.min((await ask<{ failed: Counted }>(failedQuery)).failed.totalCount, others);
+    failedCountedAt = performance.now();
+    failed = Math.min((await runQuery<{ failed: Counted }>(failedQuery)).failed.totalCount, others);
   }
   unfinished = others;
   return { pending: others - failed, computed: computed.totalCount, failed, rejected: rejected.totalCount };
 }
 
 async function readDelays(): Promise<void> {
-  const { results } = await ask<Delays>(delaysQuery);
+  const { results } = await runQuery<Delays>(delaysQuery);
   delays.value = results.edges.map(({ node }) => Date.parse(node.computedAt) - Date.parse(node.sample.submittedAt));
 }
 
@@ -115,11 +115,11 @@ async function readProblems(now: Counts): Promise<void> {
   if (now.rejected) states.push('REJECTED');
   const pages = await Promise.all(
     states.map((state) =>
-      ask<{ samples: { edges: { node: ProblemSample }[] } }>(problemsQuery, { state, first: PROBLEMS }),
+      runQuery<{ samples: { edges: { node: ProblemSample }[] } }>(problemsQuery, { state, first: MAX_PROBLEMS }),
     ),
   );
   problems.value = pages
     .flatMap(({ samples }) => samples.edges.map(({ node }) => node))
     .sort((one, other) => Date.parse(other.submittedAt) - Date.parse(one.submittedAt))
-    .slice(0, PROBLEMS);
+    .slice(0, MAX_PROBLEMS);
 }

@@ -1,33 +1,33 @@
-// Light or dark: as the system says, unless the user says otherwise.
+// The theme: light, dark, or that of the system.
 import { effect, signal } from '@preact/signals';
 
 export type Theme = 'system' | 'light' | 'dark';
 
-const KEPT = 'dropzone:theme';
-const kept = localStorage.getItem(KEPT);
+const STORAGE_NAME = 'dropzone:theme';
+const stored = localStorage.getItem(STORAGE_NAME);
 const system = matchMedia('(prefers-color-scheme: dark)');
 
-export const theme = signal<Theme>(kept === 'light' || kept === 'dark' ? kept : 'system');
-/** Goes up whenever the colours change: what is drawn by script must be drawn anew. */
-export const colours = signal(0);
+export const theme = signal<Theme>(stored === 'light' || stored === 'dark' ? stored : 'system');
+/** Increases whenever the colors change. Canvases are then drawn again. */
+export const colorVersion = signal(0);
 
 export function start(): void {
-  system.addEventListener('change', () => (colours.value += 1));
+  system.addEventListener('change', () => (colorVersion.value += 1));
   effect(() => {
-    const chosen = theme.value;
-    if (chosen === 'system') {
-      localStorage.removeItem(KEPT);
+    const selected = theme.value;
+    if (selected === 'system') {
+      localStorage.removeItem(STORAGE_NAME);
       delete document.documentElement.dataset.theme;
     } else {
-      localStorage.setItem(KEPT, chosen);
-      document.documentElement.dataset.theme = chosen;
+      localStorage.setItem(STORAGE_NAME, selected);
+      document.documentElement.dataset.theme = selected;
     }
-    colours.value = colours.peek() + 1;
+    colorVersion.value = colorVersion.peek() + 1;
   });
 }
 
-/** The colour that a custom property has for an element, as a canvas takes it. */
-export function colour(element: HTMLElement, name: string): string {
+/** Returns the value of a color property for an element, in a form that a canvas accepts. */
+export function resolveColor(element: HTMLElement, name: string): string {
   const before = element.style.color;
   element.style.color = `var(${name})`;
   const value = getComputedStyle(element).color;

@@ -1,11 +1,11 @@
-// What becomes of submitted samples: results come by themselves, failures are asked for.
-import { follow, type Reader } from './feed.ts';
-import { ask } from './server.ts';
+// The outcomes of submitted samples. A subscription delivers results; failures are polled.
+import { runQuery } from './server.ts';
+import { streamResults, type StreamHandlers } from './stream.ts';
 import type { Problem, SampleState } from './types.ts';
 
-const ASKED_AT_ONCE = 40;
-const ASK_MILLISECONDS = 1_500;
-const SHOW_MILLISECONDS = 100;
+const MAX_POLLED = 40;
+const POLL_MILLISECONDS = 1_500;
+const NOTIFY_MILLISECONDS = 100;
 
 export type Outcome = SampleState | 'NOT_STORED';
 export type Counts = Record<Outcome, number>;
@@ -17,21 +17,21 @@ export interface Line {
   problems: Pick<Problem, 'path' | 'message'>[];
 }
 
-/** Follows samples until each is in its last state. `onChange` is called a few times a second at most. */
+/** Tracks samples until each is in its final state. Calls `onChange` at most ten times a second. */
 export class Tracker {
   readonly lines: Line[] = [];
-  /** Settled once nothing that is submitted from now on can be missed, or that cannot be had. */
+  /** Resolves when the subscription is active, or when it has failed. */
   readonly ready: Promise<void>;
   #pending = new Map<string, Line>();
-  #early = new Set<string>(); // computed before their receipts came
+  #early = new Set<string>(); // ids whose results arrived before their receipts
   #isComplete = false;
   #stop = new AbortController();
-  #showing: ReturnType<typeof setTimeout> | undefined;
-  #asking: ReturnType<typeof setInterval>;
+  #notifyTimer: ReturnType<typeof setTimeout> | undefined;
+  #pollTimer: ReturnType<typeof setInterval>;
 
   constructor(private readonly onChange: (lines: readonly Line[], isSettled: boolean) => void) {
     this.ready = new Promise((resolve) => {
-      const reader: Reader = {
+      const handlers: StreamHandlers = {
         load: async () => resolve(),
         onResult: ({ id }) => {
           if (this.#pending.has(id)) this.#settle(id, 'COMPUTED');
@@ -40,13 +40,13 @@ export class Tracker {
         onState: ({ name }) => name === 'waiting' && resolve(),
         onRefused: () => resolve(),
       };
-      void follow(reader, {}, this.#stop.signal);
+      void streamResults(handlers, {}, this.#stop.signal);
     });
-    this.#asking = setInterval(() => void this.#ask(), ASK_MILLISECONDS);
+    this.#pollTimer = setInterval(() => void this.#poll(), POLL_MILLISECONDS);
   }
 
-  /** Takes what the server answered to lines. */
-  take(lines: readonly Line[]): void {
+  /** Adds lines with the server's responses. */
+  add(lines: readonly Line[]): void {
     for (const line of lines) {
       if (line.id && line.outcome === 'PENDING') {
         if (this.#early.has(line.id)) line.outcome = 'COMPUTED';
@@ -54,15 +54,15 @@ export class Tracker {
       }
       this.lines.push(line);
     }
-    this.#show();
+    this.#scheduleNotify();
   }
 
-  /** Says that there are no more lines. */
+  /** Declares that there are no more lines. */
   complete(): void {
     this.#isComplete = true;
     this.#early.clear();
-    clearTimeout(this.#showing);
-    this.#tell();
+    clearTimeout(this.#notifyTimer);
+    this.#notify();
   }
 
   counts(): Counts {
@@ -76,33 +76,33 @@ export class Tracker {
     if (!line) return;
     Object.assign(line, { outcome, problems });
     this.#pending.delete(id);
-    this.#show();
+    this.#scheduleNotify();
   }
 
-  #show(): void {
-    this.#showing ??= setTimeout(() => this.#tell(), SHOW_MILLISECONDS);
+  #scheduleNotify(): void {
+    this.#notifyTimer ??= setTimeout(() => this.#notify(), NOTIFY_MILLISECONDS);
   }
 
-  #tell(): void {
-    this.#showing = undefined;
+  #notify(): void {
+    this.#notifyTimer = undefined;
     const isSettled = this.#isComplete && this.#pending.size === 0;
     if (isSettled) {
-      clearInterval(this.#asking);
+      clearInterval(this.#pollTimer);
       this.#stop.abort();
     }
     this.onChange([...this.lines], isSettled);
   }
 
-  async #ask(): Promise<void> {
-    const some = this.#isComplete ? [...this.#pending.keys()].slice(0, ASKED_AT_ONCE) : [];
-    if (some.length === 0) return;
-    const fields = some.map((id, index) => `s${index}: sample(id: "${id}") { state problems { path message } }`);
-    const answers = await ask<Record<string, { state: SampleState; problems: Problem[] } | null>>(
+  async #poll(): Promise<void> {
+    const ids = this.#isComplete ? [...this.#pending.keys()].slice(0, MAX_POLLED) : [];
+    if (ids.length === 0) return;
+    const fields = ids.map((id, index) => `s${index}: sample(id: "${id}") { state problems { path message } }`);
+    const samples = await runQuery<Record<string, { state: SampleState; problems: Problem[] } | null>>(
       `query Outcomes { ${fields.join(' ')} }`,
-    ).catch(() => ({}) as Record<string, null>); // it is asked for again
-    some.forEach((id, index) => {
-      const answer = answers[`s${index}`];
-      if (answer && answer.state !== 'PENDING') this.#settle(id, answer.state, answer.problems);
+    ).catch(() => ({}) as Record<string, null>); // the next poll repeats it
+    ids.forEach((id, index) => {
+      const sample = samples[`s${index}`];
+      if (sample && sample.state !== 'PENDING') this.#settle(id, sample.state, sample.problems);
     });
   }
 }

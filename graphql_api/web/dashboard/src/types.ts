@@ -1,4 +1,6 @@
-// What the operations of this page answer, as far as the page reads it; a test holds them against the schema.
+// The responses to the operations of this page, as far as the page reads them. A test compares the operations with the schema.
+import type { DetailStatistics, FilterStatistic, TableStatistics } from './statistics.ts';
+
 export type SampleState = 'PENDING' | 'COMPUTED' | 'FAILED' | 'REJECTED';
 
 export interface Range {
@@ -7,16 +9,11 @@ export interface Range {
   lte?: number | string;
 }
 
-export type ResultFilter = Partial<Record<'timestamp' | 'mean' | 'standardDeviation' | 'count', Range>>;
+export type ResultFilter = Partial<Record<'timestamp' | FilterStatistic, Range>>;
 
-export interface Result {
+export interface Result extends TableStatistics {
   id: string;
   timestamp: string;
-  mean: number;
-  standardDeviation: number;
-  count: number;
-  minimum: number;
-  maximum: number;
   computedAt: string;
 }
 
@@ -31,6 +28,7 @@ export interface ResultPage {
   pageInfo: { hasNextPage: boolean; endCursor: string | null };
 }
 
+/** The statistics of all values of many results. They are null if there are no results. */
 export interface Summary {
   results: number;
   values: number;
@@ -58,28 +56,16 @@ export interface Histogram {
   counts: number[];
 }
 
-/** Statistics that results of an older version lack are null. */
-export interface Statistics {
+export type ResultDetail = DetailStatistics & {
   timestamp: string;
   computedAt: string;
-  mean: number;
-  standardDeviation: number;
-  sampleStandardDeviation: number | null;
-  sum: number | null;
-  minimum: number;
-  lowerQuartile: number | null;
-  median: number | null;
-  upperQuartile: number | null;
-  maximum: number;
-  skewness: number | null;
-  kurtosis: number | null;
   histogram: Histogram | null;
-}
+};
 
 export interface Sample extends ProblemSample {
   timeStamp: string | null;
   count: number;
   bytes: number;
   sha256: string;
-  result: Statistics | null;
+  result: ResultDetail | null;
 }

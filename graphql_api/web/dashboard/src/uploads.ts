@@ -1,9 +1,9 @@
-// Files that are submitted: one after the other, each with what became of its samples.
+// Submitted files, sent one after another, each with the outcomes of its samples.
 import { signal } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { integer } from './format.ts';
-import { parts, post, type Answer } from './sending.ts';
-import { soon } from './states.ts';
+import { parts, post, type PostResponse } from './sending.ts';
+import { refreshSoon } from './states.ts';
 import { Tracker, type Counts, type Line } from './tracking.ts';
 import type { Problem, SampleState } from './types.ts';
 
@@ -31,14 +31,14 @@ interface Receipt {
 
 export const uploads = signal<readonly Upload[]>([]); // the newest first
 
-let numbers = 0;
+let lastId = 0;
 let queue = Promise.resolve();
 const stops = new Map<number, AbortController>();
 
-/** Submits files, one after the other. */
+/** Submits files, one after another. */
 export function submit(files: Iterable<File>): void {
   for (const file of files) {
-    const id = ++numbers;
+    const id = ++lastId;
     const counts = { PENDING: 0, COMPUTED: 0, FAILED: 0, REJECTED: 0, NOT_STORED: 0 };
     const upload: Upload = { id, name: file.name, size: file.size, sent: 0, phase: 'waiting', error: null, lines: [], counts };
     uploads.value = [upload, ...uploads.value];
@@ -47,17 +47,17 @@ export function submit(files: Iterable<File>): void {
   }
 }
 
-/** Stops sending a file, or takes one that is done off the list. */
+/** Stops sending a file, or removes a finished one from the list. */
 export function dismiss(id: number): void {
   const upload = uploads.value.find((each) => each.id === id);
-  if (upload && isUnderWay(upload)) stops.get(id)?.abort();
+  if (upload && isActive(upload)) stops.get(id)?.abort();
   else uploads.value = uploads.value.filter((each) => each.id !== id);
 }
 
-export const isUnderWay = ({ phase }: Upload): boolean => phase === 'waiting' || phase === 'sending';
+export const isActive = ({ phase }: Upload): boolean => phase === 'waiting' || phase === 'sending';
 
 export function summary({ counts, phase, error }: Upload): string {
-  const said = [
+  const texts = [
     [counts.COMPUTED, 'computed'],
     [counts.PENDING, 'pending'],
     [counts.REJECTED, 'rejected'],
@@ -66,8 +66,8 @@ export function summary({ counts, phase, error }: Upload): string {
   ]
     .filter(([count]) => Number(count) > 0)
     .map(([count, state]) => `${integer(Number(count))} ${state}`);
-  if (error) said.push(error);
-  return said.join(', ') || (phase === 'done' ? 'nothing in it' : phase);
+  if (error) texts.push(error);
+  return texts.join(', ') || (phase === 'done' ? 'no samples in this file' : phase);
 }
 
 async function send(id: number, file: File): Promise<void> {
@@ -81,37 +81,37 @@ async function send(id: number, file: File): Promise<void> {
   });
   await tracker.ready;
   try {
-    const error = NDJSON_NAME.test(file.name) || (await holdsLines(file))
+    const error = NDJSON_NAME.test(file.name) || (await isNdjson(file))
       ? await sendLines(id, file, tracker, stop)
       : await sendOne(id, file, tracker, stop);
-    if (stop.aborted) end(id, 'stopped', 'stopped; what is listed here is stored');
+    if (stop.aborted) end(id, 'stopped', 'stopped; the samples listed here are stored');
     else end(id, error ? 'broken' : 'done', error);
   } catch {
     end(id, 'broken', 'the file could not be read');
   }
   tracker.complete();
-  soon();
+  refreshSoon();
 }
 
 async function sendLines(id: number, file: File, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
   for await (const { body, start, firstLine } of parts(file)) {
     if (stop.aborted) return null;
     const onSent = (sent: number) => change(id, { sent: start + sent });
-    const answer = await post(body, 'application/x-ndjson', onSent, stop);
-    if (answer?.status !== 200) return reason(answer);
-    const receipts = answer.text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Receipt);
-    tracker.take(receipts.flatMap((receipt) => (receipt.line ? toLine(receipt, receipt.line + firstLine - 1) : [])));
-    const ended = receipts.find(({ line, error }) => !line && error);
-    if (ended) return ended.error?.message ?? null;
+    const response = await post(body, 'application/x-ndjson', onSent, stop);
+    if (response?.status !== 200) return reason(response);
+    const receipts = response.text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Receipt);
+    tracker.add(receipts.flatMap((receipt) => (receipt.line ? toLine(receipt, receipt.line + firstLine - 1) : [])));
+    const failure = receipts.find(({ line, error }) => !line && error);
+    if (failure) return failure.error?.message ?? null;
     change(id, { sent: start + body.size });
   }
   return null;
 }
 
 async function sendOne(id: number, file: File, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
-  const answer = await post(file, 'application/json', (sent) => change(id, { sent }), stop);
-  if (answer?.status !== 201 && answer?.status !== 422) return reason(answer);
-  tracker.take([toLine(JSON.parse(answer.text) as Receipt, 1)]);
+  const response = await post(file, 'application/json', (sent) => change(id, { sent }), stop);
+  if (response?.status !== 201 && response?.status !== 422) return reason(response);
+  tracker.add([toLine(JSON.parse(response.text) as Receipt, 1)]);
   return null;
 }
 
@@ -129,8 +129,8 @@ function change(id: number, changes: Partial<Upload>): void {
   uploads.value = uploads.value.map((upload) => (upload.id === id ? { ...upload, ...changes } : upload));
 }
 
-/** Tells whether a file has a sample on each line, rather than one sample on one or more lines. */
-async function holdsLines(file: File): Promise<boolean> {
+/** Returns whether a file has one sample per line, rather than one sample on one or more lines. */
+async function isNdjson(file: File): Promise<boolean> {
   const text = (await file.slice(0, SNIFFED_BYTES).text()).trimStart();
   const lineEnd = text.indexOf('\n');
   if (lineEnd < 0 || (text.slice(lineEnd).trim() === '' && file.size <= SNIFFED_BYTES)) return false;
@@ -142,11 +142,11 @@ async function holdsLines(file: File): Promise<boolean> {
   }
 }
 
-function reason(answer: Answer | null): string {
-  if (answer === null) return 'the connection was lost; what is not listed here may not be stored';
+function reason(response: PostResponse | null): string {
+  if (response === null) return 'the connection was lost; samples that are not listed here may not be stored';
   try {
-    return JSON.parse(answer.text).error.message;
+    return JSON.parse(response.text).error.message;
   } catch {
-    return `the server answered ${answer.status}`;
+    return `the server responded with status ${response.status}`;
   }
 }

@@ -1,11 +1,11 @@
-// A query that another page leads to: `/graphql#query=…&variables=…`. A fragment is not sent to any server, so it is
-// in no log; the key is never in it.
+// Links to a query: `/graphql#query=…&variables=…`. Browsers do not send the fragment to servers, so logs do not contain
+// it. It never contains the key.
 
-/** Returns the tab that the address asks for, or null, and takes it out of the address: a reload keeps what was edited. */
-export function takeLinked() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  const query = given.get('query');
+/** Returns the tab of a link, or null. Removes the link from the address, so that a reload keeps the edited text. */
+export function readLink() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  const query = parameters.get('query');
   if (query === null) return null;
   history.replaceState(null, '', location.pathname);
-  return { query, variables: given.get('variables') ?? '{}' };
+  return { query, variables: parameters.get('variables') ?? '{}' };
 }

@@ -1,5 +1,5 @@
-// The page with its packages from npm: GraphiQL 5, whose editors work in three web workers, and the plugin that
-// builds queries by ticking fields.
+// The page with its packages from npm: GraphiQL 5, whose editors run in three web workers, and the plugin that builds
+// queries from checked fields.
 import { explorerPlugin } from '@graphiql/plugin-explorer';
 import { HISTORY_PLUGIN } from '@graphiql/plugin-history';
 import { createClient } from 'graphql-ws';

@@ -1,19 +1,20 @@
-// The page itself: the same whether its packages were bundled from npm or come from a CDN.
+// The page. It is the same with packages from npm and from a CDN.
 //
-// The server may hand it a key (`start.key`). Otherwise it asks for one and keeps it for this browser tab.
+// On the server's own machine the page contains a key (`start.key`). Otherwise the user enters one, and the browser tab
+// stores it.
 import { createFetcher } from './fetcher.js';
-import { takeLinked } from './link.js';
+import { readLink } from './link.js';
 import { openStorage } from './storage.js';
 import { tabs } from './tabs.js';
 
-const KEPT = 'dropzone:api-key';
-/** What the variables editor knows of a sample: the server knows more, and answers REJECTED. */
+const STORAGE_NAME = 'dropzone:api-key';
+/** The schema of a sample for the variables editor. The server validates more. */
 const SCALARS = {
   RawSample: {
     type: 'object',
     required: ['time_stamp', 'data'],
     properties: {
-      time_stamp: { type: 'string', description: 'RFC 3339, with its offset from UTC' },
+      time_stamp: { type: 'string', description: 'RFC 3339 time with a UTC offset' },
       data: { type: 'array', items: { type: 'number' }, minItems: 1 },
     },
   },
@@ -22,7 +23,7 @@ const start = JSON.parse(document.getElementById('start').textContent);
 
 export function open({ React, createRoot, GraphiQL, createClient, parse, plugins }) {
   const { createElement, useMemo, useState } = React;
-  const linked = takeLinked();
+  const linked = readLink();
   const defaultTabs = linked ? [linked, ...tabs(start.sample)] : tabs(start.sample);
   const storage = openStorage(defaultTabs[0], Boolean(linked));
 
@@ -31,8 +32,8 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
       return createElement(
         'form',
         { className: 'key', onReset: () => onKey(null) },
-        'Requests carry the API key that you gave, until this browser tab is closed.',
-        createElement('button', { type: 'reset' }, 'Forget it'),
+        'Requests contain the API key that you entered, until you close this browser tab.',
+        createElement('button', { type: 'reset' }, 'Forget key'),
       );
     }
     return createElement(
@@ -44,7 +45,7 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
           onKey(event.target.elements.key.value.trim());
         },
       },
-      createElement('label', { htmlFor: 'key' }, 'This server needs an API key:'),
+      createElement('label', { htmlFor: 'key' }, 'Enter an API key:'),
       createElement('input', {
         id: 'key',
         name: 'key',
@@ -52,25 +53,25 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
         autoComplete: 'off',
         required: true,
         pattern: '\\s*[!-~]+\\s*',
-        title: 'Latin letters, digits and signs, without spaces',
+        title: 'ASCII letters, digits and signs, without spaces',
       }),
-      createElement('button', { type: 'submit' }, 'Use it'),
+      createElement('button', { type: 'submit' }, 'Use key'),
     );
   }
 
   function Page() {
-    const [given, setGiven] = useState(() => sessionStorage.getItem(KEPT));
-    const key = start.key ?? given;
+    const [enteredKey, setEnteredKey] = useState(() => sessionStorage.getItem(STORAGE_NAME));
+    const key = start.key ?? enteredKey;
     const fetcher = useMemo(() => createFetcher(key, createClient, parse), [key]);
     const onKey = (value) => {
-      if (value) sessionStorage.setItem(KEPT, value);
-      else sessionStorage.removeItem(KEPT);
-      setGiven(value);
+      if (value) sessionStorage.setItem(STORAGE_NAME, value);
+      else sessionStorage.removeItem(STORAGE_NAME);
+      setEnteredKey(value);
     };
     return createElement(
       React.Fragment,
       null,
-      !start.key && createElement(KeyForm, { hasKey: Boolean(given), onKey }),
+      !start.key && createElement(KeyForm, { hasKey: Boolean(enteredKey), onKey }),
       createElement(
         GraphiQL,
         {
@@ -86,6 +87,6 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
     );
   }
 
-  addEventListener('hashchange', () => location.reload()); // a link to here, followed from here
+  addEventListener('hashchange', () => location.reload()); // the user followed a link to another query
   createRoot(document.getElementById('page')).render(createElement(Page));
 }

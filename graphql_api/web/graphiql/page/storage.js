@@ -1,9 +1,9 @@
-// Where GraphiQL keeps tabs and history: in the browser, under a name of our own, because the next server at
-// this address (127.0.0.1:8000) may be another project with its own GraphiQL.
+// Stores tabs and history in the browser. Names have a prefix, because another project with GraphiQL may later use the
+// same address (127.0.0.1:8000).
 const PREFIX = 'dropzone:';
 const names = () => Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
 
-/** With `isLinked`, the first tab is shown whatever tabs there are: GraphiQL looks for it, and adds it if it must. */
+/** With `isLinked`, the first tab is selected. GraphiQL adds it if it is not among the stored tabs. */
 export function openStorage(firstTab, isLinked) {
   const storage = {
     getItem: (name) => localStorage.getItem(PREFIX + name),
@@ -14,7 +14,7 @@ export function openStorage(firstTab, isLinked) {
       return names().length;
     },
   };
-  // GraphiQL fills the variables editor from here alone, even when it opens with the default tabs.
+  // GraphiQL fills the variables editor from the storage only, even if it opens with the default tabs.
   if (isLinked || !storage.getItem('graphiql:tabState')) {
     storage.setItem('graphiql:query', firstTab.query);
     storage.setItem('graphiql:variables', firstTab.variables);

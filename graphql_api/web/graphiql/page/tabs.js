@@ -1,14 +1,14 @@
-// The tabs that the page opens with. A tab is named after its operation.
+// The default tabs. A tab has the name of its operation.
 
 const SUBMIT = `# To submit a sample, press play (or Ctrl-Enter).
 #
-# The variables below hold fixture/sample.json as it is.
-# Put a sample of your own in its place.
-# The answer is PENDING (its result will follow) or
-# REJECTED, with all that is wrong with the sample.
+# The variables below contain fixture/sample.json.
+# Replace it by a sample of your own.
+# The state is PENDING (the result follows) or REJECTED,
+# with all problems of the sample.
 #
 # Next: copy the id to the tab OneSample and press play
-# there, or look for the result in LatestResults.
+# there, or find the result in LatestResults.
 mutation SubmitSample($sample: RawSample!) {
   submit(sample: $sample) {
     id
@@ -28,13 +28,13 @@ mutation SubmitSample($sample: RawSample!) {
 }
 `;
 
-const SUBMIT_MANY = `# Many samples at once: press play.
+const SUBMIT_MANY = `# To submit many samples at once, press play.
 #
-# Each is answered for itself, in the same order. The
-# third is wrong on purpose: REJECTED, and why.
+# The response has a receipt per sample, in order. The
+# third sample is invalid on purpose: it is REJECTED.
 #
-# Next: for files and streams there is POST /samples,
-# which takes a sample on each line.
+# Next: for files and streams use POST /samples, which
+# accepts one sample per line.
 mutation SubmitMany($samples: [RawSample!]!) {
   submitMany(samples: $samples) {
     id
@@ -47,11 +47,11 @@ mutation SubmitMany($samples: [RawSample!]!) {
 }
 `;
 
-const LATEST = `# The results computed last: press play.
+const LATEST = `# To list the newest results, press play.
 #
-# Next: narrow them down in the filter below (Ctrl-Space
-# shows what it takes), or read on by giving the
-# endCursor as "after".
+# Next: set the filter below (Ctrl-Space lists its
+# fields), or pass the endCursor as "after" to read the
+# next page.
 query LatestResults($filter: ResultFilter, $after: String) {
   results(
     filter: $filter
@@ -77,12 +77,12 @@ query LatestResults($filter: ResultFilter, $after: String) {
 }
 `;
 
-const RANGE = `# Results within ranges: press play. All that are given
-# must hold; bounds that are left out are open.
+const RANGE = `# To list results within ranges, press play. A result
+# must match all ranges. A missing bound is open.
 #
-# Next: other ranges and another order (Ctrl-Space shows
-# what there is); totalCount is read only when it is asked
-# for.
+# Next: try other ranges and another order (Ctrl-Space
+# lists them). Remove totalCount if you do not need it:
+# the server counts only on request.
 query ResultsInRange($filter: ResultFilter!) {
   results(
     filter: $filter
@@ -109,8 +109,8 @@ query ResultsInRange($filter: ResultFilter!) {
 }
 `;
 
-const SUMMARY = `# All values of many results together, and the same day
-# by day: press play.
+const SUMMARY = `# To summarize all values of many results, in total and
+# per day, press play.
 query Summary($filter: ResultFilter) {
   resultsSummary(filter: $filter) {
     results
@@ -129,12 +129,12 @@ query Summary($filter: ResultFilter) {
 }
 `;
 
-const WATCH = `# Results as they are computed: press play, then submit
-# samples from a second window of this page. To leave
-# this tab, or to press the button again, ends it.
+const WATCH = `# To watch results as they are computed, press play, then
+# submit samples from a second window of this page. Press
+# the button again, or leave this tab, to stop.
 #
-# Next: after an interruption, give the last cursor you
-# saw as "after", and you miss nothing.
+# Next: after an interruption, pass the last cursor as
+# "after" to miss no result.
 subscription WatchResults($filter: ResultFilter, $after: String) {
   results(filter: $filter, after: $after) {
     cursor
@@ -149,11 +149,11 @@ subscription WatchResults($filter: ResultFilter, $after: String) {
 }
 `;
 
-const ONE = `# One sample: put its id into the variables below and
-# press play.
+const ONE = `# To read one sample, put its id into the variables below
+# and press play.
 #
 # Next: replace the word query by subscription to wait
-# for the result instead of asking for it.
+# for the result.
 query OneSample($id: ID!) {
   sample(id: $id) {
     state
@@ -189,7 +189,7 @@ const RANGES = `{
   }
 }`;
 
-/** `sample` is the text of a sample: as text, it stands in the editor as it stands in its file. */
+/** `sample` is the text of a sample. The editor displays it with the line breaks of its file. */
 export const tabs = (sample) => [
   { query: SUBMIT, variables: `{\n  "sample": ${sample.trim()}\n}` },
   { query: SUBMIT_MANY, variables: MANY },

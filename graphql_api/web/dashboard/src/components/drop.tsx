@@ -3,11 +3,11 @@ import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { submit } from '../uploads.ts';
-import { Upward } from './icons.tsx';
+import { UploadIcon } from './icons.tsx';
 
 export function DropTarget({ children }: { children: ComponentChildren }) {
   const isOver = useSignal(false);
-  const depth = useRef(0); // enter and leave come for each element that is crossed
+  const depth = useRef(0); // the browser fires enter and leave for each element that the pointer crosses
   useEffect(() => {
     const on = (type: 'dragenter' | 'dragover' | 'dragleave' | 'drop', handle: (event: DragEvent) => void) => {
       const listener = (event: DragEvent) => {
@@ -18,7 +18,7 @@ export function DropTarget({ children }: { children: ComponentChildren }) {
       addEventListener(type, listener);
       return () => removeEventListener(type, listener);
     };
-    const ends = [
+    const removers = [
       on('dragenter', () => {
         depth.current += 1;
         isOver.value = true;
@@ -36,7 +36,7 @@ export function DropTarget({ children }: { children: ComponentChildren }) {
         submit(event.dataTransfer?.files ?? []);
       }),
     ];
-    return () => ends.forEach((end) => end());
+    return () => removers.forEach((remove) => remove());
   }, []);
   return (
     <>
@@ -44,7 +44,7 @@ export function DropTarget({ children }: { children: ComponentChildren }) {
       {isOver.value && (
         <div class="drop-here" aria-hidden="true">
           <p>
-            <Upward />
+            <UploadIcon />
             Drop to submit
           </p>
         </div>

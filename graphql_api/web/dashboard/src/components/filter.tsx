@@ -11,8 +11,8 @@ export function FilterForm() {
   const apply = () => {
     clearTimeout(timer.current);
     if (!form.current?.checkValidity()) return;
-    const given = [...new FormData(form.current)].map(([name, value]) => [name, withZone(name, String(value))] as const);
-    setBounds(Object.fromEntries(given));
+    const values = [...new FormData(form.current)].map(([name, value]) => [name, withZone(name, String(value))] as const);
+    setBounds(Object.fromEntries(values));
   };
   useEffect(() => () => clearTimeout(timer.current), []);
   return (
@@ -71,5 +71,5 @@ function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
   );
 }
 
-/** What the browser gives has no zone; the page speaks UTC. */
+/** Adds the zone to a time of a form field. All times of the page are in UTC. */
 const withZone = (name: string, value: string): string => (name.startsWith('timestamp.') && value ? `${value}Z` : value);

@@ -1,16 +1,16 @@
 import { filter } from '../filter.ts';
 import { graphiql } from '../graphiql.ts';
-import { forgetKey, isHandedOver, key } from '../key.ts';
-import resultsQuery from '../operations/results.graphql';
+import { forgetKey, hasLocalKey, key } from '../key.ts';
+import { resultsQuery } from '../queries.ts';
 import { connection } from '../results.ts';
 import { theme, type Theme } from '../theme.ts';
-import { Drop, Moon, Outward, Screen, Sun } from './icons.tsx';
+import { LinkIcon, Logo, MoonIcon, ScreenIcon, SunIcon } from './icons.tsx';
 
 const CONNECTIONS = { connecting: 'Connecting', live: 'Live', waiting: 'Reconnecting' } as const;
 const THEMES: Record<Theme, { next: Theme; icon: () => preact.JSX.Element; label: string }> = {
-  system: { next: 'light', icon: Screen, label: 'as the system' },
-  light: { next: 'dark', icon: Sun, label: 'light' },
-  dark: { next: 'system', icon: Moon, label: 'dark' },
+  system: { next: 'light', icon: ScreenIcon, label: 'system' },
+  light: { next: 'dark', icon: SunIcon, label: 'light' },
+  dark: { next: 'system', icon: MoonIcon, label: 'dark' },
 };
 
 export function Header({ isOpen }: { isOpen: boolean }) {
@@ -18,12 +18,12 @@ export function Header({ isOpen }: { isOpen: boolean }) {
   return (
     <header>
       <div class="brand">
-        <Drop />
+        <Logo />
         <span class="brand-name">Dropzone</span>
       </div>
       {isOpen && <Connection />}
       <nav aria-label="Page">
-        {!isHandedOver && key.value && (
+        {!hasLocalKey && key.value && (
           <button type="button" class="quiet forget" onClick={forgetKey}>
             Forget key
           </button>
@@ -32,9 +32,9 @@ export function Header({ isOpen }: { isOpen: boolean }) {
           class="button quiet"
           href={address}
           aria-label="Open in GraphiQL"
-          title="The query for what is on the screen, in GraphiQL"
+          title="Open the query for the displayed results in GraphiQL"
         >
-          <Outward />
+          <LinkIcon />
           <span class="roomy">Open in GraphiQL</span>
         </a>
         <ThemeButton />
@@ -59,8 +59,8 @@ function ThemeButton() {
     <button
       type="button"
       class="quiet square"
-      aria-label={`Colours: ${label}. Change to ${THEMES[next].label}.`}
-      title={`Colours: ${label}`}
+      aria-label={`Theme: ${label}. Change to ${THEMES[next].label}.`}
+      title={`Theme: ${label}`}
       onClick={() => (theme.value = next)}
     >
       <Icon />

@@ -5,22 +5,22 @@ import type { Histogram } from '../types.ts';
 const WIDTH = 400;
 const HEIGHT = 150;
 const GAP = 1;
-const ALONE = 48; // the width of a bin whose values are all the same
+const SINGLE_WIDTH = 48; // the width of the only bin if all values are equal
 
-interface Drawn {
+interface HistogramProps {
   histogram: Histogram;
   mean: number;
   deviation: number;
 }
 
-/** The bins as bars, the mean as a line and one standard deviation to both sides as a band. */
-export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }: Drawn) {
+/** Bins as bars, the mean as a line, and one standard deviation on both sides as a band. */
+export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }: HistogramProps) {
   const pointed = useSignal<number | null>(null);
   const first = edges[0] ?? 0;
   const last = edges.at(-1) ?? 0;
   const total = counts.reduce((sum, count) => sum + count, 0);
   const highest = Math.max(...counts, 1);
-  // Edges may be as far apart as doubles are: halves of them cannot overflow.
+  // The difference of two doubles can overflow. The difference of their halves cannot.
   const x = (value: number) =>
     last > first ? ((value / 2 - first / 2) / (last / 2 - first / 2)) * WIDTH : WIDTH / 2;
   const within = (value: number) => Math.min(WIDTH, Math.max(0, value));
@@ -62,8 +62,8 @@ export function HistogramPlot({ histogram: { edges, counts }, mean, deviation }:
           height={HEIGHT}
         />
         {counts.map((count, bin) => {
-          const left = last > first ? x(edges[bin] ?? first) : (WIDTH - ALONE) / 2;
-          const width = last > first ? Math.max(0.5, x(edges[bin + 1] ?? last) - left) : ALONE;
+          const left = last > first ? x(edges[bin] ?? first) : (WIDTH - SINGLE_WIDTH) / 2;
+          const width = last > first ? Math.max(0.5, x(edges[bin + 1] ?? last) - left) : SINGLE_WIDTH;
           const height = count === 0 ? 0 : Math.max(1.5, (count / highest) * (HEIGHT - 6));
           return (
             <rect

@@ -1,17 +1,17 @@
-import { forgetKey, isHandedOver, refusal, useKey } from '../key.ts';
+import { enterKey, forgetKey, hasLocalKey, refusal } from '../key.ts';
 
 export function KeyForm() {
   return (
     <section class="card key" aria-labelledby="key-title">
-      <h1 id="key-title">{refusal.value ? 'The key was refused' : 'An API key, please'}</h1>
+      <h1 id="key-title">{refusal.value ? 'The key was refused' : 'Enter an API key'}</h1>
       {refusal.value && (
         <p class="fault" role="alert">
           {refusal}
         </p>
       )}
-      {isHandedOver ? (
+      {hasLocalKey ? (
         <button type="button" onClick={() => location.reload()}>
-          Load the page again
+          Reload the page
         </button>
       ) : (
         <form
@@ -20,12 +20,11 @@ export function KeyForm() {
             const value = String(new FormData(event.currentTarget).get('key')).trim();
             if (!value) return;
             forgetKey();
-            useKey(value);
+            enterKey(value);
           }}
         >
           <p>
-            Whoever runs this server makes them. This browser tab keeps yours until it is closed; it is never part of
-            an address.
+            The operator of this server creates API keys. This browser tab stores your key until you close the tab.
           </p>
           <label for="key">API key</label>
           <div class="row">
@@ -36,11 +35,11 @@ export function KeyForm() {
               autocomplete="off"
               required
               pattern="\s*[!-~]+\s*"
-              title="Latin letters, digits and signs, without spaces"
+              title="ASCII letters, digits and signs, without spaces"
               spellcheck={false}
             />
             <button type="submit" class="primary">
-              Use it
+              Use key
             </button>
           </div>
         </form>

@@ -3,35 +3,35 @@ import { useEffect, useRef } from 'preact/hooks';
 import { setBounds, bounds } from '../filter.ts';
 import { number, plural, shortTime } from '../format.ts';
 import { results } from '../results.ts';
-import { chosen, shown } from '../selection.ts';
-import { colours } from '../theme.ts';
+import { displayedId, selectedId } from '../selection.ts';
+import { colorVersion } from '../theme.ts';
 import { Plot, type Axis } from '../plot.ts';
 import { SummaryLine } from './summary.tsx';
 
 const axis = signal<Axis>('timestamp');
 const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'timestamp', label: 'Time stamp' },
-  { name: 'computedAt', label: 'Arrival' },
+  { name: 'computedAt', label: 'Computed' },
 ];
 
 export function MeansPlot() {
-  const place = useRef<HTMLDivElement>(null);
+  const container = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(undefined);
   const pointed = useSignal<string | null>(null);
   useEffect(() => {
-    const made = new Plot(place.current as HTMLDivElement, {
+    const created = new Plot(container.current as HTMLDivElement, {
       onPoint: (id) => (pointed.value = id),
-      onChoose: (id) => (chosen.value = id),
+      onSelect: (id) => (selectedId.value = id),
       onRange: (from, to) => {
         if (axis.peek() === 'timestamp') setBounds({ ...bounds.peek(), 'timestamp.gte': from, 'timestamp.lt': to });
       },
     });
-    plot.current = made;
-    return () => made.destroy();
-  }, [colours.value]);
+    plot.current = created;
+    return () => created.destroy();
+  }, [colorVersion.value]);
   useEffect(() => {
-    plot.current?.show(results.value, axis.value, shown.value);
-  }, [results.value, axis.value, shown.value, colours.value]);
+    plot.current?.show(results.value, axis.value, displayedId.value);
+  }, [results.value, axis.value, displayedId.value, colorVersion.value]);
   const result = pointed.value === null ? undefined : results.value.find(({ id }) => id === pointed.value);
   return (
     <section class="card means" aria-labelledby="means-title">
@@ -50,14 +50,14 @@ export function MeansPlot() {
           ))}
         </div>
       </div>
-      <div ref={place} class="plot" role="img" aria-label={describe()}>
-        {results.value.length === 0 && <p class="empty">Each result becomes a point here.</p>}
+      <div ref={container} class="plot" role="img" aria-label={describe()}>
+        {results.value.length === 0 && <p class="empty">Each result appears here as a point.</p>}
       </div>
       <p class="reading hint" aria-hidden="true">
         {result
           ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${plural(result.count, 'value')}`
           : results.value.length
-            ? 'Point at a result to read it, press it to choose it, drag to look at a part of the time.'
+            ? 'Point at a result to read it. Click to select it. Drag to filter by time.'
             : ' '}
       </p>
       {results.value.length > 0 && <SummaryLine />}
@@ -67,13 +67,13 @@ export function MeansPlot() {
 
 function describe(): string {
   const all = results.value;
-  if (all.length === 0) return 'Means over time: no results.';
+  if (all.length === 0) return 'Plot of means over time: no results.';
   const means = all.map(({ mean }) => mean);
   const times = all.map((result) => result[axis.value]).sort((one, other) => Date.parse(one) - Date.parse(other));
   const lowest = means.reduce((one, other) => Math.min(one, other));
   const largest = means.reduce((one, other) => Math.max(one, other));
   return (
     `Means of ${plural(all.length, 'result')} from ${shortTime(times[0] as string)} to ` +
-    `${shortTime(times.at(-1) as string)}, between ${number(lowest)} and ${number(largest)}. The table has them too.`
+    `${shortTime(times.at(-1) as string)}, between ${number(lowest)} and ${number(largest)}. The table lists them.`
   );
 }

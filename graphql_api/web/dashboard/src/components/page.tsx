@@ -2,7 +2,7 @@ import { announcement } from '../announcements.ts';
 import { key, refusal } from '../key.ts';
 import { connection, fault } from '../results.ts';
 import { DropTarget } from './drop.tsx';
-import { Figures } from './figures.tsx';
+import { StateCounts } from './counts.tsx';
 import { FilterForm } from './filter.tsx';
 import { Header } from './header.tsx';
 import { KeyForm } from './key.tsx';
@@ -32,11 +32,11 @@ function Dashboard() {
   return (
     <DropTarget>
       <h1 class="unseen">Dropzone</h1>
-      <Figures />
+      <StateCounts />
       <FilterForm />
       {connection.value.name === 'waiting' && (
         <p class="notice">
-          {connection.value.reason} What is shown stays as it was, and goes on from there once it can.
+          {connection.value.reason} The page resumes after the last result when the server responds again.
         </p>
       )}
       {fault.value && (

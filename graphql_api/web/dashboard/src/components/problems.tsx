@@ -1,11 +1,11 @@
 import { integer, shortId, shortTime } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import problemsQuery from '../operations/problems.graphql';
-import { chosen } from '../selection.ts';
+import { selectedId } from '../selection.ts';
 import { counts, problems } from '../states.ts';
 import { State } from './state.tsx';
 
-const SHOWN_PROBLEMS = 2;
+const MAX_PROBLEMS = 2;
 
 export function Problems() {
   const total = (counts.value?.failed ?? 0) + (counts.value?.rejected ?? 0);
@@ -16,19 +16,19 @@ export function Problems() {
         <h2 id="problems-title">Problems</h2>
         {total > problems.value.length && (
           <p class="hint">
-            newest {problems.value.length} of {integer(total)}, <a href={all}>more in GraphiQL</a>
+            newest {problems.value.length} of {integer(total)}, <a href={all}>see more in GraphiQL</a>
           </p>
         )}
       </div>
       {problems.value.length === 0 ? (
-        <p class="empty">{counts.value ? 'No sample was rejected or has failed.' : 'Reading…'}</p>
+        <p class="empty">{counts.value ? 'No sample was rejected or failed.' : 'Loading…'}</p>
       ) : (
         <ul tabIndex={0} aria-label="Rejected and failed samples">
-          {problems.value.map(({ id, state, submittedAt, problems: found }) => (
+          {problems.value.map(({ id, state, submittedAt, problems: list }) => (
             <li key={id}>
               <div class="row">
                 <State state={state} />
-                <button type="button" class="link" onClick={() => (chosen.value = id)}>
+                <button type="button" class="link" onClick={() => (selectedId.value = id)}>
                   <span class="unseen">Show sample </span>
                   {shortId(id)}
                 </button>
@@ -36,12 +36,12 @@ export function Problems() {
                   {shortTime(submittedAt)}
                 </time>
               </div>
-              {found.slice(0, SHOWN_PROBLEMS).map(({ path, message }) => (
+              {list.slice(0, MAX_PROBLEMS).map(({ path, message }) => (
                 <p key={path + message} class="problem">
                   <code>{path}</code> {message}
                 </p>
               ))}
-              {found.length > SHOWN_PROBLEMS && <p class="hint">and {found.length - SHOWN_PROBLEMS} more</p>}
+              {list.length > MAX_PROBLEMS && <p class="hint">and {list.length - MAX_PROBLEMS} more</p>}
             </li>
           ))}
         </ul>

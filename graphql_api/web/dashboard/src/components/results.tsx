@@ -1,9 +1,10 @@
 import { useSignal } from '@preact/signals';
+import { downloadResults, type Format } from '../downloads.ts';
 import { isFiltered } from '../filter.ts';
-import { clockTime, column, integer, shortTime, time } from '../format.ts';
+import { clockTime, columnNumber, integer, shortTime, time } from '../format.ts';
 import { arrived, fault, fresh, hasOlder, isLoaded, loadOlder, results, total } from '../results.ts';
-import { saveResults, type Format } from '../saving.ts';
-import { chosen, shown } from '../selection.ts';
+import { displayedId, selectedId } from '../selection.ts';
+import { inTable } from '../statistics.ts';
 import type { Result } from '../types.ts';
 
 const ROWS = 25;
@@ -28,7 +29,7 @@ export function ResultsTable() {
         <h2 id="results-title">Results</h2>
         <p class="hint" data-arrived={arrived.value}>
           {total.value > 0 && `newest ${integer(visible.length)} of ${integer(total.value)}`}
-          {arrived.value > 0 && `, ${integer(arrived.value)} since this page was opened`}
+          {arrived.value > 0 && `, ${integer(arrived.value)} new since the page was opened`}
         </p>
       </div>
       {visible.length === 0 ? (
@@ -37,21 +38,15 @@ export function ResultsTable() {
         <>
           <div class="scroller">
             <table onKeyDown={moveByArrows}>
-              <caption class="unseen">Results, the newest first. A time stamp is a button that shows its sample.</caption>
+              <caption class="unseen">Results, the newest first. The button in a row displays the sample.</caption>
               <thead>
                 <tr>
                   <th scope="col">Time stamp (UTC)</th>
-                  <th scope="col">Mean</th>
-                  <th scope="col">
-                    <abbr title="Population standard deviation">Std dev</abbr>
-                  </th>
-                  <th scope="col" class="roomy">
-                    Minimum
-                  </th>
-                  <th scope="col" class="roomy">
-                    Maximum
-                  </th>
-                  <th scope="col">Values</th>
+                  {inTable.map(({ name, label, short, table }) => (
+                    <th key={name} scope="col" class={table === 'wide' ? 'roomy' : ''}>
+                      <abbr title={label}>{short}</abbr>
+                    </th>
+                  ))}
                   <th scope="col" class="roomy">
                     Computed
                   </th>
@@ -70,10 +65,10 @@ export function ResultsTable() {
                 Show {ROWS} more
               </button>
             )}
-            <p class="hint take">
-              Take all {integer(total.value)} away:{' '}
+            <p class="hint downloads">
+              Download all {integer(total.value)}:{' '}
               {(['csv', 'ndjson'] as const).map((format) => (
-                <button key={format} type="button" class="link" onClick={() => void take(format)}>
+                <button key={format} type="button" class="link" onClick={() => void download(format)}>
                   {format.toUpperCase()}
                 </button>
               ))}
@@ -85,28 +80,24 @@ export function ResultsTable() {
   );
 }
 
-function Row({ result: { id, timestamp, mean, standardDeviation, minimum, maximum, count, computedAt } }: { result: Result }) {
-  const isShown = shown.value === id;
+function Row({ result }: { result: Result }) {
+  const { id, timestamp, computedAt } = result;
   return (
     <tr
       data-id={id}
-      class={`${isShown ? 'shown' : ''} ${fresh.value.has(id) ? 'fresh' : ''}`}
-      onClick={() => (chosen.value = id)}
+      class={`${displayedId.value === id ? 'displayed' : ''} ${fresh.value.has(id) ? 'fresh' : ''}`}
+      onClick={() => (selectedId.value = id)}
     >
       <th scope="row">
-        <button type="button" class="link" aria-pressed={chosen.value === id} title={time(timestamp)}>
+        <button type="button" class="link" aria-pressed={selectedId.value === id} title={time(timestamp)}>
           {shortTime(timestamp)}
         </button>
       </th>
-      <td title={String(mean)}>{column(mean)}</td>
-      <td title={String(standardDeviation)}>{column(standardDeviation)}</td>
-      <td class="roomy" title={String(minimum)}>
-        {column(minimum)}
-      </td>
-      <td class="roomy" title={String(maximum)}>
-        {column(maximum)}
-      </td>
-      <td>{integer(count)}</td>
+      {inTable.map(({ name, table }) => (
+        <td key={name} class={table === 'wide' ? 'roomy' : ''} title={String(result[name])}>
+          {columnNumber(result[name])}
+        </td>
+      ))}
       <td class="roomy hint" title={time(computedAt)}>
         <time dateTime={computedAt}>{clockTime(computedAt)}</time>
       </td>
@@ -115,20 +106,20 @@ function Row({ result: { id, timestamp, mean, standardDeviation, minimum, maximu
 }
 
 function Empty() {
-  if (!isLoaded.value) return <p class="empty">Reading results…</p>;
-  if (isFiltered.value) return <p class="empty">No result passes the filter. New ones that do will appear here.</p>;
+  if (!isLoaded.value) return <p class="empty">Loading results…</p>;
+  if (isFiltered.value) return <p class="empty">No result matches the filter. New results that match appear here.</p>;
   return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
 }
 
-async function take(format: Format): Promise<void> {
+async function download(format: Format): Promise<void> {
   try {
-    await saveResults(format);
+    await downloadResults(format);
   } catch (error) {
     fault.value = (error as Error).message;
   }
 }
 
-/** Up and down go from row to row. */
+/** Moves the focus with the arrow keys and selects the row. */
 function moveByArrows(event: KeyboardEvent) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!step || !(event.currentTarget instanceof HTMLElement)) return;

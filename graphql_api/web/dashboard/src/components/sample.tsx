@@ -1,41 +1,42 @@
 import { useEffect, useRef } from 'preact/hooks';
+import { downloadSample } from '../downloads.ts';
 import { bytes, duration, number, plural, shortId, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
-import sampleQuery from '../operations/sample.graphql';
-import { chosen, fault, sample } from '../selection.ts';
-import { saveRaw } from '../saving.ts';
-import type { Sample, Statistics } from '../types.ts';
+import { sampleQuery } from '../queries.ts';
+import { fault, sample, selectedId } from '../selection.ts';
+import { inDetail } from '../statistics.ts';
+import type { ResultDetail, Sample } from '../types.ts';
 import { HistogramPlot } from './histogram.tsx';
 import { State } from './state.tsx';
 
 export function SampleDetail() {
   const card = useRef<HTMLElement>(null);
-  const id = chosen.value;
+  const id = selectedId.value;
   useEffect(() => {
-    // On a narrow screen the table is above it.
+    // On a narrow screen this card is below the table.
     if (id) card.current?.scrollIntoView({ block: 'nearest', behavior: scrolling() });
   }, [id]);
   return (
     <section ref={card} class="card sample" aria-labelledby="sample-title">
       <div class="card-head">
-        <h2 id="sample-title">{chosen.value ? 'Chosen sample' : 'Newest sample'}</h2>
-        {chosen.value && (
-          <button type="button" class="link" onClick={() => (chosen.value = null)}>
-            Follow the newest
+        <h2 id="sample-title">{selectedId.value ? 'Selected sample' : 'Newest sample'}</h2>
+        {selectedId.value && (
+          <button type="button" class="link" onClick={() => (selectedId.value = null)}>
+            Show the newest
           </button>
         )}
       </div>
       {fault.value && <p class="fault">{fault}</p>}
       {sample.value && <Detail sample={sample.value} />}
-      {!sample.value && !fault.value && <p class="empty">Its histogram and statistics appear here.</p>}
+      {!sample.value && !fault.value && <p class="empty">The histogram and statistics of a sample appear here.</p>}
     </section>
   );
 }
 
 const scrolling = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth');
 
-function Detail({ sample: shown }: { sample: Sample }) {
-  const { id, state, problems, result, submittedAt, timeStamp, count, bytes: size, sha256 } = shown;
+function Detail({ sample: displayed }: { sample: Sample }) {
+  const { id, state, problems, result, submittedAt, timeStamp, count, bytes: size, sha256 } = displayed;
   return (
     <>
       <div class="row">
@@ -44,7 +45,7 @@ function Detail({ sample: shown }: { sample: Sample }) {
           {shortId(id)}
         </code>
         <span class="actions">
-          <button type="button" class="link" onClick={() => void save(id)}>
+          <button type="button" class="link" onClick={() => void download(id)}>
             Raw JSON
           </button>
           <a href={graphiql(sampleQuery, { id })}>GraphiQL</a>
@@ -62,7 +63,7 @@ function Detail({ sample: shown }: { sample: Sample }) {
       {result?.histogram && (
         <HistogramPlot histogram={result.histogram} mean={result.mean} deviation={result.standardDeviation} />
       )}
-      {result && <Numbers result={result} />}
+      {result && <Statistics result={result} />}
       <dl class="facts">
         <Fact name="Time stamp" value={timeStamp ?? 'none'} />
         {result && <Fact name="in UTC" value={time(result.timestamp)} />}
@@ -77,28 +78,20 @@ function Detail({ sample: shown }: { sample: Sample }) {
   );
 }
 
-function Numbers({ result }: { result: Statistics }) {
-  const shown = [
-    ['Mean', result.mean],
-    ['Std dev', result.standardDeviation],
-    ['Median', result.median],
-    ['Minimum', result.minimum],
-    ['Maximum', result.maximum],
-    ['Quartile 1', result.lowerQuartile],
-    ['Quartile 3', result.upperQuartile],
-    ['Skewness', result.skewness],
-    ['Kurtosis', result.kurtosis],
-  ] as const;
+function Statistics({ result }: { result: ResultDetail }) {
   return (
     <dl class="numbers">
-      {shown
-        .filter(([, value]) => value !== null && value !== undefined)
-        .map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd title={String(value)}>{number(value as number)}</dd>
-          </div>
-        ))}
+      {inDetail.map(({ name, label, short }) => {
+        const value = result[name];
+        return (
+          value !== null && (
+            <div key={name}>
+              <dt title={label}>{short}</dt>
+              <dd title={String(value)}>{number(value)}</dd>
+            </div>
+          )
+        );
+      })}
     </dl>
   );
 }
@@ -112,9 +105,9 @@ function Fact({ name, value }: { name: string; value: string }) {
   );
 }
 
-async function save(id: string): Promise<void> {
+async function download(id: string): Promise<void> {
   try {
-    await saveRaw(id);
+    await downloadSample(id);
   } catch (error) {
     fault.value = (error as Error).message;
   }

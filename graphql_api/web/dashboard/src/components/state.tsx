@@ -1,6 +1,6 @@
 import type { Outcome } from '../tracking.ts';
 
-const WORDS: Record<Outcome, string> = {
+const LABELS: Record<Outcome, string> = {
   PENDING: 'Pending',
   COMPUTED: 'Computed',
   FAILED: 'Failed',
@@ -9,5 +9,5 @@ const WORDS: Record<Outcome, string> = {
 };
 
 export function State({ state }: { state: Outcome }) {
-  return <span class={`state ${state.toLowerCase()}`}>{WORDS[state]}</span>;
+  return <span class={`state ${state.toLowerCase()}`}>{LABELS[state]}</span>;
 }

@@ -1,26 +1,26 @@
-// All results that pass the filter, summed up on request: the server reads every one of them for that.
+// The summary of all matching results. It is computed on request, because the server reads every result for it.
 import { useSignal, useSignalEffect } from '@preact/signals';
 import { filter } from '../filter.ts';
 import { number, plural } from '../format.ts';
 import summaryQuery from '../operations/summary.graphql';
-import { ask, ServerError } from '../server.ts';
+import { runQuery, ServerError } from '../server.ts';
 import type { Summary } from '../types.ts';
 
 export function SummaryLine() {
   const summary = useSignal<Summary | null>(null);
-  const state = useSignal<'idle' | 'asking' | string>('idle');
+  const state = useSignal<'idle' | 'loading' | string>('idle');
   useSignalEffect(() => {
     void filter.value;
     summary.value = null;
     state.value = 'idle';
   });
-  const sumUp = async () => {
-    state.value = 'asking';
-    const asked = filter.peek();
+  const summarize = async () => {
+    state.value = 'loading';
+    const current = filter.peek();
     try {
-      const answer = await ask<{ resultsSummary: Summary }>(summaryQuery, { filter: asked });
-      if (filter.peek() !== asked) return;
-      summary.value = answer.resultsSummary;
+      const response = await runQuery<{ resultsSummary: Summary }>(summaryQuery, { filter: current });
+      if (filter.peek() !== current) return;
+      summary.value = response.resultsSummary;
       state.value = 'idle';
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
@@ -29,18 +29,18 @@ export function SummaryLine() {
   };
   return (
     <div class="summary">
-      <button type="button" class="link" disabled={state.value === 'asking'} onClick={() => void sumUp()}>
-        {state.value === 'asking' ? 'Summing up…' : summary.value ? 'Sum up again' : 'Sum up all results'}
+      <button type="button" class="link" disabled={state.value === 'loading'} onClick={() => void summarize()}>
+        {state.value === 'loading' ? 'Summarizing…' : summary.value ? 'Summarize again' : 'Summarize all results'}
       </button>
       <p class="hint" aria-live="polite">
-        {summary.value ? inWords(summary.value) : ['idle', 'asking'].includes(state.value) ? '' : state.value}
+        {summary.value ? describe(summary.value) : ['idle', 'loading'].includes(state.value) ? '' : state.value}
       </p>
     </div>
   );
 }
 
-function inWords({ results, values, mean, standardDeviation, minimum, maximum }: Summary): string {
-  if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'There are none.';
+function describe({ results, values, mean, standardDeviation, minimum, maximum }: Summary): string {
+  if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'There are no results.';
   return (
     `${plural(results, 'result')}, ${plural(values, 'value')}: mean ${number(mean)}, standard deviation ` +
     `${number(standardDeviation)}, from ${number(minimum)} to ${number(maximum)}`

@@ -1,11 +1,11 @@
 import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { bytes, integer, shortId } from '../format.ts';
-import { chosen } from '../selection.ts';
+import { selectedId } from '../selection.ts';
 import { example } from '../key.ts';
 import type { Line, Outcome } from '../tracking.ts';
-import { dismiss, isUnderWay, submit, summary, uploads, type Upload } from '../uploads.ts';
-import { Cross, Upward } from './icons.tsx';
+import { dismiss, isActive, submit, summary, uploads, type Upload } from '../uploads.ts';
+import { CloseIcon, UploadIcon } from './icons.tsx';
 import { State } from './state.tsx';
 
 const MAX_LINES = 200;
@@ -19,10 +19,10 @@ export function Uploads() {
       <div class="drop-zone">
         <p>
           Drop files anywhere
-          <span class="hint">JSON, or NDJSON: one a line</span>
+          <span class="hint">JSON (one sample), or NDJSON (one per line)</span>
         </p>
         <button type="button" class="primary" onClick={() => input.current?.click()}>
-          <Upward />
+          <UploadIcon />
           Choose files
         </button>
         <input
@@ -41,7 +41,7 @@ export function Uploads() {
       </div>
       {uploads.value.length === 0 && (
         <p class="example hint">
-          Nothing at hand?{' '}
+          No file yet?{' '}
           <button type="button" class="link" onClick={() => submit([new File([example], 'example.json')])}>
             Submit an example
           </button>
@@ -61,7 +61,7 @@ export function Uploads() {
 function FileItem({ upload }: { upload: Upload }) {
   const isOpen = useSignal(true);
   const { id, name, size, sent, phase, lines } = upload;
-  const wrong = lines.filter(({ problems }) => problems.length > 0);
+  const withProblems = lines.filter(({ problems }) => problems.length > 0);
   return (
     <li class={`file ${phase}`}>
       <div class="file-head">
@@ -70,13 +70,13 @@ function FileItem({ upload }: { upload: Upload }) {
         <button
           type="button"
           class="quiet square small"
-          aria-label={`${isUnderWay(upload) ? 'Stop' : 'Dismiss'} ${name}`}
+          aria-label={`${isActive(upload) ? 'Stop' : 'Dismiss'} ${name}`}
           onClick={() => dismiss(id)}
         >
-          <Cross />
+          <CloseIcon />
         </button>
       </div>
-      {isUnderWay(upload) ? (
+      {isActive(upload) ? (
         <progress aria-label={`${name}, sent`} max={Math.max(size, 1)} value={sent} />
       ) : (
         <Bar upload={upload} />
@@ -84,15 +84,15 @@ function FileItem({ upload }: { upload: Upload }) {
       <p class="outcome">{summary(upload)}</p>
       {lines.length > 0 && (
         <details open={isOpen.value} onToggle={({ currentTarget }) => (isOpen.value = currentTarget.open)}>
-          <summary>{lines.length === 1 ? 'Outcome' : `Outcome of ${integer(lines.length)} lines`}</summary>
-          <Lines lines={wrong.length && lines.length > 1 ? [...wrong, ...lines.filter((line) => !line.problems.length)] : lines} />
+          <summary>{lines.length === 1 ? 'Outcome' : `Outcomes of ${integer(lines.length)} lines`}</summary>
+          <Lines lines={withProblems.length && lines.length > 1 ? [...withProblems, ...lines.filter((line) => !line.problems.length)] : lines} />
         </details>
       )}
     </li>
   );
 }
 
-/** What became of the samples, as parts of a whole. */
+/** The shares of the outcomes. */
 function Bar({ upload: { counts, lines } }: { upload: Upload }) {
   if (lines.length === 0) return null;
   let x = 0;
@@ -116,7 +116,7 @@ function Lines({ lines }: { lines: readonly Line[] }) {
             <span class="line-number">{integer(line.number)}</span>
             <State state={line.outcome} />
             {line.id && (
-              <button type="button" class="link" onClick={() => (chosen.value = line.id)}>
+              <button type="button" class="link" onClick={() => (selectedId.value = line.id)}>
                 <span class="unseen">Show sample </span>
                 {shortId(line.id)}
               </button>

@@ -1,20 +1,20 @@
-// Where the samples are, and how long a result takes, at a glance.
+// The number of samples by state, and the time from submission to result.
 import { duration, integer } from '../format.ts';
 import { counts, delays, type Counts } from '../states.ts';
 
 const STATES: readonly { name: keyof Counts; label: string; hint: string }[] = [
-  { name: 'pending', label: 'Pending', hint: 'stored, result to follow' },
-  { name: 'computed', label: 'Computed', hint: 'result is there' },
+  { name: 'pending', label: 'Pending', hint: 'stored, waiting for the result' },
+  { name: 'computed', label: 'Computed', hint: 'result stored' },
   { name: 'failed', label: 'Failed', hint: 'cannot be computed' },
-  { name: 'rejected', label: 'Rejected', hint: 'invalid, kept as it came' },
+  { name: 'rejected', label: 'Rejected', hint: 'invalid, stored with problems' },
 ];
 
-export function Figures() {
+export function StateCounts() {
   return (
-    <section class="figures card" aria-label="Samples by state">
+    <section class="counts card" aria-label="Samples by state">
       <dl>
         {STATES.map(({ name, label, hint }) => (
-          <div key={name} class={`figure ${name} ${counts.value?.[name] ? '' : 'none'}`}>
+          <div key={name} class={`count ${name} ${counts.value?.[name] ? '' : 'zero'}`}>
             <dt>
               <span class="dot" aria-hidden="true" />
               {label}
@@ -36,7 +36,7 @@ function Delay() {
   const median = sorted[Math.floor(sorted.length / 2)];
   const slowest = sorted.at(-1);
   return (
-    <div class="figure delay">
+    <div class="count delay">
       <dt>Submission to result</dt>
       <dd>
         <span class="value">{median === undefined ? '–' : duration(median)}</span>
@@ -49,10 +49,10 @@ function Delay() {
   );
 }
 
-/** One bar for each of the newest results, the newest on the right. */
-function Sparkline({ delays: shown }: { delays: readonly number[] }) {
-  const largest = Math.max(...shown, 1);
-  const bars = shown.map((delay, index) => {
+/** One bar per result, the newest on the right. */
+function Sparkline({ delays: milliseconds }: { delays: readonly number[] }) {
+  const largest = Math.max(...milliseconds, 1);
+  const bars = milliseconds.map((delay, index) => {
     const height = Math.max(1.5, (delay / largest) * 28);
     return `M${(39 - index) * 3 + 1} 30v-${height.toFixed(1)}`;
   });

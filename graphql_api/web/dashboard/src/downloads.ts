@@ -1,0 +1,33 @@
+// Downloads. A link cannot carry the key in a header, so the page fetches the file and then saves it.
+import { filter } from './filter.ts';
+import { fetchFile } from './server.ts';
+import type { ResultFilter } from './types.ts';
+
+export type Format = 'csv' | 'ndjson';
+
+/** Saves the raw document of a sample. Throws `ServerError`. */
+export async function downloadSample(id: string): Promise<void> {
+  save(await fetchFile(`/samples/${id}`), `${id}.json`);
+}
+
+/** Saves all results that match the filter. Throws `ServerError`. */
+export async function downloadResults(format: Format): Promise<void> {
+  const search = new URLSearchParams([...parameters(filter.peek()), ['format', format]]);
+  save(await fetchFile(`/results?${search}`), `results.${format}`);
+}
+
+/** Returns the filter as parameters of `GET /results`, whose names are in snake case. */
+function parameters(filter: ResultFilter): [string, string][] {
+  return Object.entries(filter).flatMap(([name, range]) =>
+    Object.entries(range).map(([bound, value]): [string, string] => [
+      `${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.${bound}`,
+      String(value),
+    ]),
+  );
+}
+
+function save(file: Blob, name: string): void {
+  const address = URL.createObjectURL(file);
+  Object.assign(document.createElement('a'), { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

@@ -1,0 +1,57 @@
+// The statistics of a result. No other file of the dashboard lists them: types, queries, table, detail and filter follow.
+// To add a statistic, add a line. `name` is the field of the GraphQL type `Result`.
+
+interface Statistic {
+  name: string;
+  label: string;
+  short: string; // the label where space is scarce
+  table: 'always' | 'wide' | 'never'; // `wide`: only if the window is wide
+  detail: boolean;
+  filter: boolean;
+  nullable: boolean; // null in results of an older version, or if it is undefined
+}
+
+export const STATISTICS = [
+  { name: 'mean', label: 'Mean', short: 'Mean', table: 'always', detail: true, filter: true, nullable: false },
+  { name: 'standardDeviation', label: 'Standard deviation', short: 'Std dev', table: 'always', detail: true, filter: true, nullable: false },
+  { name: 'median', label: 'Median', short: 'Median', table: 'never', detail: true, filter: false, nullable: true },
+  { name: 'minimum', label: 'Minimum', short: 'Minimum', table: 'wide', detail: true, filter: false, nullable: false },
+  { name: 'maximum', label: 'Maximum', short: 'Maximum', table: 'wide', detail: true, filter: false, nullable: false },
+  { name: 'lowerQuartile', label: 'Lower quartile', short: 'Quartile 1', table: 'never', detail: true, filter: false, nullable: true },
+  { name: 'upperQuartile', label: 'Upper quartile', short: 'Quartile 3', table: 'never', detail: true, filter: false, nullable: true },
+  { name: 'skewness', label: 'Skewness', short: 'Skewness', table: 'never', detail: true, filter: false, nullable: true },
+  { name: 'kurtosis', label: 'Kurtosis', short: 'Kurtosis', table: 'never', detail: true, filter: false, nullable: true },
+  { name: 'count', label: 'Number of values', short: 'Values', table: 'always', detail: false, filter: true, nullable: false },
+] as const satisfies readonly Statistic[];
+
+type Declared = (typeof STATISTICS)[number];
+type NameOf<Property> = Extract<Declared, Property>['name'];
+
+export type FilterStatistic = NameOf<{ filter: true }>;
+export type TableStatistics = Record<NameOf<{ table: 'always' | 'wide' }>, number>;
+export type DetailStatistics = Record<NameOf<{ detail: true; nullable: false }>, number> &
+  Record<NameOf<{ detail: true; nullable: true }>, number | null>;
+
+export const inTable = STATISTICS.filter(isInTable);
+export const inDetail = STATISTICS.filter(isInDetail);
+export const inFilter = STATISTICS.filter(isInFilter);
+
+function isInTable(statistic: Declared): statistic is Extract<Declared, { table: 'always' | 'wide' }> {
+  return statistic.table !== 'never';
+}
+
+function isInDetail(statistic: Declared): statistic is Extract<Declared, { detail: true }> {
+  return statistic.detail;
+}
+
+function isInFilter(statistic: Declared): statistic is Extract<Declared, { filter: true }> {
+  return statistic.filter;
+}
+
+/** Replaces the spreads `...TableStatistics` and `...DetailStatistics` of a query by the fields. */
+export function withStatistics(query: string): string {
+  const spreads = { TableStatistics: inTable, DetailStatistics: inDetail };
+  return query.replaceAll(/^( *)\.\.\.(TableStatistics|DetailStatistics)$/gm, (_, indent: string, name: string) =>
+    spreads[name as keyof typeof spreads].map((statistic) => indent + statistic.name).join('\n'),
+  );
+}

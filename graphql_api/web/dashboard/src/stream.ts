@@ -1,0 +1,86 @@
+// A stream of results without gaps: first the stored results, then new ones, across any number of disconnects.
+//
+// The stream takes the newest cursor before it reads the stored results, and subscribes after that cursor. A result that
+// is written in between therefore arrives twice rather than never. Consumers recognize it by id and time. Each reconnect
+// resumes after the last cursor.
+import startQuery from './operations/start.graphql';
+import { watchQuery } from './queries.ts';
+import { runQuery, ServerError } from './server.ts';
+import { subscribe } from './socket.ts';
+import type { Result, ResultEdge, ResultFilter } from './types.ts';
+
+const MIN_WAIT_MILLISECONDS = 250;
+const MAX_WAIT_MILLISECONDS = 8_000;
+
+export type ConnectionState = { name: 'connecting' } | { name: 'live' } | { name: 'waiting'; reason: string };
+
+export interface StreamHandlers {
+  /** Reads the stored results. It is called again if the connection broke before any result was stored. */
+  load(): Promise<void>;
+  onResult(result: Result): void;
+  onState(state: ConnectionState): void;
+  onRefused(error: ServerError): void;
+}
+
+/** Streams results until `signal` aborts. With `cursor`, it starts after that result and does not call `load`. */
+export async function streamResults(
+  handlers: StreamHandlers,
+  filter: ResultFilter,
+  signal: AbortSignal,
+  cursor: string | null = null,
+): Promise<void> {
+  let isLoaded = cursor !== null;
+  let failures = 0;
+  while (!signal.aborted) {
+    if (failures === 0) handlers.onState({ name: 'connecting' });
+    try {
+      if (!isLoaded || cursor === null) {
+        cursor ??= await newestCursor();
+        await handlers.load();
+        isLoaded = true;
+      }
+      if (signal.aborted) return;
+      const onStart = () => {
+        failures = 0;
+        if (!signal.aborted) handlers.onState({ name: 'live' });
+      };
+      const onData = ({ results }: { results: ResultEdge }) => {
+        cursor = results.cursor;
+        if (!signal.aborted) handlers.onResult(results.node);
+      };
+      await subscribe<{ results: ResultEdge }>(watchQuery, { filter, after: cursor }, { onStart, onData }, signal);
+      if (signal.aborted) return;
+      throw new ServerError('The server closed the connection.', 'UNAVAILABLE');
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ServerError)) throw error;
+      if (error.isFinal) return handlers.onRefused(error);
+      handlers.onState({ name: 'waiting', reason: sentence(error.message) });
+      await wait(Math.min(MIN_WAIT_MILLISECONDS * 2 ** failures++, MAX_WAIT_MILLISECONDS), signal);
+    }
+  }
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
+}
+
+async function newestCursor(): Promise<string | null> {
+  const { results } = await runQuery<{ results: { edges: { cursor: string }[] } }>(startQuery);
+  return results.edges[0]?.cursor ?? null;
+}
+
+/** Waits a random part of the time, so that clients do not reconnect all at once. Ends early if the network is back. */
+function wait(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      removeEventListener('online', end);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds * (0.5 + Math.random() / 2));
+    addEventListener('online', end);
+    signal.addEventListener('abort', end);
+  });
+}
