@@ -1,31 +1,31 @@
 #!/bin/sh
-# Make .venv with a Python that is new enough, and install a lock into it: `sh infra/embedded/set_up.sh LOCK`.
+# Create .venv with Python 3.11 or newer, and install the packages of a lock file: sh infra/embedded/set_up.sh LOCK
 set -eu
 lock=$1
 
-new_enough() {
+is_new_enough() {
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
-if ! new_enough .venv/bin/python; then
-  for python in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
-    if new_enough "$python"; then
-      found=$python
+if ! is_new_enough .venv/bin/python; then
+  for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+    if is_new_enough "$candidate"; then
+      python=$candidate
       break
     fi
   done
-  if [ -z "${found:-}" ]; then
-    echo "Python 3.11 or newer is needed; this machine has $(python3 --version 2>&1 || echo none)." >&2
+  if [ -z "${python:-}" ]; then
+    echo "error: Python 3.11 or newer is required; this machine has $(python3 --version 2>&1 || echo none)." >&2
     exit 1
   fi
-  echo "setting up .venv with $("$found" --version)"
+  echo "creating .venv with $("$python" --version)"
   rm -rf .venv
-  if ! "$found" -m venv .venv; then
+  if ! "$python" -m venv .venv; then
     rm -rf .venv
-    echo "This Python cannot make a virtual environment; on Debian: apt install python3-venv." >&2
+    echo "error: this Python cannot create a virtual environment; on Debian, install it with: apt install python3-venv" >&2
     exit 1
   fi
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
-# The command `dropzone`, from this checkout; what it needs and what builds it are in the lock.
+# Install the command `dropzone` from this checkout. The lock contains its dependencies and the build backend.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .

@@ -35,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> list[str]:
     """Run the command; return the lines to print. Raises `CommandError`."""
     if not arguments.data.is_file():
-        raise CommandError(f"there is no file {arguments.data}")
+        raise CommandError(f"{arguments.data} does not exist")
     with contextlib.closing(sqlite3.connect(arguments.data, timeout=BUSY_TIMEOUT_SECONDS)) as connection, connection:
         return _run(arguments, connection)
 
@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
         raise CommandError(f"no server with triggers has used {arguments.data}")
     if arguments.command == "forget":
         if not dead_letters.forget(connection, arguments.trigger):
-            raise CommandError(f"there is no trigger named {arguments.trigger}")
+            raise CommandError(f"trigger {arguments.trigger} does not exist")
         return [f"deleted the pending events of {arguments.trigger}"]
     if arguments.action == "resend":
         number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)

@@ -67,7 +67,7 @@ async def test_a_file_without_triggers_is_a_clear_error(firestore: Firestore) ->
     firestore.path.unlink()
     await firestore.start()
 
-    assert missing == (1, f"there is no file {firestore.path}\n")
+    assert missing == (1, f"{firestore.path} does not exist\n")
     assert empty == (1, f"no server with triggers has used {firestore.path}\n")
     assert other == (1, "file is not a database\n")
 
@@ -90,7 +90,7 @@ async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(
     await until(lambda: bool(function.events))
 
     assert first == (0, "deleted the pending events of on_written\n")
-    assert second == (1, "there is no trigger named on_written\n")
+    assert second == (1, "trigger on_written does not exist\n")
     assert function.documents == ["samples/b"]
 
 
