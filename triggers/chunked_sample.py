@@ -1,10 +1,11 @@
-"""A sample in chunks -> its time and its numbers, without ever being put together.
+"""A chunked sample: its time stamp and numbers are read without assembling the raw document.
 
-Each chunk is decompressed, its numbers are read, and it is let go, so that memory is for the compressed chunks and the
-numbers alone. That takes the shape that large samples have: an object of which only the list of numbers is long. What
-has another shape, or a fault, is put together and read as a whole; that reading knows what to say of it. The trap: the
-numbers are read before it is known that the bytes are those that were submitted, so nothing is returned before the
-digest of all of them has been compared.
+Chunks are decompressed one after the other, so only the compressed chunks and the numbers are in
+memory. This works for the usual shape of a large sample: a JSON object of which only the list of
+numbers is long. A sample of another shape, or with a problem, is assembled and read as a whole.
+
+The numbers are read before the digest of the whole sample is known. They are returned only if the
+digest is correct.
 """
 
 import re
@@ -19,54 +20,54 @@ from storage.documents import Header, InvalidSample, NotJson
 from storage.documents.validation import payload, typed_reader
 from storage.documents.validation.payload import Payload
 
-_OPENING = re.compile(rb'[^\\{]*\{[^\\{]*?"data"[ \t\r\n]*:[ \t\r\n]*\[')
-"""Up to the first number. Without another object and without escapes before it, it is the sample's own list."""
+_DATA_OPENING = re.compile(rb'[^\\{]*\{[^\\{]*?"data"[ \t\r\n]*:[ \t\r\n]*\[')
+"""The text before the first number. It contains no other object and no escape, so the list is the sample's own."""
 
 
-class _OtherShape(Exception):
-    """It is to be read as a whole."""
+class _UnusualShape(Exception):
+    """The sample must be read as a whole."""
 
 
 def read(header: Header, chunks: Sequence[bytes]) -> Payload:
-    """Return what the sample of `header` holds, of which these are the chunks in their order.
+    """Return the payload of a sample from its compressed chunks in order.
 
-    Raises `InvalidSample` with its problems, also where they are not what was submitted, and `NotJson`.
+    Raises `InvalidSample` if the sample has problems or differs from the submitted one, and `NotJson`.
     """
     try:
-        return _read_in_turn(header, chunks)
-    except (_OtherShape, InvalidSample, NotJson, msgspec.MsgspecError, zstandard.ZstdError):
+        return _read_by_chunk(header, chunks)
+    except (_UnusualShape, InvalidSample, NotJson, msgspec.MsgspecError, zstandard.ZstdError):
         return payload.read(header.assemble(chunks), header.default_time_zone())
 
 
-def _read_in_turn(header: Header, chunks: Sequence[bytes]) -> Payload:
+def _read_by_chunk(header: Header, chunks: Sequence[bytes]) -> Payload:
     data: array[float] = array("d")
     digest = sha256()
-    before = rest = after = b""
+    before_data = after_data = incomplete_number = b""
     for chunk in chunks:
         text = zstandard.decompress(chunk)
         digest.update(text)
-        if after:
-            after += text
+        if after_data:
+            after_data += text
             continue
-        if not before:
-            opening = _OPENING.match(text)
+        if not before_data:
+            opening = _DATA_OPENING.match(text)
             if opening is None:
-                raise _OtherShape
-            before, text = opening.group(), text[opening.end() :]
-        text = rest + text
+                raise _UnusualShape
+            before_data, text = opening.group(), text[opening.end() :]
+        text = incomplete_number + text
         end = text.find(b"]")
         if end >= 0:
-            after = text[end:]
+            after_data = text[end:]
         else:
             end = text.rfind(b",")
-            rest = text[end + 1 :]
+            incomplete_number = text[end + 1 :]
             if end < 0:
-                raise _OtherShape
+                raise _UnusualShape
         for numbers in typed_reader.read_numbers(text, 0, end):
             if not numbers:
-                raise _OtherShape
-            data.extend(array("d", numbers))  # twice as fast as from the list
+                raise _UnusualShape
+            data.extend(array("d", numbers))  # twice as fast as extending by the list
     if digest.hexdigest() != header.sha256:
-        raise _OtherShape
-    frame = payload.read(before + b"0" + after, header.default_time_zone())
+        raise _UnusualShape
+    frame = payload.read(before_data + b"0" + after_data, header.default_time_zone())
     return Payload(frame.timestamp, data)

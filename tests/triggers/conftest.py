@@ -1,4 +1,4 @@
-"""What the tests of the function share."""
+"""Fixtures of the function's tests."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.triggers.machine import Machine
 
 @pytest.fixture(scope="session")
 async def machine(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Machine]:
-    """A Firestore and the function, shared by tests that each have samples of their own."""
+    """A Firestore and the function, shared by tests with their own submitters."""
     machine = Machine(tmp_path_factory.mktemp("machine"))
     await machine.start()
     yield machine
@@ -20,7 +20,7 @@ async def machine(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) 
 
 @pytest.fixture
 async def own_machine(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Machine]:
-    """A Firestore and the function for a test that stops them."""
+    """A Firestore and the function for a test that stops one of them."""
     machine = Machine(tmp_path)
     await machine.start()
     yield machine
@@ -29,5 +29,5 @@ async def own_machine(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Machi
 
 @pytest.fixture
 def submitter() -> str:
-    """A tenant for one test."""
+    """A submitter for one test."""
     return f"tenant-{uuid.uuid4()}"

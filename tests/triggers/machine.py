@@ -1,4 +1,4 @@
-"""The processes that a trigger function works with, real ones on free ports of the loopback."""
+"""The embedded Firestore and the function as processes on free ports of the loopback."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ EventData: Any = DocumentEventData.pb()
 
 @dataclass
 class Process:
-    """A Python command that works in `folder` and listens on `port`."""
+    """A Python command that runs in `folder` and listens on `port`."""
 
     port: int
     command: str
@@ -35,11 +35,11 @@ class Process:
 
     @property
     def log(self) -> Path:
-        """What it printed."""
+        """The file with its output."""
         return self.folder / f"{self.port}.log"
 
     async def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start the process and wait until it listens."""
         with self.log.open("ab") as log:
             self.running = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -61,7 +61,7 @@ class Process:
                 return
 
     async def stop(self) -> int:
-        """Ask it to end, wait until it has, and return its exit code."""
+        """Send SIGTERM, wait for the end of the process, and return its exit code."""
         assert self.running is not None
         if self.running.returncode is None:
             self.running.terminate()
@@ -69,7 +69,7 @@ class Process:
 
 
 class Machine:
-    """A Firestore, the function, the official client of the one and an HTTP client of the other."""
+    """A Firestore, the function, Google's client of Firestore and an HTTP client of the function."""
 
     def __init__(self, folder: Path) -> None:
         firestore_port, function_port = free_port(), free_port()
@@ -106,21 +106,21 @@ class Machine:
         await asyncio.gather(self.firestore.stop(), self.function.stop())
 
     async def store(self, sample: Sample, **changes: object) -> Any:
-        """Store `sample` as the API does, with `changes` to its header; return the header's document."""
+        """Store `sample` as the API does, with `changes` to its header. Return the document of the header."""
         *chunks, (path, header) = sample.documents()
         for chunk_path, chunk in chunks:
             await self.client.document(chunk_path).set(dict(chunk))
         return await self.put(path, dict(header) | changes)
 
     async def put(self, path: str, document: Mapping[str, object]) -> Any:
-        """Write a document and return it as an event carries it."""
+        """Write a document and return it as an event contains it."""
         await self.client.document(path).set(
             {key: SERVER_TIMESTAMP if value is SERVER_TIME else value for key, value in document.items()}
         )
         return await self.get(path)
 
     async def get(self, path: str) -> Any:
-        """Return the protocol message of the document at `path` as it is now."""
+        """Return the current document at `path` as a protocol message."""
         snapshot = await self.client.document(path).get()
         document = encoding.to_write(f"{DATABASE}/documents/{path}", snapshot.to_dict()).update
         document.create_time.FromDatetime(snapshot.create_time)
@@ -128,7 +128,7 @@ class Machine:
         return document
 
     async def touch(self, document: Any) -> Any:
-        """Write to a sample's header again, so that its update time is a new one."""
+        """Write to a sample's header, so that its update time changes."""
         path = document.name.partition("/documents/")[2]
         await self.client.document(path).update({"touched": SERVER_TIMESTAMP})
         return await self.get(path)
@@ -156,8 +156,8 @@ class Machine:
         return (await self.http.post("/", content=body, headers=headers)).status_code
 
     async def deliver_until_accepted(self, value: Any) -> int:
-        """Send an event again and again while the function says so; return the HTTP status."""
-        async with asyncio.timeout(10):
+        """Send an event until the function does not respond with 503. Return the HTTP status."""
+        async with asyncio.timeout(60):
             while True:
                 status = await self.deliver(value)
                 if status != 503:
@@ -182,7 +182,7 @@ def event_headers(path: str, kind: str = "written", content_type: str = "applica
 
 
 def event_body(value: Any = None, old_value: Any = None) -> bytes:
-    """Return the body of an event; the documents are messages of google.firestore.v1."""
+    """Return the body of an event from documents of google.firestore.v1."""
     data = EventData()
     if value is not None:
         data.value.MergeFromString(value.SerializeToString())

@@ -1,4 +1,4 @@
-"""Samples to compute."""
+"""Samples for the tests of the function."""
 
 import json
 
@@ -9,7 +9,7 @@ from storage.documents.sample import CHUNK_BYTES
 
 
 def new_sample(submitter: str, *values: float, time_stamp: str = "2019-05-01T06:00:00-04:00") -> Sample:
-    """Return a sample of some values."""
+    """Return a sample of `values`, by default three."""
     raw = json.dumps({"time_stamp": time_stamp, "data": values or [1.0, 2.0, 4.5]}).encode()
     return Sample.receive(raw, submitter=submitter)
 

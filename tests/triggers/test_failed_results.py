@@ -1,4 +1,4 @@
-"""What can never be computed: a result says so, once."""
+"""A sample that can never be computed has a FAILED result with the problem."""
 
 import pytest
 
@@ -14,10 +14,10 @@ from tests.triggers.samples import new_sample
         (b'{"time_stamp": "2019-05-01T06:00:00", "data": [1]}', "$.time_stamp", "NO_UTC_OFFSET"),
     ],
 )
-async def test_what_can_never_be_computed_becomes_a_failed_result(
+async def test_an_unreadable_sample_has_a_failed_result(
     machine: Machine, submitter: str, raw: bytes, path: str, code: str
 ) -> None:
-    """An accepted sample that this version cannot read is done, and says why; it is not sent again."""
+    """The event is acknowledged, although the header says that the sample was accepted."""
     sample = Sample.receive(raw, submitter=submitter)
     header = await machine.store(sample, state_on_arrival="ACCEPTED")
 
@@ -42,8 +42,10 @@ async def test_what_can_never_be_computed_becomes_a_failed_result(
     ],
     ids=lambda damage: next(iter(damage)),
 )
-async def test_what_fails_each_time_fails_once(machine: Machine, submitter: str, damage: dict[str, object]) -> None:
-    """A fault that is nobody's to cure by waiting is a result too, and its traceback is in the log."""
+async def test_a_damaged_header_has_a_failed_result(
+    machine: Machine, submitter: str, damage: dict[str, object]
+) -> None:
+    """A retry would fail too. The log has the traceback."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00", "data": [1]}'
     sample = Sample.receive(raw, submitter=submitter, time_zone="Europe/Zurich")
     header = await machine.store(sample, **damage)
@@ -52,13 +54,15 @@ async def test_what_fails_each_time_fails_once(machine: Machine, submitter: str,
 
     result = (await machine.result(sample)).to_dict()
     assert (result["status"], result["problem"]["code"], result["shard"]) == ("FAILED", "NOT_COMPUTABLE", 0)
-    _, found, after = machine.function.log.read_text().partition(f"{submitter}/{sample.header.id} cannot be computed")
-    assert found
+    _, line, after = machine.function.log.read_text().partition(f"{submitter}/{sample.header.id} cannot be computed")
+    assert line
     assert after.lstrip().startswith("Traceback")
 
 
-async def test_a_sample_that_is_not_what_was_submitted_fails(machine: Machine, submitter: str) -> None:
-    """A result must never be computed from other bytes than those that were acknowledged."""
+async def test_a_sample_that_differs_from_the_submitted_one_has_a_failed_result(
+    machine: Machine, submitter: str
+) -> None:
+    """Statistics are computed only from the bytes that were acknowledged."""
     sample = new_sample(submitter)
     header = await machine.store(sample, raw=sample.raw.decode().replace("4.5", "5.5"))
 

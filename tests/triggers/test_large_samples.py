@@ -1,4 +1,4 @@
-"""Samples in chunks: put together in their order, one at a time, or not at all."""
+"""Large samples are read from their chunks, one sample at a time."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from tests.triggers.samples import new_large_sample
 from triggers.summary import summarise
 
 
-async def test_a_sample_in_chunks_is_put_together_in_their_order(machine: Machine, submitter: str) -> None:
-    """The header holds no raw document then; its chunks are read, decompressed and checked."""
+async def test_a_large_sample_is_computed_from_its_chunks_in_order(machine: Machine, submitter: str) -> None:
+    """Its header does not contain the raw document."""
     sample, values = new_large_sample(submitter)
     header = await machine.store(sample)
 
@@ -26,9 +26,9 @@ async def test_a_sample_in_chunks_is_put_together_in_their_order(machine: Machin
     assert {name: result[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("fault", ["missing", "torn"])
-async def test_a_sample_with_a_bad_chunk_fails(machine: Machine, submitter: str, fault: str) -> None:
-    """Chunks are written before the header, so one that is not right will never be."""
+@pytest.mark.parametrize("fault", ["missing", "truncated"])
+async def test_a_sample_with_a_bad_chunk_has_a_failed_result(machine: Machine, submitter: str, fault: str) -> None:
+    """Chunks are written before the header, so a retry would find the same chunks."""
     sample, _ = new_large_sample(submitter)
     header = await machine.store(sample)
     chunk = machine.client.document(document_paths.chunk(submitter, sample.header.id, sample.header.sha256, 1))
@@ -41,8 +41,8 @@ async def test_a_sample_with_a_bad_chunk_fails(machine: Machine, submitter: str,
     assert (await machine.result(sample)).get("problem")["code"] == "INCOMPLETE"
 
 
-async def test_a_large_sample_does_not_wait_for_ever_for_its_turn(own_machine: Machine, submitter: str) -> None:
-    """While another one is stuck, it is sent again later instead of being computed for a caller who has gone."""
+async def test_a_large_sample_waits_a_limited_time_for_its_turn(own_machine: Machine, submitter: str) -> None:
+    """If another one is stuck, its event is rejected with 503 and redelivered later."""
     samples = [new_large_sample(submitter)[0] for _ in range(2)]
     headers = [await own_machine.store(sample) for sample in samples]
     firestore = own_machine.firestore.running
@@ -51,11 +51,11 @@ async def test_a_large_sample_does_not_wait_for_ever_for_its_turn(own_machine: M
     firestore.send_signal(signal.SIGSTOP)
     try:
         delivered = {asyncio.create_task(own_machine.deliver(header)) for header in headers}
-        (refused,), waiting = await asyncio.wait(delivered, return_when=asyncio.FIRST_COMPLETED)
+        (rejected,), waiting = await asyncio.wait(delivered, return_when=asyncio.FIRST_COMPLETED)
     finally:
         firestore.send_signal(signal.SIGCONT)
 
-    assert refused.result() == 503
+    assert rejected.result() == 503
     assert await waiting.pop() == 200
     assert [await own_machine.deliver_until_accepted(header) for header in headers] == [200, 200]
     assert "is redelivered later: other large samples are being computed" in own_machine.function.log.read_text()

@@ -1,4 +1,4 @@
-"""The function as it runs: events over HTTP to functions-framework, documents in a real Firestore."""
+"""The function in functions-framework: events arrive over HTTP, documents are in the embedded Firestore."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from tests.triggers.samples import new_sample
 FIXTURE = ROOT / "fixture"
 
 
-async def test_the_fixture_comes_out_as_published(machine: Machine, submitter: str) -> None:
-    """`fixture/sample.json` in, `fixture/result.json` out, to the last digit."""
+async def test_the_result_of_the_fixture_is_the_published_one(machine: Machine, submitter: str) -> None:
+    """The result of `fixture/sample.json` equals `fixture/result.json` to the last digit."""
     sample = Sample.receive((FIXTURE / "sample.json").read_bytes(), submitter=submitter)
     header = await machine.store(sample)
 
@@ -35,12 +35,12 @@ async def test_the_fixture_comes_out_as_published(machine: Machine, submitter: s
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [(b"", "application/protobuf"), (b"\n\xff", "application/protobuf"), (b"{}", "application/json")],
-    ids=["none", "torn", "JSON"],
+    ids=["missing", "truncated", "JSON"],
 )
-async def test_an_event_without_its_body_is_computed_all_the_same(
+async def test_an_event_without_a_readable_body_is_computed(
     machine: Machine, submitter: str, body: bytes, content_type: str
 ) -> None:
-    """Eventarc leaves out bodies that are too large; the sample is read by its name then."""
+    """Eventarc omits bodies that are too large, so the function reads the sample from Firestore."""
     sample = new_sample(submitter)
     header = await machine.store(sample)
     path = document_paths.sample(submitter, sample.header.id)
@@ -52,8 +52,8 @@ async def test_an_event_without_its_body_is_computed_all_the_same(
     assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
 
 
-async def test_an_event_without_its_body_of_a_sample_that_is_gone_is_done(machine: Machine, submitter: str) -> None:
-    """There is nothing to compute and nothing to wait for."""
+async def test_an_event_without_a_body_of_a_missing_sample_is_acknowledged(machine: Machine, submitter: str) -> None:
+    """The sample was deleted after the event was sent."""
     sample = new_sample(submitter)
 
     assert await machine.deliver(path=document_paths.sample(submitter, sample.header.id), body=b"") == 200
@@ -61,7 +61,7 @@ async def test_an_event_without_its_body_of_a_sample_that_is_gone_is_done(machin
 
 
 async def test_a_deleted_sample_gets_no_result(machine: Machine, submitter: str) -> None:
-    """The event of a deletion carries what was deleted; that is not to be computed."""
+    """The event of a deletion contains the deleted document, which must not be computed."""
     sample = new_sample(submitter)
     header = await machine.store(sample)
 
@@ -70,7 +70,7 @@ async def test_a_deleted_sample_gets_no_result(machine: Machine, submitter: str)
 
 
 async def test_a_rejected_sample_gets_no_result(machine: Machine, submitter: str) -> None:
-    """Its problems are in the header since it came."""
+    """Its header contains the problems."""
     sample = Sample.receive(b'{"time_stamp": "2019-05-01", "data": []}', submitter=submitter)
     assert sample.header.arrival is Arrival.REJECTED
     header = await machine.store(sample)
@@ -79,8 +79,8 @@ async def test_a_rejected_sample_gets_no_result(machine: Machine, submitter: str
     assert not (await machine.result(sample)).exists
 
 
-async def test_a_hundred_samples_at_once_have_each_their_own_result(machine: Machine, submitter: str) -> None:
-    """Results share calls to Firestore, never their content."""
+async def test_concurrent_samples_have_their_own_results(machine: Machine, submitter: str) -> None:
+    """Results share BatchWrite calls."""
     samples = [new_sample(submitter, float(number), number + 1.0) for number in range(100)]
     headers = await asyncio.gather(*map(machine.store, samples))
 
@@ -90,28 +90,28 @@ async def test_a_hundred_samples_at_once_have_each_their_own_result(machine: Mac
     assert [result.get("mean") for result in results] == [number + 0.5 for number in range(100)]
 
 
-async def test_events_about_other_documents_are_done_at_once(machine: Machine, submitter: str) -> None:
-    """To send them again would not make samples of them."""
-    foreign = await machine.put(f"submitters/{submitter}/samples/hand-made", {"hello": "world"})
+async def test_events_of_other_documents_are_acknowledged(machine: Machine, submitter: str) -> None:
+    """A retry would not help."""
+    handmade = await machine.put(f"submitters/{submitter}/samples/hand-made", {"hello": "world"})
     other = encoding.to_write(f"{DATABASE}/documents/{document_paths.api_key('00')}", {}).update
 
-    assert await machine.deliver(foreign) == 200
+    assert await machine.deliver(handmade) == 200
     assert await machine.deliver(other) == 200
     assert not (await machine.client.document(document_paths.result(submitter, "hand-made")).get()).exists
     assert f"{submitter}/hand-made ignored" in machine.function.log.read_text()
 
 
-async def test_while_firestore_is_down_events_are_sent_again(own_machine: Machine, submitter: str) -> None:
-    """To answer other than 2xx is to say "send it again"; then nothing is lost, and nothing is logged twice."""
+async def test_events_fail_with_503_while_firestore_is_down(own_machine: Machine, submitter: str) -> None:
+    """Eventarc redelivers them then. The log has one line per event and no traceback."""
     sample = new_sample(submitter)
     header = await own_machine.store(sample)
     await own_machine.firestore.stop()
 
-    refused = await asyncio.gather(*(own_machine.deliver(header) for _ in range(3)))
+    rejected = await asyncio.gather(*(own_machine.deliver(header) for _ in range(3)))
     await own_machine.firestore.start()
     status = await own_machine.deliver_until_accepted(header)
 
-    assert refused == [503] * 3
+    assert rejected == [503] * 3
     assert status == 200
     assert (await own_machine.result(sample)).get("status") == "COMPUTED"
     log = own_machine.function.log.read_text()
@@ -119,8 +119,8 @@ async def test_while_firestore_is_down_events_are_sent_again(own_machine: Machin
     assert "Traceback" not in log
 
 
-async def test_it_ends_quietly_when_it_is_asked_to(own_machine: Machine, submitter: str) -> None:
-    """What is under way is finished, and nothing is printed."""
+async def test_the_function_stops_on_a_signal_without_output(own_machine: Machine, submitter: str) -> None:
+    """The log would show tasks that were not awaited, or a traceback."""
     header = await own_machine.store(new_sample(submitter))
     assert await own_machine.deliver(header) == 200
 

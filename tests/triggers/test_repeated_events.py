@@ -1,4 +1,4 @@
-"""Events come at least once and in any order: what is written by them is the same."""
+"""Events arrive at least once and in any order; the result is the same."""
 
 import asyncio
 
@@ -10,8 +10,8 @@ from tests.triggers.machine import Machine
 from tests.triggers.samples import new_sample
 
 
-async def test_the_same_event_ten_times_and_late_is_one_result(machine: Machine, submitter: str) -> None:
-    """The first one writes; the nine beside it and the one long after change nothing."""
+async def test_a_repeated_event_writes_one_result(machine: Machine, submitter: str) -> None:
+    """Ten concurrent deliveries and a later one write the result once."""
     sample = new_sample(submitter)
     header = await machine.store(sample)
 
@@ -25,7 +25,7 @@ async def test_the_same_event_ten_times_and_late_is_one_result(machine: Machine,
 
 
 async def test_a_touched_sample_is_computed_again(machine: Machine, submitter: str) -> None:
-    """Asking again is a write to the header: the newer event replaces the result."""
+    """A recomputation writes to the header, and the event of that write replaces the result."""
     sample = new_sample(submitter)
     header = await machine.store(sample)
     await machine.deliver(header)
@@ -38,7 +38,7 @@ async def test_a_touched_sample_is_computed_again(machine: Machine, submitter: s
 
 
 async def test_an_older_event_after_a_newer_one_writes_nothing(machine: Machine, submitter: str) -> None:
-    """Events come in any order; what is newest stays."""
+    """The result of the newer event remains."""
     sample = new_sample(submitter)
     older = await machine.store(sample)
     newer = await machine.touch(older)
@@ -52,8 +52,8 @@ async def test_an_older_event_after_a_newer_one_writes_nothing(machine: Machine,
     assert after.get("sample_update_time") == encoding.to_datetime(newer.update_time)
 
 
-async def test_events_of_all_ages_at_once_leave_the_newest(machine: Machine, submitter: str) -> None:
-    """However they race, each looks again after it lost, and none overwrites what is newer."""
+async def test_the_newest_of_concurrent_events_remains(machine: Machine, submitter: str) -> None:
+    """A write that loses a race starts over, and never replaces a newer result."""
     sample = new_sample(submitter)
     versions = [await machine.store(sample)]
     for _ in range(5):
