@@ -1,10 +1,12 @@
-"""Which index each kind of query needs, with the page or test of Google's that says so.
+"""Which index each kind of query requires, with the page or test by Google that says so.
 
-The collections are those of `INDEXES` and `OVERRIDES`; in `plain` nothing is defined. An index is written as its
-scope and fields: `+a` ascending, `-a` descending, `@a` array-contains.
+The collections are those of `INDEXES` and `OVERRIDES`; `plain` has no definitions. An index is written as its scope and
+fields: `+a` ascending, `-a` descending, `@a` array-contains. `DOCUMENTS` are the documents that the queries search.
+Each query also computes its expected results from them in plain Python.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from google.cloud.firestore import And, Client, FieldFilter, Or
@@ -13,7 +15,7 @@ _OVERVIEW = "firebase.google.com/docs/firestore/query-data/index-overview"
 AUTOMATIC = f"{_OVERVIEW}#automatic_indexing: ascending, descending and array-contains, in the scope of a collection"
 MODES = f"{_OVERVIEW}#index_modes"
 COMPOSITE = f"{_OVERVIEW}#composite_indexes"
-FALLING = f"{_OVERVIEW}#queries_supported_by_composite_indexes: a descending order needs an additional index"
+DESCENDING = f"{_OVERVIEW}#queries_supported_by_composite_indexes: a descending order needs an additional index"
 MERGING = f"{_OVERVIEW}#taking_advantage_of_index_merging"
 SCOPES = f"{_OVERVIEW}#query_scopes"
 EXEMPTIONS = f"{_OVERVIEW}#single-field_index_exemptions: what is exempted can still be in a composite index"
@@ -32,8 +34,8 @@ ANDROID_INDEXES = "github.com/firebase/firebase-android-sdk: firestore_composite
 
 def _index(collection: str, *components: str, scope: str = "COLLECTION") -> dict[str, Any]:
     modes = {"+": ("order", "ASCENDING"), "-": ("order", "DESCENDING"), "@": ("arrayConfig", "CONTAINS")}
-    spelled = [{"fieldPath": each[1:], modes[each[0]][0]: modes[each[0]][1]} for each in components]
-    return {"collectionGroup": collection, "queryScope": scope, "fields": spelled}
+    written = [{"fieldPath": each[1:], modes[each[0]][0]: modes[each[0]][1]} for each in components]
+    return {"collectionGroup": collection, "queryScope": scope, "fields": written}
 
 
 INDEXES = [
@@ -56,133 +58,264 @@ OVERRIDES = [
     },
 ]
 
-Ask = Callable[[Client], Any]
-Filter = tuple[str, str, Any]
+Condition = tuple[str, str, Any]
+"""A field, an operator and a value."""
 
 
-def _filters(tests: tuple[Any, ...]) -> list[Any]:
-    return [FieldFilter(*test) if isinstance(test, tuple) else test for test in tests]
+@dataclass(frozen=True)
+class Either:
+    """A filter that matches documents that meet at least one of the conditions."""
+
+    conditions: tuple[Condition, ...]
 
 
-def either(*tests: Any) -> Any:
-    """Return a filter that one of these must pass."""
-    return Or(_filters(tests))
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": lambda value, operand: value == operand,
+    "!=": lambda value, operand: value != operand,
+    ">": lambda value, operand: value > operand,
+    "<": lambda value, operand: value < operand,
+    "in": lambda value, operand: value in operand,
+    "not-in": lambda value, operand: value not in operand,
+    "array_contains": lambda value, operand: operand in value,
+    "array_contains_any": lambda value, operand: not set(operand).isdisjoint(value),
+}
+_INEQUALITIES = ("!=", ">", "<", "not-in")
 
 
-def find(collection: str, *tests: Any, by: str = "", group: bool = False) -> Ask:
-    """Return a query; `by` has orders as indexes are written."""
+def _matches(fields: Mapping[str, Any], test: Condition | Either) -> bool:
+    if isinstance(test, Either):
+        return any(_matches(fields, condition) for condition in test.conditions)
+    field, operator, operand = test
+    return field in fields and _OPERATORS[operator](fields[field], operand)
 
-    def build(client: Client) -> Any:
-        query: Any = client.collection_group(collection) if group else client.collection(collection)
-        if tests:
-            query = query.where(filter=And(_filters(tests)))
-        for order in by.split():
+
+def _filter(test: Condition | Either) -> Any:
+    return Or(list(map(_filter, test.conditions))) if isinstance(test, Either) else FieldFilter(*test)
+
+
+@dataclass(frozen=True)
+class Find:
+    """A query. `orders` are written as index fields are, separated by spaces."""
+
+    collection: str
+    tests: tuple[Condition | Either, ...]
+    orders: str
+    group: bool
+
+    def build(self, client: Client) -> Any:
+        """Return the query of Google's client."""
+        query: Any = client.collection_group(self.collection) if self.group else client.collection(self.collection)
+        if self.tests:
+            query = query.where(filter=And(list(map(_filter, self.tests))))
+        for order in self.orders.split():
             query = query.order_by(order[1:], direction="DESCENDING" if order[0] == "-" else "ASCENDING")
         return query
 
-    return build
+    def run(self, client: Client) -> list[str]:
+        """Return the paths of the documents that the server finds."""
+        return [found.reference.path for found in self.build(client).get()]
+
+    def expected(self) -> list[str]:
+        """Return the paths of the documents that the server must find."""
+        return [path for path, _ in self.documents()]
+
+    def documents(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the documents that match, in order."""
+        orders = self._complete_orders()
+        found = [
+            (path, fields)
+            for path, fields in DOCUMENTS.items()
+            if self._covers(path) and all(_matches(fields, test) for test in self.tests)
+            if all(order[1:] == "__name__" or order[1:] in fields for order in orders)
+        ]
+        for order in reversed(orders):
+            found.sort(key=lambda document: _sorted_value(document, order[1:]), reverse=order[0] == "-")
+        return found
+
+    def _covers(self, path: str) -> bool:
+        *parents, collection, _ = path.split("/")
+        return collection == self.collection and (self.group or not parents)
+
+    def _complete_orders(self) -> list[str]:
+        """Return the requested orders, then the fields of inequalities by name, then the document name."""
+        orders = self.orders.split()
+        direction = orders[-1][0] if orders else "+"
+        unequal = {field for field, operator, _ in self._conditions() if operator in _INEQUALITIES}
+        for field in [*sorted(unequal), "__name__"]:
+            if field not in [order[1:] for order in orders]:
+                orders.append(direction + field)
+        return orders
+
+    def _conditions(self) -> Iterator[Condition]:
+        for test in self.tests:
+            yield from test.conditions if isinstance(test, Either) else [test]
 
 
-def add(query: Ask, *fields: str) -> Ask:
-    """Return the sums of fields over what a query finds."""
+def _sorted_value(document: tuple[str, Mapping[str, Any]], field: str) -> Any:
+    path, fields = document
+    return path.split("/") if field == "__name__" else fields[field]
 
-    def build(client: Client) -> Any:
-        aggregation: Any = query(client).count()
-        for field in fields:
-            aggregation = aggregation.sum(field)
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The number of results of a query and the sums of fields. Only documents that have all these fields count."""
+
+    query: Find
+    fields: tuple[str, ...]
+
+    def build(self, client: Client) -> Any:
+        """Return the aggregation query of Google's client."""
+        aggregation: Any = self.query.build(client).count("documents")
+        for field in self.fields:
+            aggregation = aggregation.sum(field, field)
         return aggregation
 
-    return build
+    def run(self, client: Client) -> dict[str, float]:
+        """Return the figures that the server computes."""
+        return {figure.alias: figure.value for figure in self.build(client).get()[0]}
 
+    def expected(self) -> dict[str, float]:
+        """Return the figures that the server must compute. Values that are not numbers add nothing."""
+        counted = [fields for _, fields in self.query.documents() if all(field in fields for field in self.fields)]
+        figures = {"documents": len(counted)}
+        for field in self.fields:
+            figures[field] = sum(fields[field] for fields in counted if isinstance(fields[field], int))
+        return figures
+
+
+def either(*conditions: Condition) -> Either:
+    """Return a filter that matches documents that meet at least one of the conditions."""
+    return Either(conditions)
+
+
+def find(collection: str, *tests: Condition | Either, by: str = "", group: bool = False) -> Find:
+    """Return a query."""
+    return Find(collection, tests, by, group)
+
+
+def add(query: Find, *fields: str) -> Aggregate:
+    """Return the number of results of a query and the sums of fields."""
+    return Aggregate(query, fields)
+
+
+def _documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    tags = (["x"], ["y"], ["x", "y"], ["z"], [])
+    for number in range(30):
+        fields = {"a": 1 + number % 3, "b": number % 4, "c": number, "d": -number, "tags": tags[number % 5]}
+        for field in ("a", "b", "c", "d")[number - 26 :] if number > 26 else ():
+            del fields[field]
+        for collection in ("plain", "pairs", "falling", "named", "groups", "exempt", "listed"):
+            yield f"{collection}/{number:02}", fields
+            if number % 4 == 1:
+                yield f"parents/{number % 2}/{collection}/{number:02}", fields
+    for number in range(40):
+        city, category = "xz"[number % 2], "yzz"[number % 3]
+        fields = {"city": city, "category": category, "pick": number % 5 == 0, "stars": -number, "price": number % 4}
+        yield f"restaurants/{number:02}", fields
+
+
+DOCUMENTS: Mapping[str, Mapping[str, Any]] = dict(_documents())
 
 A, B = ("a", "==", 1), ("b", "==", 1)
 TAGGED = ("tags", "array_contains", "x")
 CITY, CATEGORY, PICK = ("city", "==", "x"), ("category", "==", "y"), ("pick", "==", True)
 
-SERVED: dict[str, tuple[Ask, str]] = {
-    "everything": (find("plain"), AUTOMATIC),
-    "everything in a group": (find("plain", group=True), SCOPES),
+SERVED: dict[str, tuple[Find | Aggregate, str]] = {
+    "no filter": (find("plain"), AUTOMATIC),
+    "a collection group without filters": (find("plain", group=True), SCOPES),
     "an equality": (find("plain", A), AUTOMATIC),
     "a range": (find("plain", ("a", ">", 1), ("a", "<", 5)), AUTOMATIC),
-    "a range from above": (find("plain", ("a", ">", 1), by="-a"), AUTOMATIC),
+    "a range in descending order": (find("plain", ("a", ">", 1), by="-a"), AUTOMATIC),
     "an order": (find("plain", by="-a"), AUTOMATIC),
-    "what differs": (find("plain", ("a", "!=", 1)), MODES),
-    "what is none of some": (find("plain", ("a", "not-in", [1, 2])), MODES),
-    "an element": (find("plain", TAGGED), AUTOMATIC),
-    "one of some elements": (find("plain", ("tags", "array_contains_any", ["x", "y"])), AUTOMATIC),
+    "not-equal": (find("plain", ("a", "!=", 1)), MODES),
+    "not-in": (find("plain", ("a", "not-in", [1, 2])), MODES),
+    "an array-contains": (find("plain", TAGGED), AUTOMATIC),
+    "an array-contains-any": (find("plain", ("tags", "array_contains_any", ["x", "y"])), AUTOMATIC),
     "two equalities": (find("plain", A, B), MERGING),
-    "an equality and an element": (find("plain", ("a", "in", [2, 3]), TAGGED), SDK),
-    "alternatives of equalities": (find("plain", either(A, B)), SDK),
-    "alternatives that overlap": (find("plain", either(A, ("b", "in", [2, 3]), TAGGED)), SDK),
+    "an equality and an array-contains": (find("plain", ("a", "in", [2, 3]), TAGGED), SDK),
+    "an or of equalities": (find("plain", either(A, B)), SDK),
+    "an or whose parts overlap": (find("plain", either(A, ("b", "in", [2, 3]), TAGGED)), SDK),
     "an equality in the order of its field": (find("plain", A, by="+a"), MODES),
-    "an equality from the last name on": (find("plain", A, by="-__name__"), NAME),
+    "an equality in descending name order": (find("plain", A, by="-__name__"), NAME),
     "an equality and an order": (find("pairs", A, by="+b"), COMPOSITE),
     "an equality and a range": (find("pairs", A, ("b", ">", 1)), COMPOSITE),
     "two orders": (find("pairs", by="+a +b"), COMPOSITE),
     "two ranges": (find("pairs", ("a", ">", 1), ("b", ">", 1)), ORDER),
-    "alternatives and an order": (find("pairs", ("a", "in", [1, 2]), by="+b"), COMPOSITE),
-    "a falling order": (find("falling", A, by="-b"), COMPOSITE),
-    "two falling orders": (find("falling", by="-a -b"), COMPOSITE),
-    "names the other way": (find("named", A, by="+b -__name__"), NAME),
+    "an in and an order": (find("pairs", ("a", "in", [1, 2]), by="+b"), COMPOSITE),
+    "an equality and a descending order": (find("falling", A, by="-b"), COMPOSITE),
+    "two descending orders": (find("falling", by="-a -b"), COMPOSITE),
+    "names against the order": (find("named", A, by="+b -__name__"), NAME),
     "two equalities and an order": (find("restaurants", CATEGORY, CITY, by="+stars"), MERGING),
     "three equalities and an order": (find("restaurants", CATEGORY, CITY, PICK, by="+stars"), MERGING),
-    "an equality and an element by one index": (find("listed", A, TAGGED), COMPOSITE),
+    "an equality and an array-contains by one index": (find("listed", A, TAGGED), COMPOSITE),
     "an equality in a group": (find("groups", A, group=True), SCOPES),
     "an equality and an order in a group": (find("groups", A, by="+b", group=True), SCOPES),
-    "an order of what is exempted": (find("exempt", A, by="+b"), EXEMPTIONS),
+    "an equality and an order of an exempted field": (find("exempt", A, by="+b"), EXEMPTIONS),
 }
 
-REFUSED: dict[str, tuple[Ask, str, str]] = {
+REFUSED: dict[str, tuple[Find | Aggregate, str, str]] = {
     "an equality and an order": (find("plain", A, by="+b"), "COLLECTION +a +b", COMPOSITE),
-    "an equality and a falling order": (find("plain", A, by="-b"), "COLLECTION +a -b", SDK_INDEXES),
+    "an equality and a descending order": (find("plain", A, by="-b"), "COLLECTION +a -b", SDK_INDEXES),
     "an equality and a range": (find("plain", A, ("b", ">", 1)), "COLLECTION +a +b", COMPOSITE),
-    "an equality and what differs": (find("plain", A, ("b", "!=", 1)), "COLLECTION +a +b", MODES),
-    "an equality and what is none of some": (find("plain", A, ("b", "not-in", [1])), "COLLECTION +a +b", MODES),
+    "an equality and a not-equal": (find("plain", A, ("b", "!=", 1)), "COLLECTION +a +b", MODES),
+    "an equality and a not-in": (find("plain", A, ("b", "not-in", [1])), "COLLECTION +a +b", MODES),
     "two orders": (find("plain", by="+a -b"), "COLLECTION +a -b", COMPOSITE),
     "two ranges": (find("plain", ("b", ">", 1), ("a", ">", 1)), "COLLECTION +a +b", ORDER),
-    "two ranges from above": (
+    "two ranges in descending order": (
         find("plain", ("a", ">", 1), ("b", ">", 1), by="-b"),
         "COLLECTION -b -a",
         ANDROID_INDEXES,
     ),
-    "an order against names": (find("plain", by="+a -__name__"), "COLLECTION +a -__name__", NAME),
-    "an element and an order": (find("plain", TAGGED, by="+a"), "COLLECTION @tags +a", COMPOSITE),
-    "an element from the last name on": (find("plain", TAGGED, by="-__name__"), "COLLECTION @tags -__name__", NAME),
-    "alternatives with a range": (find("plain", either(("a", ">", 2), B)), "COLLECTION +b +a", SDK_INDEXES),
-    "alternatives and an order": (find("plain", ("a", "in", [1, 2]), by="+b"), "COLLECTION +a +b", COMPOSITE),
+    "an order with names against it": (find("plain", by="+a -__name__"), "COLLECTION +a -__name__", NAME),
+    "an array-contains and an order": (find("plain", TAGGED, by="+a"), "COLLECTION @tags +a", COMPOSITE),
+    "an array-contains in descending name order": (
+        find("plain", TAGGED, by="-__name__"),
+        "COLLECTION @tags -__name__",
+        NAME,
+    ),
+    "an or with a range": (find("plain", either(("a", ">", 2), B)), "COLLECTION +b +a", SDK_INDEXES),
+    "an in and an order": (find("plain", ("a", "in", [1, 2]), by="+b"), "COLLECTION +a +b", COMPOSITE),
     "sums of two fields": (add(find("plain", A), "d", "c"), "COLLECTION +a +c +d", ANDROID_INDEXES),
-    "sums over one of some elements": (
+    "sums over an array-contains-any": (
         add(find("plain", ("tags", "array_contains_any", ["x", "y"])), "tags", "c"),
         "COLLECTION @tags +c +tags",
         ANDROID_INDEXES,
     ),
-    "an index backwards": (find("pairs", A, by="-b"), "COLLECTION +a -b", FALLING),
-    "an index of two orders backwards": (find("pairs", by="-a -b"), "COLLECTION -a -b", FALLING),
-    "a falling index backwards": (find("falling", A, by="+b"), "COLLECTION +a +b", FALLING),
-    "an index with names the other way": (find("named", A, by="+b"), "COLLECTION +a +b", NAME),
-    "indexes backwards together": (
+    "an index backwards": (find("pairs", A, by="-b"), "COLLECTION +a -b", DESCENDING),
+    "an index of two orders backwards": (find("pairs", by="-a -b"), "COLLECTION -a -b", DESCENDING),
+    "a descending index backwards": (find("falling", A, by="+b"), "COLLECTION +a +b", DESCENDING),
+    "an index with names against the order": (find("named", A, by="+b"), "COLLECTION +a +b", NAME),
+    "a merge of indexes backwards": (
         find("restaurants", CATEGORY, CITY, by="-stars"),
         "COLLECTION +category +city -stars",
-        FALLING,
+        DESCENDING,
     ),
-    "indexes that lack a field": (
+    "a merge of indexes that lack a field": (
         find("restaurants", CATEGORY, ("price", "==", 1), by="+stars"),
         "COLLECTION +category +price +stars",
         MERGING,
     ),
     "an index in another order": (find("pairs", by="+b +a"), "COLLECTION +b +a", COMPOSITE),
-    "an order by an index of elements": (find("listed", A, by="+tags"), "COLLECTION +a +tags", MODES),
-    "a group by an index of collections": (find("pairs", A, by="+b", group=True), "COLLECTION_GROUP +a +b", SCOPES),
-    "a collection by an index of groups": (find("groups", ("a", ">", 1), by="+a +b"), "COLLECTION +a +b", SCOPES),
+    "an order by an array-contains index": (find("listed", A, by="+tags"), "COLLECTION +a +tags", MODES),
+    "a collection group by an index of collections": (
+        find("pairs", A, by="+b", group=True),
+        "COLLECTION_GROUP +a +b",
+        SCOPES,
+    ),
+    "a collection by an index of collection groups": (
+        find("groups", ("a", ">", 1), by="+a +b"),
+        "COLLECTION +a +b",
+        SCOPES,
+    ),
 }
 
-OF_ONE_FIELD: dict[str, tuple[Ask, list[str], str]] = {
+OF_ONE_FIELD: dict[str, tuple[Find | Aggregate, list[str], str]] = {
     "an equality in a group": (
         find("plain", A, group=True),
         ["COLLECTION +", "COLLECTION_GROUP +", "COLLECTION @", "COLLECTION -"],
         SCOPES,
     ),
-    "an element in a group": (
+    "an array-contains in a group": (
         find("plain", TAGGED, group=True),
         ["COLLECTION +", "COLLECTION @", "COLLECTION_GROUP @", "COLLECTION -"],
         SCOPES,
@@ -192,16 +325,16 @@ OF_ONE_FIELD: dict[str, tuple[Ask, list[str], str]] = {
         ["COLLECTION +", "COLLECTION @", "COLLECTION -", "COLLECTION_GROUP -"],
         SCOPES,
     ),
-    "an equality in a group from the last name on": (
+    "an equality in a group in descending name order": (
         find("plain", A, by="-__name__", group=True),
         ["COLLECTION +", "COLLECTION @", "COLLECTION -", "COLLECTION_GROUP -"],
         NAME,
     ),
-    "an equality in a collection of a group's index": (
+    "an equality in a collection with an index of the group": (
         find("groups", A),
         ["COLLECTION +", "COLLECTION_GROUP +"],
         SCOPES,
     ),
-    "what is exempted": (find("exempt", A), ["COLLECTION +"], EXEMPTIONS),
-    "a range of what is exempted": (find("exempt", ("a", ">", 1), by="-a"), ["COLLECTION -"], EXEMPTIONS),
+    "an equality of an exempted field": (find("exempt", A), ["COLLECTION +"], EXEMPTIONS),
+    "a range of an exempted field": (find("exempt", ("a", ">", 1), by="-a"), ["COLLECTION -"], EXEMPTIONS),
 }
