@@ -74,7 +74,8 @@ async def _stream(source: "_Source", decoder: "_Decoder | None", max_bytes: int 
 class _Source:
     """The body as it is sent, limited in size and time.
 
-    A client may fall behind the minimum rate by the grace period, and gains no more than that by sending faster.
+    The server waits at most the grace period. Each byte extends the wait by its share of the minimum rate, up to
+    the grace period again.
     """
 
     def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:

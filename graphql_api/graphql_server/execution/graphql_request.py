@@ -232,7 +232,7 @@ def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -
     view = memoryview(text)
     known = 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items())
     if len(view) - known < _MIN_DUPLICATE_BYTES:
-        return  # there is no room for another key, with or without the usual spaces
+        return  # another key would not fit, with or without the usual spaces
     seen = set()
     position = 0
     while match := _KEY.match(view, position):

@@ -38,7 +38,7 @@ class Placeholder:
 def replace_list(text: bytes) -> Placeholder | None:
     """Replace the contents of the list in the middle of `text`.
 
-    Return None if there is no such list, or if it contains strings, lists or objects.
+    Return None if the middle is not in a list, or if the list contains strings, lists or objects.
     """
     middle = len(text) // 2
     start = text.rfind(b"[", 0, middle) + 1

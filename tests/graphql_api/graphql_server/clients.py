@@ -1,4 +1,4 @@
-"""Clients of the service that speak its protocols: event streams and WebSockets."""
+"""Clients of the service over event streams and WebSockets."""
 
 import contextlib
 import json
@@ -27,25 +27,25 @@ def socket(service: Service, **options: Any) -> Iterator[ClientConnection]:
         yield connection
 
 
-def tell(connection: ClientConnection, *messages: object) -> None:
+def send(connection: ClientConnection, *messages: object) -> None:
     """Send messages."""
     for message in messages:
         connection.send(json.dumps(message))
 
 
-def hear(connection: ClientConnection) -> Any:
+def receive(connection: ClientConnection) -> Any:
     """Wait for a message."""
     return json.loads(connection.recv(timeout=10))
 
 
 def drain(connection: ClientConnection) -> None:
-    """Read until the socket is closed."""
+    """Read until the WebSocket is closed."""
     while True:
         connection.recv(timeout=10)
 
 
 def closed(connection: ClientConnection) -> tuple[int, str]:
-    """Wait until the server closes the socket; return why."""
+    """Wait until the server closes the WebSocket. Return its close code and reason."""
     with pytest.raises(ConnectionClosed):
         drain(connection)
     assert connection.protocol.close_rcvd is not None
@@ -53,29 +53,29 @@ def closed(connection: ClientConnection) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def initialised(service: Service) -> Iterator[ClientConnection]:
-    """Open a WebSocket that is ready for operations."""
+def initialized(service: Service) -> Iterator[ClientConnection]:
+    """Open a WebSocket and initialize it."""
     with socket(service) as connection:
-        tell(connection, INIT)
-        assert hear(connection) == ACK
+        send(connection, INIT)
+        assert receive(connection) == ACK
         yield connection
 
 
 def subscribe(query: str, operation_id: object = "1", **variables: object) -> dict[str, object]:
-    """Make a message that starts an operation."""
+    """Return a message that starts an operation."""
     return {"type": "subscribe", "id": operation_id, "payload": {"query": query, "variables": variables}}
 
 
 def wait_until_no_subscriptions(service: Service) -> None:
     """Wait until the sources of all subscriptions are closed."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while service.state.subscriptions and time.monotonic() < deadline:
         time.sleep(0.01)
     assert service.state.subscriptions == 0
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, object]]:
-    """Read events, comments included, as they come."""
+    """Yield events and comments as they arrive."""
     event = data = ""
     for line in lines:
         if line.startswith(":"):
@@ -90,12 +90,12 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, object]]:
             yield event, json.loads(data) if data.strip() else None
             event = data = ""
         else:
-            raise AssertionError(f"no line of an event: {line}")
+            raise AssertionError(f"not a line of an event: {line}")
 
 
 @contextlib.contextmanager
 def subscribed(service: Service, query: str, **headers: str) -> Iterator[Iterator[tuple[str, object]]]:
-    """Open a stream for one operation."""
+    """Open an event stream for one operation."""
     body = {"query": query}
     with service.client.stream("POST", "/graphql", json=body, headers={**EVENTS, **headers}) as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"

@@ -1,4 +1,4 @@
-"""One service for all tests that change nothing about it."""
+"""One running service for all tests with default limits."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def shared_service() -> Iterator[Service]:
 
 @pytest.fixture
 def service(shared_service: Service) -> Service:
-    """Return the shared service with nothing submitted and nothing wrong."""
+    """Return the shared service with no samples and no authentication error."""
     shared_service.state.submitted.clear()
     shared_service.state.authentication_error = None
     return shared_service

@@ -69,12 +69,12 @@ class Query:
     @strawberry.field
     async def missing(self) -> str | None:
         """Raise an error that clients see."""
-        raise NotFound("There is no such sample.")
+        raise NotFound("the sample does not exist")
 
     @strawberry.field
     async def down(self) -> str | None:
         """Raise an error as if Firestore were unavailable."""
-        raise Unavailable("Firestore does not answer.", retry_after=7)
+        raise Unavailable("Firestore does not respond", retry_after=7)
 
     @strawberry.field
     async def slow(self, seconds: float) -> str:
@@ -171,7 +171,7 @@ class Subscription:
     async def failing(self, on_purpose: bool) -> AsyncIterator[int]:
         """Yield once, then raise an error."""
         yield 1
-        raise NotFound("It is gone.") if on_purpose else RuntimeError("a secret of the source")
+        raise NotFound("the source is gone") if on_purpose else RuntimeError("a secret of the source")
 
 
 def make_schema() -> GraphQLSchema:

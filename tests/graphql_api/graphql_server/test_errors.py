@@ -1,4 +1,4 @@
-"""What clients see of errors, and what the log does."""
+"""Errors as clients see them, and as the log has them."""
 
 import logging
 import socket
@@ -13,7 +13,7 @@ SECRETS = ("secret", "Traceback", "RuntimeError", "ValueError")
 
 @pytest.mark.parametrize("query", ["{ broken }", "{ hello broken }", "{ surrogate }"])
 def test_unexpected_errors_are_masked(service: Service, caplog: pytest.LogCaptureFixture, query: str) -> None:
-    """The client has an id to report, and the log has the error under it."""
+    """The client gets an id, and the log entry of the error has the same id."""
     response = service.post(query)
 
     (error,) = response.json()["errors"]
@@ -24,15 +24,15 @@ def test_unexpected_errors_are_masked(service: Service, caplog: pytest.LogCaptur
     assert "Traceback" in record.getMessage()
 
 
-def test_errors_on_purpose_are_shown_with_their_path(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """They are not worth a log entry."""
+def test_expected_errors_are_shown_with_their_path(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """They are not logged."""
     response = service.post("{ hello gone: missing }")
 
     assert response.json() == {
         "data": {"hello": "hello you", "gone": None},
         "errors": [
             {
-                "message": "There is no such sample.",
+                "message": "the sample does not exist",
                 "extensions": {"code": "NOT_FOUND"},
                 "locations": [{"line": 1, "column": 9}],
                 "path": ["gone"],
@@ -54,8 +54,8 @@ def test_errors_on_purpose_are_shown_with_their_path(service: Service, caplog: p
         ("{ helo }", None, "Cannot query field 'helo' on type 'Query'."),
     ],
 )
-def test_what_is_wrong_with_the_input_is_shown(service: Service, query: str, variables: object, part: str) -> None:
-    """Users can see which field it was; what else there is in the schema is for introspection to tell."""
+def test_input_errors_name_the_field(service: Service, query: str, variables: object, part: str) -> None:
+    """They suggest no other names: introspection lists those."""
     message = service.post(query, variables).json()["errors"][0]["message"]
 
     assert part in message
@@ -67,7 +67,7 @@ def test_what_is_wrong_with_the_input_is_shown(service: Service, query: str, var
     [("query($v: Picky!) { picky(value: $v) }", {"v": 1}), ("{ picky(value: 1) }", None)],
 )
 def test_the_text_of_an_exception_in_a_scalar_is_not_shown(service: Service, query: str, variables: object) -> None:
-    """Which value it was is shown."""
+    """The message names the type of the value."""
     response = service.post(query, variables)
 
     assert "Expected value of type 'Picky" in response.json()["errors"][0]["message"]
@@ -86,13 +86,13 @@ def test_the_text_of_an_exception_in_a_scalar_is_not_shown(service: Service, que
         ("{ hello } " + "x" * 60_000, None),
     ],
 )
-def test_values_that_are_echoed_are_cut(service: Service, query: str, variables: object) -> None:
-    """The answer to a long request is short."""
+def test_echoed_values_are_shortened(service: Service, query: str, variables: object) -> None:
+    """The response to a long request is short."""
     assert len(service.post(query, variables).content) < 1024
 
 
 def test_one_request_makes_one_short_log_entry(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """However many of its fields fail, and however long their messages are."""
+    """Even if many fields fail with long messages."""
     aliases = " ".join(f"a{n}: longBroken" for n in range(300))
 
     response = service.post("{" + aliases + "}")
@@ -103,8 +103,8 @@ def test_one_request_makes_one_short_log_entry(service: Service, caplog: pytest.
     assert len(response.content) < 50_000
 
 
-def test_a_request_that_is_only_wrong_is_not_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody can fill the log by sending nonsense."""
+def test_invalid_requests_are_not_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """A client cannot fill the log with invalid requests."""
     caplog.set_level(logging.INFO)
     for body in (b"", b"{", b"[]", b'{"query": "{"}', b'{"query": "{x}"}'):
         service.raw(body)
@@ -116,16 +116,16 @@ def test_a_request_that_is_only_wrong_is_not_logged(service: Service, caplog: py
 
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 240, "é" * 120])
-def test_short_texts_stay_as_they_are(text: str) -> None:
-    """Up to 240 bytes."""
+def test_shorten_returns_short_texts_unchanged(text: str) -> None:
+    """A short text has up to 240 bytes."""
     assert shorten(text) == text
 
 
 @pytest.mark.parametrize("text", ["x" * 241, "é" * 121, "😀" * 10_000, "\ud800" * 300, "a\n\x00b" * 300])
-def test_long_texts_are_cut_to_what_can_be_sent(text: str) -> None:
-    """On one line, in whole characters, within 240 bytes."""
-    cut = shorten(text)
+def test_shorten_cuts_long_texts(text: str) -> None:
+    """The result has one line, whole characters and at most 240 bytes."""
+    shortened = shorten(text)
 
-    assert len(cut.encode()) <= 240
-    assert cut.endswith("…")
-    assert cut.isprintable()
+    assert len(shortened.encode()) <= 240
+    assert shortened.endswith("…")
+    assert shortened.isprintable()

@@ -33,8 +33,8 @@ def half_sent(stack: Stack, path: str, kind: str) -> socket.socket:
 
 def answers(sent: list[socket.socket]) -> Iterator[bytes]:
     """Yield what the server says, whoever it is told, for as long as it says more."""
-    while heard := select.select(sent, [], [], 10)[0]:
-        for connection in heard:
+    while received := select.select(sent, [], [], 10)[0]:
+        for connection in received:
             said = connection.recv(65536)
             if not said:
                 sent.remove(connection)

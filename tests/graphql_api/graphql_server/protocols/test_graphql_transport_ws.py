@@ -1,4 +1,4 @@
-"""graphql-transport-ws: its messages, and a close code for everything that breaks it."""
+"""The graphql-transport-ws protocol: its messages, and a close code for each violation."""
 
 import json
 
@@ -12,11 +12,11 @@ from tests.graphql_api.graphql_server.clients import (
     ACK,
     INIT,
     closed,
-    hear,
-    initialised,
+    initialized,
+    receive,
+    send,
     socket,
     subscribe,
-    tell,
     wait_until_no_subscriptions,
 )
 from tests.graphql_api.graphql_server.service import KEY, Service, running
@@ -32,18 +32,18 @@ from tests.graphql_api.graphql_server.service import KEY, Service, running
         {"Authorization": f"bearer {KEY}"},
     ],
 )
-def test_the_key_comes_with_connection_init(service: Service, payload: dict[str, str]) -> None:
-    """In any of the names that clients use."""
+def test_connection_init_carries_the_key(service: Service, payload: dict[str, str]) -> None:
+    """Under any of the names that clients use."""
     with socket(service) as connection:
-        tell(connection, {"type": "connection_init", "payload": payload})
-        assert hear(connection) == ACK
+        send(connection, {"type": "connection_init", "payload": payload})
+        assert receive(connection) == ACK
 
 
-def test_the_key_may_come_with_the_handshake(service: Service) -> None:
-    """As with every other request."""
+def test_the_handshake_may_carry_the_key(service: Service) -> None:
+    """Like every other HTTP request."""
     with socket(service, additional_headers={"x-api-key": KEY}) as connection:
-        tell(connection, {"type": "connection_init"})
-        assert hear(connection) == ACK
+        send(connection, {"type": "connection_init"})
+        assert receive(connection) == ACK
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_the_key_may_come_with_the_handshake(service: Service) -> None:
         ({"type": "connection_init", "payload": {"authorization": "Bearer wrong"}}, 4403),
     ],
 )
-def test_without_a_good_key_the_socket_is_closed(service: Service, message: object, code: int) -> None:
-    """The reason says that it is the key."""
+def test_a_websocket_without_a_valid_key_is_closed(service: Service, message: object, code: int) -> None:
+    """The reason names the error code."""
     with socket(service) as connection:
-        tell(connection, message)
+        send(connection, message)
         closing, reason = closed(connection)
 
     assert closing == code
@@ -89,35 +89,35 @@ def test_without_a_good_key_the_socket_is_closed(service: Service, message: obje
         ([INIT, subscribe("subscription { count(to: 9, pause: 60) }")], subscribe("{ hello }"), 4409),
     ],
 )
-def test_what_breaks_the_protocol_closes_the_socket(
+def test_a_protocol_violation_closes_the_websocket(
     service: Service, before: list[object], message: object, code: int
 ) -> None:
-    """With the code that the protocol has for it."""
+    """The protocol defines a code for each violation."""
     with socket(service) as connection:
-        tell(connection, *before, message)
+        send(connection, *before, message)
         assert closed(connection)[0] == code
 
 
 @pytest.mark.parametrize(
     "frame", ["", "{", "[" * 100_000, b"\x00", b'{"type": "ping"}', '{"type": "ping", "id": "\\ud800"}']
 )
-def test_what_is_no_message_closes_the_socket(service: Service, frame: str | bytes) -> None:
-    """Whether it is not JSON, too deep or not text."""
-    with initialised(service) as connection:
+def test_an_invalid_message_closes_the_websocket(service: Service, frame: str | bytes) -> None:
+    """For example text that is not JSON, JSON that is too deep, or a binary message."""
+    with initialized(service) as connection:
         connection.send(frame)
         assert closed(connection)[0] == 4400
 
 
 @pytest.mark.parametrize("subprotocols", [None, [Subprotocol("graphql-ws")], [Subprotocol("unknown")]])
-def test_other_subprotocols_are_not_spoken(service: Service, subprotocols: list[Subprotocol] | None) -> None:
-    """Among them the one that came before."""
+def test_other_subprotocols_are_rejected(service: Service, subprotocols: list[Subprotocol] | None) -> None:
+    """graphql-ws, the predecessor, is one of them."""
     with socket(service, subprotocols=subprotocols) as connection:
         assert closed(connection)[0] == 4406
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
 def test_pages_of_other_origins_cannot_connect(service: Service, origin: str) -> None:
-    """A browser would let them, were they not refused."""
+    """Browsers open WebSockets across origins, so the server has to refuse them."""
     with pytest.raises(InvalidStatus) as refused, socket(service, origin=origin):
         pass
 
@@ -125,27 +125,27 @@ def test_pages_of_other_origins_cannot_connect(service: Service, origin: str) ->
     assert json.loads(refused.value.response.body)["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
-def test_pages_of_our_own_and_of_allowed_origins_can_connect() -> None:
-    """Those that the settings name."""
+def test_pages_of_the_same_and_of_allowed_origins_can_connect() -> None:
+    """The settings name the allowed origins."""
     with running(GraphQLSettings(allowed_origins=frozenset({"https://good.example"}))) as service:
         for origin in ("https://good.example", f"http://127.0.0.1:{service.port}"):
             with socket(service, origin=origin) as connection:
-                tell(connection, INIT)
-                assert hear(connection) == ACK
+                send(connection, INIT)
+                assert receive(connection) == ACK
 
 
-def test_operations_of_every_type_are_answered(service: Service) -> None:
-    """Their messages may be interleaved, and name the operation."""
-    with initialised(service) as connection:
-        tell(connection, subscribe("subscription { count(to: 2) }", "s"))
-        assert [hear(connection) for _ in range(3)] == [
+def test_operations_of_every_type_are_executed(service: Service) -> None:
+    """Each message names its operation."""
+    with initialized(service) as connection:
+        send(connection, subscribe("subscription { count(to: 2) }", "s"))
+        assert [receive(connection) for _ in range(3)] == [
             {"type": "next", "id": "s", "payload": {"data": {"count": 0}}},
             {"type": "next", "id": "s", "payload": {"data": {"count": 1}}},
             {"type": "complete", "id": "s"},
         ]
-        tell(connection, subscribe("mutation($s: RawSample!) { submit(sample: $s) }", "s", s={"a": [1.50]}))
-        assert hear(connection)["payload"]["data"]["submit"]
-        assert hear(connection) == {"type": "complete", "id": "s"}
+        send(connection, subscribe("mutation($s: RawSample!) { submit(sample: $s) }", "s", s={"a": [1.50]}))
+        assert receive(connection)["payload"]["data"]["submit"]
+        assert receive(connection) == {"type": "complete", "id": "s"}
 
     assert service.state.submitted == [b'{"a": [1.5]}']
 
@@ -161,49 +161,49 @@ def test_operations_of_every_type_are_answered(service: Service) -> None:
         ("{ " + "hello " * 500 + " }", "OPERATION_TOO_COMPLEX"),
     ],
 )
-def test_an_error_of_one_operation_leaves_the_socket_open(service: Service, query: str, code: str) -> None:
-    """It is told under the operation's id."""
-    with initialised(service) as connection:
-        tell(connection, subscribe(query, "bad"))
-        while (message := hear(connection))["type"] == "next" and "errors" not in message["payload"]:
-            pass
+def test_an_error_of_one_operation_leaves_the_websocket_open(service: Service, query: str, code: str) -> None:
+    """The error is sent with the id of the operation."""
+    with initialized(service) as connection:
+        send(connection, subscribe(query, "bad"))
+        while (message := receive(connection))["type"] == "next" and "errors" not in message["payload"]:
+            continue
         described = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
         assert (message["id"], described[0]["extensions"]["code"]) == ("bad", code)
         assert "secret" not in str(message)
         if message["type"] == "next":
-            assert hear(connection) == {"type": "complete", "id": "bad"}
-        tell(connection, subscribe("{ hello }", "bad"))
-        assert hear(connection)["payload"] == {"data": {"hello": "hello you"}}
+            assert receive(connection) == {"type": "complete", "id": "bad"}
+        send(connection, subscribe("{ hello }", "bad"))
+        assert receive(connection)["payload"] == {"data": {"hello": "hello you"}}
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (Unauthenticated("The key was revoked."), "UNAUTHENTICATED"),
-        (Unavailable("Firestore does not answer."), "UNAVAILABLE"),
+        (Unauthenticated("the key was revoked"), "UNAUTHENTICATED"),
+        (Unavailable("Firestore does not respond"), "UNAVAILABLE"),
         (TimeoutError("a secret of the network"), "INTERNAL"),
         (ConnectionResetError("a secret of the network"), "INTERNAL"),
     ],
 )
 def test_the_key_is_checked_for_every_operation(service: Service, error: Exception, code: str) -> None:
-    """It may have been revoked; a failure of ours is not taken for one of the socket."""
-    with initialised(service) as connection:
+    """The key may have been revoked. An unexpected error is not mistaken for a disconnect."""
+    with initialized(service) as connection:
         service.state.authentication_error = error
-        tell(connection, subscribe("{ hello }"))
-        message = hear(connection)
+        send(connection, subscribe("{ hello }"))
+        message = receive(connection)
 
     assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", code)
     assert "secret" not in str(message)
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(Unavailable("Firestore does not answer."), 1013), (TimeoutError("a secret"), 1011)]
+    ("error", "code"), [(Unavailable("Firestore does not respond"), 1013), (TimeoutError("a secret"), 1011)]
 )
-def test_a_socket_that_cannot_be_initialised_is_closed(service: Service, error: Exception, code: int) -> None:
-    """So that the client comes back, where that may help."""
+def test_a_websocket_that_cannot_be_initialized_is_closed(service: Service, error: Exception, code: int) -> None:
+    """The code tells the client whether to reconnect."""
     service.state.authentication_error = error
     with socket(service) as connection:
-        tell(connection, INIT)
+        send(connection, INIT)
         closing, reason = closed(connection)
 
     assert closing == code
@@ -211,32 +211,32 @@ def test_a_socket_that_cannot_be_initialised_is_closed(service: Service, error: 
 
 
 def test_a_completed_operation_ends_at_once(service: Service) -> None:
-    """And its id is free again; completing what is not there is no error."""
-    with initialised(service) as connection:
-        tell(connection, subscribe("subscription { count(to: 9, pause: 60) }"))
-        hear(connection)
-        tell(connection, {"type": "complete", "id": "1"}, {"type": "complete", "id": "unknown"})
-        tell(connection, subscribe("{ hello }"))
-        assert hear(connection)["payload"] == {"data": {"hello": "hello you"}}
+    """Its id can be reused. Completing an unknown operation has no effect."""
+    with initialized(service) as connection:
+        send(connection, subscribe("subscription { count(to: 9, pause: 60) }"))
+        receive(connection)
+        send(connection, {"type": "complete", "id": "1"}, {"type": "complete", "id": "unknown"})
+        send(connection, subscribe("{ hello }"))
+        assert receive(connection)["payload"] == {"data": {"hello": "hello you"}}
         wait_until_no_subscriptions(service)
 
 
-def test_a_client_that_goes_ends_its_subscriptions(service: Service) -> None:
-    """All of them."""
-    with initialised(service) as connection:
+def test_a_disconnect_ends_all_subscriptions(service: Service) -> None:
+    """Their sources are closed."""
+    with initialized(service) as connection:
         for number in range(5):
-            tell(connection, subscribe("subscription { count(to: 9, pause: 60) }", str(number)))
-            hear(connection)
+            send(connection, subscribe("subscription { count(to: 9, pause: 60) }", str(number)))
+            receive(connection)
         assert service.state.subscriptions == 5
 
     wait_until_no_subscriptions(service)
 
 
-def test_pings_are_answered(service: Service) -> None:
-    """With what they carried, also before initialisation."""
+def test_a_ping_is_followed_by_a_pong(service: Service) -> None:
+    """The pong has the payload of the ping, also before initialization."""
     with socket(service) as connection:
-        tell(connection, {"type": "ping"}, {"type": "ping", "payload": {"a": 1}}, {"type": "pong"}, INIT)
-        assert [hear(connection) for _ in range(3)] == [
+        send(connection, {"type": "ping"}, {"type": "ping", "payload": {"a": 1}}, {"type": "pong"}, INIT)
+        assert [receive(connection) for _ in range(3)] == [
             {"type": "pong"},
             {"type": "pong", "payload": {"a": 1}},
             ACK,

@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: statuses, media types, methods, and who may ask."""
+"""GraphQL over HTTP: statuses, media types, methods and credentials."""
 
 import socket
 
@@ -13,10 +13,10 @@ FORM = "application/x-www-form-urlencoded"
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_without_a_good_key_every_request_is_unauthenticated(
+def test_every_request_without_a_valid_key_is_unauthenticated(
     service: Service, method: str, headers: dict[str, str]
 ) -> None:
-    """Whatever else is wrong with it: nobody without a key learns more."""
+    """Even if it has other errors: a client without a key learns nothing else."""
     response = service.anonymous.request(method, "/graphql", content=b"{", headers=headers)
 
     assert error_of(response) == (401, "UNAUTHENTICATED")
@@ -24,17 +24,17 @@ def test_without_a_good_key_every_request_is_unauthenticated(
 
 
 def test_the_key_is_checked_before_the_body_is_read(service: Service) -> None:
-    """A stranger cannot make the server wait for a body."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as stranger:
-        stranger.sendall(
+    """A client without a key cannot make the server wait for a body."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(
             b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50000000\r\n\r\n"
         )
-        assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
+        assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize("header", ["bearer {}", "Bearer {}", "BEARER  {}"])
-def test_a_bearer_token_is_a_key(service: Service, header: str) -> None:
-    """`x-api-key` is not the only way."""
+def test_a_bearer_token_is_a_credential(service: Service, header: str) -> None:
+    """It is equivalent to `x-api-key`."""
     headers = {"authorization": header.format(OTHER_KEY)}
 
     response = service.anonymous.post("/graphql", json={"query": "{hello}"}, headers=headers)
@@ -55,16 +55,16 @@ def test_a_bearer_token_is_a_key(service: Service, header: str) -> None:
         (f"text/html, {GRAPHQL_RESPONSE};charset=utf-8;q=0.5", f"{GRAPHQL_RESPONSE}; charset=utf-8"),
     ],
 )
-def test_the_answer_has_the_media_type_that_is_preferred(service: Service, accept: str, expected: str) -> None:
-    """Clients of both generations are served."""
+def test_the_response_has_the_preferred_media_type(service: Service, accept: str, expected: str) -> None:
+    """Clients from before and after application/graphql-response+json are served."""
     response = service.post("{hello}", accept=accept)
 
     assert (response.status_code, response.headers["content-type"]) == (200, expected)
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/xml, text/plain", "application/json;q=0"])
-def test_what_cannot_be_answered_acceptably_is_not_done(service: Service, accept: str) -> None:
-    """A mutation is refused before it changes anything."""
+def test_a_request_without_an_acceptable_media_type_is_not_executed(service: Service, accept: str) -> None:
+    """A mutation is refused before it changes data."""
     response = service.post("mutation($s: RawSample!) { submit(sample: $s) }", {"s": 1}, accept=accept)
 
     assert error_of(response) == (406, "NOT_ACCEPTABLE")
@@ -84,7 +84,7 @@ def test_what_cannot_be_answered_acceptably_is_not_done(service: Service, accept
 def test_an_operation_that_cannot_be_executed_has_no_data(
     service: Service, query: str, variables: object, code: str
 ) -> None:
-    """It is a 400, except for clients that know `application/json` alone: they look into the body."""
+    """The status is 400, but 200 for clients that accept only `application/json`: they read the body."""
     modern = service.post(query, variables)
     legacy = service.post(query, variables, accept="application/json")
 
@@ -106,8 +106,8 @@ def test_an_operation_that_cannot_be_executed_has_no_data(
         "application/json; charset=utf-16",
     ],
 )
-def test_only_json_bodies_in_utf_8_are_read(service: Service, content_type: str | None) -> None:
-    """A page of another origin could send the others without asking first."""
+def test_only_json_bodies_in_utf_8_are_accepted(service: Service, content_type: str | None) -> None:
+    """A page of another origin could send the others without a preflight request."""
     body = b'{"query": "mutation($s: RawSample!) { submit(sample: $s) }", "variables": {"s": 1}}'
     headers = {} if content_type is None else {"content-type": content_type}
     response = service.client.post("/graphql", content=body, headers=headers)
@@ -117,13 +117,13 @@ def test_only_json_bodies_in_utf_8_are_read(service: Service, content_type: str 
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", 'Application/JSON;Charset="UTF-8"'])
-def test_json_is_recognised_in_every_spelling(service: Service, content_type: str) -> None:
-    """Media types and charsets do not depend on case."""
+def test_the_content_type_is_case_insensitive(service: Service, content_type: str) -> None:
+    """So are the names and values of its parameters."""
     assert service.raw(b'{"query": "{hello}"}', **{"content-type": content_type}).status_code == 200
 
 
-def test_a_query_may_come_in_the_url(service: Service) -> None:
-    """Variables and extensions are JSON texts there."""
+def test_a_url_can_hold_a_query(service: Service) -> None:
+    """Its variables and extensions are JSON."""
     parameters = {"query": "query A($n: String!) { hello(name: $n) }", "variables": '{"n": "é"}', "operationName": "A"}
 
     assert service.client.get("/graphql", params=parameters).json() == {"data": {"hello": "hello é"}}
@@ -141,13 +141,13 @@ def test_a_query_may_come_in_the_url(service: Service) -> None:
         "query=" + "&a=" * 1000,
     ],
 )
-def test_a_url_that_is_no_request_is_a_bad_request(service: Service, query_string: str) -> None:
-    """Never a 500."""
+def test_a_url_without_a_valid_request_is_a_bad_request(service: Service, query_string: str) -> None:
+    """The status is never 500."""
     assert error_of(service.client.get(f"/graphql?{query_string}")) == (400, "BAD_REQUEST")
 
 
-def test_a_mutation_cannot_be_asked_for_by_get(service: Service) -> None:
-    """Following a link must not change anything."""
+def test_a_mutation_cannot_be_sent_by_get(service: Service) -> None:
+    """Following a link must not change data."""
     parameters = {"query": "mutation($s: RawSample!) { submit(sample: $s) }", "variables": '{"s": 1}'}
     response = service.client.get("/graphql", params=parameters)
 
@@ -156,25 +156,25 @@ def test_a_mutation_cannot_be_asked_for_by_get(service: Service) -> None:
     assert service.state.submitted == []
 
 
-@pytest.mark.parametrize("method", ["PATCH", "OPTIONS", "HEAD", "DELETE"])
+@pytest.mark.parametrize("method", ["PATCH", "OPTIONS", "HEAD", "DELETE", "PUT"])
 def test_other_methods_are_not_allowed(service: Service, method: str) -> None:
-    """The answer says which are."""
+    """The response lists those that are."""
     response = service.client.request(method, "/graphql")
 
     assert response.status_code == 405
-    assert "POST" in response.headers["allow"]
+    assert response.headers["allow"] == "GET, POST"
 
 
 def test_a_browser_gets_the_page_without_a_key(service: Service) -> None:
-    """The page asks for the key itself; a browser that sends a query gets JSON."""
+    """The page prompts for the key. A browser that sends a query gets JSON."""
     browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
     assert "GraphiQL" in service.anonymous.get("/graphql", headers=browser).text
     assert service.client.get("/graphql?query={hello}", headers=browser).json() == {"data": {"hello": "hello you"}}
 
 
-def test_unavailable_is_a_503_when_nothing_succeeded(service: Service) -> None:
-    """Balancers and clients know when to come back."""
+def test_unavailable_is_a_503_if_no_field_succeeded(service: Service) -> None:
+    """The response says when to retry."""
     response = service.post("{ down }")
 
     assert error_of(response) == (503, "UNAVAILABLE")
@@ -182,8 +182,8 @@ def test_unavailable_is_a_503_when_nothing_succeeded(service: Service) -> None:
     assert response.json()["errors"][0]["extensions"]["retryAfter"] == 7
 
 
-def test_unavailable_is_one_error_among_data_when_something_succeeded(service: Service) -> None:
-    """What was done is not thrown away."""
+def test_unavailable_is_a_field_error_if_another_field_succeeded(service: Service) -> None:
+    """The response keeps the data of the other field."""
     response = service.post("{ hello down }")
 
     assert response.status_code == 200
@@ -192,8 +192,8 @@ def test_unavailable_is_one_error_among_data_when_something_succeeded(service: S
 
 
 def test_a_key_that_cannot_be_checked_is_a_503(service: Service) -> None:
-    """It is not the client's fault, and later will do."""
-    service.state.authentication_error = Unavailable("Firestore does not answer.", retry_after=3)
+    """The client can retry with the same key."""
+    service.state.authentication_error = Unavailable("Firestore does not respond", retry_after=3)
     response = service.post("{ hello }")
 
     assert error_of(response) == (503, "UNAVAILABLE")
@@ -201,7 +201,7 @@ def test_a_key_that_cannot_be_checked_is_a_503(service: Service) -> None:
 
 
 def test_an_unexpected_failure_of_the_check_is_masked(service: Service) -> None:
-    """As everywhere."""
+    """Like every unexpected error."""
     service.state.authentication_error = RuntimeError("a secret of the store")
     response = service.post("{ hello }")
 
@@ -209,14 +209,14 @@ def test_an_unexpected_failure_of_the_check_is_masked(service: Service) -> None:
     assert "secret" not in response.text
 
 
-def test_what_takes_too_long_is_given_up() -> None:
-    """The client is told to come back, within the time limit."""
+def test_an_operation_that_takes_too_long_is_cancelled() -> None:
+    """The status tells the client to retry."""
     with running(GraphQLSettings(execution_timeout_seconds=0.2)) as service:
         response = service.post("{ slow(seconds: 60) }")
 
     assert error_of(response) == (503, "UNAVAILABLE")
 
 
-def test_a_subscription_needs_a_stream(service: Service) -> None:
-    """It cannot be answered once."""
+def test_a_subscription_needs_an_event_stream(service: Service) -> None:
+    """A single response cannot carry it."""
     assert error_of(service.post("subscription { count(to: 1) }")) == (406, "NOT_ACCEPTABLE")

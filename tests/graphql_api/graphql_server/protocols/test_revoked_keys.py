@@ -8,11 +8,11 @@ from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unauthenticated, Unavailable
 from tests.graphql_api.graphql_server.clients import (
     closed,
-    hear,
-    initialised,
+    initialized,
+    receive,
+    send,
     subscribe,
     subscribed,
-    tell,
     wait_until_no_subscriptions,
 )
 from tests.graphql_api.graphql_server.service import Service, running
@@ -38,18 +38,18 @@ def checking(checking_service: Service) -> Iterator[Service]:
 
 def revoke(service: Service) -> None:
     """Make all keys invalid."""
-    service.state.authentication_error = Unauthenticated("This key was revoked.")
+    service.state.authentication_error = Unauthenticated("this key was revoked")
 
 
 @pytest.mark.parametrize("query", [IDLE, BUSY])
 def test_a_websocket_is_closed(checking: Service, query: str) -> None:
     """The close code is that of a refused credential."""
-    with initialised(checking) as connection:
-        tell(connection, subscribe(query))
-        assert hear(connection)["payload"] == FIRST
+    with initialized(checking) as connection:
+        send(connection, subscribe(query))
+        assert receive(connection)["payload"] == FIRST
         revoke(checking)
 
-        assert closed(connection) == (4403, "UNAUTHENTICATED: This key was revoked.")
+        assert closed(connection) == (4403, "UNAUTHENTICATED: this key was revoked")
     wait_until_no_subscriptions(checking)
 
 
@@ -69,11 +69,11 @@ def test_a_stream_ends_with_the_error_and_complete(checking: Service, query: str
 
 def test_subscriptions_continue_while_keys_cannot_be_checked(checking: Service) -> None:
     """An outage of Firestore does not end the subscriptions."""
-    with initialised(checking) as connection, subscribed(checking, BUSY) as stream:
-        tell(connection, subscribe(BUSY))
-        hear(connection), next(stream)
+    with initialized(checking) as connection, subscribed(checking, BUSY) as stream:
+        send(connection, subscribe(BUSY))
+        receive(connection), next(stream)
         calls = checking.state.authentications
-        checking.state.authentication_error = Unavailable("Firestore does not answer.")
+        checking.state.authentication_error = Unavailable("Firestore does not respond")
         while checking.state.authentications < calls + 6:
-            assert hear(connection)["type"] == "next"
+            assert receive(connection)["type"] == "next"
             assert next(stream)[0] == "next"

@@ -205,9 +205,9 @@ def test_the_server_stops_in_two_seconds_and_tells_everyone() -> None:
     with running() as service, contextlib.ExitStack() as stack:
         idle = stack.enter_context(connection(service))
         events = stack.enter_context(clients.subscribed(service, "subscription { count(to: 9, pause: 60) }"))
-        sockets = stack.enter_context(clients.initialised(service))
-        clients.tell(sockets, clients.subscribe("subscription { count(to: 9, pause: 60) }"))
-        clients.hear(sockets)
+        sockets = stack.enter_context(clients.initialized(service))
+        clients.send(sockets, clients.subscribe("subscription { count(to: 9, pause: 60) }"))
+        clients.receive(sockets)
         assert [next(events) for _ in range(2)][1] == ("next", {"data": {"count": 0}})
 
         took = service.stop()

@@ -37,12 +37,12 @@ def test_over_a_websocket(impatient: Service, caplog: pytest.LogCaptureFixture) 
     """Every operation ends with its own cursor, then the WebSocket is closed."""
     caplog.set_level(logging.WARNING)
     with clients.socket(impatient, max_queue=1, max_size=None) as connection:
-        clients.tell(connection, clients.INIT, clients.subscribe(QUERY))
+        clients.send(connection, clients.INIT, clients.subscribe(QUERY))
         wait_until_cut_off(caplog)
         messages: list[Any] = []
         while True:
             try:
-                messages.append(clients.hear(connection))
+                messages.append(clients.receive(connection))
             except ConnectionClosed as closed:
                 close = closed.rcvd
                 break
