@@ -1,0 +1,109 @@
+"""Transactions that expire, on a clock that the tests set."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.api.consistent_read import ConsistentRead
+from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes.document_write import PreparedWrite, prepare
+from infra.embedded.firestore.writes.transactions import Transactions
+from tests.infra.firestore.server_process import DATABASE, ROOT
+
+
+class TimedTransactions:
+    """Transactions on a file, and their clock in seconds."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.seconds = 1_000.0
+        self.storage = storage
+        self.transactions = Transactions(storage, clock=lambda: self.seconds)
+
+    def begin(self) -> bytes:
+        """Start a transaction and return its id."""
+        return self.transactions.begin(DATABASE, m.BeginTransactionRequest().options).id
+
+    async def read(self, transaction: bytes) -> None:
+        """Read the document in a transaction."""
+        request = m.BatchGetDocumentsRequest(transaction=transaction)
+        read = ConsistentRead(self.storage, self.transactions, request, DATABASE)
+        await read.documents([write().name])
+
+    async def commit(self, transaction: bytes | None) -> None:
+        """Write the document, in a transaction or alone."""
+        active = None if transaction is None else self.transactions.get(transaction, DATABASE)
+        await self.transactions.commit([write()], active)
+
+
+def write() -> PreparedWrite:
+    """Return a write of the one document."""
+    return prepare(m.Write(update=m.Document(name=f"{ROOT}/a/x")), DATABASE)
+
+
+@pytest.fixture
+async def timed(tmp_path: Path) -> AsyncIterator[TimedTransactions]:
+    """Transactions on an empty file."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    timed = TimedTransactions(storage)
+    yield timed
+    await timed.transactions.close()
+    await storage.close()
+
+
+async def test_a_transaction_expires_after_a_minute_without_calls(timed: TimedTransactions) -> None:
+    """It can neither read nor commit, and its locks are released."""
+    idle = timed.begin()
+    await timed.read(idle)
+    timed.seconds += 60
+    await timed.read(idle)
+    timed.seconds += 60.1
+
+    with pytest.raises(StatusError, match="transaction has expired"):
+        await timed.read(idle)
+    with pytest.raises(StatusError, match="transaction has expired"):
+        await timed.commit(idle)
+    timed.transactions.end_expired()
+
+    assert timed.transactions.active_count == 0
+    await timed.commit(None)
+
+
+async def test_a_transaction_expires_after_270_seconds_of_use(timed: TimedTransactions) -> None:
+    """A commit at 270 seconds is accepted, and a commit after it is refused."""
+    in_time, late = timed.begin(), timed.begin()
+    for _ in range(9):
+        timed.seconds += 30
+        await timed.read(in_time)
+        await timed.read(late)
+        timed.transactions.end_expired()
+    timed.transactions.rollback(late)
+    await timed.commit(in_time)
+
+    late = timed.begin()
+    for _ in range(9):
+        timed.seconds += 30
+        await timed.read(late)
+    timed.seconds += 0.1
+
+    with pytest.raises(StatusError, match="transaction has expired"):
+        await timed.commit(late)
+    timed.transactions.end_expired()
+    assert timed.transactions.active_count == 0
+
+
+async def test_a_transaction_is_not_idle_while_a_call_runs(timed: TimedTransactions) -> None:
+    """A slow query keeps its locks. The idle minute starts when the query ends."""
+    await timed.commit(None)
+    slow = timed.begin()
+    transaction = timed.transactions.get(slow, DATABASE)
+
+    with timed.transactions.running_call(transaction):
+        timed.seconds += 100
+        timed.transactions.end_expired()
+    timed.seconds += 59
+
+    await timed.read(slow)
+    await timed.commit(slow)
