@@ -37,7 +37,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from triggers import chunked_sample, sample_event
 from triggers.result_store import ResultStore
 from triggers.sample_event import SampleEvent
-from triggers.summary import summarise
+from triggers.summary import summarize
 
 logger = logging.getLogger("triggers")
 
@@ -136,7 +136,7 @@ def _computed(header: Header, update_time: datetime, chunks: Sequence[bytes] = (
         return result(Status.FAILED, problem=error.problems[0])
     except NotJson as error:
         return result(Status.FAILED, problem=Problem("$", f"expected a sample, {error}", ProblemCode.INCOMPLETE))
-    return result(Status.COMPUTED, timestamp=sample.timestamp, statistics=summarise(np.frombuffer(sample.data)))
+    return result(Status.COMPUTED, timestamp=sample.timestamp, statistics=summarize(np.frombuffer(sample.data)))
 
 
 # Only the process of the function imports this module. Its imports live as long as the process, and an event

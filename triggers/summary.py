@@ -11,7 +11,7 @@ FEW = 200
 """How many values are few: up to so many, Python's lists and integers are quicker than NumPy's calls."""
 
 
-def summarise(values: Vector) -> Statistics:
+def summarize(values: Vector) -> Statistics:
     """Return the statistics of at least one finite value, each figure the double nearest to the true one."""
     if not values.size:
         raise ValueError("expected at least one value")

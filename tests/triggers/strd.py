@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.triggers.exact import central, nearest_root
-from triggers.summary import summarise
+from triggers.summary import summarize
 
 CERTIFIED_DIGITS = 15
 DOUBLE_DIGITS = 16
@@ -64,7 +64,7 @@ def means(data: Set) -> Digits:
     total = 0.0
     for value in values.tolist():
         total += value
-    ours, theirs = summarise(values).mean, float(np.mean(values))
+    ours, theirs = summarize(values).mean, float(np.mean(values))
     exact = sum(map(Fraction, values.tolist()), Fraction()) / len(values)
     return _digits(ours, theirs, total / len(values), data.mean, Fraction(float(exact)))
 
@@ -78,7 +78,7 @@ def deviations(data: Set) -> Digits:
         squares += value * value
     count = len(values)
     variance = (squares - total * total / count) / (count - 1)
-    ours = summarise(values).sample_standard_deviation
+    ours = summarize(values).sample_standard_deviation
     assert ours is not None
     exact = nearest_root(central(values, 2) * count / (count - 1))
     one_pass = math.sqrt(variance) if variance >= 0 else 0.0

@@ -11,7 +11,7 @@ import zstandard
 from storage.documents import document_paths
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_large_sample
-from triggers.summary import summarise
+from triggers.summary import summarize
 
 
 async def test_a_large_sample_is_computed_from_its_chunks_in_order(machine: Machine, submitter: str) -> None:
@@ -22,7 +22,7 @@ async def test_a_large_sample_is_computed_from_its_chunks_in_order(machine: Mach
     assert await machine.deliver(header) == 200
 
     result = (await machine.result(sample)).to_dict()
-    expected = json.loads(json.dumps(asdict(summarise(values))))  # tuples become lists
+    expected = json.loads(json.dumps(asdict(summarize(values))))  # tuples become lists
     assert {name: result[name] for name in expected} == expected
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.triggers.exact import array
-from triggers.summary import summarise
+from triggers.summary import summarize
 
 FIXTURE = Path(__file__).parents[2] / "fixture"
 
@@ -27,7 +27,7 @@ def test_the_order_of_the_values_changes_no_bit(values: npt.NDArray[np.float64],
     shuffled = values.tolist()
     random.shuffle(shuffled)
 
-    assert repr(summarise(array(*shuffled))) == repr(summarise(values))
+    assert repr(summarize(array(*shuffled))) == repr(summarize(values))
 
 
 def test_the_fixture_comes_out_as_published() -> None:
@@ -35,7 +35,7 @@ def test_the_fixture_comes_out_as_published() -> None:
     values = json.loads((FIXTURE / "sample.json").read_text())["data"]
     expected = json.loads((FIXTURE / "result.json").read_text())
 
-    statistics = summarise(array(*values))
+    statistics = summarize(array(*values))
 
     published = json.loads(json.dumps(asdict(statistics)))  # tuples become lists
     assert published == {name: expected[name] for name in published}
@@ -46,7 +46,7 @@ def test_figures_are_in_the_order_that_their_names_say(values: npt.NDArray[np.fl
     """From the minimum to the maximum; and the mean is between them."""
     names = "minimum percentile_1 percentile_5 lower_quartile median upper_quartile percentile_95 percentile_99 maximum"
 
-    statistics = summarise(values)
+    statistics = summarize(values)
 
     figures = [getattr(statistics, name) for name in names.split()]
     assert figures == sorted(figures)
@@ -60,7 +60,7 @@ def test_the_values_are_left_as_they_are() -> None:
     """Whoever asks for statistics may still want their order."""
     values = array(3.0, 1.0, 2.0)
 
-    summarise(values)
+    summarize(values)
 
     assert values.tolist() == [3.0, 1.0, 2.0]
 
@@ -69,4 +69,4 @@ def test_the_values_are_left_as_they_are() -> None:
 def test_what_has_no_statistics_is_refused(values: list[float]) -> None:
     """A caller that lets these through has not validated its sample."""
     with pytest.raises(ValueError, match="expected"):
-        summarise(array(*values))
+        summarize(array(*values))

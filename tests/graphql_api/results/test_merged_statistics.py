@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
-from triggers.summary import summarise
+from triggers.summary import summarize
 
 LARGEST = sys.float_info.max
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -21,7 +21,7 @@ def merged(samples: list[list[float]]) -> MergedStatistics:
     """Merge the statistics that the function computes of each sample."""
     parts = MergedStatistics()
     for data in samples:
-        of = summarise(np.array(data))
+        of = summarize(np.array(data))
         parts.add(ResultStatistics(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum))
     return parts
 

@@ -18,7 +18,7 @@ from tests.load.plan import Plan, attempt, powers, repeat
 from tests.load.stack_processes import SUBMITTER
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
-from triggers.summary import summarise
+from triggers.summary import summarize
 
 PAGE = 50
 SMALL = 1_000
@@ -29,7 +29,7 @@ RANGE = (
     "{ results(first: 50, filter: {mean: {gte: 0.5}}, orderBy: {field: MEAN, direction: ASC})"
     " { edges { cursor node { id timestamp mean } } } }"
 )
-EXAMPLE = summarise(np.linspace(-1, 1, 100))
+EXAMPLE = summarize(np.linspace(-1, 1, 100))
 QUERIES = {"the latest 50": LATEST, "50 by a range of means": RANGE}
 
 

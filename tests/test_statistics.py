@@ -1,0 +1,112 @@
+"""Each declared statistic is stored, served, exported, listed in the client and documented."""
+
+import json
+import re
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphql import GraphQLInputObjectType, GraphQLObjectType, build_schema, is_non_null_type
+
+from dropzone.statistics import Statistics as ClientStatistics
+from graphql_api.results.export_formats import COLUMNS
+from graphql_api.results.filters import FILTER_FIELDS, INDEXED_FIELDS, ORDER_FIELDS
+from graphql_api.results.merged_statistics import ResultStatistics
+from graphql_api.schema.types.result import graphql_name
+from storage.documents import STATISTICS, STATISTICS_VERSION, Result, Statistic, Statistics, Status
+from triggers.summary import summarize
+
+SCHEMA = build_schema(Path("schema.graphql").read_text())
+DOCUMENTATION = Path("docs/statistics.md").read_text()
+INDEXES = json.loads(Path("infra/gcp/firestore.indexes.json").read_text())
+READ_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+every_statistic = pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)
+
+
+def graphql_type(name: str) -> GraphQLObjectType | GraphQLInputObjectType:
+    """Return a type of the published schema."""
+    found = SCHEMA.type_map[name]
+    assert isinstance(found, GraphQLObjectType | GraphQLInputObjectType)
+    return found
+
+
+@every_statistic
+def test_a_statistic_is_computed_and_stored(statistic: Statistic) -> None:
+    """The trigger function sets it, and the stored document has a field with its name."""
+    statistics = summarize(np.array([1.0, 2.0, 4.0]))
+
+    stored = Result("one", "a1", READ_TIME, 0, Status.COMPUTED, READ_TIME, statistics).fields()
+
+    assert stored[statistic.name] is not None
+    assert Statistics.from_fields(stored) == statistics
+
+
+@every_statistic
+def test_a_statistic_is_served_with_its_description(statistic: Statistic) -> None:
+    """The GraphQL field is nullable if the statistic is."""
+    field = graphql_type("Result").fields[graphql_name(statistic)]
+
+    assert (field.description or "").startswith(statistic.description)
+    assert is_non_null_type(field.type) != statistic.is_nullable
+
+
+@every_statistic
+def test_a_statistic_is_exported_listed_in_the_client_and_documented(statistic: Statistic) -> None:
+    """The client and the documentation are outside the declaration's reach, so they repeat the name."""
+    assert statistic.name in COLUMNS
+    assert statistic.name in {field.name for field in fields(ClientStatistics)}
+    assert re.search(rf"^\| `.*{statistic.name}`.* \| {statistic.unit.value} \|", DOCUMENTATION, re.MULTILINE)
+    assert statistic.name in json.loads(Path("fixture/result.json").read_text())
+
+
+@every_statistic
+def test_a_statistic_can_be_filtered_and_ordered_by_if_it_is_declared_so(statistic: Statistic) -> None:
+    """GraphQL, `GET /results` and the composite indexes agree."""
+    order_fields = SCHEMA.type_map["ResultOrderField"].to_kwargs()["values"]
+    composite = [each for each in INDEXES["indexes"] if each["collectionGroup"] == "results"]
+    first_fields = {index["fields"][2]["fieldPath"] for index in composite if len(index["fields"]) > 2}
+
+    assert (graphql_name(statistic) in graphql_type("ResultFilter").fields) == statistic.is_indexed
+    assert (statistic.name.upper() in order_fields) == statistic.is_indexed
+    assert (statistic.name in FILTER_FIELDS) == statistic.is_indexed
+    assert (statistic.name in ORDER_FIELDS) == statistic.is_indexed
+    assert (statistic.name in first_fields) == statistic.is_indexed
+
+
+def test_every_composite_index_of_computed_results_holds_all_indexed_fields() -> None:
+    """One index per order and direction therefore serves each combination of filters."""
+    composite = [[field["fieldPath"] for field in each["fields"]] for each in INDEXES["indexes"]]
+
+    for paths in composite:
+        if paths[:2] == ["shard", "status"] and len(paths) > 2:
+            assert paths[3:] == [field for field in INDEXED_FIELDS if field != paths[2]]
+
+
+def test_no_field_of_a_result_has_a_single_field_index() -> None:
+    """A new statistic costs no index write."""
+    overrides = [each for each in INDEXES["fieldOverrides"] if each["collectionGroup"] == "results"]
+
+    assert overrides == [{"collectionGroup": "results", "fieldPath": "*", "indexes": []}]
+
+
+def test_summaries_merge_the_statistics_that_are_declared_so() -> None:
+    """Each needs code of its own in `merged_statistics`."""
+    merged = [statistic.name for statistic in STATISTICS.values() if statistic.is_merged]
+
+    assert [field.name for field in fields(ResultStatistics)] == merged
+    assert {graphql_name(STATISTICS[name]) for name in merged} - {"count"} <= graphql_type(
+        "ResultsSummary"
+    ).fields.keys()
+
+
+def test_the_client_lists_no_other_statistic() -> None:
+    """A statistic that was removed from the declaration would be None in the client without notice."""
+    assert {field.name for field in fields(ClientStatistics)} == STATISTICS.keys()
+
+
+def test_the_statistics_version_is_that_of_the_newest_statistic_or_higher() -> None:
+    """A new statistic needs a new version, so that old results can be recomputed."""
+    assert max(statistic.since for statistic in STATISTICS.values()) <= STATISTICS_VERSION
