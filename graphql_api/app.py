@@ -22,7 +22,7 @@ from graphql_api.endpoints.results import ResultEndpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget
 from graphql_api.ingest.receiver import Receiver
-from graphql_api.live.live_results import Live
+from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputation_store import RecomputationStore
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
@@ -83,7 +83,7 @@ class _Services:
     authenticator: Authenticator
     receiver: Receiver
     store: Store
-    live: Live
+    live: LiveResults
     recomputer: Recomputer
 
     def __init__(self, settings: Settings, memory_budget: MemoryBudget) -> None:
@@ -101,7 +101,7 @@ class _Services:
             max_pending_bytes=settings.max_pending_writes_mib * 2**20,
         )
         self.store = Store(self._firestore, shards=settings.shards)
-        self.live = Live(self._firestore, log_length=settings.max_buffered_results, shards=settings.shards)
+        self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
         self.authenticator = Authenticator(KeyStore(self._firestore, writer), cache_seconds=settings.key_cache_seconds)
         self.receiver = Receiver(
             self._firestore,

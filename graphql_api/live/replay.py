@@ -1,17 +1,16 @@
-"""Results that were written before somebody watched, in the order of the writes.
+"""Read the results written between two positions from Firestore, in the order of the writes.
 
-Firestore can order by no time of the write, only by the server time that a document holds. That is cut to
-milliseconds, it is the same for all writes of a commit, and it may be a little older than the commit. So reading
-begins somewhat before the place that is asked for, and a result is handed on when nothing that is still to be
-read can have been written before it.
+Firestore cannot order documents by the time of their write, only by the server time stored in `computed_at`. That time
+is cut to milliseconds, is equal for all writes of a commit, and can be slightly older than the commit. Reading
+therefore starts slightly before the requested position, and a result is held back until no earlier write can follow.
 
-Where one reader was sent away, all were, and they come back together. So pages are shared: reading begins at a whole
-second, and a page ends behind a document that every reader would end it at, wherever he began.
+When a server restarts, all its subscribers return at the same time and need the same pages. Readers therefore share
+pages: reading starts at a whole second, and a page ends at a document that does not depend on where its reader started.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -19,7 +18,7 @@ from itertools import count
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from graphql_api.live.written_result import Place, Written
+from graphql_api.live.written_result import Position, WrittenResult
 from graphql_api.results.filters import Bound, Order
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Cursor
@@ -27,125 +26,146 @@ from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
-_PAGE = 300
-_MAX_PAGES = 48
-_ENDS_ONE_IN = 32  # documents, by chance
-_OLDEST_BEFORE_COMMIT = timedelta(seconds=1)
+_PAGE_SIZE = 300
+_MAX_CACHED_PAGES = 48
+_PAGE_END_RATIO = 32
+"""One of this many documents, selected by a hash of its name, may be the last one of a full page."""
+_MAX_COMMIT_DELAY = timedelta(seconds=1)
 """How much older than its commit the server time in a document can be."""
-_BEFORE_ALL = datetime.fromtimestamp(0, UTC)
-"""A cursor of a client's own making may hold the first time there is, before which there is none to begin at."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
+"""The earliest start. A client can send a cursor with any time, also one from which nothing can be subtracted."""
 
 
-class _Start(NamedTuple):
+class _Row(NamedTuple):
+    computed_at: datetime
+    written: WrittenResult
+
+
+class _PageStart(NamedTuple):
     submitter: str
     shard: int
     computed_at: datetime
-    behind: Cursor | None = None
-    """The place of a document; from all documents of this time where it is None."""
+    after: Cursor | None = None
+    """The cursor of a document; None for all documents from `computed_at` on."""
 
 
-class _Wanted(NamedTuple):
-    until: Place
-    known: Callable[[], datetime]
+class _Range(NamedTuple):
+    until: Position
+    readable_until: Callable[[], datetime]
+    """Returns the time up to which all writes can be read now."""
 
 
 class _Page(NamedTuple):
-    rows: list[tuple[datetime, Written]]
-    """The server time that each document holds, in order."""
-    next: _Start | None
-    known: datetime
-    """Everything that was written up to this time could be read."""
+    rows: list[_Row]
+    next: _PageStart | None
+    complete_until: datetime
+    """The page holds all writes up to this time."""
 
-    def serves(self, wanted: _Wanted) -> bool:
-        """Tell whether nothing is wanted that came into these rows after they were read."""
-        is_settled = self.next is not None and self.next.computed_at <= self.known - _OLDEST_BEFORE_COMMIT
-        return is_settled or wanted.until[0] <= self.known
+    def is_complete(self, until: datetime) -> bool:
+        """Return whether no write up to `until` can be missing from the page."""
+        is_settled = self.next is not None and self.next.computed_at <= self.complete_until - _MAX_COMMIT_DELAY
+        return is_settled or until <= self.complete_until
 
 
 class Replay:
-    """Reads what was written to the results of a submitter, whatever shard it is in."""
+    """Reads results of submitters from all shards."""
 
     def __init__(self, firestore: Firestore, *, shards: int) -> None:
         self._firestore = firestore
         self._shards = shards
-        self._pages: OrderedDict[_Start, asyncio.Task[_Page]] = OrderedDict()
+        self._pages: OrderedDict[_PageStart, asyncio.Task[_Page]] = OrderedDict()
 
-    async def written(
-        self, submitter: str, after: Place, until: Place, known: Callable[[], datetime]
-    ) -> AsyncGenerator[Written, None]:
-        """Yield the results written behind `after` up to `until`, in the order of `Place`.
+    async def read(
+        self, submitter: str, after: Position, until: Position, readable_until: Callable[[], datetime]
+    ) -> AsyncGenerator[WrittenResult, None]:
+        """Yield the results written after `after` up to `until`, in the order of their positions.
 
-        `known` tells the time, `until` or later, up to which everything that was written can be read now.
+        `readable_until` returns the time up to which all writes can be read now. It is `until` or later.
         """
-        held_back: list[tuple[Place, int, Written]] = []
-        numbers = count()
+        start = max(after[0], _EPOCH).replace(microsecond=0) - _MAX_COMMIT_DELAY
+        wanted = _Range(until, readable_until)
+        held_back: list[tuple[Position, int, WrittenResult]] = []
+        numbers = count()  # the heap compares these for equal positions
         async with AsyncExitStack() as stack:
-            since = max(after[0], _BEFORE_ALL).replace(microsecond=0) - _OLDEST_BEFORE_COMMIT
-            wanted = _Wanted(until, known)
             shards = [
-                await stack.enter_async_context(aclosing(self._rows(_Start(submitter, shard, since), wanted)))
+                await stack.enter_async_context(aclosing(self._rows(_PageStart(submitter, shard, start), wanted)))
                 for shard in range(self._shards)
             ]
-            heads = dict(zip(shards, await asyncio.gather(*(anext(shard, None) for shard in shards)), strict=True))
-            while ahead := {shard: head for shard, head in heads.items() if head is not None}:
-                shard = min(ahead, key=lambda each: ahead[each][0])
-                computed_at, written = ahead[shard]
-                while held_back and held_back[0][0][0] < computed_at:
+            next_rows = await _first_rows(shards)
+            while next_rows:
+                shard = min(next_rows, key=lambda shard: next_rows[shard].computed_at)
+                row = next_rows.pop(shard)
+                while held_back and held_back[0][0][0] < row.computed_at:
                     yield heappop(held_back)[2]
-                if after < written.place <= until:
-                    heappush(held_back, (written.place, next(numbers), written))
-                heads[shard] = await anext(shard, None)
+                if after < row.written.position <= until:
+                    heappush(held_back, (row.written.position, next(numbers), row.written))
+                if (following := await anext(shards[shard], None)) is not None:
+                    next_rows[shard] = following
         while held_back:
             yield heappop(held_back)[2]
 
-    async def _rows(self, start: _Start, wanted: _Wanted) -> AsyncGenerator[tuple[datetime, Written], None]:
-        """Yield the results of a shard by the server time that they hold."""
-        following: _Start | None = start
+    async def _rows(self, start: _PageStart, wanted: _Range) -> AsyncGenerator[_Row, None]:
+        """Yield the results of a shard in the order of `computed_at`."""
+        following: _PageStart | None = start
         while following is not None:
             page = await self._page(following, wanted)
             for row in page.rows:
-                if row[0] > wanted.until[0]:
+                if row.computed_at > wanted.until[0]:
                     return
                 yield row
             following = page.next
 
-    async def _page(self, start: _Start, wanted: _Wanted) -> _Page:
-        """Read a page, or join whoever does."""
+    async def _page(self, start: _PageStart, wanted: _Range) -> _Page:
+        """Return a page that another reader has read or is reading, or read it."""
         while True:
             task = self._pages.get(start)
             if task is None:
-                task = self._begin(start, wanted.known())
+                task = self._start_reading(start, wanted.readable_until())
             self._pages.move_to_end(start)
-            page = await asyncio.shield(task)  # others wait for it too
-            if page.serves(wanted):
+            page = await asyncio.shield(task)  # other readers may wait for the same task
+            if page.is_complete(wanted.until[0]):
                 return page
             self._forget(start, task)
 
-    def _begin(self, start: _Start, known: datetime) -> asyncio.Task[_Page]:
-        task = asyncio.create_task(self._read(start, known))
+    def _start_reading(self, start: _PageStart, readable_until: datetime) -> asyncio.Task[_Page]:
+        task = asyncio.create_task(self._read_page(start, readable_until))
         task.add_done_callback(lambda done: self._forget(start, done) if done.cancelled() or done.exception() else None)
         self._pages[start] = task
-        if len(self._pages) > _MAX_PAGES:
+        if len(self._pages) > _MAX_CACHED_PAGES:
             self._pages.popitem(last=False)
         return task
 
-    def _forget(self, start: _Start, task: asyncio.Task[_Page]) -> None:
+    def _forget(self, start: _PageStart, task: asyncio.Task[_Page]) -> None:
         if self._pages.get(start) is task:
             del self._pages[start]
 
-    async def _read(self, start: _Start, known: datetime) -> _Page:
+    async def _read_page(self, start: _PageStart, readable_until: datetime) -> _Page:
         parent = document_paths.submitter(start.submitter)
         since = Bound("computed_at", ">=", start.computed_at)
         query = OrderedQuery(document_paths.RESULTS, Order("computed_at"), bounds=[since])
         collection = self._firestore.name(f"{parent}/{document_paths.RESULTS}")
-        message = query.message(collection, start.shard, _PAGE, start=start.behind)
+        message = query.message(collection, start.shard, _PAGE_SIZE, start=start.after)
         documents = await self._firestore.documents(parent, message)
-        full = len(documents) == _PAGE
-        while full and len(documents) > 1 and crc32(documents[-1].name.encode()) % _ENDS_ONE_IN:
+        is_full = len(documents) == _PAGE_SIZE
+        while is_full and len(documents) > 1 and crc32(documents[-1].name.encode()) % _PAGE_END_RATIO:
             documents.pop()
-        rows = [(_computed_at(document), Written(start.submitter, document)) for document in documents]
-        following = start._replace(computed_at=rows[-1][0], behind=query.cursor(documents[-1])) if full else None
-        return _Page(rows, following, known)
+        rows = [_Row(_computed_at(document), WrittenResult(start.submitter, document)) for document in documents]
+        if not is_full:
+            return _Page(rows, None, readable_until)
+        following = start._replace(computed_at=rows[-1].computed_at, after=query.cursor(documents[-1]))
+        return _Page(rows, following, readable_until)
+
+
+async def _first_rows(shards: Sequence[AsyncGenerator[_Row, None]]) -> dict[int, _Row]:
+    """Read the first row of each shard concurrently; return those that exist by the index of the shard.
+
+    Waits for all reads before it raises an error: a generator cannot be closed while it is reading.
+    """
+    rows = await asyncio.gather(*(anext(shard, None) for shard in shards), return_exceptions=True)
+    for row in rows:
+        if isinstance(row, BaseException):
+            raise row
+    return {index: row for index, row in enumerate(rows) if isinstance(row, _Row)}
 
 
 def _computed_at(document: Any) -> datetime:

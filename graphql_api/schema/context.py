@@ -16,7 +16,7 @@ from strawberry.dataloader import DataLoader
 
 from graphql_api.auth.scopes import Caller
 from graphql_api.ingest.receiver import Receiver
-from graphql_api.live.live_results import Live
+from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
 from storage.documents import Header, Result, TooLarge
@@ -29,7 +29,7 @@ class Context:
 
     caller: Caller
     store: Store
-    live: Live
+    live: LiveResults
     receiver: Receiver
     recomputer: Recomputer
 

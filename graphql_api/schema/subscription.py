@@ -14,7 +14,7 @@ import strawberry
 from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
-from graphql_api.live.written_result import Place, Written
+from graphql_api.live.written_result import Position, WrittenResult
 from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
 from graphql_api.schema.context import Info
@@ -43,7 +43,7 @@ class Subscription:
         """Follow one sample to its end."""
         context = info.context
         async with context.live.watch(context.caller.submitter) as log:
-            with log.waiting_for(id) as result_written:
+            with log.expect(id) as result_written:
                 header = await context.headers.load(id)
                 if header is None:
                     raise NotFound("there is no such sample")
@@ -77,8 +77,8 @@ class Subscription:
         """Follow the results that pass the filter."""
         context = info.context
         bounds = [] if filter is None else filter.bounds()
-        place = None if after is None else _place(Cursor.decode(after))
-        async with aclosing(context.live.after(context.caller.submitter, place)) as following:
+        position = None if after is None else _position(Cursor.decode(after))
+        async with aclosing(context.live.follow(context.caller.submitter, position)) as following:
             async for written in following:
                 result = written.result
                 if result is not None and result.status is Status.COMPUTED and matches(bounds, result):
@@ -108,13 +108,13 @@ class _Edge(ResultEdge, SharedEvent):
     """An edge that is answered once for all who ask the same of it."""
 
 
-def _edge(written: Written, result: StoredResult) -> ResultEdge:
+def _edge(written: WrittenResult, result: StoredResult) -> ResultEdge:
     """Return what subscribers are shown, the same object to all."""
-    if not isinstance(written.shown, _Edge):
-        written_at, sample_id = written.place
-        written.shown = _Edge(cursor=Cursor(written_at=written_at, id=sample_id).encode(), node=Result.of(result))
-    return written.shown
+    if not isinstance(written.event, _Edge):
+        written_at, sample_id = written.position
+        written.event = _Edge(cursor=Cursor(written_at=written_at, id=sample_id).encode(), node=Result.of(result))
+    return written.event
 
 
-def _place(cursor: Cursor) -> Place:
+def _position(cursor: Cursor) -> Position:
     return cursor.written_at, cursor.id

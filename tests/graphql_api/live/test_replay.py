@@ -1,4 +1,4 @@
-"""What was written is read back in the order of the writes, whatever the documents say of their time."""
+"""Results are read in the order of their writes, although the times in the documents differ from it."""
 
 import asyncio
 import random
@@ -11,7 +11,8 @@ import grpc.aio
 import pytest
 
 from graphql_api.live.replay import Replay
-from graphql_api.live.written_result import Place
+from graphql_api.live.written_result import Position
+from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from tests.stack import Stack
 
@@ -21,65 +22,110 @@ LAST_ID = chr(0x10FFFF)
 
 @pytest.fixture
 async def firestore(stack: Stack) -> AsyncIterator[Firestore]:
-    """Connect to the stack's Firestore as the API does."""
+    """Return a client of the stack's Firestore, configured as in the API."""
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}")
     yield Firestore(channel, "projects/dropzone-local/databases/(default)", timeout_seconds=30)
     await channel.close()
 
 
-async def write(stack: Stack, submitter: str, count: int) -> list[Place]:
-    """Write results whose own times are cut to milliseconds and older than their commits, by chance; return places.
+async def write(stack: Stack, submitter: str, count: int) -> list[Position]:
+    """Write results whose own times are cut to milliseconds and up to 0.5 s older than their commits.
 
-    That is what Firestore in the cloud does to the server time in a document.
+    Firestore on Google Cloud sets the server time in a document like that. Returns the positions in order.
     """
-    chance = random.Random(7)
+    generator = random.Random(7)
     client: Any = stack.async_firestore()
     results = client.collection(f"submitters/{submitter}/results")
-    places: list[Place] = []
+    positions: list[Position] = []
     for _ in range(count // 5):
         batch = client.batch()
         ids = [str(uuid4()) for _ in range(5)]
         now = datetime.now().astimezone()
         for number, sample_id in enumerate(ids):
-            computed_at = now - timedelta(milliseconds=chance.randrange(500))
+            computed_at = now - timedelta(milliseconds=generator.randrange(500))
             computed_at = computed_at.replace(microsecond=computed_at.microsecond // 1000 * 1000)
             batch.set(results.document(sample_id), {"shard": number % SHARDS, "computed_at": computed_at})
         written = await batch.commit()
-        places += [(result.update_time, sample_id) for result, sample_id in zip(written, ids, strict=True)]
+        positions += [(result.update_time, sample_id) for result, sample_id in zip(written, ids, strict=True)]
     client.close()
-    return sorted(places)
+    return sorted(positions)
 
 
-async def read(replay: Replay, submitter: str, after: Place, until: Place) -> list[str]:
-    """Return the ids behind one place up to another."""
-    return [each.place[1] async for each in replay.written(submitter, after, until, lambda: until[0])]
+async def read(replay: Replay, submitter: str, after: Position, until: Position) -> list[str]:
+    """Return the ids after one position up to another."""
+    return [written.position[1] async for written in replay.read(submitter, after, until, lambda: until[0])]
 
 
-async def test_results_come_in_the_order_of_their_writes_from_any_place(stack: Stack, firestore: Firestore) -> None:
-    """Over shards and pages; none is missing where a reader goes on, none comes twice."""
-    places = await write(stack, "replayed", 1_000)
-    ids = [sample_id for _, sample_id in places]
+async def test_results_are_in_the_order_of_their_writes_from_any_position(stack: Stack, firestore: Firestore) -> None:
+    """Across shards and pages, no result is missing or repeated where a reader resumes."""
+    positions = await write(stack, "replayed", 1_000)
+    ids = [sample_id for _, sample_id in positions]
     replay = Replay(firestore, shards=SHARDS)
     until = (await firestore.now(), LAST_ID)
 
     for number in (0, 1, 4, 5, 333, 777, 998, 999):
-        assert await read(replay, "replayed", places[number], until) == ids[number + 1 :]
-        assert (
-            await read(Replay(firestore, shards=SHARDS), "replayed", places[0], places[number]) == ids[1 : number + 1]
-        )
+        assert await read(replay, "replayed", positions[number], until) == ids[number + 1 :]
+        fresh = Replay(firestore, shards=SHARDS)
+        assert await read(fresh, "replayed", positions[0], positions[number]) == ids[1 : number + 1]
 
 
-async def test_readers_who_share_pages_have_what_was_written_since(stack: Stack, firestore: Firestore) -> None:
-    """A page that was read before something came into it is read again by who may need that."""
+async def test_readers_that_share_pages_receive_later_writes(stack: Stack, firestore: Firestore) -> None:
+    """A page that may lack a later write is read again for a reader that needs this write."""
     replay = Replay(firestore, shards=SHARDS)
-    places = await write(stack, "shared", 50)
-    start: Place = (places[0][0] - timedelta(seconds=1), "")
+    positions = await write(stack, "shared", 50)
+    start: Position = (positions[0][0] - timedelta(seconds=1), "")
     earlier = (await firestore.now(), LAST_ID)
     first = await read(replay, "shared", start, earlier)
-    places += await write(stack, "shared", 50)
+    positions += await write(stack, "shared", 50)
     later = (await firestore.now(), LAST_ID)
 
     both = await asyncio.gather(read(replay, "shared", start, earlier), read(replay, "shared", start, later))
 
-    assert first == both[0] == [sample_id for _, sample_id in places[:50]]
-    assert both[1] == [sample_id for _, sample_id in places]
+    assert first == both[0] == [sample_id for _, sample_id in positions[:50]]
+    assert both[1] == [sample_id for _, sample_id in positions]
+
+
+class PartlyUnavailable:
+    """A Firestore that fails to read shard 0 at once, and needs some turns of the event loop for other shards."""
+
+    def __init__(self) -> None:
+        self.completed = 0
+
+    def name(self, path: str) -> str:
+        """Return a full document name."""
+        return path
+
+    async def documents(self, parent: str, query: Any) -> list[Any]:
+        """Return no documents, or raise `Unavailable`."""
+        del parent
+        if query.where.composite_filter.filters[0].field_filter.value.integer_value == 0:
+            raise Unavailable("shard 0 cannot be read")
+        for _ in range(50):
+            await asyncio.sleep(0)
+        self.completed += 1
+        return []
+
+
+async def test_an_error_in_one_shard_is_raised_while_others_are_read() -> None:
+    """Subscribers receive UNAVAILABLE, not an error about closing the reads of the other shards."""
+    firestore: Any = PartlyUnavailable()
+    start: Position = (datetime.now().astimezone(), "")
+
+    with pytest.raises(Unavailable, match="shard 0 cannot be read"):
+        await read(Replay(firestore, shards=SHARDS), "s", start, (start[0] + timedelta(seconds=1), LAST_ID))
+
+    assert firestore.completed == SHARDS - 1
+
+
+async def test_a_reader_can_be_cancelled_while_shards_are_read() -> None:
+    """Cancelling it raises no other error."""
+    firestore: Any = PartlyUnavailable()
+    start: Position = (datetime.now().astimezone(), "")
+    reading = asyncio.ensure_future(
+        read(Replay(firestore, shards=SHARDS), "s", start, (start[0] + timedelta(seconds=1), LAST_ID))
+    )
+    await asyncio.sleep(0)
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
