@@ -1,4 +1,4 @@
-"""Large requests share what there is of memory: many at once are refused in part, and harm nobody else."""
+"""The memory budget: some of many large requests are refused, and small ones are accepted."""
 
 import contextlib
 import select
@@ -18,36 +18,36 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with room for eight of its largest samples."""
+    """A stack whose memory budget is eight of its largest samples."""
     with Stack(tmp_path_factory.mktemp("memory-budget"), DROPZONE_MAX_SAMPLE_MIB="1") as stack:
         yield stack
 
 
 def half_sent(stack: Stack, path: str, kind: str) -> socket.socket:
-    """Begin to send a large request, and wait with its last byte."""
+    """Send a large request without its last byte."""
     connection = socket.create_connection(("127.0.0.1", stack.api_port), timeout=10)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: {kind}\r\n"
     connection.sendall(f"{head}content-length: {len(LARGE)}\r\n\r\n".encode() + LARGE[:-1])
     return connection
 
 
-def answers(sent: list[socket.socket]) -> Iterator[bytes]:
-    """Yield what the server says, whoever it is told, for as long as it says more."""
-    while received := select.select(sent, [], [], 10)[0]:
-        for connection in received:
-            said = connection.recv(65536)
-            if not said:
+def responses(sent: list[socket.socket]) -> Iterator[bytes]:
+    """Yield the data that arrives on any of the connections, until none arrives for 10 s."""
+    while readable := select.select(sent, [], [], 10)[0]:
+        for connection in readable:
+            data = connection.recv(65536)
+            if not data:
                 sent.remove(connection)
-            yield said
+            yield data
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/samples", JSON), ("/samples", NDJSON), ("/graphql", JSON)])
-def test_large_requests_beyond_the_room_for_them_are_refused(small_stack: Stack, path: str, kind: str) -> None:
-    """They are told so at once; small ones are taken all the while, and large ones when there is room again."""
+def test_large_requests_beyond_the_budget_are_refused(small_stack: Stack, path: str, kind: str) -> None:
+    """Small requests are accepted meanwhile, and large ones again when others have ended."""
     with contextlib.ExitStack() as sockets:
         sent = [sockets.enter_context(half_sent(small_stack, path, kind)) for _ in range(14)]
 
-        refused = next(answer for answer in answers(sent) if b"UNAVAILABLE" in answer)
+        refused = next(response for response in responses(sent) if b"UNAVAILABLE" in response)
 
         assert b"too many large requests" in refused
         assert small_stack.post_sample(SMALL).status_code == 201
@@ -55,8 +55,8 @@ def test_large_requests_beyond_the_room_for_them_are_refused(small_stack: Stack,
     eventually(lambda: small_stack.post_sample(LARGE).status_code == 201)
 
 
-def test_who_is_alone_may_hold_any_number_of_bytes() -> None:
-    """His own bound is another matter."""
+def test_a_single_reservation_may_have_any_size() -> None:
+    """The limit of the budget holds for several reservations together."""
     memory_budget = MemoryBudget(10)
     with memory_budget.reserve() as first, memory_budget.reserve() as second:
         first.resize(100)

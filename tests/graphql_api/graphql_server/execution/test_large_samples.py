@@ -1,10 +1,11 @@
-"""A sample of twenty megabytes: what it takes of the processor and of memory before its resolver has it."""
+"""A sample of 20 MB: the CPU time and memory it takes until its resolver is called."""
 
 import time
 import tracemalloc
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
 from graphql import OperationDefinitionNode, parse
 from starlette.requests import Request
 from starlette.types import Message
@@ -20,7 +21,7 @@ CHUNK = 64 * 1024
 
 
 def best(work: Callable[[], T]) -> tuple[float, T]:
-    """Return the least processor time of five tries, and the result."""
+    """Return the minimum CPU time of five runs, and the result."""
     times = []
     for _ in range(5):
         began = time.thread_time()
@@ -29,8 +30,8 @@ def best(work: Callable[[], T]) -> tuple[float, T]:
     return min(times), result
 
 
-def test_a_large_sample_is_found_without_being_read() -> None:
-    """Twice at a GiB a second, and never for so long that others notice."""
+def test_a_large_sample_is_found_without_parsing_it() -> None:
+    """Each of the two steps takes a small part of the time that parsing takes, and blocks the event loop for less."""
     operation = parse("mutation($s: RawSample!) { submit(sample: $s) }").definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
     reader = VariableReader(operation, GraphQLSettings())
@@ -39,11 +40,12 @@ def test_a_large_sample_is_found_without_being_read() -> None:
     finding, variables = best(lambda: reader.read(request.variables, request.placeholder))
 
     assert memoryview(variables["s"]) == memoryview(SAMPLE)
-    assert max(splitting, finding) < 0.02
+    parsing, _ = best(lambda: msgspec.json.decode(BODY))
+    assert max(splitting, finding) < parsing / 5
 
 
 async def test_a_large_body_is_in_memory_once() -> None:
-    """Not once more in chunks, and not once more in what they are joined to."""
+    """Its chunks are not held beside the joined body."""
     position = 0
 
     async def receive() -> Message:
