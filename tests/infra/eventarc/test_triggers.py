@@ -1,11 +1,13 @@
 """Validation of triggers, and pending events of a trigger that changes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.embedded.eventarc import trigger
-from infra.embedded.eventarc.trigger import InvalidTrigger
+from infra.embedded.eventarc.fault_injection import FaultInjection
+from infra.embedded.eventarc.trigger import InvalidTrigger, Trigger
 from tests.infra.eventarc.machine import Event, Firestore, Function, until
 
 VALID = {
@@ -86,3 +88,11 @@ async def test_a_failed_event_is_not_sent_when_its_trigger_selects_other_events_
     await until(lambda: bool(function.events))
 
     assert (unwanted, function.documents) == ([], ["samples/a"])
+
+
+def test_the_readme_lists_every_option_of_a_trigger() -> None:
+    """It also lists every option of fault injection."""
+    readme = Path("infra/embedded/README.md").read_text()
+    options = {*Trigger.__struct_fields__, *FaultInjection.__struct_fields__}
+
+    assert {option for option in options if f"`{option}`" not in readme} == set()
