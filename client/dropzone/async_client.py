@@ -34,7 +34,7 @@ class AsyncClient:
     def __init__(self, url: str | None = None, key: str | None = None, *, retry_seconds: float = 60.0) -> None:
         key = key or os.environ.get("DROPZONE_KEY", "")
         if not key:
-            raise Unauthenticated("there is no API key: pass `key` or set DROPZONE_KEY")
+            raise Unauthenticated("an API key is required: pass `key` or set DROPZONE_KEY")
         self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), key)
         self._retry_seconds = retry_seconds
         self._retry = retrying(retry_seconds)
@@ -81,7 +81,7 @@ class AsyncClient:
         """Return a sample, and its result if there is one. Raises `NotFound`."""
         values = (await self._query(operations.SAMPLE, {"id": sample_id}))["sample"]
         if values is None:
-            raise NotFound(f"there is no sample {sample_id}")
+            raise NotFound(f"sample {sample_id} does not exist")
         return Sample.parse(values)
 
     async def raw(self, sample_id: str) -> bytes:
@@ -89,7 +89,7 @@ class AsyncClient:
         return await self._retry(self._connection.get_sample, sample_id)
 
     async def result(self, sample_id: str) -> Result | None:
-        """Return the result of a sample, or None if there is no result (yet)."""
+        """Return the result of a sample, or None if it has none (yet)."""
         values = (await self._query(operations.RESULT, {"id": sample_id}))["result"]
         return None if values is None else Result.parse(values)
 
@@ -104,7 +104,7 @@ class AsyncClient:
                 samples = await self._query(*operations.settled(ids))
                 for sample_id, values in zip(ids, samples.values(), strict=True):
                     if values is None:
-                        raise NotFound(f"there is no sample {sample_id}")
+                        raise NotFound(f"sample {sample_id} does not exist")
                     if values["state"] == SampleState.PENDING:
                         still_pending.append(sample_id)
                     else:
@@ -140,7 +140,7 @@ class AsyncClient:
                 yield Sample.parse(node)
 
     async def newest_cursor(self) -> str | None:
-        """Return the cursor of the newest result, or None if there are no results. `watch` accepts it as `after`."""
+        """Return the cursor of the newest result, or None without results. `watch` accepts it as `after`."""
         return await self._retry(newest_cursor, self._connection)
 
     async def watch(

@@ -71,7 +71,7 @@ class Connection:
         try:
             uuid.UUID(sample_id)
         except ValueError:  # as part of a path, `..` would select another endpoint
-            raise NotFound(f"there is no sample {sample_id}") from None
+            raise NotFound(f"sample {sample_id} does not exist") from None
         status, retry_after, response = await self._request("GET", f"/samples/{sample_id}")
         if status != 200:
             raise self._http_error(status, retry_after, _parse_json(response))

@@ -1,6 +1,6 @@
 """An endless stream of results that survives broken connections. It yields each result once, in order.
 
-The cursor of the last result tells where to resume. Before the first result there is no cursor: a subscription
+The cursor of the last result tells where to resume. Before the first result the stream has no cursor: a subscription
 without a cursor starts at the time of its connection, so a reconnect would miss the results in between. The stream
 therefore starts at the cursor of the newest stored result. While no result exists, it polls for one. Every result
 found then is new.
@@ -125,7 +125,7 @@ class ResultStream:
 
 
 async def newest_cursor(connection: Connection) -> str | None:
-    """Return the cursor of the newest result, or None if there are no results.
+    """Return the cursor of the newest result, or None without results.
 
     If several results have the newest time, it is the cursor that a subscription delivers last. A page orders them
     differently.

@@ -75,7 +75,7 @@ class ResultOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The statistics of all values of many results. They are None if there are no results."""
+    """The statistics of all values of many results. They are None without results."""
 
     results: int
     values: int

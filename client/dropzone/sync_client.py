@@ -77,7 +77,7 @@ class Client:
         return self._call(lambda: self._client.raw(sample_id))
 
     def result(self, sample_id: str) -> Result | None:
-        """Return the result of a sample, or None if there is no result (yet)."""
+        """Return the result of a sample, or None if it has none (yet)."""
         return self._call(lambda: self._client.result(sample_id))
 
     def wait(self, sample_ids: Iterable[str]) -> Iterator[SettledSample]:
@@ -98,7 +98,7 @@ class Client:
         return self._iterate(lambda: self._client.samples(where, limit))
 
     def newest_cursor(self) -> str | None:
-        """Return the cursor of the newest result, or None if there are no results. `watch` accepts it as `after`."""
+        """Return the cursor of the newest result, or None without results. `watch` accepts it as `after`."""
         return self._call(self._client.newest_cursor)
 
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:

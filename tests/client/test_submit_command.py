@@ -215,18 +215,18 @@ def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
     [
         (["submit", "--url", "http://127.0.0.1:9", str(FIXTURE)], 3, "cannot connect to http://127.0.0.1:9"),
         (["submit", "--key", "dz_wrong", str(FIXTURE)], 4, "send a valid API key"),
-        (["submit", "no such file"], 2, "there is no file no such file"),
+        (["submit", "no such file"], 2, "no such file does not exist"),
         (["watch", "--after", "no cursor"], 1, "expected a cursor"),
-        (["watch", "--state", "nowhere/state"], 2, "there is no folder nowhere"),
+        (["watch", "--state", "nowhere/state"], 2, "the folder nowhere does not exist"),
         (["results", "--where", "mean.gte=nan"], 2, "expected a number, got nan"),
         (["results", "--url", "127.0.0.1:8000", "--key", ""], 2, "expected a URL"),
-        (["show", "--raw", ".."], 1, "there is no sample .."),
+        (["show", "--raw", ".."], 1, "sample .. does not exist"),
     ],
 )
 def test_errors_are_a_sentence_and_an_exit_code(
     stack: Stack, start: Start, arguments: list[str], code: int, message: str
 ) -> None:
-    """There is no traceback, and standard output is empty."""
+    """No traceback is printed, and standard output is empty."""
     ran = start(stack, stack.key, *arguments)
     output, errors = ran.communicate(timeout=100)
 

@@ -1,5 +1,5 @@
-// Pages through all results with urql's and Apollo's caches, and watches them with graphql-ws and graphql-sse, as
-// applications do: against the API at DROPZONE_URL with the key DROPZONE_API_KEY. Each prints what it saw as JSON.
+// Runs one client of GraphQL against the API at DROPZONE_URL with the key DROPZONE_API_KEY: urql and Apollo page through all
+// results with their caches, graphql-ws and graphql-sse subscribe. It prints the counts of the results as JSON.
 
 import { ApolloClient, HttpLink, InMemoryCache, gql as document } from '@apollo/client';
 import { relayStylePagination } from '@apollo/client/utilities';
@@ -50,12 +50,12 @@ const tasks = {
     return counts(cache.readQuery({ query: document(pages), variables: { first: 4 } }).results);
   },
 
-  'graphql-ws': () => replayed(createSocketClient({ url: url.replace(/^http/, 'ws'), webSocketImpl: WebSocket, connectionParams: headers, retryAttempts: 0 })),
-  'graphql-sse': () => replayed(createEventClient({ url, headers, retryAttempts: 0 })),
+  'graphql-ws': () => replay(createSocketClient({ url: url.replace(/^http/, 'ws'), webSocketImpl: WebSocket, connectionParams: headers, retryAttempts: 0 })),
+  'graphql-sse': () => replay(createEventClient({ url, headers, retryAttempts: 0 })),
 };
 
-// What was written behind the cursor of the first result, to its end; then the client goes.
-async function replayed(client) {
+// Returns the counts of all results after the cursor of the first result, then disposes the client.
+async function replay(client) {
   const seen = [];
   for await (const { data, errors } of client.iterate({ query: watch, variables: { after: process.env.DROPZONE_CURSOR } })) {
     if (errors) throw new Error(JSON.stringify(errors));

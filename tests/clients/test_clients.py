@@ -1,4 +1,4 @@
-"""Clients of GraphQL work unchanged, and what they are generated from has no faults."""
+"""Common GraphQL clients work unchanged, and a linter accepts the schema."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ needs_generator = pytest.mark.skipif(not GENERATOR.is_dir(), reason="needs what 
 
 
 class Submitter:
-    """A submitter with ten results, of one to ten values, written in this order."""
+    """A submitter with ten results, of one to ten values, computed in this order."""
 
     def __init__(self, stack: Stack) -> None:
         self.url = f"{stack.url}/graphql"
@@ -70,7 +70,7 @@ class Submitter:
         self.first_cursor = listed["results"]["edges"][0]["cursor"]
 
     def environment(self) -> dict[str, str]:
-        """Return what the programs of other languages are told by."""
+        """Return the environment variables of the client programs."""
         return {
             **os.environ,
             "DROPZONE_URL": self.url,
@@ -83,12 +83,12 @@ class Submitter:
 
 @pytest.fixture(scope="module")
 def submitter(stack: Stack) -> Submitter:
-    """Make the results that all clients look at."""
+    """Return a submitter whose results all clients read."""
     return Submitter(stack)
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
-    """Return what a program prints; fail with what it complains about."""
+    """Return the output of a program. Fail with its errors."""
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
@@ -98,31 +98,31 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | N
 
 @needs_node
 @pytest.mark.parametrize("name", ["urql", "apollo"])
-def test_a_client_with_relay_pagination_pages_through_everything(submitter: Submitter, name: str) -> None:
-    """Its cache puts the pages together, by nothing but the connection's shape."""
+def test_relay_client_pages_through_all_results(submitter: Submitter, name: str) -> None:
+    """Its cache merges the pages without custom code."""
     assert NODE is not None
     assert json.loads(run([NODE, "clients.mjs", name], FOLDER, submitter.environment())) == COUNTS
 
 
 @needs_node
 @pytest.mark.parametrize("name", ["graphql-ws", "graphql-sse"])
-def test_a_client_of_a_subscription_protocol_replays(submitter: Submitter, name: str) -> None:
-    """It has everything that was written behind its cursor, in order."""
+def test_subscription_client_receives_all_results_after_a_cursor(submitter: Submitter, name: str) -> None:
+    """They arrive in order."""
     assert NODE is not None
     assert json.loads(run([NODE, "clients.mjs", name], FOLDER, submitter.environment())) == COUNTS[1:]
 
 
 @needs_node
-def test_the_linter_finds_nothing_in_the_schema() -> None:
-    """All of its rules but those of alphabetical order, Relay's among them."""
+def test_linter_accepts_the_schema() -> None:
+    """All rules apply except those of alphabetical order."""
     linter = str(FOLDER / "node_modules" / ".bin" / "graphql-schema-linter")
 
     run([linter, "--rules", ",".join(RULES), str(Path("schema.graphql").absolute())], FOLDER)
 
 
 @needs_generator
-def test_a_generated_client_is_typed_and_works(submitter: Submitter, tmp_path: Path) -> None:
-    """What ariadne-codegen makes of schema.graphql passes mypy, submits, watches and lists."""
+def test_generated_client_is_typed_and_works(submitter: Submitter, tmp_path: Path) -> None:
+    """The client that ariadne-codegen generates passes mypy, submits, watches and lists."""
     for source in (Path("schema.graphql"), FOLDER / "operations.graphql", FOLDER / "use_generated.py"):
         shutil.copy(source, tmp_path)
     (tmp_path / "mypy.ini").write_text(
@@ -131,35 +131,35 @@ def test_a_generated_client_is_typed_and_works(submitter: Submitter, tmp_path: P
 
     run([str(GENERATOR / "ariadne-codegen"), "--config", str(FOLDER / "generated.toml")], tmp_path)
     run([sys.executable, "-m", "mypy", "--python-executable", str(GENERATOR / "python"), "-p", "generated"], tmp_path)
-    seen: dict[str, Any] = json.loads(
+    output: dict[str, Any] = json.loads(
         run([str(GENERATOR / "python"), "use_generated.py"], tmp_path, submitter.environment())
     )
 
     fixture = len(json.loads(FIXTURE.read_text())["data"])
-    assert (seen["state"], seen["timestamp"]) == ("PENDING", "2019-05-01T10:00:00+00:00")
-    assert seen["counts"] == fixture
-    assert seen["listed"] == sorted([*COUNTS, fixture])
-    assert seen["total"] == len(COUNTS) + 1
+    assert (output["state"], output["timestamp"]) == ("PENDING", "2019-05-01T10:00:00+00:00")
+    assert output["counts"] == fixture
+    assert output["listed"] == sorted([*COUNTS, fixture])
+    assert output["total"] == len(COUNTS) + 1
 
 
 def test_gql_pages_synchronously(submitter: Submitter) -> None:
-    """It takes the schema from the API and validates its queries against it."""
+    """It reads the schema from the API and validates its queries."""
     transport = HTTPXTransport(url=submitter.url, headers={"x-api-key": submitter.key})
-    seen: list[int] = []
+    counts: list[int] = []
     after = None
     with Client(transport=transport, fetch_schema_from_transport=True) as session:
         while True:
             page = session.execute(GraphQLRequest(PAGE, variable_values={"first": 4, "after": after}))["results"]
-            seen += [edge["node"]["count"] for edge in page["edges"]]
+            counts += [edge["node"]["count"] for edge in page["edges"]]
             if not page["pageInfo"]["hasNextPage"]:
                 break
             after = page["pageInfo"]["endCursor"]
 
-    assert seen[: len(COUNTS)] == COUNTS
+    assert counts[: len(COUNTS)] == COUNTS
 
 
-async def test_gql_asks_asynchronously(submitter: Submitter) -> None:
-    """Over aiohttp."""
+async def test_gql_queries_asynchronously(submitter: Submitter) -> None:
+    """It uses aiohttp."""
     transport = AIOHTTPTransport(url=submitter.url, headers={"x-api-key": submitter.key})
     async with Client(transport=transport) as session:
         page = (await session.execute(GraphQLRequest(PAGE, variable_values={"first": 4})))["results"]
@@ -168,15 +168,15 @@ async def test_gql_asks_asynchronously(submitter: Submitter) -> None:
 
 
 async def test_gql_watches_over_a_websocket(submitter: Submitter) -> None:
-    """It has everything behind its cursor."""
+    """It receives all results after its cursor."""
     transport = WebsocketsTransport(
         url=submitter.url.replace("http", "ws", 1), init_payload={"x-api-key": submitter.key}
     )
-    seen: list[int] = []
+    counts: list[int] = []
     async with asyncio.timeout(30), Client(transport=transport) as session:
         async for event in session.subscribe(GraphQLRequest(WATCH, variable_values={"after": submitter.first_cursor})):
-            seen.append(event["results"]["node"]["count"])
-            if len(seen) == len(COUNTS) - 1:
+            counts.append(event["results"]["node"]["count"])
+            if len(counts) == len(COUNTS) - 1:
                 break
 
-    assert seen == COUNTS[1:]
+    assert counts == COUNTS[1:]

@@ -1,4 +1,4 @@
-"""Uses the generated client against the API; prints what it saw as JSON. Runs in the environment that made it."""
+"""Runs the generated client against the API and prints the responses as JSON, in the environment of the generator."""
 
 import asyncio
 import json
@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from generated import Client, ResultOrder, ResultOrderField  # type: ignore[import-not-found] # made by the test
+from generated import Client, ResultOrder, ResultOrderField  # type: ignore[import-not-found] # the test generates it
 
 
 async def main() -> dict[str, Any]:
-    """Submit the fixture, watch until its result comes, and list all results."""
+    """Submit the fixture, watch until its result arrives, and list all results."""
     url, key = os.environ["DROPZONE_URL"], {"x-api-key": os.environ["DROPZONE_API_KEY"]}
     sample = json.loads(Path(os.environ["DROPZONE_FIXTURE"]).read_text())
     ws_url = url.replace("http", "ws", 1)

@@ -18,7 +18,7 @@ STACK = tomllib.loads(Path("infra/embedded/stack.toml").read_text())
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_commands_print_the_documented_output(own_stack: Stack, tmp_path: Path) -> None:
+def test_the_commands_print_the_documented_output(own_stack: Stack) -> None:
     """They run in order, in one shell. `…` stands for text that differs in each run."""
     own_stack.wait_for(own_stack.submit_fixture()["id"])
     script = "set -eu\n" + "".join(BLOCKS)
@@ -27,7 +27,7 @@ def test_the_commands_print_the_documented_output(own_stack: Stack, tmp_path: Pa
     script = script.replace(".dropzone/", f"{own_stack.environment['DROPZONE_DATA_DIR']}/")
     expected = [line[2:] for block in BLOCKS for line in block.splitlines() if line.startswith("# ")]
 
-    environment = own_stack.environment | {"DROPZONE_URL": own_stack.url, "XDG_STATE_HOME": str(tmp_path)}
+    environment = own_stack.environment | {"DROPZONE_URL": own_stack.url}
     command = ["bash", "-c", script.replace("# ", "echo; # ")]
 
     ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)

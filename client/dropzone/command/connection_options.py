@@ -26,7 +26,7 @@ Key = Annotated[
 
 
 def connect(url: str, key: str) -> AsyncClient:
-    """Return a client. Exits if there is no key or the URL is invalid."""
+    """Return a client. Exits if the key is missing or the URL is invalid."""
     return AsyncClient(url, _find_key(url, key))
 
 
@@ -38,7 +38,7 @@ def _find_key(url: str, key: str) -> str:
     if not key and _is_loopback(host):
         key = local_stack.read_key() or ""
     if not key:
-        raise typer.Exit(print_error(Unauthenticated(f"there is no key for {url}")))
+        raise typer.Exit(print_error(Unauthenticated(f"an API key is required for {url}")))
     return key
 
 

@@ -53,7 +53,7 @@ def submit(
     """Submit samples from files, folders or standard input."""
     for file in files:
         if file != sample_files.STANDARD_INPUT and not file.exists():
-            raise typer.BadParameter(f"there is no file {sample_files.printable(file)}", param_hint="FILE")
+            raise typer.BadParameter(f"{sample_files.printable(file)} does not exist", param_hint="FILE")
     expanded = list(sample_files.expand(files))
     if not expanded:
         raise typer.BadParameter("the folder has no file named .json, .ndjson or .jsonl", param_hint="FILE")

@@ -52,7 +52,7 @@ def watch(
     if after and state is not None and state.exists():
         raise typer.BadParameter(f"cannot be combined with the cursor in {state}", param_hint="--after")
     if state is not None and not state.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {state.parent}", param_hint="--state")
+        raise typer.BadParameter(f"the folder {state.parent} does not exist", param_hint="--state")
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
     cursor = _read_cursor(state) or after or None

@@ -57,7 +57,7 @@ export class Tracker {
     this.#scheduleNotify();
   }
 
-  /** Declares that there are no more lines. */
+  /** Declares that all lines were added. */
   complete(): void {
     this.#isComplete = true;
     this.#early.clear();

@@ -28,7 +28,7 @@ export interface ResultPage {
   pageInfo: { hasNextPage: boolean; endCursor: string | null };
 }
 
-/** The statistics of all values of many results. They are null if there are no results. */
+/** The statistics of all values of many results. They are null without results. */
 export interface Summary {
   results: number;
   values: number;

@@ -11,7 +11,7 @@ import { SummaryLine } from './summary.tsx';
 const axis = signal<Axis>('timestamp');
 const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'timestamp', label: 'Time stamp' },
-  { name: 'computedAt', label: 'Computed' },
+  { name: 'computedAt', label: 'Computed at' },
 ];
 
 export function MeansPlot() {

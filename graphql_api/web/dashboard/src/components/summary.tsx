@@ -40,7 +40,7 @@ export function SummaryLine() {
 }
 
 function describe({ results, values, mean, standardDeviation, minimum, maximum }: Summary): string {
-  if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'There are no results.';
+  if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'No results.';
   return (
     `${plural(results, 'result')}, ${plural(values, 'value')}: mean ${number(mean)}, standard deviation ` +
     `${number(standardDeviation)}, from ${number(minimum)} to ${number(maximum)}`
