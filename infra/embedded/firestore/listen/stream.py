@@ -19,6 +19,7 @@ from infra.embedded.firestore.storage.clock import Snapshot
 
 HEARTBEAT_SECONDS = 30.0
 PAGE_SIZE = 500
+TOO_SLOW = "The stream is too slow: changes that it has not sent are pruned. Listen again."
 
 NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 
@@ -59,7 +60,7 @@ class ListenStream:
                     raise unavailable("The server is shutting down.")
             await reading
         except ReadTimeTooOld:
-            raise unavailable("The stream fell too far behind.") from None
+            raise unavailable(TOO_SLOW) from None
         finally:
             reading.cancel()
             for target in self._targets.values():
@@ -155,7 +156,7 @@ class ListenStream:
         limit = PAGE_SIZE
         while True:
             if self._position.sequence < self._storage.pruned_sequence:
-                raise unavailable("The stream fell too far behind.")
+                raise unavailable(TOO_SLOW)
             if self._position.sequence >= self._feed.position.sequence:
                 self._queue.clear()
                 return

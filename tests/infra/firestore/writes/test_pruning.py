@@ -1,4 +1,4 @@
-"""What is deleted when nobody can need it any more, and what is not."""
+"""Pruning deletes the versions that no read needs, and no others."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -20,20 +20,20 @@ from infra.embedded.firestore.writes.transactions import Transactions
 from tests.infra.firestore.server_process import DATABASE, ROOT
 
 
-class File:
-    """A file that keeps nothing for reads of the past, opened as often as a test likes."""
+class UnretainedFile:
+    """A file that retains no superseded versions and can be reopened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.storage = Storage(path, version_retention_seconds=0)
 
     async def reopen(self) -> None:
-        """Close it and open it again, as a restart does."""
+        """Close and open the file, as a restart does."""
         await self.storage.close()
         self.storage = Storage(self.path, version_retention_seconds=0)
 
     async def write(self, document_id: str, number: int | None) -> int:
-        """Write or (None) delete a document; return the sequence of its change."""
+        """Write a document, or delete it if the number is None. Return the sequence of the change."""
         message = m.Write(delete=f"{ROOT}/a/{document_id}")
         if number is not None:
             message = m.Write(update=m.Document(name=f"{ROOT}/a/{document_id}"))
@@ -43,39 +43,39 @@ class File:
         def work(group: Group) -> Any:
             return commits.batch_write(group, [prepared], commits.no_conflicts)
 
-        ((_, refusal),) = await self.storage.write(work)
-        assert refusal is None
+        ((_, error),) = await self.storage.write(work)
+        assert error is None
         return self.storage.snapshot().sequence
 
     async def sequences(self) -> list[int]:
-        """Return the sequences of the versions that are kept."""
+        """Return the sequences of the stored versions."""
         rows = await self.storage.read(lambda c: c.execute("SELECT sequence FROM versions ORDER BY 1").fetchall())
         return [sequence for (sequence,) in rows]
 
 
 @pytest.fixture
-async def file(tmp_path: Path) -> AsyncIterator[File]:
+async def file(tmp_path: Path) -> AsyncIterator[UnretainedFile]:
     """A new file."""
-    file = File(tmp_path / "firestore.sqlite")
+    file = UnretainedFile(tmp_path / "firestore.sqlite")
     yield file
     await file.storage.close()
 
 
-async def test_no_sequence_is_used_twice_when_everything_is_deleted_and_pruned(file: File) -> None:
-    """Also across a restart: who has seen changes up to some sequence must not miss the next one."""
-    seen = []
+async def test_sequences_are_not_reused_after_all_documents_are_deleted_and_pruned(file: UnretainedFile) -> None:
+    """Otherwise a consumer that has processed a sequence would miss the next change with it, also after a restart."""
+    sequences = []
     for _ in range(3):
-        seen += [await file.write("x", 1), await file.write("x", None)]
+        sequences += [await file.write("x", 1), await file.write("x", None)]
         await prune(file.storage)
         await file.reopen()
         await prune(file.storage)
 
-    assert seen == [1, 2, 3, 4, 5, 6]
-    assert await file.sequences() == [6], "the newest deletion stays, those before it do not"
+    assert sequences == [1, 2, 3, 4, 5, 6]
+    assert await file.sequences() == [6], "the newest deletion stays, earlier ones do not"
 
 
-async def test_changes_are_kept_for_a_holder_that_does_not_run(file: File) -> None:
-    """It is in the file, so that whoever prunes first after a restart knows of it; once released, they go."""
+async def test_changes_are_retained_for_a_consumer_that_does_not_run(file: UnretainedFile) -> None:
+    """Its position is in the file, so pruning respects it after a restart. Once released, the changes are pruned."""
     await file.write("x", 0)
     await file.storage.execute(partial(change_consumers.register, name="follower", sequence=1))
     await file.storage.execute(partial(change_consumers.register, name="faster", sequence=3))
@@ -84,24 +84,24 @@ async def test_changes_are_kept_for_a_holder_that_does_not_run(file: File) -> No
     await file.reopen()
 
     await prune(file.storage)
-    held = await file.storage.changes(1, 10)
+    retained = await file.storage.changes(1, 10)
     await file.storage.execute(partial(change_consumers.advance, name="follower", sequence=3))
     await prune(file.storage)
-    moved = await file.sequences()
+    after_moving = await file.sequences()
     await file.storage.execute(partial(change_consumers.remove, name="follower"))
     await file.storage.execute(partial(change_consumers.remove, name="faster"))
     await prune(file.storage)
 
-    numbers = [m.Document.FromString(change.old or b"").fields["n"].integer_value for change in held]
-    assert ([change.sequence for change in held], numbers) == ([2, 3, 4], [0, 1, 2])
-    assert moved == [3, 4]
+    numbers = [m.Document.FromString(change.old or b"").fields["n"].integer_value for change in retained]
+    assert ([change.sequence for change in retained], numbers) == ([2, 3, 4], [0, 1, 2])
+    assert after_moving == [3, 4]
     assert await file.sequences() == [4]
 
 
-async def test_a_query_that_takes_longer_than_versions_are_kept_fails_instead_of_leaving_documents_out(
-    file: File,
+async def test_a_query_that_outlasts_the_version_retention_fails(
+    file: UnretainedFile,
 ) -> None:
-    """What it has not come to yet was changed meanwhile, and what it was then is pruned."""
+    """A version that it has not read yet is pruned, so its result would lack a document."""
     for number in range(4):
         await file.write(str(number), number)
     query = structured_query.read(
@@ -118,8 +118,8 @@ async def test_a_query_that_takes_longer_than_versions_are_kept_fails_instead_of
     assert len(found) == 2
 
 
-async def test_reading_before_a_deletion_that_is_pruned_fails(file: File) -> None:
-    """A document that was there then is not said to be missing, also where the deletion was the last to be pruned."""
+async def test_a_read_before_a_pruned_deletion_fails(file: UnretainedFile) -> None:
+    """The document existed at that time and must not be reported as missing. The deletion was pruned last."""
     await file.write("x", 1)
     before = file.storage.snapshot().read_time
     deletion = await file.write("x", None)
@@ -134,8 +134,8 @@ async def test_reading_before_a_deletion_that_is_pruned_fails(file: File) -> Non
         await anext(scanner.stream(file.storage, query, before, page_size=2))
 
 
-async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> None:
-    """What was written within the time that is kept is not gone through: it may be all there is."""
+async def test_pruning_does_not_read_retained_changes(tmp_path: Path) -> None:
+    """The retained changes can be the whole file, so reading them would be slow."""
     storage = Storage(tmp_path / "firestore.sqlite", version_retention_seconds=3600)
     statements: list[str] = []
     try:
@@ -152,8 +152,8 @@ async def test_pruning_looks_at_nothing_that_is_too_young(tmp_path: Path) -> Non
     assert not [statement for statement in statements if "FROM versions" in statement and "WHERE" in statement]
 
 
-async def test_a_transaction_does_not_commit_on_what_cannot_be_checked_any_more(file: File) -> None:
-    """What it has found was deleted, and the deletion is pruned."""
+async def test_a_transaction_is_aborted_if_its_reads_cannot_be_validated(file: UnretainedFile) -> None:
+    """The document that it read was deleted, and the deletion is pruned."""
     transactions = Transactions(file.storage)
     options = m.BeginTransactionRequest().options
     options.read_write.concurrency_mode = 1  # optimistic

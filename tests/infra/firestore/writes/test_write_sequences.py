@@ -1,4 +1,4 @@
-"""Several writes to one document in one commit: which may follow which."""
+"""Several writes to one document in one commit: the orders that are valid."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ DATABASE = "projects/p/databases/(default)"
 
 
 def write(text: str) -> Any:
-    """Return a write: `delete` or not, and what it expects: that the document exists, or not, or a version."""
-    kind, _, expected = text.partition(" ")
+    """Parse a write: its kind, then optionally `existing`, `missing` or an update time as its precondition."""
+    kind, _, precondition = text.partition(" ")
     name = f"{DATABASE}/documents/a/x"
-    made = Write(delete=name) if kind == "delete" else Write(update={"name": name})
-    if expected == "there" or kind in ("update", "insert"):
-        made.current_document.exists = kind != "insert"
-    elif expected == "missing":
-        made.current_document.exists = False
-    elif expected:
-        made.current_document.update_time.CopyFrom(timestamp(int(expected)))
-    return made
+    message = Write(delete=name) if kind == "delete" else Write(update={"name": name})
+    if precondition == "existing" or kind in ("update", "insert"):
+        message.current_document.exists = kind != "insert"
+    elif precondition == "missing":
+        message.current_document.exists = False
+    elif precondition:
+        message.current_document.update_time.CopyFrom(timestamp(int(precondition)))
+    return message
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def write(text: str) -> Any:
         ("insert", "update"),
         ("insert", "delete"),
         ("update", "upsert"),
-        ("upsert", "delete there"),
+        ("upsert", "delete existing"),
         ("delete", "insert"),
         ("delete", "delete missing"),
         ("upsert 1", "upsert 1"),
@@ -40,15 +40,15 @@ def write(text: str) -> Any:
         ("upsert 1", "upsert"),
     ],
 )
-def test_what_may_follow(first: str, second: str) -> None:
-    """Each is as the one before may have left the document, or does not care."""
+def test_a_valid_order_is_accepted(first: str, second: str) -> None:
+    """The second write accepts the state that the first one leaves."""
     prepared = document_write.prepare_all([write(first), write(second)], DATABASE)
 
     assert len(prepared) == 2
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "words"),
+    ("first", "second", "message"),
     [
         ("insert", "insert", "Cannot insert then insert"),
         ("update", "insert", "Cannot update then insert"),
@@ -56,14 +56,14 @@ def test_what_may_follow(first: str, second: str) -> None:
         ("upsert 1", "insert", "Cannot update then insert"),
         ("insert", "delete missing", "Cannot insert then delete"),
         ("delete", "update", "Cannot delete then update"),
-        ("delete", "delete there", "Cannot delete then delete"),
+        ("delete", "delete existing", "Cannot delete then delete"),
         ("delete 1", "upsert 1", "Cannot delete then update"),
         ("upsert", "upsert 1", "different version preconditions"),
         ("upsert 1", "upsert 2", "different version preconditions"),
         ("upsert", "delete 1", "different version preconditions"),
     ],
 )
-def test_what_may_not_follow(first: str, second: str, words: str) -> None:
-    """What can never hold is refused as a fault of the request, whatever is stored."""
-    with pytest.raises(StatusError, match=words):
+def test_an_order_that_can_never_hold_is_refused(first: str, second: str, message: str) -> None:
+    """It is an error of the request, independent of the stored document."""
+    with pytest.raises(StatusError, match=message):
         document_write.prepare_all([write(first), write(second)], DATABASE)

@@ -1,4 +1,4 @@
-"""Writes, as the official client makes them: masks, preconditions, transforms, times, limits."""
+"""Writes with Google's client: masks, preconditions, transforms, times, limits."""
 
 import math
 from typing import Any
@@ -13,18 +13,18 @@ from infra.embedded.firestore import messages as m
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, Requests
 
 
-def test_an_update_touches_what_it_names_and_nothing_else(collection: CollectionReference) -> None:
-    """Nested and quoted paths are set and deleted one by one."""
+def test_an_update_changes_only_the_fields_that_it_names(collection: CollectionReference) -> None:
+    """Nested and quoted paths are set and deleted separately."""
     document = collection.document()
-    document.set({"a": {"x": 1, "y": 2}, "b.c": 3, "kept": [1]})
+    document.set({"a": {"x": 1, "y": 2}, "b.c": 3, "other": [1]})
 
     document.update({"a.x": firestore.DELETE_FIELD, "a.z": 4, "`b.c`": 5})
 
-    assert document.get().to_dict() == {"a": {"y": 2, "z": 4}, "b.c": 5, "kept": [1]}
+    assert document.get().to_dict() == {"a": {"y": 2, "z": 4}, "b.c": 5, "other": [1]}
 
 
 def test_transforms_are_applied_in_order_and_their_results_returned(collection: CollectionReference) -> None:
-    """Integers saturate, doubles win, elements are compared by value, the request time is the commit time."""
+    """Integers saturate, a double makes the result a double, array elements compare by value."""
     document = collection.document()
     document.set({"n": 2**63 - 2, "f": 1, "list": [1, 2, 1.0, "a"], "word": "x"})
 
@@ -45,10 +45,10 @@ def test_transforms_are_applied_in_order_and_their_results_returned(collection: 
 
 @pytest.mark.parametrize("transform", [firestore.Maximum, firestore.Minimum, firestore.Increment])
 @pytest.mark.parametrize(("stored", "operand"), [(5, math.nan), (math.nan, 5), (math.nan, 5.5)])
-def test_whatever_is_computed_of_nan_is_nan(
+def test_a_computation_with_nan_results_in_nan(
     collection: CollectionReference, transform: Any, stored: float, operand: float
 ) -> None:
-    """As Google's reference has it of maxima, too, though NaN sorts before all other numbers."""
+    """Also a maximum and a minimum, as Google's reference states, although NaN sorts before all numbers."""
     document = collection.document()
     document.set({"n": stored})
 
@@ -57,8 +57,8 @@ def test_whatever_is_computed_of_nan_is_nan(
     assert math.isnan(document.get().get("n"))
 
 
-def test_commit_times_rise_and_a_document_keeps_its_create_time(collection: CollectionReference) -> None:
-    """Each commit is later than the one before; deletion begins a new life."""
+def test_commit_times_rise_and_the_create_time_stays(collection: CollectionReference) -> None:
+    """A document that is deleted and set again has a new create time."""
     document = collection.document()
     times = [document.set({"n": number}).update_time for number in range(20)]
     created = document.get().create_time
@@ -71,7 +71,7 @@ def test_commit_times_rise_and_a_document_keeps_its_create_time(collection: Coll
 
 
 def test_a_write_that_changes_nothing_keeps_the_update_time(collection: CollectionReference) -> None:
-    """It is acknowledged, and no version or event comes of it."""
+    """The write is acknowledged, and the document stays as it was."""
     document = collection.document()
     first = document.set({"a": 1}).update_time
 
@@ -79,8 +79,8 @@ def test_a_write_that_changes_nothing_keeps_the_update_time(collection: Collecti
     assert document.get().update_time == first
 
 
-def test_preconditions_are_refused_with_codes_and_words_of_production(collection: CollectionReference) -> None:
-    """Existing, missing and changed documents each have their own error."""
+def test_failed_preconditions_have_the_codes_and_messages_of_production(collection: CollectionReference) -> None:
+    """Missing, existing and changed documents each have their own error."""
     document = collection.document("x")
     with pytest.raises(exceptions.NotFound, match="No document to update: projects/p/"):
         document.update({"a": 1})
@@ -93,7 +93,7 @@ def test_preconditions_are_refused_with_codes_and_words_of_production(collection
 
 
 def test_a_commit_is_all_or_nothing(client: Client, collection: CollectionReference) -> None:
-    """One refused write takes the others with it."""
+    """If one write is refused, the others are not stored."""
     batch = client.batch()
     batch.set(collection.document("a"), {})
     batch.update(collection.document("missing"), {"n": 1})
@@ -104,8 +104,8 @@ def test_a_commit_is_all_or_nothing(client: Client, collection: CollectionRefere
     assert not collection.document("a").get().exists
 
 
-def test_several_writes_to_one_document_are_one_version(client: Client, collection: CollectionReference) -> None:
-    """They are applied in their order and share the commit time."""
+def test_several_writes_to_one_document_make_one_version(client: Client, collection: CollectionReference) -> None:
+    """They are applied in order and share the commit time."""
     document = collection.document("a")
     batch = client.batch()
     batch.set(document, {"n": 1})
@@ -118,8 +118,8 @@ def test_several_writes_to_one_document_are_one_version(client: Client, collecti
     assert {result.update_time for result in results} == {document.get().update_time}
 
 
-def test_batch_write_answers_each_write_by_itself(firestore: FirestoreProcess) -> None:
-    """Results and statuses stand in the order of the writes, refused ones among them."""
+def test_batch_write_returns_a_status_for_each_write(firestore: FirestoreProcess) -> None:
+    """Results and statuses are in the order of the writes."""
     good, missing, bad = m.Write(), m.Write(), m.Write()
     good.update.name = f"{ROOT}/batch/good"
     missing.update.name = f"{ROOT}/batch/missing"
@@ -133,8 +133,8 @@ def test_batch_write_answers_each_write_by_itself(firestore: FirestoreProcess) -
     assert [result.HasField("update_time") for result in response.write_results] == [False, True, False]
 
 
-def test_batch_write_refuses_a_document_twice_and_too_many_writes(firestore: FirestoreProcess) -> None:
-    """Both are faults of the whole request."""
+def test_batch_write_refuses_duplicate_documents_and_more_than_500_writes(firestore: FirestoreProcess) -> None:
+    """Both are errors of the whole request."""
     write = m.Write(delete=f"{ROOT}/batch/twice")
     for writes in ([write, write], [m.Write(delete=f"{ROOT}/batch/{number}") for number in range(501)]):
         with pytest.raises(grpc.RpcError) as refused:
@@ -144,7 +144,7 @@ def test_batch_write_refuses_a_document_twice_and_too_many_writes(firestore: Fir
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "message"),
     [
         ({"a": "x" * 1_048_488}, "longer than 1048487 bytes"),
         ({"a": "x" * 600_000, "b": "x" * 600_000}, "exceeds the maximum allowed size of 1,048,576 bytes"),
@@ -155,14 +155,14 @@ def test_batch_write_refuses_a_document_twice_and_too_many_writes(firestore: Fir
         ({"a": firestore.ArrayUnion([[1]])}, "array value in an array value"),
     ],
 )
-def test_what_no_document_may_hold_is_refused(collection: CollectionReference, fields: Any, words: str) -> None:
-    """Sizes by the documented rule, names, index entries."""
-    with pytest.raises(exceptions.InvalidArgument, match=words):
+def test_an_invalid_document_is_refused(collection: CollectionReference, fields: Any, message: str) -> None:
+    """Sizes by the documented rule, field names, index entries, nested arrays."""
+    with pytest.raises(exceptions.InvalidArgument, match=message):
         collection.document().set(fields)
 
 
-def test_the_time_of_a_request_counts_for_the_size(collection: CollectionReference) -> None:
-    """A name counts its bytes and one more, a time eight; every document counts 32, and 16 for its path."""
+def test_a_server_time_counts_towards_the_document_size(collection: CollectionReference) -> None:
+    """A field name counts its bytes plus 1, a time 8, a document 32 and its path another 16."""
     document = collection.document("x")
     path = len(f"{collection.id}/x/") + 16
     texts = ["x" * 600_000, "x" * (1_048_576 - 32 - path - 600_000 - 2 * (2 + 1))]
@@ -175,9 +175,9 @@ def test_the_time_of_a_request_counts_for_the_size(collection: CollectionReferen
         document.set({"a": texts[0], "b": texts[1][10:], "at": firestore.SERVER_TIMESTAMP})
 
 
-def test_depth_and_nested_arrays_are_limited(firestore: FirestoreProcess) -> None:
-    """Twenty levels are allowed, an array directly in an array is not."""
-    for depth, fits in ((20, True), (21, False)):
+def test_depth_is_limited_and_nested_arrays_are_refused(firestore: FirestoreProcess) -> None:
+    """Twenty levels are accepted. An array directly in an array is not."""
+    for depth, is_accepted in ((20, True), (21, False)):
         write = m.Write()
         write.update.name = f"{ROOT}/deep/{depth}"
         value = write.update.fields["a"]
@@ -185,7 +185,7 @@ def test_depth_and_nested_arrays_are_limited(firestore: FirestoreProcess) -> Non
             value = value.map_value.fields["a"]
         value.integer_value = 1
         request = m.CommitRequest(database=DATABASE, writes=[write])
-        if fits:
+        if is_accepted:
             firestore.call("Commit", request, m.CommitResponse)
         else:
             with pytest.raises(grpc.RpcError, match="nested"):
@@ -197,8 +197,8 @@ def test_depth_and_nested_arrays_are_limited(firestore: FirestoreProcess) -> Non
         firestore.call("Commit", m.CommitRequest(database=DATABASE, writes=[nested]), m.CommitResponse)
 
 
-def test_the_single_document_calls_do_what_their_names_say(firestore: FirestoreProcess) -> None:
-    """Create with and without an id, update with masks, get, delete."""
+def test_rpcs_for_single_documents(firestore: FirestoreProcess) -> None:
+    """Create with and without an id, update with masks, get and delete."""
     document = m.Document()
     document.fields["a"].integer_value = 1
     create = m.CreateDocumentRequest(parent=ROOT, collection_id="single", document_id="x", document=document)
@@ -221,27 +221,27 @@ def test_the_single_document_calls_do_what_their_names_say(firestore: FirestoreP
         firestore.call("GetDocument", m.GetDocumentRequest(name=created.name), m.Document)
 
 
-def test_the_write_stream_commits_request_by_request(firestore: FirestoreProcess) -> None:
-    """A hand-shake, then one answer with a new token for each request."""
+def test_a_write_stream_commits_each_request(firestore: FirestoreProcess) -> None:
+    """A handshake, then one response with a new token for each request."""
     requests = Requests(m.WriteRequest(database=DATABASE))
     stream = firestore.converse("Write", requests, m.WriteRequest, m.WriteResponse)
-    greeting = next(stream)
-    answers = []
+    handshake = next(stream)
+    responses = []
     for number in range(2):
         write = m.Write()
         write.update.name = f"{ROOT}/stream/{number}"
-        requests.send(m.WriteRequest(stream_token=greeting.stream_token, writes=[write]))
-        answers.append(next(stream))
+        requests.send(m.WriteRequest(stream_token=handshake.stream_token, writes=[write]))
+        responses.append(next(stream))
     requests.send(None)
 
-    assert greeting.stream_id
-    assert len({greeting.stream_token, *(answer.stream_token for answer in answers)}) == 3
-    assert all(answer.HasField("commit_time") and len(answer.write_results) == 1 for answer in answers)
+    assert handshake.stream_id
+    assert len({handshake.stream_token, *(response.stream_token for response in responses)}) == 3
+    assert all(response.HasField("commit_time") and len(response.write_results) == 1 for response in responses)
     assert list(stream) == []
 
 
-def test_what_is_left_out_says_so(firestore: FirestoreProcess) -> None:
-    """Pipelines and explain answer UNIMPLEMENTED, never UNKNOWN."""
+def test_unsupported_requests_return_unimplemented(firestore: FirestoreProcess) -> None:
+    """Pipelines and query explain."""
     explain = m.RunQueryRequest(parent=ROOT)
     explain.structured_query.from_.add(collection_id="a")
     explain.explain_options.analyze = True
