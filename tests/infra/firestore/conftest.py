@@ -1,4 +1,4 @@
-"""What the tests of the embedded Firestore share."""
+"""Fixtures of the tests of the embedded Firestore: servers and Google's client."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from tests.infra.firestore.server_process import FirestoreProcess
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """grpc.aio knows asyncio alone."""
+    """grpc.aio supports only asyncio."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A server for tests that keep to their own collections."""
+    """A running server, shared by tests that use only their own collections."""
     process = FirestoreProcess(tmp_path_factory.mktemp("firestore"))
     process.start()
     yield process
@@ -32,13 +32,13 @@ def client(firestore: FirestoreProcess) -> Client:
 
 @pytest.fixture
 def collection(client: Client, request: pytest.FixtureRequest) -> CollectionReference:
-    """A collection that no other test uses."""
+    """A collection of the shared server that no other test uses."""
     return client.collection(request.node.name.replace("/", "_").replace(".", "_"))
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[FirestoreProcess]:
-    """A server, not started, for a test that stops it or starts it in its own way."""
+    """A server that is not shared. The test starts it."""
     process = FirestoreProcess(tmp_path)
     yield process
     process.close()

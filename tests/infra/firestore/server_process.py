@@ -1,4 +1,4 @@
-"""A Firestore of its own process, as users start it, and the official client and bare calls to it."""
+"""The embedded Firestore in a process of its own, with Google's clients and plain gRPC calls to it."""
 
 import contextlib
 import json
@@ -18,6 +18,7 @@ import pytest
 from google.cloud.firestore import AsyncClient, Client
 
 from tests.ports import free_port
+from tests.stack import PATIENCE_SECONDS
 
 DATABASE = "projects/p/databases/(default)"
 ROOT = f"{DATABASE}/documents"
@@ -25,7 +26,7 @@ SERVICE = "/google.firestore.v1.Firestore/"
 
 
 class Requests:
-    """The client's side of a stream: what is sent on it, until it is closed."""
+    """The requests of a bidirectional stream, sent as the test provides them."""
 
     def __init__(self, *requests: Any) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -33,7 +34,7 @@ class Requests:
             self._queue.put(request)
 
     def send(self, request: Any) -> None:
-        """Send one more; None ends the stream."""
+        """Send a request. None ends the stream."""
         self._queue.put(request)
 
     def __iter__(self) -> Iterator[Any]:
@@ -47,7 +48,7 @@ class Requests:
 
 
 class FirestoreProcess:
-    """A server that can be stopped, killed and started again on its file."""
+    """A server that can be stopped, killed and restarted with the same file."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.data = folder / "firestore.sqlite"
@@ -61,30 +62,30 @@ class FirestoreProcess:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Host and port."""
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it says that it is ready."""
+        """Start the server and wait until it logs that it is ready."""
         command = [sys.executable, *self.program, "--port", str(self.port)]
         command += ["--data", str(self.data), *self.options]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "is ready" not in self.log.read_text():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.01)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
+        """Send a signal, wait for the end of the process and return its exit code."""
         assert self._process is not None
         process, self._process = self._process, None
         process.send_signal(number)
-        return process.wait(10)
+        return process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all clients and kill the server."""
         for client in self._clients:
             client.close()  # type: ignore[no-untyped-call]
         self._channel.close()
@@ -92,7 +93,7 @@ class FirestoreProcess:
             self.end(signal.SIGKILL)
 
     def resident_bytes(self) -> int:
-        """Return how much memory the process has in use."""
+        """Return the resident memory of the process."""
         assert self._process is not None
         kilobytes = subprocess.run(
             ["ps", "-o", "rss=", "-p", str(self._process.pid)], capture_output=True, text=True, check=True
@@ -100,17 +101,17 @@ class FirestoreProcess:
         return int(kilobytes.stdout) * 1024
 
     def limit_files(self, size: int) -> None:
-        """Let no file of the process grow beyond a size; on Linux alone."""
+        """Limit the size in bytes of every file that the process writes. Linux only."""
         assert self._process is not None
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def query(self, statement: str) -> list[Any]:
-        """Look into the file beside the server."""
+        """Run an SQL query on the database file."""
         with contextlib.closing(sqlite3.connect(self.data)) as connection:
             return connection.execute(statement).fetchall()
 
     def client(self) -> Client:
-        """Return Google's client for it."""
+        """Return Google's client, connected to this server."""
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FIRESTORE_EMULATOR_HOST", self.address)
             client = Client(project="p")
@@ -118,24 +119,24 @@ class FirestoreProcess:
         return client
 
     def async_client(self) -> AsyncClient:
-        """Return Google's asynchronous client for it."""
+        """Return Google's asynchronous client, connected to this server."""
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FIRESTORE_EMULATOR_HOST", self.address)
             return AsyncClient(project="p")
 
     def call(self, method: str, request: Any, response: Any) -> Any:
-        """Make a call with one answer."""
+        """Call a unary RPC."""
         return self._channel.unary_unary(SERVICE + method, type(request).SerializeToString, response.FromString)(
             request, timeout=20, wait_for_ready=True
         )
 
     def stream(self, method: str, request: Any, response: Any) -> list[Any]:
-        """Make a call with many answers."""
+        """Call an RPC that streams responses, and return all of them."""
         call = self._channel.unary_stream(SERVICE + method, type(request).SerializeToString, response.FromString)
         return list(call(request, timeout=20))
 
     def converse(self, method: str, requests: Requests, request: Any, response: Any) -> Any:
-        """Open a stream in both directions."""
+        """Open a bidirectional stream."""
         call = self._channel.stream_stream(SERVICE + method, request.SerializeToString, response.FromString)
         return call(requests, timeout=30)
 

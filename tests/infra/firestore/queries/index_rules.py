@@ -199,9 +199,15 @@ def add(query: Find, *fields: str) -> Aggregate:
 
 
 def _documents() -> Iterator[tuple[str, dict[str, Any]]]:
-    tags = (["x"], ["y"], ["x", "y"], ["z"], [])
+    tags: tuple[list[str], ...] = (["x"], ["y"], ["x", "y"], ["z"], [])
     for number in range(30):
-        fields = {"a": 1 + number % 3, "b": number % 4, "c": number, "d": -number, "tags": tags[number % 5]}
+        fields: dict[str, Any] = {
+            "a": 1 + number % 3,
+            "b": number % 4,
+            "c": number,
+            "d": -number,
+            "tags": tags[number % 5],
+        }
         for field in ("a", "b", "c", "d")[number - 26 :] if number > 26 else ():
             del fields[field]
         for collection in ("plain", "pairs", "falling", "named", "groups", "exempt", "listed"):
@@ -210,8 +216,14 @@ def _documents() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"parents/{number % 2}/{collection}/{number:02}", fields
     for number in range(40):
         city, category = "xz"[number % 2], "yzz"[number % 3]
-        fields = {"city": city, "category": category, "pick": number % 5 == 0, "stars": -number, "price": number % 4}
-        yield f"restaurants/{number:02}", fields
+        place: dict[str, Any] = {
+            "city": city,
+            "category": category,
+            "pick": number % 5 == 0,
+            "stars": -number,
+            "price": number % 4,
+        }
+        yield f"restaurants/{number:02}", place
 
 
 DOCUMENTS: Mapping[str, Mapping[str, Any]] = dict(_documents())

@@ -1,4 +1,4 @@
-"""Counts agree with what a query finds, from whatever they are taken."""
+"""A count equals the number of results of its query, whether it is read from index keys or from documents."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ LONG = "y" * 1600
 
 @pytest.fixture(scope="module")
 def counted(firestore: FirestoreProcess) -> Client:
-    """Documents in a collection, beneath its documents, and with values that indexes hold cut."""
+    """Documents in a collection and below its documents, some with values that indexes truncate."""
     client = firestore.client()
     batch = client.batch()
     for number in range(60):
         fields = {"n": number, "even": number % 2 == 0, "tags": [number % 3, number % 5], "long": f"{LONG}{number}"}
         batch.set(client.document(f"counted/{number}"), fields if number else {})
-        batch.set(client.document(f"counted/{number}/counted/beneath"), {"n": number})
+        batch.set(client.document(f"counted/{number}/counted/nested"), {"n": number})
     batch.commit()
     return client
 
@@ -51,21 +51,21 @@ QUERIES: list[Any] = [
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_count_is_the_number_of_documents_found(counted: Client, query: Any) -> None:
-    """Also in a transaction, which reads them to protect them."""
-    asked = query(counted)
-    found = len(asked.get())
+def test_a_count_is_the_number_of_results(counted: Client, query: Any) -> None:
+    """Also in a transaction, which reads the documents in order to lock them."""
+    built = query(counted)
+    results = len(built.get())
 
     @transactional
     def inside(transaction: Any) -> int:
-        return int(asked.count("all").get(transaction=transaction)[0][0].value)
+        return int(built.count("all").get(transaction=transaction)[0][0].value)
 
-    assert asked.count("all").get()[0][0].value == found
-    assert inside(counted.transaction()) == found
+    assert built.count("all").get()[0][0].value == results
+    assert inside(counted.transaction()) == results
 
 
-def test_a_count_of_the_past_is_the_number_of_then(firestore: FirestoreProcess) -> None:
-    """Whatever was written, changed and deleted since."""
+def test_a_count_at_a_past_read_time(firestore: FirestoreProcess) -> None:
+    """Ignores later writes and deletes."""
     client = firestore.client()
     collection = client.collection("counted_then")
     for number in range(3):

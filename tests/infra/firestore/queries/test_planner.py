@@ -1,4 +1,4 @@
-"""Whatever way a query is answered, it finds what looking at every document finds."""
+"""A query finds the same documents through indexes as by comparing every document."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ from tests.infra.firestore.random_documents import DATABASE
 
 ROOT = f"{DATABASE}/documents"
 
-_small = st.sampled_from(
+_values = st.sampled_from(
     [
         m.Value(null_value=0),
         m.Value(integer_value=1),
@@ -44,13 +44,13 @@ _small = st.sampled_from(
 _paths = st.sampled_from(
     [*(f"t/{number}" for number in range(6)), "t/1/t/0", "t/1/t/2", "s/1/t/0", "s/1/t/9", "s/0", "s/1", "t/__id3__"]
 )
-_documents = st.dictionaries(st.sampled_from(["a", "b", "d"]), _small, max_size=3)
+_documents = st.dictionaries(st.sampled_from(["a", "b", "d"]), _values, max_size=3)
 _batches = st.lists(st.tuples(_paths, st.one_of(st.none(), _documents)), min_size=1, max_size=14)
 
 _field = st.sampled_from(["a", "b", "d", "a.c"])
-_compared = st.tuples(_field, st.sampled_from([1, 2, 3, 4, 5, 6, 7]), _small)
-_listed = st.tuples(_field, st.sampled_from([8, 9, 10]), st.lists(_small, min_size=1, max_size=3))
-_conditions = st.one_of(_compared, _listed)
+_comparisons = st.tuples(_field, st.sampled_from([1, 2, 3, 4, 5, 6, 7]), _values)
+_list_conditions = st.tuples(_field, st.sampled_from([8, 9, 10]), st.lists(_values, min_size=1, max_size=3))
+_conditions = st.one_of(_comparisons, _list_conditions)
 _filters = st.one_of(
     st.none(),
     _conditions,
@@ -58,7 +58,7 @@ _filters = st.one_of(
     st.lists(_conditions, min_size=2, max_size=3).map(lambda parts: (2, parts)),
 )
 _orders = st.lists(st.tuples(st.sampled_from(["a", "b", "__name__"]), st.sampled_from([1, 2])), max_size=2)
-_cursor = st.one_of(st.none(), st.tuples(_small, st.booleans()))
+_cursor = st.one_of(st.none(), st.tuples(_values, st.booleans()))
 
 
 def _condition(condition: Any) -> Any:
@@ -125,7 +125,7 @@ def _composite(scope: str, *components: str) -> CompositeIndex:
     return CompositeIndex("t", scope, tuple(IndexField((each[1:],), modes[each[0]]) for each in components))
 
 
-_some = (
+_composite_fields = (
     ("+a", "+b"),
     ("+d", "+b"),
     ("-a", "-b"),
@@ -135,7 +135,9 @@ _some = (
     ("+d", "@a"),
     ("+a", "+d", "+b"),
 )
-DEFINED = Definitions(tuple(_composite(scope, *each) for scope in ("COLLECTION", "COLLECTION_GROUP") for each in _some))
+DEFINED = Definitions(
+    tuple(_composite(scope, *each) for scope in ("COLLECTION", "COLLECTION_GROUP") for each in _composite_fields)
+)
 
 
 async def _check(batches: list[Any], message: Any, strict: bool) -> None:
@@ -177,47 +179,47 @@ async def _check(batches: list[Any], message: Any, strict: bool) -> None:
     st.integers(0, 2),
     st.booleans(),
 )
-def test_every_plan_finds_what_looking_everywhere_finds(
+def test_every_plan_finds_the_matching_documents(
     batches: Any, selector: Any, where: Any, orders: Any, start: Any, end: Any, limit: Any, offset: int, strict: bool
 ) -> None:
-    """Now and at each past commit; with filters, orders, cursors, limits; in collections and groups.
+    """At each commit time; with filters, orders, cursors and limits; in collections and collection groups.
 
-    By indexes that are made for the query, or by those of a file, if they serve it.
+    Through indexes that are created for the query, or through defined indexes if they serve it.
     """
     message = _query(selector, where, orders, start, end, limit, offset)
 
     asyncio.run(_check(batches, message, strict))
 
 
-class _Slow(Storage):
-    """A file whose queries begin slowly: they are held where they ask which indexes there are."""
+class _PausedStorage(Storage):
+    """A storage whose queries pause when they read the list of indexes."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.asked, self.answered = threading.Event(), threading.Event()
+        self.paused, self.resume = threading.Event(), threading.Event()
 
     @property
     def indexes(self) -> ReadableIndexes:
-        """What there is when the wait is over."""
-        self.asked.set()
-        self.answered.wait(10)
+        """The indexes at the end of the pause."""
+        self.paused.set()
+        assert self.resume.wait(60)
         return super().indexes
 
 
-async def test_an_index_that_is_complete_just_when_a_query_begins_has_all_that_the_query_sees(tmp_path: Path) -> None:
-    """The view of the file that a query reads is not older than the index that it reads from."""
-    storage = _Slow(tmp_path / "data")
+async def test_an_index_that_completes_while_a_query_starts_has_all_its_results(tmp_path: Path) -> None:
+    """A query does not read a view of the file that is older than the index that it uses."""
+    storage = _PausedStorage(tmp_path / "data")
     await _commit(storage, [("t/1", {"a": m.Value(integer_value=1), "b": m.Value(integer_value=1)})])
     query = structured_query.read(ROOT, _query(("t", False), None, [("a", 1), ("b", 1)], None, None, None, 0))
 
-    async def find() -> list[str]:
+    async def run() -> list[str]:
         return [each.name async for _, each in scanner.stream(storage, query, storage.snapshot().read_time)]
 
-    finding = asyncio.create_task(find())
-    await asyncio.to_thread(storage.asked.wait)
+    running = asyncio.create_task(run())
+    await asyncio.to_thread(storage.paused.wait)
     await storage.create_index(_composite("COLLECTION", "+a", "+b"))
-    storage.answered.set()
-    found = await finding
+    storage.resume.set()
+    found = await running
     await storage.close()
 
     assert found == [f"{ROOT}/t/1"]

@@ -1,4 +1,4 @@
-"""Filters that reach to the end of a kind of values."""
+"""Range filters that are open on one side, for values of each type."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.cloud.firestore import CollectionReference, FieldFilter
 
-ENDS: dict[str, tuple[list[Any], Any]] = {
+VALUES: dict[str, tuple[list[Any], Any]] = {
     "numbers": ([-math.inf, -1.7e308, 1.7e308, math.inf], 0),
     "booleans": ([False], True),
     "texts": (["", "\0", "\U0010ffff"], "a"),
@@ -17,12 +17,12 @@ ENDS: dict[str, tuple[list[Any], Any]] = {
 
 
 @pytest.mark.parametrize("directions", ["ASCENDING ASCENDING", "DESCENDING ASCENDING", "ASCENDING DESCENDING"])
-@pytest.mark.parametrize("kind", ENDS)
-def test_a_range_that_is_open_on_one_side_has_every_value_on_that_side(
-    collection: CollectionReference, kind: str, directions: str
+@pytest.mark.parametrize("value_type", VALUES)
+def test_an_open_range_includes_the_extreme_values(
+    collection: CollectionReference, value_type: str, directions: str
 ) -> None:
-    """The greatest and the least, by the index of the field and by composite ones that rise and fall."""
-    stored, operand = ENDS[kind]
+    """Through single-field indexes and through composite indexes in both directions."""
+    stored, operand = VALUES[value_type]
     for number, value in enumerate([*stored, operand, None, math.nan]):
         collection.document(str(number)).set({"value": value, "other": 1})
     first, second = directions.split()

@@ -1,4 +1,4 @@
-"""Conditions and orders that production does not let stand together."""
+"""Combinations of filters and orders that production rejects."""
 
 import re
 from typing import Any
@@ -29,19 +29,19 @@ def condition(path: str, operator: int) -> Any:
     return made
 
 
-def refusal(
+def rejection(
     conditions: list[Any], orders: str = "", aggregated: tuple[str, ...] = (), joined: int = AND
 ) -> StatusError:
-    """Return what a query is refused with."""
+    """Return the error of a query."""
     message = StructuredQuery(from_=[{"collection_id": "a"}])
     if conditions:
         message.where.composite_filter.op = joined
         message.where.composite_filter.filters.extend(conditions)
     for text in orders.split():
         message.order_by.add(direction=2 if text[0] == "-" else 1).field.field_path = text.lstrip("-")
-    with pytest.raises(StatusError) as refused:
+    with pytest.raises(StatusError) as raised:
         structured_query.read(ROOT, message, [(path,) for path in aggregated])
-    return refused.value
+    return raised.value
 
 
 @pytest.mark.parametrize(
@@ -58,28 +58,28 @@ def refusal(
         ([("__name__", EQUAL)], "", ("a",), r"has fields \[a\] after __name__"),
     ],
 )
-def test_what_cannot_stand_together(
+def test_conflicting_filters_and_orders_are_rejected(
     conditions: list[tuple[str, int]], orders: str, aggregated: tuple[str, ...], words: str
 ) -> None:
-    """It is refused with a code that tells clients not to try again, in the words of production."""
-    refused = refusal([condition(*each) for each in conditions], orders, aggregated)
+    """With a code that tells clients not to retry, and in production's words."""
+    error = rejection([condition(*each) for each in conditions], orders, aggregated)
 
-    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert re.search(words, refused.message)
-
-
-def test_an_or_of_one_condition_is_an_or() -> None:
-    """What production refuses beside an OR it refuses inside of one, however short."""
-    refused = refusal([condition("a", NOT_IN)], joined=OR)
-
-    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert re.search(words, error.message)
 
 
-def test_keys_are_not_scanned_backwards() -> None:
-    """Only a condition on another field makes an index that holds keys in falling order."""
-    refused = refusal([], "-__name__")
+def test_an_or_with_one_condition_is_an_or() -> None:
+    """Production rejects NOT_IN together with any OR."""
+    error = rejection([condition("a", NOT_IN)], joined=OR)
 
-    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_descending_name_order_requires_a_filter_on_another_field() -> None:
+    """Only such a filter has an index in which names descend."""
+    error = rejection([], "-__name__")
+
+    assert error.code is grpc.StatusCode.FAILED_PRECONDITION
     assert (
         structured_query.read(
             ROOT,

@@ -1,4 +1,4 @@
-"""The nearest neighbours of a vector."""
+"""Vector search: the nearest neighbors of a vector."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ VECTORS = {"same": [1.0, 0.0], "right": [0.0, 1.0], "far": [10.0, 10.0], "opposi
 
 @pytest.fixture
 def points(collection: CollectionReference) -> Any:
-    """Vectors, and documents that have none, or none that could be compared."""
+    """Documents with vectors, and documents without a vector of the same dimension."""
     for name, vector in VECTORS.items():
         collection.document(name).set({"at": Vector(vector), "in": {"at": Vector(vector)}})
     collection.document("longer").set({"at": Vector([1.0, 0.0, 0.0])})
@@ -28,7 +28,7 @@ def points(collection: CollectionReference) -> Any:
 
 
 def near(query: Any, limit: int = 10, measure: Any = EUCLIDEAN, field: str = "at", **options: Any) -> Any:
-    """Return what is found near [1, 0], and how far away."""
+    """Return the ids and distances of the documents nearest to [1, 0]."""
     search = query.find_nearest(field, Vector([1.0, 0.0]), limit, measure, distance_result_field="distance", **options)
     return [(found.id, found.get("distance")) for found in search.get(retry=None)]
 
@@ -41,8 +41,8 @@ def near(query: Any, limit: int = 10, measure: Any = EUCLIDEAN, field: str = "at
         (DOT_PRODUCT, [("far", 10), ("same", 1), ("right", 0), ("zero", 0), ("opposite", -1)]),
     ],
 )
-def test_neighbours_come_nearest_first(points: Any, measure: Any, expected: Any) -> None:
-    """A distance that is no number comes last; vectors of another length are no neighbours."""
+def test_neighbors_are_sorted_by_distance(points: Any, measure: Any, expected: Any) -> None:
+    """A distance that is NaN comes last. Vectors of another dimension are not found."""
     found = near(points, measure=measure)
 
     assert [name for name, _ in found] == [name for name, _ in expected]
@@ -53,8 +53,10 @@ def test_neighbours_come_nearest_first(points: Any, measure: Any, expected: Any)
 
 @pytest.mark.parametrize("measure", [COSINE, DOT_PRODUCT])
 @pytest.mark.parametrize("huge", [[float("inf"), float("-inf")], [1.7e308, 1.7e308]])
-def test_a_vector_beyond_all_numbers_harms_no_search(points: Any, measure: Any, huge: list[float]) -> None:
-    """It has a place like any other; the others keep theirs."""
+def test_a_vector_with_huge_or_infinite_values_does_not_break_the_search(
+    points: Any, measure: Any, huge: list[float]
+) -> None:
+    """It is found, and the order of the others stays the same."""
     points.document("huge").set({"at": Vector(huge)})
 
     search = points.find_nearest("at", Vector([1.0, 1.0]), 10, measure)
@@ -64,15 +66,15 @@ def test_a_vector_beyond_all_numbers_harms_no_search(points: Any, measure: Any, 
     assert [each for each in found if each in ("far", "same", "opposite")] == ["far", "same", "opposite"]
 
 
-def test_a_limit_and_a_threshold_cut_off_what_is_farther(points: Any) -> None:
-    """The threshold of a product is the least, that of a distance the most."""
+def test_a_limit_and_a_threshold_exclude_farther_neighbors(points: Any) -> None:
+    """The threshold is a minimum for a dot product and a maximum for a distance."""
     assert [name for name, _ in near(points, 2)] == ["same", "zero"]
     assert [name for name, _ in near(points, distance_threshold=1.5)] == ["same", "zero", "right"]
     assert [name for name, _ in near(points, measure=DOT_PRODUCT, distance_threshold=1.0)] == ["far", "same"]
 
 
-def test_filters_projections_and_maps_are_as_in_any_query(points: Any) -> None:
-    """The distance is a field of the result like others."""
+def test_filters_projections_and_nested_fields_work_in_a_vector_search(points: Any) -> None:
+    """The distance is a field of the result and can be selected."""
     pointing = points.where(filter=FieldFilter("at", "in", [Vector([0.0, 1.0]), Vector([10.0, 10.0])]))
 
     assert [name for name, _ in near(pointing)] == ["right", "far"]
@@ -84,16 +86,16 @@ def test_filters_projections_and_maps_are_as_in_any_query(points: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1001])
-def test_a_limit_that_cannot_be_is_refused(collection: CollectionReference, limit: int) -> None:
-    """At most a thousand neighbours."""
+def test_an_invalid_limit_is_rejected(collection: CollectionReference, limit: int) -> None:
+    """A limit must be from 1 to 1000."""
     with pytest.raises(InvalidArgument, match="positive integer of no more than 1000"):
         near(collection, limit)
 
 
-def test_a_search_without_its_vector_index_is_refused_with_the_definition_to_add(
+def test_a_search_without_its_vector_index_is_rejected_with_the_definition_to_add(
     own: FirestoreProcess, tmp_path: Path
 ) -> None:
-    """For its fields, its length and its scope; with it in the file it is served."""
+    """The definition has the fields, dimension and scope. A server with that definition serves the search."""
     path = write_indexes(tmp_path / "firestore.indexes.json", [], [])
     own.options = ["--indexes", str(path)]
     own.start()
@@ -101,10 +103,10 @@ def test_a_search_without_its_vector_index_is_refused_with_the_definition_to_add
     def search(client: Client) -> Any:
         return near(client.collection("points").where(filter=FieldFilter("kind", "==", 1)))
 
-    with pytest.raises(FailedPrecondition, match="Missing vector index configuration") as refusal:
+    with pytest.raises(FailedPrecondition, match="Missing vector index configuration") as error:
         search(own.client())
     own.end()
-    write_indexes(path, [json.loads(refusal.value.message.partition("firestore.indexes.json: ")[2])], [])
+    write_indexes(path, [json.loads(error.value.message.partition("firestore.indexes.json: ")[2])], [])
     own.start()
 
     client = own.client()

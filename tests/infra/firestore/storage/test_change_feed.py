@@ -1,6 +1,7 @@
-"""The moments that streams are told of, between commits and while one is published."""
+"""The position of the change feed, between commits and during one."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -16,26 +17,27 @@ from tests.infra.firestore.server_process import DATABASE, ROOT
 
 @pytest.fixture
 async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """A new file."""
+    """The storage of a new file."""
     storage = Storage(tmp_path / "firestore.sqlite")
     yield storage
     await storage.close()
 
 
-async def test_the_position_goes_back_to_no_earlier_moment(storage: Storage) -> None:
-    """A commit can be seen already that streams do not know of yet; Google promises read times that only rise."""
+async def test_the_position_never_moves_backwards(storage: Storage) -> None:
+    """Readers see a commit before the feed publishes it. Google promises read times that only increase."""
     feed = ChangeFeed(storage)
-    told = feed.position
+    before = feed.position
     write = document_write.prepare(m.Write(update=m.Document(name=f"{ROOT}/a/b")), DATABASE)
     work = partial(commits.commit, writes=[write], check_conflicts=commits.no_conflicts)
 
     committing = asyncio.create_task(storage.write(work))
-    await asyncio.sleep(0)  # it is on its way to the writer's thread; from here on nothing else gets a turn
-    while storage.snapshot().sequence == told.sequence:
-        pass
+    await asyncio.sleep(0)  # the task submits its work; afterwards this test blocks the event loop
+    deadline = time.monotonic() + 60
+    while storage.snapshot().sequence == before.sequence:
+        assert time.monotonic() < deadline, "the writer did not commit"
     meanwhile = feed.position
     await committing
     after = feed.position
 
-    assert [meanwhile.sequence, after.sequence] == [told.sequence, told.sequence + 1]
-    assert told.read_time <= meanwhile.read_time <= after.read_time
+    assert [meanwhile.sequence, after.sequence] == [before.sequence, before.sequence + 1]
+    assert before.read_time <= meanwhile.read_time <= after.read_time

@@ -1,4 +1,4 @@
-"""What is in the log comes into the file while writing goes on."""
+"""Checkpoints copy the write-ahead log into the database file while writing continues."""
 
 import logging
 import sqlite3
@@ -15,7 +15,7 @@ from tests.stack import eventually
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection with a table, which leaves its log alone."""
+    """A connection with a table and without automatic checkpoints."""
     connection = sqlite3.connect(tmp_path / "file", isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -25,13 +25,13 @@ def writer(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def add(writer: sqlite3.Connection, rows: int) -> int:
-    """Add so many rows, and return how many changed all in all."""
+    """Insert rows, and return how many rows the connection has changed in total."""
     writer.executemany("INSERT INTO numbers VALUES (?)", ((number,) for number in range(rows)))
     return writer.total_changes
 
 
-def test_the_log_is_emptied_beside_the_writer(tmp_path: Path, writer: sqlite3.Connection) -> None:
-    """Once enough has changed, and then again, though a transaction is under way."""
+def test_a_checkpoint_runs_beside_a_transaction(tmp_path: Path, writer: sqlite3.Connection) -> None:
+    """After enough changed rows, and then again, although a write transaction is open."""
     file = tmp_path / "file"
     with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False))) as checkpointer:
         sizes = [file.stat().st_size]
@@ -48,8 +48,8 @@ def test_the_log_is_emptied_beside_the_writer(tmp_path: Path, writer: sqlite3.Co
             sizes.append(file.stat().st_size)
 
 
-def test_a_failure_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    """And the next one is tried all the same."""
+def test_a_failed_checkpoint_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """And the next one runs all the same."""
     closed = sqlite3.connect(":memory:", check_same_thread=False)
     closed.close()
     with caplog.at_level(logging.WARNING), closing(Checkpointer(closed)) as checkpointer:
@@ -61,15 +61,15 @@ def test_a_failure_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "The checkpoint failed" in caplog.text
 
 
-def test_a_server_brings_what_is_written_into_its_file(own: FirestoreProcess) -> None:
-    """Long before the log is as long as it may become."""
+def test_a_server_checkpoints_its_file(own: FirestoreProcess) -> None:
+    """Long before the log reaches its maximum length."""
     own.start()
     client = own.client()
     size = own.data.stat().st_size
     for number in range(20):
         batch = client.batch()
-        for place in range(100):
-            batch.set(client.document(f"numbers/{number}-{place}"), {"number": place, "text": "x" * 100})
+        for index in range(100):
+            batch.set(client.document(f"numbers/{number}-{index}"), {"number": index, "text": "x" * 100})
         batch.commit()
 
     eventually(lambda: own.data.stat().st_size > size + 100_000)

@@ -1,4 +1,4 @@
-"""What was acknowledged is there after whatever happens, and the process behaves."""
+"""Acknowledged commits survive kill -9; start, stop, archive and memory of the process."""
 
 import os
 import signal
@@ -18,8 +18,8 @@ from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 
-def test_acknowledged_commits_survive_kill_9_whole_and_later_ones_are_later(own: FirestoreProcess) -> None:
-    """Clients write pairs of documents while the server is killed: each pair is there or neither is."""
+def test_acknowledged_commits_survive_kill_9(own: FirestoreProcess) -> None:
+    """Clients write pairs of documents while the server is killed. Pairs stay complete, and commit times increase."""
     acknowledged: list[int] = []
     times: list[int] = []
     for attempt in range(3):
@@ -53,7 +53,7 @@ def test_acknowledged_commits_survive_kill_9_whole_and_later_ones_are_later(own:
         client = own.client()
         left = {int(found.id) for found in client.collection("left").stream()}
         right = {int(found.get("n")) for found in client.collection("right").order_by("n").stream()}
-        assert left == right, "half of a commit, or an index that does not fit its documents"
+        assert left == right, "half of a commit, or an index that does not match its documents"
         assert left >= set(acknowledged)
         assert client.document("after/kill").set({"n": attempt}).update_time.timestamp() * 1_000_000 > latest
         own.end(signal.SIGKILL)
@@ -63,7 +63,7 @@ def test_acknowledged_commits_survive_kill_9_whole_and_later_ones_are_later(own:
 
 
 def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]]:
-    """Return the index entries that the documents in a file must have."""
+    """Return the index entries that the documents of a file require."""
     found = []
     collection_ids = dict(firestore.query("SELECT number, collection_id FROM collections"))
     current = (
@@ -76,24 +76,20 @@ def expected_entries(firestore: FirestoreProcess) -> list[tuple[int, bytes, int]
     return found
 
 
-def test_it_stops_at_once_and_starts_within_a_second_or_so(own: FirestoreProcess) -> None:
-    """Also after it has written; streams that are open do not hold it up (see the tests of listening)."""
-    started = time.monotonic()
+def test_sigint_stops_the_server_with_exit_code_0(own: FirestoreProcess) -> None:
+    """While a client is connected. listen/test_stream.py tests the same with open streams."""
     own.start()
-    took = time.monotonic() - started
     client = own.client()
     client.document("a/b").set({})
 
-    stopping = time.monotonic()
     code = own.end(signal.SIGINT)
 
     assert code == 0
-    assert time.monotonic() - stopping < 2
-    assert took < 4, "under a second on an idle machine"
+    assert own.log.read_text().splitlines()[-1].endswith("Firestore is stopping")
 
 
-def test_a_port_in_use_is_said_in_one_line(own: FirestoreProcess, tmp_path: Path) -> None:
-    """No traceback, exit code 1; the same for a file that another server has open."""
+def test_a_port_or_file_in_use_is_reported_in_one_line(own: FirestoreProcess, tmp_path: Path) -> None:
+    """With exit code 1 and without a traceback."""
     own.start()
     for port, data, words in (
         (own.port, tmp_path / "other.sqlite", "Address already in use"),
@@ -107,8 +103,8 @@ def test_a_port_in_use_is_said_in_one_line(own: FirestoreProcess, tmp_path: Path
         assert len(second.stderr.splitlines()) == 1
 
 
-def test_a_file_can_be_archived_alive_and_read_in_again(own: FirestoreProcess, tmp_path: Path) -> None:
-    """A backup and JSON lines hold every document; a new server on them finds it by its fields."""
+def test_a_file_is_archived_while_in_use_and_imported_again(own: FirestoreProcess, tmp_path: Path) -> None:
+    """A backup and an export hold every document. A server on either finds them by their fields."""
     own.start()
     documents = {f"{number}": {"n": number, "raw": b"\0\xff", "list": [1, 2.5, None]} for number in range(700)}
     batch = own.client().batch()
@@ -133,8 +129,8 @@ def test_a_file_can_be_archived_alive_and_read_in_again(own: FirestoreProcess, t
         own.end()
 
 
-def test_memory_does_not_grow_with_what_is_stored(own: FirestoreProcess) -> None:
-    """40 MB of documents are written, counted and read in pages by a process of modest size."""
+def test_memory_does_not_grow_with_the_stored_documents(own: FirestoreProcess) -> None:
+    """A process writes and reads 40 MB of documents with less than 300 MB of memory."""
     own.start()
     for batch in range(40):
         writes = []

@@ -1,4 +1,4 @@
-"""A disk that is full, or fails: writes are refused, nothing that was acknowledged is lost, and then it goes on."""
+"""A full or failing disk: writes are rejected, acknowledged documents stay, and writes work again afterwards."""
 
 import asyncio
 import resource
@@ -16,14 +16,14 @@ from tests.infra.firestore.server_process import FirestoreProcess
 TEXT = "x" * 20_000
 
 
-class Small:
-    """A server in this process, whose file can be kept from growing."""
+class LimitedServer:
+    """A server in this process whose file can be limited in size."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Open the file and serve it."""
         self._storage = Storage(self._path)
         self._server = FirestoreServer(self._storage, "127.0.0.1", 0)
         await self._server.start()
@@ -32,35 +32,35 @@ class Small:
             self.client = AsyncClient(project="p")
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving and close the file."""
         await self._server.stop()
         await self._storage.close()
 
-    async def leave(self, pages: int) -> None:
-        """Leave room for so many pages of the file."""
+    async def limit_free_pages(self, pages: int) -> None:
+        """Let the file grow by at most `pages` pages."""
         used = await self._storage.execute(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
-        most = f"PRAGMA max_page_count = {used + pages}"
-        await self._storage.execute(lambda connection: connection.execute(most).fetchone())
+        limit = f"PRAGMA max_page_count = {used + pages}"
+        await self._storage.execute(lambda connection: connection.execute(limit).fetchone())
 
 
 @pytest.fixture
-async def small(tmp_path: Path) -> AsyncIterator[Small]:
-    """A server that has started."""
-    small = Small(tmp_path / "firestore.sqlite")
+async def small(tmp_path: Path) -> AsyncIterator[LimitedServer]:
+    """A running server."""
+    small = LimitedServer(tmp_path / "firestore.sqlite")
     await small.start()
     yield small
     await small.stop()
 
 
 async def fill(client: AsyncClient) -> list[str]:
-    """Write pairs of documents, several at a time, until each is refused; return what was acknowledged."""
+    """Write pairs of documents with four workers until each is rejected. Return the acknowledged ids."""
     acknowledged: list[str] = []
 
     async def work(first: int) -> None:
         for number in range(first, 100_000, 4):
             batch = client.batch()
-            for kind in ("left", "right"):
-                batch.set(client.document(f"{kind}/{number:06}"), {"n": number, "text": TEXT})
+            for collection in ("left", "right"):
+                batch.set(client.document(f"{collection}/{number:06}"), {"n": number, "text": TEXT})
             try:
                 await batch.commit(retry=None)
             except ResourceExhausted:
@@ -71,28 +71,28 @@ async def fill(client: AsyncClient) -> list[str]:
     return acknowledged
 
 
-async def ids(client: AsyncClient, kind: str) -> list[str]:
-    """Return the ids of all documents of a kind, from an index."""
-    return [found.id async for found in client.collection(kind).order_by("n").stream()]
+async def ids(client: AsyncClient, collection: str) -> list[str]:
+    """Return the ids of all documents of a collection, read from an index."""
+    return [found.id async for found in client.collection(collection).order_by("n").stream()]
 
 
-async def test_what_finds_no_room_is_refused_as_a_whole_and_the_rest_stays(small: Small) -> None:
-    """Reads go on, what is small may still find room, and once there is space everything does."""
-    await small.leave(pages=200)
+async def test_a_commit_without_space_is_rejected_as_a_whole(small: LimitedServer) -> None:
+    """Reads still work. Once there is space again, writes work too."""
+    await small.limit_free_pages(pages=200)
 
     acknowledged = await fill(small.client)
 
     assert len(acknowledged) > 5
     assert await ids(small.client, "left") == sorted(acknowledged)
     assert await ids(small.client, "right") == sorted(acknowledged)
-    await small.leave(pages=1000)
+    await small.limit_free_pages(pages=1000)
     await small.client.document("left/999999").set({"n": 999_999, "text": TEXT}, retry=None)
     assert await ids(small.client, "left") == [*sorted(acknowledged), "999999"]
 
 
-async def test_what_was_acknowledged_before_the_disk_was_full_is_there_after_a_restart(small: Small) -> None:
-    """And what was refused is not."""
-    await small.leave(pages=200)
+async def test_documents_acknowledged_before_the_disk_was_full_survive_a_restart(small: LimitedServer) -> None:
+    """And rejected documents do not appear."""
+    await small.limit_free_pages(pages=200)
     acknowledged = await fill(small.client)
     await small.stop()
 
@@ -103,8 +103,8 @@ async def test_what_was_acknowledged_before_the_disk_was_full_is_there_after_a_r
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of a running process")
-def test_a_disk_that_fails_is_unavailable_until_it_works_again(own: FirestoreProcess) -> None:
-    """The client's own retries bring a write through once the disk takes it."""
+def test_writes_are_unavailable_while_the_disk_fails(own: FirestoreProcess) -> None:
+    """Reads still work. Writes work again as soon as the disk does."""
     own.start()
     client = own.client()
     client.document("a/first").set({"text": TEXT})

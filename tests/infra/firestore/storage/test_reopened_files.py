@@ -1,10 +1,9 @@
-"""A file that an earlier start has left, with other options and definitions than those of now."""
+"""A file of an earlier start that had other options, definitions or table names."""
 
 import contextlib
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from google.api_core import exceptions
 from google.cloud.firestore import FieldFilter
 
 from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
+from tests.stack import eventually
 
 EXEMPTION = {"collectionGroup": "samples", "fieldPath": "raw", "indexes": []}
 MANY = list(range(50_000))
@@ -20,12 +20,12 @@ MANY = list(range(50_000))
 
 @pytest.fixture
 def indexes(tmp_path: Path) -> Path:
-    """Definitions by which a field may hold more elements than a document may have index entries."""
+    """Definitions that exempt a field, so that it may hold more elements than a document may have index entries."""
     return write_indexes(tmp_path / "firestore.indexes.json", [], [EXEMPTION])
 
 
-def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_pruned(own: FirestoreProcess) -> None:
-    """Whatever reads a moment before that is refused, instead of saying that nothing was there."""
+def test_a_longer_retention_period_does_not_restore_pruned_versions(own: FirestoreProcess) -> None:
+    """Every read of an earlier time is rejected instead of finding nothing."""
     own.options = ["--version-retention-seconds", "0"]
     own.start()
     versions: Any = own.client().collection("versions")
@@ -34,10 +34,7 @@ def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_prun
     versions.document("a/beneath/c").delete()
     versions.document("a").set({"n": 2})
 
-    deadline = time.monotonic() + 30
-    while own.query("SELECT count(*) FROM versions WHERE document IS NOT NULL") != [(1,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: own.query("SELECT count(*) FROM versions WHERE document IS NOT NULL") == [(1,)])
     own.end()
     own.options = []
     own.start()
@@ -53,10 +50,8 @@ def test_a_longer_memory_from_the_next_start_on_brings_nothing_back_that_is_prun
             read()
 
 
-def test_a_document_that_has_too_many_entries_once_an_exemption_is_lifted_stays(
-    own: FirestoreProcess, indexes: Path
-) -> None:
-    """It is found, may shrink and be deleted; only what has too many again is refused."""
+def test_a_document_with_too_many_entries_after_an_exemption_ends_stays(own: FirestoreProcess, indexes: Path) -> None:
+    """Queries find it, and it can shrink or be deleted. Only a write with too many entries is rejected."""
     own.options = ["--indexes", str(indexes)]
     own.start()
     for name in ("samples/a", "samples/b"):
@@ -76,10 +71,10 @@ def test_a_document_that_has_too_many_entries_once_an_exemption_is_lifted_stays(
     assert [each.to_dict() for each in found.stream()] == [{"raw": [49_999]}]
 
 
-def test_what_a_server_takes_by_its_exemptions_can_be_exported_and_imported(
+def test_a_document_that_needs_an_exemption_is_exported_and_imported(
     own: FirestoreProcess, indexes: Path, tmp_path: Path
 ) -> None:
-    """The import is told of the same definitions."""
+    """The import uses the same definitions."""
     own.options = ["--indexes", str(indexes)]
     own.start()
     own.client().document("samples/a").set({"raw": MANY})
