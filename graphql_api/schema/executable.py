@@ -25,6 +25,7 @@ schema = strawberry.Schema(
 def executable() -> GraphQLSchema:
     """Return the schema that graphql-core executes, with all scope checks.
 
-    Strawberry has no public name for it. The schema is changed in place, so this happens once.
+    The schema is changed in place, so this happens once.
     """
+    # A private interface of Strawberry, pinned exactly in requirements.lock; see docs/architecture.md.
     return enforce(simplify(schema._schema))

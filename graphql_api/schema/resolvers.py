@@ -1,8 +1,10 @@
-"""Resolvers as graphql-core calls them, without what Strawberry puts around each.
+"""Plain resolvers for the fields of a Strawberry schema that need nothing else.
 
-Strawberry converts the arguments, chains extensions and awaits twice, for every field. Most fields have no
-extension and no argument that is to be converted: for these its method is called, and nothing else. The trap
-is the rest, such as permissions, which are extensions: what is not known to be plain is left as Strawberry made it.
+For every field Strawberry converts the arguments, chains extensions and awaits twice. Most fields have no extension
+and no argument to convert. Their method is then called directly. Without this a submit of 100 values takes 11 to 14 %
+more CPU time (363 and 402 µs, 336 and 381 µs: medians of 5 and of 16 alternating runs of `make load` requests).
+
+A field that is not known to be plain, for example one with permissions, keeps the resolver of Strawberry.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,7 @@ Resolver = Callable[..., Any]
 
 
 def simplify(schema: GraphQLSchema) -> GraphQLSchema:
-    """Give each plain field of a schema that Strawberry made a plain resolver; return the schema."""
+    """Replace the resolvers of all plain fields in a schema of Strawberry. Return the schema."""
     for kind in schema.type_map.values():
         if not is_object_type(kind) or kind is schema.subscription_type:
             continue
@@ -48,11 +50,11 @@ def _is_plain(definition: StrawberryField, field: GraphQLField) -> bool:
 
 
 def _is_unchanged(argument: GraphQLArgument) -> bool:
-    """Tell whether Strawberry hands the argument on as graphql-core made it."""
+    """Tell whether Strawberry passes the argument to the method without converting it."""
     kind = _without_null(argument.type)
     if is_list_type(kind):
         if argument.default_value not in (Undefined, None):
-            return False  # Strawberry copies it, for it would be the same list in every request
+            return False  # Strawberry copies the list, because all requests would share it
         kind = _without_null(kind.of_type)
     return is_leaf_type(kind) and kind.name != "GlobalID"
 

@@ -1,4 +1,4 @@
-"""Compiled operations: the answers of graphql-core, byte for byte."""
+"""Execution plans: their responses equal those of graphql-core byte for byte."""
 
 import asyncio
 import re
@@ -24,15 +24,15 @@ from storage.documents.errors import Conflict
 
 @dataclass
 class Changes:
-    """What mutations did."""
+    """The effects of mutations."""
 
     by: int = 0
 
 
-class Nobody(BasePermission):
-    """Nobody may."""
+class Forbidden(BasePermission):
+    """Denies access to every caller."""
 
-    message = "nobody may"
+    message = "no caller may read this"
 
     def has_permission(self, source: object, info: strawberry.Info, **arguments: object) -> bool:
         """Refuse."""
@@ -41,7 +41,7 @@ class Nobody(BasePermission):
 
 @strawberry.enum
 class Colour(Enum):
-    """A leaf that is no scalar."""
+    """A leaf that is not a scalar."""
 
     RED = "a red one"
 
@@ -55,7 +55,7 @@ class Span:
 
 @strawberry.type
 class Node:
-    """Fields that do as they are named."""
+    """Fields that behave as their names say."""
 
     depth: strawberry.Private[int]
     plain_name: str = "a name"
@@ -64,77 +64,77 @@ class Node:
 
     @strawberry.field
     def wrong(self) -> str:
-        """Return null where none may be."""
+        """Return null for a non-null field."""
         return None  # type: ignore[return-value]
 
     @strawberry.field
     def broken(self) -> str | None:
-        """Fail."""
+        """Raise an error that clients see."""
         raise Conflict("broken")
 
     @strawberry.field
     async def late(self) -> str:
-        """Answer later."""
+        """Return after another turn of the event loop."""
         await asyncio.sleep(0)
         return "late"
 
     @strawberry.field
     async def late_broken(self) -> str | None:
-        """Fail later, and not on purpose."""
+        """Raise an unexpected error after another turn of the event loop."""
         await asyncio.sleep(0)
         raise RuntimeError("a secret")
 
     @strawberry.field
     def times(self, number: int = 3, factors: list[int] | None = None) -> list[int]:
-        """Use arguments that need no converting."""
+        """Use arguments that are not converted."""
         return [number * factor for factor in factors or [1]]
 
     @strawberry.field
     def span(self, of: Annotated[Span, strawberry.argument(name="theSpan")]) -> int:
-        """Use an argument that does."""
+        """Use an argument that is converted."""
         return of.first_one
 
     @strawberry.field
     def shown(self, info: strawberry.Info) -> str:
-        """Tell what resolvers are told."""
+        """Return what the resolver receives in `info`."""
         return f"{info.path.as_list()} {info.field_name} {len(info.selected_fields)} {info.return_type}"
 
-    secret: str | None = strawberry.field(default="secret", permission_classes=[Nobody])
+    secret: str | None = strawberry.field(default="secret", permission_classes=[Forbidden])
 
     @strawberry.field
     async def child(self) -> "Node | None":
-        """Go deeper."""
+        """Return a node one level below."""
         return Node(depth=self.depth + 1) if self.depth < 3 else None
 
     @strawberry.field
     def children(self) -> list["Node"]:
-        """Go deeper, twice."""
+        """Return two nodes one level below."""
         return [Node(depth=self.depth + 1)] * 2 if self.depth < 3 else []
 
     @strawberry.field
     async def some_broken(self) -> list["Node | None"]:
-        """Have an error in a place of a list."""
+        """Return a list with an error."""
         some: list[Any] = [Node(depth=4), Conflict("this one"), None]
         return some
 
 
 @strawberry.type
 class Query:
-    """Where reading begins."""
+    """The root fields of queries."""
 
     @strawberry.field
     async def node(self) -> Node:
-        """Begin."""
+        """Return a node."""
         return Node(depth=0)
 
     @strawberry.field
     def nodes(self, number: int) -> list[Node]:
-        """Begin in several places."""
+        """Return several nodes."""
         return [Node(depth=2)] * number
 
     @strawberry.field
     async def failing(self, late: bool) -> Node | None:
-        """End at once, or soon."""
+        """Raise an error at once or later."""
         if late:
             await asyncio.sleep(0)
         raise Conflict("failing")
@@ -142,14 +142,14 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    """Where changing begins."""
+    """The root field of mutations."""
 
     @strawberry.mutation
     async def change(self, info: strawberry.Info[Changes, None], by: int, then_fail: bool = False) -> Node:
         """Change something, once."""
         info.context.by += by
         if then_fail:
-            raise Conflict("changed, but not as it should be")
+            raise Conflict("changed, then failed")
         return Node(depth=2)
 
 
@@ -161,7 +161,7 @@ LEAVES = (
 
 
 def _key(selection: str) -> str:
-    """Return the name by which a selection is answered: two of the same name would have to be equal."""
+    """Return the response name of a selection. Two selections with the same name would have to be equal."""
     return re.split(r"[^\w. ]", selection)[0]
 
 
@@ -176,7 +176,7 @@ SELECTIONS = st.recursive(_selections(st.just("{plainName}")), _selections, max_
 ROOTS = ("node", "nodes(number:2)", "failing(late:true)", "failing(late:false)", "two:node", "nodes(number:$number)")
 CHANGES = ("change(by:1)", "change(by:$number)", "change(by:1,thenFail:true)")
 VARIABLES = "($number:Int!=5,$factors:[Int!])"
-USED = "used:times(number:$number,factors:$factors)"  # for a variable must be used
+USED = "used:times(number:$number,factors:$factors)"  # GraphQL requires that each variable is used
 OPERATIONS = st.one_of(
     st.builds("query{}{{{}{}}}".format, st.just(VARIABLES), st.sampled_from(ROOTS), SELECTIONS),
     st.builds("mutation{}{{{}{}}}".format, st.just(VARIABLES), st.sampled_from(CHANGES), SELECTIONS),
@@ -194,28 +194,28 @@ STRAWBERRY = Executor(make_schema(), SETTINGS)
 SIMPLIFIED = Executor(simplify(make_schema()), SETTINGS)
 
 
-async def answer(executor: Executor, query: str, variables: bytes, *, planned: bool) -> tuple[bytes, bool, int]:
-    """Return the answer, and what changed; ids of errors are not compared."""
+async def execute(executor: Executor, query: str, variables: bytes, *, planned: bool) -> tuple[bytes, bool, int]:
+    """Return the response without ids of errors, whether it was executed, and the sum of the changes."""
     request = GraphQLRequest(query, None, msgspec.Raw(variables), None)
     operation = executor.prepare(request)
     changes = Changes()
-    answered = await executor.execute(operation if planned else operation._replace(plan=None), request, changes)
-    return re.sub(rb'"id":"[0-9a-f]{32}"', b"", answered.body), answered.is_executed, changes.by
+    response = await executor.execute(operation if planned else operation._replace(plan=None), request, changes)
+    return re.sub(rb'"id":"[0-9a-f]{32}"', b"", response.body), response.is_executed, changes.by
 
 
-# graphql-core itself leaves coroutines behind where a field next to them fails at once.
+# graphql-core does not await the coroutines of a selection in which another field raises at once.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <coroutine:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
 @settings(max_examples=100, deadline=None)
 @given(OPERATIONS, GIVEN)
-def test_a_plan_answers_as_graphql_core_does(query: str, variables: bytes) -> None:
-    """Good or bad, with Strawberry's resolvers or plain ones, and changes are made once."""
+def test_a_plan_responds_like_graphql_core(query: str, variables: bytes) -> None:
+    """With and without errors, with the resolvers of Strawberry or plain ones. Mutations run once."""
 
     async def compare() -> None:
-        as_it_should_be = await answer(STRAWBERRY, query, variables, planned=False)
-        assert await answer(STRAWBERRY, query, variables, planned=True) == as_it_should_be
-        assert await answer(SIMPLIFIED, query, variables, planned=False) == as_it_should_be
-        assert await answer(SIMPLIFIED, query, variables, planned=True) == as_it_should_be
+        expected = await execute(STRAWBERRY, query, variables, planned=False)
+        assert await execute(STRAWBERRY, query, variables, planned=True) == expected
+        assert await execute(SIMPLIFIED, query, variables, planned=False) == expected
+        assert await execute(SIMPLIFIED, query, variables, planned=True) == expected
 
     asyncio.run(compare())
 
@@ -234,14 +234,14 @@ def test_a_plan_answers_as_graphql_core_does(query: str, variables: bytes) -> No
     ],
 )
 def test_only_common_operations_have_a_plan(query: str, common: bool) -> None:
-    """The rest is for graphql-core."""
+    """graphql-core executes all others."""
     operation = SIMPLIFIED.prepare(GraphQLRequest(query, None, None, None))
 
     assert (operation.plan is not None) == common
 
 
-async def test_a_plan_leaves_nothing_behind_where_a_field_fails() -> None:
-    """What nobody waits for any more is ended, not forgotten: a coroutine that was never awaited is a warning."""
+async def test_a_plan_cancels_pending_fields_if_a_field_fails() -> None:
+    """A coroutine that is never awaited would cause a warning."""
     request = GraphQLRequest("{ node { late child { late } broken } }", None, None, None)
     operation = STRAWBERRY.prepare(request)
     assert operation.plan is not None
@@ -252,8 +252,8 @@ async def test_a_plan_leaves_nothing_behind_where_a_field_fails() -> None:
     assert isinstance(outcome.value, Node)
 
 
-async def test_a_plan_does_not_ask_graphql_core_where_all_is_well() -> None:
-    """Else it would be no quicker; whom a resolver is told about shows who executes."""
+async def test_a_plan_executes_a_successful_operation_alone() -> None:
+    """The `info` that the resolver receives shows that the plan called it."""
     request = GraphQLRequest("{ node { shown } }", None, None, None)
     operation = SIMPLIFIED.prepare(request)
     assert operation.plan is not None

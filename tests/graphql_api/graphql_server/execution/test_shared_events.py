@@ -1,4 +1,4 @@
-"""What many subscribers are answered alike is made once, and never shared where it could differ."""
+"""Shared events: one response for equal requests, and no shared response where it could differ."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -21,23 +21,23 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest,
 
 
 class Reading(SharedEvent):
-    """An event that counts how often it is looked at."""
+    """An event that counts how often its field is resolved."""
 
     def __init__(self) -> None:
         self.resolutions = 0
 
-    def look(self, times: int = 1) -> int:
-        """Return a number, times something."""
+    def resolve(self, times: int = 1) -> int:
+        """Return a multiple of seven."""
         self.resolutions += 1
         return 7 * times
 
     async def whose(self, caller: str) -> str:
-        """Return what differs between callers."""
-        return f"seen by {caller}"
+        """Return a text that depends on the caller."""
+        return f"read by {caller}"
 
 
 def executor(event: object) -> Executor:
-    """Make an executor of a schema whose only subscription yields one event."""
+    """Return an executor of a schema with one subscription, which yields one event."""
 
     async def source(*_: object, **__: object) -> AsyncIterator[object]:
         yield event
@@ -48,7 +48,7 @@ def executor(event: object) -> Executor:
             "value": GraphQLField(
                 GraphQLNonNull(GraphQLInt),
                 args={"times": GraphQLArgument(GraphQLInt, default_value=1)},
-                resolve=lambda reading, info, times: reading.look(times),
+                resolve=lambda reading, info, times: reading.resolve(times),
             ),
             "whose": GraphQLField(GraphQLString, resolve=lambda reading, info: reading.whose(info.context)),
         },
@@ -65,15 +65,15 @@ def executor(event: object) -> Executor:
 
 
 def request(query: str, variables: Mapping[str, object] | None = None) -> GraphQLRequest:
-    """Make a request as it comes over the wire."""
+    """Return a request as it is received."""
     return read_json(orjson.dumps({"query": query, "variables": variables or {}}))
 
 
-async def answer(executor: Executor, asked: GraphQLRequest, caller: str = "somebody") -> Any:
-    """Return the first answer of a subscription."""
-    async for each in executor.subscribe(executor.prepare(asked), asked, caller):
+async def first(executor: Executor, request: GraphQLRequest, caller: str = "somebody") -> Any:
+    """Return the data of the first response of a subscription."""
+    async for each in executor.subscribe(executor.prepare(request), request, caller):
         return orjson.loads(each.body)["data"]["readings"]
-    raise AssertionError("there should be an answer")
+    raise AssertionError("the subscription has no response")
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ async def answer(executor: Executor, asked: GraphQLRequest, caller: str = "someb
         "subscription ($after: Int) { readings(after: $after) { ...it } } fragment it on Reading { value }",
     ],
 )
-async def test_the_same_is_answered_once(query: str) -> None:
-    """Also for readers who begin at different places: variables of the root field choose events, not answers."""
+async def test_equal_requests_share_a_response(query: str) -> None:
+    """Also if they start at different cursors: variables of the root field select events only."""
     event = Reading()
     service = executor(event)
 
-    answers = [await answer(service, request(query, {"after": place})) for place in range(5)]
+    responses = [await first(service, request(query, {"after": cursor})) for cursor in range(5)]
 
-    assert answers == [{"value": 7}] * 5
+    assert responses == [{"value": 7}] * 5
     assert event.resolutions == 1
 
 
@@ -104,55 +104,55 @@ async def test_the_same_is_answered_once(query: str) -> None:
     ],
 )
 @pytest.mark.parametrize("padding", ["", "x" * 2**20], ids=["small", "large"])
-async def test_other_variables_below_the_root_are_another_question(query: str, padding: str) -> None:
-    """The answers differ, so nothing is shared, also where variables are too large to be kept."""
+async def test_other_variables_below_the_root_are_not_shared(query: str, padding: str) -> None:
+    """The responses differ. Large variables are released before the first event, but still compared."""
     service = executor(Reading())
 
-    answers = [await answer(service, request(query, {"times": times, "padding": padding})) for times in (1, 2)]
+    responses = [await first(service, request(query, {"times": times, "padding": padding})) for times in (1, 2)]
 
-    assert answers == [{"value": 7}, {"value": 14}]
+    assert responses == [{"value": 7}, {"value": 14}]
 
 
-async def test_a_condition_at_the_root_is_another_question() -> None:
-    """One has the field, the other has not."""
+async def test_another_condition_at_the_root_is_not_shared() -> None:
+    """One response has the field, the other does not."""
     service = executor(Reading())
     query = "subscription ($no: Boolean!) { readings { value @skip(if: $no) __typename } }"
 
-    answers = [await answer(service, request(query, {"no": no})) for no in (False, True)]
+    responses = [await first(service, request(query, {"no": no})) for no in (False, True)]
 
-    assert answers == [{"value": 7, "__typename": "Reading"}, {"__typename": "Reading"}]
+    assert responses == [{"value": 7, "__typename": "Reading"}, {"__typename": "Reading"}]
 
 
-async def test_another_selection_is_another_question() -> None:
-    """Whatever was answered before."""
+async def test_another_selection_is_not_shared() -> None:
+    """Even if the values are equal."""
     service = executor(Reading())
 
-    answers = [await answer(service, request(f"subscription {{ readings {{ {name}: value }} }}")) for name in "ab"]
+    responses = [await first(service, request(f"subscription {{ readings {{ {name}: value }} }}")) for name in "ab"]
 
-    assert answers == [{"a": 7}, {"b": 7}]
+    assert responses == [{"a": 7}, {"b": 7}]
 
 
-async def test_what_was_read_for_one_caller_is_not_shown_to_another() -> None:
-    """A resolver that waits may have read it with the rights of its caller."""
+async def test_awaited_values_are_not_shared() -> None:
+    """A resolver that awaits may have read them with the scopes of its caller."""
     service = executor(Reading())
-    asked = request("subscription { readings { whose } }")
+    subscription = request("subscription { readings { whose } }")
 
-    answers = [await answer(service, asked, caller) for caller in ("anna", "ben")]
+    responses = [await first(service, subscription, caller) for caller in ("anna", "ben")]
 
-    assert answers == [{"whose": "seen by anna"}, {"whose": "seen by ben"}]
+    assert responses == [{"whose": "read by anna"}, {"whose": "read by ben"}]
 
 
-async def test_events_that_do_not_say_so_are_not_shared() -> None:
-    """Each subscriber has its own answer."""
+async def test_other_events_are_not_shared() -> None:
+    """Each subscriber gets its own response."""
 
     class Private:
         resolutions = 0
 
-        def look(self, times: int) -> int:
+        def resolve(self, times: int) -> int:
             self.resolutions += 1
             return self.resolutions
 
     service = executor(Private())
-    asked = request("subscription { readings { value } }")
+    subscription = request("subscription { readings { value } }")
 
-    assert [await answer(service, asked) for _ in range(2)] == [{"value": 1}, {"value": 2}]
+    assert [await first(service, subscription) for _ in range(2)] == [{"value": 1}, {"value": 2}]

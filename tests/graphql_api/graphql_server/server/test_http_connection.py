@@ -44,7 +44,7 @@ def receive_all(client: socket.socket) -> bytes:
 
 
 def test_a_connection_without_a_request_is_closed(strict: Service) -> None:
-    """There is no response, because there was no request."""
+    """The server sends nothing, because there was no request."""
     with connection(strict) as client:
         assert receive_all(client) == b""
 
