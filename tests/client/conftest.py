@@ -39,8 +39,8 @@ def start() -> Iterator[Start]:
                 "stderr": subprocess.PIPE,
             }
             command = [sys.executable, "-m", "dropzone", *arguments]
-            keywords = {"bufsize": 0, "env": environment} | streams | options
-            process = running.enter_context(subprocess.Popen(command, **keywords))
+            keywords: dict[str, Any] = {"bufsize": 0, "env": environment} | streams | options
+            process: Process = running.enter_context(subprocess.Popen(command, **keywords))
             running.callback(process.kill)
             return process
 

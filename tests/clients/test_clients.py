@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.httpx import HTTPXTransport
 from gql.transport.websockets import WebsocketsTransport
 
-from tests.stack import FIXTURE, Stack
+from tests.stack import FIXTURE, Stack, eventually
 
 FOLDER = Path(__file__).parent
 GENERATOR = FOLDER / ".venv" / "bin"
@@ -64,10 +65,12 @@ class Submitter:
         for count in COUNTS:
             sample = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0] * count}
             receipt = stack.submit(sample, key=self.key)
-            while stack.sample(receipt["id"], key=self.key)["state"] != "COMPUTED":
-                pass
+            eventually(partial(self._is_computed, stack, receipt["id"]))
         listed = stack.graphql(PAGE, {"first": 1}, key=self.key)
         self.first_cursor = listed["results"]["edges"][0]["cursor"]
+
+    def _is_computed(self, stack: Stack, sample_id: str) -> bool:
+        return bool(stack.sample(sample_id, key=self.key)["state"] == "COMPUTED")
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of the client programs."""
