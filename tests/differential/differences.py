@@ -1,8 +1,8 @@
-"""Where Google's emulator and the embedded Firestore differ on purpose, with Google's documentation as the judge.
+"""Edge cases where the embedded Firestore follows Google's documentation and the emulator does not.
 
-Each row names an edge (see write_edges and query_edges), what the emulator answers, and why that is not followed.
-Beside these the random comparisons leave out: a request time (the emulator's has milliseconds), the commit
-times of the writes of one BatchWrite among each other, and everything of which two right servers may differ.
+Each row has the name of an edge case (see write_edges and query_edges), the emulator's result and the reason why the
+embedded Firestore differs. The random comparisons also skip server times, which have milliseconds in the emulator, and
+the order of commit times within one BatchWrite.
 """
 
 from typing import Any
@@ -13,24 +13,24 @@ _LIMITS = "cloud.google.com/firestore/quotas#limits"
 DIFFERENCES: dict[str, tuple[Any, str]] = {
     "a document of another database": (
         1,
-        f"{_API}#commitrequest: `database` is the one that is written to; the emulator writes to any",
+        f"{_API}#commitrequest: `database` is the database that is written to; the emulator writes to any database",
     ),
-    "a query of nothing": (
+    "a query without a collection": (
         1,
-        "a query needs a collection selector, as production says (`Query FROM is mandatory`)",
+        "production requires a collection selector: `Query FROM is mandatory`",
     ),
     "a group beneath a document": (
         1,
         "production: `collection group queries are only allowed at the root parent`",
     ),
-    "a composite filter of nothing": (
+    "a composite filter without filters": (
         1,
         f"{_API}#compositefilter: `filters` requires at least one filter",
     ),
     "a rollback of an unknown transaction": (
         "INVALID_ARGUMENT",
-        "an unknown transaction may be one that ended long ago, and the client rolls back after an abort: an error "
-        "there would hide the real one",
+        "an unknown transaction can be one that has ended. The client rolls back after ABORTED, and an error of that "
+        "rollback would hide the first error",
     ),
     "a batch with a vector in an array": (
         "INVALID_ARGUMENT",
@@ -50,10 +50,10 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
     ),
     "a search in a map": (
         0,
-        f"{_API}#findnearest: `vector_field` is a field reference as any other; the emulator finds nothing in maps",
+        f"{_API}#findnearest: `vector_field` is a field reference, which can be in a map; the emulator finds nothing",
     ),
     "partitions of a few documents": (
         "UNIMPLEMENTED",
-        f"{_API}#partitionqueryrequest: the emulator does not have it",
+        f"{_API}#partitionqueryrequest: the emulator does not support it",
     ),
 }

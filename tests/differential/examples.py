@@ -1,8 +1,8 @@
-"""How many examples each comparison tries.
+"""The number of examples of each comparison.
 
-`DIFFERENTIAL_EXAMPLES` says how many. Without it they are few and always the same, so that a comparison
-fails because of a change and not of chance; with it they are new ones every time, and a failure prints how
-to try it again. They are tried in rounds, since an embedded server keeps every index that a query asked for.
+By default the examples are few and always the same, so a comparison fails only because of a change. The environment
+variable `DIFFERENTIAL_EXAMPLES` sets their number. The examples are then new in each run, and a failure prints how to
+repeat it. Each round starts a new embedded server, because a server retains every index that a query has created.
 """
 
 import os
@@ -12,22 +12,25 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-ROUND = 100
-ROUND_SECONDS = 900
-_wanted = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "0"))
-_examples = _wanted or 75
-ROUNDS = -(-_examples // ROUND)
+EXAMPLES_PER_ROUND = 100
+ROUND_TIMEOUT_SECONDS = 900
+_requested = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "0"))
+_count = _requested or 75
+ROUNDS = -(-_count // EXAMPLES_PER_ROUND)
 
 
 def examples(share: float = 1.0, *, shrinks: bool = True) -> Callable[[Any], Any]:
-    """Return what makes a comparison take its share of the examples; not all can be made smaller in reasonable time."""
-    tried = settings(
-        max_examples=max(1, int(_examples / ROUNDS * share)),
-        derandomize=not _wanted,
+    """Return a decorator that runs a comparison with a share of the examples.
+
+    `shrinks` is false where making a failing example smaller would take too long.
+    """
+    configure = settings(
+        max_examples=max(1, int(_count / ROUNDS * share)),
+        derandomize=not _requested,
         database=None,
         deadline=None,
         print_blob=True,
         phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrinks else [])],
         suppress_health_check=list(HealthCheck),
     )
-    return lambda test: pytest.mark.timeout(ROUND_SECONDS)(tried(test))
+    return lambda test: pytest.mark.timeout(ROUND_TIMEOUT_SECONDS)(configure(test))

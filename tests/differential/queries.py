@@ -1,4 +1,4 @@
-"""Queries of every kind, as a client builds them, and the strategies that make them."""
+"""Queries and aggregations of Google's client, and the strategies that generate them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,8 @@ from google.cloud.firestore import And, FieldFilter, Or, Query
 from google.cloud.firestore_v1.field_path import FieldPath
 from hypothesis import strategies as st
 
-from tests.differential.sides import Side
-from tests.differential.values import FIELDS, Reference, likely, resolve
+from tests.differential.compared_servers import ComparedServer
+from tests.differential.values import FIELDS, Reference, common_or_any, resolve
 
 NAME = ("__name__",)
 Path = tuple[str, ...]
@@ -27,21 +27,21 @@ class Filter:
     operator: str
     operand: Any
 
-    def build(self, side: Side) -> Any:
-        """Return the filter as the client takes it."""
-        return FieldFilter(api_path(self.field), self.operator, resolve(self.operand, side))
+    def build(self, server: ComparedServer) -> Any:
+        """Return the filter as an object of the client."""
+        return FieldFilter(api_path(self.field), self.operator, resolve(self.operand, server))
 
 
 @dataclass(frozen=True)
 class Composite:
-    """Several conditions, all or any of which must hold."""
+    """Several conditions of which all (`and`) or any (`or`) must hold."""
 
     kind: str
     parts: tuple["Condition", ...]
 
-    def build(self, side: Side) -> Any:
-        """Return the filter as the client takes it."""
-        return (And if self.kind == "and" else Or)([part.build(side) for part in self.parts])
+    def build(self, server: ComparedServer) -> Any:
+        """Return the filter as an object of the client."""
+        return (And if self.kind == "and" else Or)([part.build(server) for part in self.parts])
 
 
 Condition = Filter | Composite
@@ -49,17 +49,17 @@ Condition = Filter | Composite
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a query starts or ends: at values of its orders, or at a document."""
+    """The start or the end of a query: at values of its orders, or at a document."""
 
     kind: str  # start_at, start_after, end_at, end_before
     at: tuple[Any, ...] | str
 
-    def add_to(self, query: Any, side: Side) -> Any:
+    def add_to(self, query: Any, server: ComparedServer) -> Any:
         """Return the query with this cursor."""
         if isinstance(self.at, str):
-            snapshot = side.client.document(self.at).get()
+            snapshot = server.client.document(self.at).get()
             return getattr(query, self.kind)(snapshot) if snapshot.exists else query
-        return getattr(query, self.kind)([resolve(value, side) for value in self.at])
+        return getattr(query, self.kind)([resolve(value, server) for value in self.at])
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Find:
-    """A query; called, it gives what is found, in order."""
+    """A query. Calling it returns the matching documents in order."""
 
     collection: str
     group: bool
@@ -81,41 +81,43 @@ class Find:
     cursors: tuple[Cursor, ...]
     offset: int | None
     limit: int | None
-    last: bool
+    is_limit_to_last: bool
     projection: tuple[Path, ...] | None
 
-    def build(self, side: Side) -> Any:
-        """Return the query as the client has it."""
-        query = side.client.collection_group(self.collection) if self.group else side.client.collection(self.collection)
+    def build(self, server: ComparedServer) -> Any:
+        """Return the query as an object of the client."""
+        query = (
+            server.client.collection_group(self.collection) if self.group else server.client.collection(self.collection)
+        )
         if self.where is not None:
-            query = query.where(filter=self.where.build(side))
+            query = query.where(filter=self.where.build(server))
         for order in self.orders:
             query = query.order_by(api_path(order.field), direction=order.direction)
         for cursor in self.cursors:
-            query = cursor.add_to(query, side)
+            query = cursor.add_to(query, server)
         if self.offset is not None:
             query = query.offset(self.offset)
         if self.limit is not None:
-            query = query.limit_to_last(self.limit) if self.last else query.limit(self.limit)
+            query = query.limit_to_last(self.limit) if self.is_limit_to_last else query.limit(self.limit)
         if self.projection is not None:
             query = query.select([api_path(path) for path in self.projection])
         return query
 
-    def __call__(self, side: Side) -> Any:
+    def __call__(self, server: ComparedServer) -> Any:
         """Run the query."""
-        return self.build(side).get(retry=None, timeout=30)
+        return self.build(server).get(retry=None, timeout=30)
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """Figures about what a query finds."""
+    """Aggregations over the result of a query."""
 
     query: Find
     figures: tuple[tuple[str, Path], ...]
 
-    def __call__(self, side: Side) -> Any:
+    def __call__(self, server: ComparedServer) -> Any:
         """Run the aggregation."""
-        aggregation = self.query.build(side)
+        aggregation = self.query.build(server)
         for number, (operator, path) in enumerate(self.figures):
             field = () if operator == "count" else (api_path(path),)
             aggregation = getattr(aggregation, operator)(*field, alias=f"figure {number}")
@@ -133,10 +135,10 @@ fields = st.one_of(
 )
 references = st.sampled_from(("a/x", "a/y", "a/xy", "a/é", "a/10", "a/\uffff", "a/x/a/x", "b/x")).map(Reference)
 comparisons = st.sampled_from(("<", "<=", "==", "!=", ">=", ">", "array_contains"))
-several = st.lists(likely, min_size=1, max_size=4)
+several = st.lists(common_or_any, min_size=1, max_size=4)
 tests = st.one_of(
-    st.builds(Filter, fields, comparisons, likely),
-    st.builds(Filter, fields, comparisons, likely),
+    st.builds(Filter, fields, comparisons, common_or_any),
+    st.builds(Filter, fields, comparisons, common_or_any),
     st.builds(Filter, fields, st.sampled_from(("==", "!=")), st.sampled_from((None, float("nan")))),
     st.builds(Filter, fields, st.sampled_from(("in", "not-in", "array_contains_any")), several),
     st.builds(Filter, st.just(NAME), st.sampled_from(("<", "<=", "==", "!=", ">=", ">")), references),
@@ -172,13 +174,13 @@ def _cursors(draw: st.DrawFn, ordered_by: tuple[Order, ...]) -> tuple[Cursor, ..
         else:
             length = draw(st.integers(1, len(ordered_by)))
             prefix = ordered_by[:length]
-            cursors.append(Cursor(kind, tuple(draw(references if o.field == NAME else likely) for o in prefix)))
+            cursors.append(Cursor(kind, tuple(draw(references if o.field == NAME else common_or_any) for o in prefix)))
     return tuple(cursors)
 
 
 @st.composite
 def finds(draw: st.DrawFn) -> Find:
-    """Make queries."""
+    """Generate queries."""
     ordered_by = draw(orders)
     limit = draw(st.one_of(st.none(), st.integers(1, 4)))
     return Find(
@@ -189,14 +191,14 @@ def finds(draw: st.DrawFn) -> Find:
         cursors=draw(_cursors(ordered_by)),
         offset=draw(st.one_of(st.none(), st.none(), st.integers(0, 3))),
         limit=limit,
-        last=bool(limit and ordered_by) and draw(st.booleans()),
+        is_limit_to_last=bool(limit and ordered_by) and draw(st.booleans()),
         projection=draw(st.one_of(st.none(), st.none(), st.lists(fields, max_size=2, unique=True).map(tuple))),
     )
 
 
 @st.composite
 def group_finds(draw: st.DrawFn) -> Find:
-    """Make queries of a collection group."""
+    """Generate queries of a collection group."""
     return Find(
         collection=draw(st.sampled_from(("a", "b"))),
         group=True,
@@ -205,7 +207,7 @@ def group_finds(draw: st.DrawFn) -> Find:
         cursors=(),
         offset=None,
         limit=draw(st.one_of(st.none(), st.integers(1, 4))),
-        last=False,
+        is_limit_to_last=False,
         projection=None,
     )
 
@@ -213,4 +215,6 @@ def group_finds(draw: st.DrawFn) -> Find:
 figures = st.lists(
     st.tuples(st.sampled_from(("count", "sum", "avg")), fields), min_size=1, max_size=3, unique=True
 ).map(tuple)
-aggregations = st.builds(Aggregate, finds().filter(lambda query: not query.last and query.projection is None), figures)
+aggregations = st.builds(
+    Aggregate, finds().filter(lambda query: not query.is_limit_to_last and query.projection is None), figures
+)

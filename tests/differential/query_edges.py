@@ -1,4 +1,4 @@
-"""Reads at the edge of what is allowed, and what the documentation has them answer."""
+"""Reads at the limits of what Firestore accepts, and their results by the documentation."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.differential.requests import (
 )
 
 REFUSED: dict[str, Step] = {
-    "a query of nothing": find({}),
+    "a query without a collection": find({}),
     "a query of two collections": find({"from_": [{"collection_id": "a"}, {"collection_id": "b"}]}),
     "a query of a path": find({"from_": [{"collection_id": "a/b/c"}]}),
     "a query of a reserved collection": find({"from_": [{"collection_id": "__x__"}]}),
@@ -34,18 +34,18 @@ REFUSED: dict[str, Step] = {
     "a filter without a value": find(where(op="EQUAL")),
     "a filter without a field": find(where(path="", op="EQUAL", value=ONE)),
     "in without an array": find(where(op="IN", value=ONE)),
-    "in with nothing": find(where(op="IN", value=several(0))),
+    "in with an empty array": find(where(op="IN", value=several(0))),
     "in with too many": find(where(op="IN", value=several(MAX_IN_VALUES + 1))),
     "not in with too many": find(where(op="NOT_IN", value=several(11))),
-    "not in with nothing": find(where(op="NOT_IN", value=several(0))),
+    "not in with an empty array": find(where(op="NOT_IN", value=several(0))),
     "contains any with too many": find(where(op="ARRAY_CONTAINS_ANY", value=several(MAX_IN_VALUES + 1))),
     "the name compared with a string": find(where(path="__name__", op="EQUAL", value={"string_value": "x"})),
     "the name compared with a document elsewhere": find(
         where(path="__name__", op="EQUAL", value={"reference_value": "projects/p/databases/(default)/documents/a/x"})
     ),
-    "the name compared with nothing": find(where(path="__name__", op="EQUAL", value={"null_value": 0})),
+    "the name compared with null": find(where(path="__name__", op="EQUAL", value={"null_value": 0})),
     "the name contains": find(where(path="__name__", op="ARRAY_CONTAINS", value=ONE)),
-    "a composite filter of nothing": find({**EVERYTHING, "where": {"composite_filter": {"op": "AND"}}}),
+    "a composite filter without filters": find({**EVERYTHING, "where": {"composite_filter": {"op": "AND"}}}),
     "a composite filter without an operator": find(
         {**EVERYTHING, "where": {"composite_filter": {"filters": [where(op="EQUAL", value=ONE)["where"]]}}}
     ),
@@ -77,8 +77,8 @@ REFUSED: dict[str, Step] = {
     "a search for an array": find(near(query_vector=array(ONE))),
     "a search without a distance": find(near(distance_measure=None)),
     "a search without a limit": find(near(limit=None)),
-    "a search for nothing": find(near(limit=0)),
-    "a search for too many": find(near(limit=1001)),
+    "a search with a limit of zero": find(near(limit=0)),
+    "a search with too large a limit": find(near(limit=1001)),
     "a search with a reserved field": find(near(distance_result_field="__x__")),
     "a search with a query's limit": find({**near(), "limit": 1}),
     "a search with an offset": find({**near(), "offset": 1}),
@@ -86,7 +86,7 @@ REFUSED: dict[str, Step] = {
     "a read of a collection": get("a"),
     "a read in the future": get("a/x", read_time="2999-01-01T00:00:00Z"),
 }
-ANSWERED: dict[str, tuple[Step, Any]] = {
+ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a query of all descendants": (find({"from_": [{"all_descendants": True}]}), 2),
     "a query of all children": (find({"from_": [{}]}), 1),
     "no limit": (find({**EVERYTHING, "limit": 0}), 0),
@@ -120,7 +120,7 @@ ANSWERED: dict[str, tuple[Step, Any]] = {
     "a search in a map": (find(near("map.vector")), 1),
     "a search of all descendants": (find({**near(), "from_": [{"collection_id": "a", "all_descendants": True}]}), 2),
     "a search up to a distance": (find(near(distance_threshold=0.5)), 0),
-    "a search in an order": (find({**near(), "order_by": [{"field": {"field_path": "nothing"}}]}), 0),
-    "an average of nothing": (average("nothing"), ["null_value"]),
+    "a search in an order": (find({**near(), "order_by": [{"field": {"field_path": "missing"}}]}), 0),
+    "an average of a missing field": (average("missing"), ["null_value"]),
     "partitions of a few documents": (partitions("a"), 0),
 }

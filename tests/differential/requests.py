@@ -1,14 +1,14 @@
-"""Requests as the v1 API takes them, as steps: for what the client would not send."""
+"""Requests of the v1 API as steps, for requests that the client would not send."""
 
 from collections.abc import Callable
 from typing import Any
 
 from google.cloud.firestore_v1.types import Value
 
-from tests.differential.sides import Side
+from tests.differential.compared_servers import ComparedServer
 
-OWNER = (("authorization", "Bearer owner"),)  # who may do everything; the emulator asks for it in places
-Step = Callable[[Side], Any]
+OWNER = (("authorization", "Bearer owner"),)  # the emulator requires it for some requests
+Step = Callable[[ComparedServer], Any]
 MAX_ID_LENGTH = 1500
 MAX_IN_VALUES = 30
 
@@ -27,44 +27,45 @@ VECTOR = {
 EVERYTHING = {"from_": [{"collection_id": "a"}]}
 
 
-def commit(*writes: Callable[[Side], Any]) -> Step:
+def commit(*writes: Callable[[ComparedServer], Any]) -> Step:
     """Return a Commit."""
-    return lambda side: len(
-        side.api.commit(request=_writes(side, writes), retry=None, timeout=30, metadata=OWNER).write_results
+    return lambda server: len(
+        server.api.commit(request=_writes(server, writes), retry=None, timeout=30, metadata=OWNER).write_results
     )
 
 
-def batch_write(*writes: Callable[[Side], Any]) -> Step:
-    """Return a BatchWrite; it answers with the codes of the writes."""
-    return lambda side: [
-        status.code for status in side.api.batch_write(request=_writes(side, writes), retry=None, metadata=OWNER).status
+def batch_write(*writes: Callable[[ComparedServer], Any]) -> Step:
+    """Return a BatchWrite; its result is the codes of the writes."""
+    return lambda server: [
+        status.code
+        for status in server.api.batch_write(request=_writes(server, writes), retry=None, metadata=OWNER).status
     ]
 
 
-def update_times(*writes: Callable[[Side], Any]) -> Step:
-    """Return a Commit; it answers with which results have an update time."""
-    return lambda side: [
+def update_times(*writes: Callable[[ComparedServer], Any]) -> Step:
+    """Return a Commit; its result shows which writes have an update time."""
+    return lambda server: [
         bool(result.update_time)
-        for result in side.api.commit(request=_writes(side, writes), retry=None, metadata=OWNER).write_results
+        for result in server.api.commit(request=_writes(server, writes), retry=None, metadata=OWNER).write_results
     ]
 
 
 def create(collection_id: str, document_id: str) -> Step:
     """Return a CreateDocument at the root."""
-    place = {"collection_id": collection_id, "document_id": document_id}
-    return lambda side: (
-        side.api.create_document(
-            request={"parent": f"{side.database}/documents", **place, "document": {}}, retry=None, metadata=OWNER
+    target = {"collection_id": collection_id, "document_id": document_id}
+    return lambda server: (
+        server.api.create_document(
+            request={"parent": f"{server.database}/documents", **target, "document": {}}, retry=None, metadata=OWNER
         ).name
     )
 
 
 def pages_of(collection_id: str, size: int) -> Step:
-    """Return a ListDocuments at the root; it answers with the names."""
-    return lambda side: [
+    """Return a ListDocuments at the root; its result is the names."""
+    return lambda server: [
         document.name
-        for document in side.api.list_documents(
-            request={"parent": f"{side.database}/documents", "collection_id": collection_id, "page_size": size},
+        for document in server.api.list_documents(
+            request={"parent": f"{server.database}/documents", "collection_id": collection_id, "page_size": size},
             retry=None,
             metadata=OWNER,
         )
@@ -72,74 +73,76 @@ def pages_of(collection_id: str, size: int) -> Step:
 
 
 def commit_of(transaction: bytes) -> Step:
-    """Return a Commit of a transaction that writes nothing."""
-    return lambda side: side.api.commit(
-        request={"database": side.database, "transaction": transaction}, retry=None, timeout=30
+    """Return a Commit of a transaction without writes."""
+    return lambda server: server.api.commit(
+        request={"database": server.database, "transaction": transaction}, retry=None, timeout=30
     )
 
 
 def rollback(transaction: bytes) -> Step:
     """Return a Rollback."""
-    return lambda side: side.api.rollback(request={"database": side.database, "transaction": transaction}, retry=None)
+    return lambda server: server.api.rollback(
+        request={"database": server.database, "transaction": transaction}, retry=None
+    )
 
 
 def get(path: str, **rest: Any) -> Step:
     """Return a GetDocument."""
-    return lambda side: side.api.get_document(request={"name": side.name_of(path), **rest}, retry=None).name
+    return lambda server: server.api.get_document(request={"name": server.name_of(path), **rest}, retry=None).name
 
 
-def _writes(side: Side, writes: tuple[Callable[[Side], Any], ...]) -> Any:
-    return {"database": side.database, "writes": [write(side) for write in writes]}
+def _writes(server: ComparedServer, writes: tuple[Callable[[ComparedServer], Any], ...]) -> Any:
+    return {"database": server.database, "writes": [write(server) for write in writes]}
 
 
-def update(path: str, fields: Any, **rest: Any) -> Callable[[Side], Any]:
+def update(path: str, fields: Any, **rest: Any) -> Callable[[ComparedServer], Any]:
     """Return an update of a document, with the fields as v1 Values."""
-    return lambda side: {"update": {"name": side.name_of(path), "fields": fields}, **rest}
+    return lambda server: {"update": {"name": server.name_of(path), "fields": fields}, **rest}
 
 
-def delete(path: str, **rest: Any) -> Callable[[Side], Any]:
+def delete(path: str, **rest: Any) -> Callable[[ComparedServer], Any]:
     """Return a delete."""
-    return lambda side: {"delete": side.name_of(path), **rest}
+    return lambda server: {"delete": server.name_of(path), **rest}
 
 
-def transform(path: str, *transforms: Any) -> Callable[[Side], Any]:
+def transform(path: str, *transforms: Any) -> Callable[[ComparedServer], Any]:
     """Return an update that only transforms."""
     return update(path, {}, update_mask={"field_paths": []}, update_transforms=list(transforms))
 
 
 def find(query: Any, parent: str = "") -> Step:
-    """Return a RunQuery; it answers with the number of documents."""
+    """Return a RunQuery; its result is the number of documents."""
 
-    def step(side: Side) -> Any:
-        request = {"parent": side.name_of(parent).rstrip("/"), "structured_query": query}
-        return sum(bool(each.document.name) for each in side.api.run_query(request=request, retry=None, timeout=30))
+    def step(server: ComparedServer) -> Any:
+        request = {"parent": server.name_of(parent).rstrip("/"), "structured_query": query}
+        return sum(bool(each.document.name) for each in server.api.run_query(request=request, retry=None, timeout=30))
 
     return step
 
 
 def average(path: str) -> Step:
-    """Return a RunAggregationQuery; it answers with the type of the average."""
+    """Return a RunAggregationQuery; its result is the type of the average."""
 
-    def step(side: Side) -> Any:
+    def step(server: ComparedServer) -> Any:
         average = {"alias": "average", "avg": {"field": {"field_path": path}}}
         query = {"structured_query": EVERYTHING, "aggregations": [average]}
-        request = {"parent": side.name_of("").rstrip("/"), "structured_aggregation_query": query}
-        answers = side.api.run_aggregation_query(request=request, retry=None)
-        return [Value.pb(each.result.aggregate_fields["average"]).WhichOneof("value_type") for each in answers]
+        request = {"parent": server.name_of("").rstrip("/"), "structured_aggregation_query": query}
+        responses = server.api.run_aggregation_query(request=request, retry=None)
+        return [Value.pb(each.result.aggregate_fields["average"]).WhichOneof("value_type") for each in responses]
 
     return step
 
 
 def partitions(collection_id: str) -> Step:
-    """Return a PartitionQuery; it answers with the number of cuts."""
+    """Return a PartitionQuery; its result is the number of partition cursors."""
 
-    def step(side: Side) -> Any:
+    def step(server: ComparedServer) -> Any:
         query = {
             "from_": [{"collection_id": collection_id, "all_descendants": True}],
             "order_by": [{"field": {"field_path": "__name__"}}],
         }
-        request = {"parent": side.name_of("").rstrip("/"), "structured_query": query, "partition_count": 2}
-        return len(side.api.partition_query(request=request, retry=None).partitions)
+        request = {"parent": server.name_of("").rstrip("/"), "structured_query": query, "partition_count": 2}
+        return len(server.api.partition_query(request=request, retry=None).partitions)
 
     return step
 
@@ -151,7 +154,7 @@ def where(**condition: Any) -> Any:
 
 
 def near(path: str = "vector", **options: Any) -> Any:
-    """Return a search in collection `a` for what is near [1]; options change it, or (None) take a part away."""
+    """Return a vector search in collection `a` near [1]. Options replace a part, or remove it if None."""
     search = {
         "vector_field": {"field_path": path},
         "query_vector": VECTOR,
@@ -168,10 +171,10 @@ def array(*elements: Any) -> Any:
 
 
 def several(count: int) -> Any:
-    """Return an array of so many integers."""
+    """Return an array of `count` integers."""
     return array(*({"integer_value": number} for number in range(count)))
 
 
 def nested(depth: int) -> Any:
-    """Return a map in a map in a map."""
+    """Return an integer inside `depth` nested maps."""
     return {"integer_value": 1} if depth == 0 else {"map_value": {"fields": {"a": nested(depth - 1)}}}

@@ -1,4 +1,4 @@
-"""Writes of every kind, and what is stored after them."""
+"""Random writes store the same documents on both servers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,8 @@ from google.cloud.firestore_v1.field_path import FieldPath
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.differential.compared_servers import ComparedServer, ServerPair
 from tests.differential.examples import examples
-from tests.differential.sides import Both, Side
 from tests.differential.writes import batch_writes, collections, commits, few_ids, field_paths, paths, single
 
 
@@ -18,8 +18,8 @@ class Get:
 
     path: str
 
-    def __call__(self, side: Side) -> Any:
-        return side.client.document(self.path).get(retry=None)
+    def __call__(self, server: ComparedServer) -> Any:
+        return server.client.document(self.path).get(retry=None)
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,12 @@ class GetAll:
     paths: tuple[str, ...]
     mask: tuple[tuple[str, ...], ...] | None
 
-    def __call__(self, side: Side) -> Any:
+    def __call__(self, server: ComparedServer) -> Any:
         mask = None if self.mask is None else [FieldPath(*path).to_api_repr() for path in self.mask]
-        found = side.client.get_all([side.client.document(path) for path in self.paths], field_paths=mask, retry=None)
-        return sorted((snapshot.reference.path, side.plain(snapshot)) for snapshot in found)
+        found = server.client.get_all(
+            [server.client.document(path) for path in self.paths], field_paths=mask, retry=None
+        )
+        return sorted((snapshot.reference.path, server.normalize(snapshot)) for snapshot in found)
 
 
 @dataclass(frozen=True)
@@ -41,31 +43,31 @@ class ListCollections:
 
     path: str | None
 
-    def __call__(self, side: Side) -> Any:
-        parent = side.client if self.path is None else side.client.document(self.path)
+    def __call__(self, server: ComparedServer) -> Any:
+        parent = server.client if self.path is None else server.client.document(self.path)
         return sorted(collection.id for collection in parent.collections())
 
 
 @dataclass(frozen=True)
 class ListDocuments:
-    """List the documents of a collection, with those that only have something beneath them."""
+    """List the documents of a collection, including missing documents that have documents beneath them."""
 
     collection: str
 
-    def __call__(self, side: Side) -> Any:
-        return [reference.path for reference in side.client.collection(self.collection).list_documents(page_size=3)]
+    def __call__(self, server: ComparedServer) -> Any:
+        return [reference.path for reference in server.client.collection(self.collection).list_documents(page_size=3)]
 
 
-def everything(side: Side) -> Any:
-    """Read every document there is."""
-    return _beneath(side, side.client)
+def all_documents(server: ComparedServer) -> Any:
+    """Read all documents."""
+    return _beneath(server, server.client)
 
 
-def _beneath(side: Side, parent: Any) -> Any:
+def _beneath(server: ComparedServer, parent: Any) -> Any:
     found = []
     for collection in sorted(parent.collections(), key=lambda each: each.id):
         for reference in collection.list_documents():
-            found += [reference.get(), *_beneath(side, reference)]
+            found += [reference.get(), *_beneath(server, reference)]
     return found
 
 
@@ -80,11 +82,11 @@ reads = st.one_of(
 
 @given(steps=st.lists(st.one_of(single, single, commits, batch_writes, reads), min_size=2, max_size=12))
 @examples()
-def test_writes_and_what_they_leave(both: Both, steps: list[Any]) -> None:
-    """Results, refusals, transforms and stored documents are the same, whatever is written."""
-    both.start_over()
+def test_writes_return_and_store_the_same(pair: ServerPair, steps: list[Any]) -> None:
+    """Results, refusals, transforms and all stored documents are equal."""
+    pair.use_empty_project()
 
     for step in steps:
-        both.agree_on(step)
+        pair.compare(step)
 
-    both.agree_on(everything)
+    pair.compare(all_documents)

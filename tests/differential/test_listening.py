@@ -1,4 +1,4 @@
-"""Listeners: the same snapshots with the same changes, commit by commit."""
+"""Listeners on both servers receive the same snapshots with the same changes."""
 
 from contextlib import ExitStack, closing
 
@@ -6,10 +6,10 @@ from google.cloud.firestore import Query
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.differential.compared_servers import ComparedServer, ServerPair
 from tests.differential.examples import examples
 from tests.differential.queries import Filter, Find, Order
-from tests.differential.sides import Both, Side
-from tests.differential.watching import Watched
+from tests.differential.recorded_listener import RecordedListener
 from tests.differential.writes import Commit, Delete, Set, Update
 
 paths = st.sampled_from(("a/w", "a/x", "a/y", "a/z", "b/x"))
@@ -32,35 +32,40 @@ queries = st.builds(
     cursors=st.just(()),
     offset=st.none(),
     limit=st.one_of(st.none(), st.integers(1, 3)),
-    last=st.just(False),
+    is_limit_to_last=st.just(False),
     projection=st.none(),
 )
 
 
 @given(stored=commits, query=queries, steps=st.lists(commits, min_size=1, max_size=5))
-@examples(0.5, shrinks=False)  # an example that fails waits for what does not come
-def test_what_listeners_are_shown(both: Both, stored: Commit, query: Find, steps: list[Commit]) -> None:
-    """A listener on a document and one on a query see each commit as one snapshot, and nothing else."""
-    both.start_over()
-    both.agree_on(stored)
+@examples(0.5, shrinks=False)  # a failing example waits for a snapshot until the timeout
+def test_listeners_receive_the_same_snapshots(
+    pair: ServerPair, stored: Commit, query: Find, steps: list[Commit]
+) -> None:
+    """Listeners on a document and on a query receive one snapshot for each commit."""
+    pair.use_empty_project()
+    pair.compare(stored)
 
     with ExitStack() as open_listeners:
         listeners = [
-            [open_listeners.enter_context(closing(Watched(side, target))) for target in _targets(side, query)]
-            for side in (both.emulator, both.embedded)
+            [
+                open_listeners.enter_context(closing(RecordedListener(server, target)))
+                for target in _targets(server, query)
+            ]
+            for server in (pair.emulator, pair.embedded)
         ]
         for step in (None, *steps):
             if step is not None:
-                both.agree_on(step)
+                pair.compare(step)
             for listener in (*listeners[0], *listeners[1]):
-                listener.settle()
-        for one, other in zip(*listeners, strict=True):  # a snapshot may be under way that changes no values
-            one.catch_up(other)
-            other.catch_up(one)
+                listener.wait_until_current()
+        for one, other in zip(*listeners, strict=True):  # a snapshot that changes no values can still arrive
+            one.wait_for_as_many_as(other)
+            other.wait_for_as_many_as(one)
 
-    expected, found = ([listener.shown for listener in side] for side in listeners)
-    assert found == expected, f"the embedded Firestore shows\n{found}\nthe emulator shows\n{expected}"
+    expected, received = ([listener.snapshots for listener in server] for server in listeners)
+    assert received == expected, f"the embedded Firestore sends\n{received}\nthe emulator sends\n{expected}"
 
 
-def _targets(side: Side, query: Find) -> tuple[object, object]:
-    return side.client.document("a/x"), query.build(side)
+def _targets(server: ComparedServer, query: Find) -> tuple[object, object]:
+    return server.client.document("a/x"), query.build(server)

@@ -1,7 +1,7 @@
-"""Values of every type, with those that tell a right order and a right equality from nearly right ones.
+"""Values of every type, including those at which wrong orders and wrong equalities show.
 
-Most come from a short list, so that documents, filters and cursors meet in the same value. A reference
-and a transform need the side they go to: they are made by `resolve`.
+Most are drawn from short lists, so that documents, filters and cursors often share a value. A reference and a
+transform depend on the server, so `resolve` creates them.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from google.cloud.firestore import GeoPoint
 from google.cloud.firestore_v1.vector import Vector
 from hypothesis import strategies as st
 
-from tests.differential.sides import Side
+from tests.differential.compared_servers import ComparedServer
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Reference:
 
 @dataclass(frozen=True)
 class Transform:
-    """What the server is to compute. The client's own classes do not print what they hold."""
+    """A field transform. Unlike the classes of the client, it prints its operand."""
 
     kind: str
     operand: Any = None
 
-    def resolve(self, side: Side) -> Any:
-        """Return the transform as the client takes it."""
-        if self.kind == "request time":
+    def resolve(self, server: ComparedServer) -> Any:
+        """Return the transform as an object of the client."""
+        if self.kind == "server time":
             return firestore.SERVER_TIMESTAMP
-        return _TRANSFORMS[self.kind](resolve(self.operand, side))
+        return _TRANSFORMS[self.kind](resolve(self.operand, server))
 
 
 _TRANSFORMS: dict[str, Callable[[Any], Any]] = {
@@ -107,25 +107,27 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 vectors = st.lists(st.sampled_from([value for value in _DOUBLES if value == value]), min_size=1, max_size=3).map(Vector)
 values = st.recursive(st.one_of(scalars, scalars, rare, vectors), _containers, max_leaves=6)
 common = st.sampled_from((0, 1, 1.0, 2, "a", "b", None, True, float("nan"), [1, "a"], ["a"], [None, 1], {"a": 1}))
-likely = st.booleans().flatmap(lambda usual: common if usual else values)  # a union would count every part alike
+common_or_any = st.booleans().flatmap(
+    lambda usual: common if usual else values
+)  # one_of(common, values) would draw `common` rarely
 documents = st.dictionaries(names, values, max_size=4)
 
 elements = st.lists(scalars, min_size=1, max_size=3)
 transforms = st.one_of(
-    st.just(Transform("request time")),
+    st.just(Transform("server time")),
     st.builds(Transform, st.sampled_from(("increment", "maximum", "minimum")), numbers),
     st.builds(Transform, st.sampled_from(("union", "remove")), elements),
 )
 
 
-def resolve(value: Any, side: Side) -> Any:
-    """Return a value as the client of one side takes it."""
+def resolve(value: Any, server: ComparedServer) -> Any:
+    """Return a value as an object of the client of a server."""
     if isinstance(value, Reference):
-        return side.client.document(value.path)
+        return server.client.document(value.path)
     if isinstance(value, Transform):
-        return value.resolve(side)
+        return value.resolve(server)
     if isinstance(value, list) and not isinstance(value, Vector):
-        return [resolve(element, side) for element in value]
+        return [resolve(element, server) for element in value]
     if isinstance(value, dict):
-        return {name: resolve(element, side) for name, element in value.items()}
+        return {name: resolve(element, server) for name, element in value.items()}
     return value

@@ -1,4 +1,4 @@
-"""Writes at the edge of what is allowed, and what the documentation has them answer."""
+"""Writes at the limits of what Firestore accepts, and their results by the documentation."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.differential.requests import (
 )
 
 REFUSED: dict[str, Step] = {
-    "a write of nothing": commit(lambda _: {}),
+    "a write without an operation": commit(lambda _: {}),
     "a collection as a document": commit(update("a", {})),
     "a document without an id": commit(update("a/", {})),
     "an empty segment": commit(update("a//b/c", {})),
@@ -32,7 +32,7 @@ REFUSED: dict[str, Step] = {
     "a document of another database": commit(lambda _: {"delete": "projects/p/databases/other/documents/a/x"}),
     "a path for a collection": create("a/x/b", "y"),
     "a path for a document": create("a", "y/b/z"),
-    "a name that is none": commit(lambda _: {"delete": "a/x"}),
+    "an invalid name": commit(lambda _: {"delete": "a/x"}),
     "an empty field name": commit(update("a/x", {"": ONE})),
     "a reserved field name": commit(update("a/x", {"__x__": ONE})),
     "a reserved field name inside": commit(update("a/x", {"a": {"map_value": {"fields": {"__x__": ONE}}}})),
@@ -40,7 +40,7 @@ REFUSED: dict[str, Step] = {
     "an unset value": commit(update("a/x", {"a": {}})),
     "a latitude out of range": commit(update("a/x", {"a": {"geo_point_value": {"latitude": 91}}})),
     "a longitude out of range": commit(update("a/x", {"a": {"geo_point_value": {"longitude": -181}}})),
-    "a reference that is none": commit(update("a/x", {"a": {"reference_value": "a/x"}})),
+    "an invalid reference": commit(update("a/x", {"a": {"reference_value": "a/x"}})),
     "a mask with an unquoted dash": commit(update("a/x", {}, update_mask={"field_paths": ["a-b"]})),
     "a mask with an empty path": commit(update("a/x", {}, update_mask={"field_paths": [""]})),
     "a mask with a double dot": commit(update("a/x", {}, update_mask={"field_paths": ["a..b"]})),
@@ -48,15 +48,15 @@ REFUSED: dict[str, Step] = {
     "a delete with transforms": commit(
         delete("a/x", update_transforms=[{"field_path": "a", "increment": {"integer_value": 1}}])
     ),
-    "a transform of nothing": commit(transform("a/x", {"field_path": "a"})),
+    "a transform without an operation": commit(transform("a/x", {"field_path": "a"})),
     "a transform without a path": commit(transform("a/x", {"increment": ONE})),
     "an unknown server value": commit(transform("a/x", {"field_path": "a", "set_to_server_value": 0})),
     "an increment by a string": commit(transform("a/x", {"field_path": "a", "increment": {"string_value": "1"}})),
     "a maximum with null": commit(transform("a/x", {"field_path": "a", "maximum": {"null_value": 0}})),
-    "a legacy transform of nothing": commit(lambda side: {"transform": {"document": side.name_of("a/x")}}),
+    "a legacy transform without transforms": commit(lambda server: {"transform": {"document": server.name_of("a/x")}}),
     "a batch with a document twice": batch_write(update("a/x", {}), update("a/x", {})),
-    "a transaction that is none": commit_of(b"none"),
-    "a rollback of no transaction": rollback(b""),
+    "an unknown transaction": commit_of(b"none"),
+    "a rollback without a transaction": rollback(b""),
     "a commit with a vector in an array": commit(update("a/y", {"a": {"array_value": {"values": [VECTOR]}}})),
     "a document that is too large": commit(update("a/y", {"a": {"bytes_value": b"x" * (1 << 20)}})),
     "an id that is too long": commit(update("a/" + "x" * (MAX_ID_LENGTH + 1), {})),
@@ -66,7 +66,7 @@ REFUSED: dict[str, Step] = {
     "a batch of too many writes": batch_write(*(update(f"a/{number}", {}) for number in range(501))),
     "an update time in the future": commit(update("a/x", {}, current_document={"update_time": "2999-01-01T00:00:00Z"})),
 }
-ANSWERED: dict[str, tuple[Step, Any]] = {
+ACCEPTED: dict[str, tuple[Step, Any]] = {
     "no write": (commit(), 0),
     "an id that begins like a reserved one": (commit(update("a/__x", {})), 1),
     "an id of the greatest length": (commit(update("a/" + "x" * MAX_ID_LENGTH, {})), 1),
@@ -95,9 +95,9 @@ ANSWERED: dict[str, tuple[Step, Any]] = {
     ),
     "a legacy transform": (
         commit(
-            lambda side: {
+            lambda server: {
                 "transform": {
-                    "document": side.name_of("a/x"),
+                    "document": server.name_of("a/x"),
                     "field_transforms": [{"field_path": "a", "increment": ONE}],
                 }
             }

@@ -1,4 +1,4 @@
-"""Steps that write, as a client writes them, and the strategies that make them."""
+"""Writes of Google's client as steps, and the strategies that generate them."""
 
 import datetime
 from collections.abc import Mapping
@@ -10,70 +10,70 @@ from google.cloud.firestore_v1.bulk_batch import BulkWriteBatch
 from google.cloud.firestore_v1.field_path import FieldPath
 from hypothesis import strategies as st
 
-from tests.differential.sides import Side
+from tests.differential.compared_servers import ComparedServer
 from tests.differential.values import COLLECTIONS, IDS, documents, names, resolve, transforms, values
 
-DELETED = "deleted"  # stands for DELETE_FIELD, which prints as nothing one can read
+DELETED = "deleted"  # stands for DELETE_FIELD, whose printed form is not readable
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A precondition: the document is there or not, or its update time is what it is now, or something earlier."""
+    """A precondition: `exists`, `missing`, `current` (the stored update time) or `stale` (an earlier one)."""
 
     kind: str
 
-    def option(self, side: Side, path: str) -> Any:
-        """Return the precondition as the client wants it."""
+    def option(self, server: ComparedServer, path: str) -> Any:
+        """Return the precondition as an object of the client."""
         if self.kind in ("exists", "missing"):
-            return side.client.write_option(exists=self.kind == "exists")
-        stored = side.client.document(path).get()
-        moment = stored.update_time or datetime.datetime.now(datetime.UTC)
-        earlier = datetime.timedelta(seconds=0 if self.kind == "current" else 3600)
-        return side.client.write_option(last_update_time=moment - earlier)
+            return server.client.write_option(exists=self.kind == "exists")
+        stored = server.client.document(path).get()
+        update_time = stored.update_time or datetime.datetime.now(datetime.UTC)
+        age = datetime.timedelta(seconds=0 if self.kind == "current" else 3600)
+        return server.client.write_option(last_update_time=update_time - age)
 
 
 @dataclass(frozen=True)
 class Create:
-    """Write a document that must not be there."""
+    """Create a document that must not exist."""
 
     path: str
     fields: Mapping[str, Any]
 
-    def add_to(self, writer: Any, side: Side) -> None:
+    def add_to(self, writer: Any, server: ComparedServer) -> None:
         """Add the write to a batch or transaction."""
-        writer.create(side.client.document(self.path), resolve(self.fields, side))
+        writer.create(server.client.document(self.path), resolve(self.fields, server))
 
 
 @dataclass(frozen=True)
 class Set:
-    """Replace a document, or merge all or some fields into it."""
+    """Replace a document, or merge all fields or the named fields into it."""
 
     path: str
     fields: Mapping[str, Any]
     merge: bool | tuple[str, ...]
 
-    def add_to(self, writer: Any, side: Side) -> None:
+    def add_to(self, writer: Any, server: ComparedServer) -> None:
         """Add the write to a batch or transaction."""
         merge = [FieldPath(name).to_api_repr() for name in self.merge] if isinstance(self.merge, tuple) else self.merge
-        writer.set(side.client.document(self.path), resolve(self.fields, side), merge=merge)
+        writer.set(server.client.document(self.path), resolve(self.fields, server), merge=merge)
 
 
 @dataclass(frozen=True)
 class Update:
-    """Change some fields, named by their paths."""
+    """Change the fields at some paths."""
 
     path: str
     changes: Mapping[tuple[str, ...], Any]
     condition: Condition | None
 
-    def add_to(self, writer: Any, side: Side) -> None:
+    def add_to(self, writer: Any, server: ComparedServer) -> None:
         """Add the write to a batch or transaction."""
         changes = {
-            FieldPath(*path).to_api_repr(): firestore.DELETE_FIELD if value == DELETED else resolve(value, side)
+            FieldPath(*path).to_api_repr(): firestore.DELETE_FIELD if value == DELETED else resolve(value, server)
             for path, value in self.changes.items()
         }
-        option = None if self.condition is None else self.condition.option(side, self.path)
-        writer.update(side.client.document(self.path), changes, option=option)
+        option = None if self.condition is None else self.condition.option(server, self.path)
+        writer.update(server.client.document(self.path), changes, option=option)
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Delete:
     path: str
     condition: Condition | None
 
-    def add_to(self, writer: Any, side: Side) -> None:
+    def add_to(self, writer: Any, server: ComparedServer) -> None:
         """Add the write to a batch or transaction."""
-        option = None if self.condition is None else self.condition.option(side, self.path)
-        writer.delete(side.client.document(self.path), option=option)
+        option = None if self.condition is None else self.condition.option(server, self.path)
+        writer.delete(server.client.document(self.path), option=option)
 
 
 Write = Create | Set | Update | Delete
@@ -94,32 +94,32 @@ Write = Create | Set | Update | Delete
 
 @dataclass(frozen=True)
 class Commit:
-    """Several writes, all or none."""
+    """Several writes of which all are stored, or none."""
 
     writes: tuple[Write, ...]
 
-    def __call__(self, side: Side) -> Any:
-        """Commit, and return the results."""
-        batch = side.client.batch()
+    def __call__(self, server: ComparedServer) -> Any:
+        """Commit the writes and return the results of those that are not deletes."""
+        batch = server.client.batch()
         for write in self.writes:
-            write.add_to(batch, side)
+            write.add_to(batch, server)
         results = batch.commit(retry=None, timeout=30)
         return [result for write, result in zip(self.writes, results, strict=True) if not isinstance(write, Delete)]
 
 
 @dataclass(frozen=True)
 class BatchWrite:
-    """Several writes, each by itself."""
+    """Several writes that are stored independently."""
 
     writes: tuple[Write, ...]
 
-    def __call__(self, side: Side) -> Any:
-        """Send all writes and return result and status of each."""
-        batch = BulkWriteBatch(side.client)
+    def __call__(self, server: ComparedServer) -> Any:
+        """Send the writes and return results and status codes."""
+        batch = BulkWriteBatch(server.client)
         for write in self.writes:
-            write.add_to(batch, side)
+            write.add_to(batch, server)
         response = batch.commit(retry=None, timeout=30)
-        side.take_as_one(result.update_time for result in response.write_results)
+        server.merge_commit_times(result.update_time for result in response.write_results)
         return [response.write_results, [status.code for status in response.status]]
 
 

@@ -1,4 +1,4 @@
-"""A Firestore process that is killed and started again on the same file, and a function that hears of it."""
+"""A Firestore process that is killed and restarted on the same file, and a function that receives its events."""
 
 import asyncio
 import random
@@ -18,28 +18,31 @@ from infra.embedded.firestore.storage.storage import Change
 from tests.infra.eventarc.machine import Event, Function, until
 from tests.ports import free_port
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
-_anonymous: Any = AnonymousCredentials  # no types there
+_anonymous: Any = AnonymousCredentials  # the class has no type hints
 
 
 @dataclass(frozen=True)
 class Clients:
-    """Google's clients of one server, its API for what they would try again, and a client for bulk writes."""
+    """Google's clients of one server.
+
+    `api` sends single RPCs without the retries of a client. `bulk` is for BatchWrite.
+    """
 
     concurrent: Any
     api: Any
     bulk: Any
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self.concurrent.close()
         await self.api.transport.close()
         self.bulk.close()
 
 
 class Firestore:
-    """`python -m infra.embedded.firestore` with one trigger for every write."""
+    """`python -m infra.embedded.firestore` with one trigger for all writes."""
 
     def __init__(self, folder: Path, function_url: str) -> None:
         self.data = folder / "firestore.sqlite"
@@ -53,17 +56,17 @@ class Firestore:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it says that it is ready."""
+        """Start the process and wait until it logs that it is ready."""
         start = self._log.stat().st_size if self._log.exists() else 0
         options = (f"--port={self._port}", f"--data={self.data}", f"--triggers={self._triggers}")
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "infra.embedded.firestore", *options, stdout=log, stderr=log
             )
-        await until(lambda: b"FIRESTORE_EMULATOR_HOST=" in self._log.read_bytes()[start:], PATIENCE_SECONDS)
+        await until(lambda: b"FIRESTORE_EMULATOR_HOST=" in self._log.read_bytes()[start:], TIMEOUT_SECONDS)
 
     def clients(self) -> "Clients":
-        """Return new clients of it."""
+        """Return new clients of the server."""
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._port}")
             identity = {"project": "p", "credentials": _anonymous()}
@@ -72,7 +75,7 @@ class Firestore:
             return Clients(AsyncClient(**identity), api, Client(**identity))
 
     async def kill(self) -> None:
-        """End it without a warning, if it runs."""
+        """Kill the process, if it runs."""
         if self._process is not None:
             self._process.kill()
             await self._process.wait()
@@ -80,7 +83,7 @@ class Firestore:
 
 
 class Receiver:
-    """A function that fails now and then, and remembers what it has acknowledged."""
+    """A function that sometimes fails, and records the events that it has acknowledged."""
 
     def __init__(self, chance: random.Random) -> None:
         self.acknowledged: set[tuple[str, str]] = set()
@@ -91,7 +94,7 @@ class Receiver:
         self.url = self._function.url
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         await self._function.start()
 
     async def stop(self) -> None:
@@ -100,17 +103,17 @@ class Receiver:
 
     async def _answer(self, event: Event) -> int | None:
         self.requests += 1
-        self._function.events.clear()  # they are counted here, and would fill the memory
-        fate = self._chance.random()
-        if fate < 0.02:
+        self._function.events.clear()  # the list would grow without limit, and only the counts are used
+        outcome = self._chance.random()
+        if outcome < 0.02:
             return None
-        if fate < 0.05:
+        if outcome < 0.05:
             return 500
         self.acknowledged.add((event.document, event.headers["ce-id"].rsplit("-", 1)[0]))
         return 200
 
-    def lacks(self, changes: list[Change]) -> list[str]:
-        """Return the names of changes that were never acknowledged."""
+    def missing(self, changes: list[Change]) -> list[str]:
+        """Return the documents of the changes whose events were never acknowledged."""
         return [each.name for each in changes if self._key(each) not in self.acknowledged]
 
     @staticmethod

@@ -1,6 +1,6 @@
-"""Clients that follow all results over any of the transports, and go away and come back at random.
+"""Clients that subscribe to all results over each transport, and disconnect and reconnect at random times.
 
-Each keeps what it was given, in the order it came, and its last cursor: all that a client needs to go on.
+A client stores the results in the order of arrival and its last cursor. It needs no more to resume.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ MAX_LINE_BYTES = 1 << 20
 
 
 class Subscriber:
-    """One client. It is done when it has so many results as there are, which it learns at the end."""
+    """One client. It is finished when it has as many results as exist, a number that is known at the end."""
 
     def __init__(self, url: str, key: str, transport: str, start: str, chance: random.Random) -> None:
         self._url = url
@@ -27,28 +27,28 @@ class Subscriber:
         self._transport = transport
         self._chance = chance
         self.cursor = start
-        self.seen: list[str] = []
+        self.received: list[str] = []
         self.cursors: list[str] = []
-        self.visits = 0
-        self.faults: list[str] = []
+        self.connections = 0
+        self.errors: list[str] = []
 
-    async def run(self, session: aiohttp.ClientSession, total: "asyncio.Future[int]", longest: float) -> None:
-        """Come and go until everything was seen; a visit is cut off after up to `longest` seconds."""
-        while not (total.done() and len(self.seen) >= total.result()):
-            self.visits += 1
-            # What was written last is waited for by everybody: nothing would wake up a visitor that has it all.
-            length = self._chance.uniform(0, longest)
+    async def run(self, session: aiohttp.ClientSession, total: "asyncio.Future[int]", max_seconds: float) -> None:
+        """Connect and disconnect until all results have arrived. A connection lasts up to `max_seconds`."""
+        while not (total.done() and len(self.received) >= total.result()):
+            self.connections += 1
+            # A client that has all results receives no more messages, so each connection has a time limit.
+            seconds = self._chance.uniform(0, max_seconds)
             try:
-                async with asyncio.timeout(length), aclosing(self._edges(session)) as edges:
+                async with asyncio.timeout(seconds), aclosing(self._edges(session)) as edges:
                     async for edge in edges:
                         self.cursor = edge["cursor"]
                         self.cursors.append(edge["cursor"])
-                        self.seen.append(edge["node"]["id"])
-                        if total.done() and len(self.seen) >= total.result():
+                        self.received.append(edge["node"]["id"])
+                        if total.done() and len(self.received) >= total.result():
                             return
             except (TimeoutError, aiohttp.ClientError, OSError):
                 pass
-            await asyncio.sleep(self._chance.uniform(0, longest / 4))
+            await asyncio.sleep(self._chance.uniform(0, max_seconds / 4))
 
     async def _edges(self, session: aiohttp.ClientSession) -> AsyncGenerator[Any, None]:
         messages = self._socket(session) if self._transport == TRANSPORTS[0] else self._stream(session)
@@ -57,9 +57,9 @@ class Subscriber:
                 if "errors" not in payload:
                     yield payload["data"]["results"]
                 elif payload["errors"][0]["extensions"]["code"] == "UNAVAILABLE":
-                    return  # Firestore is being started again
+                    return  # Firestore restarts
                 else:
-                    self.faults.append(str(payload["errors"]))
+                    self.errors.append(str(payload["errors"]))
 
     async def _socket(self, session: aiohttp.ClientSession) -> AsyncGenerator[Any, None]:
         url = self._url.replace("http", "ws", 1)
@@ -90,6 +90,6 @@ class Subscriber:
 
 
 def subscribers(count: int, url: str, key: str, start: str, chance: random.Random) -> Iterator[Subscriber]:
-    """Make so many subscribers, over every transport in turn, who begin behind the cursor `start`."""
+    """Create `count` subscribers that start after the cursor `start`, with the transports in turn."""
     for _, transport in zip(range(count), cycle(TRANSPORTS), strict=False):
         yield Subscriber(url, key, transport, start, random.Random(chance.random()))

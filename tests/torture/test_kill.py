@@ -1,6 +1,7 @@
-"""kill -9 at a random instant, again and again, under concurrent writes, transactions and deliveries.
+"""kill -9 at random times, under concurrent writes, transactions and event deliveries.
 
-`TORTURE_KILLS` says how often, `TORTURE_SEED` repeats a run (as far as concurrency lets it).
+Environment variables: `TORTURE_KILLS` is the number of kills. `TORTURE_SEED` repeats the random choices of a run,
+but not the order of concurrent calls.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.storage.storage import Change, Storage
 from tests.infra.eventarc.machine import until
-from tests.torture.machine import PATIENCE_SECONDS, Clients, Firestore, Receiver
+from tests.torture.machine import TIMEOUT_SECONDS, Clients, Firestore, Receiver
 from tests.torture.workload import COUNTERS, LABELS, TAGS, Fields, Workload
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "6"))
@@ -28,8 +29,8 @@ SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 3
 PAGE = 1_000
 
 
-async def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) -> None:
-    """After every crash: writes, transactions and indexes are whole; in the end every event was delivered."""
+async def test_no_acknowledged_write_is_lost_and_no_commit_is_partial(tmp_path: Path) -> None:
+    """After each crash, writes, transactions and indexes are consistent. In the end every event is delivered."""
     print(f"TORTURE_SEED={SEED} TORTURE_KILLS={KILLS}")
     chance = random.Random(SEED)
     receiver = Receiver(random.Random(SEED))
@@ -44,20 +45,20 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: 
             writing = asyncio.create_task(workload.run(clients))
             await asyncio.wait([writing], timeout=chance.uniform(0.02, 0.8))
             await firestore.kill()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await writing  # what it had answered before it died counts
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await writing  # responses that arrived before the kill count
             await clients.close()
             await firestore.start()
             clients = firestore.clients()
-            await judge_writes(clients, workload)
-            await judge_counters(clients, workload)
-            await judge_indexes(clients)
-            latest = judge_commit_times(workload, latest)
+            await check_writes(clients, workload)
+            await check_counters(clients, workload)
+            await check_indexes(clients)
+            latest = check_commit_times(workload, latest)
             await clients.close()
         await firestore.kill()
-        changes = await judge_file(firestore.data)
+        changes = await check_file(firestore.data)
         await firestore.start()
-        await until(lambda: not receiver.lacks(changes), PATIENCE_SECONDS)
+        await until(lambda: not receiver.missing(changes), TIMEOUT_SECONDS)
     finally:
         await firestore.kill()
         await receiver.stop()
@@ -67,32 +68,34 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: 
     )
 
 
-async def judge_writes(clients: Clients, workload: Workload) -> None:
-    """Every cell holds what was acknowledged or under way, and is whole."""
+async def check_writes(clients: Clients, workload: Workload) -> None:
+    """Every cell holds the last acknowledged write or the one in flight, in all of its documents."""
     cells = (*workload.groups, *workload.rows)
     references = [clients.concurrent.document(path) for cell in cells for path in cell.paths]
     stored: dict[str, Fields] = {}
     async for snapshot in clients.concurrent.get_all(references):
         stored[snapshot.reference.path] = snapshot.to_dict()
     for cell in cells:
-        cell.settle([stored[path] for path in cell.paths])
+        cell.check([stored[path] for path in cell.paths])
 
 
-async def judge_counters(clients: Clients, workload: Workload) -> None:
-    """Every counter equals the number of its records, and every acknowledged record is there."""
+async def check_counters(clients: Clients, workload: Workload) -> None:
+    """Every counter equals the number of its records, and every acknowledged record is stored."""
     for counter in range(COUNTERS):
         total = (await clients.concurrent.document(f"counters/{counter}").get()).to_dict() or {"total": 0}
         records = clients.concurrent.collection("increments").where(filter=FieldFilter("counter", "==", counter))
         (((counted,),),) = [await records.count().get()]
         assert total["total"] == counted.value
-    acknowledged = [clients.concurrent.document(path) for path in workload.take_increments()]
+    acknowledged = [clients.concurrent.document(path) for path in workload.pop_increments()]
     assert all([snapshot.exists async for snapshot in clients.concurrent.get_all(acknowledged)])
 
 
-async def judge_indexes(clients: Clients) -> None:
-    """What queries find through automatic, composite and merged indexes is what is in the documents."""
+async def check_indexes(clients: Clients) -> None:
+    """Queries on automatic, composite and merged indexes return the documents that match."""
     rows = clients.concurrent.collection("rows")
-    listed = {snapshot.id: snapshot.to_dict() async for snapshot in rows.stream()}  # by name: uses no index
+    listed = {
+        snapshot.id: snapshot.to_dict() async for snapshot in rows.stream()
+    }  # a scan by name, which uses no index
     by_number = sorted(listed, key=lambda row: -listed[row]["number"])
     assert await _ids(rows.order_by("number", direction=Query.DESCENDING)) == by_number
     for tag, label in zip(TAGS, LABELS, strict=True):
@@ -108,16 +111,16 @@ async def _ids(query: Any) -> list[str]:
     return [snapshot.id for snapshot in await query.get()]
 
 
-def judge_commit_times(workload: Workload, latest: Any) -> Any:
-    """Nothing was committed at a time that lies before the last crash, or at the time of another commit."""
+def check_commit_times(workload: Workload, latest: Any) -> Any:
+    """Each commit time is unique and later than all commit times before the last crash."""
     times, workload.commit_times = workload.commit_times, []
     assert len(set(times)) == len(times)
     assert not times or latest is None or min(times) > latest
     return max(times, default=latest)
 
 
-async def judge_file(path: Path) -> list[Change]:
-    """Return every change there ever was; commit times rise with them, and index entries equal the documents."""
+async def check_file(path: Path) -> list[Change]:
+    """Check that commit times rise and that index entries match the documents. Return all changes."""
     storage = Storage(path)
     try:
         changes: list[Change] = []
@@ -126,14 +129,14 @@ async def judge_file(path: Path) -> list[Change]:
         for earlier, later in itertools.pairwise(changes):
             assert earlier.sequence < later.sequence
             assert earlier.commit_time <= later.commit_time
-        await storage.read(judge_entries)
+        await storage.read(check_entries)
     finally:
         await storage.close()
     return changes
 
 
-def judge_entries(connection: sqlite3.Connection) -> None:
-    """The file has the index entries of its documents, and no others."""
+def check_entries(connection: sqlite3.Connection) -> None:
+    """The file has exactly the index entries of its documents."""
     catalog, registry = Catalog(), index_registry.IndexRegistry(Definitions())
     catalog.load(connection)
     registry.load(connection)

@@ -1,9 +1,10 @@
-"""Concurrent writes whose outcome can be judged after a crash.
+"""Concurrent writes whose result can be checked after a crash.
 
-A cell is one or several documents that are always written together and have one writer at a time. What is
-stored in it after a crash must be what was acknowledged last, or what was under way, and the same in
-all of its documents. Counters are increased in transactions that leave a record each: counter and
-records must agree. Nothing is tried again by the client, which would outlive the server.
+A cell is one or several documents that are always written together, by one writer at a time. After a crash all of its
+documents must hold the same fields: those of the last acknowledged write, or of the write that was in flight.
+
+Counters are incremented in transactions that also write a record. Each counter must equal the number of its records.
+The client retries no write, because a retry could reach the restarted server.
 """
 
 import asyncio
@@ -29,22 +30,22 @@ TAGS, LABELS = ("red", "green", "blue", "white"), ("a", "b", "c", "d")
 
 @dataclass
 class Cell:
-    """Documents that are written together: what was acknowledged last, and what may have been written since."""
+    """Documents that are written together: the last acknowledged fields, and fields of a write in flight."""
 
     paths: tuple[str, ...]
     acknowledged: Fields = None
-    under_way: tuple[Fields, ...] = ()
+    in_flight: tuple[Fields, ...] = ()
 
-    def settle(self, stored: list[Fields]) -> None:
-        """Judge what is stored after a crash, and go on from there."""
-        assert all(each == stored[0] for each in stored), f"half a commit: {self} holds {stored}"
-        expected = (self.acknowledged, *self.under_way)
-        assert stored[0] in expected, f"a lost write: {self} holds {stored[0]}"
-        self.acknowledged, self.under_way = stored[0], ()
+    def check(self, stored: list[Fields]) -> None:
+        """Check the stored fields after a crash, and continue from them."""
+        assert all(each == stored[0] for each in stored), f"partial commit: {self} holds {stored}"
+        expected = (self.acknowledged, *self.in_flight)
+        assert stored[0] in expected, f"lost write: {self} holds {stored[0]}"
+        self.acknowledged, self.in_flight = stored[0], ()
 
 
 class Workload:
-    """What is written, and what is known of it."""
+    """Writes documents, and records which writes were acknowledged."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -56,19 +57,19 @@ class Workload:
         self.acknowledged = 0
 
     async def run(self, clients: Clients) -> None:
-        """Write until the server is gone."""
+        """Write until the server is killed."""
         async with asyncio.TaskGroup() as workers:
             for group in self.groups:
-                workers.create_task(_until_gone(self._commit, clients.concurrent, group))
+                workers.create_task(_repeat_until_killed(self._commit, clients.concurrent, group))
             for start in range(3):
-                workers.create_task(_until_gone(self._batch_write, clients.bulk, self.rows[start::3]))
+                workers.create_task(_repeat_until_killed(self._batch_write, clients.bulk, self.rows[start::3]))
             for counter in (*range(COUNTERS), *range(COUNTERS)):
-                workers.create_task(_until_gone(self._increment, clients.api, counter))
+                workers.create_task(_repeat_until_killed(self._increment, clients.api, counter))
 
-    def take_increments(self) -> list[str]:
-        """Return the records acknowledged since the last crash, and forget them."""
-        taken, self._increments = self._increments, []
-        return taken
+    def pop_increments(self) -> list[str]:
+        """Return and clear the records acknowledged since the last crash."""
+        increments, self._increments = self._increments, []
+        return increments
 
     def _fields(self) -> Fields:
         if self._chance.random() < 0.15:
@@ -81,9 +82,9 @@ class Workload:
         fields = self._fields()
         for path in group.paths:
             _add(batch, client.document(path), fields)
-        group.under_way = (fields,)
+        group.in_flight = (fields,)
         await batch.commit(retry=None)
-        group.acknowledged, group.under_way = fields, ()
+        group.acknowledged, group.in_flight = fields, ()
         self.acknowledged += 1
         self.commit_times.append(batch.commit_time)
 
@@ -92,11 +93,11 @@ class Workload:
         chosen = {row.paths[0]: (row, self._fields()) for row in self._chance.sample(rows, 20)}
         for path, (row, fields) in chosen.items():
             _add(batch, client.document(path), fields)
-            row.under_way = (fields,)
+            row.in_flight = (fields,)
         response = await asyncio.to_thread(batch.commit, retry=None)
         for status, (row, fields) in zip(response.status, chosen.values(), strict=True):
             assert status.code == 0, status
-            row.acknowledged, row.under_way = fields, ()
+            row.acknowledged, row.in_flight = fields, ()
             self.acknowledged += 1
 
     async def _increment(self, api: Any, counter: int) -> None:
@@ -133,11 +134,11 @@ def _add(batch: Any, reference: Any, fields: Fields) -> None:
         batch.set(reference, fields)
 
 
-async def _until_gone(step: Callable[[Any, T], Awaitable[None]], client: Any, subject: T) -> None:
+async def _repeat_until_killed(step: Callable[[Any, T], Awaitable[None]], client: Any, subject: T) -> None:
     while True:
         try:
             await step(client, subject)
         except Aborted:
-            continue  # by another transaction
+            continue  # another transaction was first
         except ServiceUnavailable:
             return

@@ -1,6 +1,6 @@
-"""The two servers, each in a process of its own, on a port that was free.
+"""The processes of both servers, each on a free port.
 
-Google's emulator is a script that starts Java: it gets a process group, which is ended as one.
+Google's emulator is a script that starts Java. Each process has its own group, which is killed as a whole.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GCLOUD = shutil.which("gcloud")
-_PATIENCE_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 60.0
 
 
 @contextlib.contextmanager
 def emulator(folder: Path) -> Iterator[str]:
-    """Run Google's emulator and give its address."""
+    """Run Google's emulator and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [str(GCLOUD), "emulators", "firestore", "start", f"--host-port={address}"]
@@ -31,14 +31,14 @@ def emulator(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def embedded(folder: Path) -> Iterator[str]:
-    """Run the embedded Firestore and give its address."""
+    """Run the embedded Firestore and yield its address."""
     command = [sys.executable, "-m", "infra.embedded.firestore", "--port=0", f"--data={folder / 'firestore.sqlite'}"]
     with _running(command, folder / "embedded.log", r"FIRESTORE_EMULATOR_HOST=(\S+)") as ready:
         yield ready[1]
 
 
 def has_emulator() -> bool:
-    """Tell whether Google's emulator is installed, with the Java that it needs."""
+    """Return whether Google's emulator and Java are installed."""
     if GCLOUD is None or shutil.which("java") is None:
         return False
     listed = ["components", "list", "--only-local-state", "--format=value(id)"]
@@ -51,7 +51,7 @@ def _running(command: list[str], log: Path, ready: str) -> Iterator[re.Match[str
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while (found := re.search(ready, log.read_text())) is None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
