@@ -177,7 +177,7 @@ class Aggregate:
     def expected(self) -> dict[str, float]:
         """Return the figures that the server must compute. Values that are not numbers add nothing."""
         counted = [fields for _, fields in self.query.documents() if all(field in fields for field in self.fields)]
-        figures = {"documents": len(counted)}
+        figures: dict[str, float] = {"documents": len(counted)}
         for field in self.fields:
             figures[field] = sum(fields[field] for fields in counted if isinstance(fields[field], int))
         return figures
