@@ -1,8 +1,8 @@
 """Run Google's own system tests of the Python client against the embedded Firestore.
 
 The tests are in the source distribution of google-cloud-firestore. pip downloads it and installs the requirements
-into a temporary virtual environment, which is deleted afterwards. The tests that apply to an emulator must pass. So must the
-tests of update, get_all and partition, which Google skips for its own emulator.
+into a temporary virtual environment, which is deleted afterwards. The tests that apply to an emulator must pass.
+So must the tests of update, get_all and partition, which Google skips for its own emulator.
 
     python tests/conformance/google.py [-k EXPRESSION] [other pytest arguments]
 """

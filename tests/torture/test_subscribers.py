@@ -1,8 +1,8 @@
 """Subscribers reconnect while results arrive and the API and Firestore are killed. Each receives each result once.
 
 Environment variables: `TORTURE_SUBSCRIBERS` is the number of subscribers, `TORTURE_SECONDS` the duration,
-`TORTURE_RATE` the results per second, and `TORTURE_SEED` repeats the random choices. The test writes results directly to Firestore, as a
-function does, so that the CPU time is left for the subscribers.
+`TORTURE_RATE` the results per second, and `TORTURE_SEED` repeats the random choices. The test writes results directly
+to Firestore, as a function does, so that the CPU time is left for the subscribers.
 """
 
 import asyncio
