@@ -1,1 +1,1 @@
-"""The GraphQL contract: query, mutation, subscription, types, inputs, connections, scalars, required scopes."""
+"""The GraphQL contract: root fields with the scopes they require, types, and the context of resolvers."""

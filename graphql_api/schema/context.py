@@ -1,14 +1,13 @@
-"""What resolvers work with: who is asking, and the services of the process.
+"""The context of resolvers: the caller of an operation, and the services of the process.
 
-One context serves one operation: its loaders join the reads that one level of a query needs into one call. A
-subscription forgets what they have read before each of its events.
-Most operations read nothing, so a loader is made when it is asked for.
+One context serves one operation. Its loaders join the reads of one level of a query into one call. Most operations
+read nothing, so a loader is created when it is first used. A subscription clears the loaders before each event.
 """
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import strawberry
@@ -22,98 +21,91 @@ from graphql_api.results.store import Store
 from storage.documents import Header, Result, TooLarge
 from storage.documents.validation import payload
 
+T = TypeVar("T")
+
 
 @dataclass
 class Context:
-    """The caller and the services; the loaders give documents of the caller's by sample id."""
+    """The caller, the services, and loaders that read documents of the caller by sample id."""
 
     caller: Caller
     store: Store
     live: LiveResults
     receiver: Receiver
     recomputer: Recomputer
+    _read_samples: set[str] = field(default_factory=set)
+    """The samples whose raw documents count towards `_raw_bytes`."""
+    _raw_bytes: int = 0
 
-    def __post_init__(self) -> None:
-        """Nothing has been read."""
-        self._charged: set[str] = set()
-        self._raw_bytes = 0
-
-    def forget(self) -> None:
-        """Read everything anew from now on, as each event of a subscription does: it may last for weeks."""
-        for loader in _LOADERS:
-            self.__dict__.pop(loader, None)
-        self._charged.clear()
+    def clear_loaders(self) -> None:
+        """Read everything again from now on, so that a long subscription returns no stale documents."""
+        for name in _LOADERS:
+            self.__dict__.pop(name, None)
+        self._read_samples.clear()
         self._raw_bytes = 0
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
-        """Load headers."""
-        return DataLoader(load_fn=partial(_headers, self))
+        """Load headers. A sample that does not exist is None."""
+        return DataLoader(load_fn=self._load_headers)
 
     @cached_property
     def results(self) -> DataLoader[str, Result | None]:
-        """Load results, COMPUTED and FAILED."""
-        return DataLoader(load_fn=partial(_results, self))
+        """Load results, COMPUTED and FAILED. A result that does not exist is None."""
+        return DataLoader(load_fn=self._load_results)
 
     @cached_property
     def values(self) -> DataLoader[str, Sequence[float]]:
         """Load the values of samples."""
-        return DataLoader(load_fn=partial(_values, self))
+        return DataLoader(load_fn=self._load_values)
 
     @cached_property
-    def _raws(self) -> DataLoader[str, bytes]:
-        return DataLoader(load_fn=partial(_raws, self))
+    def _raw_documents(self) -> DataLoader[str, bytes]:
+        return DataLoader(load_fn=self._load_raw_documents)
 
     async def raw(self, header: Header) -> bytes:
         """Return the raw document of a sample.
 
-        Raises `TooLarge` where one operation asks for more than the largest sample could have.
+        Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample.
         """
-        if header.id not in self._charged:  # a field may be resolved again, and two fields read the same bytes
-            if self._raw_bytes + header.byte_count > self.receiver.max_sample_bytes:
-                most = f"{self.receiver.max_sample_bytes:,} bytes"
-                raise TooLarge(f"one request may read {most} of raw documents; ask for fewer samples")
-            self._charged.add(header.id)
+        if header.id not in self._read_samples:  # two fields can read the same document
+            max_bytes = self.receiver.max_sample_bytes
+            if self._raw_bytes + header.byte_count > max_bytes:
+                raise TooLarge(f"one request can read up to {max_bytes:,} bytes of raw documents; read fewer samples")
+            self._read_samples.add(header.id)
             self._raw_bytes += header.byte_count
-        return await self._raws.load(header.id)
+        return await self._raw_documents.load(header.id)
+
+    async def _load_headers(self, ids: list[str]) -> Sequence[Header | None]:
+        headers = await self.store.headers(self.caller.submitter, ids)
+        return [headers.get(sample_id) for sample_id in ids]
+
+    async def _load_results(self, ids: list[str]) -> Sequence[Result | None]:
+        results = await self.store.results(self.caller.submitter, ids)
+        return [results.get(sample_id) for sample_id in ids]
+
+    async def _load_values(self, ids: list[str]) -> Sequence[Sequence[float] | BaseException]:
+        return [await _result_or_error(self._values(header)) for header in await self.headers.load_many(ids)]
+
+    async def _values(self, header: Header | None) -> Sequence[float]:
+        assert header is not None
+        raw = await self.raw(header)
+        return (await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data
+
+    async def _load_raw_documents(self, ids: list[str]) -> Sequence[bytes | BaseException]:
+        return [await _result_or_error(self._raw_document(sample_id)) for sample_id in ids]
+
+    async def _raw_document(self, sample_id: str) -> bytes:
+        return (await self.store.raw(self.caller.submitter, sample_id))[1]
 
 
 _LOADERS = [name for name, member in vars(Context).items() if isinstance(member, cached_property)]
 Info = strawberry.Info[Context, None]
-T = TypeVar("T")
 
 
-async def _raws(context: Context, ids: Sequence[str]) -> Sequence[bytes | Exception]:
-    return [await _or_error(_raw(context, sample_id)) for sample_id in ids]
-
-
-async def _raw(context: Context, sample_id: str) -> bytes:
-    return (await context.store.raw(context.caller.submitter, sample_id))[1]
-
-
-async def _values(context: Context, ids: Sequence[str]) -> Sequence[Sequence[float] | Exception]:
-    return [await _or_error(_value(context, header)) for header in await context.headers.load_many(ids)]
-
-
-async def _value(context: Context, header: Header | None) -> Sequence[float]:
-    assert header is not None
-    raw = await context.raw(header)
-    return (await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data
-
-
-async def _or_error(loading: Awaitable[T]) -> T | Exception:
-    """Return what a loader takes for one key: what one sample raises is no fault of the others."""
+async def _result_or_error(loading: Awaitable[T]) -> T | BaseException:
+    """Return the value of one key, or its exception, which a loader raises for this key only."""
     try:
         return await loading
-    except Exception as error:  # noqa: BLE001 - the loader raises it where this sample is asked for
+    except Exception as error:  # noqa: BLE001 - the loader raises it
         return error
-
-
-async def _headers(context: Context, ids: Sequence[str]) -> Sequence[Header | None]:
-    found = await context.store.headers(context.caller.submitter, ids)
-    return [found.get(sample_id) for sample_id in ids]
-
-
-async def _results(context: Context, ids: Sequence[str]) -> Sequence[Result | None]:
-    found = await context.store.results(context.caller.submitter, ids)
-    return [found.get(sample_id) for sample_id in ids]

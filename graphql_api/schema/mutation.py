@@ -1,4 +1,4 @@
-"""Samples come in."""
+"""The mutations: samples are submitted, and old results are recomputed."""
 
 from typing import Annotated, Any
 
@@ -8,23 +8,24 @@ from graphql_api.auth.scopes import Scope
 from graphql_api.results.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.required_scopes import requires
-from graphql_api.schema.types.inputs import ResultFilter
+from graphql_api.schema.types.inputs import ResultFilter, bounds_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
 from storage.documents import BadRequest
 
-MAX_SAMPLES_AT_ONCE = 1_000
+MAX_SAMPLES = 1_000
 
 
-@strawberry.type(description="What changes something.")
+@strawberry.type(description="All mutations act on samples of the submitter to which the API key belongs.")
 class Mutation:
-    """Submit one sample or many."""
+    """The fields of `mutation`."""
 
     @strawberry.mutation(
         description=(
-            "Store a sample. Answers once Firestore has committed it: PENDING, or REJECTED with its problems, and "
-            "kept in either case. The result follows; `subscription { sample(id: …) }` tells when."
+            "Stores a sample and responds after Firestore has committed it. The state is PENDING, or REJECTED if the "
+            "sample is invalid; `problems` then lists what is wrong. Invalid samples are stored too. The statistics "
+            "are computed afterwards: subscribe to `sample` to receive them."
         ),
         metadata=requires(Scope.SUBMIT),
     )
@@ -36,46 +37,45 @@ class Mutation:
             str | None,
             strawberry.argument(
                 description=(
-                    "Any text of your own for this sample. Sending the same key and sample again gives the same "
-                    "receipt and stores nothing; the same key with another sample is a CONFLICT."
+                    "A text of your choice that identifies this submission, so that a retry is safe. The same key with "
+                    "the same sample returns the first receipt and stores nothing. The same key with another sample "
+                    "returns the error CONFLICT."
                 )
             ),
         ] = None,
     ) -> Sample:
-        """Receive one sample."""
-        context = info.context
-        header = await context.receiver.receive(
-            sample, submitter=context.caller.submitter, idempotency_key=idempotency_key
-        )
-        return Sample.of(header, fresh=True)
+        """Store one sample."""
+        submitter = info.context.caller.submitter
+        header = await info.context.receiver.receive(sample, submitter=submitter, idempotency_key=idempotency_key)
+        return Sample.of(header, is_new=True)
 
     @strawberry.mutation(
         description=(
-            "Store many samples, each for itself. Answers in the same order, each with its own state, once all are "
-            "committed; one that could not be stored is null, with an error at its place."
+            "Stores many samples and responds after Firestore has committed all of them. The response has the order of "
+            "`samples`. Each sample has its own state. A sample that could not be stored is null, with an error at its "
+            "position."
         ),
         metadata=requires(Scope.SUBMIT),
     )
     async def submit_many(
         self,
         info: Info,
-        samples: Annotated[list[RawSample], strawberry.argument(description="Up to 1,000 samples.")],
+        samples: Annotated[list[RawSample], strawberry.argument(description=f"Up to {MAX_SAMPLES:,} samples.")],
     ) -> list[Sample | None]:
-        """Receive many samples, each for itself."""
-        context = info.context
-        if len(samples) > MAX_SAMPLES_AT_ONCE:
-            raise BadRequest(f"expected at most {MAX_SAMPLES_AT_ONCE:,} samples, got {len(samples):,} - at `samples`")
-        received = await context.receiver.receive_all(samples, submitter=context.caller.submitter)
-        # An exception in a list is the error of its item alone.
-        shown: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, fresh=True) for each in received]
-        return shown
+        """Store many samples. One that cannot be stored does not affect the others."""
+        if len(samples) > MAX_SAMPLES:
+            raise BadRequest(f"expected at most {MAX_SAMPLES:,} samples, got {len(samples):,} - at `samples`")
+        outcomes = await info.context.receiver.receive_all(samples, submitter=info.context.caller.submitter)
+        # graphql-core turns an exception in a list into an error at the position of this item.
+        items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, is_new=True) for each in outcomes]
+        return items
 
     @strawberry.mutation(
         description=(
-            "Bring results up to the current version of the statistics: those of `ids`, or the old ones that pass "
-            "`filter`, or all old ones. Their samples go to the function again; each old result can be read until its "
-            "new one is there. Answers at once, and the work goes on: ask `recomputation` how far it is. To ask again "
-            "is harmless, and goes on where another ended early. Takes a key with the scope `admin`."
+            "Starts to recompute results with the current version of the statistics: the results of `ids`, or all old "
+            "results that pass `filter`. It responds at once; query `recomputation` for the progress. An old result "
+            "can be read until the new one replaces it. Repeating the mutation is safe: it continues an interrupted "
+            "recomputation."
         ),
         metadata=requires(Scope.ADMIN),
     )
@@ -84,17 +84,24 @@ class Mutation:
         info: Info,
         ids: Annotated[
             list[strawberry.ID] | None,
-            strawberry.argument(description="Up to 1,000 samples, whatever results they have, or none yet."),
+            strawberry.argument(
+                description=f"Up to {MAX_IDS:,} ids of samples. They are recomputed even if their results are new."
+            ),
         ] = None,
-        filter: Annotated[  # noqa: A002 - the name in the contract
-            ResultFilter | None, strawberry.argument(description="Which of the old results; not together with `ids`.")
+        result_filter: Annotated[
+            ResultFilter | None,
+            strawberry.argument(
+                name="filter",
+                description=(
+                    "Selects old results. By default, all old results are selected. Cannot be combined with `ids`."
+                ),
+            ),
         ] = None,
     ) -> RecomputationType:
-        """Begin to recompute."""
+        """Start a recomputation."""
         submitter, recomputer = info.context.caller.submitter, info.context.recomputer
         if ids is None:
-            bounds = [] if filter is None else filter.bounds()
-            return RecomputationType.of(await recomputer.recompute_outdated(submitter, bounds))
-        if filter is not None or len(ids) > MAX_IDS:
+            return RecomputationType.of(await recomputer.recompute_outdated(submitter, bounds_of(result_filter)))
+        if result_filter is not None or len(ids) > MAX_IDS:
             raise BadRequest(f"expected up to {MAX_IDS:,} ids and no filter - at `ids`")
         return RecomputationType.of(await recomputer.recompute_ids(submitter, ids))

@@ -1,4 +1,4 @@
-"""Samples and results are looked up."""
+"""The queries: samples, results, summaries and recomputations."""
 
 from functools import partial
 from typing import Annotated
@@ -8,155 +8,138 @@ import strawberry
 from graphql_api.auth.scopes import Scope
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
-from graphql_api.results.summaries import (
-    MAX_BUCKETS,
-    TimeBucket,
-    summarize,
-    summarize_over_time,
-)
+from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
+from graphql_api.schema.arguments import After, Before, First, Last, OptionalResultFilter, RecomputationId, SampleId
 from graphql_api.schema.context import Info
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
-from graphql_api.schema.types.inputs import ResultFilter, ResultOrder, SampleFilter
+from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, bounds_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsSummary
 
-Id = Annotated[strawberry.ID, strawberry.argument(description="The id that the receipt gave.")]
-RecomputationId = Annotated[strawberry.ID, strawberry.argument(description="The id that `recompute` gave.")]
-First = Annotated[int | None, strawberry.argument(description="So many from the beginning: 50 unless said, up to 500.")]
-After = Annotated[str | None, strawberry.argument(description="Only what is behind this cursor of an earlier answer.")]
-Last = Annotated[
-    int | None,
-    strawberry.argument(description="So many from the end instead, in the same order; not together with `first`."),
-]
-Before = Annotated[
-    str | None, strawberry.argument(description="Only what is ahead of this cursor of an earlier answer.")
-]
-Which = Annotated[ResultFilter | None, strawberry.argument(description="Which results; all unless said.")]
 LATEST_FIRST = Order("timestamp", descending=True)
 
 
-@strawberry.type(description="What can be asked. A key sees its own submitter's samples and results.")
+@strawberry.type(description="All queries return samples and results of the submitter to which the API key belongs.")
 class Query:
-    """Single documents and pages of them."""
+    """The fields of `query`."""
 
     @strawberry.field(
-        description="The sample with this id, or null.",
+        description="Returns a sample, or null if it does not exist.",
         metadata=requires(Scope.READ),
     )
-    async def sample(self, info: Info, id: Id) -> Sample | None:  # noqa: A002 - the name in the contract
-        """Load one sample."""
-        header = await info.context.headers.load(id)
+    async def sample(self, info: Info, sample_id: SampleId) -> Sample | None:
+        """Return one sample."""
+        header = await info.context.headers.load(sample_id)
         return None if header is None else Sample.of(header)
 
     @strawberry.field(
-        description="The result of the sample with this id, or null where there is none (yet).",
+        description="Returns the result of a sample, or null if the sample is not COMPUTED.",
         metadata=requires(Scope.READ),
     )
-    async def result(self, info: Info, id: Id) -> Result | None:  # noqa: A002 - the name in the contract
-        """Load one result."""
-        result = await info.context.results.load(id)
+    async def result(self, info: Info, sample_id: SampleId) -> Result | None:
+        """Return one result."""
+        result = await info.context.results.load(sample_id)
         return None if result is None or result.statistics is None else Result.of(result)
 
     @strawberry.field(
-        description="Computed results in pages, the latest time stamp first unless said otherwise.",
+        description="Returns a page of computed results. By default, the latest time stamp comes first.",
         metadata=requires(Scope.READ),
     )
     async def results(
         self,
         info: Info,
-        filter: Which = None,  # noqa: A002 - the name in the contract
-        order_by: Annotated[ResultOrder | None, strawberry.argument(description="In which order.")] = None,
+        result_filter: OptionalResultFilter = None,
+        order_by: Annotated[
+            ResultOrder | None,
+            strawberry.argument(description="The order of the results. By default, the latest time stamp comes first."),
+        ] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> ResultConnection:
-        """Load a page of results."""
-        caller, listing = info.context.caller, info.context.store.result_listing
+        """Return a page of results, and prime the loader with them for fields below."""
+        context, listing = info.context, info.context.store.result_listing
+        request = PageRequest.of(first, after, last, before)
         order = LATEST_FIRST if order_by is None else order_by.order()
-        wanted = caller.submitter, [] if filter is None else filter.bounds()
-        request, read = PageRequest.of(first, after, last, before), partial(listing.page, *wanted, order)
+        selection = context.caller.submitter, bounds_of(result_filter)
+        read = partial(listing.page, *selection, order)
         page = await read(request)
         for _, result in page.edges:
-            info.context.results.prime(result.sample_id, result)
-        return ResultConnection.of(page, request, read, partial(listing.count, *wanted))
+            context.results.prime(result.sample_id, result)
+        return ResultConnection.of(page, request, read, partial(listing.count, *selection))
 
     @strawberry.field(
         description=(
-            "Samples in pages, the newest first. When few of many samples are in the state asked for, a page can have "
-            "fewer than were asked for and still have a next one."
+            "Returns a page of samples. The latest submission comes first. With a filter by state, a page can have "
+            "fewer samples than requested and still have a next page."
         ),
         metadata=requires(Scope.READ),
     )
     async def samples(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the name in the contract
-            SampleFilter | None, strawberry.argument(description="Which samples; all unless said.")
+        sample_filter: Annotated[
+            SampleFilter | None,
+            strawberry.argument(name="filter", description="Selects samples. By default, all samples are selected."),
         ] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> SampleConnection:
-        """Load a page of samples."""
-        caller, listing = info.context.caller, info.context.store.sample_listing
-        state, bounds = (None, []) if filter is None else (filter.state, filter.bounds())
-        wanted = caller.submitter, state, bounds
-        request, read = PageRequest.of(first, after, last, before), partial(listing.page, *wanted)
+        """Return a page of samples, and prime the loader with them for fields below."""
+        context, listing = info.context, info.context.store.sample_listing
+        request = PageRequest.of(first, after, last, before)
+        state = None if sample_filter is None else sample_filter.state
+        selection = context.caller.submitter, state, bounds_of(sample_filter)
+        read = partial(listing.page, *selection)
         page = await read(request)
         for _, header in page.edges:
-            info.context.headers.prime(header.id, header)
-        return SampleConnection.of(page, request, read, partial(listing.count, *wanted))
+            context.headers.prime(header.id, header)
+        return SampleConnection.of(page, request, read, partial(listing.count, *selection))
 
     @strawberry.field(
         description=(
-            "The statistics of all values of many results together. Every result that passes the filter is read, "
-            "though not its sample: some thousand in a second, and after 25 seconds it ends with an error."
+            "Returns the statistics of all values of many results together. The server reads every selected result, "
+            f"some thousand per second. After {MAX_SECONDS:g} seconds it returns the error OPERATION_TOO_COMPLEX."
         ),
         metadata=requires(Scope.READ),
     )
-    async def results_summary(
-        self,
-        info: Info,
-        filter: Which = None,  # noqa: A002 - the name in the contract
-    ) -> ResultsSummary:
-        """Merge the results that pass the filter."""
+    async def results_summary(self, info: Info, result_filter: OptionalResultFilter = None) -> ResultsSummary:
+        """Return the summary of the results that pass the filter."""
         context = info.context
-        bounds = [] if filter is None else filter.bounds()
-        return ResultsSummary.of(await summarize(context.store.result_listing, context.caller.submitter, bounds))
+        merged = await summarize(context.store.result_listing, context.caller.submitter, bounds_of(result_filter))
+        return ResultsSummary.of(merged)
 
     @strawberry.field(
         description=(
-            "The same for each piece of time, by the time stamps of the samples, the earliest first. Pieces without "
-            f"results are left out; there are up to {MAX_BUCKETS:,}. It costs what `resultsSummary` does."
+            "Returns a summary for each time bucket, by the time stamps of the samples. The earliest bucket comes "
+            f"first. Empty buckets are left out. There can be up to {MAX_BUCKETS:,} buckets. The cost and the time "
+            "limit are those of `resultsSummary`."
         ),
         metadata=requires(Scope.READ),
     )
     async def results_over_time(
         self,
         info: Info,
-        bucket: Annotated[TimeBucket, strawberry.argument(description="How long the pieces are.")],
-        filter: Which = None,  # noqa: A002 - the name in the contract
+        bucket: Annotated[TimeBucket, strawberry.argument(description="The length of each bucket.")],
+        result_filter: OptionalResultFilter = None,
     ) -> list[ResultsBucket]:
-        """Merge the results that pass the filter, piece by piece."""
+        """Return the summary of each bucket of the results that pass the filter."""
         context = info.context
-        bounds = [] if filter is None else filter.bounds()
-        buckets = await summarize_over_time(context.store.result_listing, context.caller.submitter, bounds, bucket)
+        listing, submitter = context.store.result_listing, context.caller.submitter
+        buckets = await summarize_over_time(listing, submitter, bounds_of(result_filter), bucket)
         return [ResultsBucket.of(merged, start=start) for start, merged in buckets.items()]
 
     @strawberry.field(
-        description="How far a recomputation is, or null. Takes a key with the scope `admin`.",
+        description="Returns the progress of a recomputation, or null if it does not exist.",
         metadata=requires(Scope.ADMIN),
     )
-    async def recomputation(
-        self,
-        info: Info,
-        id: RecomputationId,  # noqa: A002 - the name in the contract
-    ) -> RecomputationType | None:
-        """Load what is known of it."""
-        recomputation = await info.context.recomputer.get(info.context.caller.submitter, id)
+    async def recomputation(self, info: Info, recomputation_id: RecomputationId) -> RecomputationType | None:
+        """Return one recomputation."""
+        recomputation = await info.context.recomputer.get(info.context.caller.submitter, recomputation_id)
         return None if recomputation is None else RecomputationType.of(recomputation)

@@ -1,11 +1,11 @@
 """The scope that each field of the schema requires: declared next to the field, checked here.
 
 Every root field (a field of Query, Mutation or Subscription) declares a scope with `metadata=requires(...)`.
-A field below a root field inherits the scope of the root field that it is reached through. It may declare
-another scope, which the caller then needs as well. Today no field below a root field does: a caller with the
-scope `submit` can read, below `submit`, only the sample that it has just submitted.
+A field below a root field inherits the scope of the root field that it is reached through. It can declare a scope that
+the caller needs in addition. No field does so today: below `submit`, a caller with the scope `submit` can read only the
+sample that it has just submitted.
 
-A root field without a declaration makes `enforce` raise, so a schema that checks nothing is never served.
+If a root field declares no scope, `enforce` raises, so the API does not start.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -13,6 +13,7 @@ from typing import Any
 
 from graphql import GraphQLField, GraphQLResolveInfo, GraphQLSchema, default_field_resolver, is_object_type
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types import get_object_definition
 from strawberry.types.field import StrawberryField
 
 from graphql_api.auth.scopes import Scope
@@ -34,6 +35,14 @@ def required_scope(field: GraphQLField) -> Scope | None:
     definition = field.extensions.get(_DEFINITION)
     scope = definition.metadata.get(_METADATA_KEY) if isinstance(definition, StrawberryField) else None
     return scope if isinstance(scope, Scope) else None
+
+
+def describe(root: type) -> None:
+    """Add the required scope to the description of each field of a Strawberry type."""
+    for field in get_object_definition(root, strict=True).fields:
+        scope = field.metadata.get(_METADATA_KEY)
+        if isinstance(scope, Scope):
+            field.description = f"{field.description} Requires the scope `{scope}`."
 
 
 def enforce(schema: GraphQLSchema) -> GraphQLSchema:
@@ -77,6 +86,6 @@ def _check_before_subscribing(scope: Scope, subscribe: Resolver) -> Resolver:
 
 
 async def _failed_stream(error: Forbidden) -> AsyncGenerator[object, None]:
-    """Fail at the first event: the subscription then ends with an error of the operation, not of a field."""
+    """Raise at the first event. The subscription then ends with an error of the operation, not of a field."""
     raise error
     yield

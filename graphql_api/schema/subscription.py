@@ -1,8 +1,8 @@
-"""Results are watched as they appear.
+"""The subscriptions: a sample, results and a recomputation are followed as they change.
 
-The seam between what was written and what comes is a moment that Firestore has said everything about: behind it
-all comes live, up to it all can be read. So nothing is missing or doubled, whatever is written meanwhile. A
-result that is computed again is written again: it comes again, behind what came before, with a new cursor.
+A subscription to results first reads stored results up to a read time, and then receives all results that are
+written after it. It therefore misses no result and returns none twice. A recomputed result is written again, so
+it is returned again, with a new cursor.
 """
 
 from collections.abc import AsyncGenerator
@@ -14,14 +14,14 @@ import strawberry
 from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
-from graphql_api.live.written_result import Position, WrittenResult
+from graphql_api.live.written_result import WrittenResult
 from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
+from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, SampleId
 from graphql_api.schema.context import Info
-from graphql_api.schema.query import Id, RecomputationId
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultEdge
-from graphql_api.schema.types.inputs import ResultFilter
+from graphql_api.schema.types.inputs import bounds_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
@@ -29,92 +29,89 @@ from storage.documents import NotFound, Status
 from storage.documents import Result as StoredResult
 
 
-@strawberry.type(description="What can be watched.")
+@strawberry.type(
+    description="All subscriptions follow samples and results of the submitter to which the API key belongs."
+)
 class Subscription:
-    """One sample, or all results."""
+    """The fields of `subscription`."""
 
     @strawberry.subscription(
         description=(
-            "A sample in each state that it comes to. Completes after the last one, at once where it is there already."
+            "Returns a sample now and, if it is PENDING, again when its state changes. Completes when the state is "
+            "final."
         ),
         metadata=requires(Scope.READ),
     )
-    async def sample(self, info: Info, id: Id) -> AsyncGenerator[Sample, None]:  # noqa: A002 - the name in the contract
-        """Follow one sample to its end."""
+    async def sample(self, info: Info, sample_id: SampleId) -> AsyncGenerator[Sample, None]:
+        """Yield the sample once, or twice if it is pending. Raises `NotFound`."""
         context = info.context
         async with context.live.watch(context.caller.submitter) as log:
-            with log.expect(id) as result_written:
-                header = await context.headers.load(id)
+            with log.expect(sample_id) as result_written:
+                header = await context.headers.load(sample_id)
                 if header is None:
-                    raise NotFound("there is no such sample")
-                pending = not header.problems and await context.results.load(id) is None
+                    raise NotFound("the sample does not exist - at `id`")
+                is_pending = not header.problems and await context.results.load(sample_id) is None
                 yield Sample.of(header)
-                if pending:
+                if is_pending:
                     await result_written
-                    context.forget()
+                    context.clear_loaders()
                     metrics.DELIVERED.inc()
                     yield Sample.of(header)
 
     @strawberry.subscription(
         description=(
-            "Results as they are computed, in the order in which they were stored. With `after`, first those that were "
-            "stored behind that cursor, then live, with no gap and none twice. A result that is computed again comes "
-            "again, with a new cursor. Who reads nothing for a while ends with the error TOO_SLOW (a WebSocket is "
-            "closed with 4490) and with the cursor to go on from."
+            "Returns results as they are stored, in the order of storage. With `after`, it first returns the results "
+            "that were stored after this cursor. No result is missed or repeated. A recomputed result is returned "
+            "again, with a new cursor. A client that reads too slowly receives the error TOO_SLOW with the cursor from "
+            "which to resume. Over WebSockets, the close code is 4490."
         ),
         metadata=requires(Scope.READ),
     )
     async def results(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the name in the contract
-            ResultFilter | None, strawberry.argument(description="Which results; all unless said.")
-        ] = None,
+        result_filter: OptionalResultFilter = None,
         after: Annotated[
-            str | None, strawberry.argument(description="The last cursor you had; only new results without it.")
+            str | None,
+            strawberry.argument(
+                description="The last cursor that the client received. By default, only new results are returned."
+            ),
         ] = None,
     ) -> AsyncGenerator[ResultEdge, None]:
-        """Follow the results that pass the filter."""
-        context = info.context
-        bounds = [] if filter is None else filter.bounds()
-        position = None if after is None else _position(Cursor.decode(after))
-        async with aclosing(context.live.follow(context.caller.submitter, position)) as following:
-            async for written in following:
+        """Yield the computed results that pass the filter."""
+        context, bounds = info.context, bounds_of(result_filter)
+        cursor = None if after is None else Cursor.decode(after)
+        position = None if cursor is None else (cursor.written_at, cursor.id)
+        async with aclosing(context.live.follow(context.caller.submitter, position)) as written_results:
+            async for written in written_results:
                 result = written.result
                 if result is not None and result.status is Status.COMPUTED and matches(bounds, result):
                     metrics.DELIVERED.inc()
-                    context.forget()
-                    yield _edge(written, result)
+                    context.clear_loaders()
+                    yield _shared_edge(written, result)
 
     @strawberry.subscription(
-        description=(
-            "How far a recomputation is, whenever that changes. Completes when it no longer runs. Takes a key with the "
-            "scope `admin`."
-        ),
+        description="Returns the progress of a recomputation whenever it changes. Completes when it no longer runs.",
         metadata=requires(Scope.ADMIN),
     )
     async def recomputation(
-        self,
-        info: Info,
-        id: RecomputationId,  # noqa: A002 - the name in the contract
+        self, info: Info, recomputation_id: RecomputationId
     ) -> AsyncGenerator[RecomputationType, None]:
-        """Follow a recomputation to its end."""
-        async with aclosing(info.context.recomputer.watch(info.context.caller.submitter, id)) as changes:
+        """Yield the recomputation until it ends."""
+        submitter = info.context.caller.submitter
+        async with aclosing(info.context.recomputer.watch(submitter, recomputation_id)) as changes:
             async for recomputation in changes:
                 yield RecomputationType.of(recomputation)
 
 
-class _Edge(ResultEdge, SharedEvent):
-    """An edge that is answered once for all who ask the same of it."""
+class _SharedEdge(ResultEdge, SharedEvent):
+    """An edge whose response is encoded once for all subscribers with the same selection."""
 
 
-def _edge(written: WrittenResult, result: StoredResult) -> ResultEdge:
-    """Return what subscribers are shown, the same object to all."""
-    if not isinstance(written.event, _Edge):
+def _shared_edge(written: WrittenResult, result: StoredResult) -> ResultEdge:
+    """Return the edge of a written result: the same object for all subscribers."""
+    if not isinstance(written.event, _SharedEdge):
         written_at, sample_id = written.position
-        written.event = _Edge(cursor=Cursor(written_at=written_at, id=sample_id).encode(), node=Result.of(result))
+        cursor = Cursor(written_at=written_at, id=sample_id).encode()
+        written.event = _SharedEdge(cursor=cursor, node=Result.of(result))
     return written.event
-
-
-def _position(cursor: Cursor) -> Position:
-    return cursor.written_at, cursor.id

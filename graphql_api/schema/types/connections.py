@@ -1,7 +1,7 @@
-"""Lists of results and samples in pages (Relay's connections); what only some ask for is read when they do.
+"""Relay connections: pages of results and samples.
 
-A page in one direction says by itself whether there is more in that direction. In the other one somebody has to
-look, and at the totals somebody has to count: so both are fields that cost a call of their own.
+A page knows whether more items follow in the direction in which it was read. The other direction, and the total count,
+need a call of their own. Both are fields with resolvers, so the call is made only if they are requested.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,10 +19,12 @@ from storage.documents import Result as StoredResult
 Read = Callable[[PageRequest], Awaitable[Page[Any]]]
 Count = Callable[[], Awaitable[int]]
 
-_TOTAL = "on all pages together. Firestore counts them when it is asked for, at a cost that grows with their number."
+_CURSOR = "The position of this item. Pass it as `after` or `before`."
+_PAGE_INFO = "The cursors of this page, and whether there are more pages."
+_COUNT_COST = "Firestore counts them for each request, at a cost that grows with their number."
 
 
-@strawberry.type(description="Where a page begins and ends, and whether there is more (Relay).")
+@strawberry.type(description="The cursors of a page, and whether there are more pages. See Relay's connections.")
 class PageInfo:
     """Relay's page information."""
 
@@ -31,15 +33,15 @@ class PageInfo:
     read: Private[Read]
 
     start_cursor: str | None = strawberry.field(
-        description="Where the page begins: pass it as `before`, with `last`, to get the page before."
+        description="The start of this page. Pass it as `before`, with `last`, to get the previous page."
     )
     end_cursor: str | None = strawberry.field(
-        description="Where the page ends: pass it as `after`, with `first`, to get the next page."
+        description="The end of this page. Pass it as `after`, with `first`, to get the next page."
     )
 
     @classmethod
     def of(cls, page: Page[Any], request: PageRequest, read: Read) -> Self:
-        """Describe `page`, which `read` returned for `request`."""
+        """Return the information about `page`, which `read` returned for `request`."""
         start, end = (page.edges[0][0], page.edges[-1][0]) if page.edges else (None, None)
         if page.scanned_to is not None:
             start, end = (page.scanned_to, end) if request.backward else (start, page.scanned_to)
@@ -51,17 +53,22 @@ class PageInfo:
             end_cursor=None if end is None else end.encode(),
         )
 
-    @strawberry.field(description="There is more behind `endCursor`; after `last` without `before` there never is.")
+    @strawberry.field(
+        description="Whether there are items after `endCursor`. Always false with `last` and without `before`."
+    )
     async def has_next_page(self) -> bool:
-        """Tell, or look behind `before`."""
-        return await self._is_more_outside() if self.request.backward else self.page.has_more
+        """Return what the page knows, or read after `before`."""
+        return await self._has_items_before_start() if self.request.backward else self.page.has_more
 
-    @strawberry.field(description="There is more ahead of `startCursor`; after `first` without `after` there never is.")
+    @strawberry.field(
+        description="Whether there are items before `startCursor`. Always false with `first` and without `after`."
+    )
     async def has_previous_page(self) -> bool:
-        """Tell, or look ahead of `after`."""
-        return self.page.has_more if self.request.backward else await self._is_more_outside()
+        """Return what the page knows, or read before `after`."""
+        return self.page.has_more if self.request.backward else await self._has_items_before_start()
 
-    async def _is_more_outside(self) -> bool:
+    async def _has_items_before_start(self) -> bool:
+        """Read in the opposite direction from the start of the request."""
         opposite = self.request.opposite()
         if opposite is None:
             return False
@@ -69,64 +76,64 @@ class PageInfo:
         return bool(page.edges) or page.has_more
 
 
-@strawberry.type(description="A result and its place, from which one can go on.")
+@strawberry.type(description="A result and its position in the list.")
 class ResultEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="The place of this result; pass it as `after` or `before`.")
+    cursor: str = strawberry.field(description=_CURSOR)
     node: Result = strawberry.field(description="The result.")
 
 
-@strawberry.type(description="A page of results (Relay).")
+@strawberry.type(description="A page of results. See Relay's connections.")
 class ResultConnection:
     """Relay's connection."""
 
     count: Private[Count]
 
-    edges: list[ResultEdge] = strawberry.field(description="The results of this page, in the order asked for.")
-    page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")
+    edges: list[ResultEdge] = strawberry.field(description="The results of this page, in the requested order.")
+    page_info: PageInfo = strawberry.field(description=_PAGE_INFO)
 
     @classmethod
     def of(cls, page: Page[StoredResult], request: PageRequest, read: Read, count: Count) -> Self:
-        """Show `page`, which `read` returned for `request`; `count` counts all pages."""
+        """Return the connection for `page`, which `read` returned for `request`. `count` counts all pages."""
         edges = [ResultEdge(cursor=cursor.encode(), node=Result.of(result)) for cursor, result in page.edges]
         return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
-    @strawberry.field(description=f"How many results there are {_TOTAL}")
+    @strawberry.field(description=f"The number of results on all pages. {_COUNT_COST}")
     async def total_count(self) -> int:
-        """Count them."""
+        """Count all pages."""
         return await self.count()
 
 
-@strawberry.type(description="A sample and its place, from which one can go on.")
+@strawberry.type(description="A sample and its position in the list.")
 class SampleEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="The place of this sample; pass it as `after` or `before`.")
+    cursor: str = strawberry.field(description=_CURSOR)
     node: Sample = strawberry.field(description="The sample.")
 
 
-@strawberry.type(description="A page of samples (Relay).")
+@strawberry.type(description="A page of samples. See Relay's connections.")
 class SampleConnection:
     """Relay's connection."""
 
     count: Private[Count]
 
-    edges: list[SampleEdge] = strawberry.field(description="The samples of this page, the newest first.")
-    page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")
+    edges: list[SampleEdge] = strawberry.field(description="The samples of this page. The latest comes first.")
+    page_info: PageInfo = strawberry.field(description=_PAGE_INFO)
 
     @classmethod
     def of(cls, page: Page[Header], request: PageRequest, read: Read, count: Count) -> Self:
-        """Show `page`, which `read` returned for `request`; `count` counts all pages."""
+        """Return the connection for `page`, which `read` returned for `request`. `count` counts all pages."""
         edges = [SampleEdge(cursor=cursor.encode(), node=Sample.of(header)) for cursor, header in page.edges]
         return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
     @strawberry.field(
         description=(
-            f"How many samples there are {_TOTAL} With a state other than REJECTED and `submittedAt`, "
-            "they are looked at one by one."
+            f"The number of samples on all pages. {_COUNT_COST} With a filter by `submittedAt` and by a state other "
+            "than REJECTED, the server reads the samples one by one."
         )
     )
     async def total_count(self) -> int:
-        """Count them."""
+        """Count all pages."""
         return await self.count()

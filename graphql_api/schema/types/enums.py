@@ -1,4 +1,4 @@
-"""GraphQL descriptions for enums that other packages define."""
+"""GraphQL descriptions for enums that other rooms and packages define."""
 
 from collections.abc import Mapping
 from enum import Enum

@@ -1,4 +1,4 @@
-"""What to look for: ranges, states and orders, as GraphQL inputs, and what they mean in Firestore."""
+"""Filters and orders as GraphQL inputs, and their translation to bounds and orders of stored fields."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -19,39 +19,42 @@ from storage.documents import STATISTICS, BadRequest, Statistic
 T = TypeVar("T")
 
 _INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
-_DIRECTIONS = {Direction.ASC: "The smallest or earliest first.", Direction.DESC: "The largest or latest first."}
+_DIRECTIONS = {
+    Direction.ASC: "The smallest or earliest value comes first.",
+    Direction.DESC: "The largest or latest value comes first.",
+}
 
-describe_enum(Direction, "Which end comes first.", _DIRECTIONS)
+describe_enum(Direction, "The direction of an order.", _DIRECTIONS)
 
 
-@strawberry.input(description="A range of numbers; bounds that are left out are open.")
+@strawberry.input(description="A range of numbers. A missing bound is open.")
 class FloatRange:
     """Bounds of a double."""
 
-    gte: float | None = strawberry.field(default=None, description="At least.")
-    gt: float | None = strawberry.field(default=None, description="More than.")
-    lte: float | None = strawberry.field(default=None, description="At most.")
-    lt: float | None = strawberry.field(default=None, description="Less than.")
+    gte: float | None = strawberry.field(default=None, description="At least this value.")
+    gt: float | None = strawberry.field(default=None, description="More than this value.")
+    lte: float | None = strawberry.field(default=None, description="At most this value.")
+    lt: float | None = strawberry.field(default=None, description="Less than this value.")
 
 
-@strawberry.input(description="A range of whole numbers; bounds that are left out are open.")
+@strawberry.input(description="A range of integers. A missing bound is open.")
 class IntRange:
     """Bounds of an integer."""
 
-    gte: int | None = strawberry.field(default=None, description="At least.")
-    gt: int | None = strawberry.field(default=None, description="More than.")
-    lte: int | None = strawberry.field(default=None, description="At most.")
-    lt: int | None = strawberry.field(default=None, description="Less than.")
+    gte: int | None = strawberry.field(default=None, description="At least this value.")
+    gt: int | None = strawberry.field(default=None, description="More than this value.")
+    lte: int | None = strawberry.field(default=None, description="At most this value.")
+    lt: int | None = strawberry.field(default=None, description="Less than this value.")
 
 
-@strawberry.input(description="A range of time; bounds that are left out are open.")
+@strawberry.input(description="A range of time. A missing bound is open.")
 class DateTimeRange:
     """Bounds of a time."""
 
-    gte: datetime | None = strawberry.field(default=None, description="At or after.")
-    gt: datetime | None = strawberry.field(default=None, description="After.")
-    lte: datetime | None = strawberry.field(default=None, description="At or before.")
-    lt: datetime | None = strawberry.field(default=None, description="Before.")
+    gte: datetime | None = strawberry.field(default=None, description="At this time or later.")
+    gt: datetime | None = strawberry.field(default=None, description="Later than this time.")
+    lte: datetime | None = strawberry.field(default=None, description="At this time or earlier.")
+    lt: datetime | None = strawberry.field(default=None, description="Earlier than this time.")
 
 
 def _with_statistics(cls: type[T]) -> type[T]:
@@ -86,12 +89,14 @@ class ResultFilter:
         return [bound for field in fields(self) for bound in _bounds(field.name, getattr(self, field.name))]
 
 
-@strawberry.input(description="Which samples; all that is given must hold.")
+@strawberry.input(description="Selects the samples that match all given fields.")
 class SampleFilter:
     """A state and a range of time."""
 
-    state: SampleState | None = strawberry.field(default=None, description="The state they are in.")
-    submitted_at: DateTimeRange | None = strawberry.field(default=None, description="When they were submitted.")
+    state: SampleState | None = strawberry.field(default=None, description="The state of the sample.")
+    submitted_at: DateTimeRange | None = strawberry.field(
+        default=None, description="The time when the sample was stored."
+    )
 
     def bounds(self) -> list[Bound]:
         """Return the range as bounds of a stored field."""
@@ -129,10 +134,15 @@ class ResultOrder:
         return Order(str(self.field.value), descending=self.direction is Direction.DESC)
 
 
+def bounds_of(selection: ResultFilter | SampleFilter | None) -> list[Bound]:
+    """Return the bounds of a filter. Without a filter there are none."""
+    return [] if selection is None else selection.bounds()
+
+
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:
     for name, operator in OPERATORS.items():
         value = None if limits is None else getattr(limits, name)
-        if isinstance(value, float) and not isfinite(value):  # so many digits, written into the query
+        if isinstance(value, float) and not isfinite(value):  # a literal in the query can exceed the largest double
             raise BadRequest(f"expected a finite number - at `{to_camel_case(field)}.{name}`")
         if value is not None:
             yield Bound(field, operator, value)

@@ -1,6 +1,6 @@
-"""What can be wrong with a sample, and the states that it can be in, as GraphQL shows them.
+"""Problems and states of samples as clients see them.
 
-A trap: the enums are described here, so whoever uses them in the schema takes them from here, not from `documents`.
+Note: other modules of the schema import `ProblemCode` and `SampleState` from here, so that they are GraphQL enums.
 """
 
 from typing import Self
@@ -13,39 +13,39 @@ from storage.documents import Problem, ProblemCode, SampleState
 __all__ = ["ProblemCode", "ProblemType", "SampleState"]
 
 _STATES = {
-    SampleState.PENDING: "Stored; the result follows.",
-    SampleState.COMPUTED: "The result is there.",
-    SampleState.FAILED: "Can never be computed; `problems` says why.",
-    SampleState.REJECTED: "Invalid when it came in, and kept; `problems` says why.",
+    SampleState.PENDING: "The sample is stored. Its result is not computed yet.",
+    SampleState.COMPUTED: "The result is stored.",
+    SampleState.FAILED: "The result cannot be computed. `problems` contains the reason.",
+    SampleState.REJECTED: "The sample is invalid. It is stored, and `problems` contains the reasons.",
 }
 _CODES = {
-    ProblemCode.MISSING: "Something that must be there is not.",
-    ProblemCode.WRONG_TYPE: "A value of another type is expected.",
-    ProblemCode.EMPTY: "At least one value is expected.",
-    ProblemCode.OUT_OF_RANGE: "A number that no finite double is near to, or a time outside the years 1 to 9999.",
-    ProblemCode.DUPLICATE_KEY: "A key stands more than once, so its value is ambiguous.",
+    ProblemCode.MISSING: "A required member is missing.",
+    ProblemCode.WRONG_TYPE: "A value has the wrong type.",
+    ProblemCode.EMPTY: "A list or a text is empty.",
+    ProblemCode.OUT_OF_RANGE: "A number exceeds the range of doubles, or a time is outside the years 1 to 9999.",
+    ProblemCode.DUPLICATE_KEY: "A key appears more than once, so its value is ambiguous.",
     ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
-    ProblemCode.INVALID_TIME_STAMP: "The text is no date and time.",
-    ProblemCode.NO_UTC_OFFSET: "The time stamp does not say how far it is from UTC.",
-    ProblemCode.INCOMPLETE: "The stored bytes are not those that were submitted.",
-    ProblemCode.NOT_COMPUTABLE: "What is stored cannot be computed, and the fault is not the publisher's.",
-    ProblemCode.MORE_PROBLEMS: "There are more problems than are shown.",
+    ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
+    ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
+    ProblemCode.INCOMPLETE: "The stored bytes differ from those that were submitted.",
+    ProblemCode.NOT_COMPUTABLE: "The result cannot be computed because of an error of the service, not of the sample.",
+    ProblemCode.MORE_PROBLEMS: "The sample has more problems than the response lists.",
 }
 
 
-describe_enum(SampleState, "Where a sample is on its way. It ends in COMPUTED, FAILED or REJECTED.", _STATES)
-describe_enum(ProblemCode, "What kind of fault a problem is.", _CODES)
+describe_enum(SampleState, "The state of a sample. The final states are COMPUTED, FAILED and REJECTED.", _STATES)
+describe_enum(ProblemCode, "The kind of a problem.", _CODES)
 
 
-@strawberry.type(name="Problem", description="What is wrong with a sample, and where.")
+@strawberry.type(name="Problem", description="A problem of a sample: what is wrong, and where.")
 class ProblemType:
     """A problem as clients see it."""
 
-    path: str = strawberry.field(description="A JSONPath into the sample, such as `$.data[17]`.")
-    message: str = strawberry.field(description="What was expected and what was there, for people.")
-    code: ProblemCode = strawberry.field(description="The kind of fault, for programs.")
+    path: str = strawberry.field(description="The JSONPath of the problem in the sample, for example `$.data[17]`.")
+    message: str = strawberry.field(description="A message for people: what was expected, and what was found.")
+    code: ProblemCode = strawberry.field(description="The kind of the problem, for programs.")
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        """Show `problem`."""
+        """Return the GraphQL object of a stored problem."""
         return cls(path=problem.path, message=problem.message, code=problem.code)

@@ -1,4 +1,4 @@
-"""Recomputations of results as GraphQL shows them."""
+"""Recomputations of results as clients see them."""
 
 from datetime import datetime
 from typing import Self
@@ -34,8 +34,8 @@ class RecomputationType:
     state: RecomputationState = strawberry.field(description="The progress of the recomputation.")
     requested: int = strawberry.field(description="The number of samples sent to the function again so far.")
     done: int = strawberry.field(description="The number of those samples that have a new result.")
-    started_at: datetime = strawberry.field(description="When the recomputation was requested.")
-    updated_at: datetime = strawberry.field(description="When these figures were last updated.")
+    started_at: datetime = strawberry.field(description="The time when the recomputation was requested.")
+    updated_at: datetime = strawberry.field(description="The time when these numbers were last updated.")
 
     @classmethod
     def of(cls, recomputation: Recomputation) -> Self:

@@ -1,8 +1,8 @@
-"""Scalars: values that GraphQL hands through whole.
+"""The scalars: raw samples, vectors, JSON and times.
 
-A sample is one scalar, not a list of floats: GraphQL's executor would visit every number twice. The
-trap is that a scalar comes in two ways. As a variable it is the span of the request that held it,
-byte for byte; written into the query it is syntax, whose numbers are kept as they were written.
+A sample is one scalar and not a list of floats, because the executor of GraphQL would visit each number twice. A client
+can pass a sample in two ways. A variable arrives as the bytes of the request. A literal in the query arrives as syntax
+nodes, which keep each number as it was written.
 """
 
 import json
@@ -68,7 +68,7 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
 
 def _json_text_of(value: object) -> str:
     match value:
-        case bytes():  # of a raw sample
+        case bytes():  # a raw sample
             return value.decode()
         case datetime():
             return f'"{timestamps.to_text(value)}"'
@@ -83,7 +83,7 @@ def _json_text_of(value: object) -> str:
 
 def _instant_from_variable(value: object) -> datetime:
     if not isinstance(value, str):
-        raise GraphQLError("expected a time as a string, such as 2019-05-01T10:00:00Z")
+        raise GraphQLError("expected a time as a string, for example 2019-05-01T10:00:00Z")
     try:
         return timestamps.parse(value)
     except timestamps.TimeStampError as fault:
@@ -94,20 +94,20 @@ SCALARS: dict[object, ScalarDefinition] = {
     RawSample: strawberry.scalar(
         name="RawSample",
         description=(
-            "A measurement sample: an object with `time_stamp` (a date, a time and a UTC offset, such as "
-            "`2019-05-01T06:00:00-04:00`), `data` (a list of at least one number) and any further members. "
-            "Pass it as a variable, or write it into the query. It is kept as it is sent."
+            "A measurement sample as a JSON object with `time_stamp` (date, time and UTC offset, for example "
+            "`2019-05-01T06:00:00-04:00`) and `data` (a list of at least one number). Other members are allowed. Pass "
+            "it as a variable or as a literal. It is stored byte for byte as sent."
         ),
         parse_value=_sample_from_variable,
         parse_literal=_sample_from_literal,
     ),
-    Vector: strawberry.scalar(name="Vector", description="A list of numbers, handled as one value."),
+    Vector: strawberry.scalar(name="Vector", description="A list of numbers, as one scalar."),
     JSON: strawberry.scalar(
-        name="JSON", description="Any JSON value, exactly as it was submitted.", serialize=orjson.Fragment
+        name="JSON", description="Any JSON value, byte for byte as it was submitted.", serialize=orjson.Fragment
     ),
     datetime: strawberry.scalar(
         name="DateTime",
-        description="An instant in UTC as RFC 3339 writes it, such as `2019-05-01T10:00:00Z`.",
+        description="A time in UTC in the format of RFC 3339, for example `2019-05-01T10:00:00Z`.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=timestamps.to_text,
         parse_value=_instant_from_variable,
