@@ -44,9 +44,8 @@ def path_of(key: bytes, size: int) -> bytes:
     return key[-size : -len(values.END)]
 
 
-class _Prefix(NamedTuple):
-    key: bytes
-    in_collection: bool  # whether the collection follows
+_Prefix = tuple[bytes, bool]
+"""The prefix of an index, and whether the collection follows."""
 
 
 class _FieldIndexes(NamedTuple):
@@ -195,8 +194,6 @@ class DocumentIndexer:
 
 def _prefixes(path: FieldPath, scopes: set[str], contains: bool) -> tuple[_Prefix, ...]:
     return tuple(
-        _Prefix(
-            single_field_prefix(path, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION
-        )
+        (single_field_prefix(path, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION)
         for scope in scopes
     )
