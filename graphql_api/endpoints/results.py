@@ -107,8 +107,8 @@ class ResultEndpoint:
         async with aclosing(results) as batches:
             async for documents in batches:
                 await self._services.authenticate(credential)  # it may have been revoked meanwhile
-                yield file.rows([_row(document) for document in documents])
-        yield file.end()
+                yield file.write([_row(document) for document in documents])
+        yield file.finish()
 
 
 def _row(document: Any) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""Results as files: NDJSON, CSV, and Arrow or Parquet where pyarrow is installed, some rows at a time.
+"""Results as a file, written in batches of rows: NDJSON, CSV, and Arrow or Parquet if pyarrow is installed.
 
-A row has the names and values of the stored result; a number is written with all of its digits. What a result of
-version 1 does not have is null, or an empty field in CSV.
+A row has the names and values of the stored result. Numbers keep all their digits. A value that a result does not have
+is null, or an empty field in CSV.
 """
 
 import csv
@@ -20,55 +20,55 @@ Row = Mapping[str, Any]
 _HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
 COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version")
 FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in _HISTOGRAMS)
-"""A field of a CSV file holds no list."""
+"""The columns of a CSV file, whose fields cannot hold lists."""
 
 HAS_ARROW = find_spec("pyarrow") is not None
 _INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_type is int) | {"statistics_version"}
 _TIMES = frozenset({"timestamp", "computed_at"})
-_ROW_GROUP = 5_000
-"""Rows of a Parquet row group, for the footer has a part for each."""
+_MIN_ROW_GROUP_ROWS = 5_000
+"""The footer of a Parquet file grows with the number of row groups."""
 
 
 class Format(Protocol):
-    """Turns rows into the bytes of one file, piece by piece."""
+    """Converts batches of rows to the bytes of one file."""
 
-    def rows(self, rows: Sequence[Row]) -> bytes:
-        """Return what comes next, with `rows` in it or kept for later."""
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Add `rows` to the file; return the bytes that are ready. A format may buffer rows."""
 
-    def end(self) -> bytes:
-        """Return what is left."""
+    def finish(self) -> bytes:
+        """Return the remaining bytes of the file."""
 
 
 class Ndjson:
-    """An object on each line."""
+    """One JSON object per line."""
 
-    def rows(self, rows: Sequence[Row]) -> bytes:
-        """Return their lines."""
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Return the lines of `rows`."""
         return b"".join(
             orjson.dumps({name: _text(row.get(name)) for name in COLUMNS}, option=orjson.OPT_APPEND_NEWLINE)
             for row in rows
         )
 
-    def end(self) -> bytes:
-        """Return nothing: the last line has ended."""
+    def finish(self) -> bytes:
+        """Return no bytes."""
         return b""
 
 
 class Csv:
-    """RFC 4180, with a line of names at the top."""
+    """CSV as in RFC 4180, with a header line."""
 
     def __init__(self) -> None:
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, lineterminator="\r\n")
         self._writer.writerow(FLAT_COLUMNS)
 
-    def rows(self, rows: Sequence[Row]) -> bytes:
-        """Return their lines."""
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Return the lines of `rows`, after the header line at the first call."""
         self._writer.writerows([_text(row.get(name)) for name in FLAT_COLUMNS] for row in rows)
-        return self.end()
+        return self.finish()
 
-    def end(self) -> bytes:
-        """Return the names where there was no row."""
+    def finish(self) -> bytes:
+        """Return the header line if no rows were written."""
         written = self._text.getvalue().encode()
         self._text.seek(0)
         self._text.truncate()
@@ -76,66 +76,65 @@ class Csv:
 
 
 class Arrow:
-    """An Arrow IPC stream, a record batch for some rows each; or a Parquet file, a row group for some rows each."""
+    """An Arrow IPC stream with a record batch per write, or a Parquet file with larger row groups."""
 
     def __init__(self, *, parquet: bool = False) -> None:
-        import pyarrow  # an extra: whoever does not ask for it need not have it
+        import pyarrow  # an optional dependency
         from pyarrow import parquet as pyarrow_parquet
 
         self._schema = pyarrow.schema([(name, _arrow_type(pyarrow, name)) for name in COLUMNS])
-        self._batch = pyarrow.RecordBatch.from_pylist
-        self._table = pyarrow.Table.from_batches
-        self._kept: list[Any] = []
-        self._at_least = _ROW_GROUP if parquet else 1
-        self._file = _Pieces()
-        opened = pyarrow.PythonFile(self._file, mode="w")
+        self._to_batch = pyarrow.RecordBatch.from_pylist
+        self._to_table = pyarrow.Table.from_batches
+        self._batches: list[Any] = []
+        self._min_rows = _MIN_ROW_GROUP_ROWS if parquet else 1
+        self._output = _OutputBuffer()
+        file = pyarrow.PythonFile(self._output, mode="w")
         self._writer = (
-            pyarrow_parquet.ParquetWriter(opened, self._schema)
-            if parquet
-            else pyarrow.ipc.new_stream(opened, self._schema)
+            pyarrow_parquet.ParquetWriter(file, self._schema) if parquet else pyarrow.ipc.new_stream(file, self._schema)
         )
 
-    def rows(self, rows: Sequence[Row]) -> bytes:
-        """Return the bytes that the writer has made so far."""
-        self._kept.append(self._batch(list(rows), schema=self._schema))
-        if sum(batch.num_rows for batch in self._kept) >= self._at_least:
-            self._write()
-        return self._file.take()
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Buffer `rows`; return the bytes that the writer has produced."""
+        self._batches.append(self._to_batch(list(rows), schema=self._schema))
+        if sum(batch.num_rows for batch in self._batches) >= self._min_rows:
+            self._write_batches()
+        return self._output.drain()
 
-    def end(self) -> bytes:
-        """Return the rest."""
-        if self._kept:
-            self._write()
+    def finish(self) -> bytes:
+        """Write the buffered rows and the end of the file."""
+        if self._batches:
+            self._write_batches()
         self._writer.close()
-        return self._file.take()
+        return self._output.drain()
 
-    def _write(self) -> None:
-        self._writer.write_table(self._table(self._kept))
-        self._kept.clear()
+    def _write_batches(self) -> None:
+        self._writer.write_table(self._to_table(self._batches))
+        self._batches.clear()
 
 
-class _Pieces(io.RawIOBase):
-    """A file to write to whose bytes are taken away as they come."""
+class _OutputBuffer(io.RawIOBase):
+    """A writable file whose bytes are removed while it is written."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
-        self._taken = 0
+        self._bytes = bytearray()
+        self._drained = 0
 
     def writable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return self._taken + len(self._held)
+        return self._drained + len(self._bytes)
 
     def write(self, data: Any) -> int:
-        self._held += data
+        self._bytes += data
         return len(data)
 
-    def take(self) -> bytes:
-        piece = bytes(self._held)
-        self._held.clear()
-        self._taken += len(piece)
-        return piece
+    def drain(self) -> bytes:
+        """Return the bytes written since the last call."""
+        drained = bytes(self._bytes)
+        self._bytes.clear()
+        self._drained += len(drained)
+        return drained
 
 
 def _text(value: Any) -> Any:

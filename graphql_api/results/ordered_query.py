@@ -1,10 +1,9 @@
-"""A filter and an order -> the `StructuredQuery` messages of a page, one for each shard.
+"""A filter and an order of one collection, converted to a `StructuredQuery` message for each shard.
 
-Firestore adds orders of its own: first every field with an inequality, by name, then `__name__`. Here a
-collection is always ordered by the same fields after the first one, whatever is filtered by, so that one
-composite index for each order serves every combination of ranges; and a cursor holds a value for each of them.
-To read backward is to read in the reversed order, which takes the index of the other direction.
-The orders and their indexes are in `infra/gcp/firestore.indexes.json`.
+Firestore orders every query by the fields of its inequalities, by name, and then by `__name__`. This module always adds
+the same fields after the first one, independent of the filter. One composite index per order and direction then serves
+all combinations of bounds, and a cursor holds a value for each of these fields. Reading backward reverses the order and
+uses the index of the other direction. `infra/gcp/firestore.indexes.json` defines the indexes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +27,10 @@ _OPERATORS = {
 
 
 class OrderedQuery:
-    """A query of one collection of a submitter, in every shard of it.
+    """A query of one collection of a submitter.
 
-    `then` are the fields that decide between documents with an equal `order` field; ids decide at last,
-    or alone where there is no `order`.
+    Documents with equal `order` fields are ordered by the fields `then`, and finally by their ids. Without an `order`,
+    all documents are ordered by their ids.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class OrderedQuery:
         self._signature = ("-" if self._descending else "+") + (order.field if order else "")
 
     def cursor(self, document: Any) -> Cursor:
-        """Return the place of `document`, a protocol `Document`, in this query."""
+        """Return the position of `document`, a protocol `Document`, in this query."""
         return Cursor(
             written_at=encoding.to_datetime(document.update_time),
             id=document.name.rpartition("/")[2],
@@ -62,11 +61,11 @@ class OrderedQuery:
         )
 
     def rank(self, document: Any) -> tuple[Any, ...]:
-        """Return what documents of different shards are merged by."""
+        """Return the sort key of `document`, by which the documents of several shards are merged."""
         return (*self._values(document), document.name)
 
     def is_descending(self, backward: bool) -> bool:
-        """Tell whether the greatest rank comes first when the query is read forward, or `backward`."""
+        """Return whether reading the query forward, or `backward`, starts with the greatest rank."""
         return self._descending != backward
 
     def message(
@@ -80,9 +79,9 @@ class OrderedQuery:
         end: Cursor | None = None,
         backward: bool = False,
     ) -> Any:
-        """Return the query for up to `limit` documents of a shard between two cursors, 0 for all of them.
+        """Return the query for up to `limit` documents of a shard between two cursors. 0 means no limit.
 
-        `collection_name` is the full one. Raises `BadRequest` where a cursor belongs to another query.
+        `collection_name` is the full name of the collection. Raises `BadRequest` if a cursor belongs to another query.
         """
         query = StructuredQuery()
         if limit:
@@ -90,16 +89,16 @@ class OrderedQuery:
         query.from_.add(collection_id=self.collection)
         for field in self._select:
             query.select.fields.add(field_path=field)
-        self._filter(query.where.composite_filter, shard)
+        self._add_filters(query.where.composite_filter, shard)
         descending = self.is_descending(backward)
         direction = StructuredQuery.DESCENDING if descending else StructuredQuery.ASCENDING
         for field in (*self._fields, "__name__"):
             query.order_by.add(direction=direction).field.field_path = field
         if start is not None:
-            self._place(query.start_at, start, collection_name, "before" if backward else "after")
+            self._set_cursor(query.start_at, start, collection_name, "before" if backward else "after")
             query.start_at.before = inclusive
         if end is not None:
-            self._place(query.end_at, end, collection_name, "after" if backward else "before")
+            self._set_cursor(query.end_at, end, collection_name, "after" if backward else "before")
             query.end_at.before = True
         return query
 
@@ -107,14 +106,14 @@ class OrderedQuery:
         values = document.fields
         return tuple(encoding.from_value(values[field]) for field in self._fields)
 
-    def _place(self, edge: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
+    def _set_cursor(self, target: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
         if cursor.order != self._signature or len(cursor.values) != len(self._fields):
-            raise BadRequest(f"expected a cursor of an answer with the same order - at `{argument}`")
+            raise BadRequest(f"expected a cursor from a response with the same order - at `{argument}`")
         for value in cursor.values:
-            edge.values.append(encoding.to_value(value))
-        edge.values.add(reference_value=f"{collection_name}/{cursor.id}")
+            target.values.append(encoding.to_value(value))
+        target.values.add(reference_value=f"{collection_name}/{cursor.id}")
 
-    def _filter(self, filters: Any, shard: int) -> None:
+    def _add_filters(self, filters: Any, shard: int) -> None:
         filters.op = StructuredQuery.CompositeFilter.AND
         for field, value in {"shard": shard, **self._equal}.items():
             equal = filters.filters.add().field_filter

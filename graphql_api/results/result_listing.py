@@ -1,8 +1,8 @@
 """Lists of computed results: in pages, counted, or scanned.
 
-Firestore leaves documents without a field out of an index with that field. Results of version 1 have no median.
-Indexes therefore hold the median only for the order by median. In other orders, a bound on the median is checked
-on the documents after they are read.
+Firestore leaves a document out of an index if it lacks one of the index's fields. A statistic that some results lack,
+such as the median, is therefore only in the index of the order by this statistic. In other orders, a bound on it is
+checked on the documents after they are read.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -18,8 +18,6 @@ from storage.documents import Result, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
-_MEDIAN = "median"
-
 
 class ResultListing:
     """Lists the results of the submitter that each method takes from the caller's credential."""
@@ -31,16 +29,16 @@ class ResultListing:
     async def page(self, submitter: str, bounds: Sequence[Bound], order: Order, request: PageRequest) -> Page[Result]:
         """Return the computed results of `request` that are within `bounds`.
 
-        With a bound on the median in another order than its own, a page can have fewer results than requested and
-        still have a next page.
+        With a bound that is checked after reading, a page can have fewer results than requested and still have a next
+        page.
         """
         page = await self._query(submitter, bounds, order).page(request)
         return page.map(partial(decode_result, submitter))
 
     async def count(self, submitter: str, bounds: Sequence[Bound]) -> int:
         """Return the number of computed results within `bounds`."""
-        has_median = any(bound.field == _MEDIAN for bound in bounds)
-        return await self._query(submitter, bounds, Order(_MEDIAN if has_median else "timestamp")).count()
+        order = next((bound.field for bound in bounds if bound.field not in INDEXED_FIELDS), "timestamp")
+        return await self._query(submitter, bounds, Order(order)).count()
 
     def scan(
         self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str], batch_size: int = 2_000
@@ -74,16 +72,17 @@ class ResultListing:
                 ]
 
     def _query(self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str] = ()) -> ShardedQuery:
-        median_bounds = [] if order.field == _MEDIAN else [bound for bound in bounds if bound.field == _MEDIAN]
+        indexed = {order.field, *INDEXED_FIELDS}
+        later_bounds = [bound for bound in bounds if bound.field not in indexed]
         query = OrderedQuery(
             document_paths.RESULTS,
             order,
             then=INDEXED_FIELDS,
             equal={"status": Status.COMPUTED.value},
-            bounds=[bound for bound in bounds if bound not in median_bounds],
-            select=(*select, _MEDIAN) if select and median_bounds else select,
+            bounds=[bound for bound in bounds if bound.field in indexed],
+            select=(*select, *(bound.field for bound in later_bounds)) if select else (),
         )
-        document_filter = partial(_has_median_within, median_bounds) if median_bounds else None
+        document_filter = partial(_are_within, later_bounds) if later_bounds else None
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
 
@@ -92,8 +91,9 @@ def decode_result(submitter: str, document: Any) -> Result:
     return Result.from_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
 
 
-async def _has_median_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[bool]:
-    medians = (
-        encoding.from_value(document.fields[_MEDIAN]) if _MEDIAN in document.fields else None for document in documents
-    )
-    return [all(bound.contains(median) for bound in bounds) for median in medians]
+async def _are_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[bool]:
+    return [all(bound.contains(_value(document, bound.field)) for bound in bounds) for document in documents]
+
+
+def _value(document: Any, field: str) -> Any:
+    return encoding.from_value(document.fields[field]) if field in document.fields else None

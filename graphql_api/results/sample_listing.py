@@ -11,7 +11,7 @@ from typing import Any
 from graphql_api.results.filters import Bound, Order
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
-from graphql_api.results.sharded_query import ShardedQuery
+from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
 from storage.documents import Arrival, Header, SampleState, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -56,26 +56,33 @@ class SampleListing:
 
         Samples that are PENDING, COMPUTED or FAILED are read one by one if `bounds` are given.
         """
-        samples = self._samples(submitter, state, bounds, ("shard",))
-        if state is None or state is SampleState.REJECTED:
-            return await samples.count()
-        if bounds:
-            return sum([len(documents) async for documents in samples.scan()])
+        if bounds or state is None or state is SampleState.REJECTED:
+            return await self._samples(submitter, state, bounds, ("shard",)).count()
         read_time = await self._firestore.now()
         if state is not SampleState.PENDING:
             return await self._results(submitter, Status(state.value)).count(read_time)
-        results = sum([await self._results(submitter, status).count(read_time) for status in Status])
-        return await samples.count(read_time) - results
+        accepted = await self._headers(submitter, Arrival.ACCEPTED, bounds, ("shard",)).count(read_time)
+        return accepted - sum([await self._results(submitter, status).count(read_time) for status in Status])
 
     def _samples(
         self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], select: Sequence[str]
     ) -> ShardedQuery:
-        equal, document_filter = {}, None
+        if state is None:
+            return self._headers(submitter, None, bounds, select)
         if state is SampleState.REJECTED:
-            equal = {"state_on_arrival": Arrival.REJECTED.value}
-        elif state is not None:
-            equal = {"state_on_arrival": Arrival.ACCEPTED.value}
-            document_filter = partial(self._are_in_state, submitter, state)
+            return self._headers(submitter, Arrival.REJECTED, bounds, select)
+        in_state = partial(self._are_in_state, submitter, state)
+        return self._headers(submitter, Arrival.ACCEPTED, bounds, select, in_state)
+
+    def _headers(
+        self,
+        submitter: str,
+        arrival: Arrival | None,
+        bounds: Sequence[Bound],
+        select: Sequence[str],
+        document_filter: DocumentFilter | None = None,
+    ) -> ShardedQuery:
+        equal = {} if arrival is None else {"state_on_arrival": arrival.value}
         query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, bounds=bounds, select=select)
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 

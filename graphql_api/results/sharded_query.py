@@ -87,7 +87,12 @@ class ShardedQuery:
             yield list(compress(documents, await self._matches(documents)))
 
     async def count(self, read_time: datetime | None = None) -> int:
-        """Return the number of documents that match the query as of `read_time`. Ignores the document filter."""
+        """Return the number of matching documents as of `read_time` or now.
+
+        Firestore counts them. With a document filter, all documents are read instead, as of now.
+        """
+        if self._document_filter is not None:
+            return sum([len(documents) async for documents in self.scan()])
         if self._shards > 1:
             read_time = read_time or await self._firestore.now()
         messages = [self._query.message(self._collection, shard, 0) for shard in range(self._shards)]
