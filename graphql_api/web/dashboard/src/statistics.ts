@@ -1,5 +1,5 @@
 // The statistics of a result. No other file of the dashboard lists them: types, queries, table, detail and filter follow.
-// To add a statistic, add a line. `name` is the field of the GraphQL type `Result`.
+// To add a statistic, add a line. `name` is the field of the GraphQL type `Result`. A test compares the list with the schema.
 
 interface Statistic {
   name: string;
@@ -22,6 +22,12 @@ export const STATISTICS = [
   { name: 'skewness', label: 'Skewness', short: 'Skewness', table: 'never', detail: true, filter: false, nullable: true },
   { name: 'kurtosis', label: 'Kurtosis', short: 'Kurtosis', table: 'never', detail: true, filter: false, nullable: true },
   { name: 'count', label: 'Number of values', short: 'Values', table: 'always', detail: false, filter: true, nullable: false },
+  { name: 'sum', label: 'Sum', short: 'Sum', table: 'never', detail: false, filter: false, nullable: true },
+  { name: 'sampleStandardDeviation', label: 'Sample standard deviation', short: 'Sample std dev', table: 'never', detail: false, filter: false, nullable: true },
+  { name: 'percentile1', label: '1st percentile', short: 'Percentile 1', table: 'never', detail: false, filter: false, nullable: true },
+  { name: 'percentile5', label: '5th percentile', short: 'Percentile 5', table: 'never', detail: false, filter: false, nullable: true },
+  { name: 'percentile95', label: '95th percentile', short: 'Percentile 95', table: 'never', detail: false, filter: false, nullable: true },
+  { name: 'percentile99', label: '99th percentile', short: 'Percentile 99', table: 'never', detail: false, filter: false, nullable: true },
 ] as const satisfies readonly Statistic[];
 
 type Declared = (typeof STATISTICS)[number];
