@@ -100,4 +100,4 @@ class SampleListing:
 
 def decode_header(submitter: str, document: Any) -> Header:
     """Return the header that a protocol `Document` holds, as far as it can be read."""
-    return Header.shown_from_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
+    return Header.from_damaged_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))

@@ -1,7 +1,7 @@
-"""What is stored: paths, the raw sample document, the result document, and what can be wrong with them.
+"""The stored documents: paths, samples, results, problems and errors.
 
-The contract between the API and the trigger functions, which are deployed apart and never import
-each other. Pure: opens no connection.
+This package is the contract between the API and the trigger functions, which are deployed separately and never import
+each other. It opens no connections.
 """
 
 from storage.documents.errors import (

@@ -1,7 +1,7 @@
-"""What can go wrong, for all sides.
+"""Errors that are raised on purpose, by the API and by the trigger functions.
 
-`code` is public: clients switch on it. Each boundary maps these once: the API to GraphQL errors and
-HTTP statuses, a trigger function to "done" or "send it again".
+`code` is public: clients depend on it. The API maps the errors to GraphQL errors and HTTP statuses. A trigger function
+maps them to an acknowledgement or to a redelivery of the event.
 """
 
 from collections.abc import Sequence
@@ -10,59 +10,59 @@ from storage.documents.problems import Problem
 
 
 class DropzoneError(Exception):
-    """Base of all errors raised on purpose: the message is written for the client."""
+    """The base class. Clients see the message."""
 
     code = "INTERNAL"
 
 
 class BadRequest(DropzoneError):
-    """The request cannot be understood; sending it again unchanged will not help."""
+    """The request is invalid. A retry without a change fails too."""
 
     code = "BAD_REQUEST"
 
 
 class NotJson(BadRequest):
-    """The bytes are not a JSON text, so they are no sample that could be kept."""
+    """The bytes are not a JSON text, so they cannot be stored as a sample."""
 
 
 class Unauthenticated(DropzoneError):
-    """The request names no key, or one that is unknown, expired or revoked."""
+    """The request has no API key, or one that is unknown, expired or revoked."""
 
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(DropzoneError):
-    """The key is good, but it does not have the scope that this needs."""
+    """The API key is valid but lacks the required scope."""
 
     code = "FORBIDDEN"
 
 
 class NotFound(DropzoneError):
-    """There is no such document, or it is another submitter's."""
+    """The document does not exist or belongs to another submitter."""
 
     code = "NOT_FOUND"
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was used before, with other content."""
+    """The idempotency key was used before with other content."""
 
     code = "CONFLICT"
 
 
 class TooLarge(DropzoneError):
-    """The request is larger than this server takes."""
+    """The request is larger than the limit of this server."""
 
     code = "TOO_LARGE"
 
 
 class RateLimited(DropzoneError):
-    """Too many at once from this client; later is fine."""
+    """The client sends too many requests. A later retry can succeed."""
 
     code = "RATE_LIMITED"
 
 
 class Unavailable(DropzoneError):
-    """Firestore has not confirmed, but may have stored it: a retry is stored once if it has an idempotency key."""
+    """Firestore did not confirm a write, but may have stored it. A retry with the same idempotency key is safe."""
 
     code = "UNAVAILABLE"
 
@@ -72,7 +72,7 @@ class Unavailable(DropzoneError):
 
 
 class InvalidSample(DropzoneError):
-    """This sample can never be processed; sending it again will not help. `problems` says why."""
+    """The sample cannot be processed, for the reasons in `problems`. A retry without a change fails too."""
 
     code = "INVALID_SAMPLE"
 

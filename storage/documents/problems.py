@@ -1,7 +1,7 @@
-"""A problem: what is wrong with a submitted sample, where, and what was expected.
+"""A problem of a submitted sample: the kind, the path, and the expected and actual value.
 
-Problems are data, not errors: they are stored with the sample and shown to whoever asks. They echo
-at most a few characters of what was submitted, and a sample has at most `MAX_PROBLEMS` of them.
+Problems are data, not errors: they are stored with the sample and returned to clients. A problem quotes at most
+`MAX_ECHO_CHARACTERS` of the sample, and a sample lists at most `MAX_PROBLEMS` problems.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ MAX_ECHO_CHARACTERS = 40
 
 
 class ProblemCode(StrEnum):
-    """What kind of fault a problem is; the value is what clients see and what is stored."""
+    """The kind of a problem, as it is stored and as clients see it."""
 
     MISSING = "MISSING"
     WRONG_TYPE = "WRONG_TYPE"
@@ -30,23 +30,23 @@ class ProblemCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`path` is a JSONPath into the sample, such as `$.data[17]`; `message` is written for people."""
+    """A problem at `path`, a JSONPath into the sample such as `$.data[17]`. `message` is for people."""
 
     path: str
     message: str
     code: ProblemCode
 
     def fields(self) -> dict[str, object]:
-        """Return the problem as it is stored."""
+        """Return the fields of the stored problem."""
         return {"path": self.path, "message": self.message, "code": self.code.value}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Problem":
-        """Read back what `fields` gave."""
+        """Return the problem that is stored as `fields`."""
         return cls(str(fields["path"]), str(fields["message"]), ProblemCode(str(fields["code"])))
 
 
 def echo(value: str) -> str:
-    """Return `value` quoted for a message, cut so that a message stays short."""
+    """Return `value` for a message, shortened to `MAX_ECHO_CHARACTERS` and with control characters escaped."""
     shown = value if len(value) <= MAX_ECHO_CHARACTERS else value[:MAX_ECHO_CHARACTERS] + "…"
     return ascii(shown)[1:-1] if not shown.isprintable() else shown

@@ -1,11 +1,11 @@
-"""A sample: what a client submitted, kept byte for byte.
+"""A sample: the bytes that a client submitted, stored unchanged.
 
-Firestore holds at most 1 MiB in a document, and Eventarc sends no event that is much larger than
-half of that. So a raw document of up to `MAX_INLINE_BYTES` is a string in the header, and a larger one is cut
-into chunks at `samples/{id}/chunks/{digest}-{number}`, each compressed on its own. The header is written last: where
-there is a header there is a whole sample, and that is why triggers listen to headers alone.
+Firestore stores at most 1 MiB per document, and Eventarc drops events over 512 KB. A raw document of up to
+`MAX_INLINE_BYTES` is therefore a string in the header. A larger one is split into chunks at
+`samples/{id}/chunks/{digest}-{number}`, each compressed on its own. The header is written last. A header therefore
+means that the whole sample is stored, and triggers listen to headers only.
 
-Nothing here opens a connection. `Sample.documents()` says what to write and in which order.
+This module opens no connections. `Sample.documents()` returns the documents in the order in which they are written.
 """
 
 import uuid
@@ -26,20 +26,19 @@ from storage.documents.validation import payload
 
 MAX_INLINE_BYTES = 256 * 1024
 CHUNK_BYTES = 900 * 1024
-"""A cut of the raw document before compression: incompressible bytes grow by far less than 1 MiB leaves."""
+"""The size of a chunk before compression. Compression makes incompressible bytes only slightly longer."""
 
 Document = tuple[str, Mapping[str, object]]
 
 
 @dataclass(slots=True)
 class Header:
-    """What `samples/{id}` holds beside the raw document.
+    """The document `samples/{id}`.
 
-    `shard` spreads samples over the indexes that grow with time; a result is in the shard of its sample.
-
-    `submitted_at` is Firestore's time of the write, None until Firestore has confirmed it. `raw` is
-    None where the document is in `chunks` many chunks. `time_zone` names the zone that stood in for a missing
-    UTC offset, so that a function computes what the API has validated.
+    `shard` distributes samples over the index entries that grow with time. A result has the shard of its sample.
+    `submitted_at` is the time of the write, or None until Firestore has confirmed it. `raw` is None if the raw document
+    is stored in `chunks` chunks or was not read. `time_zone` is the name of the zone that applies to a time stamp
+    without a UTC offset, so that the function and the API compute the same instant.
     """
 
     submitter: str
@@ -57,7 +56,7 @@ class Header:
     submitted_at: datetime | None = None
 
     def fields(self) -> dict[str, object]:
-        """Return the header as it is stored."""
+        """Return the fields of the stored header."""
         fields: dict[str, object] = {
             "state_on_arrival": self.arrival.value,
             "submitted_at": SERVER_TIME,
@@ -79,15 +78,15 @@ class Header:
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
-        """Read back what `fields` gave, with or without `raw`.
+        """Return the header that is stored as `fields`, with or without `raw`.
 
-        Raises `KeyError`, `TypeError` or `ValueError` on a foreign document.
+        Raises `AttributeError`, `KeyError`, `TypeError` or `ValueError` if the fields are not those of a header.
         """
         raw = fields.get("raw")
         problems = fields.get("problems", ())
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
         if not isinstance(problems, Iterable):
-            raise TypeError(f"expected a list of problems, found {problems!r}")
+            raise TypeError(f"expected a list of problems, got {problems!r}")
         return cls(
             submitter=submitter,
             id=sample_id,
@@ -105,14 +104,19 @@ class Header:
         )
 
     @classmethod
-    def shown_from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
-        """Read back what `fields` gave, or of a damaged header what there is, so that its result can be shown."""
+    def from_damaged_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
+        """Return the header that is stored as `fields`; use defaults for the fields of a damaged header.
+
+        Clients can then still list a damaged sample and read its result.
+        """
         try:
             return cls.from_fields(submitter, sample_id, fields)
         except (AttributeError, KeyError, TypeError, ValueError):
             count, size, submitted_at = (fields.get(key) for key in ("count", "bytes", "submitted_at"))
             rejected = fields.get("state_on_arrival") == Arrival.REJECTED.value
-            damaged = Problem("$", "expected a whole header, the stored one is damaged", ProblemCode.NOT_COMPUTABLE)
+            damaged = Problem(
+                "$", "expected a complete header, the stored header is damaged", ProblemCode.NOT_COMPUTABLE
+            )
             return cls(
                 submitter=submitter,
                 id=sample_id,
@@ -129,27 +133,29 @@ class Header:
             )
 
     def default_time_zone(self) -> tzinfo | None:
-        """Return the zone that stands in for a missing UTC offset."""
+        """Return the zone that applies to a time stamp without a UTC offset."""
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
     def assemble(self, chunks: Iterable[bytes]) -> bytes:
-        """Return the raw document, from `chunks` in their order where it is not in the header.
+        """Return the raw document from the header, or from `chunks` in their order.
 
-        Raises `InvalidSample` where the bytes are not those that were submitted.
+        Raises `InvalidSample` if the bytes differ from the submitted ones.
         """
         try:
             raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
-        except zstandard.ZstdError as fault:
-            raise InvalidSample([Problem("$", "expected chunks compressed as zstd", ProblemCode.INCOMPLETE)]) from fault
+        except zstandard.ZstdError as error:
+            raise InvalidSample(
+                [Problem("$", "expected chunks compressed with zstd", ProblemCode.INCOMPLETE)]
+            ) from error
         if len(raw) != self.byte_count or sha256(raw).hexdigest() != self.sha256:
-            message = f"expected the {self.byte_count:,} bytes that were submitted, found {len(raw):,} other ones"
+            message = f"expected the {self.byte_count:,} submitted bytes, got {len(raw):,} different ones"
             raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])
         return raw
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a sample is named by; known before it is read, unless a member of it may be its idempotency key."""
+    """The submitter, the id and the digest of a sample."""
 
     submitter: str
     id: str
@@ -159,9 +165,9 @@ class Identity:
 
     @classmethod
     def of(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity":
-        """Return the identity of `raw`; an idempotency key decides the id, without one it is random."""
+        """Return the identity of `raw`. Its id is derived from the idempotency key, or random without a key."""
         sample_id = (
-            str(uuid.uuid4())  # sequential ids would make a hot spot in Firestore
+            str(uuid.uuid4())  # sequential ids would create a hot spot in Firestore
             if idempotency_key is None
             else sample_ids.keyed_sample_id(submitter, idempotency_key)
         )
@@ -175,13 +181,13 @@ class Identity:
         return cls.of(raw, submitter, idempotency_key)
 
     def chunk(self, number: int, data: bytes) -> Document:
-        """Return the path and the fields of a chunk that `compress_chunk` gave."""
+        """Return the path and the fields of a chunk with the `data` of `compress_chunk`."""
         return document_paths.chunk(self.submitter, self.id, self.sha256, number), {"data": data}
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A header and the raw document it stands for."""
+    """A header and its raw document."""
 
     header: Header
     identity: Identity
@@ -198,10 +204,10 @@ class Sample:
         shards: int = 1,
         identity: Identity | None = None,
     ) -> "Sample":
-        """Return the sample that `raw`, a JSON text, is: accepted, or rejected with its problems.
+        """Return the sample with the raw document `raw`: accepted, or rejected with its problems.
 
         Its identity is `identity`, or else determined by `idempotency_key`, or else by the member of that name.
-        Raises `NotJson` where it is no JSON text: then there is nothing to keep.
+        Raises `NotJson` if `raw` is not a JSON text.
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)
         report = payload.validate(raw, zone)
@@ -224,7 +230,7 @@ class Sample:
         return cls(header, identity, raw)
 
     def documents(self) -> Iterator[Document]:
-        """Yield `(path, fields)` in the order in which they must be written: the header last."""
+        """Yield the path and the fields of each document in the order in which they are written: the header last."""
         for number in range(self.header.chunks):
             yield self.identity.chunk(number, compress_chunk(self.raw, number))
         yield self.document()
@@ -235,10 +241,10 @@ class Sample:
 
 
 def compress_chunk(raw: bytes, number: int) -> bytes:
-    """Return a chunk of a raw document, compressed as it is stored."""
+    """Return the compressed chunk `number` (from 0) of a raw document."""
     return zstandard.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES], 1)
 
 
 def chunk_count(raw: bytes) -> int:
-    """Return into how many chunks a raw document is cut; 0 where it is kept in the header."""
+    """Return the number of chunks of a raw document, 0 if it is stored in the header."""
     return 0 if len(raw) <= MAX_INLINE_BYTES else -(-len(raw) // CHUNK_BYTES)

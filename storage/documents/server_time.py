@@ -9,4 +9,4 @@ class _ServerTime:
 
 
 SERVER_TIME: Final = _ServerTime()
-"""As the value of a field: Firestore stores the commit time there."""
+"""A field with this value is set to the commit time by Firestore."""

@@ -1,28 +1,28 @@
 """The states of a sample. A submission ends in exactly one of COMPUTED, FAILED and REJECTED.
 
-`PENDING` is stored nowhere: it is an accepted sample without a result. So no write can leave a
-sample in two states, and no crash between two writes in none.
+PENDING is not stored: it is the state of an accepted sample without a result. A write can therefore not leave a sample
+in two states, and a crash between two writes cannot leave it without a state.
 """
 
 from enum import StrEnum
 
 
 class Arrival(StrEnum):
-    """What validation said when the sample came in; stored in its header and never changed."""
+    """The outcome of validation on arrival. It is stored in the header and never changes."""
 
     ACCEPTED = "ACCEPTED"
     REJECTED = "REJECTED"
 
 
 class Status(StrEnum):
-    """What the trigger function said; stored in the result."""
+    """The outcome of the trigger function. It is stored in the result."""
 
     COMPUTED = "COMPUTED"
     FAILED = "FAILED"
 
 
 class SampleState(StrEnum):
-    """What a client sees."""
+    """The state of a sample as clients see it."""
 
     PENDING = "PENDING"
     COMPUTED = "COMPUTED"

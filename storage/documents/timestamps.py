@@ -1,9 +1,9 @@
-"""Time stamps: what a publisher wrote, as an instant in UTC.
+"""Time stamps: the text of a publisher, converted to an instant in UTC.
 
-Accepted is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) with the freedom it gives
-(lower-case letters, a space for the `T`) and what clocks really print (`+0400`, `+04`). An instant
-is only known with a UTC offset: without one, a source needs a default time zone. Digits beyond the
-microsecond are cut in the instant, because Firestore keeps none; the text as submitted keeps them.
+The format is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) with its options (lower-case letters, a
+space instead of `T`) and with the offsets of ISO 8601 (`+0400`, `+04`). A time stamp without a UTC offset needs a
+default time zone. Digits beyond the microsecond are cut, because Firestore does not store them. The submitted text
+keeps them.
 """
 
 import re
@@ -20,7 +20,7 @@ _FORM = re.compile(
     r"(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d{2})(?::?(?P<minutes>\d{2}))?)?",
     re.ASCII,
 )
-# Most time stamps are like this, and the standard library reads it as we do, in a fraction of the time.
+# Most time stamps have this form. For it, the standard library returns the same instant in a fraction of the time.
 _USUAL_FORM = re.compile(
     r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{3}|\.\d{6})?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)", re.ASCII
 )
@@ -28,7 +28,7 @@ _EXAMPLE = "such as 2019-05-01T06:00:00-04:00"
 
 
 class TimeStampError(ValueError):
-    """The text is no instant; `code` says which kind of fault it is."""
+    """The text is not a valid time stamp. `code` is the kind of the problem."""
 
     def __init__(self, code: ProblemCode, message: str) -> None:
         super().__init__(message)
@@ -36,10 +36,10 @@ class TimeStampError(ValueError):
 
 
 def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
-    """Return the instant that `text` names, in UTC.
+    """Return the instant of `text` in UTC.
 
-    `default_time_zone` is for sources that give no offset; at the hour that a zone repeats, the first
-    one is taken. Raises `TimeStampError` with the code and a message for the publisher.
+    `default_time_zone` applies to a text without an offset. If the zone repeats an hour, the first one applies. Raises
+    `TimeStampError` with a code and a message for the publisher.
     """
     if len(text) > MAX_TIME_STAMP_CHARACTERS:
         raise _invalid(f"expected a time stamp {_EXAMPLE}, got {len(text):,} characters")
@@ -47,7 +47,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
         try:
             return datetime.fromisoformat(text).astimezone(UTC)
         except (ValueError, OverflowError):
-            pass  # what is wrong is said below
+            pass  # the code below raises an error that names the problem
     match = _FORM.fullmatch(text)
     if match is None:
         raise _invalid(f"expected a date, a time and a UTC offset {_EXAMPLE}, got {echo(text)}")
@@ -55,7 +55,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
         year, month, day, hour, minute, second = map(int, match.groups()[:6])
         local = datetime(year, month, day, hour, minute, second, _microsecond(match))
     except ValueError:
-        raise _invalid(f"no such day or time: {echo(text)}; {_advice(match)}") from None
+        raise _invalid(f"expected an existing day and time, got {echo(text)}; {_advice(match)}") from None
     zone = _zone(match, text) or default_time_zone
     if zone is None:
         raise TimeStampError(
@@ -71,7 +71,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
 
 
 def to_text(instant: datetime) -> str:
-    """Return `instant` as RFC 3339 in UTC, with as many digits of a second as it has."""
+    """Return `instant` in UTC in the format of RFC 3339, without trailing zeros in the fraction of a second."""
     text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
     return (text.rstrip("0") if "." in text else text) + "Z"
 
@@ -84,7 +84,7 @@ def _zone(match: re.Match[str], text: str) -> tzinfo | None:
     minutes = int(match["minutes"] or 0)
     offset = timedelta(hours=int(match["hours"]), minutes=minutes)
     if minutes > 59 or offset > MAX_UTC_OFFSET:
-        raise _invalid(f"no place on earth has the UTC offset of {echo(text)}; it is at most 14:00")
+        raise _invalid(f"expected a UTC offset of at most 14:00, got {echo(text)}")
     return timezone(-offset if match["sign"] == "-" else offset)
 
 
@@ -96,9 +96,9 @@ def _advice(match: re.Match[str]) -> str:
     if match[4] == "24":
         return "midnight is 00:00:00 of the next day"
     if match[6] == "60":
-        return "a leap second has no place in UTC as computers count it"
+        return "leap seconds are not supported, the last second of a minute is 59"
     if match[1] == "0000":
-        return "there is no year 0"
+        return "the first year is 0001"
     year, month, day = map(int, match.groups()[:3])
     if 1 <= month <= 12:
         days = monthrange(year, month)[1]

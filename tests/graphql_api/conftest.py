@@ -1,4 +1,4 @@
-"""What tests of lists share."""
+"""Fixtures for tests of lists."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.stack import Stack
 
 @pytest.fixture(scope="session", params=[1, 3], ids=["one shard", "three shards"])
 def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
-    """The sixty, stored once, in one shard and in several."""
+    """Return sixty computed samples, stored once in one shard and once in three."""
     with Stack(tmp_path_factory.mktemp("shards"), DROPZONE_SHARDS=str(request.param)) as stack:
         yield Measured(stack)

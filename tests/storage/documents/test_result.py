@@ -1,4 +1,4 @@
-"""Results as they are stored and read back, those of earlier versions too."""
+"""Results round-trip through the stored document, and earlier versions stay readable."""
 
 from datetime import UTC, datetime
 
@@ -7,14 +7,14 @@ import pytest
 from storage.documents import STATISTICS_VERSION, Histogram, Result, Statistics, Status
 from storage.firestore import encoding
 
-MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST_VERSION = {
     "status": "COMPUTED",
     "shard": 0,
-    "sample_update_time": MOMENT,
+    "sample_update_time": TIME,
     "statistics_version": 1,
-    "computed_at": MOMENT,
-    "timestamp": MOMENT,
+    "computed_at": TIME,
+    "timestamp": TIME,
     "count": 3,
     "mean": 2.0,
     "standard_deviation": 0.5,
@@ -24,10 +24,10 @@ FIRST_VERSION = {
 
 
 def _stored(statistics: Statistics) -> dict[str, object]:
-    """Return a result's fields as Firestore gives them back."""
-    result = Result("one", "a1", MOMENT, 0, Status.COMPUTED, timestamp=MOMENT, statistics=statistics)
+    """Return the fields of a result as Firestore returns them."""
+    result = Result("one", "a1", TIME, 0, Status.COMPUTED, timestamp=TIME, statistics=statistics)
     write = encoding.to_write("projects/p/databases/d/documents/submitters/one/results/a1", result.fields())
-    return encoding.from_document(write.update) | {"computed_at": MOMENT}
+    return encoding.from_document(write.update) | {"computed_at": TIME}
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def _stored(statistics: Statistics) -> dict[str, object]:
     ],
     ids=["all", "one value"],
 )
-def test_what_is_stored_is_read_back(statistics: Statistics) -> None:
-    """Also where a figure is undefined, and the histogram with its edges and counts."""
+def test_a_result_round_trips(statistics: Statistics) -> None:
+    """Undefined statistics and histograms are preserved."""
     stored = _stored(statistics)
 
     result = Result.from_fields("one", "a1", stored)
@@ -49,7 +49,7 @@ def test_what_is_stored_is_read_back(statistics: Statistics) -> None:
 
 
 def test_a_result_of_the_first_version_stays_readable() -> None:
-    """It has five figures; the others are None until the sample is computed again."""
+    """It has five statistics. The others are None until the sample is computed again."""
     result = Result.from_fields("one", "a1", FIRST_VERSION)
 
     assert result.statistics == Statistics(3, 2.0, 0.5, 1.0, 3.0)
@@ -58,7 +58,7 @@ def test_a_result_of_the_first_version_stays_readable() -> None:
 
 
 @pytest.mark.parametrize("damage", [{"mean": "many"}, {"histogram": {"edges": 5, "counts": []}}, {"median": True}])
-def test_what_is_no_result_is_refused(damage: dict[str, object]) -> None:
-    """A number is a number, not a text that looks like one."""
+def test_a_damaged_result_raises_an_error(damage: dict[str, object]) -> None:
+    """Every field has its declared type."""
     with pytest.raises(TypeError, match="expected"):
         Result.from_fields("one", "a1", FIRST_VERSION | damage)

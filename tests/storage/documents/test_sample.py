@@ -1,4 +1,4 @@
-"""A sample is kept byte for byte, its header last."""
+"""A sample is stored byte for byte, its header last."""
 
 import json
 from collections import Counter
@@ -15,6 +15,7 @@ RAW = b'{"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.0, 1e-320, 
 
 
 def large(size: int) -> bytes:
+    """Return a valid sample of `size` bytes."""
     return RAW[:-1] + b', "more": "%s"}' % (b"x" * (size - len(RAW) - len(b', "more": ""')))
 
 
@@ -25,7 +26,7 @@ def stored(sample: Sample) -> dict[str, dict[str, object]]:
 
 
 def data(chunk: dict[str, object]) -> bytes:
-    """Return the compressed cut that a chunk holds."""
+    """Return the compressed data of a chunk."""
     stored = chunk["data"]
     assert isinstance(stored, bytes)
     return stored
@@ -34,8 +35,8 @@ def data(chunk: dict[str, object]) -> bytes:
 @pytest.mark.parametrize(
     "size", [len(RAW) + 20, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
 )
-def test_what_goes_in_comes_out_byte_for_byte(size: int) -> None:
-    """Whether it fits into the header or needs chunks."""
+def test_a_raw_document_round_trips_byte_for_byte(size: int) -> None:
+    """Small ones are in the header, larger ones in chunks."""
     raw = large(size)
     sample = Sample.receive(raw, submitter="local")
 
@@ -48,8 +49,8 @@ def test_what_goes_in_comes_out_byte_for_byte(size: int) -> None:
 
 
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False, allow_infinity=False)))
-def test_any_json_text_is_kept(members: dict[str, object]) -> None:
-    """Valid or not: a rejected sample is kept as well."""
+def test_any_json_text_is_stored(members: dict[str, object]) -> None:
+    """Rejected samples are stored too."""
     raw = json.dumps(members).encode()
     sample = Sample.receive(raw, submitter="local")
 
@@ -60,7 +61,7 @@ def test_any_json_text_is_kept(members: dict[str, object]) -> None:
 
 
 def test_the_header_is_written_last() -> None:
-    """Whoever finds a header can rely on every chunk being there."""
+    """A reader that finds a header can rely on all chunks."""
     sample = Sample.receive(large(CHUNK_BYTES + 1), submitter="local")
 
     paths = [path for path, _ in sample.documents()]
@@ -71,7 +72,7 @@ def test_the_header_is_written_last() -> None:
 
 
 def test_samples_spread_evenly_over_the_shards() -> None:
-    """Ids are random, so a shard is any of them; a result is in the shard of its sample."""
+    """Ids are random, so all shards are equally likely."""
     shards = Counter(Sample.receive(RAW, submitter="local", shards=4).header.shard for _ in range(400))
 
     assert sorted(shards) == [0, 1, 2, 3]
@@ -79,7 +80,7 @@ def test_samples_spread_evenly_over_the_shards() -> None:
 
 
 def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> None:
-    """1 MiB for a document; events above 512 KB are not sent."""
+    """A document may have 1 MiB. Eventarc drops events over 512 KB."""
     for size in (MAX_INLINE_BYTES, 2 * CHUNK_BYTES):
         sizes = [
             encoding.to_write(path, document).update.ByteSize()
@@ -90,23 +91,23 @@ def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> No
         assert sizes[-1] < 400_000
 
 
-def test_a_sample_whose_bytes_differ_is_not_computed() -> None:
-    """A lost chunk is found by the digest, not by a wrong mean."""
+def test_a_raw_document_with_other_bytes_is_rejected() -> None:
+    """The digest reveals a lost chunk."""
     sample = Sample.receive(large(2 * CHUNK_BYTES), submitter="local")
     first, _second, _header = stored(sample).values()
 
-    with pytest.raises(InvalidSample, match="found 921,600 other ones"):
+    with pytest.raises(InvalidSample, match="got 921,600 different ones"):
         sample.header.assemble([data(first)])
 
 
-def test_what_is_no_json_is_not_kept() -> None:
-    """There is no sample to speak of."""
+def test_text_that_is_not_json_raises_an_error() -> None:
+    """It cannot be stored as a sample."""
     with pytest.raises(NotJson):
         Sample.receive(b"[1, 2", submitter="local")
 
 
-def test_an_idempotency_key_stands_for_one_id_of_one_submitter() -> None:
-    """And no pair of submitter and key can be written as another."""
+def test_an_idempotency_key_determines_one_id_per_submitter() -> None:
+    """Different pairs of submitter and key have different ids."""
     assert sample_ids.keyed_sample_id("a", "k") == sample_ids.keyed_sample_id("a", "k")
     assert sample_ids.keyed_sample_id("a", "k") != sample_ids.keyed_sample_id("b", "k")
     assert sample_ids.keyed_sample_id("a", "b/k") != sample_ids.keyed_sample_id("a/b", "k")
@@ -114,6 +115,6 @@ def test_an_idempotency_key_stands_for_one_id_of_one_submitter() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "..", "a/b", "A1", "{5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90}", "x" * 2_000])
-def test_only_ids_that_we_gave_can_be_asked_for(text: str) -> None:
-    """Nothing that a client sends becomes part of a path unless it has the form of an id."""
+def test_only_a_canonical_uuid_is_a_sample_id(text: str) -> None:
+    """Other texts of a client never become part of a path."""
     assert not sample_ids.is_sample_id(text)

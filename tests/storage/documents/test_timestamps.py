@@ -1,4 +1,4 @@
-"""A time stamp is an instant, or a problem that says why it is none."""
+"""A time stamp is an instant, or an error that says what is wrong with it."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 from storage.documents import timestamps
 
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets)
+instants = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets)
 
 
-@given(moments)
-def test_what_python_writes_is_read_as_the_same_instant(moment: datetime) -> None:
-    """Any offset, any fraction of a second that a datetime holds."""
-    assert timestamps.parse(moment.isoformat()) == moment
+@given(instants)
+def test_the_format_of_python_is_parsed_to_the_same_instant(instant: datetime) -> None:
+    """It may have any UTC offset and any fraction of a second that a datetime holds."""
+    assert timestamps.parse(instant.isoformat()) == instant
 
 
-@given(moments)
-def test_text_in_utc_round_trips(moment: datetime) -> None:
-    """Answers can be sent back in."""
-    text = timestamps.to_text(moment)
+@given(instants)
+def test_text_in_utc_round_trips(instant: datetime) -> None:
+    """Clients can submit the time stamps of responses."""
+    text = timestamps.to_text(instant)
 
     assert text.endswith("Z")
-    assert timestamps.parse(text) == moment
+    assert timestamps.parse(text) == instant
 
 
 @pytest.mark.parametrize(
@@ -40,23 +40,23 @@ def test_text_in_utc_round_trips(moment: datetime) -> None:
         ("2020-02-29T00:00:00-00:00", "2020-02-29T00:00:00Z"),
     ],
 )
-def test_what_clocks_print_is_taken(text: str, utc: str) -> None:
-    """RFC 3339 and the offsets of strftime; digits beyond the microsecond are cut."""
+def test_common_variants_are_accepted(text: str, utc: str) -> None:
+    """These are RFC 3339 and the offsets of strftime. Digits beyond the microsecond are cut."""
     assert timestamps.to_text(timestamps.parse(text)) == utc
 
 
 @given(st.text(min_size=1))
-def test_any_other_text_is_refused_with_a_short_message(text: str) -> None:
-    """Whatever is sent, the answer is bounded; here it is made not to end as a time stamp does."""
-    with pytest.raises(timestamps.TimeStampError) as refusal:
+def test_any_other_text_is_rejected_with_a_short_message(text: str) -> None:
+    """The question mark ensures that the text is not a time stamp."""
+    with pytest.raises(timestamps.TimeStampError) as error:
         timestamps.parse(text + "?")
 
-    assert len(str(refusal.value)) < 300
+    assert len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize("offset", ["+05:", "+5", "+05:0", "+", "+05:00:00", "Z+00", "+05 :00"])
-def test_a_part_of_a_utc_offset_is_none(offset: str) -> None:
-    """What was cut off may have been anything."""
+def test_an_incomplete_utc_offset_is_rejected(offset: str) -> None:
+    """The missing part could be any number."""
     with pytest.raises(timestamps.TimeStampError, match="expected a date, a time and a UTC offset"):
         timestamps.parse(f"2019-05-01T06:00:00{offset}")
 
@@ -72,7 +72,7 @@ def test_a_part_of_a_utc_offset_is_none(offset: str) -> None:
         ("2019-02-30T24:00:00Z", "midnight is 00:00:00 of the next day"),
     ],
 )
-def test_the_advice_is_about_the_fault(text: str, advice: str) -> None:
-    """A month without such a day is not a month that does not exist."""
+def test_the_message_explains_the_problem(text: str, advice: str) -> None:
+    """It distinguishes a missing day of a month from a missing month."""
     with pytest.raises(timestamps.TimeStampError, match=advice):
         timestamps.parse(text)
