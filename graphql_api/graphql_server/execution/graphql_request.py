@@ -155,8 +155,8 @@ class VariableReader:
                 span = msgspec.Raw(placeholder.restore(span))
             plain_bytes += len(memoryview(span))
             if plain_bytes > self._settings.max_plain_variable_bytes:
-                most = self._settings.max_plain_variable_bytes
-                raise TooLarge(f"variables that are not samples may have {most:,} bytes together; send less")
+                limit = self._settings.max_plain_variable_bytes
+                raise TooLarge(f"variables without a raw scalar may have {limit:,} bytes together; send less")
             values[name] = _decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
         _check_unique(variables, spans)
         if placeholder is not None and not any(map(placeholder.is_in, spans.values())):
@@ -169,8 +169,8 @@ class VariableReader:
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
             return placeholder.restore(span) if placeholder is not None and placeholder.is_in(span) else span
-        most = self._settings.max_raw_list_length
-        decoded = _decode(self._raw_list, span, f"the variable `{shorten(name, 60)}`, a list of at most {most} items,")
+        limit = self._settings.max_raw_list_length
+        decoded = _decode(self._raw_list, span, f"the variable `{shorten(name, 60)}`, a list of at most {limit} items,")
         items = (getattr(decoded, field) for field in decoded.__struct_fields__)
         return [self._raw(item, depth - 1, name, placeholder) for item in items if item is not msgspec.UNSET]
 

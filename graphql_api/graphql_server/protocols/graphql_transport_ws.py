@@ -245,8 +245,8 @@ class GraphQLWebSocket:
                 await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
 
     def _too_many(self) -> GraphQLResponse:
-        most = self._settings.max_operations_per_websocket
-        return from_error(RateLimited(f"a WebSocket may have {most} operations at a time; complete one first"))
+        limit = self._settings.max_operations_per_websocket
+        return from_error(RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first"))
 
     async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
         """Send the responses of an operation. Return the request error that ends it, if there is one."""

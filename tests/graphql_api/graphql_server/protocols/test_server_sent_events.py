@@ -26,8 +26,8 @@ def test_a_subscription_is_a_stream_of_events(service: Service) -> None:
 def test_a_stream_does_not_hold_the_body_of_its_request(service: Service) -> None:
     """A body may be mostly white space, which compresses to almost nothing, and a client may open many streams."""
     query = "subscription ($to: Int!) { count(to: $to, pause: 60) }"
-    asked = json.dumps({"query": query, "variables": {"to": 2}}).encode()
-    body = asked + b" " * 8 * 2**20
+    request = json.dumps({"query": query, "variables": {"to": 2}}).encode()
+    body = request + b" " * 8 * 2**20
     headers = {"content-type": "application/json", **EVENTS}
     tracemalloc.start()
     try:
