@@ -155,7 +155,7 @@ async def test_a_call_stays_within_the_limits_of_firestore(
     ],
 )
 async def test_a_rejected_write_fails_alone(
-    server: ScriptedFirestore, writer: GroupCommitWriter, code: grpc.StatusCode, error: type[Exception]
+    server: ScriptedFirestore, writer: GroupCommitWriter, code: grpc.StatusCode, error: type[FirestoreError]
 ) -> None:
     """The other writes of its call are committed, and it is not retried."""
     server.set_statuses({"2": [code]})

@@ -1,0 +1,139 @@
+"""The client retries reads, and reports errors by what a caller can do about them."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from storage.documents import Unavailable
+from storage.firestore.client import BatchGetDocumentsRequest, BatchGetDocumentsResponse, Firestore
+from storage.firestore.errors import FirestoreError, FirestoreUnavailable
+
+DATABASE = "projects/p/databases/(default)"
+Code = grpc.StatusCode
+
+
+class Reads:
+    """A BatchGetDocuments that finds some documents and then ends with the next of `codes`."""
+
+    def __init__(self, *codes: grpc.StatusCode, documents_before_error: int = 0) -> None:
+        self.requests: list[Any] = []
+        self.metadata: list[dict[str, str]] = []
+        self._codes = deque(codes)
+        self._documents_before_error = documents_before_error
+
+    async def batch_get(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """Serve one call."""
+        self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
+        code = self._codes.popleft() if self._codes else Code.OK
+        count = len(request.documents) if code is Code.OK else self._documents_before_error
+        for name in request.documents[:count]:
+            yield BatchGetDocumentsResponse(found={"name": name}, read_time={"seconds": 7})
+        if code is not Code.OK:
+            await context.abort(code, "on purpose")
+
+
+@asynccontextmanager
+async def connect(reads: Reads, *, timeout_seconds: float = 30) -> AsyncIterator[Firestore]:
+    """Serve `reads` on the loopback; yield a client."""
+    server = grpc.aio.server()
+    method = grpc.unary_stream_rpc_method_handler(
+        reads.batch_get, BatchGetDocumentsRequest.FromString, BatchGetDocumentsResponse.SerializeToString
+    )
+    handler = grpc.method_handlers_generic_handler("google.firestore.v1.Firestore", {"BatchGetDocuments": method})
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    firestore = Firestore(grpc.aio.insecure_channel(f"127.0.0.1:{port}"), DATABASE, timeout_seconds=timeout_seconds)
+    try:
+        yield firestore
+    finally:
+        await firestore.close()
+        await server.stop(None)
+
+
+async def test_documents_are_returned_by_path() -> None:
+    """Requests name the database in the fields and in the headers that route them."""
+    reads = Reads()
+    async with connect(reads) as firestore:
+        documents = await firestore.batch_get(["a/b", "c/d"], mask=["count"])
+
+    assert {path: document.name for path, document in documents.items()} == {
+        "a/b": f"{DATABASE}/documents/a/b",
+        "c/d": f"{DATABASE}/documents/c/d",
+    }
+    (request,) = reads.requests
+    assert request.database == DATABASE
+    assert list(request.mask.field_paths) == ["count"]
+    assert reads.metadata[0]["google-cloud-resource-prefix"] == DATABASE
+    assert reads.metadata[0]["x-goog-request-params"] == "database=projects/p/databases/%28default%29"
+
+
+async def test_a_read_that_fails_before_its_first_response_is_retried() -> None:
+    """The caller sees only the success."""
+    reads = Reads(Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
+    async with connect(reads) as firestore:
+        assert list(await firestore.batch_get(["a/b"])) == ["a/b"]
+
+    assert len(reads.requests) == 3
+
+
+async def test_a_read_that_fails_after_its_first_response_is_not_retried() -> None:
+    """The caller may have used the first documents already."""
+    reads = Reads(Code.UNAVAILABLE, documents_before_error=1)
+    async with connect(reads) as firestore:
+        with pytest.raises(FirestoreUnavailable, match="Firestore returned UNAVAILABLE; retry later"):
+            await firestore.batch_get(["a/b", "c/d"])
+
+    assert len(reads.requests) == 1
+
+
+async def test_a_rejected_read_is_not_retried() -> None:
+    """The error has the code and the message of Firestore."""
+    reads = Reads(Code.PERMISSION_DENIED)
+    async with connect(reads) as firestore:
+        with pytest.raises(FirestoreError, match="Firestore returned PERMISSION_DENIED: on purpose") as error:
+            await firestore.batch_get(["a/b"])
+
+    assert error.value.code is Code.PERMISSION_DENIED
+    assert len(reads.requests) == 1
+
+
+async def test_retries_end_at_the_timeout() -> None:
+    """The error is the one of the last attempt, or that the timeout cut it short."""
+    reads = Reads(*[Code.UNAVAILABLE] * 1000)
+    async with connect(reads, timeout_seconds=0.3) as firestore:
+        with pytest.raises(Unavailable):
+            await firestore.batch_get(["a/b"])
+
+    assert 1 < len(reads.requests) < 1000
+
+
+async def test_a_ping_is_not_retried() -> None:
+    """Readiness is about this moment."""
+    reads = Reads(Code.UNAVAILABLE)
+    async with connect(reads) as firestore:
+        with pytest.raises(Unavailable):
+            await firestore.ping(30)
+        await firestore.ping(30)
+
+    assert len(reads.requests) == 2
+
+
+async def test_the_environment_selects_the_emulator_and_its_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database in the arguments has precedence over the project in the environment."""
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:1")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "mine")
+    selected = Firestore.connect(timeout_seconds=1)
+    given = Firestore.connect(timeout_seconds=1, database="projects/other/databases/second")
+
+    assert selected.database == "projects/mine/databases/(default)"
+    assert given.name("a/b") == "projects/other/databases/second/documents/a/b"
+    assert given.path(given.name("a/b")) == "a/b"
+    await selected.close()
+    await given.close()
