@@ -14,7 +14,7 @@ from tests.infra.firestore.queries.index_rules import (
     INDEXES,
     OF_ONE_FIELD,
     OVERRIDES,
-    REFUSED,
+    REJECTED,
     SERVED,
     Aggregate,
     Find,
@@ -61,10 +61,10 @@ def _sign(index: dict[str, str]) -> str:
     return _SIGNS[index.get("order") or index["arrayConfig"]]
 
 
-@pytest.mark.parametrize("rule", [*SERVED, *REFUSED, *OF_ONE_FIELD])
+@pytest.mark.parametrize("rule", [*SERVED, *REJECTED, *OF_ONE_FIELD])
 def test_every_query_of_the_rules_has_results(rule: str) -> None:
     """Otherwise the tests below would compare empty lists."""
-    query = (SERVED.get(rule) or REFUSED.get(rule) or OF_ONE_FIELD[rule])[0]
+    query = (SERVED.get(rule) or REJECTED.get(rule) or OF_ONE_FIELD[rule])[0]
 
     assert len(query.expected()) > 0
     assert not isinstance(query, Aggregate) or query.expected()["documents"] > 0
@@ -78,10 +78,10 @@ def test_a_query_with_the_required_indexes_is_served(strict: Client, rule: str) 
     assert query.run(strict) == query.expected()
 
 
-@pytest.mark.parametrize("rule", REFUSED)
+@pytest.mark.parametrize("rule", REJECTED)
 def test_a_query_without_its_composite_index_is_rejected(strict: Client, rule: str) -> None:
     """The error contains the definition of the missing index."""
-    query, index, _ = REFUSED[rule]
+    query, index, _ = REJECTED[rule]
 
     definition = _required_definition(strict, query)
 
@@ -99,10 +99,10 @@ def test_a_query_without_its_single_field_index_is_rejected(strict: Client, rule
     assert sorted(f"{each['queryScope']} {_sign(each)}" for each in definition["indexes"]) == sorted(indexes)
 
 
-@pytest.mark.parametrize("rule", [*REFUSED, *OF_ONE_FIELD])
+@pytest.mark.parametrize("rule", [*REJECTED, *OF_ONE_FIELD])
 def test_the_required_index_serves_the_query(lenient: Client, rule: str) -> None:
     """A server that creates missing indexes creates one for each disjunction, and returns the right results."""
-    query = (REFUSED.get(rule) or OF_ONE_FIELD[rule])[0]
+    query = (REJECTED.get(rule) or OF_ONE_FIELD[rule])[0]
 
     assert query.run(lenient) == query.expected()
 

@@ -40,7 +40,7 @@ def _index(collection: str, *components: str, scope: str = "COLLECTION") -> dict
 
 INDEXES = [
     _index("pairs", "+a", "+b"),
-    _index("falling", "-a", "-b"),
+    _index("descending", "-a", "-b"),
     _index("named", "+a", "+b", "-__name__"),
     _index("restaurants", "+category", "+stars"),
     _index("restaurants", "+city", "+stars"),
@@ -98,15 +98,15 @@ class Find:
     """A query. `orders` are written as index fields are, separated by spaces."""
 
     collection: str
-    tests: tuple[Condition | Either, ...]
+    filters: tuple[Condition | Either, ...]
     orders: str
     group: bool
 
     def build(self, client: Client) -> Any:
         """Return the query of Google's client."""
         query: Any = client.collection_group(self.collection) if self.group else client.collection(self.collection)
-        if self.tests:
-            query = query.where(filter=And(list(map(_filter, self.tests))))
+        if self.filters:
+            query = query.where(filter=And(list(map(_filter, self.filters))))
         for order in self.orders.split():
             query = query.order_by(order[1:], direction="DESCENDING" if order[0] == "-" else "ASCENDING")
         return query
@@ -125,7 +125,7 @@ class Find:
         found = [
             (path, fields)
             for path, fields in DOCUMENTS.items()
-            if self._covers(path) and all(_matches(fields, test) for test in self.tests)
+            if self._covers(path) and all(_matches(fields, each) for each in self.filters)
             if all(order[1:] == "__name__" or order[1:] in fields for order in orders)
         ]
         for order in reversed(orders):
@@ -147,7 +147,7 @@ class Find:
         return orders
 
     def _conditions(self) -> Iterator[Condition]:
-        for test in self.tests:
+        for test in self.filters:
             yield from test.conditions if isinstance(test, Either) else [test]
 
 
@@ -188,9 +188,9 @@ def either(*conditions: Condition) -> Either:
     return Either(conditions)
 
 
-def find(collection: str, *tests: Condition | Either, by: str = "", group: bool = False) -> Find:
+def find(collection: str, *filters: Condition | Either, by: str = "", group: bool = False) -> Find:
     """Return a query."""
-    return Find(collection, tests, by, group)
+    return Find(collection, filters, by, group)
 
 
 def add(query: Find, *fields: str) -> Aggregate:
@@ -210,7 +210,7 @@ def _documents() -> Iterator[tuple[str, dict[str, Any]]]:
         }
         for field in ("a", "b", "c", "d")[number - 26 :] if number > 26 else ():
             del fields[field]
-        for collection in ("plain", "pairs", "falling", "named", "groups", "exempt", "listed"):
+        for collection in ("plain", "pairs", "descending", "named", "groups", "exempt", "listed"):
             yield f"{collection}/{number:02}", fields
             if number % 4 == 1:
                 yield f"parents/{number % 2}/{collection}/{number:02}", fields
@@ -254,8 +254,8 @@ SERVED: dict[str, tuple[Find | Aggregate, str]] = {
     "two orders": (find("pairs", by="+a +b"), COMPOSITE),
     "two ranges": (find("pairs", ("a", ">", 1), ("b", ">", 1)), ORDER),
     "an in and an order": (find("pairs", ("a", "in", [1, 2]), by="+b"), COMPOSITE),
-    "an equality and a descending order": (find("falling", A, by="-b"), COMPOSITE),
-    "two descending orders": (find("falling", by="-a -b"), COMPOSITE),
+    "an equality and a descending order": (find("descending", A, by="-b"), COMPOSITE),
+    "two descending orders": (find("descending", by="-a -b"), COMPOSITE),
     "names against the order": (find("named", A, by="+b -__name__"), NAME),
     "two equalities and an order": (find("restaurants", CATEGORY, CITY, by="+stars"), MERGING),
     "three equalities and an order": (find("restaurants", CATEGORY, CITY, PICK, by="+stars"), MERGING),
@@ -265,7 +265,7 @@ SERVED: dict[str, tuple[Find | Aggregate, str]] = {
     "an equality and an order of an exempted field": (find("exempt", A, by="+b"), EXEMPTIONS),
 }
 
-REFUSED: dict[str, tuple[Find | Aggregate, str, str]] = {
+REJECTED: dict[str, tuple[Find | Aggregate, str, str]] = {
     "an equality and an order": (find("plain", A, by="+b"), "COLLECTION +a +b", COMPOSITE),
     "an equality and a descending order": (find("plain", A, by="-b"), "COLLECTION +a -b", SDK_INDEXES),
     "an equality and a range": (find("plain", A, ("b", ">", 1)), "COLLECTION +a +b", COMPOSITE),
@@ -295,7 +295,7 @@ REFUSED: dict[str, tuple[Find | Aggregate, str, str]] = {
     ),
     "an index backwards": (find("pairs", A, by="-b"), "COLLECTION +a -b", DESCENDING),
     "an index of two orders backwards": (find("pairs", by="-a -b"), "COLLECTION -a -b", DESCENDING),
-    "a descending index backwards": (find("falling", A, by="+b"), "COLLECTION +a +b", DESCENDING),
+    "a descending index backwards": (find("descending", A, by="+b"), "COLLECTION +a +b", DESCENDING),
     "an index with names against the order": (find("named", A, by="+b"), "COLLECTION +a +b", NAME),
     "a merge of indexes backwards": (
         find("restaurants", CATEGORY, CITY, by="-stars"),
