@@ -18,7 +18,7 @@ from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
 from graphql_api.endpoints.request_metrics import RequestMetrics
-from graphql_api.endpoints.results import ResultEndpoint
+from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget
 from graphql_api.ingest.receiver import Receiver
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> Starlette:
         public(dashboard.assets),
         public(graphiql.assets),
         *SampleEndpoints(services).endpoints,
-        *ResultEndpoint(services).endpoints,
+        *ResultEndpoints(services).endpoints,
     ]
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(

@@ -1,9 +1,10 @@
-"""Quantiles: the numbers below which a share of the values lies.
+"""Quantiles by definition 7 of Hyndman and Fan (1996), the default of NumPy, R and Excel.
 
-The definition is number 7 of Hyndman and Fan (1996), the usual one of NumPy, R and Excel: of n values in their order
-the quantile of share p is the one at place (n - 1) * p, counted from 0, and between two places it lies on the straight
-line from one to the other. The trap is that line: `high - low` overflows where the values are huge, and a rounded share
-may leave the interval. So the point is taken in whole numbers and rounded once.
+The quantile of share p is the value at position (n - 1) * p of the n sorted values, counted from 0. Between two positions
+it is interpolated linearly.
+
+Note: in doubles, `high - low` overflows for huge values, and a rounded share can leave the interval. The interpolation
+therefore uses integers and rounds once.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Ordered = Sequence[float] | npt.NDArray[np.float64]
+SortedValues = Sequence[float] | npt.NDArray[np.float64]
 """Values in ascending order."""
 
 
-def quantile(ordered: Ordered, percent: int) -> float:
-    """Return the quantile below which `percent` of the values lie."""
-    place, beyond = divmod((len(ordered) - 1) * percent, 100)
-    if not beyond:
-        return float(ordered[place]) + 0.0  # -0.0 and 0.0 are equal; each plus 0.0 is 0.0
-    low, low_unit = float(ordered[place]).as_integer_ratio()
-    high, high_unit = float(ordered[place + 1]).as_integer_ratio()
-    return (low * high_unit * (100 - beyond) + high * low_unit * beyond) / (100 * low_unit * high_unit)
+def quantile(sorted_values: SortedValues, percent: int) -> float:
+    """Return the quantile at `percent`."""
+    position, fraction = divmod((len(sorted_values) - 1) * percent, 100)
+    if not fraction:
+        return float(sorted_values[position]) + 0.0  # turns -0.0 into 0.0, because their order is not defined
+    low, low_unit = float(sorted_values[position]).as_integer_ratio()
+    high, high_unit = float(sorted_values[position + 1]).as_integer_ratio()
+    return (low * high_unit * (100 - fraction) + high * low_unit * fraction) / (100 * low_unit * high_unit)

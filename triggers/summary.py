@@ -1,46 +1,49 @@
-"""What is computed of a sample's values: the definitions are in moments, quantiles and histogram."""
+"""The statistics of a sample's values. `moments`, `quantiles` and `histogram` compute them."""
 
 import numpy as np
 
 from storage.documents import Statistics
 from triggers.histogram import histogram
 from triggers.moments import Moments, Vector
-from triggers.quantiles import Ordered, quantile
+from triggers.quantiles import SortedValues, quantile
 
-FEW = 200
-"""How many values are few: up to so many, Python's lists and integers are quicker than NumPy's calls."""
+MAX_SMALL_SAMPLE = 200
+"""Up to this number of values, Python's lists and integers are faster than NumPy's calls."""
 
 
 def summarize(values: Vector) -> Statistics:
-    """Return the statistics of at least one finite value, each figure the double nearest to the true one."""
+    """Return the statistics of at least one finite value. Each is the double nearest to the exact value.
+
+    Raises `ValueError` if there is no value, or if a value is infinite or NaN.
+    """
     if not values.size:
         raise ValueError("expected at least one value")
     if not np.isfinite(values).all():
         raise ValueError("expected finite values")
-    ordered: Ordered
-    if values.size <= FEW:
-        ordered = few = sorted(values.tolist())
-        moments = Moments.of_few(few)
+    sorted_values: SortedValues
+    if values.size <= MAX_SMALL_SAMPLE:
+        sorted_values = small = sorted(values.tolist())
+        moments = Moments.of_small_sample(small)
     else:
-        ordered = many = np.sort(values)
-        moments = Moments.of(many)
-    lower_quartile, upper_quartile = quantile(ordered, 25), quantile(ordered, 75)
+        sorted_values = large = np.sort(values)
+        moments = Moments.of(large)
+    lower_quartile, upper_quartile = quantile(sorted_values, 25), quantile(sorted_values, 75)
     return Statistics(
         count=moments.count,
-        sum=moments.sum,
         mean=moments.mean,
         standard_deviation=moments.standard_deviation,
+        minimum=quantile(sorted_values, 0),
+        maximum=quantile(sorted_values, 100),
+        sum=moments.sum,
         sample_standard_deviation=moments.sample_standard_deviation,
-        minimum=quantile(ordered, 0),
-        percentile_1=quantile(ordered, 1),
-        percentile_5=quantile(ordered, 5),
+        percentile_1=quantile(sorted_values, 1),
+        percentile_5=quantile(sorted_values, 5),
         lower_quartile=lower_quartile,
-        median=quantile(ordered, 50),
+        median=quantile(sorted_values, 50),
         upper_quartile=upper_quartile,
-        percentile_95=quantile(ordered, 95),
-        percentile_99=quantile(ordered, 99),
-        maximum=quantile(ordered, 100),
+        percentile_95=quantile(sorted_values, 95),
+        percentile_99=quantile(sorted_values, 99),
         skewness=moments.skewness,
         kurtosis=moments.kurtosis,
-        histogram=histogram(ordered, lower_quartile, upper_quartile),
+        histogram=histogram(sorted_values, lower_quartile, upper_quartile),
     )

@@ -1,1 +1,1 @@
-"""Plain HTTP: samples, results, health, metrics."""
+"""Plain HTTP endpoints: samples, results, health and metrics."""

@@ -1,9 +1,10 @@
-"""Results to take away: `GET /results`, all that pass a filter, in order, as one file.
+"""`GET /results`: exports all results that pass a filter, in order, as one file.
 
-What is sent is as of one moment, and read only as fast as the client takes it; so memory is flat however much it
-is. (Of a Parquet file the list of its row groups is held to the end.)
-The trap: when something fails in the middle, the status has been sent long ago. Then the connection is cut
-off before the end of the body is marked, so that no client takes a part for the whole.
+All results are read at one read time, and only as fast as the client reads the response. Memory use therefore does not
+depend on the number of results. (The writer of a Parquet file keeps a list of its row groups.)
+
+Note: if a read fails after the status was sent, the connection is closed before the end of the body. Clients therefore
+never mistake a part for the whole.
 """
 
 import asyncio
@@ -28,27 +29,29 @@ from graphql_api.graphql_server.request_headers import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order
 from graphql_api.results.store import Store
-from storage.documents import BadRequest, timestamps
+from storage.documents import STATISTICS, BadRequest, timestamps
 from storage.firestore import encoding
 
-_AT_ONCE = 200
-_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also takes other digits, and 1_000
+_BATCH_SIZE = 200
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # unlike Python: no other digits, no 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Export:
+    """A file format that results can be exported in."""
+
     media_type: str
     file_name: str
     columns: tuple[str, ...]
-    begin: Callable[[], Format]
+    open: Callable[[], Format]
     needs_arrow: bool = False
 
 
-_KINDS = {
-    "ndjson": _Kind("application/x-ndjson", "results.ndjson", COLUMNS, Ndjson),
-    "csv": _Kind("text/csv", "results.csv", FLAT_COLUMNS, Csv),
-    "arrow": _Kind("application/vnd.apache.arrow.stream", "results.arrows", COLUMNS, Arrow, needs_arrow=True),
-    "parquet": _Kind(
+_EXPORTS = {
+    "ndjson": _Export("application/x-ndjson", "results.ndjson", COLUMNS, Ndjson),
+    "csv": _Export("text/csv", "results.csv", FLAT_COLUMNS, Csv),
+    "arrow": _Export("application/vnd.apache.arrow.stream", "results.arrows", COLUMNS, Arrow, needs_arrow=True),
+    "parquet": _Export(
         "application/vnd.apache.parquet", "results.parquet", COLUMNS, lambda: Arrow(parquet=True), needs_arrow=True
     ),
 }
@@ -61,7 +64,7 @@ _PARAMETERS = (
 
 
 class Services(Protocol):
-    """What the process has once it has started."""
+    """The services that this endpoint uses. They exist once the process has started."""
 
     store: Store
 
@@ -69,8 +72,8 @@ class Services(Protocol):
         """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
 
 
-class ResultEndpoint:
-    """The way out for whoever wants results as a file."""
+class ResultEndpoints:
+    """The endpoint `/results`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -84,29 +87,29 @@ class ResultEndpoint:
     async def _get(self, request: Request, caller: Caller) -> Response:
         parameters = _parameters(request.query_params)
         bounds, order = _bounds(parameters), _order(parameters)
-        kind = _kind(parameters.get("format"), request.headers.get("accept", ""))
+        export = _export(parameters.get("format"), request.headers.get("accept", ""))
         headers = {
-            "content-disposition": f'attachment; filename="{kind.file_name}"',
+            "content-disposition": f'attachment; filename="{export.file_name}"',
             "cache-control": "private",
             "vary": "accept",
             "x-content-type-options": "nosniff",
         }
         if request.method == "HEAD":
-            head = Response(headers=headers, media_type=kind.media_type)
+            head = Response(headers=headers, media_type=export.media_type)
             del head.headers["content-length"]
             return head
         credential = request_headers.credential(request["headers"])
-        body = self._body(kind, caller.submitter, credential, bounds, order)
-        return StreamingResponse(body, headers=headers, media_type=kind.media_type)
+        body = self._body(export, caller.submitter, credential, bounds, order)
+        return StreamingResponse(body, headers=headers, media_type=export.media_type)
 
     async def _body(
-        self, kind: _Kind, submitter: str, credential: str | None, bounds: list[Bound], order: Order
+        self, export: _Export, submitter: str, credential: str | None, bounds: list[Bound], order: Order
     ) -> AsyncGenerator[bytes, None]:
-        file = await asyncio.to_thread(kind.begin)  # pyarrow takes most of a second to import
-        results = self._services.store.result_listing.scan(submitter, bounds, order, kind.columns[1:], _AT_ONCE)
+        file = await asyncio.to_thread(export.open)  # the import of pyarrow takes almost a second
+        results = self._services.store.result_listing.scan(submitter, bounds, order, export.columns[1:], _BATCH_SIZE)
         async with aclosing(results) as batches:
             async for documents in batches:
-                await self._services.authenticate(credential)  # it may have been revoked meanwhile
+                await self._services.authenticate(credential)  # the key can be revoked meanwhile
                 yield file.write([_row(document) for document in documents])
         yield file.finish()
 
@@ -115,15 +118,15 @@ def _row(document: Any) -> Mapping[str, Any]:
     return {"id": document.name.rpartition("/")[2], **encoding.from_document(document)}
 
 
-def _parameters(given: QueryParams) -> dict[str, str]:
-    """Return the parameters by name. Raises `BadRequest` for one that is unknown or comes twice."""
-    for name in given:
+def _parameters(query: QueryParams) -> dict[str, str]:
+    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated one."""
+    for name in query:
         if name not in _PARAMETERS:
             known = f"format, order_by, direction, and .gte, .gt, .lte, .lt of {', '.join(FILTER_FIELDS)}"
-            raise BadRequest(f"`{shorten(name, 40)}` is no parameter; known are {known}")
-        if len(given.getlist(name)) > 1:
-            raise BadRequest(f"expected one value, got {len(given.getlist(name))} - at `{name}`")
-    return dict(given)
+            raise BadRequest(f"expected one of the parameters {known}, got `{shorten(name, 40)}`")
+        if len(query.getlist(name)) > 1:
+            raise BadRequest(f"expected one value, got {len(query.getlist(name))} - at `{name}`")
+    return dict(query)
 
 
 def _bounds(parameters: Mapping[str, str]) -> list[Bound]:
@@ -133,48 +136,51 @@ def _bounds(parameters: Mapping[str, str]) -> list[Bound]:
         if dot:
             try:
                 bounds.append(Bound(field, OPERATORS[limit], _value(field, text)))
-            except ValueError as fault:
-                raise BadRequest(f"{fault} - at `{name}`") from None
+            except ValueError as error:
+                raise BadRequest(f"{error} - at `{name}`") from None
     return bounds
 
 
 def _value(field: str, text: str) -> datetime | float | int:
-    """Return what a range is bounded by. Raises `ValueError` with a sentence."""
+    """Return the value of a bound. Raises `ValueError` with a message for the client."""
     if field == "timestamp":
         return timestamps.parse(text)
-    read, kind, end = (int, "whole", 2**63) if field == "count" else (float, "finite", math.inf)
+    is_integer = field in STATISTICS and STATISTICS[field].value_type is int
+    number_type, adjective, limit = (int, "whole", 2**63) if is_integer else (float, "finite", math.inf)
     number = math.nan
     if _NUMBER.fullmatch(text):
         with contextlib.suppress(ValueError):
-            number = read(text)
-    if abs(number) < end:  # which NaN is not
+            number = number_type(text)
+    if abs(number) < limit:  # false for NaN
         return number
-    raise ValueError(f"expected a {kind} number, got {shorten(text, 40)}")
+    raise ValueError(f"expected a {adjective} number, got {shorten(text, 40)}")
 
 
 def _order(parameters: Mapping[str, str]) -> Order:
-    """Return the order, which is as in GraphQL: the latest first where nothing is said, else ascending."""
+    """Return the order. As in GraphQL, it is ascending, but by default the latest time stamp comes first."""
     field = _choice(parameters, "order_by", "timestamp", ORDER_FIELDS)
     default = "asc" if "order_by" in parameters else "desc"
     direction = _choice(parameters, "direction", default, [*Direction])
     return Order(field, descending=direction == "desc")
 
 
-def _kind(name: str | None, accept: str) -> _Kind:
+def _export(name: str | None, accept: str) -> _Export:
+    """Return the export format with this name, or else the one that the header `Accept` prefers."""
     if name is None:
-        offered = {kind.media_type.encode(): each for each, kind in _KINDS.items()}
-        wanted = preferred(accept.encode("latin-1", "replace"), [*offered])
-        if wanted is None:
-            raise NotAcceptable(f"results come as {', '.join(kind.media_type for kind in _KINDS.values())}")
-        name = offered[wanted]
-    kind = _KINDS[_choice({"format": name}, "format", name, [*_KINDS])]
-    if kind.needs_arrow and not HAS_ARROW:
-        raise NotAcceptable(f"{name} needs the extra `arrow`, which is not installed here; take ndjson or csv")
-    return kind
+        names = {export.media_type.encode(): each for each, export in _EXPORTS.items()}
+        media_type = preferred(accept.encode("latin-1", "replace"), [*names])
+        if media_type is None:
+            media_types = ", ".join(export.media_type for export in _EXPORTS.values())
+            raise NotAcceptable(f"expected one of {media_types} - at the header accept")
+        name = names[media_type]
+    export = _EXPORTS[_choice({"format": name}, "format", name, [*_EXPORTS])]
+    if export.needs_arrow and not HAS_ARROW:
+        raise NotAcceptable(f"{name} needs the extra `arrow`, which is not installed; use ndjson or csv")
+    return export
 
 
 def _choice(parameters: Mapping[str, str], name: str, default: str, choices: Sequence[str]) -> str:
-    chosen = parameters.get(name, default)
-    if chosen not in choices:
-        raise BadRequest(f"expected one of {', '.join(choices)}, got {shorten(chosen, 40)} - at `{name}`")
-    return chosen
+    value = parameters.get(name, default)
+    if value not in choices:
+        raise BadRequest(f"expected one of {', '.join(choices)}, got {shorten(value, 40)} - at `{name}`")
+    return value

@@ -1,7 +1,8 @@
-"""Files and streams: `POST /samples` and `GET /samples/{id}`, the same door as GraphQL's `submit`.
+"""`POST /samples` and `GET /samples/{id}`: samples over plain HTTP.
 
-One JSON document is one sample. NDJSON is as many as there are lines, answered line by line in order, as
-soon as each is known. Errors are `{"error": {"message", "extensions": {"code"}}}`, as in GraphQL.
+A JSON body is one sample. Each line of an NDJSON body is one sample. The response to NDJSON has one line for each of
+them, in the same order, and is sent while the body still arrives. Errors are
+`{"error": {"message", "extensions": {"code"}}}`, with the codes of GraphQL.
 """
 
 import asyncio
@@ -34,13 +35,14 @@ _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
 _NDJSON_TYPES = frozenset({_NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
-_RECHECK_SECONDS = 1.0  # what is known of a key is kept, so that this is cheap
+_RECHECK_SECONDS = 1.0
+"""How often the credential of a streamed request is checked. Keys are cached, so a check is cheap."""
 
 logger = logging.getLogger("graphql_api")
 
 
 class Services(Protocol):
-    """What the process has once it has started."""
+    """The services that these endpoints use. They exist once the process has started."""
 
     receiver: Receiver
     store: Store
@@ -50,7 +52,7 @@ class Services(Protocol):
 
 
 class SampleEndpoints:
-    """The plain HTTP door."""
+    """The endpoints below `/samples`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -66,97 +68,100 @@ class SampleEndpoints:
         ]
 
     async def _post(self, request: Request, caller: Caller) -> Response:
-        kind = utf_8_type(header(request, b"content-type"))
-        key = _idempotency_key(request)
-        if kind in _NDJSON_TYPES:
-            if key is not None:
+        media_type = utf_8_type(header(request, b"content-type"))
+        idempotency_key = _idempotency_key(request)
+        if media_type in _NDJSON_TYPES:
+            if idempotency_key is not None:
                 raise BadRequest(
-                    "the header Idempotency-Key is for one sample; in NDJSON each line has its own member "
-                    "`idempotency_key`"
+                    "the header Idempotency-Key applies to one sample; in NDJSON, set the member `idempotency_key` of "
+                    "each line"
                 )
             credential = request_headers.credential(request["headers"])
-            answers = self._answer_lines(stream_body(request), caller.submitter, credential)
-            return _Stream(answers, ResponseBuffer(self._buffer_limit), _NDJSON)
-        if kind != JSON:
+            receipts = self._receive_lines(stream_body(request), caller.submitter, credential)
+            return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
+        if media_type != JSON:
             raise UnsupportedMediaType(
-                f"say what the body is by the header content-type: {_JSON} (one sample) or {_NDJSON} (one a line), "
-                "in UTF-8"
+                f"expected the header content-type: {_JSON} (one sample) or {_NDJSON} (one sample per line), in UTF-8"
             )
         receiver = self._services.receiver
         raw = await read_body(request, receiver.max_sample_bytes, memory_budget=receiver.memory_budget)
-        received = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=key)
-        accepted = received.arrival is Arrival.ACCEPTED
+        stored = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=idempotency_key)
         return Response(
-            orjson.dumps(_receipt(received), option=orjson.OPT_APPEND_NEWLINE),
-            status_code=201 if accepted else 422,
-            headers={"location": f"/samples/{received.id}"},
+            _json_line(_receipt(stored)),
+            status_code=201 if stored.arrival is Arrival.ACCEPTED else 422,
+            headers={"location": f"/samples/{stored.id}"},
             media_type=_JSON,
         )
 
     async def _get(self, request: Request, caller: Caller) -> Response:
         sample_id = request.path_params["id"]
-        if known := request.headers.get("if-none-match"):
+        if known_tags := request.headers.get("if-none-match"):
             headers = await self._services.store.headers(caller.submitter, [sample_id])
-            if sample_id in headers and _is_named(headers[sample_id], known):
-                return Response(status_code=304, headers=_describing(headers[sample_id]))
+            if sample_id in headers and _matches(headers[sample_id], known_tags):
+                return Response(status_code=304, headers=_response_headers(headers[sample_id]))
         try:
             stored, raw = await self._services.store.raw(caller.submitter, sample_id)
-        except InvalidSample as error:  # it is not what was submitted, and that is no fault of this request
+        except InvalidSample as error:  # the stored document is damaged, so this is not an error of the client
             body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
             return Response(orjson.dumps(body), 500, media_type=_JSON)
-        return Response(raw, media_type=_JSON, headers=_describing(stored))
+        return Response(raw, media_type=_JSON, headers=_response_headers(stored))
 
-    async def _answer_lines(
+    async def _receive_lines(
         self, body: AsyncIterator[bytes], submitter: str, credential: str | None
     ) -> AsyncGenerator[bytes, None]:
+        """Store the samples of an NDJSON body, and yield the lines of the response."""
         authenticate = self._services.authenticate
         refusal = asyncio.create_task(wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
         receiver = self._services.receiver
         batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.memory_budget), refusal)
-        number = 0
+        last_line = 0
         try:
-            async with aclosing(ndjson.process(batches, partial(self._answer_batch, submitter))) as answers:
-                async for last, answer in answers:
-                    number = last
-                    yield answer
+            async with aclosing(ndjson.process(batches, partial(self._receive_batch, submitter))) as responses:
+                async for last_line, response in responses:  # noqa: B007 - logged below
+                    yield response
         except ClientDisconnect:
-            logger.warning("POST /samples ended early: its client was gone, or cut off, behind line %d", number)
-        except DropzoneError as error:  # of the body as a whole: too slow, or not what its encoding says
-            yield orjson.dumps({"error": describe(error)}, option=orjson.OPT_APPEND_NEWLINE)
+            logger.warning("POST /samples ended early: the client disconnected after line %d", last_line)
+        except DropzoneError as error:  # concerns the whole body: too slow, not as encoded, or the key was revoked
+            yield _json_line({"error": describe(error)})
         finally:
             refusal.cancel()
 
-    async def _answer_batch(self, submitter: str, batch: Sequence[ndjson.Line]) -> tuple[int, bytes]:
-        """Return the number of the last line, and the answers to all."""
-        whole = [line for _, line in batch if not isinstance(line, TooLarge)]
-        outcomes = iter(await self._services.receiver.receive_all(whole, submitter=submitter))
-        answers = (_answer(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch)
-        return batch[-1][0], b"".join(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE) for answer in answers)
+    async def _receive_batch(self, submitter: str, batch: Sequence[ndjson.Line]) -> tuple[int, bytes]:
+        """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
+        samples = [line for _, line in batch if not isinstance(line, TooLarge)]
+        outcomes = iter(await self._services.receiver.receive_all(samples, submitter=submitter))
+        lines = (
+            _line_response(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch
+        )
+        return batch[-1][0], b"".join(map(_json_line, lines))
 
 
-class _Stream(Response):
-    """A body that is sent while the request is still read; Starlette's own would read the request itself."""
+class _NdjsonResponse(Response):
+    """A response that is sent while the request body is still read.
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], buffer: ResponseBuffer, media_type: str) -> None:
-        super().__init__(media_type=media_type)
+    Starlette's StreamingResponse cannot do this: it reads the request body itself to notice a disconnect.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], buffer: ResponseBuffer) -> None:
+        super().__init__(media_type=_NDJSON)
         del self.headers["content-length"]
         self._chunks = chunks
         self._buffer = buffer
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        filling = asyncio.create_task(self._fill())
+        writer = asyncio.create_task(self._write_to_buffer())
         try:
             while chunk := await self._buffer.read():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await filling
+            await writer
         finally:
-            filling.cancel()
-            await asyncio.wait([filling])
+            writer.cancel()
+            await asyncio.wait([writer])
             self._buffer.discard()
         await send({"type": "http.response.body", "body": b""})
 
-    async def _fill(self) -> None:
+    async def _write_to_buffer(self) -> None:
         try:
             async with aclosing(self._chunks) as chunks:
                 async for chunk in chunks:
@@ -168,6 +173,7 @@ class _Stream(Response):
 async def _until_refused(
     batches: AsyncGenerator[list[ndjson.Line], None], refusal: asyncio.Task[DropzoneError]
 ) -> AsyncGenerator[list[ndjson.Line], None]:
+    """Yield the batches until the credential is refused, then raise the refusal."""
     async with aclosing(batches):
         async for batch in batches:
             if refusal.done():
@@ -175,7 +181,7 @@ async def _until_refused(
             yield batch
 
 
-def _answer(number: int, outcome: Outcome) -> dict[str, Any]:
+def _line_response(number: int, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, DropzoneError):
         return {"line": number, "error": describe(outcome)}
     if isinstance(outcome, Exception):
@@ -186,22 +192,26 @@ def _answer(number: int, outcome: Outcome) -> dict[str, Any]:
 def _idempotency_key(request: Request) -> str | None:
     keys = set(request.headers.getlist("idempotency-key"))
     if len(keys) > 1:
-        raise BadRequest(f"expected one header Idempotency-Key, got {len(keys)} that differ")
+        raise BadRequest(f"expected one header Idempotency-Key, got {len(keys)} different ones")
     return keys.pop() if keys else None
 
 
-def _is_named(header: Header, known: str) -> bool:
-    """Tell whether `If-None-Match` names this sample."""
-    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
-    return "*" in tags or _tag(header) in tags
+def _matches(header: Header, known_tags: str) -> bool:
+    """Return whether the value of `If-None-Match` contains the entity tag of this sample."""
+    tags = {tag.strip().removeprefix("W/") for tag in known_tags.split(",")}
+    return "*" in tags or _entity_tag(header) in tags
 
 
-def _tag(header: Header) -> str:
+def _entity_tag(header: Header) -> str:
     return f'"{header.sha256}"'
 
 
-def _describing(header: Header) -> dict[str, str]:
-    return {"etag": _tag(header), "cache-control": "private", "x-content-type-options": "nosniff"}
+def _response_headers(header: Header) -> dict[str, str]:
+    return {"etag": _entity_tag(header), "cache-control": "private", "x-content-type-options": "nosniff"}
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _receipt(header: Header) -> dict[str, Any]:
