@@ -1,7 +1,7 @@
 """Quantiles by definition 7 of Hyndman and Fan (1996), the default of NumPy, R and Excel.
 
-The quantile of share p is the value at position (n - 1) * p of the n sorted values, counted from 0. Between two positions
-it is interpolated linearly.
+The quantile of share p is the value at position (n - 1) * p of the n sorted values, counted from 0. Between two
+positions it is interpolated linearly.
 
 Note: in doubles, `high - low` overflows for huge values, and a rounded share can leave the interval. The interpolation
 therefore uses integers and rounds once.

@@ -37,7 +37,7 @@ def _within(true: Fraction) -> float | None:
 
 def _check(values: npt.NDArray[np.float64]) -> None:
     _compare(Moments.of(values), values)
-    _compare(Moments.of_few(values.tolist()), values)
+    _compare(Moments.of_small_sample(values.tolist()), values)
 
 
 def _compare(moments: Moments, values: npt.NDArray[np.float64]) -> None:
@@ -78,7 +78,7 @@ def test_each_figure_is_the_double_nearest_to_the_exact_one(values: list[float])
 @given(adversarial)
 def test_how_many_values_there_are_changes_the_way_and_no_figure(repeated: int, values: list[float]) -> None:
     """Few values are summed as integers, more of them in blocks: the moments are the same numbers."""
-    once, more = Moments.of_few(values), Moments.of(np.tile(array(*values), repeated))
+    once, more = Moments.of_small_sample(values), Moments.of(np.tile(array(*values), repeated))
 
     low = min(once.exponent, more.exponent)
     assert more.count == repeated * once.count
@@ -102,7 +102,7 @@ def test_moments_of_parts_add_up_to_those_of_the_whole(parts: list[list[float]],
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 1000])
 def test_equal_values_deviate_by_exactly_nothing(value: float, count: int) -> None:
     """The textbook formula gives noise here, or the root of a negative number."""
-    for moments in (Moments.of(np.full(count, value)), Moments.of_few([value] * count)):
+    for moments in (Moments.of(np.full(count, value)), Moments.of_small_sample([value] * count)):
         assert (moments.mean, moments.standard_deviation) == (value, 0.0)
         assert (moments.skewness, moments.kurtosis) == (None, None)
 
