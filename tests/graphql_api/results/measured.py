@@ -1,4 +1,4 @@
-"""Sixty computed samples and a few others: what lists, pages and summaries are tested with."""
+"""Sixty computed samples and two rejected ones, for tests of lists, pages and summaries."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -39,11 +39,11 @@ FIELDS = {
     "TIMESTAMP": "timestamp",
     "MEDIAN": "median",
 }
-"""What results can be ordered by; between equal ones the others decide, in this order, all but the median."""
+"""The fields that results are ordered by. All others except the median follow in this order."""
 
 
 class Measured:
-    """Sixty samples of a submitter of their own, computed; and a few that are not."""
+    """A submitter with sixty computed samples and two rejected ones."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -56,22 +56,22 @@ class Measured:
             for number in range(60)
         ]
         mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id state } }"
-        given = {"samples": [*self.samples, {"data": []}, 7]}
-        self.receipts = stack.graphql(mutation, given, key=self.key)["submitMany"]
+        variables = {"samples": [*self.samples, {"data": []}, 7]}
+        self.receipts = stack.graphql(mutation, variables, key=self.key)["submitMany"]
         self.rejected = [receipt["id"] for receipt in self.receipts if receipt["state"] == "REJECTED"]
         self.results = eventually(self._all_results)
 
     def _all_results(self) -> list[dict[str, Any]]:
-        found = [edge["node"] for edge in self.page(first=500)["edges"]]
-        return found if len(found) == 60 else []
+        results = [edge["node"] for edge in self.page(first=500)["edges"]]
+        return results if len(results) == 60 else []
 
     def page(self, query: str = PAGE, **variables: Any) -> Any:
-        """Return a page of results, or of what `query` asks for."""
+        """Return a page of results, or the page of another `query`."""
         (page,) = self.stack.graphql(query, variables, key=self.key).values()
         return page
 
     def pages(self, first: int, query: str = PAGE, **variables: Any) -> list[str]:
-        """Return the ids of all pages of `first` each, from the beginning on."""
+        """Return the ids of all pages of size `first`, read forward."""
         ids: list[str] = []
         after = None
         while True:
@@ -84,7 +84,7 @@ class Measured:
                 return ids
 
     def pages_backward(self, last: int, query: str = PAGE, **variables: Any) -> list[str]:
-        """Return the ids of all pages of `last` each, from the end on."""
+        """Return the ids of all pages of size `last`, read backward."""
         ids: list[str] = []
         before = None
         while True:
@@ -97,9 +97,9 @@ class Measured:
 
 
 def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime], **further: Any) -> None:
-    """Store a result of one value, 1, for each of `timestamps`, without samples: many at once, in one shard.
+    """Store a result of one value, 1, for each of `timestamps`, in one shard and without samples.
 
-    What is given `further` stands in place of the fields of that name.
+    `further` replaces fields of the results.
     """
     statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0, median=1.0)
     client = stack.firestore()

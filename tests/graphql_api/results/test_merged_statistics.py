@@ -1,4 +1,4 @@
-"""Statistics of many results are those of all their values."""
+"""The merged statistics of many results equal the statistics of all their values."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ ordinary = st.floats(-1e6, 1e6)
 
 
 def merged(samples: list[list[float]]) -> MergedStatistics:
-    """Merge the statistics that the function computes of each sample."""
+    """Merge the statistics that the function computes for each sample."""
     parts = MergedStatistics()
     for data in samples:
         of = summarize(np.array(data))
@@ -27,18 +27,18 @@ def merged(samples: list[list[float]]) -> MergedStatistics:
 
 
 def exact(samples: list[list[float]]) -> tuple[Fraction, float]:
-    """Return the true mean of all values, and their standard deviation to more digits than a double has."""
+    """Return the exact mean of all values, and their standard deviation with more digits than a double has."""
     values = [Fraction(value) for data in samples for value in data]
     mean = sum(values, Fraction()) / len(values)
     variance = sum(((value - mean) ** 2 for value in values), Fraction()) / len(values)
-    # A root of the quotient of two whole numbers, scaled so that neither is cut.
+    # The scale makes the integer square root more precise than a double.
     scale = 1 << 2400
     return mean, math.isqrt(int(variance * scale * scale)) / scale
 
 
 @given(st.lists(st.lists(ordinary, min_size=1, max_size=20), min_size=1, max_size=20))
-def test_merged_is_what_numpy_finds_in_all_values_together(samples: list[list[float]]) -> None:
-    """To twelve digits."""
+def test_merged_statistics_equal_those_of_numpy(samples: list[list[float]]) -> None:
+    """They agree to twelve digits."""
     together = np.concatenate([np.array(data) for data in samples])
 
     found = merged(samples)
@@ -52,8 +52,8 @@ def test_merged_is_what_numpy_finds_in_all_values_together(samples: list[list[fl
 
 @pytest.mark.parametrize("offset", [0.0, 1e9, 1e15, -1e15])
 @given(st.lists(st.lists(st.integers(-1000, 1000), min_size=1, max_size=20), min_size=1, max_size=20))
-def test_an_offset_costs_no_more_than_the_rounding_of_each_mean(offset: float, samples: list[list[int]]) -> None:
-    """However far from zero the values are."""
+def test_an_offset_adds_only_the_rounding_of_each_mean(offset: float, samples: list[list[int]]) -> None:
+    """This holds for values far from zero too."""
     moved = [[offset + value for value in data] for data in samples]
     mean, standard_deviation = exact(moved)
 
@@ -65,8 +65,8 @@ def test_an_offset_costs_no_more_than_the_rounding_of_each_mean(offset: float, s
 
 
 @given(st.lists(st.lists(finite, min_size=1, max_size=5), min_size=1, max_size=10))
-def test_what_is_finite_stays_finite(samples: list[list[float]]) -> None:
-    """From the smallest double to the largest."""
+def test_finite_values_have_finite_statistics(samples: list[list[float]]) -> None:
+    """This holds from the smallest double to the largest."""
     mean, standard_deviation = exact(samples)
 
     found = merged(samples)
@@ -77,15 +77,15 @@ def test_what_is_finite_stays_finite(samples: list[list[float]]) -> None:
     assert found.standard_deviation() == pytest.approx(standard_deviation, rel=1e-12, abs=2 * rounding)
 
 
-def test_the_largest_numbers_there_are() -> None:
-    """Their squares and sums are beyond every double; what they have in common is not."""
+def test_the_largest_doubles_do_not_overflow() -> None:
+    """Their squares and sums overflow a double, but their mean and standard deviation do not."""
     found = merged([[LARGEST, -LARGEST], [LARGEST], [-LARGEST]] * 1000)
 
     assert (found.mean(), found.standard_deviation()) == (0.0, LARGEST)
 
 
-def test_equal_values_do_not_deviate() -> None:
-    """Not by a bit, though their squares are rounded."""
+def test_equal_values_have_a_standard_deviation_of_zero() -> None:
+    """The result is exactly 0, although the mean of each result is rounded."""
     found = merged([[0.1] * 3, [0.1], [0.1] * 7])
 
     assert (found.mean(), found.standard_deviation()) == (0.1, 0.0)

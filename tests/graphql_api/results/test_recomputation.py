@@ -1,4 +1,4 @@
-"""Old results are brought up to date, and whoever asked for it can see how far that is."""
+"""Old results are recomputed, and clients can query and watch the progress."""
 
 import json
 import os
@@ -17,7 +17,7 @@ RECOMPUTE = (
     "mutation ($ids: [ID!], $filter: ResultFilter) "
     "{ recompute(ids: $ids, filter: $filter) { id state requested done startedAt updatedAt } }"
 )
-HOW_FAR = "($id: ID!) { recomputation(id: $id) { id state requested done } }"
+PROGRESS = "($id: ID!) { recomputation(id: $id) { id state requested done } }"
 RESULT = "query ($id: ID!) { result(id: $id) { mean median statisticsVersion } }"
 RESULTS = (
     "query ($filter: ResultFilter) { results(filter: $filter) { totalCount edges { node { id statisticsVersion } } } }"
@@ -25,64 +25,64 @@ RESULTS = (
 
 
 class Station:
-    """A submitter of its own with some samples, computed, and a key that may do everything."""
+    """A submitter with computed samples, and a key with all scopes."""
 
     def __init__(self, stack: Stack, submitter: str, count: int) -> None:
         self.stack, self.submitter = stack, submitter
         self.key = stack.new_key(submitter, "submit,read,admin")
         self.ids = [stack.submit(SAMPLE, key=self.key)["id"] for _ in range(count)]
-        eventually(lambda: self.ask(RESULTS)["results"]["totalCount"] == count, lambda: stack.log)
+        eventually(lambda: self.query(RESULTS)["results"]["totalCount"] == count, lambda: stack.log)
 
-    def ask(self, query: str, **variables: Any) -> Any:
-        """Return the data of an answer."""
-        return self.stack.graphql(query, variables, key=self.key)
+    def query(self, document: str, **variables: Any) -> Any:
+        """Return the data of a response."""
+        return self.stack.graphql(document, variables, key=self.key)
 
     def code(self, query: str, **variables: Any) -> str:
-        """Return the code of the error of an answer."""
+        """Return the code of the only error of a response."""
         (error,) = self.stack.post_graphql(query, variables, key=self.key).json()["errors"]
         return str(error["extensions"]["code"])
 
     def make_old(self, sample_id: str) -> None:
-        """Let a result be as version 1 left it, with a wrong mean so that one sees which it is."""
+        """Change a result to one of version 1, with a wrong mean that identifies it."""
         result = self.stack.firestore().document(document_paths.result(self.submitter, sample_id))
         result.update({"statistics_version": 1, "mean": 7.0, "median": DELETE_FIELD, "histogram": DELETE_FIELD})
 
-    def how_far(self, recomputation_id: str) -> Any:
-        """Return a recomputation."""
-        return self.ask("query " + HOW_FAR, id=recomputation_id)["recomputation"]
+    def progress(self, recomputation_id: str) -> Any:
+        """Return the progress of a recomputation."""
+        return self.query("query " + PROGRESS, id=recomputation_id)["recomputation"]
 
     def recompute(self, **variables: Any) -> Any:
-        """Return a recomputation when it has come to its end."""
-        begun = self.ask(RECOMPUTE, **variables)["recompute"]
-        assert (begun["state"], begun["requested"], begun["done"]) == ("RUNNING", 0, 0)
+        """Start a recomputation and return it when it is no longer RUNNING."""
+        started = self.query(RECOMPUTE, **variables)["recompute"]
+        assert (started["state"], started["requested"], started["done"]) == ("RUNNING", 0, 0)
         return eventually(
-            lambda: (now := self.how_far(begun["id"]))["state"] != "RUNNING" and now, lambda: self.stack.log
+            lambda: (now := self.progress(started["id"]))["state"] != "RUNNING" and now, lambda: self.stack.log
         )
 
 
-def test_old_results_become_new_ones(stack: Stack) -> None:
-    """Those and no others; while they are old they are listed as all results are."""
+def test_only_old_results_are_recomputed(stack: Stack) -> None:
+    """Until then they are listed like all results."""
     station = Station(stack, "old-and-new", 3)
     old, new = station.ids[:2], station.ids[2]
     for sample_id in old:
         station.make_old(sample_id)
     computed_at = stack.firestore().document(document_paths.result("old-and-new", new)).get().get("computed_at")
 
-    before = station.ask(RESULTS)["results"]
-    with_median = station.ask(RESULTS, filter={"median": {"gte": 0}})["results"]
+    before = station.query(RESULTS)["results"]
+    with_median = station.query(RESULTS, filter={"median": {"gte": 0}})["results"]
     ended = station.recompute()
 
     assert sorted(edge["node"]["statisticsVersion"] for edge in before["edges"]) == [1, 1, STATISTICS_VERSION]
     assert [edge["node"]["id"] for edge in with_median["edges"]] == [new]
     assert (ended["state"], ended["requested"], ended["done"]) == ("FINISHED", 2, 2)
     for sample_id in station.ids:
-        result = station.ask(RESULT, id=sample_id)["result"]
+        result = station.query(RESULT, id=sample_id)["result"]
         assert result == {"mean": 7 / 3, "median": 2, "statisticsVersion": STATISTICS_VERSION}
     assert stack.firestore().document(document_paths.result("old-and-new", new)).get().get("computed_at") == computed_at
 
 
-def test_old_results_are_recomputed_by_filter_and_any_by_id(stack: Stack) -> None:
-    """And there is nothing to do when nothing is old."""
+def test_results_are_selected_by_filter_or_by_id(stack: Stack) -> None:
+    """A filter selects old results only. Without old results, the recomputation is empty."""
     station = Station(stack, "some-of-them", 2)
     station.make_old(station.ids[0])
 
@@ -101,19 +101,19 @@ def test_old_results_are_recomputed_by_filter_and_any_by_id(stack: Stack) -> Non
     ]
 
 
-def test_a_recomputation_can_be_watched_to_its_end(stack: Stack) -> None:
-    """The subscription completes by itself."""
+def test_a_subscription_reports_the_progress_until_the_end(stack: Stack) -> None:
+    """The subscription then completes."""
     station = Station(stack, "recomputed-and-watched", 1)
     station.make_old(station.ids[0])
-    begun = station.ask(RECOMPUTE)["recompute"]
+    started = station.query(RECOMPUTE)["recompute"]
 
-    request = {"query": "subscription " + HOW_FAR, "variables": {"id": begun["id"]}}
+    request = {"query": "subscription " + PROGRESS, "variables": {"id": started["id"]}}
     headers = {"x-api-key": station.key, "accept": "text/event-stream"}
-    answer = httpx.post(f"{stack.url}/graphql", json=request, headers=headers, timeout=30).text
+    response = httpx.post(f"{stack.url}/graphql", json=request, headers=headers, timeout=30).text
 
-    shown = [json.loads(line.removeprefix("data:")) for line in answer.splitlines() if line.startswith("data: {")]
+    shown = [json.loads(line.removeprefix("data:")) for line in response.splitlines() if line.startswith("data: {")]
     last = shown[-1]["data"]["recomputation"]
-    assert last == {"id": begun["id"], "state": "FINISHED", "requested": 1, "done": 1}
+    assert last == {"id": started["id"], "state": "FINISHED", "requested": 1, "done": 1}
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_a_recomputation_can_be_watched_to_its_end(stack: Stack) -> None:
         ({"ids": ["x"] * 1001}, "BAD_REQUEST"),
     ],
 )
-def test_what_cannot_be_recomputed_is_refused(stack: Stack, variables: Any, code: str) -> None:
-    """Before anything is touched."""
+def test_invalid_arguments_are_rejected(stack: Stack, variables: Any, code: str) -> None:
+    """No sample is touched."""
     key = stack.new_key("refused", "admin")
 
     (error,) = stack.post_graphql(RECOMPUTE, variables, key=key).json()["errors"]
@@ -136,7 +136,7 @@ def test_what_cannot_be_recomputed_is_refused(stack: Stack, variables: Any, code
 
 
 def test_a_rejected_sample_cannot_be_recomputed(stack: Stack) -> None:
-    """It has no result, and never will have."""
+    """It never has a result."""
     rejected = stack.submit({"data": []})["id"]
 
     (error,) = stack.post_graphql(RECOMPUTE, {"ids": [rejected]}).json()["errors"]
@@ -144,35 +144,35 @@ def test_a_rejected_sample_cannot_be_recomputed(stack: Stack) -> None:
     assert error["extensions"]["code"] == "NOT_FOUND"
 
 
-def test_only_a_key_with_the_scope_admin_recomputes(stack: Stack) -> None:
-    """And sees how far that is."""
+def test_recomputation_requires_the_scope_admin(stack: Stack) -> None:
+    """So does the query of the progress."""
     key = stack.new_key("no-admin")
 
-    for query, variables in ((RECOMPUTE, {}), ("query " + HOW_FAR, {"id": "x"})):
+    for query, variables in ((RECOMPUTE, {}), ("query " + PROGRESS, {"id": "x"})):
         (error,) = stack.post_graphql(query, variables, key=key).json()["errors"]
         assert error["extensions"]["code"] == "FORBIDDEN"
         assert "`admin`" in error["message"]
 
 
-def test_what_was_interrupted_says_so_and_goes_on_when_asked_again(own_stack: Stack) -> None:
-    """The API is restarted while the function stands still."""
+def test_an_interrupted_recomputation_is_continued_by_the_next_one(own_stack: Stack) -> None:
+    """The API is restarted while the function is stopped."""
     station = Station(own_stack, "interrupted", 2)
     for sample_id in station.ids:
         station.make_old(sample_id)
     function = own_stack.function_pid()
     os.kill(function, signal.SIGSTOP)
-    begun = station.ask(RECOMPUTE)["recompute"]
-    eventually(lambda: station.how_far(begun["id"])["requested"] == 2)
+    started = station.query(RECOMPUTE)["recompute"]
+    eventually(lambda: station.progress(started["id"])["requested"] == 2)
     assert station.code(RECOMPUTE) == "RATE_LIMITED"
 
     api = own_stack.api_pid()
     os.kill(api, signal.SIGTERM)
     eventually(lambda: own_stack.pids_of("-m graphql_api") not in ([], [api]) and own_stack.is_ready())
-    interrupted = station.how_far(begun["id"])
+    interrupted = station.progress(started["id"])
     os.kill(function, signal.SIGCONT)
     ended = station.recompute()
 
     assert (interrupted["state"], interrupted["done"]) == ("INTERRUPTED", 0)
     assert ended["state"] == "FINISHED"
     for sample_id in station.ids:
-        assert station.ask(RESULT, id=sample_id)["result"]["statisticsVersion"] == STATISTICS_VERSION
+        assert station.query(RESULT, id=sample_id)["result"]["statisticsVersion"] == STATISTICS_VERSION

@@ -1,4 +1,4 @@
-"""Many results summed up, all of them or over time."""
+"""Summaries of many results, in total and per time bucket."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ SECONDS = {"MINUTE": 60, "FIVE_MINUTES": 300, "HOUR": 3600, "DAY": 86400}
 
 
 def figures(samples: list[Any]) -> dict[str, Any]:
-    """Return what numpy finds in the values of all samples."""
+    """Return the statistics that numpy computes from the values of all samples."""
     values = np.concatenate([sample["data"] for sample in samples])
     return {
         "results": len(samples),
@@ -33,13 +33,13 @@ def figures(samples: list[Any]) -> dict[str, Any]:
     }
 
 
-def test_a_summary_is_of_all_values_together(measured: Measured) -> None:
-    """As numpy finds it in the values one behind the other."""
+def test_a_summary_covers_all_values(measured: Measured) -> None:
+    """It equals the statistics that numpy computes from all values."""
     assert measured.page(SUMMARY) == figures(measured.samples)
 
 
-def test_a_summary_is_of_what_passes_the_filter(measured: Measured) -> None:
-    """Any of them; of nothing there is no mean."""
+def test_a_summary_covers_only_results_that_match_the_filter(measured: Measured) -> None:
+    """Without results there is a count of 0 and no mean."""
     few = [sample for sample in measured.samples if len(sample["data"]) <= 3 and max(sample["data"]) >= 3]
 
     assert measured.page(SUMMARY, filter={"count": {"lte": 3}, "maximum": {"gte": 3}}) == figures(few)
@@ -47,29 +47,29 @@ def test_a_summary_is_of_what_passes_the_filter(measured: Measured) -> None:
 
 
 @pytest.mark.parametrize("bucket", SECONDS)
-def test_each_piece_of_time_has_its_own_summary(measured: Measured, bucket: str) -> None:
-    """By the time stamp in UTC; pieces without results are left out."""
+def test_each_time_bucket_has_its_own_summary(measured: Measured, bucket: str) -> None:
+    """Results are assigned by their time stamp in UTC. Buckets without results are omitted."""
     length = timedelta(seconds=SECONDS[bucket])
-    pieces = defaultdict[datetime, list[Any]](list)
+    buckets = defaultdict[datetime, list[Any]](list)
     for sample in measured.samples:
-        moment = datetime.fromisoformat(sample["time_stamp"])
-        pieces[moment - (moment - datetime.fromisoformat("1970-01-01T00:00:00Z")) % length].append(sample)
+        instant = datetime.fromisoformat(sample["time_stamp"])
+        buckets[instant - (instant - datetime.fromisoformat("1970-01-01T00:00:00Z")) % length].append(sample)
 
-    found = measured.page(OVER_TIME, bucket=bucket)
+    response = measured.page(OVER_TIME, bucket=bucket)
 
-    assert [datetime.fromisoformat(piece.pop("start")) for piece in found] == sorted(pieces)
-    assert found == [figures(pieces[start]) for start in sorted(pieces)]
+    assert [datetime.fromisoformat(summary.pop("start")) for summary in response] == sorted(buckets)
+    assert response == [figures(buckets[start]) for start in sorted(buckets)]
 
 
-def test_more_pieces_of_time_than_one_wants_to_see_are_refused(stack: Stack) -> None:
-    """And the message says what to do."""
+def test_too_many_time_buckets_are_rejected(stack: Stack) -> None:
+    """The message says how to correct the query."""
     key = stack.new_key("buckets")
     start = datetime(2020, 1, 1, tzinfo=UTC)
     write_results(stack, "buckets", (start + timedelta(minutes=number) for number in range(2_001)))
 
-    answer = stack.post_graphql(OVER_TIME, {"bucket": "MINUTE"}, key=key).json()
+    response = stack.post_graphql(OVER_TIME, {"bucket": "MINUTE"}, key=key).json()
 
-    (error,) = answer["errors"]
+    (error,) = response["errors"]
     assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
     assert "2,000 time buckets" in error["message"]
     assert "`bucket`" in error["message"]
