@@ -46,6 +46,7 @@ class _HTTPConnection(HttpToolsProtocol):
         self._is_in_headers = True
         self._header_bytes = 0  # of the current request
         self._bytes_without_content = 0  # since the last content of a body
+        self._received_body_bytes = 0  # of all requests
         self._discarded_bytes = 0  # after the response
         self._refusal: tuple[int, str] | None = None
         self._header_timer: asyncio.TimerHandle | None = None
@@ -56,6 +57,7 @@ class _HTTPConnection(HttpToolsProtocol):
             self._end_stalled_response,
             seconds=self.settings.stall_seconds,
             min_bytes_per_second=self.settings.min_read_bytes_per_second,
+            received_bytes=lambda: self._received_body_bytes,
         )
         if len(self.connections) > self.settings.max_connections:
             self._refuse(503, "too many connections are open; connect again later")
@@ -107,7 +109,7 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._bytes_without_content = 0
-        self._stall_timer.add_received(len(body))
+        self._received_body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

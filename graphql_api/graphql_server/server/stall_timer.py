@@ -12,6 +12,7 @@ class StallTimer:
     """Calls `on_stall` if a client reads less than `min_bytes_per_second` for `seconds`.
 
     The connection starts the timer when the write buffer is full, and stops it when the buffer has drained.
+    `received_bytes` returns how much the client has sent so far.
     """
 
     def __init__(
@@ -22,6 +23,7 @@ class StallTimer:
         *,
         seconds: float,
         min_bytes_per_second: float,
+        received_bytes: Callable[[], int] = int,
     ) -> None:
         self._loop = loop
         self._transport = transport
@@ -29,13 +31,14 @@ class StallTimer:
         self._seconds = seconds
         self._min_bytes = seconds * min_bytes_per_second
         self._timer: asyncio.TimerHandle | None = None
+        self._received_bytes = received_bytes
         self._buffered = 0
         self._received = 0
 
     def start(self) -> None:
         """Begin a period of `seconds`."""
         self._buffered = self._transport.get_write_buffer_size()
-        self._received = 0
+        self._received = self._received_bytes()
         self._timer = self._loop.call_later(self._seconds, self._check)
 
     def stop(self) -> None:
@@ -44,13 +47,10 @@ class StallTimer:
             self._timer.cancel()
             self._timer = None
 
-    def add_received(self, count: int) -> None:
-        """Count bytes that the client sent."""
-        self._received += count
-
     def _check(self) -> None:
         read = self._buffered - self._transport.get_write_buffer_size()
-        if max(read, self._received) > self._min_bytes:
+        received = self._received_bytes() - self._received
+        if max(read, received) > self._min_bytes:
             self.start()
         else:
             self._timer = None
