@@ -1,0 +1,79 @@
+"""The client retries transient errors. These tests need no server."""
+
+from collections.abc import Iterator
+
+import pytest
+from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
+
+from dropzone import DropzoneError, Forbidden, Unavailable, Unreachable
+from dropzone.retry import retrying
+
+
+class Request:
+    """A request that fails with these errors, one per attempt, and then succeeds."""
+
+    def __init__(self, *errors: DropzoneError) -> None:
+        self._errors = list(errors)
+        self.attempts = 0
+
+    async def send(self) -> str:
+        """Raise the next error or return a response."""
+        self.attempts += 1
+        if self._errors:
+            raise self._errors.pop(0)
+        return "response"
+
+
+@pytest.fixture
+def waits() -> Iterator[list[float]]:
+    """Return the waits before retries in seconds, as they are scheduled."""
+    hooks = get_on_retry_hooks()
+    seconds: list[float] = []
+
+    def record(details: RetryDetails) -> None:
+        seconds.append(details.wait_for)
+
+    set_on_retry_hooks([record])
+    yield seconds
+    set_on_retry_hooks(hooks)
+
+
+def unavailable(retry_after: float) -> Unavailable:
+    """Return an error with `Retry-After`."""
+    error = Unavailable("busy")
+    error.retry_after = retry_after
+    return error
+
+
+async def test_transient_errors_are_retried() -> None:
+    """The response of the first successful attempt is returned."""
+    request = Request(Unreachable("broken"), Unavailable("busy"))
+
+    assert await retrying(60.0)(request.send) == "response"
+    assert request.attempts == 3
+
+
+async def test_retry_after_is_honored(waits: list[float]) -> None:
+    """The wait is at least as long as the server requests, and longer than the backoff would be."""
+    request = Request(unavailable(0.7))
+
+    assert await retrying(60.0)(request.send) == "response"
+    assert len(waits) == 1
+    assert waits[0] >= 0.7
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (Forbidden("no scope"), 60.0),
+        (Unreachable("broken"), 0.0),
+        (unavailable(3600.0), 60.0),
+    ],
+)
+async def test_error_without_a_retry_is_raised(error: DropzoneError, seconds: float) -> None:
+    """It is permanent, or retries are disabled, or the server requests a longer wait than the limit."""
+    request = Request(error)
+
+    with pytest.raises(type(error)):
+        await retrying(seconds)(request.send)
+    assert request.attempts == 1
