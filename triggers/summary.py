@@ -14,7 +14,7 @@ MAX_SMALL_SAMPLE = 200
 def summarize(values: Vector) -> Statistics:
     """Return the statistics of at least one finite value. Each is the double nearest to the exact value.
 
-    Raises `ValueError` if there is no value, or if a value is infinite or NaN.
+    Raises `ValueError` without values, or if a value is infinite or NaN.
     """
     if not values.size:
         raise ValueError("expected at least one value")

@@ -33,7 +33,7 @@ def _of_router(error: HTTPException, method: str, path: str) -> DropzoneError:
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
         return MethodNotAllowed(f"{path} does not support {method}; use {allow}", allow=allow)
-    return NotFound(f"there is no resource at {path}")
+    return NotFound(f"{path} does not exist")
 
 
 class _NoResponse(Response):

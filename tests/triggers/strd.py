@@ -1,8 +1,10 @@
-"""NIST's Statistical Reference Datasets for univariate summaries: how many digits are right, ours and others'.
+"""The number of correct digits on NIST's Statistical Reference Datasets: ours, NumPy's and the textbook formula's.
 
-`python -m tests.triggers.strd` prints the table of docs/statistics.md. NIST certifies mean and sample standard
-deviation to 15 digits. The trap: the sets are decimal, and a program that reads them into doubles works on other
-numbers. The last columns therefore compare with what is exact for the doubles, which is what a function gets.
+`python -m tests.triggers.strd` prints the table of docs/statistics.md. NIST certifies 15 digits of mean and sample
+standard deviation.
+
+Note: the datasets contain decimal numbers, and their conversion to doubles changes them. The last columns of the table
+therefore compare with the exact statistics of the doubles.
 """
 
 import json
@@ -24,7 +26,7 @@ _FILE = Path(__file__).with_suffix(".json")
 
 
 class Set(NamedTuple):
-    """A data set, and what NIST certifies of it."""
+    """A dataset with its certified statistics."""
 
     name: str
     values: npt.NDArray[np.float64]
@@ -33,7 +35,7 @@ class Set(NamedTuple):
 
 
 class Digits(NamedTuple):
-    """How many digits of a figure are right: against NIST's, then against the exact figure of the doubles."""
+    """The number of correct digits, compared with NIST's statistic and with the exact statistic of the doubles."""
 
     ours: float
     numpy: float
@@ -43,9 +45,9 @@ class Digits(NamedTuple):
 
 
 def sets() -> Iterator[Set]:
-    """Yield the nine sets, those of lower difficulty first."""
+    """Yield the nine datasets in ascending difficulty."""
     pi = np.array(list(_digits_of_pi(5_000)), dtype=np.float64)
-    pi[956] = 3.0  # an 8 in truth; what NIST publishes and certifies has a 3
+    pi[956] = 3.0  # this digit of pi is 8, but NIST publishes and certifies a 3
     yield Set("PiDigits", pi, Fraction("4.53480000000000"), Fraction("2.86733906028871"))
     observed = json.loads(_FILE.read_text())
     for name in ("Lottery", "Lew", "Mavro", "Michelso"):
@@ -59,7 +61,7 @@ def sets() -> Iterator[Set]:
 
 
 def means(data: Set) -> Digits:
-    """Return the right digits of the mean."""
+    """Return the number of correct digits of the mean."""
     values = data.values
     total = 0.0
     for value in values.tolist():
@@ -70,7 +72,7 @@ def means(data: Set) -> Digits:
 
 
 def deviations(data: Set) -> Digits:
-    """Return the right digits of the sample standard deviation."""
+    """Return the number of correct digits of the sample standard deviation."""
     values = data.values
     total = squares = 0.0
     for value in values.tolist():
@@ -87,22 +89,22 @@ def deviations(data: Set) -> Digits:
 
 def _digits(ours: float, theirs: float, one_pass: float, certified: Fraction, exact: Fraction) -> Digits:
     return Digits(
-        _right(ours, certified, CERTIFIED_DIGITS),
-        _right(theirs, certified, CERTIFIED_DIGITS),
-        _right(one_pass, certified, CERTIFIED_DIGITS),
-        _right(ours, exact, DOUBLE_DIGITS),
-        _right(theirs, exact, DOUBLE_DIGITS),
+        _correct_digits(ours, certified, CERTIFIED_DIGITS),
+        _correct_digits(theirs, certified, CERTIFIED_DIGITS),
+        _correct_digits(one_pass, certified, CERTIFIED_DIGITS),
+        _correct_digits(ours, exact, DOUBLE_DIGITS),
+        _correct_digits(theirs, exact, DOUBLE_DIGITS),
     )
 
 
-def _right(figure: float, true: Fraction, most: int) -> float:
-    """Return the log relative error: how many digits of `figure` are right, up to `most`."""
-    error = abs(Fraction(figure) - true) / abs(true)
-    return max(0.0, min(float(most), -math.log10(error))) if error else float(most)
+def _correct_digits(value: float, exact: Fraction, max_digits: int) -> float:
+    """Return the log relative error of `value`: the number of its correct digits, up to `max_digits`."""
+    error = abs(Fraction(value) - exact) / abs(exact)
+    return max(0.0, min(float(max_digits), -math.log10(error))) if error else float(max_digits)
 
 
 def _digits_of_pi(count: int) -> str:
-    """Return the first digits of pi, by Machin's formula in whole numbers."""
+    """Return the first digits of pi, computed by Machin's formula in integers."""
     guard: int = 10**10
     one: int = 10 ** (count - 1) * guard
 
@@ -116,17 +118,17 @@ def _digits_of_pi(count: int) -> str:
         return total
 
     digits = 4 * (4 * inverse_tangent(5) - inverse_tangent(239)) // guard
-    half = count // 2  # Python writes no number of more than 4,300 digits at once
+    half = count // 2  # Python does not convert integers of more than 4,300 digits to text
     return "{}{:0{}}".format(*divmod(digits, 10**half), half)
 
 
 def table() -> str:
     """Return the table of docs/statistics.md."""
-    titles = ("NIST set", "figure", "ours", "NumPy", "one pass", "ours, of the doubles", "NumPy, of the doubles")
+    titles = ("NIST set", "statistic", "ours", "NumPy", "one pass", "ours, of the doubles", "NumPy, of the doubles")
     lines = [f"| {' | '.join(titles)} |", "|---|---|" + "---:|" * 5]
     for data in sets():
-        for figure, digits in (("mean", means(data)), ("deviation", deviations(data))):
-            lines.append(f"| {data.name} | {figure} | {' | '.join(f'{each:.1f}' for each in digits)} |")
+        for statistic, digits in (("mean", means(data)), ("deviation", deviations(data))):
+            lines.append(f"| {data.name} | {statistic} | {' | '.join(f'{each:.1f}' for each in digits)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Power sums against exact rational numbers: no tolerance is wider than the rounding of a double."""
+"""Power sums against exact rational numbers, without any tolerance."""
 
 from fractions import Fraction
 from functools import reduce
@@ -31,8 +31,8 @@ def _step(value: float, steps: int) -> float:
     return value
 
 
-def _within(true: Fraction) -> float | None:
-    return float(true) if abs(true) < Fraction(2) ** 1024 - Fraction(2) ** 970 else None
+def _double_or_none(exact: Fraction) -> float | None:
+    return float(exact) if abs(exact) < Fraction(2) ** 1024 - Fraction(2) ** 970 else None
 
 
 def _check(values: npt.NDArray[np.float64]) -> None:
@@ -43,7 +43,7 @@ def _check(values: npt.NDArray[np.float64]) -> None:
 def _compare(moments: Moments, values: npt.NDArray[np.float64]) -> None:
     count, variance = len(values), central(values, 2)
     assert moments.count == count
-    assert moments.sum == _within(mean(values) * count)
+    assert moments.sum == _double_or_none(mean(values) * count)
     assert moments.mean == float(mean(values))
     assert moments.standard_deviation == nearest_root(variance)
     if count == 1:
@@ -64,20 +64,20 @@ def _compare(moments: Moments, values: npt.NDArray[np.float64]) -> None:
 @example([0.1, 0.1, 0.1])
 @example([LARGEST, LARGEST, -LARGEST])
 @example([LARGEST, -LARGEST, 1e-300])
-@example([1.0, -(2.0**-53) - 2.0**-103])  # the deviation lies a hair above the midpoint of two doubles
+@example([1.0, -(2.0**-53) - 2.0**-103])  # the deviation lies slightly above the midpoint of two doubles
 @example([SMALLEST, 0.0, -SMALLEST, 2 * SMALLEST])
 @example([LARGEST, SMALLEST, 1.0, -1e-160])
 @example([1e15, 1e15 + 1, 1e15 + 0.5])
-@example([LARGEST, -LARGEST])  # the sample standard deviation is beyond the largest double
-def test_each_figure_is_the_double_nearest_to_the_exact_one(values: list[float]) -> None:
-    """Whatever finite doubles a sample holds, rational arithmetic rounded once gives the same bits."""
+@example([LARGEST, -LARGEST])  # the sample standard deviation exceeds the largest double
+def test_each_statistic_is_the_double_nearest_to_the_exact_value(values: list[float]) -> None:
+    """Rational arithmetic, rounded once, has the same bits for all finite doubles."""
     _check(array(*values))
 
 
 @pytest.mark.parametrize("repeated", [1, 50])
 @given(adversarial)
-def test_how_many_values_there_are_changes_the_way_and_no_figure(repeated: int, values: list[float]) -> None:
-    """Few values are summed as integers, more of them in blocks: the moments are the same numbers."""
+def test_small_and_large_samples_have_the_same_moments(repeated: int, values: list[float]) -> None:
+    """Small samples are summed as integers, large ones in blocks."""
     once, more = Moments.of_small_sample(values), Moments.of(np.tile(array(*values), repeated))
 
     low = min(once.exponent, more.exponent)
@@ -87,8 +87,8 @@ def test_how_many_values_there_are_changes_the_way_and_no_figure(repeated: int, 
 
 
 @given(st.lists(adversarial, min_size=1, max_size=6), st.randoms())
-def test_moments_of_parts_add_up_to_those_of_the_whole(parts: list[list[float]], random: Random) -> None:
-    """A sample may be cut into whatever chunks, and they may be added in whatever order."""
+def test_the_moments_of_parts_add_up_to_those_of_the_sample(parts: list[list[float]], random: Random) -> None:
+    """The result does not depend on the parts or on the order in which they are added."""
     whole = Moments.of(array(*(value for part in parts for value in part)))
     random.shuffle(parts)
 
@@ -100,15 +100,15 @@ def test_moments_of_parts_add_up_to_those_of_the_whole(parts: list[list[float]],
 
 @pytest.mark.parametrize("value", [0.1, -0.1, 1e9 + 0.1, 1e15 + 0.3, LARGEST, -LARGEST, SMALLEST, 0.0, 1 / 3])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 1000])
-def test_equal_values_deviate_by_exactly_nothing(value: float, count: int) -> None:
-    """The textbook formula gives noise here, or the root of a negative number."""
+def test_the_standard_deviation_of_equal_values_is_exactly_zero(value: float, count: int) -> None:
+    """The textbook formula returns noise here, or takes the root of a negative number."""
     for moments in (Moments.of(np.full(count, value)), Moments.of_small_sample([value] * count)):
         assert (moments.mean, moments.standard_deviation) == (value, 0.0)
         assert (moments.skewness, moments.kurtosis) == (None, None)
 
 
-def test_near_the_largest_double_nothing_overflows() -> None:
-    """The sum is infinite as a double, the mean is not."""
+def test_values_near_the_largest_double_do_not_overflow() -> None:
+    """The sum exceeds the largest double, the mean does not."""
     moments = Moments.of(array(1.7e308, 1.7e308, -1.7e308))
 
     assert moments.mean == 1.7e308 / 3
@@ -117,7 +117,7 @@ def test_near_the_largest_double_nothing_overflows() -> None:
 
 
 def test_a_million_values_in_many_blocks_are_as_exact_as_three() -> None:
-    """Blocks are added up exactly; checked with integers, because a million fractions take too long."""
+    """Blocks are added exactly. The test uses integers, because a million fractions take too long."""
     values = np.random.default_rng(7).normal(size=1_000_000) - 1e15
     ratios = [value.as_integer_ratio() for value in values.tolist()]
     unit = max(denominator for _, denominator in ratios)
@@ -135,8 +135,8 @@ def test_a_million_values_in_many_blocks_are_as_exact_as_three() -> None:
     assert moments.kurtosis == float(Fraction(count * fourth, second**2) - 3)
 
 
-def test_scales_that_have_nothing_in_common_are_each_counted() -> None:
-    """Every power of ten that a double has, all in one sample and in the block after it."""
+def test_values_of_very_different_size_all_count() -> None:
+    """The sample contains all powers of ten that are doubles, in one block and in several."""
     values = array(*(sign * 10.0**power for power in range(-308, 309) for sign in (1, -0.7)))
 
     _check(values)

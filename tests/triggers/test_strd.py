@@ -1,4 +1,4 @@
-"""Against NIST's Statistical Reference Datasets."""
+"""The statistics against NIST's Statistical Reference Datasets."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 
 
 @pytest.mark.parametrize("data", list(strd.sets()), ids=lambda data: data.name)
-def test_all_digits_are_right_that_the_doubles_have(data: strd.Set) -> None:
-    """What is lost was lost when the decimal numbers became doubles, before any arithmetic."""
+def test_all_digits_of_the_doubles_are_correct(data: strd.Set) -> None:
+    """Other digits are lost only in the conversion of the decimal numbers to doubles."""
     for digits in (strd.means(data), strd.deviations(data)):
         assert digits.ours_of_doubles == strd.DOUBLE_DIGITS
         assert digits.ours > digits.numpy - 0.1
         assert digits.ours > digits.one_pass - 0.1
 
 
-def test_the_page_shows_the_table_as_it_is() -> None:
-    """`python -m tests.triggers.strd` prints it anew."""
+def test_the_documentation_contains_the_current_table() -> None:
+    """`python -m tests.triggers.strd` prints the table."""
     assert strd.table() in PAGE.read_text()

@@ -1,4 +1,4 @@
-"""What a sample's statistics are, as a whole."""
+"""The statistics of a sample as a whole."""
 
 import json
 from dataclasses import asdict
@@ -22,16 +22,16 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(arrays(np.float64, st.integers(1, 400), elements=finite), st.randoms())
-def test_the_order_of_the_values_changes_no_bit(values: npt.NDArray[np.float64], random: Random) -> None:
-    """Chunks may be put together in another way one day: the result must not tell."""
+def test_statistics_do_not_depend_on_the_order_of_the_values(values: npt.NDArray[np.float64], random: Random) -> None:
+    """The representations are equal, so all bits are."""
     shuffled = values.tolist()
     random.shuffle(shuffled)
 
     assert repr(summarize(array(*shuffled))) == repr(summarize(values))
 
 
-def test_the_fixture_comes_out_as_published() -> None:
-    """What `fixture/result.json` promises is what the arithmetic gives, to the last digit."""
+def test_the_fixture_has_the_published_statistics() -> None:
+    """All digits in `fixture/result.json` are reproduced."""
     values = json.loads((FIXTURE / "sample.json").read_text())["data"]
     expected = json.loads((FIXTURE / "result.json").read_text())
 
@@ -42,22 +42,22 @@ def test_the_fixture_comes_out_as_published() -> None:
 
 
 @given(arrays(np.float64, st.integers(1, 300), elements=finite))
-def test_figures_are_in_the_order_that_their_names_say(values: npt.NDArray[np.float64]) -> None:
-    """From the minimum to the maximum; and the mean is between them."""
+def test_quantiles_are_in_ascending_order(values: npt.NDArray[np.float64]) -> None:
+    """They range from the minimum to the maximum, and the mean is in this range."""
     names = "minimum percentile_1 percentile_5 lower_quartile median upper_quartile percentile_95 percentile_99 maximum"
 
     statistics = summarize(values)
 
-    figures = [getattr(statistics, name) for name in names.split()]
-    assert figures == sorted(figures)
+    quantiles = [getattr(statistics, name) for name in names.split()]
+    assert quantiles == sorted(quantiles)
     assert (statistics.minimum, statistics.maximum) == (values.min(), values.max())
     assert statistics.minimum <= statistics.mean <= statistics.maximum
     assert statistics.histogram is not None
     assert sum(statistics.histogram.counts) == statistics.count == values.size
 
 
-def test_the_values_are_left_as_they_are() -> None:
-    """Whoever asks for statistics may still want their order."""
+def test_the_input_is_not_changed() -> None:
+    """The values are sorted in a copy."""
     values = array(3.0, 1.0, 2.0)
 
     summarize(values)
@@ -66,7 +66,7 @@ def test_the_values_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [1.0, nan], [inf, 1.0], [-inf, inf]])
-def test_what_has_no_statistics_is_refused(values: list[float]) -> None:
-    """A caller that lets these through has not validated its sample."""
+def test_values_without_statistics_are_refused(values: list[float]) -> None:
+    """Validation rejects such samples, so this is an error of the caller."""
     with pytest.raises(ValueError, match="expected"):
         summarize(array(*values))

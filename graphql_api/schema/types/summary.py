@@ -27,16 +27,16 @@ class ResultsSummary:
     values: float = strawberry.field(
         description="The number of values in all results: a whole number that can be too large for an Int."
     )
-    mean: float | None = strawberry.field(description="The arithmetic mean of all values. Null if there is no value.")
+    mean: float | None = strawberry.field(description="The arithmetic mean of all values. Null without values.")
     standard_deviation: float | None = strawberry.field(
         description=(
-            "The population standard deviation of all values about their common mean. Null if there is no value. "
+            "The population standard deviation of all values about their common mean. Null without values. "
             "It is merged from the rounded mean and standard deviation of each result, so its error is up to half a "
             "unit in the last place of the largest mean."
         )
     )
-    minimum: float | None = strawberry.field(description="The smallest value. Null if there is no value.")
-    maximum: float | None = strawberry.field(description="The largest value. Null if there is no value.")
+    minimum: float | None = strawberry.field(description="The smallest value. Null without values.")
+    maximum: float | None = strawberry.field(description="The largest value. Null without values.")
 
     @classmethod
     def of(cls, merged: MergedStatistics, **fields: datetime) -> Self:

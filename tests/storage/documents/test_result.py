@@ -48,7 +48,7 @@ def test_a_result_round_trips(statistics: Statistics) -> None:
     assert result.statistics_version == STATISTICS_VERSION == stored["statistics_version"]
 
 
-def test_a_result_of_the_first_version_stays_readable() -> None:
+def test_a_result_of_the_first_version_is_readable() -> None:
     """It has five statistics. The others are None until the sample is computed again."""
     result = Result.from_fields("one", "a1", FIRST_VERSION)
 
