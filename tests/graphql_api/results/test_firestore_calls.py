@@ -1,4 +1,4 @@
-"""How many calls to Firestore a question costs: that depends on its form, never on the length of the answer."""
+"""The number of calls to Firestore depends on the form of a query, not on the number of rows."""
 
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,33 +19,35 @@ from tests.ports import free_port
 
 SUBMITTER = "station"
 RESULTS = 50
-BOTH_WAYS = (
+RESULT_PAGE = (
     "query ($first: Int) { results(first: $first) { edges { node { id sample { id state result { mean } } } } } }"
 )
-SAMPLES = "query ($first: Int) { samples(first: $first) { edges { node { state result { mean sample { count } } } } } }"
+SAMPLE_PAGE = (
+    "query ($first: Int) { samples(first: $first) { edges { node { state result { mean sample { count } } } } } }"
+)
 
 Cost = Callable[[str, int], Awaitable[int]]
 
 
 def _store(client: Client) -> str:
-    """Store samples with their results, and return a key to read them."""
+    """Store samples with their results; return an API key that can read them."""
     batch = client.batch()
     for number in range(RESULTS):
         raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d]}' % number
         header = Sample.receive(raw, submitter=SUBMITTER).header
-        moment = datetime(2019, 5, 1, tzinfo=UTC) + timedelta(hours=number)
+        instant = datetime(2019, 5, 1, tzinfo=UTC) + timedelta(hours=number)
         result = Result(
             SUBMITTER,
             header.id,
-            moment,
+            instant,
             0,
             Status.COMPUTED,
-            timestamp=moment,
+            timestamp=instant,
             statistics=Statistics(1, number, 0.0, number, number),
         )
         for path, stored in (
-            (document_paths.sample(SUBMITTER, header.id), header.fields() | {"submitted_at": moment}),
-            (document_paths.result(SUBMITTER, header.id), result.fields() | {"computed_at": moment}),
+            (document_paths.sample(SUBMITTER, header.id), header.fields() | {"submitted_at": instant}),
+            (document_paths.result(SUBMITTER, header.id), result.fields() | {"computed_at": instant}),
         ):
             batch.set(client.document(path), stored)
     key = new_key()
@@ -56,14 +58,14 @@ def _store(client: Client) -> str:
 
 
 def _calls(http_port: int) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
+    with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
     return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith("firestore_calls_total{"))
 
 
 @pytest.fixture
 async def cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cost]:
-    """Ask for so many, and return how many calls Firestore got."""
+    """Return a function that runs a query for a number of rows and returns the number of calls to Firestore."""
     http_port = free_port()
     firestore = FirestoreProcess(tmp_path, "--http-port", str(http_port))
     firestore.start()
@@ -78,23 +80,23 @@ async def cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
             httpx.AsyncClient(transport=transport, base_url="http://api", headers={"x-api-key": key}) as client,
         ):
 
-            async def ask(query: str, first: int) -> int:
+            async def run(query: str, first: int) -> int:
                 before = _calls(http_port)
-                answer = (await client.post("/graphql", json={"query": query, "variables": {"first": first}})).json()
-                assert "errors" not in answer
-                (connection,) = answer["data"].values()
+                response = (await client.post("/graphql", json={"query": query, "variables": {"first": first}})).json()
+                assert "errors" not in response
+                (connection,) = response["data"].values()
                 assert len(connection["edges"]) == first
                 return _calls(http_port) - before
 
-            await ask(BOTH_WAYS, 1)  # the key is read once
-            yield ask
+            await run(RESULT_PAGE, 1)  # reads the API key, which is then cached
+            yield run
     finally:
         firestore.close()
 
 
-@pytest.mark.parametrize("query", [BOTH_WAYS, SAMPLES], ids=["results", "samples"])
+@pytest.mark.parametrize("query", [RESULT_PAGE, SAMPLE_PAGE], ids=["results", "samples"])
 async def test_a_page_costs_as_many_calls_as_one_of_its_rows(cost: Cost, query: str) -> None:
-    """What belongs to the rows is read for all of them together."""
+    """Documents of all rows are read by one call."""
     one, all_of_them = await cost(query, 1), await cost(query, RESULTS)
 
     assert 1 <= one <= 3
