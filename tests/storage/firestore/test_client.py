@@ -115,7 +115,7 @@ async def test_retries_end_at_the_timeout() -> None:
 
 
 async def test_a_ping_is_not_retried() -> None:
-    """Readiness is about this moment."""
+    """It reports whether Firestore responds now."""
     reads = Reads(Code.UNAVAILABLE)
     async with connect(reads) as firestore:
         with pytest.raises(Unavailable):
