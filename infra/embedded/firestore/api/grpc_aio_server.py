@@ -5,7 +5,7 @@ It serves the same methods with the same statuses, at a higher CPU cost per call
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -36,12 +36,13 @@ class GrpcAioServer:
 
     def __init__(self, methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]]) -> None:
         self._server = grpc.aio.server(options=tuple(options))
-        handlers: dict[str, list[tuple[str, Any]]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        handlers: dict[str, dict[str, Any]] = {}
         for full_name, method in methods.items():
             _, service, name = full_name.split("/")
-            handlers.setdefault(service, []).append((name, _method_handler(method)))
+            handlers.setdefault(service, {})[name] = self._grpc_handler(method)
         self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(service, dict(named)) for service, named in handlers.items()]
+            [grpc.method_handlers_generic_handler(service, named) for service, named in handlers.items()]
         )
 
     def listen(self, address: str) -> int:
@@ -55,52 +56,49 @@ class GrpcAioServer:
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, wait up to `grace_seconds` for open ones, then cancel them."""
         await self._server.stop(grace_seconds)
+        if self._tasks:  # grpc.aio does not wait until cancelled handlers have ended
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
 
+    def _grpc_handler(self, method: RpcMethod) -> Any:
+        """Return a method handler of grpc.aio for a method."""
 
-def _method_handler(method: RpcMethod) -> Any:
-    serializers = {
-        "request_deserializer": method.request_class.FromString,
-        "response_serializer": lambda message: message.SerializeToString(),
-    }
-    if method.streams_responses:
-        if method.streams_requests:
-            return grpc.stream_stream_rpc_method_handler(_streaming(method), **serializers)
-        return grpc.unary_stream_rpc_method_handler(_streaming(method), **serializers)
-    return grpc.unary_unary_rpc_method_handler(_unary(method), **serializers)
+        async def respond_once(request: Any, context: Any) -> Any:
+            call = AioCall(context)
+            response = await self._run_handler(method, request, call)
+            if call.status is not None:
+                await context.abort(*call.status)
+            return response
 
+        async def respond_with_stream(request: Any, context: Any) -> None:
+            response = await respond_once(request, context)
+            if response is not None:
+                await context.write(response)
 
-def _unary(method: RpcMethod) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def respond(request: Any, context: Any) -> Any:
-        call = AioCall(context)
-        response = await _run_handler(method, request, call)
-        if call.status is not None:
-            await context.abort(*call.status)
-        return response
+        serializers = {
+            "request_deserializer": method.request_class.FromString,
+            "response_serializer": lambda message: message.SerializeToString(),
+        }
+        if not method.streams_responses:
+            return grpc.unary_unary_rpc_method_handler(respond_once, **serializers)
+        if not method.streams_requests:
+            return grpc.unary_stream_rpc_method_handler(respond_with_stream, **serializers)
+        return grpc.stream_stream_rpc_method_handler(respond_with_stream, **serializers)
 
-    return respond
-
-
-def _streaming(method: RpcMethod) -> Callable[[Any, Any], Awaitable[None]]:
-    async def respond(request: Any, context: Any) -> None:
-        call = AioCall(context)
-        response = await _run_handler(method, request, call)
-        if call.status is not None:
-            await context.abort(*call.status)
-        if response is not None:
-            await context.write(response)
-
-    return respond
-
-
-async def _run_handler(method: RpcMethod, request: Any, call: AioCall) -> Any:
-    try:
-        return await method.handler(request, call)
-    except asyncio.CancelledError:
+    async def _run_handler(self, method: RpcMethod, request: Any, call: AioCall) -> Any:
+        """Run the handler of a method. If it fails, set the status UNKNOWN and return None."""
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # by the client or by `stop`; grpc.aio ends the call
-            raise
-    except Exception:
-        logger.exception("A call failed")
-    if call.status is None:
-        call.end(grpc.StatusCode.UNKNOWN, "The call failed.")
-    return None
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await method.handler(request, call)
+        except asyncio.CancelledError:
+            if task.cancelling():  # by the client or by `stop`; grpc.aio ends the call
+                raise
+        except Exception:
+            logger.exception("A call failed")
+        if call.status is None:
+            call.end(grpc.StatusCode.UNKNOWN, "The call failed.")
+        return None
