@@ -45,7 +45,7 @@ class ResultListing:
     ) -> AsyncGenerator[list[Any], None]:
         """Yield all computed results within `bounds` as protocol `Document`s, in order, as of one read time.
 
-        About `batch_size` come at a time, with the fields in `select` and those of the order.
+        Each batch has about `batch_size` documents, with the fields in `select` and those of the order.
         """
         return self._query(submitter, bounds, order, select).scan(batch_size)
 

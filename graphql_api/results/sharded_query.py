@@ -74,7 +74,7 @@ class ShardedQuery:
             documents, has_more = self._merge_complete(batches, limit)
             if documents:
                 position = self._query.cursor(documents[-1])
-                yield list(compress(documents, await self._matches(documents)))
+                yield await self._select(documents)
 
     async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
         """Yield all matching documents in order, up to `batch_size` at a time, each batch as of its own read time.
@@ -84,7 +84,7 @@ class ShardedQuery:
         everything, position = PageRequest(0), None
         while documents := await self._read(everything, position, batch_size):
             position = self._query.cursor(documents[-1])
-            yield list(compress(documents, await self._matches(documents)))
+            yield await self._select(documents)
 
     async def count(self, read_time: datetime | None = None) -> int:
         """Return the number of matching documents as of `read_time` or now.
@@ -101,6 +101,11 @@ class ShardedQuery:
 
     async def _matches(self, documents: Sequence[Any]) -> Iterable[bool]:
         return repeat(True) if self._document_filter is None else await self._document_filter(documents)
+
+    async def _select(self, documents: list[Any]) -> list[Any]:
+        if self._document_filter is None:
+            return documents
+        return list(compress(documents, await self._document_filter(documents)))
 
     async def _read(self, request: PageRequest, position: Cursor | None, limit: int) -> list[Any]:
         """Return the next `limit` documents of all shards together, in the direction of `request`."""
