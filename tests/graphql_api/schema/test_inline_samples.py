@@ -1,4 +1,4 @@
-"""Samples that are written into the query, with variables in them or without: kept as they were written."""
+"""Samples as literals in the query, with and without variables, are stored as they were written."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ SUBMIT = (
 
 
 def submitted(stack: Stack, written: str, declared: str = "", **variables: Any) -> Any:
-    """Return the receipt of a sample that has `written` in it."""
+    """Return the receipt of a sample that contains the literal `written`."""
     query = (SUBMIT % (declared, written)).replace("()", "")
     return stack.graphql(query, variables)["submit"]
 
 
 @pytest.mark.parametrize("number", ["1" + "0" * 30, "-18446744073709551617", "9" * 4_000, "1e400", "-0", "5e-324"])
-def test_a_number_is_kept_with_every_digit(stack: Stack, number: str) -> None:
-    """However many it has: nobody makes a double of it, nor an integer of 64 bits."""
+def test_a_number_is_stored_with_all_digits(stack: Stack, number: str) -> None:
+    """No step converts it to a double or to an integer of 64 bits."""
     receipt = submitted(stack, f"[{number}]")
 
     assert receipt["state"] == "PENDING"
     assert f'"more":[{number}]'.encode() in stack.get(f"/samples/{receipt['id']}").content
 
 
-def test_whole_numbers_of_more_than_64_bits_are_computed(stack: Stack) -> None:
-    """As the doubles that they are nearest to."""
+def test_integers_of_more_than_64_bits_are_computed(stack: Stack) -> None:
+    """Statistics use the nearest doubles."""
     query = (
         SUBMIT.replace(" (%s)", "").replace(
             "[1]", "[1000000000000000000000000000000, -1000000000000000000000000000000]"
@@ -42,7 +42,7 @@ def test_whole_numbers_of_more_than_64_bits_are_computed(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "kept"),
+    ("kind", "value", "stored"),
     [
         ("[RawSample]", [{"a": [1.5, None]}, 2, None], [{"a": [1.5, None]}, 2, None]),
         ("[[RawSample!]]", [[{"a": 1}], None], [[{"a": 1}], None]),
@@ -53,15 +53,15 @@ def test_whole_numbers_of_more_than_64_bits_are_computed(stack: Stack) -> None:
         ("[Float]", [0.5, None], [0.5, None]),
     ],
 )
-def test_a_variable_in_a_sample_is_what_was_sent_for_it(stack: Stack, kind: str, value: Any, kept: Any) -> None:
-    """Of any type that the schema has, in lists too."""
+def test_a_variable_within_a_literal_is_replaced_by_its_value(stack: Stack, kind: str, value: Any, stored: Any) -> None:
+    """The variable can have any input type of the schema, lists included."""
     receipt = submitted(stack, "{here: $value}", f"$value: {kind}", value=value)
 
-    assert receipt["raw"]["more"] == {"here": kept}
+    assert receipt["raw"]["more"] == {"here": stored}
 
 
-def test_a_variable_that_was_not_sent_leaves_its_member_out(stack: Stack) -> None:
-    """As in any input object; in a list it is null."""
+def test_a_missing_variable_omits_its_member(stack: Stack) -> None:
+    """This is the rule for input objects. In a list, a missing variable is null."""
     receipt = submitted(stack, "{here: $value, there: [$value]}", "$value: Int")
 
     assert receipt["raw"]["more"] == {"there": [None]}
