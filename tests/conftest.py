@@ -17,6 +17,34 @@ settings.register_profile("dropzone", deadline=None, max_examples=30)
 settings.load_profile("dropzone")
 
 
+SLOW = (
+    "tests/client/test_client.py",
+    "tests/client/test_reading_commands.py",
+    "tests/client/test_submit_command.py",
+    "tests/end_to_end",
+    "tests/graphql_api/auth",
+    "tests/graphql_api/results/test_connections.py",
+    "tests/graphql_api/results/test_recomputation.py",
+    "tests/graphql_api/results/test_summaries.py",
+    "tests/graphql_api/schema",
+    "tests/graphql_api/web",
+    "tests/infra/eventarc/test_crashes.py",
+    "tests/infra/firestore/api/test_grpc_fallback.py",
+    "tests/infra/firestore/storage/test_reopened_files.py",
+    "tests/infra/supervisor",
+    "tests/torture",
+)
+"""Folders and modules whose tests start many processes or a browser. They take three quarters of the time."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark slow tests, so that `pytest -m "not slow"` leaves them out."""
+    folders = [config.rootpath / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """grpc.aio works with asyncio only."""
