@@ -4,27 +4,37 @@ import os
 import re
 from pathlib import Path
 
-from dropzone.command.settings import SETTINGS, unknown_setting
+import pytest
+
+from dropzone.command.settings import SETTINGS, misspelled_setting
 from tests.client.conftest import Start
 from tests.stack import Stack
 
-
-def test_settings_equal_those_of_the_readme() -> None:
-    """A shell that exports settings of the server can run the command too."""
-    documented = set(re.findall(r"`(DROPZONE_[A-Z_]+)`", Path("README.md").read_text()))
-
-    assert set(SETTINGS) == documented
+DOCUMENTED = set(re.findall(r"`(DROPZONE_[A-Z_]+)`", Path("README.md").read_text()))
 
 
-def test_nearest_setting_is_suggested() -> None:
+def test_settings_of_the_server_are_accepted() -> None:
+    """A shell that exports them can run the command too."""
+    assert set(SETTINGS) <= DOCUMENTED
+    assert misspelled_setting(DOCUMENTED) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("DROPZONE_ULR", "DROPZONE_URL"),
+        ("DROPZONE_URLS", "DROPZONE_URL"),
+        ("DROPZONE_KYE", "DROPZONE_KEY"),
+        ("DROPZON_KEY", "DROPZONE_KEY"),
+        ("DROPZONE_DATADIR", "DROPZONE_DATA_DIR"),
+    ],
+)
+def test_nearest_setting_is_suggested(name: str, setting: str) -> None:
     """Other variables are ignored."""
-    names = ["PATH", "DROPZONE", "DROPZONE_URL", "DROPZONE_ULR"]
-
-    assert unknown_setting(names) == "DROPZONE_ULR is not a setting; did you mean DROPZONE_URL?"
-    assert unknown_setting(SETTINGS) is None
+    assert misspelled_setting(["PATH", "DROPZONE", name]) == f"{name} is not a setting; did you mean {setting}?"
 
 
-def test_command_refuses_an_unknown_setting(stack: Stack, start: Start) -> None:
+def test_command_refuses_a_misspelled_setting(stack: Stack, start: Start) -> None:
     """It exits before it connects."""
     ran = start(stack, stack.key, "results", env=os.environ | {"DROPZONE_KYE": "x"})
     output, errors = ran.communicate(timeout=100)

@@ -8,7 +8,7 @@ from stamina.instrumentation import set_on_retry_hooks
 
 from dropzone.command import operator_commands, output, results, show, submit, watch
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode
-from dropzone.command.settings import unknown_setting
+from dropzone.command.settings import misspelled_setting
 
 app = typer.Typer(
     name="dropzone",
@@ -38,7 +38,7 @@ def _options(
     ] = False,
 ) -> None:
     del show_version
-    if (sentence := unknown_setting()) is not None:
+    if (sentence := misspelled_setting()) is not None:
         typer.echo(f"error: {sentence}", err=True)
         raise typer.Exit(ExitCode.USAGE)
 
