@@ -56,7 +56,10 @@ _TYPE_7 = "interpolated linearly between the two nearest values (Hyndman & Fan 1
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The statistics of one sample. The order of the fields is the order of the columns in exports."""
+    """The statistics of one sample.
+
+    The order of the fields is the order of the columns in exports. Add a new statistic at the end.
+    """
 
     count: Annotated[int, Statistic("The number of values.", Unit.COUNT, since=1, is_indexed=True, is_merged=True)]
     mean: Annotated[
