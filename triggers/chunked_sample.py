@@ -17,7 +17,7 @@ import msgspec
 import zstandard
 
 from storage.documents import Header, InvalidSample, NotJson
-from storage.documents.validation import payload, typed_reader
+from storage.documents.validation import payload
 from storage.documents.validation.payload import Payload
 
 _DATA_OPENING = re.compile(rb'[^\\{]*\{[^\\{]*?"data"[ \t\r\n]*:[ \t\r\n]*\[')
@@ -63,7 +63,7 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes]) -> Payload:
             incomplete_number = text[end + 1 :]
             if end < 0:
                 raise _UnusualShape
-        for numbers in typed_reader.read_numbers(text, 0, end):
+        for numbers in payload.read_numbers(text, 0, end):
             if not numbers:
                 raise _UnusualShape
             data.extend(array("d", numbers))  # twice as fast as extending by the list

@@ -22,7 +22,7 @@ from storage.documents import (
     Identity,
     Sample,
     TooLarge,
-    sample_ids,
+    document_paths,
     state_of,
 )
 from storage.documents.sample import MAX_INLINE_BYTES
@@ -67,8 +67,8 @@ class Receiver:
         Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
         `idempotency_key`, `Conflict` if that key was used for other content, and `Unavailable`.
         """
-        if idempotency_key is not None and not sample_ids.is_idempotency_key(idempotency_key):
-            limit = sample_ids.MAX_IDEMPOTENCY_KEY_CHARACTERS
+        if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
+            limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
         if len(raw) > MAX_INLINE_BYTES:
             return await self._receive_large(raw, submitter, idempotency_key)

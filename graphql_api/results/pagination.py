@@ -14,7 +14,7 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
-from storage.documents import BadRequest, sample_ids
+from storage.documents import BadRequest, document_paths
 
 MAX_PAGE_SIZE = 500
 DEFAULT_PAGE_SIZE = 50
@@ -44,7 +44,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
             cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
-            if sample_ids.is_sample_id(cursor.id):
+            if document_paths.is_sample_id(cursor.id):
                 return cursor
         except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
             pass

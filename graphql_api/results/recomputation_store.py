@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from graphql_api.results.recomputation import Recomputation
-from storage.documents import Arrival, document_paths, sample_ids
+from storage.documents import Arrival, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -20,7 +20,7 @@ class RecomputationStore:
 
     async def read(self, submitter: str, recomputation_id: str) -> Recomputation | None:
         """Return the stored recomputation, or None if it does not exist."""
-        if not sample_ids.is_sample_id(recomputation_id):
+        if not document_paths.is_sample_id(recomputation_id):
             return None
         path = document_paths.recomputation(submitter, recomputation_id)
         documents = await self._firestore.batch_get([path])

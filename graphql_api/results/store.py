@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 
 from graphql_api.results.result_listing import ResultListing, decode_result
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
-from storage.documents import Header, NotFound, Result, document_paths, sample_ids
+from storage.documents import Header, NotFound, Result, document_paths
 from storage.firestore.client import Firestore
 
 
@@ -22,7 +22,7 @@ class Store:
         paths = {
             document_paths.sample(submitter, sample_id): sample_id
             for sample_id in ids
-            if sample_ids.is_sample_id(sample_id)
+            if document_paths.is_sample_id(sample_id)
         }
         documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS) if paths else {}
         return {paths[path]: decode_header(submitter, document) for path, document in documents.items()}
@@ -32,7 +32,7 @@ class Store:
         paths = {
             document_paths.result(submitter, sample_id): sample_id
             for sample_id in ids
-            if sample_ids.is_sample_id(sample_id)
+            if document_paths.is_sample_id(sample_id)
         }
         documents = await self._firestore.batch_get(paths) if paths else {}
         return {paths[path]: decode_result(submitter, document) for path, document in documents.items()}
@@ -40,7 +40,7 @@ class Store:
     async def raw(self, submitter: str, sample_id: str) -> tuple[Header, bytes]:
         """Return a sample's header and its raw document, byte for byte. Raises `NotFound`."""
         path = document_paths.sample(submitter, sample_id)
-        documents = await self._firestore.batch_get([path]) if sample_ids.is_sample_id(sample_id) else {}
+        documents = await self._firestore.batch_get([path]) if document_paths.is_sample_id(sample_id) else {}
         if path not in documents:
             raise NotFound("no sample has this id")
         header = decode_header(submitter, documents[path])

@@ -1,10 +1,11 @@
-"""The paths of all documents and the names of all collections. No other module spells them.
+"""The paths of all documents, the names of all collections, and the ids of samples. No other module spells them.
 
 Paths are relative to the database: `submitters/{submitter}/samples/{id}`. The submitter comes from the caller's
 credential and from nothing else, so a tenant cannot name a document of another tenant.
 """
 
 import re
+import uuid
 
 SUBMITTERS = "submitters"
 SAMPLES = "samples"
@@ -13,6 +14,9 @@ CHUNKS = "chunks"
 RECOMPUTATIONS = "recomputations"
 API_KEYS = "api_keys"
 
+MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
+
+_NAMESPACE = uuid.UUID("5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90")
 _SUBMITTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
 
 
@@ -52,3 +56,26 @@ def recomputation(submitter: str, recomputation_id: str) -> str:
 def api_key(digest: str) -> str:
     """Return the path of an API key by its SHA-256 `digest` in hexadecimal."""
     return f"{API_KEYS}/{digest}"
+
+
+def keyed_sample_id(submitter: str, idempotency_key: str) -> str:
+    """Return the id of the sample that this submitter sends with `idempotency_key`."""
+    return str(uuid.uuid5(uuid.uuid5(_NAMESPACE, submitter), idempotency_key))
+
+
+def is_sample_id(text: str) -> bool:
+    """Return whether `text` is a UUID in the canonical form. No sample has any other id."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def is_idempotency_key(text: str) -> bool:
+    """Return whether `text` is usable as an idempotency key: 1 to 255 printable characters."""
+    return 1 <= len(text) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and text.isprintable()
+
+
+def shard(sample_id: str, shards: int) -> int:
+    """Return the shard of a sample, from 0 to `shards` - 1. The low bits of an id are random."""
+    return int(sample_id.replace("-", ""), 16) % shards if shards > 1 else 0

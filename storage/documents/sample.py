@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import zstandard
 
-from storage.documents import document_paths, sample_ids
+from storage.documents import document_paths
 from storage.documents.errors import InvalidSample
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.server_time import SERVER_TIME
@@ -169,7 +169,7 @@ class Identity:
         sample_id = (
             str(uuid.uuid4())  # sequential ids would create a hot spot in Firestore
             if idempotency_key is None
-            else sample_ids.keyed_sample_id(submitter, idempotency_key)
+            else document_paths.keyed_sample_id(submitter, idempotency_key)
         )
         return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
 
@@ -222,7 +222,7 @@ class Sample:
             count=report.count,
             byte_count=len(raw),
             sha256=identity.sha256,
-            shard=sample_ids.shard(identity.id, shards),
+            shard=document_paths.shard(identity.id, shards),
             time_zone=time_zone,
             raw=None if chunks else raw,
             chunks=chunks,

@@ -1,16 +1,28 @@
 """Read a submitted sample: its time stamp and its numbers, or all of its problems.
 
-Two readers do the work. The typed reader is fast and accepts only samples without problems. Any other text goes to the
-thorough reader, which reports every problem with its path. Both accept the same samples.
+Two readers do the work. The typed reader, here, decodes a sample without problems into typed values and rejects any
+other text. The thorough reader then reports every problem with its path. Both accept the same samples.
+
+The decoder silently uses the last of two equal keys. The typed reader therefore also rejects a text in which a key that
+is read may occur twice or may be spelled with escapes. A decoder blocks the interpreter while it runs, so the numbers
+of a large sample are decoded in pieces.
 """
 
+import re
 from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
+import msgspec
+
+from storage.documents import document_paths, timestamps
 from storage.documents.errors import InvalidSample
-from storage.documents.validation import thorough_reader, typed_reader
-from storage.documents.validation.validation_report import ValidationReport
+from storage.documents.validation import json_scanner, thorough_reader
+from storage.documents.validation.validation_report import Append, ValidationReport
+
+_DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
+_ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[67])")  # `_` and a to z, of which the keys consist
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,17 @@ class Payload:
     data: "array[float]"
 
 
+class _Sample(msgspec.Struct):
+    time_stamp: str
+    data: list[float]
+    idempotency_key: str | None = None
+
+
+_QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Sample.__struct_fields__]
+_sample_decoder = msgspec.json.Decoder(_Sample)
+_numbers_decoder = msgspec.json.Decoder(list[float])
+
+
 def read(raw: bytes, default_time_zone: tzinfo | None = None) -> Payload:
     """Return the payload of `raw`, a JSON text in UTF-8.
 
@@ -28,7 +51,7 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None) -> Payload:
     invalid sample, and `NotJson` if `raw` is not a JSON text.
     """
     data: array[float] = array("d")
-    report = typed_reader.read(raw, default_time_zone, data.extend)
+    report = _read_typed(raw, default_time_zone, data.extend)
     if report is None:
         data = array("d")
         report = thorough_reader.read(raw, default_time_zone, data.extend)
@@ -42,8 +65,69 @@ def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationR
 
     Raises `NotJson` if `raw` is not a JSON text.
     """
-    report = typed_reader.read(raw, default_time_zone, _discard)
+    report = _read_typed(raw, default_time_zone, _discard)
     return thorough_reader.read(raw, default_time_zone, _discard) if report is None else report
+
+
+def read_numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:
+    """Yield the numbers between two offsets inside a list, some at a time. Raises `msgspec.MsgspecError`."""
+    return (_numbers_decoder.decode(b"[%b]" % raw[first:last]) for first, last in json_scanner.pieces(raw, start, end))
+
+
+def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport | None:
+    """Return the report on a sample without problems and pass its numbers to `append`; return None for other texts.
+
+    If it returns None, it may already have passed some numbers to `append`.
+    """
+    try:
+        if not _is_nested_within_limit(raw):
+            return None
+        sample, pieces = _decode(raw) if len(raw) <= json_scanner.PIECE_BYTES else _decode_in_pieces(raw)
+        timestamp = timestamps.parse(sample.time_stamp, default_time_zone)
+        count = 0
+        for numbers in pieces:
+            if not numbers:
+                return None
+            count += len(numbers)
+            append(numbers)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    key = sample.idempotency_key
+    if key is not None and not document_paths.is_idempotency_key(key):
+        return None
+    return ValidationReport(sample.time_stamp, timestamp, count, key)
+
+
+def _is_nested_within_limit(raw: bytes) -> bool:
+    """Return whether lists and objects are nested at most `MAX_DEPTH` deep."""
+    if len(raw) <= json_scanner.PIECE_BYTES and raw.count(b"[") + raw.count(b"{") <= json_scanner.MAX_DEPTH:
+        return True
+    return json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH)
+
+
+def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
+    """Decode `raw` in one step. Raises `ValueError` if a key that is read may occur twice."""
+    time_stamps, data, idempotency_keys = (raw.count(key) for key in _QUOTED_KEYS)
+    if (time_stamps, data) != (1, 1) or idempotency_keys > 1:
+        raise ValueError("a key may occur twice")
+    if b"\\u00" in raw and _ESCAPED_KEY_CHARACTER.search(raw):
+        raise ValueError("a key may be spelled with escapes")
+    raw.decode()  # the decoder does not check that members it skips are UTF-8
+    sample = _sample_decoder.decode(raw)
+    return sample, [sample.data]
+
+
+def _decode_in_pieces(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
+    """Decode the sample with one number in `data`, and its numbers in pieces.
+
+    Raises `ValueError` if that can differ from decoding the whole text: if `data` is not a list without nesting.
+    """
+    opening = _DATA_OPENING.match(raw, raw.index(b'"data"'))
+    if opening is None:
+        raise ValueError("data is not a list")
+    start, end = opening.end(), raw.index(b"]", opening.end())
+    sample, _ = _decode(raw[:start] + b"0" + raw[end:])
+    return sample, read_numbers(raw, start, end)
 
 
 def _discard(numbers: list[float]) -> None:

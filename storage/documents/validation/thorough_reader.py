@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from storage.documents import sample_ids, timestamps
+from storage.documents import document_paths, timestamps
 from storage.documents.errors import NotJson
 from storage.documents.problems import Problem, ProblemCode, echo
 from storage.documents.validation import json_scanner
@@ -111,9 +111,9 @@ def _storable_text(time_stamp: object) -> str | None:
 
 def _read_idempotency_key(members: dict[str, object], problems: ProblemCollector) -> str | None:
     key = members.get(_IDEMPOTENCY_KEY)
-    if key is None or (isinstance(key, str) and sample_ids.is_idempotency_key(key)):
+    if key is None or (isinstance(key, str) and document_paths.is_idempotency_key(key)):
         return key
-    expected = f"1 to {sample_ids.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters as a string"
+    expected = f"1 to {document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters as a string"
     problems.add(_wrong_type("$.idempotency_key", expected, key))
     return None
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from storage.documents import Result, Status, document_paths, sample_ids
+from storage.documents import Result, Status, document_paths
 from storage.firestore import encoding
 from tests.load import stack_processes, wrk
 from tests.load.firestore_client import Firestore
@@ -74,7 +74,7 @@ async def _store(address: str, first: int, last: int) -> None:
 
 def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
     moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-    sample_id = sample_ids.keyed_sample_id(SUBMITTER, str(number))
+    sample_id = document_paths.keyed_sample_id(SUBMITTER, str(number))
     mean, deviation = chance.gauss(1, 1), abs(chance.gauss(1, 0.1))
     statistics = replace(
         EXAMPLE,

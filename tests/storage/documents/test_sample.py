@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, sample_ids
+from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
 from storage.documents.sample import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.firestore import encoding
 
@@ -108,13 +108,13 @@ def test_text_that_is_not_json_raises_an_error() -> None:
 
 def test_an_idempotency_key_determines_one_id_per_submitter() -> None:
     """Different pairs of submitter and key have different ids."""
-    assert sample_ids.keyed_sample_id("a", "k") == sample_ids.keyed_sample_id("a", "k")
-    assert sample_ids.keyed_sample_id("a", "k") != sample_ids.keyed_sample_id("b", "k")
-    assert sample_ids.keyed_sample_id("a", "b/k") != sample_ids.keyed_sample_id("a/b", "k")
-    assert sample_ids.is_sample_id(sample_ids.keyed_sample_id("a", "k"))
+    assert document_paths.keyed_sample_id("a", "k") == document_paths.keyed_sample_id("a", "k")
+    assert document_paths.keyed_sample_id("a", "k") != document_paths.keyed_sample_id("b", "k")
+    assert document_paths.keyed_sample_id("a", "b/k") != document_paths.keyed_sample_id("a/b", "k")
+    assert document_paths.is_sample_id(document_paths.keyed_sample_id("a", "k"))
 
 
 @pytest.mark.parametrize("text", ["", "..", "a/b", "A1", "{5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90}", "x" * 2_000])
 def test_only_a_canonical_uuid_is_a_sample_id(text: str) -> None:
     """Other texts of a client never become part of a path."""
-    assert not sample_ids.is_sample_id(text)
+    assert not document_paths.is_sample_id(text)
