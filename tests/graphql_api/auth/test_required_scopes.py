@@ -80,7 +80,7 @@ def _literal(kind: GraphQLInputType) -> str:
     if is_list_type(kind):
         return f"[{_literal(kind.of_type)}]"
     if is_enum_type(kind):
-        return next(iter(kind.values))
+        return str(next(iter(kind.values)))
     return LITERALS[get_named_type(kind).name]
 
 
@@ -136,7 +136,7 @@ def test_a_schema_whose_root_field_declares_no_scope_is_not_built() -> None:
 
     @strawberry.type
     class Query:
-        @strawberry.field(metadata=requires(Scope.READ))
+        @strawberry.field(metadata=requires(Scope.READ))  # type: ignore[untyped-decorator]
         def declared(self) -> int:
             return 1
 
@@ -153,13 +153,13 @@ async def test_a_field_below_a_root_field_can_require_another_scope() -> None:
 
     @strawberry.type
     class Node:
-        @strawberry.field(metadata=requires(Scope.ADMIN))
+        @strawberry.field(metadata=requires(Scope.ADMIN))  # type: ignore[untyped-decorator]
         def guarded(self) -> int:
             return 1
 
     @strawberry.type
     class Query:
-        @strawberry.field(metadata=requires(Scope.READ))
+        @strawberry.field(metadata=requires(Scope.READ))  # type: ignore[untyped-decorator]
         def node(self) -> Node:
             return Node()
 
