@@ -6,13 +6,13 @@ To add an endpoint, write its module in `endpoints/` and add it to the list in `
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Caller
 from graphql_api.endpoints.endpoint import public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
@@ -51,7 +51,9 @@ def create_app(settings: Settings) -> Starlette:
     services = _Services(settings, memory_budget)
     dashboard = dashboard_page(settings.local_key_path, FIXTURE)
     graphiql = graphiql_page(settings.local_key_path, FIXTURE)
-    graphql = GraphQLEndpoint(executable(), services.context, graphql_settings, graphiql.respond, memory_budget)
+    graphql = GraphQLEndpoint(
+        executable(), partial(Context.create, services), graphql_settings, graphiql.respond, memory_budget
+    )
     endpoints = [
         *map(public, graphql.routes),  # each field of an operation checks its scope
         *HealthEndpoints(services, settings.local_key_path).endpoints,
@@ -124,14 +126,6 @@ class _Services:
             await self.receiver.close()
             await writer.close()
             await self._firestore.close()
-
-    async def authenticate(self, credential: str | None) -> Caller:
-        """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
-        return await self.authenticator.authenticate(credential)
-
-    async def context(self, credential: str | None) -> Context:
-        """Return the context of one GraphQL operation. Raises `Unauthenticated`."""
-        return Context(await self.authenticate(credential), self.store, self.live, self.receiver, self.recomputer)
 
     async def ping_firestore(self, timeout_seconds: float) -> None:
         """Read from Firestore. Raises `Unavailable` if it does not respond."""

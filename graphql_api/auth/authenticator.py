@@ -1,6 +1,6 @@
 """Authentication: a credential becomes a caller.
 
-Keys are cached for a few seconds, so most requests read nothing from Firestore. A revoked key stops working
+Callers are cached for a few seconds, so most requests read nothing from Firestore. A revoked key stops working
 when its cache entry expires. Concurrent requests with an uncached key share one read.
 """
 
@@ -20,9 +20,9 @@ _MAX_CACHED_KEYS = 10_000
 
 
 class _CacheEntry(NamedTuple):
-    """An API key, or None for a key that does not exist, and the monotonic time when the entry expires."""
+    """The caller of a key, None for a key that is not valid, and the monotonic time when the entry expires."""
 
-    api_key: ApiKey | None
+    caller: Caller | None
     expires_at: float
 
 
@@ -35,7 +35,7 @@ class Authenticator:
         self._cache: TLRUCache[str, _CacheEntry] = TLRUCache(
             _MAX_CACHED_KEYS, ttu=lambda _, entry, now: entry.expires_at, timer=time.monotonic
         )
-        self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._reads: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def authenticate(self, credential: str | None) -> Caller:
         """Return the caller that `credential` authenticates.
@@ -43,26 +43,35 @@ class Authenticator:
         Raises `Unauthenticated`, with the same message for a missing, unknown, expired and revoked key.
         Raises `Unavailable` if Firestore does not respond.
         """
-        api_key = await self._find(credential) if credential else None
-        if api_key is None or not api_key.is_valid_at(datetime.now(UTC)):
+        entry = self._cache.get(credential) if credential else None
+        caller = entry.caller if entry is not None else await self._find(credential)
+        if caller is None:
             raise Unauthenticated("send a valid API key in the header x-api-key, or as Authorization: Bearer")
-        return Caller(api_key.submitter, api_key.scopes)
+        return caller
 
-    async def _find(self, key: str) -> ApiKey | None:
-        if not is_key(key):
+    async def _find(self, key: str | None) -> Caller | None:
+        if key is None or not is_key(key):
             return None
-        key_digest = digest(key)
-        entry = self._cache.get(key_digest)
-        if entry is not None:
-            return entry.api_key
-        read = self._reads.get(key_digest)
+        read = self._reads.get(key)
         if read is None:
-            read = self._reads[key_digest] = asyncio.create_task(self._read(key_digest))
-            read.add_done_callback(lambda _: self._reads.pop(key_digest))
+            read = self._reads[key] = asyncio.create_task(self._read(key))
+            read.add_done_callback(lambda _: self._reads.pop(key))
         return await asyncio.shield(read)  # a cancelled request does not cancel the read that others await
 
-    async def _read(self, key_digest: str) -> ApiKey | None:
+    async def _read(self, key: str) -> Caller | None:
         expires_at = time.monotonic() + self._cache_seconds  # counted from before the read, which may be slow
-        api_key = await self._key_store.read(key_digest)
-        self._cache[key_digest] = _CacheEntry(api_key, expires_at)
-        return api_key
+        api_key = await self._key_store.read(digest(key))
+        lifetime = 0.0 if api_key is None else _remaining_seconds(api_key)
+        caller = None if api_key is None or lifetime <= 0 else Caller(api_key.submitter, api_key.scopes)
+        if caller is not None:
+            expires_at = min(expires_at, time.monotonic() + lifetime)
+        self._cache[key] = _CacheEntry(caller, expires_at)
+        return caller
+
+
+def _remaining_seconds(api_key: ApiKey) -> float:
+    """Return how long a key stays valid, 0 if it is not valid now."""
+    now = datetime.now(UTC)
+    if not api_key.is_valid_at(now):
+        return 0.0
+    return float("inf") if api_key.expires is None else (api_key.expires - now).total_seconds()

@@ -1,7 +1,7 @@
 """Scopes: what an API key allows, and who requires which.
 
 Every root field of the schema (`schema/required_scopes.py`) and every HTTP endpoint (`endpoints/endpoint.py`)
-declares the scope that it requires. Both check it with `Caller.require`.
+declares the scope that it requires, and checks that the caller has it.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Caller:
     submitter: str
     scopes: frozenset[Scope]
 
-    def require(self, scope: Scope) -> None:
-        """Raise `Forbidden` if the credential does not have `scope`."""
-        if scope not in self.scopes:
-            raise Forbidden(f"this key does not have the scope `{scope}`; ask your operator for a key that has it")
+
+def missing_scope(scope: Scope) -> Forbidden:
+    """Return the error for a caller without `scope`."""
+    return Forbidden(f"this key does not have the scope `{scope}`; ask your operator for a key that has it")

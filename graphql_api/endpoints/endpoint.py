@@ -6,18 +6,23 @@ credential. The application is built from endpoints only, so no route is without
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.graphql_server import request_headers
 
-Authenticate = Callable[[str | None], Awaitable[Caller]]
-"""Returns the caller that a credential authenticates. Raises `Unauthenticated`."""
-
 Handler = Callable[[Request, Caller], Awaitable[Response]]
+
+
+class Services(Protocol):
+    """What every endpoint needs. The application sets it when it starts."""
+
+    authenticator: Authenticator
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,13 @@ class Endpoint:
     scope: Scope | None
 
 
-def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, authenticate: Authenticate) -> Endpoint:
+def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services: Services) -> Endpoint:
     """Return an endpoint that calls `handler` for callers with `scope` and rejects all others."""
 
     async def handle(request: Request) -> Response:
-        caller = await authenticate(request_headers.credential(request["headers"]))
-        caller.require(scope)
+        caller = await services.authenticator.authenticate(request_headers.credential(request["headers"]))
+        if scope not in caller.scopes:
+            raise missing_scope(scope)
         return await handler(request, caller)
 
     return Endpoint(Route(path, handle, methods=[method]), scope)

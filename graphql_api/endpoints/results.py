@@ -21,6 +21,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
@@ -66,10 +67,8 @@ _PARAMETERS = (
 class Services(Protocol):
     """The services that this endpoint uses. They exist once the process has started."""
 
+    authenticator: Authenticator
     store: Store
-
-    async def authenticate(self, credential: str | None) -> Caller:
-        """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
 
 
 class ResultEndpoints:
@@ -81,8 +80,7 @@ class ResultEndpoints:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Return `GET /results`."""
-        authenticate = self._services.authenticate
-        return [endpoint("/results", self._get, method="GET", scope=Scope.READ, authenticate=authenticate)]
+        return [endpoint("/results", self._get, method="GET", scope=Scope.READ, services=self._services)]
 
     async def _get(self, request: Request, caller: Caller) -> Response:
         parameters = _parameters(request.query_params)
@@ -109,7 +107,7 @@ class ResultEndpoints:
         results = self._services.store.result_listing.scan(submitter, bounds, order, export.columns[1:], _BATCH_SIZE)
         async with aclosing(results) as batches:
             async for documents in batches:
-                await self._services.authenticate(credential)  # the key can be revoked meanwhile
+                await self._services.authenticator.authenticate(credential)  # the key can be revoked meanwhile
                 yield file.write([_row(document) for document in documents])
         yield file.finish()
 

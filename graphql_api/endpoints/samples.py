@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
+from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
@@ -44,11 +45,9 @@ logger = logging.getLogger("graphql_api")
 class Services(Protocol):
     """The services that these endpoints use. They exist once the process has started."""
 
+    authenticator: Authenticator
     receiver: Receiver
     store: Store
-
-    async def authenticate(self, credential: str | None) -> Caller:
-        """Return the caller that `credential` authenticates. Raises `Unauthenticated`."""
 
 
 class SampleEndpoints:
@@ -61,10 +60,10 @@ class SampleEndpoints:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Return `POST /samples` and `GET /samples/{id}`."""
-        authenticate = self._services.authenticate
+        services = self._services
         return [
-            endpoint("/samples", self._post, method="POST", scope=Scope.SUBMIT, authenticate=authenticate),
-            endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, authenticate=authenticate),
+            endpoint("/samples", self._post, method="POST", scope=Scope.SUBMIT, services=services),
+            endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, services=services),
         ]
 
     async def _post(self, request: Request, caller: Caller) -> Response:
@@ -110,7 +109,7 @@ class SampleEndpoints:
         self, body: AsyncIterator[bytes], submitter: str, credential: str | None
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
-        authenticate = self._services.authenticate
+        authenticate = self._services.authenticator.authenticate
         refusal = asyncio.create_task(wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
         receiver = self._services.receiver
         batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.memory_budget), refusal)

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
@@ -22,6 +23,16 @@ from storage.documents import Header, Result, TooLarge
 from storage.documents.validation import payload
 
 T = TypeVar("T")
+
+
+class Services(Protocol):
+    """The services that resolvers use. They exist once the process has started."""
+
+    authenticator: Authenticator
+    live: LiveResults
+    receiver: Receiver
+    recomputer: Recomputer
+    store: Store
 
 
 @dataclass
@@ -36,6 +47,12 @@ class Context:
     _read_samples: set[str] = field(default_factory=set)
     """The samples whose raw documents count towards `_raw_bytes`."""
     _raw_bytes: int = 0
+
+    @classmethod
+    async def create(cls, services: Services, credential: str | None) -> "Context":
+        """Return the context of one operation of the caller with `credential`. Raises `Unauthenticated`."""
+        caller = await services.authenticator.authenticate(credential)
+        return cls(caller, services.store, services.live, services.receiver, services.recomputer)
 
     def clear_loaders(self) -> None:
         """Read everything again from now on, so that a long subscription returns no stale documents."""

@@ -16,7 +16,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import get_object_definition
 from strawberry.types.field import StrawberryField
 
-from graphql_api.auth.scopes import Scope
+from graphql_api.auth.scopes import Scope, missing_scope
 from storage.documents import Forbidden
 
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
@@ -68,7 +68,8 @@ def enforce(schema: GraphQLSchema) -> GraphQLSchema:
 
 def _check_before_resolving(scope: Scope, resolve: Resolver) -> Resolver:
     def check_and_resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        info.context.caller.require(scope)
+        if scope not in info.context.caller.scopes:
+            raise missing_scope(scope)
         return resolve(source, info, **arguments)
 
     return check_and_resolve
@@ -76,10 +77,8 @@ def _check_before_resolving(scope: Scope, resolve: Resolver) -> Resolver:
 
 def _check_before_subscribing(scope: Scope, subscribe: Resolver) -> Resolver:
     def check_and_subscribe(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        try:
-            info.context.caller.require(scope)
-        except Forbidden as error:
-            return _failed_stream(error)
+        if scope not in info.context.caller.scopes:
+            return _failed_stream(missing_scope(scope))
         return subscribe(source, info, **arguments)
 
     return check_and_subscribe
