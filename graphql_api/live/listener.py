@@ -13,7 +13,7 @@ cached and a deletion does not affect other results.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -114,7 +114,7 @@ class Listener:
         task.add_done_callback(self._requests.discard)
 
     async def _listen_forever(self) -> None:
-        pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
+        pauses: Iterator[float] | None = None
         while True:
             await self._has_targets.wait()
             stream = self._stream = self._firestore.listen()
@@ -123,7 +123,7 @@ class Listener:
                     await self._request_target(target)
                 while (response := await _read(stream)) is not grpc.aio.EOF:
                     if self._process(response):
-                        pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
+                        pauses = None  # the stream works, so the next failure is a first one
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
                 count_error(error.code())
@@ -139,6 +139,7 @@ class Listener:
                 stream.cancel()
             for target in self._targets.values():
                 target.buffer.clear()
+            pauses = pauses or backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
             await asyncio.sleep(next(pauses))
 
     async def _request_target(self, target: ListenTarget) -> None:
