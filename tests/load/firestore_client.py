@@ -78,7 +78,7 @@ class Firestore:
         async for answer in self._batch_get(request, metadata=self._metadata):
             if answer.HasField("found"):
                 return answer.found
-        raise Failed(f"there is no {name}")
+        raise Failed(f"{name} does not exist")
 
     async def query(self, query: Any) -> list[Any]:
         """Return the documents that match a query at the root."""

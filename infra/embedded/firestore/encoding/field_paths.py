@@ -93,7 +93,7 @@ def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
 
 
 def apply_mask(document: Any, request: Any) -> Any:
-    """Return a document with the fields that the mask of a request selects; all fields if there is no mask."""
+    """Return a document with the fields that the mask of a request selects; all fields without a mask."""
     if not request.HasField("mask") or not document.HasField("update_time"):
         return document
     selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)

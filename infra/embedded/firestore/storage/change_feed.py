@@ -1,6 +1,6 @@
 """Change feed: distributes committed changes to the Listen streams that watch them.
 
-The feed matches each change once, by its document name and by its collection. A stream that falls behind loses its
+The feed matches each change once, by its document name and by its collection. A stream that is too slow loses its
 queue but no changes: it reads on from the file, from the last change that it handled.
 """
 
