@@ -182,7 +182,13 @@ def test_every_route_declares_a_scope_or_that_it_is_public() -> None:
     assert app.routes == [endpoint.route for endpoint in app.state.endpoints]
 
 
-@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.scope], ids=lambda each: str(each.route))
+def _name(endpoint: Endpoint) -> str:
+    """Return the methods and the path of a route, the same in each test process."""
+    methods = sorted(getattr(endpoint.route, "methods", None) or ())
+    return " ".join([*methods, getattr(endpoint.route, "path", "")])
+
+
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.scope], ids=_name)
 def test_an_endpoint_requires_the_scope_that_it_declares(
     stack: Stack, keys: Mapping[frozenset[Scope], str], endpoint: Endpoint
 ) -> None:
@@ -202,7 +208,7 @@ def test_an_endpoint_requires_the_scope_that_it_declares(
         assert {scopes for scopes, status in statuses.items() if status == 403} == without_scope
 
 
-@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if not each.scope], ids=lambda each: str(each.route))
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if not each.scope], ids=_name)
 def test_a_public_endpoint_needs_no_key(stack: Stack, endpoint: Endpoint) -> None:
     """`/graphql` shows its page; an operation needs a key."""
     route = endpoint.route
