@@ -58,4 +58,4 @@ def test_texts_avoid_constructions_that_are_hard_to_read() -> None:
         for match in re.finditer(pattern, line, re.IGNORECASE)
     ]
 
-    assert found == []
+    assert not found, "\n".join(found)

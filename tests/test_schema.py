@@ -11,7 +11,7 @@ PUBLISHED = Path("schema.graphql").read_text()
 
 def test_the_published_schema_is_the_one_that_is_served() -> None:
     """`make schema` writes it."""
-    assert PUBLISHED.strip() == schema.as_str().strip()
+    assert PUBLISHED.strip() == schema.as_str().strip(), "schema.graphql is outdated: run make schema"
 
 
 def test_every_type_field_argument_and_value_has_a_description() -> None:

@@ -15,10 +15,11 @@ from graphql_api.results.export_formats import COLUMNS
 from graphql_api.results.filters import FILTER_FIELDS, INDEXED_FIELDS, ORDER_FIELDS
 from graphql_api.results.merged_statistics import ResultStatistics
 from graphql_api.schema.types.result import graphql_name
-from storage.documents import STATISTICS, STATISTICS_VERSION, Result, Statistic, Statistics, Status
+from storage.documents import STATISTICS, STATISTICS_VERSION, Histogram, Result, Statistic, Statistics, Status
 from triggers.summary import summarize
 
 SCHEMA = build_schema(Path("schema.graphql").read_text())
+DASHBOARD = Path("graphql_api/web/dashboard/src/statistics.ts").read_text()
 DOCUMENTATION = Path("docs/statistics.md").read_text()
 INDEXES = json.loads(Path("infra/gcp/firestore.indexes.json").read_text())
 READ_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,10 +57,19 @@ def test_a_statistic_is_served_with_its_description(statistic: Statistic) -> Non
 @every_statistic
 def test_a_statistic_is_exported_listed_in_the_client_and_documented(statistic: Statistic) -> None:
     """The client and the documentation are outside the declaration's reach, so they repeat the name."""
-    assert statistic.name in COLUMNS
-    assert statistic.name in {field.name for field in fields(ClientStatistics)}
-    assert re.search(rf"^\| `.*{statistic.name}`.* \| {statistic.unit.value} \|", DOCUMENTATION, re.MULTILINE)
-    assert statistic.name in json.loads(Path("fixture/result.json").read_text())
+    row = re.search(rf"^\| `.*{statistic.name}`.* \| {statistic.unit.value} \|", DOCUMENTATION, re.MULTILINE)
+    places = {
+        "the export columns": statistic.name in COLUMNS,
+        "client/dropzone/statistics.py": statistic.name in {field.name for field in fields(ClientStatistics)},
+        "graphql_api/web/dashboard/src/statistics.ts": f"'{graphql_name(statistic)}'" in DASHBOARD
+        or statistic.value_type is Histogram,
+        f"the table of docs/statistics.md with the unit `{statistic.unit.value}`": row is not None,
+        "fixture/result.json": statistic.name in json.loads(Path("fixture/result.json").read_text()),
+    }
+
+    missing = [place for place, has_statistic in places.items() if not has_statistic]
+
+    assert not missing, f"{statistic.name} is missing in {', '.join(missing)}"
 
 
 @every_statistic

@@ -38,6 +38,8 @@ def test_the_fixture_has_the_published_statistics() -> None:
     statistics = summarize(array(*values))
 
     published = json.loads(json.dumps(asdict(statistics)))  # tuples become lists
+    missing = {name: value for name, value in published.items() if name not in expected}
+    assert not missing, f"add to fixture/result.json: {json.dumps(missing)}"
     assert published == {name: expected[name] for name in published}
 
 
