@@ -1,4 +1,4 @@
-# `make` alone lists what there is. Everything is set up in .venv from the locks; nothing is installed elsewhere.
+# `make` without a target lists the targets. Packages come from the lock files and are installed inside this repository only.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -11,20 +11,20 @@ PACKAGES := storage graphql_api triggers infra dropzone tests
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: setup ## start everything on this machine, submit the fixture, serve until Ctrl-C
+run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
-test: setup .venv/developer ## run every test, the whole stack included, on free ports, in two processes
+test: setup .venv/developer ## run all tests on free ports, in two processes; includes tests of the whole stack
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: setup .venv/developer ## lint, types, and whether schema.graphql equals the code
+check: setup .venv/developer ## run the linters and type checkers, and compare schema.graphql with the code
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy $(PACKAGES:%=-p %)
 	@! [ -x graphql_api/web/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/web/dashboard check
-	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql is old: make schema"; exit 1; }
+	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql differs from the code; run: make schema"; exit 1; }
 
-audit: setup .venv/developer ## run audits, a linter and the usual clients of GraphQL, of Node and Python, against the API
+audit: setup .venv/developer ## run GraphQL audits, a schema linter and common Node and Python clients against the API
 	@cd tests/graphql_api/audit && npm ci --no-audit --no-fund --loglevel=error
 	@cd tests/clients && npm ci --no-audit --no-fund --loglevel=error
 	@test -d tests/clients/.venv || $(BIN)/uv venv --quiet tests/clients/.venv
@@ -34,26 +34,26 @@ audit: setup .venv/developer ## run audits, a linter and the usual clients of Gr
 conformance: setup .venv/developer ## run Google's own system tests against the embedded Firestore
 	@$(BIN)/python tests/conformance/google.py
 
-differential: setup .venv/developer ## compare the embedded Firestore with Google's emulator, where that is installed
+differential: setup .venv/developer ## compare the embedded Firestore with Google's emulator, if the emulator is installed
 	@$(BIN)/python -m pytest tests/differential
 
-torture: setup .venv/developer ## kill Firestore 200 times; 100 subscribers come and go while the API and Firestore are killed
+torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore and the API while 100 subscribers connect and disconnect
 	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 \
 	  $(BIN)/python -m pytest -s tests/torture --timeout 1800
 
-load: setup .venv/developer ## measure everything side by side with its peers; writes docs/performance.md
+load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load
 
 schema: setup ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
 
-lock: .venv/developer ## resolve the dependencies of pyproject.toml anew, for every platform
+lock: .venv/developer ## update the lock files from pyproject.toml, for all platforms
 	@$(BIN)/uv pip compile pyproject.toml --extra server --group build --upgrade $(LOCKING) --output-file requirements.lock
 	@$(BIN)/uv pip compile --group dev --upgrade $(LOCKING) --constraint requirements.lock --output-file requirements-dev.lock
 
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-clean: ## remove what was set up and built; what was submitted stays in .dropzone
+clean: ## remove .venv, caches and built pages; submitted samples stay in .dropzone
 	@rm -rf .venv $(foreach page,$(PAGES),graphql_api/web/$(page)/node_modules graphql_api/web/$(page)/dist) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 setup: .venv/product $(PAGES:%=.venv/%)
@@ -66,14 +66,14 @@ setup: .venv/product $(PAGES:%=.venv/%)
 	@sh infra/embedded/set_up.sh requirements-dev.lock
 	@touch $@
 
-# Without npm, or without its registry, `/` says so and GraphiQL comes from a CDN: nobody is kept from running.
+# `make run` also works without npm or its registry: `/` then shows a notice, and GraphiQL loads from a CDN.
 .SECONDEXPANSION:
 $(PAGES:%=.venv/%): .venv/%: .venv/product $$(shell find graphql_api/web/$$* -name node_modules -prune -o -name dist -prune -o -type f -print)
 	@if command -v npm >/dev/null 2>&1; then \
 	  echo "building the page $*"; \
 	  (cd graphql_api/web/$* && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) \
-	    || echo "the page $* was not built, and says so (to try again: rm $@; make run)"; \
+	    || echo "warning: the page $* could not be built; to try again: rm $@; make run"; \
 	  touch $@; \
 	else \
-	  echo "npm is not there: the page $* is not built, and says so"; \
+	  echo "npm is not installed, so the page $* is not built"; \
 	fi

@@ -1,1 +1,1 @@
-"""One machine: supervisor, embedded Firestore and event delivery. Knows the product only through `stack.toml`."""
+"""Supervisor, embedded Firestore and event delivery for one machine. Only `stack.toml` refers to the product."""

@@ -1,4 +1,4 @@
-"""Run everything on this machine: `python -m infra.embedded`."""
+"""Run the processes of a stack file on this machine: `python -m infra.embedded`."""
 
 import argparse
 import asyncio
@@ -15,10 +15,12 @@ from infra.embedded.watchdog import Watchdog
 
 
 def main() -> int:
-    """Read the stack file, run the preflight checks, then the supervisor; return the exit code."""
+    """Read the stack file, run the preflight checks and the supervisor, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
-    parser.add_argument("--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="stack file to run")
-    parser.add_argument("--greet", action="store_true", help="run the greeting once everything is ready")
+    parser.add_argument(
+        "--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="stack file (default: %(default)s)"
+    )
+    parser.add_argument("--greet", action="store_true", help="run the greeting command when all processes are ready")
     arguments = parser.parse_args()
     try:
         stack = stack_file.read(arguments.stack, os.environ)

@@ -1,9 +1,10 @@
-"""A child process of the supervisor, in a session of its own. Its output is forwarded line by line.
+"""A child process of the supervisor. The supervisor forwards the output of the child line by line.
 
-Because of the session, Ctrl-C on the terminal reaches the supervisor only, which stops the children in order.
+Each child runs in its own session, so Ctrl-C on the terminal reaches only the supervisor. The supervisor then
+stops the children in order.
 
-Note: a command may leave processes that still hold its port. When the command exits, its whole process group
-is killed.
+Note: when a command exits, its subprocesses may still run and use its port. `Child` therefore kills the whole
+process group of the command.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from infra.embedded.watchdog import kill_group
 MAX_LAST_LINES = 20
 POLL_SECONDS = 0.02
 READY_TIMEOUT_SECONDS = 5.0
-DRAIN_SECONDS = 0.2  # for lines that are still in the pipe after the process has exited
+DRAIN_SECONDS = 0.2  # time to read the lines that are left in the pipe after the process has exited
 
 
 class Child:
@@ -62,7 +63,7 @@ class Child:
         kill_group(self.group, number)
 
     async def wait_until_ready(self, address: str) -> bool:
-        """Wait until the address is ready or the process has exited; return whether it still runs."""
+        """Wait until the address is ready or the process has exited; return whether the process still runs."""
         ready = asyncio.create_task(_wait_until_ready(address))
         try:
             await asyncio.wait([ready, self.exited], return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +72,7 @@ class Child:
         return not self.exited.done()
 
     def describe_exit(self) -> str:
-        """Return how the process exited, as the predicate of a sentence."""
+        """Return how the process exited, for example `exited with code 1`."""
         code = self.exited.result()
         if code >= 0:
             return f"exited with code {code}"

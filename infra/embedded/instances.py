@@ -1,14 +1,14 @@
-"""Instances: a process of the stack file runs once, or several times on one shared port.
+"""Instances: the supervisor runs a process of the stack file once, or several times on one shared port.
 
-The supervisor opens the listening sockets and passes them to the instances. If an instance dies, a connection
-that waits to be accepted is not lost: the next instance accepts it.
+The supervisor opens the listening sockets and passes them to the instances. If an instance exits, the
+connections that it has not accepted yet are not lost: the restarted instance accepts them.
 
-Linux distributes connections evenly over sockets that share a port with SO_REUSEPORT. Instances that share one
-socket would leave most connections to the fastest one. macOS does not distribute them, so there the instances
-share one socket.
+On Linux, each instance has its own socket for the shared port, with SO_REUSEPORT. Linux distributes connections
+evenly over these sockets. With one common socket, the fastest instance would accept most connections. macOS does
+not distribute connections over sockets, so on macOS all instances use one common socket.
 
-A request to a shared port reaches any instance. Each instance therefore also listens on a port of its own on
-loopback, where the supervisor checks whether it is ready.
+Any instance may accept a request to the shared port. Each instance therefore also listens on its own loopback
+port, where the supervisor checks whether that instance is ready.
 """
 
 import socket
@@ -24,7 +24,7 @@ BACKLOG = 2048
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One instance of a process. If there are several, the name ends with a number."""
+    """One instance of a process. The name ends with a number if the process has several instances."""
 
     name: str
     process: Process
@@ -70,7 +70,7 @@ def _instance(process: Process, name: str, shared: Sequence[socket.socket]) -> I
 
 
 def _listen(host: str, port: int, reuse_port: bool) -> list[socket.socket]:
-    """Listen on every address of `host`; a name may have several."""
+    """Listen on every address of `host`. A host name may have several addresses."""
     resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = dict.fromkeys((family, address[:2]) for family, _, _, _, address in resolved)
     return [

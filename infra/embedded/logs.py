@@ -1,13 +1,13 @@
 """The output of all processes on one stream. Each line starts with the name of its process.
 
-Lines are colored on terminals only, and not if NO_COLOR is set, so a log file contains plain text.
+Lines are colored only on a terminal, and only if NO_COLOR is not set. A log file therefore contains plain text.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-MAX_LINE_BYTES = 16_384  # longer lines are split, so that memory is limited
+MAX_LINE_BYTES = 16_384  # longer lines are split to limit memory
 COLORS = (36, 33, 35, 32, 34, 96, 93, 95)
 RED = 31
 
@@ -16,13 +16,13 @@ class Logs:
     """Writes lines of named processes to a stream, with the names aligned."""
 
     def __init__(self, stream: TextIO, names: Iterable[str]) -> None:
-        """Prepare for processes with these names."""
+        """Prepare to write to `stream`. `names` are the names of all processes."""
         self._stream = stream
         self._is_colored = stream.isatty() and not os.environ.get("NO_COLOR")
         self._colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
         self._width = max(map(len, self._colors), default=0)
         self.on_closed: Callable[[], None] = lambda: None
-        """Called when the reader of the stream is gone, as with `| head`."""
+        """Called when the reader of the stream has closed it, as `| head` does."""
 
     def write(self, name: str, text: str) -> None:
         """Write a line of a process."""
@@ -40,7 +40,7 @@ class Logs:
             self._stream.write(f"{text}\n")
             self._stream.flush()
         except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)  # Python flushes the rest of the buffer at exit
+            null = os.open(os.devnull, os.O_WRONLY)  # so that the flush at exit does not fail
             os.dup2(null, self._stream.fileno())
             os.close(null)
             self.on_closed()

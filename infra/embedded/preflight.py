@@ -1,11 +1,12 @@
 """Preflight: before anything starts, validate the settings, lock the data folder and test the ports.
 
-The kernel releases a lock when the last process that holds it ends, also after kill -9. There are two locks. The
-supervisor holds the first: it means that a stack runs. The watchdog shares the second: while only that one is
-held, the watchdog still ends the processes of a killed supervisor, and a new stack waits for it.
+Two locks protect the data folder. The supervisor holds `supervisor.lock` while the stack runs. The supervisor and
+its watchdog hold `watchdog.lock` until the last process of the stack has ended. If the supervisor is killed, a new
+stack waits until the watchdog has ended the old processes and releases `watchdog.lock`. The kernel releases a lock
+when all processes that hold it have ended, also after kill -9.
 
-Note: servers may listen with SO_REUSEPORT and would then share a port without an error. A port counts as free
-only if it can be bound without that option and no server accepts connections on it.
+Note: two servers that listen with SO_REUSEPORT share a port without an error. A port is therefore free only if a
+socket without SO_REUSEPORT can be bound to it and no server accepts connections on it.
 """
 
 import errno
@@ -25,7 +26,7 @@ POLL_SECONDS = 0.05
 
 
 class PreflightError(Exception):
-    """A setting is wrong or a resource is in use; the message names it and what to change."""
+    """A setting is wrong or a resource is in use. The message says which one, and what to change."""
 
 
 def prepare(stack: Stack) -> int | None:
@@ -50,7 +51,7 @@ def _run_check(stack: Stack) -> None:
             stack.check, env=stack.environment, check=False, capture_output=True, text=True
         )
     except OSError as error:
-        raise PreflightError(f"the check of the settings cannot be run: {error}") from error
+        raise PreflightError(f"cannot run the command `check` of the stack file: {error}") from error
     if check.returncode != 0:
         raise PreflightError((check.stdout + check.stderr).strip().removeprefix("error: "))
 
@@ -60,7 +61,10 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         supervisor, watchdog = _open(folder / "supervisor.lock"), _open(folder / "watchdog.lock")
     except OSError as error:
-        raise PreflightError(f"the data folder cannot be used: {error}") from error
+        raise PreflightError(
+            f"cannot use the data folder {folder}: {error}; "
+            f"set {stack.variable(stack.data_setting or '')} to a folder that this user can write to"
+        ) from error
     if not _lock(supervisor):
         owner = os.pread(supervisor, 20, 0).decode(errors="replace")
         raise PreflightError(
@@ -70,7 +74,9 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
     deadline = time.monotonic() + MAX_CLEANUP_SECONDS
     while not _lock(watchdog):
         if time.monotonic() > deadline:
-            raise PreflightError(f"processes of a killed stack still use the data folder {folder}")
+            raise PreflightError(
+                f"processes of a killed stack still use the data folder {folder}: start again when they have ended"
+            )
         time.sleep(POLL_SECONDS)
     os.truncate(supervisor, 0)
     os.pwrite(supervisor, str(os.getpid()).encode(), 0)
@@ -111,7 +117,7 @@ def _check_ports(stack: Stack) -> None:
                 f"port {port} on {stack.host(process)} {problem}: set {variable} to a free port for {process.name}"
             )
     if problems:
-        problems.append("or stop the server that listens there; it may be another stack with another data folder")
+        problems.append("or stop the server that uses the port, which may belong to a stack with another data folder")
         raise PreflightError("\n".join(problems))
 
 
@@ -134,4 +140,4 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(folder)
         folder.mkdir(mode=0o700, parents=True)
     except OSError as error:
-        raise PreflightError(f"the scratch folder cannot be emptied: {error}") from error
+        raise PreflightError(f"cannot empty the scratch folder {folder}: {error}") from error

@@ -15,7 +15,7 @@ if ! is_new_enough .venv/bin/python; then
     fi
   done
   if [ -z "${python:-}" ]; then
-    echo "error: Python 3.11 or newer is required; this machine has $(python3 --version 2>&1 || echo none)." >&2
+    echo "error: Python 3.11 or newer is required; found $(python3 --version 2>&1 || echo none). Install Python, or set PYTHON to its path." >&2
     exit 1
   fi
   echo "creating .venv with $("$python" --version)"

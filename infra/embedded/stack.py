@@ -1,7 +1,7 @@
-"""The stack file as typed values: which processes run, what they wait for, which writes call which URL.
+"""The stack file as typed values: settings, processes, their start order, and triggers.
 
-A setting may be changed by an environment variable: `api_port` by `DROPZONE_API_PORT` if `environment_prefix` is
-`DROPZONE_`. Commands, addresses, environment values and texts contain placeholders:
+An environment variable overrides a setting. If `environment_prefix` is `DROPZONE_`, the variable
+`DROPZONE_API_PORT` overrides `api_port`. Commands, addresses, environment values and texts may contain placeholders:
 
 - `{name}`: a setting
 - `{name_url}`: the URL of the process `name`, as a client on this machine uses it
@@ -25,11 +25,11 @@ INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
 """Placeholders that are replaced when an instance is created."""
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-"""The address for clients on this machine, by the address that means all addresses."""
+"""Maps an address that means all interfaces to the address that a client on this machine uses."""
 
 
 class StackError(Exception):
-    """The stack file or a setting is wrong; the message says what to change."""
+    """The stack file or a setting is wrong. The message says what to change."""
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,40 +38,40 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     command: tuple[str, ...]
     after: tuple[str, ...] = ()
-    """Processes that must be ready before this one is started."""
+    """Processes that must be ready before this process starts."""
     port_setting: str | None = None
-    """The setting that holds its port."""
+    """The setting that holds the port of this process."""
     host_setting: str | None = None
-    """The setting that holds the address it listens on. Without it the address is 127.0.0.1."""
+    """The setting that holds the address to listen on. If None, the process listens on 127.0.0.1."""
     ready: str | None = None
     """`tcp://host:port` that accepts connections, or `http://host:port/path` that responds with a status below 500."""
     count_setting: str | None = None
-    """The setting that holds the number of instances. They share the port."""
+    """The setting that holds the number of instances. All instances share the port."""
     once: bool = False
-    """The process is ready when it has exited with code 0, and is not restarted."""
+    """If true, the process is ready when it has exited with code 0, and it is not restarted."""
     environment: dict[str, str] = {}
 
 
 class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A command that runs once everything is ready. Its output is for the person at the terminal."""
+    """A command that runs once when all processes are ready. Its output is printed without a name."""
 
     command: tuple[str, ...]
 
 
 class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The processes of one machine. `triggers` stay tables: `eventarc.trigger` validates them."""
+    """The content of a stack file. `triggers` are not validated here; `eventarc.trigger` does that."""
 
     environment_prefix: str = ""
     data_setting: str | None = None
-    """The setting that holds the data folder. Two stacks never share one."""
+    """The setting that holds the data folder. Two running stacks cannot use the same data folder."""
     scratch_folder: str | None = None
-    """A folder that is emptied at every start."""
+    """A folder that the supervisor empties at every start."""
     max_start_seconds: float = 60.0
-    """How long each process may take to become ready."""
+    """The maximum time for each process to become ready."""
     check: tuple[str, ...] = ()
     """A command that validates the settings before anything starts. It exits with 0, or prints what is wrong."""
     ready_message: str = ""
-    """A text to print once everything is ready."""
+    """A text to print when all processes are ready."""
     settings: dict[str, str | int] = {}
     environment: dict[str, str] = {}
     processes: tuple[Process, ...] = ()
@@ -80,11 +80,11 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def data_folder(self) -> Path | None:
-        """The data folder, if the stack has one."""
+        """The data folder, or None if `data_setting` is None."""
         return None if self.data_setting is None else Path(str(self.settings[self.data_setting]))
 
     def port(self, process: Process) -> int | None:
-        """Return the port that the process listens on."""
+        """Return the port that the process listens on, or None if it has no `port_setting`."""
         return None if process.port_setting is None else int(self.settings[process.port_setting])
 
     def host(self, process: Process) -> str:
@@ -92,7 +92,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "127.0.0.1" if process.host_setting is None else str(self.settings[process.host_setting])
 
     def variable(self, setting: str) -> str:
-        """Return the environment variable that changes a setting."""
+        """Return the name of the environment variable that overrides a setting."""
         return self.environment_prefix + setting.upper()
 
 
@@ -110,7 +110,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Stack:
     except (KeyError, IndexError) as error:
         raise StackError(f"{path}: unknown setting in a placeholder: {error}") from error
     except ValueError as error:
-        raise StackError(f"{path}: {error}") from error
+        raise StackError(f"{path}: invalid placeholder: {error}") from error
 
 
 def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
@@ -151,8 +151,8 @@ def _validate(path: Path, stack: Stack) -> None:
             process.port_setting and isinstance(stack.settings.get(process.count_setting), int)
         ):
             raise StackError(
-                f"{path}: {process.name!r} has a count_setting, so it needs a port_setting, "
-                f"and {process.count_setting!r} must be a number"
+                f"{path}: {process.name!r} has a count_setting: add a port_setting, "
+                f"and set {process.count_setting!r} to a number in [settings]"
             )
         if process.port_setting is None:
             continue

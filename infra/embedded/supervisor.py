@@ -1,9 +1,11 @@
 """The supervisor starts processes in order, restarts those that exit, and stops them in reverse order.
 
 If a process exits or does not become ready while the stack starts, the supervisor stops everything and prints
-the last lines of that process. Once all processes are ready, only a signal stops the stack: a process that
-exits is restarted with backoff. Stopping takes at most two seconds: SIGTERM in reverse order, then SIGKILL for
-the processes that still run.
+the last lines of that process. When all processes are ready, the supervisor restarts a process that exits, with
+backoff. The stack then stops only after a signal, or when its output is closed.
+
+To stop the stack, the supervisor sends SIGTERM in reverse order, and later SIGKILL to the processes that still
+run. This takes at most two seconds.
 """
 
 import asyncio
@@ -23,20 +25,20 @@ from infra.embedded.watchdog import Watchdog
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3
 RESTART_BACKOFF = Backoff(0.2, 10.0)
-STABLE_SECONDS = 10.0  # a process that ran for longer is restarted without a long pause
+STABLE_SECONDS = 10.0  # after this running time, the backoff starts at its minimum again
 GREETING_TIMEOUT_SECONDS = 60.0
 GREETING = "greeting"
 
 
 class StartError(Exception):
-    """A process did not become ready; the message says why and includes its last lines."""
+    """A process did not become ready. The message says why and includes the last lines of its output."""
 
 
 class Supervisor:
     """Runs the processes of one stack file."""
 
     def __init__(self, stack: Stack, instances: Sequence[Instance], logs: Logs, watchdog: Watchdog) -> None:
-        """Call `run` to start the processes."""
+        """Prepare the supervisor. `run` starts the processes."""
         self._stack = stack
         self._instances = instances
         self._logs = logs
@@ -67,7 +69,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._stop.set)
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup sets SIG_IGN; keep ignoring SIGHUP then
             loop.add_signal_handler(signal.SIGHUP, self._stop.set)
 
     async def _wait_for_stop(self, tasks: Iterable["asyncio.Task[None]"], stopping: "asyncio.Task[Any]") -> None:
@@ -81,7 +83,7 @@ class Supervisor:
         started = time.monotonic()
         for ready in self._ready.values():
             await ready.wait()
-        self._log(f"everything is ready after {time.monotonic() - started:.1f} s; Ctrl-C stops it")
+        self._log(f"everything is ready after {time.monotonic() - started:.1f} s; Ctrl-C stops all processes")
         if greet and self._stack.greeting is not None:
             await self._greet(self._stack.greeting.command)
         for line in self._stack.ready_message.splitlines():
@@ -170,7 +172,7 @@ class Supervisor:
             await asyncio.wait([child.exited for child in late], timeout=KILL_SECONDS)
 
     def _running_groups(self) -> list[list[Child]]:
-        """Return the running instances of each process, in the order in which they are stopped."""
+        """Return the running instances of each process, in stop order."""
         names = [[each.name for each in self._instances if each.process is one] for one in self._stack.processes]
         started = [[self._children[name] for name in group if name in self._children] for group in (*names, [GREETING])]
         running = [[child for child in group if not child.exited.done()] for group in reversed(started)]

@@ -1,11 +1,11 @@
 """The watchdog ends all processes of the stack when the supervisor has ended, also after kill -9.
 
-It reads lines `+group` and `-group` from standard input. Only the supervisor holds the other end, so the end of
-the input means that the supervisor has ended, on Linux and on macOS. The watchdog then sends SIGTERM to every
-remaining process group, and SIGKILL 1.5 seconds later. It inherits a lock on the data folder, so no new stack
-starts while processes of the old one still run.
+The watchdog reads lines from standard input: `+group` adds a process group and `-group` removes one. Only the
+supervisor writes to this pipe, so the end of the input means that the supervisor has ended, on Linux and on macOS.
+The watchdog then sends SIGTERM to every remaining process group, and SIGKILL 1.5 seconds later. The watchdog also
+holds a lock on the data folder, so a new stack cannot start while processes of the old stack still run.
 
-This file runs as a script without site packages, because the watchdog must be up within milliseconds.
+This file runs as a script without site packages, because the watchdog must start within milliseconds.
 """
 
 import os
@@ -22,11 +22,11 @@ class Watchdog:
     """The supervisor's handle on the watchdog process."""
 
     def __init__(self, lock: int | None) -> None:
-        """Start the watchdog process. It holds `lock` until it ends."""
+        """Start the watchdog process, which holds `lock` until it ends."""
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this file
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # a reader of our output must not wait for the watchdog
+            stdout=subprocess.DEVNULL,  # a reader of the supervisor's output must not wait for the watchdog
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[] if lock is None else [lock],
@@ -34,11 +34,11 @@ class Watchdog:
         )
 
     def watch(self, group: int) -> None:
-        """End this process group when the supervisor has ended."""
+        """Add a process group that the watchdog ends after the supervisor has ended."""
         self._send(f"+{group}\n")
 
     def unwatch(self, group: int) -> None:
-        """Ignore this process group: it has ended, and the system may reuse its number."""
+        """Remove a process group that has ended, because the system may reuse its number."""
         self._send(f"-{group}\n")
 
     def __enter__(self) -> "Watchdog":
@@ -56,7 +56,10 @@ class Watchdog:
 
 
 def kill_group(group: int, signal_number: int) -> bool:
-    """Send a signal to a process group; return whether it exists. macOS reports EPERM if it has only zombies."""
+    """Send a signal to a process group; return whether the group has a running process.
+
+    macOS raises EPERM if all processes of the group are zombies.
+    """
     try:
         os.killpg(group, signal_number)
     except (ProcessLookupError, PermissionError):
@@ -65,7 +68,7 @@ def kill_group(group: int, signal_number: int) -> bool:
 
 
 def main() -> None:
-    """Collect process groups until standard input ends, then end them."""
+    """Read process groups until standard input ends, then end these groups."""
     groups: set[int] = set()
     for line in sys.stdin:
         change = groups.add if line[0] == "+" else groups.discard

@@ -160,4 +160,4 @@ def test_a_count_without_a_port_is_a_clear_error(start: Start, stack: str) -> No
 
     assert run.wait() == 1
 
-    assert "'server' has a count_setting, so it needs a port_setting, and 'count' must be a number" in run.text
+    assert "'server' has a count_setting: add a port_setting, and set 'count' to a number in [settings]" in run.text
