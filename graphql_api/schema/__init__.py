@@ -1,1 +1,1 @@
-"""The GraphQL contract: root fields with the scopes they require, types, and the context of resolvers."""
+"""The GraphQL schema: root fields with the scopes that they require, types, and the context of resolvers."""

@@ -23,7 +23,8 @@ First = Annotated[
     ),
 ]
 After = Annotated[
-    str | None, strawberry.argument(description="A cursor from an earlier response. The page starts after it.")
+    str | None,
+    strawberry.argument(description="The cursor of an item. The page starts after this item."),
 ]
 Last = Annotated[
     int | None,
@@ -35,5 +36,6 @@ Last = Annotated[
     ),
 ]
 Before = Annotated[
-    str | None, strawberry.argument(description="A cursor from an earlier response. The page ends before it.")
+    str | None,
+    strawberry.argument(description="The cursor of an item. The page ends before this item."),
 ]

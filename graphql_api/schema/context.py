@@ -1,7 +1,7 @@
 """The context of resolvers: the caller of an operation, and the services of the process.
 
-One context serves one operation. Its loaders join the reads of one level of a query into one call. Most operations
-read nothing, so a loader is created when it is first used. A subscription clears the loaders before each event.
+Each operation has its own context. A loader combines the reads of one level of a query into one call. A loader is
+created on first use, because most operations read nothing. A subscription clears its loaders before each event.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Services(Protocol):
-    """The services that resolvers use. They exist once the process has started."""
+    """The services that resolvers use. The application creates the services when it starts."""
 
     authenticator: Authenticator
     live: LiveResults
@@ -37,7 +37,7 @@ class Services(Protocol):
 
 @dataclass
 class Context:
-    """The caller, the services, and loaders that read documents of the caller by sample id."""
+    """The caller, the services, and loaders that read the caller's documents by sample id."""
 
     caller: Caller
     store: Store
@@ -50,12 +50,15 @@ class Context:
 
     @classmethod
     async def create(cls, services: Services, credential: str | None) -> "Context":
-        """Return the context of one operation of the caller with `credential`. Raises `Unauthenticated`."""
+        """Return the context of one operation.
+
+        Raises `Unauthenticated` if `credential` is not a valid key, and `Unavailable` if Firestore does not respond.
+        """
         caller = await services.authenticator.authenticate(credential)
         return cls(caller, services.store, services.live, services.receiver, services.recomputer)
 
     def clear_loaders(self) -> None:
-        """Read everything again from now on, so that a long subscription returns no stale documents."""
+        """Discard all loaded documents, so that the next event of a subscription reads current documents."""
         for name in _LOADERS:
             self.__dict__.pop(name, None)
         self._read_samples.clear()
@@ -63,17 +66,17 @@ class Context:
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
-        """Load headers. A sample that does not exist is None."""
+        """Loads headers by sample id. The header of a sample that does not exist is None."""
         return DataLoader(load_fn=self._load_headers)
 
     @cached_property
     def results(self) -> DataLoader[str, Result | None]:
-        """Load results, COMPUTED and FAILED. A result that does not exist is None."""
+        """Loads COMPUTED and FAILED results by sample id. A result that does not exist is None."""
         return DataLoader(load_fn=self._load_results)
 
     @cached_property
     def values(self) -> DataLoader[str, Sequence[float]]:
-        """Load the values of samples."""
+        """Loads the values of samples by sample id."""
         return DataLoader(load_fn=self._load_values)
 
     @cached_property
@@ -85,10 +88,10 @@ class Context:
 
         Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample.
         """
-        if header.id not in self._read_samples:  # two fields can read the same document
+        if header.id not in self._read_samples:  # count a document once, even if two fields read it
             max_bytes = self.receiver.max_sample_bytes
             if self._raw_bytes + header.byte_count > max_bytes:
-                raise TooLarge(f"one request can read up to {max_bytes:,} bytes of raw documents; read fewer samples")
+                raise TooLarge(f"one request can read up to {max_bytes:,} bytes of raw documents; select fewer samples")
             self._read_samples.add(header.id)
             self._raw_bytes += header.byte_count
         return await self._raw_documents.load(header.id)
@@ -121,8 +124,8 @@ Info = strawberry.Info[Context, None]
 
 
 async def _result_or_error(loading: Awaitable[T]) -> T | BaseException:
-    """Return the value of one key, or its exception, which a loader raises for this key only."""
+    """Await the value of one key. Return the value, or the exception that the loader then raises for this key only."""
     try:
         return await loading
-    except Exception as error:  # noqa: BLE001 - the loader raises it
+    except Exception as error:  # noqa: BLE001 - the loader raises the error
         return error

@@ -26,6 +26,9 @@ schema = strawberry.Schema(
 
 @cache
 def executable() -> GraphQLSchema:
-    """Return the schema that graphql-core executes. It is cached because `enforce` changes it in place."""
-    # A private interface of Strawberry, pinned exactly in requirements.lock; see docs/architecture.md.
+    """Return the schema that graphql-core executes.
+
+    The function runs once per process, because `simplify` and `enforce` modify the schema in place.
+    """
+    # `_schema` is private. requirements.lock pins the exact version of Strawberry; see docs/architecture.md.
     return enforce(simplify(schema._schema))

@@ -1,4 +1,4 @@
-"""The mutations: samples are submitted, and old results are recomputed."""
+"""The mutations: submit samples, and recompute results."""
 
 from typing import Annotated, Any
 
@@ -37,9 +37,9 @@ class Mutation:
             str | None,
             strawberry.argument(
                 description=(
-                    "A text of your choice that identifies this submission, so that a retry is safe. The same key with "
-                    "the same sample returns the first receipt and stores nothing. The same key with another sample "
-                    "returns the error CONFLICT."
+                    "A text of your choice that identifies this submission, so that a retry is safe. If you send the "
+                    "same key and the same sample again, the mutation returns the stored sample and stores nothing. If "
+                    "you send the same key with another sample, the mutation returns the error CONFLICT."
                 )
             ),
         ] = None,
@@ -51,9 +51,9 @@ class Mutation:
 
     @strawberry.mutation(
         description=(
-            "Stores many samples and responds after Firestore has committed all of them. The response has the order of "
-            "`samples`. Each sample has its own state. A sample that could not be stored is null, with an error at its "
-            "position."
+            "Stores many samples and responds after Firestore has committed all samples. The response lists the "
+            "samples in the order of `samples`, with the state of each sample. If a sample could not be stored, its "
+            "item is null, and `errors` has an entry with the path of this item."
         ),
         metadata=requires(Scope.SUBMIT),
     )
@@ -62,20 +62,21 @@ class Mutation:
         info: Info,
         samples: Annotated[list[RawSample], strawberry.argument(description=f"Up to {MAX_SAMPLES:,} samples.")],
     ) -> list[Sample | None]:
-        """Store many samples. One that cannot be stored does not affect the others."""
+        """Store many samples. A sample that cannot be stored does not affect the other samples."""
         if len(samples) > MAX_SAMPLES:
             raise BadRequest(f"expected at most {MAX_SAMPLES:,} samples, got {len(samples):,} - at `samples`")
         outcomes = await info.context.receiver.receive_all(samples, submitter=info.context.caller.submitter)
-        # graphql-core turns an exception in a list into an error at the position of this item.
+        # If an item of a list is an exception, graphql-core returns null for the item and adds an error with its path.
         items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, is_new=True) for each in outcomes]
         return items
 
     @strawberry.mutation(
         description=(
-            "Starts to recompute results with the current version of the statistics: the results of `ids`, or all old "
-            "results that pass `filter`. It responds at once; query `recomputation` for the progress. An old result "
-            "can be read until the new one replaces it. Repeating the mutation is safe: it continues an interrupted "
-            "recomputation."
+            "Starts to recompute results with the current version of the statistics. If `ids` is set, it recomputes "
+            "the results of these samples. Otherwise, it recomputes the results with an outdated `statisticsVersion` "
+            "that pass `filter`. The mutation responds at once; query `recomputation` for the progress. Clients can "
+            "read the previous result until the new result replaces it. To continue an interrupted recomputation, "
+            "repeat the mutation."
         ),
         metadata=requires(Scope.ADMIN),
     )
@@ -85,7 +86,10 @@ class Mutation:
         ids: Annotated[
             list[strawberry.ID] | None,
             strawberry.argument(
-                description=f"Up to {MAX_IDS:,} ids of samples. They are recomputed even if their results are new."
+                description=(
+                    f"The ids of up to {MAX_IDS:,} samples. The results of these samples are recomputed even if their "
+                    "`statisticsVersion` is current."
+                )
             ),
         ] = None,
         result_filter: Annotated[
@@ -93,7 +97,8 @@ class Mutation:
             strawberry.argument(
                 name="filter",
                 description=(
-                    "Selects old results. By default, all old results are selected. Cannot be combined with `ids`."
+                    "Selects among the results with an outdated `statisticsVersion`. By default, all of these results "
+                    "are selected. Cannot be combined with `ids`."
                 ),
             ),
         ] = None,
@@ -103,5 +108,5 @@ class Mutation:
         if ids is None:
             return RecomputationType.of(await recomputer.recompute_outdated(submitter, bounds_of(result_filter)))
         if result_filter is not None or len(ids) > MAX_IDS:
-            raise BadRequest(f"expected up to {MAX_IDS:,} ids and no filter - at `ids`")
+            raise BadRequest(f"expected at most {MAX_IDS:,} ids, and no `filter` together with `ids` - at `ids`")
         return RecomputationType.of(await recomputer.recompute_ids(submitter, ids))

@@ -61,7 +61,7 @@ class Query:
         last: Last = None,
         before: Before = None,
     ) -> ResultConnection:
-        """Return a page of results, and prime the loader with them for fields below."""
+        """Return a page of results. Add the results to the loader, so that nested fields do not read them again."""
         context, listing = info.context, info.context.store.result_listing
         request = PageRequest.of(first, after, last, before)
         order = LATEST_FIRST if order_by is None else order_by.order()
@@ -91,7 +91,7 @@ class Query:
         last: Last = None,
         before: Before = None,
     ) -> SampleConnection:
-        """Return a page of samples, and prime the loader with them for fields below."""
+        """Return a page of samples. Add the headers to the loader, so that nested fields do not read them again."""
         context, listing = info.context, info.context.store.sample_listing
         request = PageRequest.of(first, after, last, before)
         state = None if sample_filter is None else sample_filter.state
@@ -104,8 +104,9 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns the statistics of all values of many results together. The server reads every selected result, "
-            f"some thousand per second. After {MAX_SECONDS:g} seconds it returns the error OPERATION_TOO_COMPLEX."
+            "Returns combined statistics of the values of all selected results. The server reads every selected "
+            f"result, a few thousand per second. If this takes more than {MAX_SECONDS:g} seconds, the server returns "
+            "the error OPERATION_TOO_COMPLEX."
         ),
         metadata=requires(Scope.READ),
     )
@@ -117,9 +118,10 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns a summary for each time bucket, by the time stamps of the samples. The earliest bucket comes "
-            f"first. Empty buckets are left out. There can be up to {MAX_BUCKETS:,} buckets. The cost and the time "
-            "limit are those of `resultsSummary`."
+            "Returns a summary for each time bucket. The time stamp of a sample determines its bucket. The earliest "
+            "bucket comes first. Buckets without results are omitted. If there are more than "
+            f"{MAX_BUCKETS:,} buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit "
+            "are the same as for `resultsSummary`."
         ),
         metadata=requires(Scope.READ),
     )
@@ -129,7 +131,7 @@ class Query:
         bucket: Annotated[TimeBucket, strawberry.argument(description="The length of each bucket.")],
         result_filter: OptionalResultFilter = None,
     ) -> list[ResultsBucket]:
-        """Return the summary of each bucket of the results that pass the filter."""
+        """Return a summary for each time bucket that contains results that pass the filter."""
         context = info.context
         listing, submitter = context.store.result_listing, context.caller.submitter
         buckets = await summarize_over_time(listing, submitter, bounds_of(result_filter), bucket)

@@ -1,11 +1,11 @@
-"""The scope that each field of the schema requires: declared next to the field, checked here.
+"""Scope checks: fields of the schema declare the scope that they require, and this module makes them check it.
 
 Every root field (a field of Query, Mutation or Subscription) declares a scope with `metadata=requires(...)`.
-A field below a root field inherits the scope of the root field that it is reached through. It can declare a scope that
-the caller needs in addition. No field does so today: below `submit`, a caller with the scope `submit` can read only the
-sample that it has just submitted.
+A query reaches a nested field only through a root field, and therefore only if the caller has the scope of the root
+field. A nested field can declare an additional scope. No nested field does so: through `submit`, a caller without the
+scope `read` can read only the sample that it has just submitted.
 
-If a root field declares no scope, `enforce` raises, so the API does not start.
+If a root field declares no scope, `enforce` raises `TypeError`, and the API does not start.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -85,6 +85,6 @@ def _check_before_subscribing(scope: Scope, subscribe: Resolver) -> Resolver:
 
 
 async def _failed_stream(error: Forbidden) -> AsyncGenerator[object, None]:
-    """Raise at the first event. The subscription then ends with an error of the operation, not of a field."""
+    """Raise `error` at the first event. The subscription then ends with an error of the operation, not of a field."""
     raise error
     yield

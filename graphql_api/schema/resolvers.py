@@ -1,10 +1,11 @@
-"""Plain resolvers for the fields of a Strawberry schema that need nothing else.
+"""Direct resolvers for plain fields of a Strawberry schema. A plain field has no extension and no argument to convert.
 
-For every field Strawberry converts the arguments, chains extensions and awaits twice. Most fields have no extension
-and no argument to convert. Their method is then called directly. Without this a submit of 100 values takes 11 to 14 %
-more CPU time (363 and 402 µs, 336 and 381 µs: medians of 5 and of 16 alternating runs of `make load` requests).
+For every field, Strawberry converts the arguments, calls the extensions and awaits twice. A plain field does not need
+these steps, so this module makes graphql-core call its method directly. Without this module, a submit of 100 values
+takes 11 to 14 % more CPU time: 402 µs instead of 363 µs, and 381 µs instead of 336 µs (medians of 5 and of 16
+alternating runs of `make load` requests).
 
-A field that is not known to be plain, for example one with permissions, keeps the resolver of Strawberry.
+All other fields, for example a field with permissions, keep the resolver of Strawberry.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ Resolver = Callable[..., Any]
 
 
 def simplify(schema: GraphQLSchema) -> GraphQLSchema:
-    """Replace the resolvers of all plain fields in a schema of Strawberry. Return the schema."""
+    """Replace the resolvers of all plain fields of a Strawberry schema in place. Return the schema."""
     for kind in schema.type_map.values():
         if not is_object_type(kind) or kind is schema.subscription_type:
             continue
@@ -50,11 +51,11 @@ def _is_plain(definition: StrawberryField, field: GraphQLField) -> bool:
 
 
 def _is_unchanged(argument: GraphQLArgument) -> bool:
-    """Tell whether Strawberry passes the argument to the method without converting it."""
+    """Return whether Strawberry passes the argument to the method without converting it."""
     kind = _without_null(argument.type)
     if is_list_type(kind):
         if argument.default_value not in (Undefined, None):
-            return False  # Strawberry copies the list, because all requests would share it
+            return False  # Strawberry copies the default list, so that requests do not share it
         kind = _without_null(kind.of_type)
     return is_leaf_type(kind) and kind.name != "GlobalID"
 

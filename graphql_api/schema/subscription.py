@@ -1,8 +1,8 @@
-"""The subscriptions: a sample, results and a recomputation are followed as they change.
+"""The subscriptions to a sample, to results and to a recomputation.
 
-A subscription to results first reads stored results up to a read time, and then receives all results that are
-written after it. It therefore misses no result and returns none twice. A recomputed result is written again, so
-it is returned again, with a new cursor.
+A subscription to results first reads the results that are stored at one read time. It then receives all results that
+are written after this read time. The subscription therefore returns each result once. If a result is recomputed, it is
+written again. The subscription then returns the new result, with a new cursor.
 """
 
 from collections.abc import AsyncGenerator
@@ -37,8 +37,8 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns a sample now and, if it is PENDING, again when its state changes. Completes when the state is "
-            "final."
+            "Returns a sample at once. If the sample is PENDING, returns it again when its state changes. Completes "
+            "when the state is final."
         ),
         metadata=requires(Scope.READ),
     )
@@ -60,10 +60,11 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns results as they are stored, in the order of storage. With `after`, it first returns the results "
-            "that were stored after this cursor. No result is missed or repeated. A recomputed result is returned "
-            "again, with a new cursor. A client that reads too slowly receives the error TOO_SLOW with the cursor from "
-            "which to resume. Over WebSockets, the close code is 4490."
+            "Returns results in the order in which they are stored. If `after` is set, the subscription first returns "
+            "the results that were stored after this cursor. It misses no result and repeats no result. When a result "
+            "is recomputed, the subscription returns the new result with a new cursor. A client that reads too slowly "
+            "receives the error TOO_SLOW with the last cursor: to resume, subscribe again with this cursor as `after`. "
+            "Over WebSockets, the server then closes the connection with the code 4490."
         ),
         metadata=requires(Scope.READ),
     )
@@ -91,13 +92,16 @@ class Subscription:
                     yield _shared_edge(written, result)
 
     @strawberry.subscription(
-        description="Returns the progress of a recomputation whenever it changes. Completes when it no longer runs.",
+        description=(
+            "Returns the progress of a recomputation whenever the progress changes. Completes when the state is no "
+            "longer RUNNING."
+        ),
         metadata=requires(Scope.ADMIN),
     )
     async def recomputation(
         self, info: Info, recomputation_id: RecomputationId
     ) -> AsyncGenerator[RecomputationType, None]:
-        """Yield the recomputation until it ends."""
+        """Yield the progress of the recomputation until it ends."""
         submitter = info.context.caller.submitter
         async with aclosing(info.context.recomputer.watch(submitter, recomputation_id)) as changes:
             async for recomputation in changes:

@@ -1,7 +1,8 @@
 """Relay connections: pages of results and samples.
 
-A page knows whether more items follow in the direction in which it was read. The other direction, and the total count,
-need a call of their own. Both are fields with resolvers, so the call is made only if they are requested.
+A page holds whether more items follow in the direction in which the page was read. Two facts need an additional read:
+whether items exist in the other direction, and the total count. Each of these facts is a field with a resolver. The
+server therefore reads it only if a query selects the field.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,13 +21,13 @@ Read = Callable[[PageRequest], Awaitable[Page[Any]]]
 Count = Callable[[], Awaitable[int]]
 
 _CURSOR = "The position of this item. Pass it as `after` or `before`."
-_PAGE_INFO = "The cursors of this page, and whether there are more pages."
-_COUNT_COST = "Firestore counts them for each request, at a cost that grows with their number."
+_PAGE_INFO = "The cursors of this page, and whether more pages exist."
+_COUNT_COST = "Firestore counts the items again for each request. The cost grows with the number of items."
 
 
-@strawberry.type(description="The cursors of a page, and whether there are more pages. See Relay's connections.")
+@strawberry.type(description="The cursors of a page, and whether more pages exist. See the Relay specification.")
 class PageInfo:
-    """Relay's page information."""
+    """The type `PageInfo` of the Relay connection specification."""
 
     page: Private[Page[Any]]
     request: Private[PageRequest]
@@ -54,21 +55,21 @@ class PageInfo:
         )
 
     @strawberry.field(
-        description="Whether there are items after `endCursor`. Always false with `last` and without `before`."
+        description="Whether items exist after `endCursor`. Always false if `last` is set and `before` is not set."
     )
     async def has_next_page(self) -> bool:
-        """Return what the page knows, or read after `before`."""
+        """Return whether more items follow. If the page was read backward, this needs an additional read."""
         return await self._has_items_before_start() if self.request.backward else self.page.has_more
 
     @strawberry.field(
-        description="Whether there are items before `startCursor`. Always false with `first` and without `after`."
+        description="Whether items exist before `startCursor`. Always false if neither `last` nor `after` is set."
     )
     async def has_previous_page(self) -> bool:
-        """Return what the page knows, or read before `after`."""
+        """Return whether items precede the page. If the page was read forward, this needs an additional read."""
         return self.page.has_more if self.request.backward else await self._has_items_before_start()
 
     async def _has_items_before_start(self) -> bool:
-        """Read in the opposite direction from the start of the request."""
+        """Read one item in the opposite direction from the cursor where the request starts."""
         opposite = self.request.opposite()
         if opposite is None:
             return False
@@ -78,15 +79,15 @@ class PageInfo:
 
 @strawberry.type(description="A result and its position in the list.")
 class ResultEdge:
-    """Relay's edge."""
+    """An edge of a `ResultConnection`, as in the Relay connection specification."""
 
     cursor: str = strawberry.field(description=_CURSOR)
     node: Result = strawberry.field(description="The result.")
 
 
-@strawberry.type(description="A page of results. See Relay's connections.")
+@strawberry.type(description="A page of results. See the Relay specification.")
 class ResultConnection:
-    """Relay's connection."""
+    """A page of results, as in the Relay connection specification. `count` counts the results on all pages."""
 
     count: Private[Count]
 
@@ -95,27 +96,27 @@ class ResultConnection:
 
     @classmethod
     def of(cls, page: Page[StoredResult], request: PageRequest, read: Read, count: Count) -> Self:
-        """Return the connection for `page`, which `read` returned for `request`. `count` counts all pages."""
+        """Return the connection for `page`, which `read` returned for `request`."""
         edges = [ResultEdge(cursor=cursor.encode(), node=Result.of(result)) for cursor, result in page.edges]
         return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
     @strawberry.field(description=f"The number of results on all pages. {_COUNT_COST}")
     async def total_count(self) -> int:
-        """Count all pages."""
+        """Return the number of items on all pages."""
         return await self.count()
 
 
 @strawberry.type(description="A sample and its position in the list.")
 class SampleEdge:
-    """Relay's edge."""
+    """An edge of a `SampleConnection`, as in the Relay connection specification."""
 
     cursor: str = strawberry.field(description=_CURSOR)
     node: Sample = strawberry.field(description="The sample.")
 
 
-@strawberry.type(description="A page of samples. See Relay's connections.")
+@strawberry.type(description="A page of samples. See the Relay specification.")
 class SampleConnection:
-    """Relay's connection."""
+    """A page of samples, as in the Relay connection specification. `count` counts the samples on all pages."""
 
     count: Private[Count]
 
@@ -124,16 +125,16 @@ class SampleConnection:
 
     @classmethod
     def of(cls, page: Page[Header], request: PageRequest, read: Read, count: Count) -> Self:
-        """Return the connection for `page`, which `read` returned for `request`. `count` counts all pages."""
+        """Return the connection for `page`, which `read` returned for `request`."""
         edges = [SampleEdge(cursor=cursor.encode(), node=Sample.of(header)) for cursor, header in page.edges]
         return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
     @strawberry.field(
         description=(
-            f"The number of samples on all pages. {_COUNT_COST} With a filter by `submittedAt` and by a state other "
-            "than REJECTED, the server reads the samples one by one."
+            f"The number of samples on all pages. {_COUNT_COST} If the filter has `submittedAt` and a state other "
+            "than REJECTED, the server reads every sample in this range instead, which is slower."
         )
     )
     async def total_count(self) -> int:
-        """Count all pages."""
+        """Return the number of items on all pages."""
         return await self.count()

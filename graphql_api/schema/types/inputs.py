@@ -1,4 +1,4 @@
-"""Filters and orders as GraphQL inputs, and their translation to bounds and orders of stored fields."""
+"""GraphQL inputs for filters and orders, and their conversion to bounds and orders of stored fields."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -24,37 +24,37 @@ _DIRECTIONS = {
     Direction.DESC: "The largest or latest value comes first.",
 }
 
-describe_enum(Direction, "The direction of an order.", _DIRECTIONS)
+describe_enum(Direction, "The sort direction.", _DIRECTIONS)
 
 
-@strawberry.input(description="A range of numbers. A missing bound is open.")
+@strawberry.input(description="A range of numbers. If a bound is missing, the range is unlimited on that side.")
 class FloatRange:
     """Bounds of a double."""
 
-    gte: float | None = strawberry.field(default=None, description="At least this value.")
-    gt: float | None = strawberry.field(default=None, description="More than this value.")
-    lte: float | None = strawberry.field(default=None, description="At most this value.")
-    lt: float | None = strawberry.field(default=None, description="Less than this value.")
+    gte: float | None = strawberry.field(default=None, description="The lower bound, included in the range.")
+    gt: float | None = strawberry.field(default=None, description="The lower bound, excluded from the range.")
+    lte: float | None = strawberry.field(default=None, description="The upper bound, included in the range.")
+    lt: float | None = strawberry.field(default=None, description="The upper bound, excluded from the range.")
 
 
-@strawberry.input(description="A range of integers. A missing bound is open.")
+@strawberry.input(description="A range of integers. If a bound is missing, the range is unlimited on that side.")
 class IntRange:
     """Bounds of an integer."""
 
-    gte: int | None = strawberry.field(default=None, description="At least this value.")
-    gt: int | None = strawberry.field(default=None, description="More than this value.")
-    lte: int | None = strawberry.field(default=None, description="At most this value.")
-    lt: int | None = strawberry.field(default=None, description="Less than this value.")
+    gte: int | None = strawberry.field(default=None, description="The lower bound, included in the range.")
+    gt: int | None = strawberry.field(default=None, description="The lower bound, excluded from the range.")
+    lte: int | None = strawberry.field(default=None, description="The upper bound, included in the range.")
+    lt: int | None = strawberry.field(default=None, description="The upper bound, excluded from the range.")
 
 
-@strawberry.input(description="A range of time. A missing bound is open.")
+@strawberry.input(description="A range of times. If a bound is missing, the range is unlimited on that side.")
 class DateTimeRange:
     """Bounds of a time."""
 
-    gte: datetime | None = strawberry.field(default=None, description="At this time or later.")
-    gt: datetime | None = strawberry.field(default=None, description="Later than this time.")
-    lte: datetime | None = strawberry.field(default=None, description="At this time or earlier.")
-    lt: datetime | None = strawberry.field(default=None, description="Earlier than this time.")
+    gte: datetime | None = strawberry.field(default=None, description="The start of the range, included.")
+    gt: datetime | None = strawberry.field(default=None, description="The start of the range, excluded.")
+    lte: datetime | None = strawberry.field(default=None, description="The end of the range, included.")
+    lt: datetime | None = strawberry.field(default=None, description="The end of the range, excluded.")
 
 
 def _with_statistics(cls: type[T]) -> type[T]:
@@ -71,9 +71,9 @@ def _filter_description(statistic: Statistic) -> str:
     if not statistic.is_nullable:
         return statistic.description
     return (
-        f"{statistic.description} Excludes results without this statistic. In any other order than "
-        f"{statistic.name.upper()}, results are filtered after they are read: a page can then have fewer results than "
-        "requested and still have a next page."
+        f"{statistic.description} Excludes results without this statistic. If results are not ordered by "
+        f"{statistic.name.upper()}, the server applies this range after it has read a page. The page can then have "
+        "fewer results than requested and still have a next page."
     )
 
 
@@ -91,7 +91,7 @@ class ResultFilter:
 
 @strawberry.input(description="Selects the samples that match all given fields.")
 class SampleFilter:
-    """A state and a range of time."""
+    """A state and a range of submission times."""
 
     state: SampleState | None = strawberry.field(default=None, description="The state of the sample.")
     submitted_at: DateTimeRange | None = strawberry.field(
@@ -121,7 +121,7 @@ describe_enum(
 
 
 @strawberry.input(
-    description="The order of results. Results with equal values are ordered by their other indexed fields, then by id."
+    description="The order of results. Results with the same value in `field` have a stable, unspecified order."
 )
 class ResultOrder:
     """A field and a direction."""
@@ -135,7 +135,7 @@ class ResultOrder:
 
 
 def bounds_of(selection: ResultFilter | SampleFilter | None) -> list[Bound]:
-    """Return the bounds of a filter. Without a filter there are none."""
+    """Return the bounds of a filter, or an empty list if `selection` is None."""
     return [] if selection is None else selection.bounds()
 
 

@@ -1,6 +1,7 @@
 """Problems and states of samples as clients see them.
 
-Note: other modules of the schema import `ProblemCode` and `SampleState` from here, so that they are GraphQL enums.
+Note: importing this module registers `ProblemCode` and `SampleState` as GraphQL enums. Other modules of the schema
+therefore import both enums from this module.
 """
 
 from typing import Self
@@ -16,7 +17,7 @@ _STATES = {
     SampleState.PENDING: "The sample is stored. Its result is not computed yet.",
     SampleState.COMPUTED: "The result is stored.",
     SampleState.FAILED: "The result cannot be computed. `problems` contains the reason.",
-    SampleState.REJECTED: "The sample is invalid. It is stored, and `problems` contains the reasons.",
+    SampleState.REJECTED: "The sample is invalid. It is stored without a result. `problems` contains the reasons.",
 }
 _CODES = {
     ProblemCode.MISSING: "A required member is missing.",
@@ -27,8 +28,8 @@ _CODES = {
     ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
     ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
-    ProblemCode.INCOMPLETE: "The stored bytes differ from those that were submitted.",
-    ProblemCode.NOT_COMPUTABLE: "The result cannot be computed because of an error of the service, not of the sample.",
+    ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
+    ProblemCode.NOT_COMPUTABLE: "The service failed to compute the result. The sample is not the cause.",
     ProblemCode.MORE_PROBLEMS: "The sample has more problems than the response lists.",
 }
 
@@ -37,12 +38,12 @@ describe_enum(SampleState, "The state of a sample. The final states are COMPUTED
 describe_enum(ProblemCode, "The kind of a problem.", _CODES)
 
 
-@strawberry.type(name="Problem", description="A problem of a sample: what is wrong, and where.")
+@strawberry.type(name="Problem", description="A problem of a sample. It says what is wrong, and where.")
 class ProblemType:
     """A problem as clients see it."""
 
     path: str = strawberry.field(description="The JSONPath of the problem in the sample, for example `$.data[17]`.")
-    message: str = strawberry.field(description="A message for people: what was expected, and what was found.")
+    message: str = strawberry.field(description="A message for people: what the server expected and what it got.")
     code: ProblemCode = strawberry.field(description="The kind of the problem, for programs.")
 
     @classmethod

@@ -9,15 +9,15 @@ from graphql_api.results.recomputation import Recomputation, RecomputationState
 from graphql_api.schema.types.enums import describe_enum
 
 _STATES = {
-    RecomputationState.RUNNING: "Samples are being sent to the function again.",
-    RecomputationState.FINISHED: "Every requested result is new.",
+    RecomputationState.RUNNING: "The API sends the samples to the function again and waits for the new results.",
+    RecomputationState.FINISHED: "Every sample that was sent to the function again has a new result.",
     RecomputationState.INCOMPLETE: (
-        "The function did not write all results in time. They may still be written. Request the recomputation again "
-        "to continue it."
+        "The function did not write all results in time. It may still write the missing results. To continue the "
+        "recomputation, request it again."
     ),
     RecomputationState.INTERRUPTED: (
-        "The API process that worked on it stopped, or Firestore was unavailable. Request the recomputation again to "
-        "continue it."
+        "The API process that ran the recomputation stopped, or Firestore was unavailable. To continue the "
+        "recomputation, request it again."
     ),
 }
 
@@ -25,7 +25,7 @@ describe_enum(RecomputationState, "The progress of a recomputation.", _STATES)
 
 
 @strawberry.type(
-    name="Recomputation", description="A recomputation of old results with the current version of the statistics."
+    name="Recomputation", description="A recomputation of results with the current version of the statistics."
 )
 class RecomputationType:
     """A recomputation as clients see it."""
@@ -33,9 +33,9 @@ class RecomputationType:
     id: strawberry.ID = strawberry.field(description="The id of the recomputation. Use it to query the progress.")
     state: RecomputationState = strawberry.field(description="The progress of the recomputation.")
     requested: int = strawberry.field(description="The number of samples sent to the function again so far.")
-    done: int = strawberry.field(description="The number of those samples that have a new result.")
+    done: int = strawberry.field(description="The number of samples sent to the function again that have a new result.")
     started_at: datetime = strawberry.field(description="The time when the recomputation was requested.")
-    updated_at: datetime = strawberry.field(description="The time when these numbers were last updated.")
+    updated_at: datetime = strawberry.field(description="The time when this progress was last stored.")
 
     @classmethod
     def of(cls, recomputation: Recomputation) -> Self:

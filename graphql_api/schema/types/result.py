@@ -21,14 +21,15 @@ T = TypeVar("T")
 
 @strawberry.type(description="A histogram of the values of a sample, from the smallest value to the largest.")
 class Histogram:
-    """Edges and counts. There is one more edge than there are counts."""
+    """The bin edges and counts of a histogram as clients see them."""
 
     edges: Vector = strawberry.field(
         description="The edges of the bins in ascending order. There is one more edge than there are counts."
     )
     counts: Vector = strawberry.field(
         description=(
-            "The number of values in each bin. Each bin contains its lower edge, and the last one its upper edge too."
+            "The number of values in each bin. Each bin includes its lower edge. The last bin also includes its upper "
+            "edge."
         )
     )
 
@@ -39,7 +40,7 @@ class Histogram:
 
 
 def _with_statistics(cls: type[T]) -> type[T]:
-    """Add a field for each declared statistic. It reads the attribute `statistics` of its object."""
+    """Add a field for each declared statistic. Each field reads its value from the attribute `statistics`."""
     for statistic in STATISTICS.values():
         is_histogram = issubclass(statistic.value_type, StoredHistogram)
         value_type: Any = Histogram if is_histogram else statistic.value_type
@@ -82,7 +83,7 @@ def _histogram_resolver(name: str) -> Callable[["Result"], Histogram | None]:
 @strawberry.type(description="The statistics of a sample. A result has the id of its sample.")
 @_with_statistics
 class Result:
-    """A computed result. A failed result shows as a problem of its sample."""
+    """A result with the status COMPUTED. The problem of a FAILED result is in `problems` of its sample."""
 
     statistics: Private[Statistics]
 
@@ -90,7 +91,10 @@ class Result:
     timestamp: datetime = strawberry.field(description="The time stamp of the sample in UTC.")
     computed_at: datetime = strawberry.field(description="The time when Firestore stored the result.")
     statistics_version: int = strawberry.field(
-        description="The version of the definitions. It increases if a statistic is added or its definition changes."
+        description=(
+            "The version of the statistics that the result was computed with. The version increases when a statistic "
+            "is added or its definition changes."
+        )
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A sample as clients see it. Fields that need a read from Firestore are read only if they are requested."""
+"""A sample as clients see it. The server reads a field from Firestore only if the query selects that field."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -16,11 +16,11 @@ from storage.documents import Result as StoredResult
 
 @strawberry.type(description="A measurement sample as it was submitted. Invalid samples are stored too.")
 class Sample:
-    """A header. All other fields load what they need."""
+    """The header of a sample. Fields that are not in the header load their data when a query selects them."""
 
     header: Private[Header]
     is_new: Private[bool]
-    """Whether the sample was submitted by this operation. It then has no result yet, so none is read."""
+    """Whether this operation submitted the sample. If true, the result is not read, because it does not exist yet."""
 
     id: strawberry.ID = strawberry.field(description="The id of the sample and of its result.")
     submitted_at: datetime = strawberry.field(description="The time when Firestore stored the sample.")
@@ -54,7 +54,7 @@ class Sample:
 
     @strawberry.field(description="The problems of the sample. Empty unless the state is REJECTED or FAILED.")
     async def problems(self, info: Info) -> list[ProblemType]:
-        """Return the problems that validation found, or the one that made the function fail."""
+        """Return the problems from validation, or the problem that made the function fail."""
         result = await self._stored_result(info)
         problems = [*self.header.problems, *([result.problem] if result and result.problem else [])]
         return [ProblemType.of(problem) for problem in problems]
@@ -70,7 +70,7 @@ class Sample:
         """Load the raw document."""
         return JSON(await info.context.raw(self.header))
 
-    @strawberry.field(description="The values of the sample, or a part of them. Empty if the state is REJECTED.")
+    @strawberry.field(description="The values of the sample, or a part of the values. Empty if the state is REJECTED.")
     async def data(
         self,
         info: Info,

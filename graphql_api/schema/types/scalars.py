@@ -1,8 +1,8 @@
 """The scalars: raw samples, vectors, JSON and times.
 
-A sample is one scalar and not a list of floats, because the executor of GraphQL would visit each number twice. A client
-can pass a sample in two ways. A variable arrives as the bytes of the request. A literal in the query arrives as syntax
-nodes, which keep each number as it was written.
+A sample is one scalar, because graphql-core would process each number of a list of floats twice. A client can pass a
+sample as a variable or as a literal in the query. A variable reaches this module as the bytes of the request. A literal
+reaches it as syntax nodes, which contain the text of each number.
 """
 
 import json
@@ -63,7 +63,7 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
             return f"{{{','.join(members)}}}"
         case VariableNode():
             return _json_text_of(variables.get(node.name.value))
-    raise GraphQLError("expected a JSON value in the sample, not an enum value", node)
+    raise GraphQLError("expected a JSON value in the sample, got an enum value; write text in double quotes", node)
 
 
 def _json_text_of(value: object) -> str:
@@ -96,12 +96,13 @@ SCALARS: dict[object, ScalarDefinition] = {
         description=(
             "A measurement sample as a JSON object with `time_stamp` (date, time and UTC offset, for example "
             "`2019-05-01T06:00:00-04:00`) and `data` (a list of at least one number). Other members are allowed. Pass "
-            "it as a variable or as a literal. It is stored byte for byte as sent."
+            "the sample as a variable or as a literal. The server stores a variable byte for byte as it was sent. It "
+            "converts a literal to JSON first, and does not change the digits of a number."
         ),
         parse_value=_sample_from_variable,
         parse_literal=_sample_from_literal,
     ),
-    Vector: strawberry.scalar(name="Vector", description="A list of numbers, as one scalar."),
+    Vector: strawberry.scalar(name="Vector", description="A JSON list of numbers. The whole list is one scalar."),
     JSON: strawberry.scalar(
         name="JSON", description="Any JSON value, byte for byte as it was submitted.", serialize=orjson.Fragment
     ),

@@ -11,7 +11,7 @@ from graphql_api.schema.types.enums import describe_enum
 
 _BUCKETS = {
     TimeBucket.MINUTE: "One minute.",
-    TimeBucket.FIVE_MINUTES: "Five minutes, from :00, :05, :10 and so on.",
+    TimeBucket.FIVE_MINUTES: "Five minutes. Buckets start at the minutes 0, 5, 10 and so on of each hour.",
     TimeBucket.HOUR: "One hour.",
     TimeBucket.DAY: "One day, from midnight to midnight in UTC.",
 }
@@ -19,28 +19,31 @@ _BUCKETS = {
 describe_enum(TimeBucket, "The length of a time bucket. Buckets start at multiples of their length, in UTC.", _BUCKETS)
 
 
-@strawberry.type(description="The statistics of all values of many results together.")
+@strawberry.type(description="Combined statistics of the values of all selected results.")
 class ResultsSummary:
-    """Merged statistics as clients see them."""
+    """The merged statistics of the selected results as clients see them."""
 
-    results: int = strawberry.field(description="The number of results.")
+    results: int = strawberry.field(description="The number of selected results.")
     values: float = strawberry.field(
-        description="The number of values in all results: a whole number that can be too large for an Int."
-    )
-    mean: float | None = strawberry.field(description="The arithmetic mean of all values. Null without values.")
-    standard_deviation: float | None = strawberry.field(
         description=(
-            "The population standard deviation of all values about their common mean. Null without values. "
-            "It is merged from the rounded mean and standard deviation of each result, so its error is up to half a "
-            "unit in the last place of the largest mean."
+            "The number of values in all selected results. It is a whole number. Its type is Float, because the number "
+            "can be too large for an Int."
         )
     )
-    minimum: float | None = strawberry.field(description="The smallest value. Null without values.")
-    maximum: float | None = strawberry.field(description="The largest value. Null without values.")
+    mean: float | None = strawberry.field(description="The mean of all values. Null if no result is selected.")
+    standard_deviation: float | None = strawberry.field(
+        description=(
+            "The population standard deviation of all values. Null if no result is selected. The server computes it "
+            "from the mean and the standard deviation of each result, which are rounded. The error is therefore up to "
+            "half a unit in the last place of the largest mean."
+        )
+    )
+    minimum: float | None = strawberry.field(description="The smallest value. Null if no result is selected.")
+    maximum: float | None = strawberry.field(description="The largest value. Null if no result is selected.")
 
     @classmethod
     def of(cls, merged: MergedStatistics, **fields: datetime) -> Self:
-        """Return the GraphQL object of `merged`; `fields` are those that a subclass adds."""
+        """Return the GraphQL object of `merged`. `fields` holds the values of the fields that a subclass adds."""
         empty = not merged.count
         return cls(
             results=merged.results,
@@ -53,8 +56,10 @@ class ResultsSummary:
         )
 
 
-@strawberry.type(description="The statistics of all values of the results whose time stamps are in one time bucket.")
+@strawberry.type(
+    description="Combined statistics of the values of all selected results whose time stamps are in one time bucket."
+)
 class ResultsBucket(ResultsSummary):
-    """A summary with the start of its bucket."""
+    """The summary of one time bucket."""
 
-    start: datetime = strawberry.field(description="The start of the bucket. It ends before the next bucket starts.")
+    start: datetime = strawberry.field(description="The start of the bucket. The argument `bucket` is its length.")
