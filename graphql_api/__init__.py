@@ -1,1 +1,1 @@
-"""What clients see: GraphQL and plain HTTP in front of Firestore."""
+"""The API server: GraphQL and plain HTTP endpoints that store and read data in Firestore."""

@@ -1,6 +1,6 @@
 """Serve the API: `python -m graphql_api`.
 
-With `--sockets` the process accepts connections from inherited listening sockets, which other processes may share.
+With `--sockets`, the process accepts connections on inherited listening sockets. Other processes may share them.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
 
 _SWITCH_INTERVAL_SECONDS = 0.001
-"""How long the event loop waits each time for a thread that validates a large sample. The default is 5 ms."""
+"""How long a thread that validates a large sample runs before the event loop runs again. Python's default is 5 ms."""
 
 _GC_THRESHOLD = 20_000
-"""Objects between two garbage collections. A request creates hundreds, and leaves no reference cycles."""
+"""New objects between two garbage collections. A request creates hundreds of objects, but no reference cycles."""
 
 _MAX_OPEN_FILES = 10_240
 

@@ -1,4 +1,4 @@
-"""The composition root: turns settings into an ASGI application. No other module connects the parts.
+"""The composition root: creates the ASGI application from settings, and all services that it uses.
 
 To add an endpoint, write its module in `endpoints/` and add it to the list in `create_app`.
 """
@@ -34,14 +34,15 @@ from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _MAX_LARGE_REQUESTS = 8
-"""How many requests of the maximum size may be in memory at a time."""
+"""How many requests of the maximum size may be in memory at the same time."""
 
 
 def create_app(settings: Settings) -> Starlette:
     """Return the application. Its lifespan opens and closes all connections.
 
-    `app.state.end_streams` ends the open event streams; the server calls it before it waits for their responses.
-    `app.state.endpoints` lists the endpoints with the scopes that they require.
+    `app.state.end_streams` ends the open event streams. On shutdown, the server calls it before it waits for open
+    responses.
+    `app.state.endpoints` lists all endpoints, with the scope that each endpoint requires.
     """
     graphql_settings = GraphQLSettings(
         max_body_bytes=settings.max_sample_bytes,
@@ -55,7 +56,7 @@ def create_app(settings: Settings) -> Starlette:
         executable(), partial(Context.create, services), graphql_settings, graphiql.respond, memory_budget
     )
     endpoints = [
-        *map(public, graphql.routes),  # each field of an operation checks its scope
+        *map(public, graphql.routes),  # each root field of an operation checks its scope
         *HealthEndpoints(services, settings.local_key_path).endpoints,
         metrics_endpoint(),
         public(dashboard.route),
@@ -79,7 +80,7 @@ def create_app(settings: Settings) -> Starlette:
 class _Services:
     """The services of the process.
 
-    The Firestore channel belongs to the event loop. The services are therefore created when the application starts.
+    The Firestore channel is bound to an event loop. The services are therefore created when the application starts.
     """
 
     authenticator: Authenticator

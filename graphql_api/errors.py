@@ -1,12 +1,12 @@
-"""Public error codes, and how errors are described to clients and to the log.
+"""Public error codes, and the text of errors in responses and in the log.
 
-Clients see the message of a `DropzoneError` and of an invalid request. Every other error is masked: the client gets
-INTERNAL with an id, and the log gets one entry with the same id, even if many fields failed. Messages, lists and log
-entries have a maximum length, so none of them grows with the request.
+Clients see the message of a `DropzoneError` and of an invalid request. Every other error is masked: the response has
+the code INTERNAL and an id, and the log has one entry with this id, even if many fields failed. Messages, lists of
+errors and log entries have a maximum length, so a long request cannot cause a long response or log entry.
 
-graphql-core wraps errors in errors, and appends the text of an exception in a scalar to its own message. `_cause` and
-`_public_message` undo that. `InvalidSample` is masked too: a sample that was stored but cannot be read is not an error
-of the client that reads it.
+graphql-core wraps an error in other errors; `_cause` returns the original error. If a scalar raises an exception,
+graphql-core appends the text of the exception to its message; `_public_message` removes this text. `InvalidSample` is
+masked too: if a stored sample cannot be read, this is not an error of the client.
 """
 
 import logging
@@ -41,7 +41,7 @@ HTTP_STATUS = {
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
-"""The HTTP status of a request that is refused as a whole, by error code."""
+"""The HTTP status by error code, for a request that fails before its operation is executed."""
 
 MAX_MESSAGE_BYTES = 240
 MAX_FIELD_ERRORS = 100
@@ -52,7 +52,7 @@ _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
 
 
 class MethodNotAllowed(DropzoneError):
-    """The resource does not support this HTTP method. `allow` lists those that it supports."""
+    """The resource does not support this HTTP method. `allow` lists the supported methods."""
 
     code = "METHOD_NOT_ALLOWED"
 
@@ -62,7 +62,7 @@ class MethodNotAllowed(DropzoneError):
 
 
 class NotAcceptable(DropzoneError):
-    """The client accepts no media type of the response."""
+    """The server offers no media type that the client accepts."""
 
     code = "NOT_ACCEPTABLE"
 
@@ -74,7 +74,7 @@ class RequestTimeout(DropzoneError):
 
 
 class TooSlow(DropzoneError):
-    """The client read almost nothing of its subscription. `cursor` is that of the last event that it was sent."""
+    """The client reads a subscription too slowly. `cursor` is the cursor of the last event that the server sent."""
 
     code = "TOO_SLOW"
 
@@ -96,7 +96,7 @@ class TooComplex(DropzoneError):
 
 
 def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
-    """Return a text on one line and in at most `max_bytes` of UTF-8. It may echo input of a client."""
+    """Return `text` on one line, cut to at most `max_bytes` of UTF-8. Use it for text that contains client input."""
     encoded = text[:max_bytes].translate(_CONTROL_CHARACTERS).encode("utf-8", "replace")
     if len(text) <= max_bytes and len(encoded) <= max_bytes:
         return encoded.decode()
@@ -104,7 +104,7 @@ def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
 
 
 def describe(error: DropzoneError) -> dict[str, Any]:
-    """Return the entry of a `DropzoneError` in the `errors` of a GraphQL response."""
+    """Return the entry of a `DropzoneError` for the list `errors` of a GraphQL response."""
     metrics.errors(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code}
     if isinstance(error, Unavailable):
@@ -115,14 +115,14 @@ def describe(error: DropzoneError) -> dict[str, Any]:
 
 
 def describe_unexpected(error: BaseException, where: str) -> dict[str, Any]:
-    """Log an unexpected error. Return an entry for `errors` that has only the id of the log entry."""
+    """Log an unexpected error. Return an entry for `errors` that contains only the id of the log entry."""
     error_id = uuid4().hex
     _log(error_id, [error], where)
     return _masked(error_id)
 
 
 def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[dict[str, Any]]:
-    """Return entries that say why a request was not executed, as many as fit into a short response."""
+    """Return entries for the errors of a request that was not executed, as many as fit into a short response."""
     described: list[dict[str, Any]] = []
     room = _MAX_REQUEST_ERRORS_BYTES
     for error in errors:
@@ -138,7 +138,7 @@ def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[d
 
 
 def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[dict[str, Any]]:
-    """Return entries for the errors of an executed operation. Log the unexpected ones."""
+    """Return entries for the errors of an executed operation. Log unexpected errors."""
     error_id = ""
     unexpected: list[BaseException] = []
     described: list[dict[str, Any]] = []
@@ -147,7 +147,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
         if isinstance(cause, DropzoneError) and not isinstance(cause, InvalidSample):
             entry = describe(cause)
         elif isinstance(cause, GraphQLError) and ("code" in (cause.extensions or {}) or cause.nodes):
-            # A resolver raised it with a code, or graphql-core raised it for an argument in the document.
+            # A resolver raised this error with a code, or graphql-core raised it for an argument in the document.
             entry = _visible(cause, BAD_USER_INPUT)
         else:
             error_id = error_id or uuid4().hex
@@ -163,7 +163,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
 
 
 def _cause(error: GraphQLError) -> BaseException:
-    """Return the error that was raised first."""
+    """Return the original error, without the errors that graphql-core wrapped around it."""
     cause: BaseException = error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
@@ -171,7 +171,7 @@ def _cause(error: GraphQLError) -> BaseException:
 
 
 def _public_message(error: GraphQLError) -> str:
-    """Return the message without the text of an exception that a scalar raised."""
+    """Return the message of graphql-core without the text of the exception that a scalar raised."""
     before, separator, _ = error.message.partition(", but encountered error '")
     return shorten(before + "." if separator else error.message)
 

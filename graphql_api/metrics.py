@@ -1,4 +1,6 @@
-"""The Prometheus metrics of the API. Each is updated where the event happens; `endpoints/metrics.py` serves them.
+"""The Prometheus metrics of the API. The code that causes an event updates its metric.
+
+`GET /metrics` (`endpoints/metrics.py`) returns all metrics.
 
 A label never holds a value that a client chose.
 """
@@ -11,7 +13,7 @@ _DURATION_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 
 HTTP_REQUESTS = Counter(
     "dropzone_http_requests",
-    "HTTP responses, by route, method and status. Status 101 is an accepted WebSocket.",
+    "HTTP responses, by route, method and status. Status 101 means an accepted WebSocket.",
     ["route", "method", "status"],
 )
 HTTP_REQUEST_DURATION = Histogram(
@@ -23,7 +25,7 @@ HTTP_REQUEST_DURATION = Histogram(
 ERRORS = Counter("dropzone_errors", "Errors returned to clients over all protocols, by code.", ["code"])
 SUBMIT_DURATION = Histogram(
     "dropzone_submit_duration_seconds",
-    "Time from the last byte of a sample to its receipt, in seconds, by state. The count is the number of submissions.",
+    "Time from the last byte of a sample until it is stored, in seconds, by state. The count is the number of samples.",
     ["state"],
     buckets=_DURATION_BUCKETS,
 )
@@ -55,7 +57,7 @@ http_request_duration = cache(HTTP_REQUEST_DURATION.labels)
 errors = cache(ERRORS.labels)
 submit_duration = cache(SUBMIT_DURATION.labels)
 
-# Prometheus sees no increase in a counter whose first value is 1, so those used by alerts start at 0.
+# Prometheus sees no increase in a counter whose first value is 1. Counters that alerts use therefore start at 0.
 for _state in ("PENDING", "REJECTED"):
     submit_duration(_state)
 for _code in ("INTERNAL", "UNAVAILABLE"):

@@ -1,4 +1,4 @@
-"""Settings of the API, read from environment variables. The defaults suit one machine.
+"""Settings of the API, read from environment variables. The defaults are made for a single machine.
 
 `python -m graphql_api.settings` validates the environment and exits with 1 if a setting is unknown or invalid.
 """
@@ -33,7 +33,7 @@ CLIENT_SETTINGS = ("url", "key")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The environment variable of a field is `DROPZONE_` and its name: `DROPZONE_WRITE_TIMEOUT_SECONDS`."""
+    """The settings. The field `api_port` is read from the environment variable `DROPZONE_API_PORT`, and so on."""
 
     host: str = "127.0.0.1"
     """Address that the API listens on."""
@@ -42,35 +42,35 @@ class Settings:
     """Port that the API listens on."""
 
     max_sample_mib: int = 64
-    """Largest request, after decompression."""
+    """Maximum size of a request body, after decompression."""
 
     write_timeout_seconds: float = 10.0
     """How long a request waits for Firestore before it fails with UNAVAILABLE."""
 
     max_pending_writes_mib: int = 256
-    """Writes that wait for Firestore beyond this size fail with UNAVAILABLE at once."""
+    """If writes of more than this size wait for Firestore, new writes fail with UNAVAILABLE at once."""
 
     shards: int = 1
-    """Number of shards of the indexes that grow with time, each for about 500 writes a second. Never lower it."""
+    """Number of shards of the time indexes. Each shard supports about 500 writes a second. Never lower this number."""
 
     default_time_zone: str = ""
     """Time zone for time stamps without a UTC offset, such as `Europe/Zurich`."""
 
     key_cache_seconds: float = 5.0
-    """How long a revoked key may still work."""
+    """How long a key may still work after it was revoked."""
 
     max_buffered_results: int = 4_000
-    """Results held in memory per watched submitter. Slower subscribers read from Firestore."""
+    """Results held in memory per submitter with subscribers. Slower subscribers read older results from Firestore."""
 
     allowed_origins: str = ""
     """Other web origins that may open WebSockets, separated by commas."""
 
     local_key_file: str = ""
-    """Key file for the browser pages on loopback. The stack sets it."""
+    """File with the API key for web pages opened on this machine. The embedded stack sets this."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid one."""
+        """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid setting."""
         _reject_unknown(environ)
         read = Config(environ=environ, env_prefix=PREFIX)
         values: dict[str, Any] = {
@@ -80,7 +80,7 @@ class Settings:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        """Reject values with which every later request would fail."""
+        """Raise `ValueError` for a value with which every request would fail."""
         minimums = {
             "max_sample_mib": 1,
             "write_timeout_seconds": 0.1,
@@ -91,22 +91,22 @@ class Settings:
         }
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
-                raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, not {getattr(self, name)}")
+                raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
         try:
             ZoneInfo(self.default_time_zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(
-                f"{PREFIX}DEFAULT_TIME_ZONE must be a time zone such as Europe/Zurich, not {self.default_time_zone}"
+                f"{PREFIX}DEFAULT_TIME_ZONE must be a time zone such as Europe/Zurich, got {self.default_time_zone}"
             ) from None
 
     @property
     def max_sample_bytes(self) -> int:
-        """Largest request in bytes, after decompression."""
+        """Maximum size of a request body in bytes, after decompression."""
         return self.max_sample_mib * 2**20
 
     @property
     def local_key_path(self) -> Path | None:
-        """Path of the key file for the browser pages, or None outside of the embedded stack."""
+        """Path of the file with the API key for web pages. None outside of the embedded stack."""
         return Path(self.local_key_file) if self.local_key_file else None
 
 
@@ -120,7 +120,7 @@ def _reject_unknown(environ: Mapping[str, str]) -> None:
 
 
 def main() -> None:
-    """Validate the environment."""
+    """Validate the environment variables."""
     try:
         Settings.from_environ()
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""Who calls and what they may do: API keys, scopes, and the command that manages keys."""
+"""Authentication and authorization: API keys, scopes, and the command that manages keys."""

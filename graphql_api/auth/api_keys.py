@@ -1,7 +1,7 @@
-"""An API key: a random secret, and the document that says what it allows.
+"""An API key: a random secret, and the stored document with its scopes and lifetime.
 
-A key has 256 random bits. Its SHA-256 therefore cannot be inverted, and only the SHA-256 is stored:
-a stolen database contains no usable key.
+Only the SHA-256 of a key is stored. A key has 256 random bits, so the key cannot be computed from
+its SHA-256. A stolen database therefore contains no usable key.
 """
 
 import secrets
@@ -18,7 +18,7 @@ _MAX_KEY_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """The stored document of a key. It does not contain the key itself."""
+    """The stored document of a key. The document does not contain the key itself."""
 
     submitter: str
     scopes: frozenset[Scope]
@@ -40,11 +40,11 @@ class ApiKey:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "ApiKey":
-        """Read the fields of a stored document. Raises `TypeError` if it is not an API key."""
+        """Read the fields of a stored document. Raises `TypeError` if they are not those of an API key."""
         created, expires, revoked = (_time(fields.get(name)) for name in ("created", "expires", "revoked"))
         scopes = fields["scopes"]
         if not isinstance(scopes, list) or created is None:
-            raise TypeError("expected an API key with `scopes` and `created`")
+            raise TypeError("expected a stored API key with a list `scopes` and a time `created`")
         return cls(
             submitter=str(fields["submitter"]),
             scopes=frozenset(map(Scope, scopes)),
@@ -60,17 +60,17 @@ class ApiKey:
 
 
 def new_key() -> str:
-    """Return a random key. It is shown to the operator once and never stored."""
+    """Return a new random key. The operator sees the key once; it is never stored."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def is_key(text: str) -> bool:
-    """Return whether `text` has the form of a key, so that it is worth a read from Firestore."""
+    """Return whether `text` has the form of a key. Text without this form is rejected without a read from Firestore."""
     return text.startswith(KEY_PREFIX) and len(text) <= _MAX_KEY_CHARACTERS and text.isascii()
 
 
 def digest(key: str) -> str:
-    """Return the SHA-256 of `key` in hexadecimal, which is the id of its document."""
+    """Return the SHA-256 of `key` in hexadecimal. It is the id of the stored document."""
     return sha256(key.encode()).hexdigest()
 
 

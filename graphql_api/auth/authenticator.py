@@ -1,7 +1,7 @@
-"""Authentication: a credential becomes a caller.
+"""Authentication: finds the caller that an API key belongs to.
 
-Callers are cached for a few seconds, so most requests read nothing from Firestore. A revoked key stops working
-when its cache entry expires. Concurrent requests with an uncached key share one read.
+The authenticator caches callers for a few seconds, so most requests read nothing from Firestore. A revoked key
+stops working when its cache entry expires. Concurrent requests with the same uncached key share one read.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _MAX_CACHED_KEYS = 10_000
 
 
 class _CacheEntry(NamedTuple):
-    """The caller of a key, None for a key that is not valid, and the monotonic time when the entry expires."""
+    """The caller of a key (None if the key is not valid), and the monotonic time when the entry expires."""
 
     caller: Caller | None
     expires_at: float
@@ -40,7 +40,7 @@ class Authenticator:
     async def authenticate(self, credential: str | None) -> Caller:
         """Return the caller that `credential` authenticates.
 
-        Raises `Unauthenticated`, with the same message for a missing, unknown, expired and revoked key.
+        Raises `Unauthenticated` if the key is missing, unknown, expired or revoked. The message is always the same.
         Raises `Unavailable` if Firestore does not respond.
         """
         entry = self._cache.get(credential) if credential else None
@@ -56,10 +56,10 @@ class Authenticator:
         if read is None:
             read = self._reads[key] = asyncio.create_task(self._read(key))
             read.add_done_callback(lambda _: self._reads.pop(key))
-        return await asyncio.shield(read)  # a cancelled request does not cancel the read that others await
+        return await asyncio.shield(read)  # a cancelled request must not cancel a read that other requests await
 
     async def _read(self, key: str) -> Caller | None:
-        expires_at = time.monotonic() + self._cache_seconds  # counted from before the read, which may be slow
+        expires_at = time.monotonic() + self._cache_seconds  # the time starts before the read, which may be slow
         api_key = await self._key_store.read(digest(key))
         lifetime = 0.0 if api_key is None else _remaining_seconds(api_key)
         caller = None if api_key is None or lifetime <= 0 else Caller(api_key.submitter, api_key.scopes)
@@ -70,7 +70,7 @@ class Authenticator:
 
 
 def _remaining_seconds(api_key: ApiKey) -> float:
-    """Return how long a key stays valid, 0 if it is not valid now."""
+    """Return for how many seconds a key stays valid, or 0 if the key is not valid now."""
     now = datetime.now(UTC)
     if not api_key.is_valid_at(now):
         return 0.0

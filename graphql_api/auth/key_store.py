@@ -14,7 +14,7 @@ _StructuredQuery: Any = query.StructuredQuery.pb()
 
 
 class KeyStore:
-    """Reads and writes API keys by digest: the SHA-256 of the key in hexadecimal."""
+    """Reads and writes API keys by their digest: the SHA-256 of the key in hexadecimal."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
@@ -37,6 +37,6 @@ class KeyStore:
         }
 
     async def write(self, digest: str, api_key: ApiKey) -> None:
-        """Store an API key under `digest`. Replaces the API key that was stored there."""
+        """Store an API key under `digest`. Replaces the API key that is stored under this digest."""
         name = self._firestore.name(document_paths.api_key(digest))
         await self._writer.write(encoding.to_write(name, api_key.fields()))

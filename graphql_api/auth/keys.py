@@ -1,6 +1,6 @@
 """Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|revoke`.
 
-A key is printed once, when it is created. Only its SHA-256 is stored.
+`create` prints the new key once. Firestore stores only the SHA-256 of the key.
 """
 
 import argparse
@@ -25,7 +25,7 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Exits with 1 and an error message if it fails."""
+    """Run one command. Exits with status 1 and prints an error message if the command fails."""
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(options))
@@ -40,11 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     ensure = commands.add_parser("ensure", help="create a key and write it to a file, if the file does not exist")
     ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
     for command in (create, ensure):
-        command.add_argument("--submitter", type=_submitter, required=True, help="the submitter whose samples it opens")
+        command.add_argument(
+            "--submitter", type=_submitter, required=True, help="the submitter that the key belongs to"
+        )
         command.add_argument(
             "--scopes", type=_scopes, default="submit,read", help=f"comma-separated scopes: {', '.join(Scope)}"
         )
-        command.add_argument("--label", default="", help="a text that tells this key from others")
+        command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
         command.add_argument("--expires-in-days", type=float, help="the lifetime of the key; unlimited by default")
     listing = commands.add_parser("list", help="list all keys by digest")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
@@ -78,7 +80,7 @@ async def _run(options: argparse.Namespace) -> None:
 
 
 async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
-    """Write the file before storing the key. After a crash between the two, the next start stores the key."""
+    """Write the key to the file, then store it. After a crash between these steps, the next run stores the key."""
     file: Path = options.file
     if not file.exists():
         new_file = file.with_suffix(".new")
@@ -93,10 +95,10 @@ async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
 
 async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
     if options.digest is None and options.submitter is None:
-        raise BadRequest("expected --digest, or --submitter with an optional --label")
+        raise BadRequest("expected --digest or --submitter, got neither")
     selected = await _select(store, submitter=options.submitter, label=options.label, digest_prefix=options.digest)
     if not selected:
-        raise NotFound("no key matches")
+        raise NotFound("no API key matches the given options; run `list` to see the digests, submitters and labels")
     for key_digest, api_key in selected:
         await store.write(key_digest, replace(api_key, revoked=api_key.revoked or datetime.now(UTC)))
         print(f"revoked {key_digest[:12]} of {api_key.submitter}")
@@ -136,7 +138,7 @@ def _api_key(options: argparse.Namespace) -> ApiKey:
 
 def _submitter(text: str) -> str:
     if not document_paths.is_submitter(text):
-        raise argparse.ArgumentTypeError("expected 1 to 100 letters, digits, _, ., @ and -")
+        raise argparse.ArgumentTypeError("expected 1 to 100 characters out of letters, digits, _, ., @ and -")
     return text
 
 

@@ -1,7 +1,7 @@
-"""Scopes: what an API key allows, and who requires which.
+"""Scopes: what an API key allows its caller to do.
 
 Every root field of the schema (`schema/required_scopes.py`) and every HTTP endpoint (`endpoints/endpoint.py`)
-declares the scope that it requires, and checks that the caller has it.
+declares a scope. A request without this scope fails with FORBIDDEN.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from storage.documents import Forbidden
 
 
 class Scope(StrEnum):
-    """What a key allows."""
+    """A permission of an API key."""
 
     SUBMIT = "submit"
     READ = "read"
@@ -20,7 +20,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The submitter that a credential authenticates, and the scopes of the credential."""
+    """The submitter to which the API key of a request belongs, and the scopes of the key."""
 
     submitter: str
     scopes: frozenset[Scope]

@@ -1,7 +1,7 @@
-"""An HTTP endpoint: a route, and the scope that its callers need.
+"""An HTTP endpoint: a route, and the scope that a caller of this route needs.
 
-`endpoint` declares a scope and checks it before the handler runs. `public` declares that a route needs no
-credential. The application is built from endpoints only, so no route is without a declaration.
+`endpoint` declares a scope, which is checked before the handler runs. `public` declares a route without such a check.
+The application consists of endpoints only, so every route has one of these two declarations.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,21 +20,21 @@ Handler = Callable[[Request, Caller], Awaitable[Response]]
 
 
 class Services(Protocol):
-    """What every endpoint needs. The application sets it when it starts."""
+    """The service that every endpoint uses. The application creates the service when it starts."""
 
     authenticator: Authenticator
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A route and the scope that it requires, or None if it is public."""
+    """A route, and the scope that the route requires. The scope is None if the route is public."""
 
     route: BaseRoute
     scope: Scope | None
 
 
 def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services: Services) -> Endpoint:
-    """Return an endpoint that calls `handler` for callers with `scope` and rejects all others."""
+    """Return an endpoint that calls `handler` for a caller with `scope` and rejects every other caller."""
 
     async def handle(request: Request) -> Response:
         caller = await services.authenticator.authenticate(request_headers.credential(request["headers"]))
@@ -46,5 +46,5 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
 
 
 def public(route: BaseRoute) -> Endpoint:
-    """Return an endpoint that serves all clients, or that checks credentials itself, as GraphQL does."""
+    """Return an endpoint without a scope. The route is open to all clients, or it checks scopes itself like GraphQL."""
     return Endpoint(route, None)

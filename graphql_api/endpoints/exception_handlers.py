@@ -1,4 +1,4 @@
-"""Responses to errors of plain HTTP endpoints: `{"error": {"message", "extensions": {"code"}}}` and a status."""
+"""Error responses of plain HTTP endpoints: a status and `{"error": {"message", "extensions": {"code"}}}`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def _of_router(error: HTTPException, method: str, path: str) -> DropzoneError:
 
 
 class _NoResponse(Response):
-    """The response to a client that has disconnected. Any other would be counted in the metrics."""
+    """Sends nothing, because the client has disconnected. The metrics would count any other response."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send nothing."""

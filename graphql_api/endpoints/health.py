@@ -34,15 +34,15 @@ class HealthEndpoints:
         return [public(Route("/healthz", self._get_health)), public(Route("/readyz", self._get_readiness))]
 
     async def _get_health(self, request: Request) -> Response:
-        """Respond with 200 if the process serves at all."""
+        """Respond with 200. A response means that the process is running."""
         del request
         return PlainTextResponse("healthy\n")
 
     async def _get_readiness(self, request: Request) -> Response:
-        """Respond with 200 if Firestore responds and the local key exists, else with 503: send no traffic."""
+        """Respond with 200 if Firestore responds and the local key exists. Otherwise respond with 503."""
         del request
         if self._local_key_path is not None and not await anyio.Path(self._local_key_path).exists():
-            return PlainTextResponse(f"the API key {self._local_key_path} does not exist yet\n", 503)
+            return PlainTextResponse(f"the API key file {self._local_key_path} does not exist yet\n", 503)
         try:
             await self._services.ping_firestore(_FIRESTORE_TIMEOUT_SECONDS)
         except Unavailable as error:

@@ -1,7 +1,7 @@
-"""`GET /metrics`: all metrics in Prometheus's text format.
+"""`GET /metrics`: all metrics in the text format of Prometheus.
 
-If `PROMETHEUS_MULTIPROC_DIR` names a folder, the API processes of a machine share it, and each responds with the
-metrics of all. The library reads this variable when it is imported.
+If `PROMETHEUS_MULTIPROC_DIR` names a folder, all API processes of a machine write their metrics to it. Each process
+then responds with the metrics of all processes. `prometheus_client` reads this variable when it is imported.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ def metrics_endpoint() -> Endpoint:
 
 
 def _respond(request: Request) -> Response:
-    """Return all metrics. Starlette runs this in a thread, because it reads the files that processes share."""
+    """Return all metrics. Starlette runs this function in a thread, because it is not a coroutine function."""
     del request
     registry = REGISTRY
     if _SHARED_FOLDER in os.environ:
@@ -38,7 +38,7 @@ def _respond(request: Request) -> Response:
 
 
 async def sample_process(pending_writes: Callable[[], tuple[int, int]]) -> None:
-    """Set the metrics that are sampled, four times a second, until cancelled.
+    """Set the sampled metrics of this process four times a second, until the task is cancelled.
 
     `pending_writes` returns the number and the bytes of the writes that Firestore has not confirmed.
     """
@@ -53,7 +53,7 @@ async def sample_process(pending_writes: Callable[[], tuple[int, int]]) -> None:
 
 
 def remove_dead_processes() -> None:
-    """Remove the gauges of processes that no longer run: a killed process cannot reset its own."""
+    """Remove the gauges of processes that no longer run. A killed process cannot reset its gauges itself."""
     folder = os.environ.get(_SHARED_FOLDER)
     if folder is None:
         return

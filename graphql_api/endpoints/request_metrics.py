@@ -1,7 +1,7 @@
 """Metrics of each HTTP request: an ASGI middleware.
 
-The labels have few values: the route is a template such as `/samples/{id}`, never the path that a client
-chose. Paths and methods that the API does not serve are counted as `other`.
+Each label has few values. The route is a template such as `/samples/{id}`, and never the path that a client
+requested. Unknown paths and methods are counted as `other`.
 """
 
 import time
@@ -18,7 +18,7 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class RequestMetrics:
-    """Counts responses, measures the time until each starts, and counts open WebSockets."""
+    """Counts responses, measures the time until a response starts, and counts open WebSockets."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
@@ -55,7 +55,7 @@ class RequestMetrics:
         try:
             await self._app(scope, receive, send_and_count)
         except Exception:
-            count(500)  # Starlette's outermost middleware sends the response
+            count(500)  # the outermost middleware of Starlette sends the response
             raise
         finally:
             if has_websocket:

@@ -1,10 +1,10 @@
-"""`GET /results`: exports all results that pass a filter, in order, as one file.
+"""`GET /results`: exports all results that pass a filter as one file, in the requested order.
 
-All results are read at one read time, and only as fast as the client reads the response. Memory use therefore does not
-depend on the number of results. (The writer of a Parquet file keeps a list of its row groups.)
+The server reads all results at one read time, and only as fast as the client reads the response. Memory use therefore
+does not depend on the number of results. Parquet is an exception: its writer holds a list of all row groups in memory.
 
-Note: if a read fails after the status was sent, the connection is closed before the end of the body. Clients therefore
-never mistake a part for the whole.
+Note: if a read fails after the server has sent the status, the server closes the connection before the end of the body.
+A client can therefore detect that the file is incomplete.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from storage.documents import STATISTICS, BadRequest, timestamps
 from storage.firestore import encoding
 
 _BATCH_SIZE = 200
-_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # unlike Python: no other digits, no 1_000
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ _PARAMETERS = (
 
 
 class Services(Protocol):
-    """The services that this endpoint uses. They exist once the process has started."""
+    """The services that this endpoint uses. The application creates the services when it starts."""
 
     authenticator: Authenticator
     store: Store
@@ -103,11 +103,11 @@ class ResultEndpoints:
     async def _body(
         self, export: _Export, submitter: str, credential: str | None, bounds: list[Bound], order: Order
     ) -> AsyncGenerator[bytes, None]:
-        file = await asyncio.to_thread(export.open)  # the import of pyarrow takes almost a second
+        file = await asyncio.to_thread(export.open)  # importing pyarrow takes almost a second
         results = self._services.store.result_listing.scan(submitter, bounds, order, export.columns[1:], _BATCH_SIZE)
         async with aclosing(results) as batches:
             async for documents in batches:
-                await self._services.authenticator.authenticate(credential)  # the key can be revoked meanwhile
+                await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
                 yield file.write([_row(document) for document in documents])
         yield file.finish()
 
@@ -117,10 +117,10 @@ def _row(document: Any) -> Mapping[str, Any]:
 
 
 def _parameters(query: QueryParams) -> dict[str, str]:
-    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated one."""
+    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter."""
     for name in query:
         if name not in _PARAMETERS:
-            known = f"format, order_by, direction, and .gte, .gt, .lte, .lt of {', '.join(FILTER_FIELDS)}"
+            known = f"format, order_by, direction, and .gte, .gt, .lte or .lt after {', '.join(FILTER_FIELDS)}"
             raise BadRequest(f"expected one of the parameters {known}, got `{shorten(name, 40)}`")
         if len(query.getlist(name)) > 1:
             raise BadRequest(f"expected one value, got {len(query.getlist(name))} - at `{name}`")
@@ -140,7 +140,7 @@ def _bounds(parameters: Mapping[str, str]) -> list[Bound]:
 
 
 def _value(field: str, text: str) -> datetime | float | int:
-    """Return the value of a bound. Raises `ValueError` with a message for the client."""
+    """Return the value of a bound. Raises `ValueError`. The client sees the message of this error."""
     if field == "timestamp":
         return timestamps.parse(text)
     is_integer = field in STATISTICS and STATISTICS[field].value_type is int
@@ -155,7 +155,10 @@ def _value(field: str, text: str) -> datetime | float | int:
 
 
 def _order(parameters: Mapping[str, str]) -> Order:
-    """Return the order. As in GraphQL, it is ascending, but by default the latest time stamp comes first."""
+    """Return the order. Without parameters, the latest time stamp comes first, as in GraphQL.
+
+    If only `order_by` is set, the order is ascending.
+    """
     field = _choice(parameters, "order_by", "timestamp", ORDER_FIELDS)
     default = "asc" if "order_by" in parameters else "desc"
     direction = _choice(parameters, "direction", default, [*Direction])
@@ -163,17 +166,17 @@ def _order(parameters: Mapping[str, str]) -> Order:
 
 
 def _export(name: str | None, accept: str) -> _Export:
-    """Return the export format with this name, or else the one that the header `Accept` prefers."""
+    """Return the export format called `name`. If `name` is None, return the format that the header `Accept` prefers."""
     if name is None:
         names = {export.media_type.encode(): each for each, export in _EXPORTS.items()}
         media_type = preferred(accept.encode("latin-1", "replace"), [*names])
         if media_type is None:
             media_types = ", ".join(export.media_type for export in _EXPORTS.values())
-            raise NotAcceptable(f"expected one of {media_types} - at the header accept")
+            raise NotAcceptable(f"expected one of {media_types} - in the header `Accept`")
         name = names[media_type]
     export = _EXPORTS[_choice({"format": name}, "format", name, [*_EXPORTS])]
     if export.needs_arrow and not HAS_ARROW:
-        raise NotAcceptable(f"{name} needs the extra `arrow`, which is not installed; use ndjson or csv")
+        raise NotAcceptable(f"{name} needs the extra `arrow`, which this server does not have; use ndjson or csv")
     return export
 
 

@@ -1,8 +1,8 @@
 """`POST /samples` and `GET /samples/{id}`: samples over plain HTTP.
 
-A JSON body is one sample. Each line of an NDJSON body is one sample. The response to NDJSON has one line for each of
-them, in the same order, and is sent while the body still arrives. Errors are
-`{"error": {"message", "extensions": {"code"}}}`, with the codes of GraphQL.
+A JSON body is one sample. An NDJSON body has one sample per line. The response to NDJSON has one line per sample, in
+the same order. The server sends these lines while the body still arrives. An error is
+`{"error": {"message", "extensions": {"code"}}}`, with the same codes as in GraphQL.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ _NDJSON = "application/x-ndjson"
 _NDJSON_TYPES = frozenset({_NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
 _RECHECK_SECONDS = 1.0
-"""How often the credential of a streamed request is checked. Keys are cached, so a check is cheap."""
+"""Interval between two checks of the API key of a streamed request. Keys are cached, so a check is cheap."""
 
 logger = logging.getLogger("graphql_api")
 
 
 class Services(Protocol):
-    """The services that these endpoints use. They exist once the process has started."""
+    """The services that these endpoints use. The application creates the services when it starts."""
 
     authenticator: Authenticator
     receiver: Receiver
@@ -51,7 +51,7 @@ class Services(Protocol):
 
 
 class SampleEndpoints:
-    """The endpoints below `/samples`."""
+    """The endpoints `/samples` and `/samples/{id}`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -72,8 +72,8 @@ class SampleEndpoints:
         if media_type in _NDJSON_TYPES:
             if idempotency_key is not None:
                 raise BadRequest(
-                    "the header Idempotency-Key applies to one sample; in NDJSON, set the member `idempotency_key` of "
-                    "each line"
+                    "the header Idempotency-Key applies to a body with one sample; in an NDJSON body, set the member "
+                    "`idempotency_key` of each line"
                 )
             credential = request_headers.credential(request["headers"])
             receipts = self._receive_lines(stream_body(request), caller.submitter, credential)
@@ -100,7 +100,7 @@ class SampleEndpoints:
                 return Response(status_code=304, headers=_response_headers(headers[sample_id]))
         try:
             stored, raw = await self._services.store.raw(caller.submitter, sample_id)
-        except InvalidSample as error:  # the stored document is damaged, so this is not an error of the client
+        except InvalidSample as error:  # the stored document is damaged; the client made no error
             body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
             return Response(orjson.dumps(body), 500, media_type=_JSON)
         return Response(raw, media_type=_JSON, headers=_response_headers(stored))
@@ -116,11 +116,11 @@ class SampleEndpoints:
         last_line = 0
         try:
             async with aclosing(ndjson.process(batches, partial(self._receive_batch, submitter))) as responses:
-                async for last_line, response in responses:  # noqa: B007 - logged below
+                async for last_line, response in responses:  # noqa: B007 - `last_line` is logged below
                     yield response
         except ClientDisconnect:
             logger.warning("POST /samples ended early: the client disconnected after line %d", last_line)
-        except DropzoneError as error:  # concerns the whole body: too slow, not as encoded, or the key was revoked
+        except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             yield _json_line({"error": describe(error)})
         finally:
             refusal.cancel()
@@ -138,7 +138,7 @@ class SampleEndpoints:
 class _NdjsonResponse(Response):
     """A response that is sent while the request body is still read.
 
-    Starlette's StreamingResponse cannot do this: it reads the request body itself to notice a disconnect.
+    StreamingResponse of Starlette cannot do this, because it reads the request body to detect a disconnect.
     """
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], buffer: ResponseBuffer) -> None:
@@ -172,7 +172,7 @@ class _NdjsonResponse(Response):
 async def _until_refused(
     batches: AsyncGenerator[list[ndjson.Line], None], refusal: asyncio.Task[DropzoneError]
 ) -> AsyncGenerator[list[ndjson.Line], None]:
-    """Yield the batches until the credential is refused, then raise the refusal."""
+    """Yield the batches until the credential is refused. Then raise the error of the refusal."""
     async with aclosing(batches):
         async for batch in batches:
             if refusal.done():
@@ -191,7 +191,7 @@ def _line_response(number: int, outcome: Outcome) -> dict[str, Any]:
 def _idempotency_key(request: Request) -> str | None:
     keys = set(request.headers.getlist("idempotency-key"))
     if len(keys) > 1:
-        raise BadRequest(f"expected one header Idempotency-Key, got {len(keys)} different ones")
+        raise BadRequest(f"expected one header Idempotency-Key, got {len(keys)} with different values")
     return keys.pop() if keys else None
 
 

@@ -1,1 +1,1 @@
-"""From request bytes to a stored sample."""
+"""Reading, validating and storing samples from the bytes of a request."""

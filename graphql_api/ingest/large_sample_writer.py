@@ -1,8 +1,8 @@
-"""Large samples: their chunks are compressed and written while the sample is validated.
+"""Writing of large samples: chunks are compressed and written while the sample is validated.
 
-The chunks of a sample without a header are garbage, because no client can read them. They are
-removed, except if another request can still need them: a retry with the same idempotency key and
-the same content writes the same chunks.
+Clients cannot read chunks without a header. If storing a sample fails, this module therefore removes
+its chunks. It keeps the chunks if a retry with the same idempotency key and the same content may
+still need them, because such a retry writes the same chunks.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 _MAX_CHUNKS_IN_FLIGHT = 12
 
 ReadHeaders = Callable[[str, Collection[str]], Awaitable[Mapping[str, Header]]]
-"""Return the stored headers among some sample ids of a submitter, by id."""
+"""Returns the stored headers of a submitter by sample id. Ids without a header are omitted."""
 
 logger = logging.getLogger("graphql_api")
 
@@ -43,9 +43,9 @@ class LargeSampleWriter:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
-        self._removal_delay_seconds = 2 * writer.timeout_seconds  # no write of the sample is in flight then
+        self._removal_delay_seconds = 2 * writer.timeout_seconds  # until no write of the sample is in flight
         self._removals: set[asyncio.Task[None]] = set()
-        # One processor remains for the event loop and for the thread that validates.
+        # Leave one processor for the event loop and for the thread that validates the sample.
         self._compressor = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "compressor")
 
     @asynccontextmanager
@@ -56,9 +56,10 @@ class LargeSampleWriter:
         idempotency_key: str | None,
         validate: Callable[[Identity | None], Sample],
     ) -> AsyncIterator[Sample]:
-        """Write the chunks of `raw` and yield the sample that `validate` returns. The caller then writes its header.
+        """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
 
-        If validation, a chunk or the caller fails, the chunks are removed and the error is raised.
+        If validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed after
+        a delay, unless a retry may need them.
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
         identity = await asyncio.to_thread(Identity.before_parsing, raw, submitter, idempotency_key)
@@ -90,7 +91,7 @@ class LargeSampleWriter:
     async def _write_chunks(
         self, raw: bytes, identity: Identity, first_chunks: Sequence[asyncio.Future[bytes]]
     ) -> None:
-        """Compress and write a limited number of chunks at a time: all of them would hold the sample twice."""
+        """Compress and write a limited number of chunks at a time, so that memory does not hold the sample twice."""
         slots = asyncio.Semaphore(_MAX_CHUNKS_IN_FLIGHT)
 
         async def write(number: int) -> None:
@@ -126,4 +127,4 @@ class LargeSampleWriter:
                 path = document_paths.chunk(submitter, sample_id, digest, number)
                 await self._writer.write(encoding.to_delete(self._firestore.name(path)))
         except (Unavailable, FirestoreError) as error:
-            logger.warning("chunks of %s/%s without a header were not removed: %s", submitter, sample_id, error)
+            logger.warning("could not remove chunks of %s/%s, which has no header: %s", submitter, sample_id, error)

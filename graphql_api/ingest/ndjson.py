@@ -1,8 +1,8 @@
-"""NDJSON bodies of any length: split while they arrive, processed concurrently, responded to in order.
+"""NDJSON bodies of any length: lines are processed concurrently while the body arrives, with responses in order.
 
-Lines that arrive together form a batch, because most of the cost of a line is shared by a batch.
-Memory use does not depend on the length of the body: while too much is in flight, nothing more is
-read, and the client's socket blocks. A line that is too long is skipped; it affects no other line.
+Lines that arrive together form a batch, because a batch costs little more than a single line.
+Memory use does not depend on the length of the body: if too many lines or bytes are in flight, the
+server stops reading, and the client has to wait. A line that is too long is skipped and reported.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _MAX_BATCH_LINES = 100
 _MAX_BATCH_BYTES = 256 * 1024
 
 Line = tuple[int, bytes | TooLarge]
-"""The number of a line, counted from 1 with blank lines, and its bytes without the newline or the error."""
+"""The number of a line, and its bytes without the newline, or an error. The first line is 1; blank lines count."""
 
 T = TypeVar("T")
 
@@ -28,12 +28,12 @@ T = TypeVar("T")
 async def split(
     body: AsyncIterator[bytes], max_line_bytes: int, memory_budget: MemoryBudget
 ) -> AsyncGenerator[list[Line], None]:
-    """Yield the lines of `body` that are not blank, in batches, with `TooLarge` in place of a line that is too long.
+    """Yield batches of the lines of `body`. Blank lines are skipped. `TooLarge` replaces a line that is too long.
 
-    Reserves the incomplete line from `memory_budget`. Raises `Unavailable` if the budget is exhausted.
+    Reserves memory for the incomplete line from `memory_budget`. Raises `Unavailable` if the budget is exhausted.
     """
     number = 1
-    incomplete = bytearray()  # empty while the rest of a line that is too long is skipped
+    incomplete = bytearray()  # stays empty while the rest of a line that is too long is skipped
     line_bytes = 0
     with memory_budget.reserve() as reservation:
         async for chunk in body:
@@ -61,7 +61,7 @@ async def split(
             else:
                 incomplete += rest
             reservation.resize(len(incomplete))
-            await asyncio.sleep(0)  # a chunk of blank lines yields no batch, and other tasks must run
+            await asyncio.sleep(0)  # other tasks must run even if a chunk of blank lines yields no batch
         if line_bytes > max_line_bytes:
             yield [(number, _too_large(max_line_bytes))]
         elif incomplete and not incomplete.isspace():
@@ -73,7 +73,7 @@ async def process(
 ) -> AsyncGenerator[T, None]:
     """Yield `process_batch(batch)` for each of `batches`, in order. About 500 lines are in flight at once.
 
-    An exception of `batches` is raised after the last result.
+    If `batches` raises an exception, it is raised again after the last result.
     """
     window: _Window[T] = _Window()
     reader = asyncio.create_task(_read(batches, process_batch, window))
@@ -129,7 +129,7 @@ class _Window(Generic[T]):
         self._tasks.put_nowait(task)
 
     async def next_task(self) -> asyncio.Future[T] | None:
-        """Return the task of the oldest batch; None after `close`."""
+        """Return the task of the oldest batch, or None after `close`."""
         return await self._tasks.get()
 
     def release(self) -> None:
@@ -148,4 +148,4 @@ class _Window(Generic[T]):
 
 
 def _too_large(max_line_bytes: int) -> TooLarge:
-    return TooLarge(f"expected a line of at most {max_line_bytes:,} bytes, this one is longer")
+    return TooLarge(f"expected a line of at most {max_line_bytes:,} bytes, got a longer line")

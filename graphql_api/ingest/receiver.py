@@ -1,8 +1,8 @@
 """The receiver: validates and stores the samples of every endpoint.
 
-A small sample is validated on the event loop and stored as one document, its header. Samples that
-arrive together share one `write_all`. A large sample is validated in a thread and stored in chunks
-with the header last.
+A small sample is validated on the event loop and stored as one document, its header. Small samples
+that arrive together are written with one call of `write_all`. A large sample is validated in a thread
+and stored in chunks. Its header is written last.
 """
 
 import asyncio
@@ -32,14 +32,17 @@ from storage.firestore.errors import PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _VALIDATIONS_PER_TURN = 32
-"""Small samples that are validated before other tasks of the event loop run."""
+"""How many small samples are validated before other tasks of the event loop run."""
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
 
 
 class Receiver:
-    """Validates and stores samples. `time_zone` applies to time stamps without a UTC offset; None rejects them."""
+    """Validates and stores samples.
+
+    `time_zone` applies to time stamps without a UTC offset. If it is None, such time stamps are rejected.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Receiver:
         self.memory_budget = memory_budget
 
     async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
-        """Store `raw`, accepted or rejected with its problems. Return its header after Firestore has committed it.
+        """Store the sample `raw`, also if it is invalid. Return its header after Firestore has committed it.
 
         Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
         `idempotency_key`, `Conflict` if that key was used for other content, and `Unavailable`.
@@ -80,7 +83,7 @@ class Receiver:
         return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:
-        """Receive each of `raws`. Return for each the header, or the exception that `receive` raises."""
+        """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises."""
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
             *(self._receive_large(raws[index], submitter, None) for index in large), return_exceptions=True
@@ -93,8 +96,8 @@ class Receiver:
                 if len(raw) <= MAX_INLINE_BYTES:
                     samples[index] = self._validate(raw, submitter, None)
             except DropzoneError as error:
-                outcomes[index] = error.with_traceback(None)  # the traceback would keep all of `raws` in memory
-            except Exception as error:  # noqa: BLE001 - it is the outcome of this sample alone
+                outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
+            except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
                 outcomes[index] = error
             if index % _VALIDATIONS_PER_TURN == _VALIDATIONS_PER_TURN - 1:
                 await asyncio.sleep(0)
@@ -106,7 +109,7 @@ class Receiver:
         return [outcomes[index] for index in range(len(raws))]
 
     async def close(self) -> None:
-        """Cancel the work that no request waits for."""
+        """Cancel the removal of chunks. Requests do not wait for this removal."""
         await self._large_samples.close()
 
     async def _receive_large(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Header:
@@ -138,7 +141,8 @@ class Receiver:
     async def _write_headers(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Write headers and set their `submitted_at`.
 
-        If a sample with the same id exists, the outcome is its header if the content is equal, else `Conflict`.
+        If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
+        Otherwise the outcome is `Conflict`.
         """
         outcomes: list[Outcome] = []
         results = await self._writer.write_all([self._header_write(sample) for sample in samples])
@@ -159,7 +163,7 @@ class Receiver:
         return write
 
     async def _resolve_existing(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Replace each `PreconditionFailed` by the stored header or `Conflict`, with one read for all."""
+        """Replace each `PreconditionFailed` with the stored header or `Conflict`. One read gets all stored headers."""
         existing = [
             sample.header
             for sample, outcome in zip(samples, outcomes, strict=True)
@@ -167,7 +171,7 @@ class Receiver:
         ]
         try:
             stored = await self._read_headers(existing[0].submitter, {header.id for header in existing})
-        except Exception as error:  # noqa: BLE001 - it is the outcome of the samples that were read
+        except Exception as error:  # noqa: BLE001 - the error is the outcome of the samples that exist
             return [error if isinstance(outcome, PreconditionFailed) else outcome for outcome in outcomes]
         return [
             _resolve(sample.header, stored.get(sample.header.id))

@@ -1,21 +1,21 @@
-"""Response buffers: they hold the parts of a response that a client has not read yet.
+"""Response buffers: they hold the part of a response that the client has not read yet.
 
-Many clients send their whole request body before they read the response. If the server stopped
-reading at the first part that is not read, both sides would wait for each other. A response
-therefore goes to a buffer with a limit. All buffers of a process share another limit, and each
-has a small minimum if that limit is reached.
+Many clients send their whole request body before they read the response. If the server waited until
+the client reads, the server and the client would wait for each other. The server therefore writes a
+response to a buffer of limited size. All buffers of a process also share a limit. If the shared limit
+is reached, each buffer can still hold 64 KiB.
 """
 
 import asyncio
 
-MAX_BYTES = 32 * 2**20  # of one client: over 200,000 receipts of NDJSON lines
+MAX_BYTES = 32 * 2**20  # of one response: over 200,000 receipts of NDJSON lines
 MAX_SHARED_BYTES = 128 * 2**20
 _MIN_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
 class SharedLimit:
-    """The bytes that the response buffers of a process may hold together."""
+    """A limit on the total bytes in all response buffers of a process."""
 
     def __init__(self, max_bytes: int = MAX_SHARED_BYTES) -> None:
         self.remaining_bytes = max_bytes
@@ -33,7 +33,7 @@ class ResponseBuffer:
         self._writable = asyncio.Event()
 
     async def write(self, chunk: bytes) -> None:
-        """Append `chunk`, after a wait if the buffer is full."""
+        """Append `chunk`. If the buffer is full, wait until it has space."""
         while len(self._buffer) >= (self._max_bytes if self._shared_limit.remaining_bytes > 0 else _MIN_BYTES):
             self._writable.clear()
             await self._writable.wait()
@@ -54,7 +54,7 @@ class ResponseBuffer:
         return self._remove(_CHUNK_BYTES)
 
     def discard(self) -> None:
-        """Drop the bytes that were not read, so that other buffers can use their share."""
+        """Discard the unread bytes, so that other buffers can use the shared limit."""
         self._remove(len(self._buffer))
 
     def _remove(self, count: int) -> bytes:

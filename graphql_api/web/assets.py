@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 
 class Assets(StaticFiles):
-    """The files of a folder, sent with the headers of their page. Browsers cache `immutable` files for a year."""
+    """Serves the files of a folder with the headers of a page. Browsers cache files for a year if `is_immutable`."""
 
     def __init__(self, directory: Path, headers: Mapping[str, str], *, is_immutable: bool) -> None:
         super().__init__(directory=directory)
@@ -23,7 +23,7 @@ class Assets(StaticFiles):
         self._compressed = {str(path) for path in directory.resolve().rglob("*.gz")}
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the file with the page's security headers: the policy of a worker is that of its script."""
+        """Return the file with the page's security headers. Browsers apply the policy of its file to a worker."""
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
         return response
@@ -31,7 +31,7 @@ class Assets(StaticFiles):
     def file_response(
         self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """Return the gzip copy of the file if there is one and the browser accepts gzip."""
+        """Return the gzip copy of the file if this copy exists and the browser accepts gzip."""
         compressed = f"{full_path}.gz"
         if compressed not in self._compressed or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
             return super().file_response(full_path, stat_result, scope, status_code)

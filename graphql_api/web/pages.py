@@ -1,7 +1,7 @@
 """The two web pages: the dashboard at `/` and GraphiQL at `/graphql`.
 
-`npm run build` bundles each page from its folder. Without npm, `/` says how to build the dashboard, and GraphiQL takes
-its packages from a CDN, each pinned by version and hash.
+`npm run build` bundles each page from its folder. Without this build, `/` explains how to build the dashboard, and
+GraphiQL loads its packages from a CDN. The page pins each package by version and hash.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ _GRAPHIQL_POLICY = {
 
 
 def dashboard_page(local_key_file: Path | None, fixture: Path, folder: Path = DASHBOARD_FOLDER) -> WebPage:
-    """Return the dashboard. `fixture` is the sample that its example button submits."""
+    """Return the dashboard. Its example button submits the sample in the file `fixture`."""
     return WebPage(
         "/",
         folder,
@@ -34,7 +34,7 @@ def dashboard_page(local_key_file: Path | None, fixture: Path, folder: Path = DA
 
 
 def graphiql_page(local_key_file: Path | None, fixture: Path, folder: Path = GRAPHIQL_FOLDER) -> WebPage:
-    """Return GraphiQL. `fixture` is the sample in the variables of its first tab."""
+    """Return GraphiQL. The variables of its first tab contain the sample in the file `fixture`."""
     return WebPage(
         "/graphql",
         folder,

@@ -1,7 +1,7 @@
 """A web page and its assets.
 
-A page can carry the API key of the stack on this machine, so that it works without a login. The page contains the key
-only if all of these hold:
+A page can contain the API key of the stack on this machine, so that the page works without a login. The server puts the
+key into the page only if all of these conditions hold:
 
 - the client's address is a loopback address;
 - the `Host` header is a loopback name, because any site can point its own name at 127.0.0.1 (DNS rebinding);
@@ -37,15 +37,15 @@ STRICT_POLICY: Policy = {
     "form-action": ["'none'"],
     "frame-ancestors": ["'none'"],
 }
-"""The page may load files from its own host and from no other host. Inline scripts and styles are forbidden."""
+"""The page may load files only from its own host. Inline scripts and styles are forbidden."""
 
 
 class WebPage:
     """The page at `path`, with its assets at `path`/assets.
 
-    `npm run build` writes the page to `folder`/dist. If that folder does not exist, `folder`/page/`fallback` is served
-    in its place. `policy` is the Content-Security-Policy. The scripts and styles that the HTML loads from other hosts
-    are added to it.
+    `npm run build` writes the page to `folder`/dist. If that folder does not exist, the server serves
+    `folder`/page/`fallback` instead. `policy` is the Content-Security-Policy. This class adds the scripts and styles
+    that the HTML loads from other hosts to the policy.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class WebPage:
 
 
 def _policy_header(policy: Policy, html: str) -> str:
-    """Return the policy as a header value, extended by the addresses of other hosts that the HTML names."""
+    """Return the policy as a header value. Add the URLs of scripts and styles that the HTML loads from other hosts."""
     scripts, styles = (re.findall(rf'https://[^"]+\.{kind}(?=")', html) for kind in ("js", "css"))
     extended = {
         **policy,

@@ -152,7 +152,7 @@ def test_the_api_is_ready_once_the_key_file_exists(stack: Stack) -> None:
     finally:
         aside.rename(file)
 
-    assert (response.status_code, response.text) == (503, f"the API key {file} does not exist yet\n")
+    assert (response.status_code, response.text) == (503, f"the API key file {file} does not exist yet\n")
     assert httpx.get(f"{stack.url}/readyz").status_code == 200
 
 
