@@ -17,11 +17,12 @@ run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 test: setup .venv/developer ## run all tests on free ports, in two processes; includes tests of the whole stack
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: setup .venv/developer ## run the linters and type checkers, and compare schema.graphql with the code
+check: setup .venv/developer ## run the linters and type checkers, and compare texts, imports and schema.graphql with the rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy $(PACKAGES:%=-p %)
 	@! [ -x graphql_api/web/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/web/dashboard check
+	@$(BIN)/python -m pytest --quiet tests/test_layout.py tests/test_plain_english.py
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql differs from the code; run: make schema"; exit 1; }
 
 audit: setup .venv/developer ## run GraphQL audits, a schema linter and common Node and Python clients against the API

@@ -16,7 +16,7 @@ import msgspec
 
 from storage.documents import BadRequest, document_paths
 
-MAX_PAGE_SIZE = 500
+MAX_PAGE_SIZE = 500  # the client and the dashboard request pages of up to this size
 DEFAULT_PAGE_SIZE = 50
 
 T = TypeVar("T")

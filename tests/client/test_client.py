@@ -110,7 +110,7 @@ async def test_receipts_are_in_the_order_of_the_samples(stack: Stack) -> None:
 
 async def test_results_are_filtered_and_ordered_over_several_pages(stack: Stack) -> None:
     """A limit ends the iteration early."""
-    async with AsyncClient(stack.url, stack.new_key("filtered")) as client:
+    async with AsyncClient(stack.url, stack.new_key("filtered-by-client")) as client:
         ids = [
             receipt.id
             async for receipt in client.submit_many(sample(float(number)) for number in range(520))

@@ -9,7 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from starlette.routing import Route, WebSocketRoute
 
+from graphql_api.app import create_app
 from graphql_api.settings import CLIENT_SETTINGS, STACK_SETTINGS, Settings
 from tests.stack import Stack
 
@@ -55,6 +57,15 @@ def test_the_api_knows_the_settings_of_the_stack_and_the_client() -> None:
     assert set(STACK_SETTINGS) == stack_only
     assert {name.upper() for name in (*STACK_SETTINGS, *(field.name for field in fields(Settings)))} == variables
     assert {f"DROPZONE_{name.upper()}" for name in CLIENT_SETTINGS} <= set(re.findall(r"DROPZONE_[A-Z_]+", README))
+
+
+def test_every_endpoint_is_listed() -> None:
+    """README lists the path of each route."""
+    routes = [endpoint.route for endpoint in create_app(Settings()).state.endpoints]
+    paths = {route.path for route in routes if isinstance(route, Route | WebSocketRoute)}
+    listed = set(re.findall(r"`(?:GET |POST )?(/[^` ]*)`", README))
+
+    assert paths <= listed, f"README does not list {paths - listed}"
 
 
 @pytest.mark.parametrize("command", ["infra.embedded", "graphql_api"])

@@ -1,8 +1,9 @@
 """The statistics of a sample as a whole."""
 
 import json
+import sys
 from dataclasses import asdict
-from math import inf, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from random import Random
 
@@ -18,6 +19,7 @@ from triggers.summary import summarize
 
 FIXTURE = Path(__file__).parents[2] / "fixture"
 
+MAX = sys.float_info.max
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -28,6 +30,14 @@ def test_statistics_do_not_depend_on_the_order_of_the_values(values: npt.NDArray
     random.shuffle(shuffled)
 
     assert repr(summarize(array(*shuffled))) == repr(summarize(values))
+
+
+@given(arrays(np.float64, st.integers(1, 50), elements=finite | st.sampled_from([-MAX, -MAX / 2, MAX / 2, MAX])))
+def test_no_statistic_is_infinite(values: npt.NDArray[np.float64]) -> None:
+    """A statistic that exceeds the largest double is None, not infinite."""
+    numbers = [value for value in asdict(summarize(values)).values() if isinstance(value, float)]
+
+    assert all(map(isfinite, numbers))
 
 
 def test_the_fixture_has_the_published_statistics() -> None:

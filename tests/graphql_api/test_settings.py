@@ -1,0 +1,36 @@
+"""Settings of the API are validated before it starts."""
+
+import pytest
+
+from graphql_api.settings import Settings
+
+
+def test_a_setting_is_read_from_its_environment_variable() -> None:
+    """The value has the type of the default. Other settings keep their defaults."""
+    settings = Settings.from_environ({"DROPZONE_MAX_SAMPLE_MIB": "3", "DROPZONE_KEY_CACHE_SECONDS": "0.5", "PATH": "/"})
+
+    assert settings == Settings(max_sample_mib=3, key_cache_seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MAX_SAMPLE_MIB", "0", "must be at least 1, got 0"),
+        ("WRITE_TIMEOUT_SECONDS", "0", "must be at least 0.1, got 0.0"),
+        ("MAX_PENDING_WRITES_MIB", "63", "must be at least 64, got 63"),
+        ("SHARDS", "-1", "must be at least 1, got -1"),
+        ("KEY_CACHE_SECONDS", "-1", "must be at least 0, got -1.0"),
+        ("MAX_BUFFERED_RESULTS", "0", "must be at least 1, got 0"),
+        ("DEFAULT_TIME_ZONE", "Mars/Base", "must be a time zone such as Europe/Zurich, got Mars/Base"),
+    ],
+)
+def test_an_unusable_value_is_rejected(name: str, value: str, message: str) -> None:
+    """The API does not start with a setting that would fail every request."""
+    with pytest.raises(ValueError, match=f"^DROPZONE_{name} {message}$"):
+        Settings.from_environ({f"DROPZONE_{name}": value})
+
+
+def test_an_unknown_setting_is_rejected_with_the_nearest_name() -> None:
+    """A misspelled setting would otherwise have no effect."""
+    with pytest.raises(ValueError, match=r"^DROPZONE_SHRADS is not a setting; did you mean DROPZONE_SHARDS\?"):
+        Settings.from_environ({"DROPZONE_SHRADS": "4"})
