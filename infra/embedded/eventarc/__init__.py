@@ -1,1 +1,1 @@
-"""Event delivery as Eventarc does it: document writes become CloudEvents, sent until they are acknowledged."""
+"""Event delivery that works like Eventarc: each document write becomes a CloudEvent, sent until it is acknowledged."""

@@ -1,4 +1,4 @@
-"""`python -m infra.embedded.eventarc`: list and resend dead letters, forget a trigger."""
+"""`python -m infra.embedded.eventarc`: list and resend dead letters, or forget a trigger."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ BUSY_TIMEOUT_SECONDS = 30
 
 
 class CommandError(Exception):
-    """The command failed; the message says why."""
+    """The command failed. The message says why."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -21,21 +21,21 @@ def parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     letters = commands.add_parser("dead-letters", help="events that failed for longer than the retention")
     actions = letters.add_subparsers(dest="action", required=True)
-    resend = actions.add_parser("resend", help="send all dead letters again, or those with the given sequences")
-    resend.add_argument("sequences", type=int, nargs="*", metavar="SEQUENCE")
+    resend = actions.add_parser("resend", help="send dead letters again: all, or those with the given sequences")
+    resend.add_argument("sequences", type=int, nargs="*", metavar="SEQUENCE", help="number that `list` prints first")
     for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend):
-        action.add_argument("--trigger", help="only dead letters of this trigger")
-        action.add_argument("--data", type=Path, required=True, help="file of the embedded Firestore")
+        action.add_argument("--trigger", help="select only dead letters of this trigger")
+        action.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
     forget = commands.add_parser("forget", help="delete the pending events of a trigger that is not used any more")
-    forget.add_argument("trigger")
-    forget.add_argument("--data", type=Path, required=True, help="file of a stopped embedded Firestore")
+    forget.add_argument("trigger", help="name of the trigger")
+    forget.add_argument("--data", type=Path, required=True, help="data file; stop the embedded Firestore first")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> list[str]:
     """Run the command; return the lines to print. Raises `CommandError`."""
     if not arguments.data.is_file():
-        raise CommandError(f"{arguments.data} does not exist")
+        raise CommandError(f"the data file {arguments.data} does not exist")
     with contextlib.closing(sqlite3.connect(arguments.data, timeout=BUSY_TIMEOUT_SECONDS)) as connection, connection:
         return _run(arguments, connection)
 
@@ -43,14 +43,16 @@ def run(arguments: argparse.Namespace) -> list[str]:
 def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[str]:
     """Run the command in one transaction."""
     if not dead_letters.has_triggers(connection):
-        raise CommandError(f"no server with triggers has used {arguments.data}")
+        raise CommandError(
+            f"{arguments.data} contains no trigger data; start Firestore with --triggers and this file first"
+        )
     if arguments.command == "forget":
         if not dead_letters.forget(connection, arguments.trigger):
-            raise CommandError(f"trigger {arguments.trigger} does not exist")
+            raise CommandError(f"{arguments.data} contains no trigger named {arguments.trigger}")
         return [f"deleted the pending events of {arguments.trigger}"]
     if arguments.action == "resend":
         number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)
-        return [f"{number} to be sent again"]
+        return [f"dead letters to send again: {number}"]
     lines = []
     for letter in dead_letters.read(connection, arguments.trigger):
         written = letter.written_at.isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
 """HTTP endpoints for operators and tests: list dead letters and resend them.
 
-An unknown parameter is an error. If `sequence` were misspelled and ignored, a request would resend everything.
+The endpoints reject unknown parameters. Otherwise a misspelled `sequence` would resend all dead letters.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ PATH = "/eventarc/dead-letters"
 
 
 class DeadLetterEndpoints:
-    """Endpoints on the file of the Firestore that runs in this process."""
+    """Endpoints for the dead letters of the Firestore that runs in this process."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -46,17 +46,23 @@ class DeadLetterEndpoints:
 
     async def _resend(self, request: web.Request) -> web.Response:
         _reject_unknown_parameters(request, {"trigger", "sequence"})
-        try:
-            sequences = [int(sequence) for sequence in request.query.getall("sequence", [])]
-        except ValueError:
-            raise web.HTTPBadRequest(text="expected sequence to be a number\n") from None
+        sequences = [_sequence(text) for text in request.query.getall("sequence", [])]
         work = partial(dead_letters.resend, trigger=request.query.get("trigger"), sequences=sequences)
         return web.json_response({"resent": await self._storage.execute(work)})
+
+
+def _sequence(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise web.HTTPBadRequest(
+            text=f"expected a whole number, got {text!r} - at the query parameter `sequence`\n"
+        ) from None
 
 
 def _reject_unknown_parameters(request: web.Request, known: set[str]) -> None:
     unknown = set(request.query) - known
     if unknown:
         raise web.HTTPBadRequest(
-            text=f"unknown parameter: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}\n"
+            text=f"unknown query parameter {', '.join(sorted(unknown))}; use only {', '.join(sorted(known))}\n"
         )

@@ -1,10 +1,11 @@
 """A change as a CloudEvent in binary mode, with the headers and body that Eventarc sends.
 
-The body is a DocumentEventData message. A stored google.firestore.v1.Document has the same bytes as the
-event's Document, so the body is concatenated and not parsed. Only the update mask requires parsing.
+The body is a DocumentEventData message. The document in an event has the same bytes as the stored
+google.firestore.v1.Document. This module therefore builds the body from the stored bytes. It parses documents
+only to compute the update mask.
 
-Note: an event above the size limit has no body, as in production. The function then reads the document that
-`ce-document` names.
+Note: an event above the size limit has no body, as in production. The function must then read the document
+that the header `ce-document` names.
 """
 
 import re
@@ -37,7 +38,7 @@ _simple_field = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def change_kind(change: Change) -> str:
-    """Return whether the document was created, updated or deleted."""
+    """Return the kind of the change: CREATED, UPDATED or DELETED."""
     if change.old is None:
         return CREATED
     return DELETED if change.new is None else UPDATED
@@ -50,9 +51,10 @@ def split_name(name: str) -> tuple[str, str, str]:
 
 
 def headers(change: Change, kind: str, location: str) -> dict[str, str]:
-    """Return the HTTP headers of the event. All attempts to send the event have the same id.
+    """Return the HTTP headers of the event. All attempts to send an event use the same `ce-id`.
 
-    `kind` is the kind of the trigger: one change is two events for a `written` and a `created` trigger.
+    `kind` is the kind of the trigger. It is part of the id, because a `written` and a `created` trigger turn one
+    change into two events.
     """
     project, database, path = split_name(change.name)
     document = path if _plain.fullmatch(path) else quote(path, safe=_printable)
@@ -71,12 +73,12 @@ def headers(change: Change, kind: str, location: str) -> dict[str, str]:
         "ce-location": location,
         "ce-dataschema": SCHEMA,
         "content-type": "application/protobuf",
-        "function-execution-id": event_id,  # Cloud Run functions receive one; without it the framework generates one
+        "function-execution-id": event_id,  # Cloud Run sends one; functions-framework would generate another id
     }
 
 
 def body(change: Change, max_bytes: int) -> bytes:
-    """Return the serialized DocumentEventData, or no bytes if it is longer than `max_bytes`."""
+    """Return the serialized DocumentEventData, or `b""` if it is longer than `max_bytes`."""
     if len(change.old or b"") + len(change.new or b"") > max_bytes:
         return b""
     parts: list[bytes] = []
@@ -98,7 +100,7 @@ def _time(microseconds: int) -> str:
 
 
 def _length(part: bytes) -> bytes:
-    """Return the length of a part as a protobuf varint."""
+    """Return the length of `part` as a protobuf varint."""
     encoded = bytearray()
     rest = len(part)
     while rest > 0x7F:
@@ -115,7 +117,7 @@ def _mask(old: bytes, new: bytes) -> bytes:
 
 
 def _changed(before: Any, after: Any, parent: str) -> Iterator[str]:
-    """Yield the field paths that differ. If both values are maps, compare the fields inside."""
+    """Yield the paths of the fields that differ. If both values are maps, compare the fields of the maps."""
     for name in before.keys() | after.keys():
         path = parent + (name if _simple_field.fullmatch(name) else _quoted(name))
         if name not in before or name not in after:
@@ -125,7 +127,7 @@ def _changed(before: Any, after: Any, parent: str) -> Iterator[str]:
             if bool(old) != bool(new):
                 yield path
             yield from _changed(old, new, f"{path}.") if old and new else ()
-        elif _bytes(before[name]) != _bytes(after[name]):  # as bytes, NaN equals NaN and 1 differs from 1.0
+        elif _bytes(before[name]) != _bytes(after[name]):  # in serialized form, NaN equals NaN, and 1 differs from 1.0
             yield path
 
 

@@ -1,7 +1,7 @@
-"""Dead letters: events that failed for longer than the retention. They are stored until they are resent.
+"""Dead letters: events that failed for longer than the retention. A dead letter is stored until it is resent.
 
-The functions work on a connection to the file of the embedded Firestore, whether its server runs or not. A
-running server checks for resent events every 2 seconds.
+The functions of this module use a connection to the data file of the embedded Firestore. The server may run,
+except during `forget`. A running server checks for resent events every 2 seconds.
 """
 
 import json
@@ -17,7 +17,7 @@ MAX_LISTED = 1_000
 
 
 class DeadLetter(NamedTuple):
-    """An event that is not retried any more, and its last problem."""
+    """An event that is not retried any more. `problem` describes the last failed attempt."""
 
     trigger: str
     sequence: int
@@ -43,7 +43,10 @@ def read(connection: sqlite3.Connection, trigger: str | None) -> list[DeadLetter
 
 
 def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Collection[int]) -> int:
-    """Schedule dead letters to be sent again, those of `sequences` or all; return their number."""
+    """Schedule dead letters to be sent again; return their number.
+
+    If `sequences` is empty, all dead letters are selected. If `trigger` is not None, only its dead letters are.
+    """
     cursor = connection.execute(
         "UPDATE eventarc_failed SET dead = 0, attempts = 0, first_failure = 0, due = 0"
         " WHERE dead AND (?1 IS NULL OR trigger = ?1)"
@@ -54,7 +57,7 @@ def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Colle
 
 
 def forget(connection: sqlite3.Connection, trigger: str) -> bool:
-    """Delete the cursor and the failed events of a trigger; return whether it had a cursor.
+    """Delete the cursor and the failed events of a trigger; return whether the trigger had a cursor.
 
     The server must be stopped.
     """
@@ -63,6 +66,6 @@ def forget(connection: sqlite3.Connection, trigger: str) -> bool:
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:
-    """Return whether a server with triggers has ever used the file."""
+    """Return whether the file contains the tables of event delivery."""
     row = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eventarc_failed'").fetchone()
     return row is not None

@@ -1,10 +1,10 @@
 """The durable state of delivery: a cursor per trigger, and a row for each event that failed.
 
-Every event up to the cursor is acknowledged or has a row. One transaction writes the cursor and the rows, so
-a crash at any instant leaves each event after the cursor, in a row, or both.
+Every event up to the cursor is acknowledged or has a row. One transaction writes the cursor and the rows. After a
+crash, each unacknowledged event therefore has a row, is after the cursor, or both.
 
-The cursor is registered as a consumer of the change feed, so later changes are not pruned. A row stores the
-whole change, so an event that always fails does not hold the cursor back.
+The cursor is registered as a consumer of the change feed, so changes after the cursor are not pruned. A row stores
+the whole change, so the cursor can move past an event that always fails.
 """
 
 import math
@@ -44,9 +44,9 @@ class Delivery:
     __slots__ = ("attempts", "change", "due", "first_failure", "has_row", "in_flight", "is_dead", "problem", "started")
 
     def __init__(self, change: Change) -> None:
-        """An event without attempts."""
+        """Create a delivery without attempts."""
         self.change = change
-        self.attempts = 0  # those that failed
+        self.attempts = 0  # failed attempts only
         self.first_failure = 0.0  # seconds since the epoch
         self.problem = ""
         self.is_dead = False
@@ -60,11 +60,11 @@ class Delivery:
 
     @property
     def size(self) -> int:
-        """The size of its documents in bytes."""
+        """The size of the old and the new document, in bytes."""
         return len(self.change.old or b"") + len(self.change.new or b"")
 
     def row(self, trigger: str) -> Row:
-        """Return its row in the table of failed events."""
+        """Return the row of this event for the table of failed events."""
         change = self.change
         return (
             trigger, change.sequence, change.commit_time, change.name, change.old, change.new,
@@ -73,9 +73,9 @@ class Delivery:
 
 
 async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
-    """Create the tables; return the triggers that the file has a cursor for, but that are not in `triggers`.
+    """Create the tables; return the triggers that have a cursor in the file but are not in `triggers`.
 
-    Their cursors stay, so their events are delivered when the triggers are configured again.
+    The cursors of these triggers stay in the file. If such a trigger is configured again, its events are delivered.
     """
 
     def work(connection: sqlite3.Connection) -> set[str]:
@@ -90,14 +90,14 @@ class Deliveries:
     """The durable state of one trigger."""
 
     def __init__(self, storage: Storage, trigger: str) -> None:
-        """Call `prepare`, then `open`."""
+        """Prepare the state of `trigger`. Call `prepare`, then `open`, before other methods."""
         self._storage = storage
         self._trigger = trigger
 
     async def open(self) -> int:
         """Return the cursor. A new trigger starts after the last change.
 
-        Failed events become due at once, because the function may have been repaired since.
+        Failed events become due at once, because the function may have been repaired in the meantime.
         """
         last_sequence = self._storage.snapshot().sequence
 
@@ -108,7 +108,7 @@ class Deliveries:
         return await self._storage.execute(work)
 
     async def save(self, cursor: int, changed_rows: Mapping[int, Delivery | None]) -> None:
-        """Write the cursor and the changed rows, by sequence. None deletes a row."""
+        """Write the cursor and the changed rows, keyed by sequence, in one transaction. None deletes a row."""
         rows = [delivery.row(self._trigger) for delivery in changed_rows.values() if delivery is not None]
         deleted = [(self._trigger, sequence) for sequence, delivery in changed_rows.items() if delivery is None]
 
@@ -120,9 +120,10 @@ class Deliveries:
         await self._storage.execute(work)
 
     async def due(self, now: float, limit: int, excluded: Collection[int]) -> tuple[list[Delivery], float]:
-        """Return up to `limit` failed events that are due, and the time when the next one is due.
+        """Return up to `limit` failed events that are due, and the time when the next event is due.
 
-        Events whose sequence is in `excluded` are skipped. Times are in seconds since the epoch.
+        Events whose sequence is in `excluded` are skipped. Times are in seconds since the epoch. The time is infinity
+        if no other event is stored.
         """
 
         def work(connection: sqlite3.Connection) -> tuple[list[Delivery], float]:

@@ -16,22 +16,25 @@ class Dispatcher:
     """One subscription per trigger."""
 
     def __init__(self, storage: Storage, triggers: Iterable[Trigger]) -> None:
-        """Call `open`, then `run`."""
+        """Create the subscriptions. Call `open`, then `run`, to deliver events."""
         self._storage = storage
         self._subscriptions = {trigger.name: Subscription(storage, trigger) for trigger in triggers}
 
     async def open(self) -> None:
-        """Register every trigger in the change feed. Later writes are delivered."""
+        """Register every trigger in the change feed, so that later writes are delivered."""
         for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
             logger.warning(
-                "%s: this trigger is not configured any more; its events are stored until `forget %s`", name, name
+                "trigger %s is not configured any more; its events are stored until you run "
+                "`python -m infra.embedded.eventarc forget %s`",
+                name,
+                name,
             )
         for subscription in self._subscriptions.values():
             await subscription.open()
 
     async def run(self) -> None:
-        """Deliver until cancelled. Cancel it before the storage is closed."""
+        """Deliver until cancelled. Cancel this method before the storage is closed."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(asyncio.Event().wait())  # runs until cancelled, also without triggers
+            tasks.create_task(asyncio.Event().wait())  # `run` does not return, even without triggers
             for subscription in self._subscriptions.values():
                 tasks.create_task(subscription.run())

@@ -1,7 +1,7 @@
 """Fault injection: events are delayed, reordered, duplicated or repeated on purpose.
 
-At-least-once delivery in any order may do all of this to a function. Tests of functions provoke it, and a
-seed makes the faults repeatable.
+All of these faults can occur with at-least-once delivery, which has no guaranteed order. Tests use this module to
+check that a function handles the faults. The same seed causes the same faults.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ class FaultInjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reorder_probability: Probability = 0
     """The event waits for up to 0.5 s, so that later events overtake it."""
     drop_acknowledgement_probability: Probability = 0
-    """The event is delivered, but counts as failed."""
+    """The event is delivered, but the attempt counts as failed."""
 
     async def send(self, post: Callable[[], Awaitable[str | None]], sequence: int, failed_attempts: int) -> str | None:
-        """Call `post` with the faults of this attempt; return its problem, or None if it was acknowledged."""
+        """Call `post` with the faults of this attempt; return the problem, or None if the event was acknowledged."""
         random = Random(f"{self.seed}/{sequence}/{failed_attempts}").random
         if random() < self.delay_probability:
             await asyncio.sleep(random() * self.max_delay_seconds)

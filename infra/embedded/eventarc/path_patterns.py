@@ -1,11 +1,14 @@
-"""Path patterns: which documents a trigger selects.
+"""Path patterns, which select the documents of a trigger.
 
-A pattern has the segments of a document's path. A segment is exact (`users`), a wildcard for one segment
-(`{user}`, `{user=*}` or `*`), a wildcard with a prefix or suffix (`a*`, `{user=a*}`), or, once per pattern, a
-wildcard for one or more segments (`{rest=**}` or `**`).
+A pattern consists of segments, like the path of a document. A segment is one of these:
 
-Note: `users/{user}` does not match documents in subcollections. A pattern that names a collection could never
-match, so it is rejected.
+- an exact id: `users`
+- a wildcard for one segment: `{user}`, `{user=*}` or `*`
+- a wildcard with a prefix or suffix: `a*` or `{user=a*}`
+- a wildcard for one or more segments, at most once per pattern: `{rest=**}` or `**`
+
+Note: `users/{user}` does not match documents in subcollections. A pattern that names a collection is an error,
+because it matches no document.
 """
 
 import re
@@ -16,10 +19,10 @@ _any_segments = ".+"
 
 
 class InvalidPattern(Exception):
-    """The path pattern cannot match any document; the message says why."""
+    """The path pattern is invalid or cannot match a document. The message says why."""
 
     def __init__(self, pattern: str, problem: str) -> None:
-        """Name the pattern and its problem."""
+        """Create the error message from the pattern and its problem."""
         super().__init__(f"path pattern {pattern!r}: {problem}")
 
 
@@ -35,7 +38,7 @@ class Pattern:
             raise InvalidPattern(text, "it is empty, has an empty segment, or starts or ends with a slash")
         expressions = [self._expression(segment) for segment in segments]
         if expressions.count(_any_segments) > 1:
-            raise InvalidPattern(text, "only one `**` is allowed")
+            raise InvalidPattern(text, "it has more than one `**`; use at most one")
         if _any_segments not in expressions and len(segments) % 2:
             raise InvalidPattern(text, "it names a collection; a document has an even number of segments")
         self._matches = re.compile("/".join(expressions), re.DOTALL).fullmatch
@@ -49,17 +52,20 @@ class Pattern:
         if "{" in segment or "}" in segment:
             variable = _variable.fullmatch(segment)
             if variable is None:
-                raise InvalidPattern(self.text, f"{segment!r} is not `{{name}}` or `{{name=wildcard}}`")
+                raise InvalidPattern(self.text, f"expected `{{name}}` or `{{name=wildcard}}`, got {segment!r}")
             name, wildcard = variable[1], variable[2] or "*"
             if name in self._names:
-                raise InvalidPattern(self.text, f"{name!r} is used twice")
+                raise InvalidPattern(self.text, f"the name {name!r} is used twice; choose another name")
             self._names.add(name)
             if "*" not in wildcard:
-                raise InvalidPattern(self.text, f"{segment!r} has no wildcard")
+                raise InvalidPattern(self.text, f"{segment!r} has no wildcard; add `*`, or write the id without braces")
         if wildcard == "**":
             return _any_segments
         if wildcard == "*":
             return _any_segment
         if wildcard.count("*") > 1:
-            raise InvalidPattern(self.text, f"{segment!r} has more than one `*`")
+            raise InvalidPattern(
+                self.text,
+                f"{segment!r} has more than one `*`; use at most one per segment, or `**` for any number of segments",
+            )
         return "[^/]*".join(map(re.escape, wildcard.split("*")))

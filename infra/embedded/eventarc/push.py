@@ -1,8 +1,8 @@
-"""One event, one POST request, sent and acknowledged as Eventarc does it.
+"""Sends an event as one POST request, and treats the response as Eventarc does.
 
-If the function cannot be reached at all (`Unreachable`), nothing is known about the event: it keeps its
-attempts, and delivery pauses. Every other failure is a failed attempt of this event. That includes a
-connection that breaks after the request was sent, because this event may be what crashes the function.
+If no connection to the function can be opened (`Unreachable`), the event was not sent. This does not count as a
+failed attempt, and delivery pauses. Every other failure counts as a failed attempt of this event. A connection that
+breaks after the request was sent also counts, because this event may have crashed the function.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.storage.storage import Change
 
-ACKNOWLEDGING_STATUSES = frozenset({200, 201, 202, 204})  # as Pub/Sub push; 102 is never a final response
+ACKNOWLEDGING_STATUSES = frozenset({200, 201, 202, 204})  # as in Pub/Sub push, without the interim status 102
 MAX_PROBLEM_BYTES = 300
 
 
@@ -20,14 +20,14 @@ class Push:
     """Sends the events of one trigger."""
 
     def __init__(self, trigger: Trigger) -> None:
-        """Connects with the first event."""
+        """Create the client. It opens a connection when the first event is sent."""
         self.client = HttpClient(trigger.url)
         self._trigger = trigger
         self._kind = trigger.kind
         self._deadline_seconds = trigger.deadline_seconds
 
     async def send(self, change: Change, failed_attempts: int) -> str | None:
-        """Send the event; return None if it was acknowledged, else the problem. Raises `Unreachable`."""
+        """Send the event; return the problem, or None if the event was acknowledged. Raises `Unreachable`."""
         faults = self._trigger.fault_injection
         if faults is None:
             return await self._post(change)

@@ -1,11 +1,11 @@
 """A subscription sends the events of one trigger, from the change feed to the function.
 
 Workers take events from a window of limited size. An acknowledged event leaves the window. A failed event
-gets a row in the file (see `deliveries`) and leaves the window too, so it delays no other event. An event that
-is in flight for long gets a row as well, so that the cursor can move past it.
+gets a row in the file (see `deliveries`) and also leaves the window, so it does not delay other events. An event
+that is in flight for more than a second gets a row too, so that the cursor can move past this event.
 
-If the function refuses a connection, all workers pause and one probe tests the address. When the probe
-succeeds, the workers continue at full speed.
+If no connection to the function can be opened, all workers pause and one probe tests the address. When the probe
+succeeds, all workers continue.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SAVE_SECONDS = 0.1
 SLOW_SECONDS = 1.0
 STORAGE_RETRY_SECONDS = 1.0
 LOG_SECONDS = 1.0
-MAX_RETRY_WAIT_SECONDS = 2.0  # another process may have resent dead letters
+MAX_RETRY_WAIT_SECONDS = 2.0  # check this often, because another process may resend dead letters
 PROBE_BACKOFF = Backoff(0.05, 0.5)
 
 logger = logging.getLogger("eventarc")
@@ -43,7 +43,7 @@ class Subscription:
     """Delivers the events of one trigger."""
 
     def __init__(self, storage: Storage, trigger: Trigger) -> None:
-        """Call `open`, then `run`."""
+        """Prepare the subscription. Call `open`, then `run`, to deliver events."""
         self._storage = storage
         self._trigger = trigger
         self._pattern = Pattern(trigger.document)
@@ -52,14 +52,14 @@ class Subscription:
         self._queue: PriorityQueue[Delivery] = PriorityQueue()
         self._position = 0  # the last sequence read from the change feed
         self._saved_cursor = 0
-        self._window: dict[int, Delivery] = {}  # by sequence, in order; neither acknowledged nor in a row
+        self._window: dict[int, Delivery] = {}  # by sequence, in order; not acknowledged, and without a saved row
         self._window_bytes = 0
         self._window_shrank = asyncio.Event()
         self._changed_rows: dict[int, Delivery | None] = {}  # to be saved; None deletes the row
         self._has_unsaved = asyncio.Event()
-        self._held_rows: set[int] = set()  # rows that must not be retried now: in flight or being saved
+        self._held_rows: set[int] = set()  # sequences of rows not to retry now: in flight or being saved
         self._retrying: set[int] = set()
-        self._max_retrying = max(1, trigger.concurrency // 2)  # the rest is for events that never failed
+        self._max_retrying = max(1, trigger.concurrency // 2)  # the other workers send events that never failed
         self._next_due = 0.0
         self._due_changed = asyncio.Event()
         self._reachable = asyncio.Event()
@@ -86,7 +86,7 @@ class Subscription:
                     tasks.create_task(self._work())
         finally:
             self._push.client.close()
-            await self._save()  # so that the next start repeats few events
+            await self._save()  # so that few events are sent again after the next start
 
     async def _read_changes(self) -> None:
         while True:
@@ -127,7 +127,7 @@ class Subscription:
                 self._queue.put_nowait(delivery)
                 self._pause(error)
                 continue
-            except Exception as error:  # noqa: BLE001 - one event must never end the delivery of all
+            except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
                 problem = f"the event cannot be sent: {error!r}"
             self._resume()
             delivery.in_flight = False
@@ -138,7 +138,7 @@ class Subscription:
             self._has_unsaved.set()
 
     async def _send(self, delivery: Delivery) -> str | None:
-        if delivery.has_row and not self._selects(delivery.change):  # the row is older than the trigger's definition
+        if delivery.has_row and not self._selects(delivery.change):  # the trigger may have changed since
             return "the trigger has changed and does not select this event any more"
         return await self._push.send(delivery.change, delivery.attempts)
 
@@ -247,7 +247,7 @@ class Subscription:
         if self._unreachable_since is None:
             self._unreachable_since = time.monotonic()
             logger.warning(
-                "%s: cannot reach %s; events wait until it is reachable: %s",
+                "%s: cannot reach %s; events wait until this URL is reachable: %s",
                 self._trigger.name,
                 self._trigger.url,
                 error,

@@ -1,4 +1,4 @@
-"""A trigger: which document writes call which URL, and how failed events are retried.
+"""A trigger: the document writes that call a URL, and the retries of failed events.
 
 The defaults suit one machine, where a function restarts within seconds. `profile = "eventarc"` selects the
 documented values of Eventarc instead.
@@ -24,7 +24,7 @@ DEADLINE_SECONDS = {"laptop": 60.0, "eventarc": 10.0}
 
 
 class InvalidTrigger(Exception):
-    """A trigger has an invalid description; the message says which trigger and why."""
+    """A trigger is invalid. The message names the trigger and says why."""
 
 
 class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def deadline_seconds(self) -> float:
-        """The time within which the function must acknowledge an event."""
+        """The maximum time for the function to acknowledge an event, in seconds."""
         return self.acknowledgement_deadline_seconds or DEADLINE_SECONDS[self.profile]
 
 
@@ -79,8 +79,8 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
             )
         url = urlsplit(trigger.url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise InvalidTrigger(f"trigger {trigger.name!r}: expected an HTTP URL, got {trigger.url!r}")
+            raise InvalidTrigger(f"trigger {trigger.name!r}: expected url to be an HTTP URL, got {trigger.url!r}")
         if trigger.name in triggers:
-            raise InvalidTrigger(f"two triggers are named {trigger.name!r}")
+            raise InvalidTrigger(f"two triggers are named {trigger.name!r}; rename one of them")
         triggers[trigger.name] = trigger
     return list(triggers.values())

@@ -54,7 +54,7 @@ async def test_dead_letters_are_listed_and_resent(
     assert "1  on_written  projects/p/databases/(default)/documents/samples/bad1" in listing
     assert "418 OK" in listing
     assert "samples/good" not in listing
-    assert (one, others) == ("1 to be sent again\n", "1 to be sent again\n")
+    assert (one, others) == ("dead letters to send again: 1\n", "dead letters to send again: 1\n")
 
 
 async def test_a_file_without_triggers_is_a_clear_error(firestore: Firestore) -> None:
@@ -67,8 +67,11 @@ async def test_a_file_without_triggers_is_a_clear_error(firestore: Firestore) ->
     firestore.path.unlink()
     await firestore.start()
 
-    assert missing == (1, f"{firestore.path} does not exist\n")
-    assert empty == (1, f"no server with triggers has used {firestore.path}\n")
+    assert missing == (1, f"the data file {firestore.path} does not exist\n")
+    assert empty == (
+        1,
+        f"{firestore.path} contains no trigger data; start Firestore with --triggers and this file first\n",
+    )
     assert other == (1, "file is not a database\n")
 
 
@@ -80,7 +83,7 @@ async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(
     await firestore.stop()
     await firestore.start()
     await firestore.write("samples/a")
-    await until(lambda: "on_written: this trigger is not configured any more" in caplog.text)
+    await until(lambda: "trigger on_written is not configured any more" in caplog.text)
     await firestore.stop()
 
     first = await command(firestore, "forget", "on_written")
@@ -90,7 +93,7 @@ async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(
     await until(lambda: bool(function.events))
 
     assert first == (0, "deleted the pending events of on_written\n")
-    assert second == (1, "trigger on_written does not exist\n")
+    assert second == (1, f"{firestore.path} contains no trigger named on_written\n")
     assert function.documents == ["samples/b"]
 
 
@@ -162,6 +165,7 @@ async def test_dead_letters_are_listed_and_resent_over_http(
     assert "418" in first[0]["problem"]
     assert first[0]["attempts"] >= 1
     assert [status for status, _ in refused] == [400, 400]
-    assert "unknown parameter: sequense" in refused[0][1]
+    assert "unknown query parameter sequense; use only sequence, trigger" in refused[0][1]
+    assert "expected a whole number, got 'one' - at the query parameter `sequence`" in refused[1][1]
     assert (one, others) == ({"resent": 1}, {"resent": 3})
     assert await listed(session) == []
