@@ -1,4 +1,4 @@
-"""`python -m infra.embedded.firestore`: a durable Firestore on one port and one file."""
+"""`python -m infra.embedded.firestore`: a durable Firestore server that stores its data in one file."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-# grpc reads this variable at import. The thread that polls for calls then also reads the connections itself.
+# grpc reads this variable at import. With this value, the thread that polls for calls also reads the connections.
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 import uvloop
@@ -34,14 +34,14 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.firestore", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--port", type=int, default=8080, help="gRPC port; 0 selects a free one (default: 8080)")
+    parser.add_argument("--port", type=int, default=8080, help="gRPC port; 0 selects a free port (default: 8080)")
     parser.add_argument(
         "--data", type=Path, default=Path("firestore.sqlite"), help="SQLite file (default: firestore.sqlite)"
     )
     parser.add_argument(
         "--http-port", type=int, help="port of /healthz, /readyz, /metrics, dead letters and deleting a database"
     )
-    parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries that lack an index are refused")
+    parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries that lack an index fail")
     parser.add_argument(
         "--create-indexes", action="store_true", help="with --indexes: create missing indexes and log their definitions"
     )
@@ -49,15 +49,15 @@ def parse_arguments() -> argparse.Namespace:
         "--version-retention-seconds",
         type=float,
         default=3600.0,
-        help="maximum age of a read time; older versions are deleted (default: 3600)",
+        help="maximum age of a read time; older document versions are deleted (default: 3600)",
     )
     parser.add_argument(
         "--rate-limits",
         type=parse_rate_limits,
         default=(),
-        help=f"enforce production's write rates; comma-separated list of {', '.join(rate_limits.LIMIT_NAMES)}",
+        help=f"write rates of production to enforce; comma-separated list of {', '.join(rate_limits.LIMIT_NAMES)}",
     )
-    parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]]: which writes call which URL")
+    parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]], which send document writes to URLs")
     return parser.parse_args()
 
 
@@ -73,12 +73,12 @@ def parse_rate_limits(text: str) -> list[str]:
 
 
 def read_triggers(path: Path | None) -> list[trigger.Trigger]:
-    """Return the triggers of a stack file or of a file with triggers only."""
+    """Return the triggers of a file, which may contain other tables of a stack file. Return none without a file."""
     return [] if path is None else trigger.read(stack.read(path, os.environ).triggers)
 
 
 def open_storage(arguments: argparse.Namespace) -> Storage:
-    """Open the file with the indexes and limits of the command line."""
+    """Open the data file with the indexes and limits from the command line."""
     index_definitions = None if arguments.indexes is None else definitions.read(arguments.indexes)
     limits = arguments.rate_limits
     return Storage(
@@ -115,7 +115,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             server.port,
             arguments.data,
         )
-        gc.freeze()  # objects of the start are never garbage
+        gc.freeze()  # objects that exist now live until the process ends
         gc.set_threshold(GC_THRESHOLD, 20, 100)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +128,7 @@ async def start_admin_endpoints(
     arguments: argparse.Namespace, storage: Storage, server: FirestoreServer, resources: contextlib.AsyncExitStack
 ) -> None:
     """Start the HTTP endpoints on `--http-port`."""
-    # Imported here because they are slow to import and rarely used.
+    # Imported here, because these modules are slow to import and rarely used.
     from infra.embedded.eventarc.admin_endpoints import DeadLetterEndpoints
     from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
 

@@ -36,15 +36,15 @@ _DOCUMENTS = (
 
 
 class ArchiveError(Exception):
-    """A file or a line cannot be read or written. The message says which and why."""
+    """A file or a line cannot be read or written. The message names the file or line and the problem."""
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy the file of a server, which may be running, to a new file."""
+    """Copy the data file `source` to the new file `target`. The server may run."""
     if target.exists():
         raise ArchiveError(f"{target} already exists; choose another file")
     with contextlib.closing(_open(source)) as live, contextlib.closing(sqlite3.connect(target)) as copy:
-        live.execute("BEGIN")  # all pages are copied from this state, independent of the duration
+        live.execute("BEGIN")  # all pages are copied from this state, even if commits follow
         live.execute("SELECT 1 FROM documents").fetchone()
         live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
 
@@ -61,9 +61,9 @@ def export_documents(source: Path, target: TextIO) -> int:
 
 
 async def import_documents(source: TextIO, target: Path, index_definitions: Definitions) -> int:
-    """Write the documents of JSON lines into a file, and return their number.
+    """Write the documents in JSON lines to a data file, and return the number of documents.
 
-    Raise StorageInUse if a server has the file open, and ArchiveError if a line is not a valid document.
+    Raise StorageInUse if a server uses the data file, and ArchiveError if a line is not a valid document.
     """
     storage = Storage(target, definitions=index_definitions)
     count = 0
@@ -102,7 +102,7 @@ def _commit_each(writes: list[document_write.PreparedWrite], group: Group) -> An
 
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
-        raise ArchiveError(f"{path} does not exist")
+        raise ArchiveError(f"the data file {path} does not exist")
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=30)
 
 
@@ -115,7 +115,7 @@ def parse_arguments() -> argparse.Namespace:
     export_parser = commands.add_parser("export", help="write JSON lines to standard output; the server may run")
     import_parser = commands.add_parser("import", help="read JSON lines from standard input; stop the server first")
     import_parser.add_argument(
-        "--indexes", type=Path, help="firestore.indexes.json of the server, whose index exemptions apply"
+        "--indexes", type=Path, help="firestore.indexes.json of the server; its index exemptions apply to the import"
     )
     for command in (backup_parser, export_parser, import_parser):
         command.add_argument("--data", type=Path, required=True, help="SQLite file of the server")

@@ -1,8 +1,8 @@
-"""Errors of the API: a gRPC status code and a message, in production's words where production has the error.
+"""Errors of the API: a gRPC status code and a message. The message uses production's words if production has the error.
 
-Clients decide by the code whether to retry, so an error that no retry can fix must have a code that says so. Any other
-exception becomes INTERNAL: it is logged, and the client learns no details. A full or failing disk may be repaired, so
-its codes allow a retry.
+The code tells a client whether to retry, so an error that a retry cannot fix needs a code that clients do not retry.
+Every exception that is not listed here is logged and becomes INTERNAL, without details for the client. A full or
+failing disk may be repaired, so the codes of these errors allow a retry.
 """
 
 import sqlite3
@@ -25,7 +25,7 @@ class StatusError(Exception):
 
 
 class ReadTimeTooOld(StatusError):
-    """The versions that were current at the read time may have been pruned."""
+    """The document versions that were current at the read time may have been pruned."""
 
     def __init__(self) -> None:
         super().__init__(grpc.StatusCode.FAILED_PRECONDITION, "The requested snapshot version is too old.")
@@ -47,7 +47,7 @@ def already_exists(message: str) -> StatusError:
 
 
 def failed_precondition(message: str) -> StatusError:
-    """Return FAILED_PRECONDITION: this request can succeed only after something else has changed."""
+    """Return FAILED_PRECONDITION: the request can succeed only after the state of the database has changed."""
     return StatusError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 

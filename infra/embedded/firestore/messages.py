@@ -1,8 +1,8 @@
 """The message classes of google.firestore.v1, as the installed client library defines them.
 
-Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second. The messages alone are in its
-subpackage `types`. An empty package stands in for the parent while `types` is imported, and is removed afterwards. A
-later import of the client therefore gets the real package, with these same classes.
+Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second. The messages are in its
+subpackage `types`. This module therefore replaces the parent with an empty package while it imports `types`, and
+removes the empty package afterwards. A later import of the client gets the real package with the same message classes.
 """
 
 import importlib
@@ -80,7 +80,7 @@ def _message(name: str) -> Any:
     return getattr(_types, name).pb()
 
 
-# Imported by name, because these modules have no type information.
+# Import these modules by name, because they have no type information.
 Empty: Any = importlib.import_module("google.protobuf.empty_pb2").Empty
 Status: Any = importlib.import_module("google.rpc.status_pb2").Status
 Timestamp: Any = importlib.import_module("google.protobuf.timestamp_pb2").Timestamp
@@ -126,11 +126,11 @@ WriteResult: Any = _message("WriteResult")
 
 
 def timestamp(microseconds: int) -> Any:
-    """Return the Timestamp message of a number of microseconds since the epoch."""
+    """Return the Timestamp message for a time in microseconds since the epoch."""
     seconds, remainder = divmod(microseconds, 1_000_000)
     return Timestamp(seconds=seconds, nanos=remainder * 1000)
 
 
 def microseconds(timestamp: Any) -> int:
-    """Return a Timestamp message as microseconds since the epoch, rounded down."""
+    """Return the microseconds since the epoch of a Timestamp message, rounded down."""
     return int(timestamp.seconds) * 1_000_000 + int(timestamp.nanos) // 1000

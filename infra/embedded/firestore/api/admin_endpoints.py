@@ -1,6 +1,6 @@
 """HTTP endpoints for operators and tests: health, metrics, and deleting a database.
 
-The route that deletes a database is the one of Google's emulator, so tools made for the emulator work here.
+The route that deletes a database is the same as in Google's emulator, so tools for the emulator work with this server.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ HEALTH_TIMEOUT_SECONDS = 5
 
 
 class AdminEndpoints:
-    """An HTTP server beside the gRPC server. `routes` are served in addition to its own."""
+    """The HTTP server for operators. It serves `routes` in addition to its own routes."""
 
     def __init__(self, storage: Storage, server: FirestoreServer, routes: Iterable[web.RouteDef]) -> None:
         self._storage = storage
@@ -40,7 +40,7 @@ class AdminEndpoints:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, host: str, port: int) -> None:
-        """Start to accept requests. Raise PortInUse if the port cannot be bound."""
+        """Accept requests from now on. Raise PortInUse if the port cannot be bound."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -49,7 +49,7 @@ class AdminEndpoints:
             raise PortInUse(f"cannot listen on {host}:{port}: {problem.strerror}") from problem
 
     async def stop(self) -> None:
-        """Stop to accept requests and close all connections."""
+        """Stop accepting requests and close all connections."""
         await self._runner.cleanup()
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -89,7 +89,7 @@ class AdminEndpoints:
 
 
 async def delete_all_documents(storage: Storage, database: str) -> int:
-    """Delete every document of a database as a client would, with events, and return their number."""
+    """Delete all documents of a database and return their number. Each deletion causes an event, as a client's does."""
     everything = m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(all_descendants=True)])
     query = structured_query.read(f"{resource_names.parse_database(database)}/documents", everything)
     count = 0

@@ -1,6 +1,6 @@
-"""Reads at the time that a request selects: now, a past time, or the time of a transaction.
+"""Reads at the read time that a request selects: now, a past time, or the time of a transaction.
 
-All reads of one RPC see the same state. The selection is the `consistency_selector` of the v1 API.
+All reads of one RPC see the same state. The field `consistency_selector` of a request selects the read time.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.transactions import Transaction, Transactions
 
-MAX_LOOKUPS_ON_LOOP = 16  # up to this number, look-ups cost less than a switch to a reader thread
+MAX_LOOKUPS_ON_LOOP = 16  # a few look-ups cost less than a switch to a reader thread
 
 
 class ConsistentRead:
-    """The reads of one RPC, all at one read time, which is fixed by the first read."""
+    """The reads of one RPC. All use the same read time, which the first read chooses if the request does not set it."""
 
     def __init__(self, storage: Storage, transactions: Transactions, request: Any | None, database: str) -> None:
         self._storage = storage
         self._transactions = transactions
         self._transaction: Transaction | None = None
         self._snapshot: Snapshot | None = None
-        self._may_be_pruned = False  # the read time is older than this RPC
+        self._may_be_pruned = False  # true if the read time is older than this RPC
         self.started_transaction = b""
         selector = None if request is None else request.WhichOneof("consistency_selector")
         if request is None or selector is None:
@@ -43,24 +43,27 @@ class ConsistentRead:
             self.started_transaction = self._transaction.id
 
     def set_read_time(self, read_time: int) -> None:
-        """Read at this time, in microseconds since the epoch."""
+        """Set the read time, in microseconds since the epoch."""
         self._snapshot = Snapshot(read_time, 0)
         self._may_be_pruned = True
 
     def resume_at(self, read_time: int) -> None:
-        """Read at the time of an earlier page. A transaction sees the same state through its locks."""
+        """Use the read time of the earlier page, so that all pages show the same state.
+
+        A transaction keeps its own read time: its locks or its snapshot already provide the same state.
+        """
         if self._transaction is None:
             self.set_read_time(read_time)
 
     @property
     def read_time(self) -> int:
-        """The read time, in microseconds since the epoch."""
+        """The read time, in microseconds since the epoch. If it is not set yet, choose it."""
         return self._fix_snapshot().read_time
 
     async def settle(self) -> Snapshot:
-        """Fix the read time, and wait until every commit up to it can be read."""
+        """Choose the read time if it is not set. Then wait until readers see every commit up to the read time."""
         if self._snapshot is None and self._transaction is not None and self._transaction.takes_locks:
-            await self._storage.wait_until_visible()  # running commits did not check the locks that were just acquired
+            await self._storage.wait_until_visible()  # running commits have not checked the new locks
         snapshot = self._fix_snapshot()
         await self._storage.wait_until_visible(snapshot.read_time)
         return snapshot
@@ -77,7 +80,10 @@ class ConsistentRead:
 
     @contextlib.contextmanager
     def _running_call(self) -> Iterator[None]:
-        """Keep the transaction alive. If a call that started it fails, end it: the client never got its id."""
+        """Mark the transaction as in use during a call.
+
+        If the call started the transaction and then fails, end the transaction, because the client has no id for it.
+        """
         try:
             with self._transactions.running_call(self._transaction):
                 yield
@@ -89,7 +95,7 @@ class ConsistentRead:
     async def documents(
         self, document_names: Sequence[resource_names.ResourceName]
     ) -> list[versions.DocumentVersion | None]:
-        """Return documents in the order of their names; None where one does not exist."""
+        """Return the documents in the order of `document_names`, with None for each document that does not exist."""
         with self._running_call():
             return await self._documents(document_names, self._transaction)
 

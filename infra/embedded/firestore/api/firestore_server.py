@@ -11,7 +11,7 @@ from infra.embedded.firestore.api.rpc import RpcMethod, RpcServer
 from infra.embedded.firestore.api.service import Service
 from infra.embedded.firestore.storage.storage import Storage
 
-# Larger than production's limit of 10 MiB per request, so that the service refuses the request with production's words.
+# More than production's limit of 10 MiB per request, so that the service can return production's error message.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 0.5
 
@@ -32,7 +32,7 @@ class PortInUse(Exception):
 
 
 class FirestoreServer:
-    """A gRPC server for one storage. Stop it before the storage is closed."""
+    """A gRPC server for one storage. Stop the server before you close the storage."""
 
     def __init__(self, storage: Storage, host: str, port: int) -> None:
         self._service = Service(storage)
@@ -53,7 +53,7 @@ class FirestoreServer:
         return self._service.open_transactions
 
     async def start(self) -> None:
-        """Start to accept calls."""
+        """Accept calls from now on."""
         await self._rpc_server.start()
 
     async def stop(self) -> None:
@@ -64,17 +64,17 @@ class FirestoreServer:
 
 
 def _rpc_server(methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]]) -> RpcServer:
-    """Return the fast server, or the public one if grpcio lacks the private interface that the fast one uses."""
+    """Return a `GrpcServer`, or a slower `GrpcAioServer` if grpcio lacks the private interface of `GrpcServer`."""
     try:
         from infra.embedded.firestore.api.grpc_server import GrpcServer
     except (ImportError, AttributeError) as error:
-        logger.warning("grpcio lacks a private interface (%s); serving with grpc.aio, which is slower", error)
+        logger.warning("grpcio lacks a private interface (%s); using grpc.aio instead, which is slower", error)
         return GrpcAioServer(methods, options)
     return GrpcServer(methods, options)
 
 
 def _check_address(host: str, port: int, address: str) -> None:
-    """Raise PortInUse if the address cannot be bound. gRPC itself reports no reason."""
+    """Raise PortInUse with the reason if the address cannot be bound. gRPC does not report a reason."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

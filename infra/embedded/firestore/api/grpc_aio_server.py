@@ -1,6 +1,6 @@
 """A gRPC server on the public `grpc.aio` interface: the fallback if `grpc_server` cannot be imported.
 
-It serves the same methods with the same statuses, at a higher CPU cost per call.
+Both servers serve the same methods with the same statuses. This server needs more CPU time per call.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class AioCall:
-    """One call: writes go to the context of grpc.aio, the status is sent when the handler returns."""
+    """One call. Messages are sent at once; the status is sent when the handler returns."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -27,7 +27,7 @@ class AioCall:
         await self._context.write(message)
 
     def end(self, code: grpc.StatusCode, details: str) -> None:
-        """End the call with a status, when the handler returns."""
+        """Set the status that ends the call when the handler returns."""
         self.status = code, details
 
 
@@ -50,11 +50,11 @@ class GrpcAioServer:
         return int(self._server.add_insecure_port(address))
 
     async def start(self) -> None:
-        """Start to accept calls."""
+        """Accept calls from now on."""
         await self._server.start()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, wait up to `grace_seconds` for open ones, then cancel them."""
+        """Refuse new calls, wait up to `grace_seconds` for open calls, then cancel them."""
         await self._server.stop(grace_seconds)
         if self._tasks:  # grpc.aio does not wait until cancelled handlers have ended
             for task in self._tasks:
@@ -95,7 +95,7 @@ class GrpcAioServer:
         try:
             return await method.handler(request, call)
         except asyncio.CancelledError:
-            if task.cancelling():  # by the client or by `stop`; grpc.aio ends the call
+            if task.cancelling():  # the client or `stop` cancelled the call, and grpc.aio ends it
                 raise
         except Exception:
             logger.exception("A call failed")

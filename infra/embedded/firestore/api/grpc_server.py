@@ -1,16 +1,19 @@
 """A gRPC server on the event loop that uses the private core of grpcio directly.
 
 Private interface: this module imports `grpc._cython.cygrpc`, which grpcio does not document. The lock file pins
-grpcio to the version that was tested. If an update removes a name that is used here, the import fails and
-`firestore_server` uses the public `grpc_aio_server` instead.
+grpcio to a tested version. If an update removes a name that this module uses, the import fails. `firestore_server`
+then uses `grpc_aio_server`, which needs only the public interface.
 
-`grpc.aio` runs two tasks and about ten thread switches per call. Here one thread polls the completion queue of
-the core and passes each completion to the event loop. Measured with Commits of one document, as medians of
-alternating runs: with 64 concurrent callers, 259 µs CPU time of the server per Commit and 1,206 Commits/s, against
-486 µs and 863/s with `GrpcAioServer` (47 % less CPU time). With one caller, 932 µs against 1,205 µs (23 % less).
+`grpc.aio` needs two tasks and about ten thread switches per call. In this module, one thread polls the completion
+queue of the core and passes each completion to the event loop. The figures below are for Commits of one document,
+as medians of alternating runs:
 
-Completions arrive in the order of the core. The tag of an operation is the function to call when it has completed.
-The core accepts one outgoing message per call at a time.
+- 64 concurrent callers: 259 µs CPU time of the server per Commit and 1,206 Commits/s. `GrpcAioServer` needs 486 µs and
+  reaches 863 Commits/s, so this server needs 47 % less CPU time.
+- One caller: 932 µs CPU time per Commit. `GrpcAioServer` needs 1,205 µs, so this server needs 23 % less CPU time.
+
+The tag of an operation is the function to call after the operation has completed. The core accepts one outgoing
+message per call at a time.
 """
 
 import asyncio
@@ -64,7 +67,7 @@ _ATTRIBUTES = {
 
 
 def _check_private_interface() -> None:
-    """Raise AttributeError if a class of the core lacks an attribute that is used here."""
+    """Raise AttributeError if a class of the core lacks an attribute that this module uses."""
     for owner, names in _ATTRIBUTES.items():
         for name in names:
             getattr(owner, name)
@@ -76,8 +79,8 @@ _check_private_interface()
 class ServerCall:
     """One call: its unsent messages, its status and the task that runs its handler.
 
-    Handlers run on the event loop. Sending continues under a lock, on the loop or on the polling thread, so
-    a response of many messages does not switch between the two for each message.
+    Handlers run on the event loop. The loop and the polling thread both send messages, under a lock. A response of
+    many messages therefore does not switch threads for each message.
     """
 
     def __init__(self, core: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,7 +95,7 @@ class ServerCall:
         self._has_sent_metadata = self._is_sending = self._is_scheduled = self._is_ended = False
 
     async def write(self, message: Any) -> None:
-        """Send a message. Wait only while more than MAX_UNSENT_BYTES are unsent."""
+        """Send a message. If more than MAX_UNSENT_BYTES are unsent, wait until half of that is left."""
         self._append(message)
         if self._unsent_bytes > MAX_UNSENT_BYTES:
             drained = None
@@ -116,7 +119,7 @@ class ServerCall:
             self._schedule_send()
 
     def _schedule_send(self) -> None:
-        """Send in the next step of the loop, so that the message and the status of a unary call go out together."""
+        """Send in the next step of the loop, so that one batch contains the message and the status of a unary call."""
         if not self._is_scheduled and not self._is_sending:
             self._is_scheduled = True
             self._loop.call_soon(self._send_scheduled)
@@ -156,7 +159,7 @@ class ServerCall:
             self._loop.call_soon_threadsafe(_resolve, drained, None)
 
     def receive(self, callback: Callable[[bytes | None], None]) -> None:
-        """Receive one message. Call `callback` on the loop with its bytes, or with None at the end of the stream."""
+        """Receive one message. Call `callback` on the loop with the message, or with None at the end."""
         self._core.start_server_batch((ReceiveMessageOperation(_NO_FLAGS),), partial(self._on_received, callback))
 
     def _on_received(self, callback: Callable[[bytes | None], None], event: Any) -> None:
@@ -188,7 +191,7 @@ class ServerCall:
         else:
             try:
                 request = method.request_class.FromString(raw_request)
-            except Exception:  # noqa: BLE001 - no message arrived, or it has another type
+            except Exception:  # noqa: BLE001 - no message arrived, or the bytes are not such a message
                 self.end(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
                 return
         try:
@@ -197,7 +200,7 @@ class ServerCall:
                 if response is not None:
                     self._append(response)
                 self.end(grpc.StatusCode.OK, "")
-        except BaseException:  # the client must get a status, also if the handler is cancelled
+        except BaseException:  # the client must get a status even if the handler is cancelled
             if self._status is None:
                 self.end(grpc.StatusCode.UNKNOWN, "The call failed.")
             raise
@@ -234,13 +237,13 @@ class GrpcServer:
         return int(self._server.add_http2_port(address.encode()))
 
     async def start(self) -> None:
-        """Start to accept calls."""
+        """Accept calls from now on."""
         self._server.start()
         self._server.request_call(self._queue, self._queue, _CALL_ARRIVED)
         self._thread.start()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, wait up to `grace_seconds` for open ones, then cancel them."""
+        """Refuse new calls, wait up to `grace_seconds` for open calls, then cancel them."""
         self._server.shutdown(self._queue, _SERVER_STOPPED)
         stopped = self._loop.run_in_executor(None, self._thread.join)
         await asyncio.wait([stopped], timeout=grace_seconds)
@@ -264,7 +267,7 @@ class GrpcServer:
                 with contextlib.suppress(ValueError):  # the server is stopping and accepts no more calls
                     self._server.request_call(self._queue, self._queue, _CALL_ARRIVED)
                 self._accept(event)
-            del event  # the last reference to a call must be gone before the next poll blocks
+            del event  # release the last reference to the call before the next poll blocks
 
     def _accept(self, event: Any) -> None:
         call = ServerCall(event.call, self._loop)

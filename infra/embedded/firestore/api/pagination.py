@@ -1,7 +1,7 @@
 """Pages of ListDocuments, ListCollectionIds and PartitionQuery.
 
-A page token holds the read time of the first page and the position where the page ended. All pages are read at
-that time.
+A page token holds the read time of the first page and the position where the page ended. All pages use this read
+time, so they show the same state.
 """
 
 import base64
@@ -49,7 +49,7 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
 async def _with_missing(
     storage: Storage, read: ConsistentRead, query: structured_query.Query, collection_id: str, size: int
 ) -> AsyncIterator[sort_order.KeyedDocument]:
-    """Yield documents, and empty documents for names that do not exist but have documents beneath them."""
+    """Yield the documents of a collection. A missing document that has descendants is an empty document."""
     collection = resource_names.ResourceName(query.parent.database, (*query.parent.segments, collection_id))
     after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
     ids = await _segments_beneath(storage, read, collection, after, size)
@@ -60,7 +60,7 @@ async def _with_missing(
 
 
 async def list_collection_ids(storage: Storage, read: ConsistentRead, request: Any) -> Any:
-    """Return a ListCollectionIdsResponse: one page of the collections beneath a document or the root."""
+    """Return a ListCollectionIdsResponse: one page of the collection ids below a document or the root."""
     position = _resume(storage, read, request.page_token)
     size = _page_size(request)
     after = position[0].decode() if position else None
@@ -72,7 +72,7 @@ async def list_collection_ids(storage: Storage, read: ConsistentRead, request: A
 async def partition_query(storage: Storage, read: ConsistentRead, request: Any) -> Any:
     """Return a PartitionQueryResponse: one page of cursors that divide a collection group.
 
-    Each page computes all cursors again, at the read time of the first page.
+    Each request computes all cursors again, at the read time of the first page.
     """
     query = structured_query.read(request.parent, request.structured_query)
     partitions.check(query)
@@ -128,7 +128,7 @@ def _page_token(read_time: int, position: sort_order.SortKey) -> str:
 
 
 def _resume(storage: Storage, read: ConsistentRead, token: str) -> sort_order.SortKey:
-    """Set the read time of a page token, and return the position where its page ended; empty without a token."""
+    """Set the read time from a page token, and return the position where the page ended; `()` without a token."""
     if not token:
         return ()
     try:

@@ -14,19 +14,19 @@ class Call(Protocol):
     """The response side of one RPC, as a handler uses it."""
 
     async def write(self, message: Any) -> None:
-        """Send one response message. Wait only while too much is unsent."""
+        """Send one response message. Wait if too many bytes are unsent."""
 
     def end(self, code: grpc.StatusCode, details: str) -> None:
-        """End the RPC with a status, after all messages that were written."""
+        """End the RPC with a status after all written messages are sent."""
 
 
 Handler = Callable[[Any, Call], Awaitable[Any]]
-"""Called with a request, or with an iterator of requests. Writes messages, and returns the last one or None."""
+"""Takes a request, or an iterator of requests, and the call. Returns the last response message, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class RpcMethod:
-    """One RPC method: its handler and the shape of its messages."""
+    """One RPC method: its handler, request class and kind of streaming."""
 
     handler: Handler
     request_class: Any  # a protobuf message class
@@ -41,7 +41,7 @@ class RpcServer(Protocol):
         """Bind `host:port` and return the port number."""
 
     async def start(self) -> None:
-        """Start to accept calls."""
+        """Accept calls from now on."""
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, wait up to `grace_seconds` for open ones, then cancel them."""
+        """Refuse new calls, wait up to `grace_seconds` for open calls, then cancel them."""

@@ -1,6 +1,6 @@
 """The google.firestore.v1.Firestore service: one method per RPC.
 
-A method parses the request, calls the rooms beneath and builds the response.
+A method parses the request, calls the other packages of the server and builds the response.
 """
 
 import secrets
@@ -64,7 +64,7 @@ class Service:
         return apply_mask(m.Document.FromString(stored.document), request)
 
     async def batch_get_documents(self, request: Any, call: Call) -> None:
-        """Handle BatchGetDocuments: send each document once, those that exist first."""
+        """Handle BatchGetDocuments: send each document once, existing documents before missing documents."""
         database = resource_names.parse_database(request.database)
         requested = {name: resource_names.parse_document(name, database) for name in request.documents}
         read = self._read(request, database)
@@ -215,7 +215,7 @@ class Service:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
         _check_size(request)
         response = m.BatchWriteResponse()
-        valid: dict[str, tuple[int, document_write.PreparedWrite]] = {}  # by document, with the index in the request
+        valid: dict[str, tuple[int, document_write.PreparedWrite]] = {}  # by name, with the index in the request
         for index, write in enumerate(request.writes):
             response.write_results.add()
             status = response.status.add()

@@ -1,1 +1,1 @@
-"""Document names, fields and values: parsed, validated, measured, and encoded as bytes that sort."""
+"""Parsing, validation, billed sizes and sortable encodings of document names, fields and values."""

@@ -1,4 +1,4 @@
-"""BSON types, which clients write as a map with one reserved key.
+"""BSON types. A client writes a BSON value as a map with one reserved key.
 
 Production supports them in databases of the Enterprise edition; this server supports them in every database. A map is a
 BSON value if its only key is one of the reserved keys. Other maps must not use these keys.
@@ -19,7 +19,7 @@ _object_id = re.compile(r"[0-9a-fA-F]{24}")
 
 
 def type_key(fields: Any) -> str | None:
-    """Return the reserved key if the fields of a map are a BSON value, otherwise None."""
+    """Return the reserved key if a map with these fields is a BSON value, otherwise None."""
     if len(fields) != 1:
         return None
     (key,) = fields
@@ -27,14 +27,14 @@ def type_key(fields: Any) -> str | None:
 
 
 def encode(key: str, value: Any) -> bytes:
-    """Return the bytes that sort a BSON value. `value` is the value under the reserved key."""
+    """Return a BSON value as bytes that sort. `value` is the value under the reserved key."""
     return _encoders[key](value)
 
 
 def check_value(key: str, value: Any, name: str) -> int:
-    """Return the billed bytes of a BSON value, or raise `StatusError`. Decimals are normalized as in production.
+    """Return the billed bytes of a BSON value, or raise `StatusError`. Normalize decimals in place, as production does.
 
-    `name` is the property that an error message names.
+    `name` is the name of the property, for error messages.
     """
     value_type, size = _value_types[key]
     if value.WhichOneof("value_type") != value_type:

@@ -1,7 +1,7 @@
-"""Field paths: parsed from their text, and used to read, write and remove the fields of a document.
+"""Field paths: functions that parse field paths, and that read, write and remove the fields of a document.
 
-A parsed path is a tuple of names. Its text quotes names that contain other characters than letters, digits and `_`
-(`` a.`b.c`.d ``), so the text must not be split at its dots.
+A parsed path is a tuple of names. In the text of a path, names are quoted if they contain characters other than
+letters, digits and `_`: `` a.`b.c`.d ``. A quoted name may contain dots, so use `parse` and do not split the text.
 """
 
 import re
@@ -51,7 +51,7 @@ def _quote(name: str) -> str:
 
 
 def get(fields: Any, path: FieldPath) -> Any | None:
-    """Return the value at a path, or None if it does not exist."""
+    """Return the value at a path, or None if there is no value."""
     value = None
     for name in path:
         if value is not None:
@@ -63,7 +63,7 @@ def get(fields: Any, path: FieldPath) -> Any | None:
 
 
 def get_or_create(fields: Any, path: FieldPath) -> Any:
-    """Return the value at a path for writing. Missing values and parent maps are created."""
+    """Return the value at a path for writing. Create the value and its parent maps if they are missing."""
     *parents, last = path
     for name in parents:
         value = fields[name]
@@ -93,7 +93,7 @@ def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
 
 
 def apply_mask(document: Any, request: Any) -> Any:
-    """Return a document with the fields that the mask of a request selects; all fields without a mask."""
+    """Return a document with the fields that the mask of a request selects. Without a mask, return all fields."""
     if not request.HasField("mask") or not document.HasField("update_time"):
         return document
     selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)

@@ -1,7 +1,7 @@
-"""Limits of a document: names, types, nesting and sizes, with production's rules and messages.
+"""Limits of a document: names, types, nesting and sizes. Rules and messages are those of production.
 
-One pass over the fields counts their bytes as Firestore bills them, which differs from their protobuf size. The same
-pass raises `StatusError` for values that cannot be stored, and truncates timestamps to microseconds.
+One pass over the fields computes the billed bytes, which differ from the protobuf size. The same pass raises
+`StatusError` for values that cannot be stored, and truncates timestamps to microseconds.
 """
 
 import re
@@ -67,7 +67,7 @@ def _fields_size(fields: Any, depth: int) -> int:
 
 
 def value_size(value: Any, value_type: str | None, name: str, depth: int = 1) -> int:
-    """Return the billed bytes of a value, or raise `StatusError`. `name` is the property that an error names."""
+    """Return the billed bytes of a value, or raise `StatusError`. `name` is the property, for errors."""
     if value_type == "string_value" or value_type == "bytes_value":
         size = len(value.string_value.encode()) + 1 if value_type == "string_value" else len(value.bytes_value)
         if size > MAX_VALUE_BYTES:
@@ -123,7 +123,7 @@ def _array_size(value: Any, name: str, depth: int) -> int:
 
 
 def server_times_size(transforms: Iterable[Any]) -> int | None:
-    """Return the maximum billed bytes of fields that are set to the server time; None for other transforms."""
+    """Return the maximum billed bytes that server times add, or None if a transform is of another kind."""
     size = 0
     for transform in transforms:
         path = transform.field_path

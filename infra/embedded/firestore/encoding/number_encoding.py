@@ -1,9 +1,10 @@
 """Integers, doubles and decimals as bytes that sort in one exact numeric order.
 
-Most 64-bit integers and decimals are not exact doubles. A number is therefore encoded as the largest double that does
-not exceed it. If the two differ, a 64-bit fraction follows: the distance to the number, relative to the distance to the
-next double. 64 bits distinguish all numbers: adjacent 64-bit integers differ by at least 1/1024 of that distance,
-adjacent decimals of 34 digits by 2**-61.
+Many 64-bit integers and decimals are not exact doubles. A number is therefore encoded as the largest double that does
+not exceed the number (the floor). If the number and the floor differ, a 64-bit fraction follows. The fraction is the
+distance from the floor to the number, relative to the distance from the floor to the next double. 64 bits distinguish
+all numbers: fractions of adjacent 64-bit integers differ by at least 1/1024, and fractions of adjacent decimals of 34
+digits by 2**-61.
 """
 
 import math
@@ -25,27 +26,27 @@ _MAX_EXACT_INTEGER = 1 << 53
 
 
 def encode_coordinate(number: float) -> bytes:
-    """Return the eight bytes that sort a double. NaN is not allowed."""
+    """Return a double as eight bytes that sort. The double must not be NaN."""
     (bits,) = _unsigned.unpack(_double.pack(number + 0.0))
     return _unsigned.pack(bits ^ _MAX_UNSIGNED if bits & _SIGN else bits | _SIGN)
 
 
 def encode_double(number: float) -> bytes:
-    """Return the bytes that sort a double."""
+    """Return a double as bytes that sort."""
     if number != number:
         return NAN
     return _NUMBER + encode_coordinate(number) + _EXACT
 
 
 def encode_integer(number: int) -> bytes:
-    """Return the bytes that sort a 64-bit integer."""
+    """Return a 64-bit integer as bytes that sort."""
     if -_MAX_EXACT_INTEGER <= number <= _MAX_EXACT_INTEGER:
         return encode_double(float(number))
     return _encode_fraction(Fraction(number))
 
 
 def encode_decimal(number: Decimal) -> bytes:
-    """Return the bytes that sort a decimal."""
+    """Return a decimal as bytes that sort."""
     if not number.is_finite():
         return encode_double(float(number))
     return _encode_fraction(Fraction(number))

@@ -1,16 +1,17 @@
 """Resource paths as bytes that sort in Firestore's order.
 
-Paths sort segment by segment, not as strings: `a/b` comes before `a-/b`. A segment is a tag, its UTF-8 and an
-end mark that no text contains. Encoded paths therefore compare byte by byte, and a path is a prefix of every
-path below it. Numeric ids (`__id7__`) sort before all other ids.
+Paths sort segment by segment, not as strings: `a/b` comes before `a-/b`. An encoded segment consists of a tag,
+the UTF-8 of the segment and an end mark, which cannot occur inside the text. Encoded paths therefore compare byte by
+byte, and the encoding of a path is a prefix of the encodings of all its descendants. Numeric ids (`__id7__`) sort
+before all other ids.
 
-NUL in a text is escaped, because cursors of recursive deletes contain it. The end mark sorts before the escape.
+The encoding escapes NUL, because cursors of recursive deletes contain NUL. The end mark sorts before the escape.
 """
 
 import re
 from functools import lru_cache
 
-MAX_CACHED_PARENTS = 1024  # most documents of a request share their parent
+MAX_CACHED_PARENTS = 1024  # most documents of a request have the same parent
 
 NUMERIC_TAG = b"\x01"
 AFTER_ALL = b"\xff"
@@ -24,22 +25,22 @@ _numeric_id = re.compile(r"__id(-?\d{1,19})__")
 
 
 def encode_text(text: str) -> bytes:
-    """Return bytes that sort like the UTF-8 of `text`. They are not a prefix of the bytes of another text."""
+    """Return bytes that sort like the UTF-8 of `text`. No encoding is a prefix of another encoding."""
     return encode_bytes(text.encode())
 
 
 def encode_bytes(raw: bytes) -> bytes:
-    """Return bytes that sort like `raw`. They are not a prefix of the encoding of other bytes."""
+    """Return bytes that sort like `raw`. No encoding is a prefix of another encoding."""
     return raw.replace(b"\0", _ESCAPED_NUL) + _TEXT_END
 
 
 def is_numeric_id(segment: str) -> bool:
-    """Return whether an id is of the form `__id7__`."""
+    """Return whether an id has the form `__id7__`."""
     return _numeric_id.fullmatch(segment) is not None
 
 
 def encode_segment(segment: str) -> bytes:
-    """Return the bytes of one segment."""
+    """Return the encoding of one segment."""
     if segment.startswith("__id"):
         numeric = _numeric_id.fullmatch(segment)
         if numeric and -(1 << 63) <= (number := int(numeric[1])) < 1 << 63:
@@ -48,7 +49,7 @@ def encode_segment(segment: str) -> bytes:
 
 
 def encode_path(segments: tuple[str, ...]) -> bytes:
-    """Return the bytes of a path: the bytes of its segments, concatenated."""
+    """Return the encoding of a path: the concatenated encodings of its segments."""
     return _encode_parent(segments[:-1]) + encode_segment(segments[-1]) if segments else b""
 
 

@@ -1,7 +1,7 @@
-"""Resource names of databases, collections and documents: parsed and validated.
+"""Resource names of databases, collections and documents: parsing and validation.
 
 A full name is `projects/{project}/databases/{database}/documents/{segments}`. Error messages repeat production's
-words. Collections are validated once and cached, because most documents of a request share their collection.
+words. Validated collection names are cached, because most documents of a request are in the same collection.
 """
 
 import re
@@ -36,7 +36,7 @@ class ResourceName:
 
     @property
     def path(self) -> bytes:
-        """The segments as bytes that sort."""
+        """The segments, encoded as bytes that sort."""
         return encode_path(self.segments)
 
 
@@ -51,7 +51,7 @@ def parse_database(name: str) -> str:
 
 
 def parse(name: str) -> ResourceName:
-    """Split a full name without validating its ids: cursors and filters may contain reserved ids."""
+    """Split a full name. Do not validate its ids, because cursors and filters may contain reserved ids."""
     parts = name.split("/")
     for index, expected in ((0, "projects"), (2, "databases"), (4, "documents")):
         if len(parts) <= index or parts[index] != expected:
@@ -62,7 +62,7 @@ def parse(name: str) -> ResourceName:
 
 
 def parse_parent(name: str) -> ResourceName:
-    """Return the document or database root whose collections a request reads."""
+    """Parse the name of a document or database root, which is the parent of collections."""
     parent = parse(name)
     if len(parent.segments) % 2:
         raise invalid_argument(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
@@ -72,7 +72,7 @@ def parse_parent(name: str) -> ResourceName:
 def parse_document(name: str, database: str) -> ResourceName:
     """Return the name of a document of `database`, or raise if production would reject the name."""
     parent, _, document_id = name.rpartition("/")
-    # Longer names are not cached: they are rejected anyway.
+    # Do not cache longer names, which are invalid.
     collection = _parse_collection(parent, database) if len(name) <= MAX_NAME_BYTES else None
     if collection is None or not document_id:
         return _parse_document(name, database)

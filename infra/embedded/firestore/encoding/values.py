@@ -1,7 +1,7 @@
 """Value messages as bytes that sort in Firestore's order of values.
 
 Filters, orders, cursors and index entries compare these bytes, in memory and in SQLite. No encoding is a prefix of
-another encoding, so encodings can be concatenated into a key. A descending part of a key has its bytes inverted.
+another encoding, so encodings can be concatenated into a key. For a descending field, the key contains inverted bytes.
 """
 
 import struct
@@ -23,7 +23,7 @@ _inverted_bytes = bytes(255 - byte for byte in range(256))
 
 
 def encode(value: Any) -> bytes:
-    """Return the bytes that sort a value."""
+    """Return a value as bytes that sort."""
     value_type = value.WhichOneof("value_type")
     if value_type is None:
         raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
@@ -31,17 +31,17 @@ def encode(value: Any) -> bytes:
 
 
 def encode_indexed(value: Any) -> bytes:
-    """Return the bytes of a value in an index, truncated to `MAX_INDEXED_BYTES` as in production."""
+    """Return a value as an index contains it: bytes that sort, truncated to `MAX_INDEXED_BYTES` as in production."""
     return encode(value)[:MAX_INDEXED_BYTES]
 
 
 def invert(encoded: bytes) -> bytes:
-    """Return bytes that sort in the opposite order."""
+    """Invert every bit, so that encodings sort in the opposite order."""
     return encoded.translate(_inverted_bytes)
 
 
 def type_prefix(encoded: bytes) -> bytes:
-    """Return the prefix that all values of the same type share. For comparisons, NaN is a type of its own."""
+    """Return the prefix that all values of the same type share. Comparisons treat NaN as a separate type."""
     return encoded[:2] if encoded.startswith(number_encoding.TAG) else encoded[:1]
 
 
@@ -52,12 +52,12 @@ def is_vector(value: Any) -> bool:
 
 
 def is_typed_map(value: Any) -> bool:
-    """Return whether a map is a value of another type (a vector or a BSON value), so that it has no nested fields."""
+    """Return whether a map is a vector or a BSON value. Such a map has no nested fields."""
     return is_vector(value) or bson.type_key(value.map_value.fields) is not None
 
 
 def encode_reference(name: str) -> bytes:
-    """Return the bytes that sort a reference, given the full name of its document."""
+    """Return a reference to the document `name` as bytes that sort."""
     reference = resource_names.parse(name)
     _, project, _, database = reference.database.split("/")
     prefix = path_encoding.encode_segment(project) + path_encoding.encode_segment(database)

@@ -1,1 +1,1 @@
-"""Index definitions, composite indexes and their backfill, and the index entries of a document."""
+"""Index definitions, the registry and backfill of composite indexes, and index entries."""

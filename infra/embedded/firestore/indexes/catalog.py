@@ -1,7 +1,7 @@
 """Collection numbers: a short number for each pair of database and collection id.
 
-Rows and index entries store the number. The writer assigns numbers inside its transaction; after a rollback, the
-catalog is loaded again. Readers find no rows under a number that they cannot see yet.
+Rows and index entries store this number. The writer assigns numbers inside its transaction. After a rollback, the
+writer loads the catalog again. A reader may see a number before its commit, but then finds no rows with that number.
 """
 
 import sqlite3
@@ -17,17 +17,17 @@ class Catalog:
     """Database and collection id of every number."""
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Replace the numbers in memory by those of the file."""
+        """Replace the numbers in memory with the numbers in the file."""
         rows = connection.execute("SELECT number, database, collection_id FROM collections").fetchall()
         self.names = {number: (database, collection_id) for number, database, collection_id in rows}
         self.numbers = {name: number for number, name in self.names.items()}
 
     def number(self, database: str, collection_id: str) -> int | None:
-        """Return the number of a collection id, or None if no document was ever stored under it."""
+        """Return the number of a collection id, or None if no number is assigned."""
         return self.numbers.get((database, collection_id))
 
     def add(self, connection: sqlite3.Connection, database: str, collection_id: str) -> int:
-        """Return the number of a collection id and assign one if it has none. Only the writer may call this."""
+        """Return the number of a collection id; assign one if there is none. Only the writer may call this."""
         number = self.numbers.get((database, collection_id))
         if number is None:
             cursor = connection.execute(
@@ -39,7 +39,7 @@ class Catalog:
         return number
 
     def collections_in(self, database: str) -> list[tuple[int, str]]:
-        """Return number and collection id of every collection of a database."""
+        """Return the number and the collection id of each collection in a database."""
         return [
             (number, collection_id) for number, (owner, collection_id) in list(self.names.items()) if owner == database
         ]

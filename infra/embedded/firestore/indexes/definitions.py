@@ -1,8 +1,8 @@
 """Index definitions: the content of `firestore.indexes.json` as typed values.
 
-Without a field override, every field has an ascending, a descending and an array-contains index for its own
-collection. An override of a map also applies to the fields inside that map. An override of `*` applies to all other
-fields of a collection group.
+A field without an override has an ascending, a descending and an array-contains index of its collection. An override
+for a map also applies to the fields inside that map. An override for `*` applies to all fields of a collection group
+that no other override covers.
 """
 
 import json
@@ -23,7 +23,7 @@ _REVERSE = {ASCENDING: DESCENDING, DESCENDING: ASCENDING}
 
 
 class InvalidDefinitions(Exception):
-    """The file of index definitions cannot be used."""
+    """The file of index definitions cannot be read. The message names the file and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class IndexField:
 
 @dataclass(frozen=True, slots=True)
 class CompositeIndex:
-    """A composite index. The document name follows the fields, in the direction of the last one."""
+    """A composite index. Its keys end with the document name, in the direction of the last field."""
 
     collection_id: str
     scope: str
@@ -44,19 +44,19 @@ class CompositeIndex:
 
     @property
     def names_descend(self) -> bool:
-        """Whether documents with equal values are sorted by descending name."""
+        """Whether the index sorts documents with equal values by descending name."""
         return self.fields[-1].mode == DESCENDING
 
     @property
     def stored_as(self) -> "CompositeIndex":
-        """The index whose entries this index reads: itself, or its exact reverse if names descend."""
+        """The index that has the entries: this index, or its exact reverse if names descend."""
         if not self.names_descend:
             return self
         reverse = [IndexField(each.path, _REVERSE.get(each.mode, each.mode)) for each in self.fields]
         return CompositeIndex(self.collection_id, self.scope, _without_implied_name(reverse))
 
     def to_json(self) -> str:
-        """Return the definition as `firestore.indexes.json` writes it, on one line. Equal indexes have equal lines."""
+        """Return the definition as one line of JSON for `firestore.indexes.json`. Equal indexes have equal lines."""
         fields = [
             {"fieldPath": field_paths.to_text(each.path), _mode_key(each.mode): each.mode} for each in self.fields
         ]
@@ -66,9 +66,9 @@ class CompositeIndex:
 
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
-    """An index of vectors of one dimension, after fields that filters compare with `==`.
+    """An index for vector search with one number of dimensions and a fixed set of equality fields.
 
-    It has no entries. Its definition only allows the query.
+    A vector index has no entries. The server only checks that the file defines the index that a query requires.
     """
 
     collection_id: str
@@ -78,7 +78,7 @@ class VectorIndex:
     dimension: int
 
     def to_json(self) -> str:
-        """Return the definition as `firestore.indexes.json` writes it, on one line."""
+        """Return the definition as one line of JSON for `firestore.indexes.json`."""
         fields: list[dict[str, Any]] = [
             {"fieldPath": field_paths.to_text(path), "order": ASCENDING} for path in sorted(self.equality_fields)
         ]
@@ -96,13 +96,13 @@ AUTOMATIC_MODES: FieldModes = frozenset((mode, COLLECTION) for mode in MODES)
 
 @dataclass(frozen=True)
 class Definitions:
-    """The definitions of a file. Without a file, only the automatic single-field indexes exist."""
+    """The definitions in a file. The default has only the automatic single-field indexes."""
 
     composite_indexes: tuple[CompositeIndex, ...] = ()
     vector_indexes: frozenset[VectorIndex] = frozenset()
     field_overrides: Mapping[tuple[str, FieldPath], FieldModes] = field(default_factory=dict)
     ttl_fields: Mapping[str, FieldPath] = field(default_factory=dict)
-    """Collection group to the field that holds the time at which a document expires."""
+    """Maps a collection group to the field with the expiration time of a document."""
 
     def modes(self, collection_id: str, path: FieldPath) -> FieldModes:
         """Return the single-field indexes of a field."""
@@ -115,7 +115,7 @@ class Definitions:
         return self.field_overrides.get((collection_id, ANY_FIELD), AUTOMATIC_MODES)
 
     def missing_definition(self, index: CompositeIndex) -> str:
-        """Return what to add to the file to define `index`. For a single field that is a field override."""
+        """Return the JSON to add to the file to define `index`. For a single field, the JSON is a field override."""
         if len(index.fields) > 1:
             return index.to_json()
         (only,) = index.fields
@@ -141,8 +141,11 @@ def read(path: Path) -> Definitions:
             if "indexes" in each:
                 modes = frozenset((_parse_mode(index), _scope(index)) for index in each["indexes"])
                 field_overrides[collection_id, field_path] = modes
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {problem!r}") from problem
+    except KeyError as error:
+        problem = f"the member {error} is missing"
+        raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {problem}") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {error}") from error
     return Definitions(composite_indexes, vector_indexes, field_overrides, ttl_fields)
 
 
@@ -167,7 +170,7 @@ def _parse_vector(content: Mapping[str, Any]) -> VectorIndex:
 
 
 def _without_implied_name(fields: list[IndexField]) -> tuple[IndexField, ...]:
-    """Drop a trailing `__name__` in the direction that it has by default."""
+    """Drop a trailing `__name__` that has its default direction."""
     if len(fields) > 1 and fields[-1].path == DOCUMENT_ID:
         descends = fields[-2].mode == DESCENDING
         if (fields[-1].mode == DESCENDING) == descends:
@@ -178,7 +181,7 @@ def _without_implied_name(fields: list[IndexField]) -> tuple[IndexField, ...]:
 def _parse_mode(content: Mapping[str, Any]) -> str:
     mode = content.get("order") or content.get("arrayConfig")
     if mode not in MODES:
-        raise ValueError(f"expected an order or arrayConfig that is one of {', '.join(MODES)}, got {content!r}")
+        raise ValueError(f"expected order or arrayConfig to be one of {', '.join(MODES)}, got {content!r}")
     return str(mode)
 
 

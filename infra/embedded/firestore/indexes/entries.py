@@ -1,10 +1,11 @@
-"""Index entries: the keys under which a document is found, sorted as queries read them.
+"""Index entries: keys that lead to documents, sorted as queries read them.
 
-A key consists of the index, the collection (unless the index covers a collection group), the values of the index's
-fields and the path of the document. A query that compares some leading fields with `==` therefore reads one range of
-keys. Within that range, the rest of a key is the sort key of the query or of its exact reverse.
+A key consists of the prefix of the index, the path of the collection (unless the index covers a collection group), the
+values of the indexed fields, and the path of the document. A query that compares the leading fields with `==`
+therefore reads one range of keys. In this range, keys are in the order of the query or in the exact reverse order.
 
-Paths ascend in every index: an index whose names descend reads the entries of its reverse, backwards.
+In all stored keys, paths ascend. For an index with descending names, queries read the entries of its exact reverse
+backwards.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +26,7 @@ _BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
 _IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
 
 COMPOSITE_KEYS = _COMPOSITE, b"\x04"
-"""The range of the keys of all composite indexes: first key, key after the last one."""
+"""The range of the keys of all composite indexes: a lower bound, and an exclusive upper bound."""
 
 
 def single_field_prefix(path: FieldPath, contains: bool, group: bool) -> bytes:
@@ -45,7 +46,7 @@ def path_of(key: bytes, size: int) -> bytes:
 
 
 _Prefix = tuple[bytes, bool]
-"""The prefix of an index, and whether the collection follows."""
+"""The key prefix of an index, and whether the path of the collection follows the prefix."""
 
 
 class _FieldIndexes(NamedTuple):
@@ -54,7 +55,7 @@ class _FieldIndexes(NamedTuple):
     by_value: tuple[_Prefix, ...]
     by_element: tuple[_Prefix, ...]
     has_nested: bool
-    """Whether fields inside of it may be indexed, if it is a map."""
+    """Whether fields inside this field may have indexes, if it is a map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class _CompositeKey:
 class DocumentIndexer:
     """Computes the index entries of the documents of one collection group.
 
-    Composite indexes share most of their fields, so each field is encoded once for all of them.
+    Composite indexes share most of their fields, so each field is encoded once for all composite indexes.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class DocumentIndexer:
         self._ttl_field = index_definitions.ttl_fields.get(collection_id)
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
-        """Return the keys of a document, each with the number of bytes of the path at its end."""
+        """Return the keys of a document. Each key maps to the size in bytes of the path at its end."""
         collection = path[: -len(path_encoding.encode_segment(document_id))]
         end = path + values.END
         stored = document.fields
@@ -103,7 +104,7 @@ class DocumentIndexer:
         return dict.fromkeys(keys, len(end))
 
     def check_entry_count(self, document: Any, keys: Collection[bytes]) -> None:
-        """Raise if a document that is being written has too many index entries."""
+        """Raise `StatusError` if a document to write has too many index entries."""
         if len(keys) > MAX_ENTRIES // 2 and self._count(document.fields) > MAX_ENTRIES:
             raise invalid_argument(
                 f"Too many index entries for document {document.name}: at most {MAX_ENTRIES} are allowed."
@@ -128,7 +129,7 @@ class DocumentIndexer:
         return found
 
     def _defined_paths(self) -> Iterator[FieldPath]:
-        """Yield the fields of this collection group that have a definition of their own."""
+        """Yield the fields of this collection group that have an override or a time to live."""
         overrides = self._definitions.field_overrides
         yield from (path for collection_id, path in overrides if collection_id == self._collection_id)
         if self._ttl_field is not None:
@@ -163,7 +164,7 @@ class DocumentIndexer:
                 keys.append(b"".join((prefix, *combination, end)))
 
     def _encoded_parts(self, fields: Mapping[str, Any], end: bytes) -> Iterator[Collection[bytes]]:
-        """Yield, for each part, its encoded values: none for a missing field, each element for an array."""
+        """Yield the encoded values of each part: none if the field is missing, all elements for an array."""
         ascending: dict[FieldPath, bytes] = {DOCUMENT_ID: end}
         for each in self._parts:
             path = each.path
@@ -181,7 +182,7 @@ class DocumentIndexer:
             yield (values.invert(encoded) if each.mode == definitions.DESCENDING else encoded,)
 
     def _count(self, fields: Any) -> int:
-        """Return the number of index entries as production counts them: two for each value, one for each element."""
+        """Return the number of index entries as production counts: two for a value, one for an array element."""
         total = 0
         for value in fields.values():
             value_type = value.WhichOneof("value_type")

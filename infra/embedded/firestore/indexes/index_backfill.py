@@ -1,7 +1,7 @@
-"""Backfill: adding the index entries of documents that were written before the index.
+"""Backfill: add index entries for the documents that are older than the index.
 
-`backfill` adds the entries of one step of documents, so that building an index never blocks the writer for long.
-`apply_definitions` runs once, before the file is used.
+`backfill` processes a limited number of documents, so that it does not block the writer for long.
+`apply_definitions` runs once, when the data file is opened.
 """
 
 import json
@@ -25,7 +25,10 @@ WHERE d.collection_number = ? AND d.path > ? ORDER BY d.path LIMIT ?
 def backfill(
     connection: sqlite3.Connection, collection_number: int, indexer: DocumentIndexer, after: bytes
 ) -> bytes | None:
-    """Add the missing entries of the next documents after a path. Return the last path, or None at the end."""
+    """Add the missing entries of the next documents after the path `after`.
+
+    Return the path of the last processed document, or None if all documents are processed.
+    """
     rows = connection.execute(_NEXT_DOCUMENTS, (collection_number, after, STEP_DOCUMENTS)).fetchall()
     for path, document in rows:
         keys = indexer.entries(path, path_encoding.decode_path(path)[-1], Document.FromString(document))
@@ -39,9 +42,9 @@ def backfill(
 def apply_definitions(
     connection: sqlite3.Connection, catalog: Catalog, registry: IndexRegistry, drop_undefined: bool
 ) -> None:
-    """Make the indexes of the file match the definitions. No other connection may use the file meanwhile.
+    """Make the indexes in the file match the definitions. No other connection may use the file during this call.
 
-    With `drop_undefined`, composite indexes that have no definition are dropped.
+    If `drop_undefined` is true, drop composite indexes that have no definition.
     """
     registry.load(connection)
     defined = registry.definitions.composite_indexes
@@ -62,7 +65,7 @@ def apply_definitions(
 
 
 def _groups_with_changed_fields(connection: sqlite3.Connection, definitions: Definitions) -> set[str]:
-    """Return the collection groups whose field overrides differ from the stored ones, and store the new ones."""
+    """Store the field overrides, and return the collection groups whose overrides have changed."""
     overrides: dict[str, list[str]] = {}
     for (collection_id, path), modes in definitions.field_overrides.items():
         overrides.setdefault(collection_id, []).append(repr((path, sorted(modes))))

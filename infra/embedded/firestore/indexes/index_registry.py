@@ -1,10 +1,10 @@
-"""The indexes of a file: which composite indexes exist and which of them queries may use.
+"""The composite indexes of a data file, and the state of each index.
 
-Writes keep an index up to date as soon as it is registered. Queries use it only when it is complete, after the
-backfill. An index and its exact reverse share their entries, under the number of the one that was registered first.
-The entries stay until both are dropped.
+Writes update an index as soon as it is registered. Queries use an index only when it is complete, after the backfill.
+An index and its exact reverse share their entries. The keys contain the number of the index that was registered first.
+The entries stay in the file until both indexes are dropped.
 
-Only the writer's thread changes the registry. Readers use `readable`, which is replaced as a whole.
+Only the writer's thread changes the registry. Readers use `readable`, which the writer replaces as a whole.
 """
 
 import json
@@ -20,7 +20,7 @@ from infra.embedded.firestore.indexes.entries import DocumentIndexer
 
 @dataclass(frozen=True, slots=True)
 class ReadableIndexes:
-    """The indexes that queries may use. Complete composite indexes map to the number of their entries."""
+    """The indexes that queries may use. Each complete composite index maps to the number in its keys."""
 
     definitions: Definitions
     composite_indexes: Mapping[CompositeIndex, int]
@@ -32,13 +32,13 @@ class IndexRegistry:
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
         self._indexes: dict[int, CompositeIndex] = {}
-        self._entry_numbers: dict[int, int] = {}  # number of an index to the number of its entries
+        self._entry_numbers: dict[int, int] = {}  # index number to the number in the keys of its entries
         self._complete: set[int] = set()
         self._indexers: dict[str, DocumentIndexer] = {}
         self.readable = ReadableIndexes(definitions, {})
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Replace the composite indexes in memory by those of the file."""
+        """Replace the composite indexes in memory with the indexes in the file."""
         rows = connection.execute("SELECT id, definition, entries, complete FROM composites").fetchall()
         self._indexes = {number: parse_composite(json.loads(text)) for number, text, _, _ in rows}
         self._entry_numbers = {number: entry_number for number, _, entry_number, _ in rows}
@@ -53,15 +53,15 @@ class IndexRegistry:
         self.readable = ReadableIndexes(self.definitions, complete)
 
     def indexes(self) -> dict[int, CompositeIndex]:
-        """Return every composite index by its number."""
+        """Return all composite indexes by number."""
         return dict(self._indexes)
 
     def stored_indexes(self) -> dict[int, CompositeIndex]:
-        """Return every composite index that has entries, by the number of its entries. Names ascend in all of them."""
+        """Return the composite indexes that have entries, by the number in their keys. Names ascend in each one."""
         return {self._entry_numbers[number]: index.stored_as for number, index in self._indexes.items()}
 
     def indexer(self, collection_id: str) -> DocumentIndexer:
-        """Return the indexer of a collection group, with all its indexes."""
+        """Return the indexer for all indexes of a collection group."""
         indexer = self._indexers.get(collection_id)
         if indexer is None:
             indexer = DocumentIndexer(collection_id, self.definitions, self.stored_indexes())
@@ -79,7 +79,7 @@ class IndexRegistry:
         return number in self._complete
 
     def add(self, connection: sqlite3.Connection, index: CompositeIndex) -> int:
-        """Register an index, so that writes keep it up to date, and return its number."""
+        """Register an index, so that writes update it, and return its number."""
         for number, known in self._indexes.items():
             if known == index:
                 return number
@@ -95,13 +95,13 @@ class IndexRegistry:
         return number
 
     def mark_complete(self, connection: sqlite3.Connection, number: int) -> None:
-        """Let queries use an index."""
+        """Mark an index as complete, so that queries may use it."""
         connection.execute("UPDATE composites SET complete = 1 WHERE id = ?", (number,))
         self._complete.add(number)
         self._refresh()
 
     def drop(self, connection: sqlite3.Connection, number: int) -> None:
-        """Remove an index, and its entries unless its reverse uses them."""
+        """Remove an index. Delete its entries, unless its exact reverse uses them."""
         connection.execute("DELETE FROM composites WHERE id = ?", (number,))
         index, entry_number = self._indexes.pop(number), self._entry_numbers.pop(number)
         self._complete.discard(number)

@@ -50,7 +50,7 @@ def test_the_fallback_is_logged_with_the_missing_name(fallback: FirestoreProcess
 
     assert "WARNING" in log
     assert "ReceiveCloseOnServerOperation" in log
-    assert "serving with grpc.aio" in log
+    assert "using grpc.aio instead" in log
 
 
 def test_no_warning_is_logged_with_the_pinned_grpcio(firestore: FirestoreProcess) -> None:
