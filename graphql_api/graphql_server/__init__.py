@@ -1,4 +1,4 @@
-"""GraphQL over HTTP, Server-Sent Events and WebSockets for any schema. Knows nothing of samples."""
+"""GraphQL over HTTP, Server-Sent Events and WebSockets for any schema. This package is independent of samples."""
 
 from graphql_api.graphql_server.execution.shared_events import SharedEvent
 from graphql_api.graphql_server.memory_budget import MemoryBudget

@@ -1,10 +1,10 @@
-"""A limit on the memory that all large requests of the process hold together.
+"""A limit on the total memory of all large requests of the process.
 
 The size of each request is limited, but the number of clients is not, and a compressed body of a few kilobytes
-can decode to tens of megabytes. A request that holds much memory therefore reserves it.
+can decode to tens of megabytes. A large request therefore reserves its memory.
 
-Requests never wait for memory: waiting holders could deadlock. A request that is alone may reserve any number of
-bytes, because its own size limit applies.
+A request never waits for memory, because two requests that wait for each other's memory would deadlock. If no other
+request has a reservation, a request may exceed the budget. Its own size limit still applies.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from storage.documents.errors import Unavailable
 
 
 class MemoryBudget:
-    """The bytes that reservations share."""
+    """The number of bytes that all reservations may hold in total."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -22,7 +22,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self) -> Iterator["Reservation"]:
-        """Yield an empty reservation. It is released when the context ends."""
+        """Yield an empty reservation. Release the reservation when the context ends."""
         reservation = Reservation(self)
         try:
             yield reservation
@@ -30,7 +30,7 @@ class MemoryBudget:
             reservation.resize(0)
 
     def exchange(self, before: int, after: int) -> None:
-        """Replace `before` reserved bytes by `after`. Raises `Unavailable` if the budget is exhausted."""
+        """Resize a reservation from `before` to `after` bytes. Raises `Unavailable` if the budget is exhausted."""
         others = self._reserved - before
         if after > before and others and others + after > self._max_bytes:
             raise Unavailable("too many large requests are in progress; send this request again later")
@@ -38,13 +38,13 @@ class MemoryBudget:
 
 
 class Reservation:
-    """The bytes that one request holds."""
+    """The bytes that one request has reserved."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._size = 0
 
     def resize(self, size: int) -> None:
-        """Set the reserved bytes to `size`. Raises `Unavailable`, and changes nothing, if the budget is exhausted."""
+        """Set the reserved bytes to `size`. If the budget is exhausted, change nothing and raise `Unavailable`."""
         self._budget.exchange(self._size, size)
         self._size = size

@@ -1,8 +1,8 @@
 """Request bodies, decompressed while they are received, and limited in size and time.
 
-The size limit holds for the body as it is sent and as it is decoded. A zstd frame can repeat a block of 128 KiB for
-every four bytes, so the decoder is fed in small pieces. A gzip body may have several members in a row. A client is
-timed only while the server waits for it, not while the consumer of the body is busy.
+The size limit applies to the body as sent and to the decoded body. Four bytes of a zstd frame can decode to a block of
+128 KiB, so the decoder gets its input in small pieces. A gzip body may consist of several members. The time limit
+counts only the time in which the server waits for the client, and not the time in which it processes the body.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ async def read_body(
     settings: GraphQLSettings = _DEFAULTS,
     memory_budget: MemoryBudget | None = None,
 ) -> bytes:
-    """Return the whole body, decoded.
+    """Return the whole decoded body.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
-    `UnsupportedMediaType` for an unknown content encoding, `BadRequest` for a body that cannot be decoded, and
+    `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded, and
     `Unavailable` if the memory budget is exhausted.
     """
     source = _Source(request, max_bytes, settings)
@@ -44,7 +44,7 @@ async def read_body(
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
-    # `getvalue` returns the bytes of the buffer without a copy, so that a body is in memory once.
+    # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
     buffer = BytesIO()
     with (memory_budget or MemoryBudget(max_bytes)).reserve() as reservation:
         async with aclosing(_decode(source, decoder, first, max_bytes)) as pieces:
@@ -57,10 +57,10 @@ async def read_body(
 def stream_body(
     request: Request, max_bytes: int | None = None, settings: GraphQLSettings = _DEFAULTS
 ) -> AsyncGenerator[bytes, None]:
-    """Return the body, decoded, in pieces of at most a few hundred KiB. Without a limit it may be endless.
+    """Return the decoded body in pieces of at most a few hundred KiB. Without `max_bytes`, the body may be endless.
 
-    Errors in the headers are raised at once, so that the response can have their status. All others are raised
-    while the body is read; see `read_body`.
+    This function raises errors in the headers at once, so that the response can have the status of the error. The
+    iterator raises all other errors while it reads the body; see `read_body`.
     """
     return _stream(_Source(request, max_bytes, settings), _decoder(request), max_bytes)
 
@@ -72,16 +72,16 @@ async def _stream(source: "_Source", decoder: "_Decoder | None", max_bytes: int 
 
 
 class _Source:
-    """The body as it is sent, limited in size and time.
+    """The body as sent, limited in size and time.
 
-    The server waits at most the grace period. Each byte extends the wait by its share of the minimum rate, up to
-    the grace period again.
+    The time budget starts with the grace period. Waiting for the client reduces the budget, and each received byte adds
+    the time that it takes at the minimum rate. The budget never exceeds the grace period.
     """
 
     def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:
         declared = header(request, b"content-length")
         if max_bytes is not None and declared and int(declared) > max_bytes:
-            raise TooLarge(f"a body may have up to {max_bytes:,} bytes, this one has {int(declared):,}")
+            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {int(declared):,} bytes")
         self.is_complete = False
         self._request = request
         self._max_bytes = max_bytes
@@ -90,21 +90,23 @@ class _Source:
         self._received_bytes = 0
 
     async def receive(self) -> bytes:
-        """Wait for the next chunk, which may be empty."""
+        """Wait for the next chunk and return it. A chunk may be empty."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout_at(began + self._wait_seconds):
                 message = await self._request.receive()
         except TimeoutError:
-            raise RequestTimeout(f"the body arrived at less than {self._rate:,} bytes a second") from None
+            raise RequestTimeout(
+                f"the body arrived at less than {self._rate:,} bytes per second; send the request again"
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         self.is_complete = not message.get("more_body", False)
         self._received_bytes += len(chunk)
         if self._max_bytes is not None and self._received_bytes > self._max_bytes:
-            raise TooLarge(f"a body may have up to {self._max_bytes:,} bytes, this one has more")
+            raise TooLarge(f"expected a body of at most {self._max_bytes:,} bytes, got more")
         self._wait_seconds += len(chunk) / self._rate - (loop.time() - began)
         self._wait_seconds = min(self._wait_seconds, self._max_wait_seconds)
         return chunk
@@ -121,14 +123,14 @@ async def _decode(
             for piece in decoder.decode(chunk):
                 decoded_bytes += len(piece)
                 if max_bytes is not None and decoded_bytes > max_bytes:
-                    raise TooLarge(f"a body may have up to {max_bytes:,} bytes, this one decodes to more")
+                    raise TooLarge(f"expected a body of at most {max_bytes:,} bytes after decompression, got more")
                 yield piece
-                await asyncio.sleep(0)  # a small body can decode to very many pieces
+                await asyncio.sleep(0)  # let other tasks run: a small body can decode to very many pieces
         if source.is_complete:
             break
         chunk = await source.receive()
     if decoder is not None and not decoder.is_complete:
-        raise BadRequest("the compressed body ends too early")
+        raise BadRequest("the compressed body is incomplete")
 
 
 class _Decoder(Protocol):
@@ -149,7 +151,7 @@ def _decoder(request: Request) -> _Decoder | None:
         case b"zstd":
             return _Zstd()
         case _:
-            raise UnsupportedMediaType("unsupported content encoding; send the body as gzip, as zstd, or not encoded")
+            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
 
 
 class _Gzip:
@@ -169,7 +171,7 @@ class _Gzip:
             try:
                 piece = self._member.decompress(chunk, _OUTPUT_BYTES)
             except zlib.error:
-                raise BadRequest("the body is not valid gzip") from None
+                raise BadRequest("the body is not valid gzip data, but the header Content-Encoding is gzip") from None
             chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if piece:
                 yield piece
@@ -197,7 +199,9 @@ class _Zstd:
                 try:
                     piece = self._frame.decompress(part)
                 except zstandard.ZstdError:
-                    raise BadRequest("the body is not valid zstd") from None
+                    raise BadRequest(
+                        "the body is not valid zstd data, but the header Content-Encoding is zstd"
+                    ) from None
                 part = self._frame.unused_data if self._frame.eof else b""
                 pieces.append(piece)
                 size += len(piece)

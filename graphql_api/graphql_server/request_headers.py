@@ -1,7 +1,7 @@
-"""Request headers: their values as bytes, the credential, the content type, and the accepted media types.
+"""Request headers: raw values, the credential, the content type, and the accepted media types.
 
 `*/*` and a missing Accept header both mean `application/json`, as the GraphQL-over-HTTP audits require.
-Parsed header values are cached, because most clients send the same few.
+Parsed header values are cached, because most clients send the same few values.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +22,11 @@ class Accepted(NamedTuple):
     """The response media types that a client accepts."""
 
     single: bytes | None
-    """The media type of a single response, or None if the client accepts none."""
+    """The media type of a single response, or None if the client does not accept a single response."""
     stream: bytes | None
-    """The media type of a stream of responses, or None if the client accepts none."""
+    """The media type of a stream of responses, or None if the client does not accept a stream."""
     prefers_stream: bool
-    """Whether even a single response should be sent as a stream."""
+    """Whether the server should send even a single response as a stream."""
     prefers_html: bool
 
 
@@ -37,7 +37,7 @@ class _Range(NamedTuple):
 
 
 def header(request: Request, name: bytes) -> bytes:
-    """Return the value of a header, empty if it is missing. Repeated headers are joined by commas."""
+    """Return the value of a header, or `b""` if it is missing. The values of a repeated header are joined by commas."""
     by_name: dict[bytes, bytes] | None = request.scope.get(_BY_NAME)
     if by_name is None:
         request.scope[_BY_NAME] = by_name = {}
@@ -47,7 +47,10 @@ def header(request: Request, name: bytes) -> bytes:
 
 
 def credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the credential in `x-api-key`, or else in `Authorization: Bearer`, as text that is not validated."""
+    """Return the value of `x-api-key`. Without this header, return the token of `Authorization: Bearer`, or None.
+
+    The credential is not validated.
+    """
     bearer = None
     for name, value in headers:
         if name == b"x-api-key":
@@ -65,7 +68,7 @@ def bearer_token(authorization: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def accepted(header: bytes) -> Accepted:
-    """Read an Accept header."""
+    """Return the media types of responses that the value of an Accept header allows."""
     ranges = _ranges(header)
     graphql_response, is_named = _quality(GRAPHQL_RESPONSE, ranges)
     json, _ = _quality(JSON, ranges)
@@ -84,7 +87,7 @@ def accepted(header: bytes) -> Accepted:
 def preferred(header: bytes, offered: Sequence[bytes]) -> bytes | None:
     """Return the `offered` media type with the highest quality in an Accept header, or None if none is accepted.
 
-    The first one wins if qualities are equal.
+    If qualities are equal, the media type that comes first in `offered` is returned.
     """
     ranges = _ranges(header)
     best = max(offered, key=lambda media_type: _quality(media_type, ranges)[0])
@@ -92,7 +95,7 @@ def preferred(header: bytes, offered: Sequence[bytes]) -> bytes | None:
 
 
 def is_json(content_type: bytes) -> bool:
-    """Tell whether a Content-Type header says JSON in UTF-8."""
+    """Return whether the value of a Content-Type header is JSON in UTF-8."""
     return utf_8_type(content_type) == JSON
 
 

@@ -1,4 +1,4 @@
-"""Detects that a credential was revoked or has expired while a stream or WebSocket is open."""
+"""Detects that a credential is revoked or expires while a stream or WebSocket is open."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ Authenticate = Callable[[str | None], Awaitable[object]]
 
 
 async def wait_until_refused(authenticate: Authenticate, credential: str | None, seconds: float) -> DropzoneError:
-    """Validate a credential every `seconds` until it is refused; return the error.
+    """Validate a credential every `seconds` until it is refused. Return the error.
 
     While Firestore is unavailable, the credential counts as valid.
     """

@@ -1,4 +1,4 @@
-"""The GraphQL endpoint: a schema and an authentication function become routes of an application."""
+"""The GraphQL endpoint: serves a schema as routes of a Starlette application."""
 
 from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -14,9 +14,9 @@ from graphql_api.graphql_server.settings import GraphQLSettings
 class GraphQLEndpoint:
     """Serves one schema at one path.
 
-    `authenticate` is called for every operation, so its context may hold what belongs to one operation, for example
-    data loaders. It is also called every few seconds while a stream or WebSocket is open: an API key that is revoked
-    or expires ends them.
+    `authenticate` is called for every operation and returns the context of this operation. The context may hold data
+    loaders of this operation. While a stream or WebSocket is open, `authenticate` is also called every few seconds. If
+    the API key is revoked or expires, the stream or WebSocket ends.
     """
 
     def __init__(
@@ -39,5 +39,5 @@ class GraphQLEndpoint:
         return [Route(self._path, self._http), WebSocketRoute(self._path, self._websocket)]
 
     def end_streams(self) -> None:
-        """End the open event streams so that their clients reconnect. The server closes WebSockets itself."""
+        """End the open event streams, so that their clients reconnect. uvicorn closes the open WebSockets itself."""
         self._http.end_streams()

@@ -1,6 +1,6 @@
-"""Every limit of the GraphQL server, with defaults that are safe on a public address.
+"""All limits of the GraphQL server. The defaults are safe on a public address.
 
-Each limit is enforced before the work that it bounds. Lengths are in characters.
+The server checks a limit before it starts the limited work. Lengths are in characters.
 """
 
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ KIB = 1024
 MIB = 1024 * KIB
 
 YIELD_SECONDS = 0.002
-"""The pause between long steps on the event loop. Another request needs several turns of the loop to complete."""
+"""The pause between two long steps on the event loop. Several turns of the loop let other requests complete."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GraphQLSettings:
     """The limits of requests, operations, event streams and WebSockets."""
 
-    # Request bodies. The size limit holds for a body as it is sent and as it is decoded.
+    # Request bodies. The size limit applies to the body as sent and to the decoded body.
     max_body_bytes: int = 64 * MIB
-    body_grace_seconds: float = 10.0  # time to wait for the client before its rate counts
+    body_grace_seconds: float = 10.0  # time without data before the minimum rate applies
     min_body_bytes_per_second: int = 4 * KIB  # on average
-    max_plain_variable_bytes: int = 1 * MIB  # of all variables together that are not raw scalars
+    max_plain_variable_bytes: int = 1 * MIB  # total of all variables that are not raw scalars
     max_raw_list_length: int = 1_000  # items in a list of raw scalars
-    raw_scalars: frozenset[str] = frozenset({"RawSample"})  # reach their resolver as `msgspec.Raw`, not decoded
+    raw_scalars: frozenset[str] = frozenset({"RawSample"})  # a resolver gets these as `msgspec.Raw`, not decoded
 
-    # Operations, with fragments expanded.
+    # Operations, measured with all fragments expanded.
     max_document_length: int = 64 * KIB
     max_tokens: int = 2_000
     max_selection_depth: int = 20
@@ -37,34 +37,34 @@ class GraphQLSettings:
 
     # Cache of parsed and validated documents.
     max_cached_documents: int = 1_000
-    max_cached_length: int = 512 * KIB  # of all documents together; parsed, they take 50 to 150 times as much memory
+    max_cached_length: int = 512 * KIB  # total of all documents; parsed, a document takes 50 to 150 times its length
 
     execution_timeout_seconds: float = 30.0
-    credential_check_seconds: float = 5.0  # interval at which streams and WebSockets check their credential again
+    credential_check_seconds: float = 5.0  # interval between checks of the credential of a stream or WebSocket
 
     # Server-Sent Events.
-    keep_alive_seconds: float = 12.0  # interval of comments on a stream without events
+    keep_alive_seconds: float = 12.0  # interval between comments on a stream without events
 
     # WebSockets.
-    allowed_origins: frozenset[str] = frozenset()  # beside the server's own, for example "https://example.org"
+    allowed_origins: frozenset[str] = frozenset()  # in addition to the server's own origin, e.g. "https://example.org"
     max_websockets: int = 4_000
     max_operations_per_websocket: int = 100
     connection_init_seconds: float = 3.0
-    idle_websocket_seconds: float = 600.0  # without an operation
+    idle_websocket_seconds: float = 600.0  # time without an operation before the server closes the WebSocket
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerSettings:
     """The limits of connections."""
 
-    header_timeout_seconds: float = 10.0  # from the first byte of a request, or from connecting
-    max_header_bytes: int = 32 * KIB  # the request line and all headers together
+    header_timeout_seconds: float = 10.0  # from the first byte of a request, or from the connection
+    max_header_bytes: int = 32 * KIB  # total of the request line and all headers
     max_headers: int = 100
     max_connections: int = 4_000
     keep_alive_seconds: int = 75
-    stall_seconds: float = 20.0  # a client is cut off if it reads less than the minimum rate for this time
+    stall_seconds: float = 20.0  # the server disconnects a client that reads below the minimum rate for this time
     min_read_bytes_per_second: int = 1 * KIB
-    unread_body_seconds: float = 2.0  # time to receive the rest of a body after the response, before closing
+    unread_body_seconds: float = 2.0  # time after a response to receive the rest of the body before closing
     max_unread_body_bytes: int = 1 * MIB
     max_message_bytes: int = 1 * MIB  # of a WebSocket
     ping_interval_seconds: float = 20.0

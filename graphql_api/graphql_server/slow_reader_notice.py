@@ -1,9 +1,9 @@
 """The last message to a client that reads too slowly: the error TOO_SLOW with the cursor to resume from.
 
-A stream of responses and a WebSocket each register one notice in their ASGI scope, under
-`scope["state"]["slow reader notice"]`, and record there the cursor of every response they send.
-When the stall timer of the connection expires, the connection takes the notice from the scope and
-writes its messages as the last of the stream. The client finds them when it reads again.
+A stream or WebSocket registers one notice in its ASGI scope, under `scope["state"]["slow reader notice"]`.
+The notice records the cursor of every response that the stream or WebSocket sends. If the stall timer
+expires, the connection writes the messages of the notice and then closes. The client gets these messages
+when it reads again.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _STATE_KEY = "slow reader notice"
 
 
 class SlowReaderNotice:
-    """The cursors that a connection has sent, and the messages that end it.
+    """The last cursor of each operation, and the messages with which a connection ends.
 
     `encode` turns the id of an operation and its error into one message of the protocol.
     """
@@ -28,15 +28,15 @@ class SlowReaderNotice:
         scope["state"][_STATE_KEY] = self
 
     def begin(self, operation_id: str = "") -> None:
-        """Include an operation that has sent no response yet."""
+        """Add an operation that has not sent a response yet."""
         self._cursors[operation_id] = ""
 
     def record(self, cursor: str, operation_id: str = "") -> None:
-        """Replace the cursor of an operation by that of the response that was just sent."""
+        """Record the cursor of the response that the operation has just sent."""
         self._cursors[operation_id] = cursor
 
     def end(self, operation_id: str = "") -> None:
-        """Leave out an operation that has ended."""
+        """Remove an operation that has ended."""
         del self._cursors[operation_id]
 
     def messages(self) -> list[bytes]:

@@ -1,1 +1,1 @@
-"""From a GraphQL request to its response: parsing, limits, validation, execution."""
+"""Processing of a GraphQL request: parsing, limits, validation, execution and the response."""

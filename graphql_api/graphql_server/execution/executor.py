@@ -1,7 +1,7 @@
-"""Executes an operation: a query or mutation to one response, a subscription to a response for each event.
+"""Executes operations. A query or mutation has one response. A subscription has one response for each event.
 
-At the time limit, the executor cancels the task that runs the resolvers. A resolver that must not be interrupted has
-to shield its own work.
+At the time limit, the executor cancels the task that runs the resolvers. If a resolver must not be interrupted, it has
+to use `asyncio.shield`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSetti
 from storage.documents.errors import DropzoneError, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
-_MAX_SHARED_RESPONSES = 10  # of one event, which may stay in the result log for long
+_MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
 
 
 class Executor:
@@ -55,7 +55,7 @@ class Executor:
                     operation_name=operation.name,
                     max_coercion_errors=MAX_ERRORS,
                     middleware=MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None,
-                    # The default executor supports incremental delivery, which is slower and not offered here.
+                    # The default executor is slower: it supports incremental delivery, which is not used here.
                     executor_class=PlainExecutor,
                     hide_suggestions=True,
                 )
@@ -64,9 +64,9 @@ class Executor:
         except TimeoutError:
             seconds = self._settings.execution_timeout_seconds
             return responses.from_error(
-                Unavailable(f"the operation did not finish within {seconds:g} s; its changes may still be made")
+                Unavailable(f"the operation did not finish within {seconds:g} s; its changes may still be stored")
             )
-        except Exception as error:  # noqa: BLE001 (the boundary: any error is logged and masked)
+        except Exception as error:  # noqa: BLE001 (any error is logged and masked)
             return responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         return responses.from_result(result, operation)
 
@@ -75,25 +75,25 @@ class Executor:
     ) -> AsyncGenerator[GraphQLResponse, None]:
         """Execute an operation of any type and yield its responses.
 
-        If the source of a subscription fails, the last response is its error.
+        If the event source of a subscription fails, the last response contains the error.
         """
         events: Any = None
         try:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
-            key = operation.selection_key(request)  # reading the variables may release them
+            key = operation.selection_key(request)  # before the variables are read, which may release them
             executor, events = await self._open(operation, request, context)
             if isinstance(events, ExecutionResult):
                 yield responses.from_result(events, operation)
                 return
             async for event in events:
                 yield await self._execute_event(executor, operation, key, event)
-                # A source that never waits would block the event loop and could not be cancelled.
+                # Without this, a source that never waits would block the event loop and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
             yield responses.from_error(error)
-        except Exception as error:  # noqa: BLE001 (the boundary: any error is logged and masked)
+        except Exception as error:  # noqa: BLE001 (any error is logged and masked)
             yield responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         finally:
             if events is not None and not isinstance(events, ExecutionResult):
@@ -105,12 +105,12 @@ class Executor:
         if size > _LARGE_VARIABLE_BYTES or request.placeholder is not None:
             await asyncio.sleep(YIELD_SECONDS)
             variables = {name: _copy(value) for name, value in variables.items()}
-            request.variables = request.placeholder = None  # releases the body
+            request.variables = request.placeholder = None  # release the body
             await asyncio.sleep(YIELD_SECONDS)
         return variables
 
     async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
-        """Return an executor for the events of a subscription and the events, or a result with errors as events."""
+        """Return an executor and the events of a subscription. If it fails, return None and a result with errors."""
         variables = await self._read_variables(operation, request)
         executor = PlainExecutor.build(
             self._schema,
@@ -134,7 +134,7 @@ class Executor:
     async def _execute_event(
         self, executor: Any, operation: Operation, key: SelectionKey, event: object
     ) -> GraphQLResponse:
-        """Execute an operation for an event. If the event is shared, execute it once for equal keys."""
+        """Execute an operation for an event. For a shared event, execute the operation only once per selection key."""
         shared = event if isinstance(event, SharedEvent) else None
         if shared is not None and (known := shared.responses.get(key)) is not None:
             return known
@@ -144,7 +144,7 @@ class Executor:
         if shared is None:
             return response
         response = response._replace(cursor=shared.cursor)
-        # Awaited values were read with the loaders of one caller.
+        # Awaited values come from the loaders of one caller, so such a response is not shared.
         if not has_awaited and response.is_executed and len(shared.responses) < _MAX_SHARED_RESPONSES:
             shared.responses[key] = response
         return response

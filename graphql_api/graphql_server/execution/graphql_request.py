@@ -1,10 +1,10 @@
 """A GraphQL request in JSON, split by msgspec into spans of text without parsing the values.
 
-The request and its `variables` are split into spans (`msgspec.Raw`). The span of a raw scalar reaches its resolver
-byte for byte. Every other variable is decoded once its operation is known.
+msgspec splits the request and its `variables` into spans of text (`msgspec.Raw`). A resolver gets the span of a raw
+scalar byte for byte. All other variables are decoded when their operation is known.
 
-msgspec keeps the last of duplicate keys, so this module rejects duplicates itself. msgspec does not validate the
-encoding of text that it skips, so this module validates that the whole body is UTF-8.
+msgspec uses the last value of a duplicate key, so this module rejects duplicate keys itself. msgspec does not validate
+the encoding of text that it skips, so this module validates that the whole body is UTF-8.
 """
 
 import codecs
@@ -24,12 +24,12 @@ from graphql_api.graphql_server.execution.placeholder import Placeholder, replac
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge
 
-# Possessive: matching a string that does not end fails at once, without trying again at each of its escapes.
+# The quantifiers are possessive, so a string without an end fails to match at once, without backtracking.
 _OPEN_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING = _OPEN_STRING + rb'"'
 _KEY = re.compile(rb"[\s,{]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
 _END = re.compile(rb"[\s{]*\}\s*\Z")
-# A string that is cut off at the end of the window is one match, even if it is cut after a backslash.
+# If the end of the searched text is inside a string, the rest of the text is one match, also after a backslash.
 _BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
@@ -39,28 +39,28 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class GraphQLRequest:
-    """A request. `variables` is a JSON object that is not decoded yet, and holds the body in memory."""
+    """A request. `variables` is a JSON object that is not decoded yet. It is a view of the body of the request."""
 
     query: str
     operation_name: str | None
     variables: msgspec.Raw | None
     placeholder: Placeholder | None = None
-    """Stands for a part of `variables` if they are long."""
+    """Set if `variables` is long: its marker in `variables` replaces the contents of a list."""
 
 
 class _Envelope(msgspec.Struct):
     query: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    operationName: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 (the wire's name)
+    operationName: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 (the name in JSON)
     variables: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     extensions: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Extensions(msgspec.Struct):
-    persistedQuery: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 (the wire's name)
+    persistedQuery: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 (the name in JSON)
 
 
 class _Object(msgspec.Struct):
-    """Any JSON object. Its members are skipped."""
+    """Any JSON object. msgspec skips its members."""
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -71,12 +71,15 @@ _VALUE: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
-    """Read a request from JSON. Raises `BadRequest`, or `TooLarge` for a large value that the request does not use."""
+    """Read a request from JSON.
+
+    Raises `BadRequest` if the request is invalid, and `TooLarge` if it has a large value that it does not use.
+    """
     if not body:
         raise BadRequest("the request has no body; send a JSON object with a `query`")
     _check_utf8(body)
     if isinstance(body, bytes) and len(body) > MIB and (placeholder := replace_list(body)):
-        with suppress(BadRequest):  # splitting the whole body reports the error with the correct position
+        with suppress(BadRequest):  # split the whole body instead, so that the error has the correct position
             request = _split(placeholder.text)
             if request.variables is not None and placeholder.is_in(request.variables):
                 request.placeholder = placeholder
@@ -92,19 +95,22 @@ def _split(body: bytes | msgspec.Raw) -> GraphQLRequest:
     _check_unique(body, spans)
     request = _request(spans.get("query"), spans.get("operationName"), spans.get("variables"), spans.get("extensions"))
     if request.variables is not None and 2 * len(memoryview(request.variables)) < len(memoryview(body)):
-        request.variables = request.variables.copy()  # a stream would hold all of a body that is mostly something else
+        request.variables = request.variables.copy()  # otherwise a stream would hold the whole body in memory
     return request
 
 
 def read_query_string(query_string: bytes) -> GraphQLRequest:
-    """Read a request from the query string of a URL. Its variables and extensions are JSON. Raises `BadRequest`."""
+    """Read a request from the query string of a URL. Raises `BadRequest`.
+
+    The parameters `variables` and `extensions` are JSON.
+    """
     try:
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
         raise BadRequest("the query string is not valid: expected at most 20 parameters in UTF-8") from None
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
-        raise BadRequest("the query string has a parameter twice; send each once")
+        raise BadRequest("the query string has the same parameter twice; send each parameter once")
     query, name = parameters.get("query"), parameters.get("operationName")
     variables, extensions = (
         msgspec.Raw(parameters[key].encode()) if parameters.get(key) else None for key in ("variables", "extensions")
@@ -121,7 +127,7 @@ def read_query_string(query_string: bytes) -> GraphQLRequest:
 
 
 class VariableReader:
-    """Reads the variables that one operation declares. Operations are cached with their reader."""
+    """Reads the variables that one operation declares. A cached operation includes its reader."""
 
     def __init__(self, operation: OperationDefinitionNode, settings: GraphQLSettings) -> None:
         self._settings = settings
@@ -136,7 +142,7 @@ class VariableReader:
         self._raw_list = _raw_list_decoder(settings.max_raw_list_length) if any(self._list_depths) else None
 
     def read(self, variables: msgspec.Raw | None, placeholder: Placeholder | None = None) -> dict[str, Any]:
-        """Return the value of each declared variable in `variables`. Raises `BadRequest` or `TooLarge`."""
+        """Return the value of each declared variable that is in `variables`. Raises `BadRequest` or `TooLarge`."""
         if variables is None or self._decoder is None:
             return {}
         decoded = _decode(self._decoder, variables, "`variables`")
@@ -156,7 +162,9 @@ class VariableReader:
             plain_bytes += len(memoryview(span))
             if plain_bytes > self._settings.max_plain_variable_bytes:
                 limit = self._settings.max_plain_variable_bytes
-                raise TooLarge(f"variables without a raw scalar may have {limit:,} bytes together; send less")
+                raise TooLarge(
+                    f"variables that are not raw scalars may have up to {limit:,} bytes in total; send smaller values"
+                )
             values[name] = _decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
         _check_unique(variables, spans)
         if placeholder is not None and not any(map(placeholder.is_in, spans.values())):
@@ -165,7 +173,7 @@ class VariableReader:
 
     def _raw(self, span: msgspec.Raw, depth: int, name: str, placeholder: Placeholder | None) -> Any:
         start = bytes(memoryview(span)[:1])
-        if start == b"n":  # of null
+        if start == b"n":  # the value is null
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
             return placeholder.restore(span) if placeholder is not None and placeholder.is_in(span) else span
@@ -185,11 +193,11 @@ def _request(
     text = _decode(_TEXT, query, "`query`") if query else None
     if text is None:
         if extended and extended.persistedQuery:
-            raise BadRequest("PersistedQueryNotSupported")  # the message that Apollo's clients expect
-        raise BadRequest("the request has no `query`")
+            raise BadRequest("PersistedQueryNotSupported")  # Apollo clients expect this message
+        raise BadRequest("expected the text of a GraphQL document - at `query`")
     if variables is not None:
         start = bytes(memoryview(variables)[:1])
-        if start == b"n":  # of null
+        if start == b"n":  # the value is null
             variables = None
         elif start != b"{":
             raise BadRequest("expected a JSON object - at `variables`")
@@ -224,15 +232,15 @@ def _check_utf8(text: bytes | msgspec.Raw) -> None:
 
 
 def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -> None:
-    """Raise `BadRequest` if a well-formed JSON object has a key twice.
+    """Raise `BadRequest` if a well-formed JSON object has a duplicate key.
 
-    The walk over the keys jumps over values with a known span. If a span belongs to another value of the same key,
-    the walk does not finish at the end of the object, which is an error too.
+    The loop reads key after key. For a value in `spans`, it skips the length of the span. If a key is duplicate, this
+    may be the length of its other value. The loop then stops before the end of the object, which also raises.
     """
     view = memoryview(text)
     known = 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items())
     if len(view) - known < _MIN_DUPLICATE_BYTES:
-        return  # another key would not fit, with or without the usual spaces
+        return  # the text has no space for another key
     seen = set()
     position = 0
     while match := _KEY.match(view, position):
@@ -243,7 +251,7 @@ def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -
         span = spans.get(key)
         position = match.end() + len(memoryview(span)) if span is not None else _skip(view, match.end())
     if not _END.match(view, position):
-        raise BadRequest("the request has a key twice in one object; send each once")
+        raise BadRequest("the request has the same key twice in one object; send each key once")
 
 
 def _skip(text: memoryview, start: int) -> int:
@@ -263,7 +271,7 @@ def _skip(text: memoryview, start: int) -> int:
 
 
 def _unused_value() -> TooLarge:
-    return TooLarge("the request has a large value that its operation does not use; leave it out")
+    return TooLarge("the request has a large value that its operation does not use; remove this value")
 
 
 def _list_depth(type_node: TypeNode, raw_scalars: frozenset[str]) -> int | None:
@@ -277,7 +285,7 @@ def _list_depth(type_node: TypeNode, raw_scalars: frozenset[str]) -> int | None:
 
 @lru_cache(maxsize=256)
 def _span_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Return a decoder for the spans of these variables. It skips all others."""
+    """Return a decoder for the spans of the variables `names`. The decoder skips all other variables."""
     fields = {f"field{number}": name for number, name in enumerate(names)}
     spans = [(field, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for field in fields]
     return msgspec.json.Decoder(msgspec.defstruct("Variables", spans, rename=fields))
@@ -285,7 +293,7 @@ def _span_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _raw_list_decoder(max_length: int) -> msgspec.json.Decoder[Any]:
-    """Return a decoder for lists that fails at the first item beyond `max_length`."""
+    """Return a decoder that splits a list into spans. It fails if the list has more than `max_length` items."""
     fields = [(f"item{number}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for number in range(max_length)]
     items = msgspec.defstruct("Items", fields, array_like=True, forbid_unknown_fields=True)
     return msgspec.json.Decoder(items)

@@ -1,10 +1,10 @@
-"""The size of an operation, measured before it is validated or executed.
+"""Limits on the size of an operation. The size is measured before the operation is validated or executed.
 
-Each fragment is measured once, without expanding it: a spread adds the measure of its fragment. Two dozen fragments
-that each spread the next one twice cost two dozen measurements, and count as the millions of selections that they
-expand to.
+Each fragment is measured once. A spread then adds the measure of its fragment, and the fragment is not expanded. For
+example, 24 fragments may each spread the next fragment twice. They need 24 measurements, but count as the millions of
+selections to which they expand.
 
-A selection set may be empty, so selections of every kind are counted, not only fields.
+The limits count selections of every kind, not only fields, because a fragment may contain no field.
 """
 
 from collections.abc import Iterator
@@ -53,14 +53,14 @@ class _Measure:
     selections: int = 0
     directives: int = 0
     introspections: int = 0
-    introspected_lists: int = 0  # lists below an introspection root
-    lists: int = 0  # fields with the name of such a list, anywhere
+    introspected_lists: int = 0  # lists below `__schema` or `__type`
+    lists: int = 0  # fields with the name of an introspected list, at any position
     comparisons: int = 0
     names: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """For each response name at the top: how often it occurs, and the selections in and below all occurrences."""
+    """By top-level response name: the number of its fields, and the number of selections in and below these fields."""
 
     def add(self, other: "_Measure", depth: int) -> None:
-        """Add a measure of selections that are `depth` levels below the top of this one."""
+        """Add the measure of selections that are `depth` levels below the top level of this measure."""
         self.depth = max(self.depth, depth + other.depth)
         self.selections += other.selections
         self.directives += other.directives
@@ -70,7 +70,7 @@ class _Measure:
         self.comparisons += other.comparisons
 
     def merge(self, names: dict[str, tuple[int, int]]) -> None:
-        """Add the response names of a fragment that is spread at the top of this measure."""
+        """Add the top-level response names of selections that belong to the top level of this measure."""
         for name, (number, size) in names.items():
             own_number, own_size = self.names.get(name, (0, 0))
             self.names[name] = (own_number + number, own_size + size)
@@ -108,7 +108,7 @@ def _measure(
 def _measure_set(
     selection_set: SelectionSetNode, fragments: dict[str, _Measure], settings: GraphQLSettings
 ) -> _Measure:
-    """Measure a selection set. The parser bounds the depth of this recursion."""
+    """Measure a selection set. The token limit of the parser limits the depth of this recursion."""
     measure = _Measure(depth=1)
     for selection in selection_set.selections:
         measure.selections += 1
@@ -120,11 +120,11 @@ def _measure_set(
             measure.add(inner, 0)
             measure.merge(inner.names)
         elif isinstance(selection, FragmentSpreadNode):
-            spread = fragments.get(selection.name.value)  # validation reports an unknown one
+            spread = fragments.get(selection.name.value)  # validation reports an unknown fragment
             if spread is not None:
                 measure.add(spread, 0)
                 measure.merge(spread.names)
-    # Validation compares each pair of equal names, and the selections below them.
+    # Validation compares each pair of fields with the same response name, and the selections below the two fields.
     measure.comparisons += sum((number - 1) * size // 2 for number, size in measure.names.values())
     return measure
 
@@ -135,7 +135,9 @@ def _measure_field(
     name = selection.name.value
     response_name = selection.alias.value if selection.alias else name
     if len(response_name) > settings.max_name_length:
-        raise TooComplex(f"a name in the operation has over {settings.max_name_length} characters")
+        raise TooComplex(
+            f"expected names of at most {settings.max_name_length} characters in the operation, got a longer name"
+        )
     size = 1
     if selection.selection_set:
         inner = _measure_set(selection.selection_set, fragments, settings)
@@ -151,7 +153,10 @@ def _measure_field(
 
 
 def _in_spread_order(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
-    """Yield the names of fragments, each after the fragments that it spreads. Raises `TooComplex` for a cycle."""
+    """Yield the name of each fragment after the names of the fragments that it spreads.
+
+    Raises `TooComplex` if a fragment spreads itself.
+    """
     done: set[str] = set()
     for root in fragments:
         path = [(root, iter(_spreads(fragments[root])))] if root not in done else []
@@ -160,7 +165,9 @@ def _in_spread_order(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[s
             name, spreads = path[-1]
             for spread in spreads:
                 if spread in entered and spread not in done:
-                    raise TooComplex("the operation has a fragment that spreads itself")
+                    raise TooComplex(
+                        "the operation has a fragment that spreads itself, directly or through other fragments"
+                    )
                 if spread in fragments and spread not in done:
                     entered.add(spread)
                     path.append((spread, iter(_spreads(fragments[spread]))))

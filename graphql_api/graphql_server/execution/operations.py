@@ -1,7 +1,7 @@
-"""The operation of a request: its document is parsed, measured and validated, or found in the cache.
+"""Finds the operation of a request. A document that is not in the cache is parsed, measured and validated.
 
-The cache holds the valid operations of a document by its text. It is limited by the number of documents and by the
-length of their texts together.
+The cache maps the text of a valid document to its operations. The number of cached documents and the total length of
+their texts are limited.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ MAX_ERRORS = 10
 
 
 class InvalidOperation(Exception):
-    """The request cannot be executed; `response` says why."""
+    """The request cannot be executed. `response` contains the errors."""
 
     def __init__(self, described: Sequence[dict[str, Any]]) -> None:
         super().__init__(described[0]["message"])
@@ -51,10 +51,10 @@ class Operation(NamedTuple):
     plan: Plan | None
 
     depends_on_variables: bool
-    """Whether the response to an event depends on variables. Variables of the root field only select events."""
+    """Whether the responses depend on variables. Variables in arguments of a root field do not count."""
 
     def selection_key(self, request: GraphQLRequest) -> SelectionKey:
-        """Return a key that is equal for requests with the same response to the same event."""
+        """Return a key. Requests with the same key have the same response to the same event."""
         variables = request.variables if self.depends_on_variables else None
         return request.query, self.name, b"" if variables is None else sha256(variables).digest()
 
@@ -63,7 +63,7 @@ class Operation(NamedTuple):
 
 
 class _Document(NamedTuple):
-    """A valid document in the cache."""
+    """The operations of a valid document, and its size in the cache."""
 
     size: int
     operations: Mapping[str | None, Operation]
@@ -75,7 +75,7 @@ class Operations:
     def __init__(self, schema: GraphQLSchema, settings: GraphQLSettings) -> None:
         self._schema = schema
         self._settings = settings
-        # A document has at least this size in the cache, which limits their number.
+        # Each cached document counts with at least this size, which limits the number of documents.
         self._min_size = -(-settings.max_cached_length // settings.max_cached_documents)
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
@@ -85,7 +85,9 @@ class Operations:
         """Return the operation of a request. Raises `InvalidOperation`."""
         max_length = self._settings.max_document_length
         if len(request.query) > max_length:
-            raise _invalid(TooComplex(f"the document has over {max_length:,} characters; send values as variables"))
+            raise _invalid(
+                TooComplex(f"the document has more than {max_length:,} characters; send values as variables")
+            )
         document = self._documents.get(request.query)
         operations = self._read(request.query) if document is None else document.operations
         name = request.operation_name
@@ -125,7 +127,7 @@ class Operations:
             for definition in document.definitions
             if isinstance(definition, OperationDefinitionNode)
         }
-        # A long document probably contains values, and would evict many others.
+        # A long document probably contains values, so it is rarely sent again. It would evict many other documents.
         if len(text) <= self._settings.max_cached_length // 16:
             self._documents[text] = _Document(max(len(text), self._min_size), operations)
         return operations

@@ -1,11 +1,11 @@
-"""A long JSON text in which one number stands for the contents of a long list.
+"""Replaces the numbers of a long list in a JSON text with one random number, the marker.
 
-Splitting a request reads its text twice: once for the request, once for its variables. Skipping the numbers of a
-large sample took a sixth of the time until it was acknowledged (docs/performance.md). They are therefore replaced by
-a random number that occurs nowhere else, until the value around them is needed.
+Splitting a request reads its text twice: once for the request, and once for its variables. For a large sample, reading
+all numbers twice took a sixth of the time until the response (docs/performance.md). The server therefore splits a text
+in which the marker replaces the numbers. It restores the numbers when the value with the list is needed.
 
-The brackets may be part of a string. That is harmless, because the contents never include quotes or backslashes.
-Nothing has validated the contents; the reader of the restored value does.
+The brackets of the list may be inside a JSON string. This causes no error, because the replaced part never includes
+quotes or backslashes. This module does not validate the replaced part. The code that parses the restored value does.
 """
 
 import secrets
@@ -19,26 +19,27 @@ _MIN_MARKER = 10**30
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A text with a marker in place of the contents of a list."""
+    """A text in which `marker` replaces `contents`, the text between the brackets of a list."""
 
     text: bytes
     marker: bytes
     contents: memoryview
 
     def is_in(self, span: msgspec.Raw) -> bool:
-        """Tell whether a part of the text includes the marker."""
+        """Return whether a part of the text includes the marker."""
         return self.marker in bytes(span)
 
     def restore(self, span: msgspec.Raw) -> bytes:
-        """Return a part of the text with the contents put back."""
+        """Return a part of the text with the marker replaced by the original contents."""
         before, marker, after = bytes(span).partition(self.marker)
         return b"".join((before, self.contents, after)) if marker else before
 
 
 def replace_list(text: bytes) -> Placeholder | None:
-    """Replace the contents of the list in the middle of `text`.
+    """Replace the contents of the list that contains the middle of `text`.
 
-    Return None if the middle is not in a list, or if the list contains strings, lists or objects.
+    If a text has one very long list, this list usually contains the middle. Returns None if the middle is not in a
+    list, or if the list contains strings, lists or objects.
     """
     middle = len(text) // 2
     start = text.rfind(b"[", 0, middle) + 1

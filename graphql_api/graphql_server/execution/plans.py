@@ -1,15 +1,15 @@
-"""Execution plans: common operations, compiled once.
+"""Execution plans: common operations are compiled once and then executed without graphql-core.
 
-A plan covers one root field with objects, lists and leaves below it. graphql-core finds each field, its type and its
-arguments anew for every object of every request; a plan has found them when the document is parsed. Without plans a
-submit of 100 values takes 46 % more CPU time (491 and 336 µs, medians of 16 alternating runs of `make load` requests).
+A plan supports an operation with one root field, and objects, lists and leaves below it. graphql-core looks up each
+field, its type and its arguments again for every object of every request. A plan looks them up once, when the document
+is parsed. Without plans, a submit of 100 values takes 46 % more CPU time: 491 µs instead of 336 µs (medians of 16
+alternating runs of `make load` requests).
 
-A plan only executes operations that succeed. It leaves everything else to graphql-core: an exception, a null in a
-non-null field, or a value that does not match its type. graphql-core then completes the operation from its root
-value, so that every error has one author.
+A plan completes only operations that succeed. It stops at an exception, at a null in a non-null field, and at a value
+that does not match its type. graphql-core then executes the operation, so that all errors come from graphql-core.
 
-The root field of a mutation must not be resolved twice. graphql-core therefore receives the outcome that the plan got
-from it. The fields below may be resolved twice: GraphQL requires them to be free of side effects.
+The root field of a mutation must not be resolved twice. If the plan has already resolved the root field, graphql-core
+therefore gets its outcome. Nested fields may be resolved twice, because in GraphQL they must not have side effects.
 """
 
 import asyncio
@@ -40,21 +40,21 @@ from graphql.type import GraphQLResolveInfoHelpers
 
 _Resolver = Callable[..., Any]
 _Complete = Callable[["_Run", Any, Path], Any]
-"""Turns the value of a resolver into response data. Raises any exception if a plan does not cover the value."""
+"""Converts the value of a resolver to response data. Raises an exception if plans do not support the value."""
 
 
 class _Unsupported(Exception):
-    """A plan does not cover this; graphql-core does."""
+    """Plans do not support this field, type or value. graphql-core executes the operation."""
 
 
 class RootOutcome(NamedTuple):
-    """The value or error of a root field that was already resolved. It is a middleware for graphql-core."""
+    """The value or error of a root field that the plan has resolved. Its `resolve` is a middleware for graphql-core."""
 
     value: Any
     error: Exception | None
 
     def resolve(self, resolver: _Resolver, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        """Return the outcome in place of resolving the root field. Resolve all other fields."""
+        """For the root field, return the value or raise the error. Resolve all other fields."""
         if info.path.prev is not None:
             return resolver(source, info, **arguments)
         if self.error is not None:
@@ -73,7 +73,7 @@ class Plan:
     async def execute(self, context: object, variables: dict[str, Any]) -> dict[str, Any] | RootOutcome | None:
         """Return the data of the response.
 
-        If the plan does not cover it, return the outcome of the root field, or None if that was not resolved.
+        If the plan stops, return the outcome of the root field, or None if the root field was not resolved.
         """
         values = get_variable_values(self._schema, self._operation.variable_definitions or (), variables, 1, True)
         if isinstance(values, list):
@@ -83,26 +83,26 @@ class Plan:
         path = Path(None, root.key, root.parent.name)
         try:
             arguments = root.arguments(values)
-        except Exception:  # noqa: BLE001 (graphql-core raises it again, and reports it)
+        except Exception:  # noqa: BLE001 (graphql-core raises and reports the error again)
             return None
         value = None
         try:
             value = root.resolve(None, run.info(root, path), **arguments)
             if is_awaitable(value):
                 value = await value
-        except Exception as error:  # noqa: BLE001 (graphql-core reports it)
+        except Exception as error:  # noqa: BLE001 (graphql-core reports the error)
             return RootOutcome(None, error)
         try:
             data = {root.key: root.complete(run, value, path)}
             await run.complete_pending()
-        except Exception:  # noqa: BLE001 (graphql-core raises it again, and reports it)
+        except Exception:  # noqa: BLE001 (graphql-core raises and reports the error again)
             run.cancel()
             return RootOutcome(value, None)
         return data
 
 
 def compile_plan(schema: GraphQLSchema, operation: OperationDefinitionNode) -> Plan | None:
-    """Return the plan of a valid operation, or None if plans do not cover it."""
+    """Return the plan of a valid operation, or None if plans do not support the operation."""
     parent = schema.get_root_type(operation.operation)
     if operation.operation is OperationType.SUBSCRIPTION or operation.directives or parent is None:
         return None
@@ -114,7 +114,7 @@ def compile_plan(schema: GraphQLSchema, operation: OperationDefinitionNode) -> P
 
 
 class _Field:
-    """A field of a selection, with all that is equal in every request."""
+    """A selected field, with all facts that do not depend on the request."""
 
     def __init__(self, schema: GraphQLSchema, parent: GraphQLObjectType, node: FieldNode) -> None:
         definition = schema.get_field(parent, node.name.value)
@@ -166,11 +166,11 @@ class _Run:
         )
 
     def add_pending(self, field: "_PendingField") -> None:
-        """Complete a field once its value is available."""
+        """Register a field whose value is not available yet."""
         self._pending.append(field)
 
     async def complete_pending(self) -> None:
-        """Complete the pending fields level by level. The fields of one level are awaited together."""
+        """Complete the pending fields level by level. Await the values of one level concurrently."""
         while self._pending:
             pending, self._pending = self._pending, []
             values = [await pending[0].value] if len(pending) == 1 else await _gather(each.value for each in pending)
@@ -178,7 +178,7 @@ class _Run:
                 data[field.key] = field.complete(self, value, path)
 
     def cancel(self) -> None:
-        """Cancel the pending fields. A coroutine that is never awaited would cause a warning."""
+        """Cancel the pending fields. Without this, Python would warn about coroutines that were never awaited."""
         for field in self._pending:
             asyncio.ensure_future(field.value).cancel()
 
@@ -270,7 +270,7 @@ def _completion_of_object(name: str, fields: Sequence[_Field]) -> _Complete:
 
 
 async def _gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
-    """Await all. If one fails, cancel the others and wait for their end."""
+    """Return the values of all `awaitables`. If one fails, cancel all others and wait until they end."""
     tasks = [asyncio.ensure_future(each) for each in awaitables]
     try:
         return await asyncio.gather(*tasks)
@@ -282,4 +282,4 @@ async def _gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 _HELPERS = GraphQLResolveInfoHelpers(_gather, lambda awaitables: None)
-"""graphql-core uses them for abstract types, which plans do not cover."""
+"""graphql-core uses these helpers for abstract types only. Plans do not support abstract types."""

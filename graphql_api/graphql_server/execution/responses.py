@@ -1,4 +1,4 @@
-"""GraphQL responses as JSON bytes, the same for every protocol."""
+"""GraphQL responses as JSON bytes. All protocols send the same bytes."""
 
 from typing import Any, NamedTuple, cast
 
@@ -10,29 +10,29 @@ from storage.documents.errors import DropzoneError, Unavailable
 
 
 class GraphQLResponse(NamedTuple):
-    """The JSON of a GraphQL response, and what the protocols need to know about it."""
+    """The JSON of a GraphQL response, and facts about the response that the protocols need."""
 
     body: bytes
     is_executed: bool
-    """False for a request error: the operation was not executed, or a subscription could not go on."""
+    """False if the operation was not executed, or if a subscription could not continue."""
     retry_after: int | None = None
-    """Seconds. Set if no field succeeded because a service is unavailable."""
+    """After how many seconds the client can retry. Set only if all fields failed because a service is unavailable."""
     cursor: str = ""
-    """Of a subscription event: the position after which a client can resume, or empty."""
+    """The position of a subscription event, after which a client can resume. Empty if the event has no position."""
 
 
 def from_payload(payload: dict[str, Any], operation: object) -> GraphQLResponse:
-    """Encode the payload of an executed operation. The log names `operation` if that fails."""
+    """Encode the payload of an executed operation. If encoding fails, log an error that names `operation`."""
     try:
         return GraphQLResponse(orjson.dumps(payload), is_executed=True)
     except TypeError as error:
-        # Text that is not Unicode, an integer of more than 64 bits, or a type that JSON does not have.
+        # The payload has a lone surrogate, an integer of more than 64 bits, or a type that orjson does not support.
         described = errors.describe_unexpected(error, str(operation))
         return GraphQLResponse(orjson.dumps({"data": None, "errors": [described]}), is_executed=True)
 
 
 def from_result(result: ExecutionResult, operation: object) -> GraphQLResponse:
-    """Encode a result of graphql-core. The log names `operation` if an error is unexpected."""
+    """Encode a result of graphql-core. Log unexpected errors with the name of `operation`."""
     if not result.errors:
         return from_payload({"data": result.data}, operation)
     if result.data is None and all(error.path is None for error in result.errors):
@@ -47,7 +47,7 @@ def from_result(result: ExecutionResult, operation: object) -> GraphQLResponse:
 
 
 def from_error(error: DropzoneError) -> GraphQLResponse:
-    """Encode the error of an operation that was not executed, or not to its end."""
+    """Encode the error of an operation that was not executed, or that ended with this error."""
     wait = error.retry_after if isinstance(error, Unavailable) else None
     body = orjson.dumps({"errors": [errors.describe(error)]})
     return GraphQLResponse(body, is_executed=False, retry_after=wait)

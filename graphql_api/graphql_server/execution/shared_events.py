@@ -1,9 +1,10 @@
-"""Subscription events that are the same for every subscriber, so that each response is encoded once.
+"""Subscription events that are equal for all subscribers, so that their response is encoded only once.
 
-A source yields a subclass of `SharedEvent` for such an event. The response then depends on the event, the document
-and the variables that the document uses below its root fields. (The variables of the root fields only select events.)
-It must not depend on the caller. A response is therefore shared only if its resolvers awaited nothing: the values
-they await are read with the loaders of one caller.
+A source yields an instance of a subclass of `SharedEvent`. The response then depends on the event, the document, and
+the variables that the document uses below its root fields. Variables in arguments of a root field only select events.
+
+A shared response must not depend on the caller. Resolvers await only values that the loaders of one caller read. A
+response is therefore shared only if its resolvers did not await a value.
 """
 
 from functools import cached_property
@@ -22,23 +23,23 @@ from graphql import (
 from graphql_api.graphql_server.execution.responses import GraphQLResponse
 
 SelectionKey = tuple[str, str | None, bytes]
-"""A document, the name of an operation, and a digest of the variables that its responses depend on."""
+"""A document, the name of an operation, and a digest of the variables that the responses depend on."""
 
 
 class SharedEvent:
-    """An event that many subscriptions receive, with the same meaning for each."""
+    """An event that many subscriptions receive, and that is equal for all of them."""
 
     cursor: str = ""
-    """The position after which a subscriber can resume, or empty if it cannot."""
+    """The position after which a subscriber can resume. Empty if a subscriber cannot resume."""
 
     @cached_property
     def responses(self) -> dict[SelectionKey, GraphQLResponse]:
-        """The responses that were encoded for this event."""
+        """The responses that are already encoded for this event, by selection key."""
         return {}
 
 
 def uses_variables_below_root(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
-    """Tell whether an operation uses variables anywhere but in the arguments of its root fields."""
+    """Return whether an operation uses variables outside of the arguments of its root fields."""
     finder = _VariableFinder()
     for definition in document.definitions:
         if isinstance(definition, FragmentDefinitionNode):

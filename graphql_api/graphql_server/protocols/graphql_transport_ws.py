@@ -1,8 +1,9 @@
 """The graphql-transport-ws protocol: many operations over one WebSocket.
 
-One task reads messages, and each operation is a task that sends its own responses. A send waits while the buffer of
-the client is full, so a slow client costs one response per operation. A violation of the protocol closes the
-WebSocket with a code of the protocol. An error of one operation is sent with its id, and the WebSocket stays open.
+One task reads messages. Each operation runs in its own task, which sends the responses of the operation. While the
+write buffer of the client is full, sending waits. A slow client therefore holds at most one unsent response per
+operation in memory. If a client violates the protocol, the server closes the WebSocket with a code of the protocol. If
+an operation fails, the server sends an error with the id of the operation, and the WebSocket stays open.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ _MAX_REASON_LENGTH = 120  # bytes; a close frame holds 123
 
 
 class _Close(Exception):
-    """Closes the WebSocket with a code and a reason."""
+    """Raised to close the WebSocket with a code and a reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -91,7 +92,10 @@ class GraphQLWebSocket:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, is_protocol_offered: bool) -> None:
-        """Accept the WebSocket and serve it to its end, or close it with a code."""
+        """Accept the WebSocket and serve its messages until it ends.
+
+        If the client does not offer the subprotocol, close the WebSocket with a code.
+        """
         if not is_protocol_offered:
             await self._send_event({"type": "websocket.accept"})
             await self._close(_SUBPROTOCOL_NOT_ACCEPTABLE, f"expected the subprotocol {SUBPROTOCOL}")
@@ -149,7 +153,7 @@ class GraphQLWebSocket:
                     return await self._receive_message()
             except TimeoutError:
                 if not self._operations:
-                    raise _Close(_GOING_AWAY, "no operation for too long") from None
+                    raise _Close(_GOING_AWAY, "the WebSocket had no operation for too long; connect again") from None
 
     async def _receive_message(self) -> _Message:
         event = await self._receive()
@@ -175,11 +179,11 @@ class GraphQLWebSocket:
                 self._subscribe(message)
             case "complete":
                 if not isinstance(message.id, str):
-                    raise _Close(_BAD_MESSAGE, "`id` is missing")
+                    raise _Close(_BAD_MESSAGE, "expected a string - at `id`")
                 if operation := self._forget(message.id):
                     operation.cancel()
             case _:
-                raise _Close(_BAD_MESSAGE, f"unknown message type {message.type}")
+                raise _Close(_BAD_MESSAGE, f"got an unknown message type - at `type`: {message.type}")
 
     async def _acknowledge(self, message: _Message) -> None:
         if self._is_acknowledged:
@@ -191,7 +195,7 @@ class GraphQLWebSocket:
         self._credential = _credential(payload or {}) or self._credential
         try:
             await self._authenticate(self._credential)
-        except Exception as error:  # noqa: BLE001 (the boundary: the close reason names or masks any error)
+        except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise _refusal(self._credential, error) from None
         self._is_acknowledged = True
         await self._send("connection_ack")
@@ -204,7 +208,7 @@ class GraphQLWebSocket:
         if message.id in self._operations:
             raise _Close(_ID_IN_USE, f"Subscriber for {message.id} already exists")
         if not isinstance(message.payload, msgspec.Raw):
-            raise _Close(_BAD_MESSAGE, "`payload` is missing")
+            raise _Close(_BAD_MESSAGE, "expected an object - at `payload`")
         try:
             request = read_json(message.payload)
         except BadRequest as error:
@@ -231,8 +235,8 @@ class GraphQLWebSocket:
         except DropzoneError as error:
             failure = from_error(error)
         except _Disconnected:
-            return  # the task that reads messages ends too
-        except Exception as error:  # noqa: BLE001 (the boundary: any other error is logged and masked)
+            return  # the task that reads messages also ends
+        except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
             described = errors.describe_unexpected(error, "an operation over a WebSocket")
             failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
         # A client may reuse the id as soon as it has received the last message of the operation.
@@ -249,7 +253,7 @@ class GraphQLWebSocket:
         return from_error(RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first"))
 
     async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
-        """Send the responses of an operation. Return the request error that ends it, if there is one."""
+        """Send the responses of an operation. Return a response with a request error instead of sending it."""
         operation = self._executor.prepare(request)
         context = await self._authenticate(self._credential)
         responses = self._executor.subscribe(operation, request, context)
@@ -272,7 +276,7 @@ class GraphQLWebSocket:
 
 
 def _credential(payload: Mapping[str, object]) -> str | None:
-    """Return the credential in the payload of `connection_init`, where clients spell names in several ways."""
+    """Return the credential in the payload of `connection_init`. Clients use several spellings of the same name."""
     by_name = {name.lower().replace("-", ""): value for name, value in payload.items()}
     for name in ("xapikey", "apikey"):
         if isinstance(value := by_name.get(name), str):

@@ -1,8 +1,8 @@
 """GraphQL over HTTP: GET and POST at one path, for single responses and for event streams.
 
-A request is validated in this order: its credential, its headers, its body. A client without a valid credential
-therefore learns nothing else. Only `application/json` bodies are read: a page of another origin cannot send those
-without a preflight request.
+The server checks the credential first, then the headers, then the body. Without a valid credential, a client gets only
+the error of the credential. The server reads only `application/json` bodies, because browsers do not send such a body
+to another origin without a preflight request.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff
 _NO_HEADERS: Mapping[str, str] = {}
 
 Page = Callable[[Request], Awaitable[Response]]
-"""Returns the page for browsers."""
+"""Returns the HTML page for browsers."""
 
 
 class HTTPEndpoint:
@@ -65,13 +65,13 @@ class HTTPEndpoint:
             return
         except DropzoneError as error:
             response = refusal(error)
-        except Exception as error:  # noqa: BLE001 (the boundary: any other error is logged and masked)
+        except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
             body = orjson.dumps({"errors": [errors.describe_unexpected(error, "an HTTP request")]})
             response = _response(500, JSON, body)
         await response(scope, receive, send)
 
     def end_streams(self) -> None:
-        """End all event streams so that their clients reconnect."""
+        """End all event streams, so that their clients reconnect."""
         self._stopping.set()
 
     async def _respond(self, request: Request) -> Response:
@@ -89,11 +89,13 @@ class HTTPEndpoint:
 
     async def _read_body(self, request: Request) -> GraphQLRequest:
         if not is_json(header(request, b"content-type")):
-            raise UnsupportedMediaType("the content type must be application/json, with the charset UTF-8 if any")
+            raise UnsupportedMediaType(
+                "expected the header Content-Type: application/json, with the charset UTF-8 or without a charset"
+            )
         body = await read_body(request, self._settings.max_body_bytes, self._settings, self._memory_budget)
         graphql_request = read_json(body)
         if len(body) > _LARGE_BODY_BYTES:
-            # Splitting the variables comes next. Other requests run between the two long steps.
+            # The next long step splits the variables. Other requests can run before it.
             await asyncio.sleep(YIELD_SECONDS)
         return graphql_request
 
@@ -107,7 +109,7 @@ class HTTPEndpoint:
         is_read_only: bool = False,
     ) -> Response:
         if accept.single is None and accept.stream is None:
-            raise NotAcceptable("Accept must include application/graphql-response+json or application/json")
+            raise NotAcceptable("expected application/graphql-response+json or application/json in the header `Accept`")
         try:
             operation = self._executor.prepare(request)
         except InvalidOperation as invalid:
@@ -118,7 +120,7 @@ class HTTPEndpoint:
             raise MethodNotAllowed("a mutation must be sent by POST", allow="POST")
         if operation.type is OperationType.SUBSCRIPTION or accept.prefers_stream:
             if accept.stream is None:
-                raise NotAcceptable("a subscription needs text/event-stream in Accept")
+                raise NotAcceptable("a subscription needs text/event-stream in the header `Accept`")
             return self._stream(self._executor.subscribe(operation, request, context), credential)
         return _single(await self._executor.execute(operation, request, context), accept.single)
 
@@ -137,7 +139,7 @@ class HTTPEndpoint:
 
 
 def refusal(error: DropzoneError) -> Response:
-    """Return the response to a request that is refused as a whole."""
+    """Return the response to a request that fails before its operation is executed."""
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="dropzone"'

@@ -1,8 +1,8 @@
 """GraphQL over Server-Sent Events: one stream for each operation ("distinct connections mode").
 
-One task sends the events. The response itself wakes up only if the client disconnects, if nothing was sent for a
-while, if the credential is refused, or if the server stops. A client that reads slowly delays the source of its own
-events and nothing else. The connection ends the stream of a client that reads almost nothing (`SlowReaderNotice`).
+One task sends the events. Another task waits until the client disconnects, the credential is refused, the server stops,
+or a comment is due because no event was sent. A client that reads slowly delays only its own events. If a client reads
+almost no data, the connection ends its stream (see `SlowReaderNotice`).
 """
 
 import asyncio
@@ -30,10 +30,10 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class EventStreamResponse(Response):
-    """Sends an event for each of `responses`, then `complete`.
+    """Sends an event for each of `responses`, then the event `complete`.
 
-    The stream also ends with the error that `wait_until_refused` returns. If `stopping` is set, it ends without
-    `complete`, which makes clients reconnect.
+    If `wait_until_refused` returns an error, the stream ends with this error. If `stopping` is set, the stream ends
+    without `complete`, so that clients reconnect.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EventStreamResponse(Response):
         self._is_quiet = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the stream to its end."""
+        """Send the stream until it ends."""
         notice = SlowReaderNotice(scope, lambda _, error: _last_events(error))
         notice.begin()
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -94,10 +94,10 @@ class EventStreamResponse(Response):
 
 
 def _event(data: bytes) -> bytes:
-    """Return a `next` event. JSON that a client wrote on several lines is put on one.
+    """Return a `next` event. Each line break in `data` becomes a space.
 
-    A line break would end the data, and two of them the event. JSON has line breaks between tokens only, where a
-    space means the same.
+    A line break would end the line `data:` of the event. In JSON, line breaks occur only between tokens, where a space
+    has the same meaning. (Raw JSON that a client submitted can contain line breaks.)
     """
     return b"event: next\ndata: %b\n\n" % data.translate(_ONE_LINE)
 

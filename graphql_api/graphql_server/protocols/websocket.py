@@ -25,7 +25,11 @@ class WebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         if not self._is_allowed_origin(dict(scope["headers"])):
-            await _deny(send, 403, Forbidden("this origin may not open a WebSocket here"))
+            await _deny(
+                send,
+                403,
+                Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it"),
+            )
         elif self._open >= self._settings.max_websockets:
             await _deny(send, 503, Unavailable("too many WebSockets are open; connect again later", retry_after=5))
         else:
@@ -45,7 +49,10 @@ class WebSocketEndpoint:
                 self._open -= 1
 
     def _is_allowed_origin(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Validate the Origin header. Browsers open WebSockets across origins without a preflight request."""
+        """Return whether the Origin header is allowed.
+
+        Browsers open WebSockets to other origins without a preflight request, so the server has to check the origin.
+        """
         origin = headers.get(b"origin")
         if origin is None or origin.decode("latin-1").lower() in self._settings.allowed_origins:
             return True

@@ -1,1 +1,1 @@
-"""The uvicorn server, with limits on connections."""
+"""The uvicorn server, with limits on its connections."""

@@ -1,18 +1,20 @@
-"""HTTP connections with the limits that uvicorn has no setting for.
+"""HTTP connections with limits that uvicorn has no setting for.
 
-| limit | what uvicorn 0.54 offers |
+| limit | setting of uvicorn 0.54 |
 |---|---|
-| time until the headers are complete | nothing; `timeout_keep_alive` covers idle time between requests only |
-| number and bytes of the headers | nothing; `h11_max_incomplete_event_size` does not apply to httptools |
-| bytes around a body: trailers, chunk extensions | nothing |
-| open connections | `limit_concurrency` refuses a request after its headers, and lets the connection open |
-| a client that does not read its response | nothing |
-| a body that the application did not read | nothing |
+| time until the headers are complete | none; `timeout_keep_alive` limits only the idle time between requests |
+| number and bytes of the headers | none; `h11_max_incomplete_event_size` does not apply to httptools |
+| bytes of trailers and chunk extensions | none |
+| open connections | `limit_concurrency` refuses requests, but leaves their connections open |
+| time in which a client does not read its response | none |
+| bytes of a body that the application does not read | none |
 
-A response to a body that was not read (401, 413) must not be followed by closing the connection at once: a client
-that is still sending would get a reset in place of the response. The rest of the body is discarded for a short time.
+The server can respond before it has read the whole body, for example with 401 or 413. If it then closed the connection
+at once, a client that is still sending would get a connection reset instead of the response. The server therefore
+receives and discards the rest of the body for a short time before it closes the connection.
 
-`HttpToolsProtocol` is a private interface of uvicorn, pinned exactly in requirements.lock; see docs/architecture.md.
+`HttpToolsProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
+docs/architecture.md.
 """
 
 import asyncio
@@ -34,7 +36,7 @@ logger = logging.getLogger("graphql_api")
 
 
 def http_connection_class(settings: ServerSettings) -> type[HttpToolsProtocol]:
-    """Return the class of HTTP connections with these limits; uvicorn makes one instance per connection."""
+    """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
     return type("HTTPConnection", (_HTTPConnection,), {"settings": settings})
 
 
@@ -45,7 +47,7 @@ class _HTTPConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._is_in_headers = True
         self._header_bytes = 0  # of the current request
-        self._bytes_without_content = 0  # since the last content of a body
+        self._bytes_without_content = 0  # since the last bytes of body content
         self._received_body_bytes = 0  # of all requests
         self._discarded_bytes = 0  # after the response
         self._refusal: tuple[int, str] | None = None
@@ -76,7 +78,7 @@ class _HTTPConnection(HttpToolsProtocol):
         if not self._is_in_headers:
             self._bytes_without_content += len(data)
             if self._bytes_without_content > self.settings.max_header_bytes + len(data):
-                self._refuse(400, "the body has too many bytes that are not content")
+                self._refuse(400, "the body has too many bytes in chunk extensions or trailers")
                 return
             super().data_received(data)
             return
@@ -90,7 +92,7 @@ class _HTTPConnection(HttpToolsProtocol):
         if self._header_bytes == self.settings.max_header_bytes:
             self._refuse(431, f"the headers may have up to {self.settings.max_header_bytes:,} bytes")
         else:
-            self.data_received(rest)  # the headers are complete: the rest is a body or another request
+            self.data_received(rest)  # the headers are complete; the rest is a body or another request
 
     def on_message_begin(self) -> None:
         self._start_header_timer()
@@ -140,7 +142,7 @@ class _HTTPConnection(HttpToolsProtocol):
         super().resume_writing()
 
     def close_later(self) -> None:
-        """Close the connection after the client had time to read the response."""
+        """Close the connection after a delay, so that the client can read the response."""
         if self._close_timer is None and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self._discarded_bytes = 0
@@ -148,7 +150,7 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def _end_stalled_response(self) -> None:
         logger.warning(
-            "ended the response to %s %s: the client read almost nothing for %g s",
+            "ended the response to %s %s: the client read almost no data for %g s",
             self.scope["method"],
             shorten(self.scope["path"]),
             self.settings.stall_seconds,
@@ -164,7 +166,7 @@ class _HTTPConnection(HttpToolsProtocol):
         self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
 
     def _disconnect_application(self) -> None:
-        """Make the application receive `http.disconnect`, and ignore what it still sends."""
+        """Send `http.disconnect` to the application. uvicorn then ignores all that the application sends."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
@@ -190,7 +192,7 @@ class _HTTPConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Respond without the application, and read no further request."""
+        """Respond without calling the application, and read no further request on this connection."""
         self._refusal = (status, message)
         self._cancel_header_timer()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -220,7 +222,7 @@ class _HTTPConnection(HttpToolsProtocol):
 
 
 class _DelayedCloseTransport:
-    """The transport of a request with `Connection: close`: waits for the rest of the body before it closes."""
+    """The transport for a request with `Connection: close`. It receives the rest of the body before it closes."""
 
     def __init__(self, connection: _HTTPConnection) -> None:
         self._connection = connection

@@ -1,7 +1,7 @@
-"""Detects a client that reads almost nothing of the data that was written for it.
+"""Detects a client that reads almost none of the data that the server writes to it.
 
-Time in which the server still receives a body from the client does not count: many clients send their whole body
-before they read the response.
+Time in which the server still receives a request body does not count, because many clients send their whole body before
+they read the response.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 class StallTimer:
-    """Calls `on_stall` if a client reads less than `min_bytes_per_second` for `seconds`.
+    """Calls `on_stall` if a client reads less than `min_bytes_per_second` on average over `seconds`.
 
-    The connection starts the timer when the write buffer is full, and stops it when the buffer has drained.
-    `received_bytes` returns how much the client has sent so far.
+    The connection starts the timer when the write buffer is full, and stops the timer when the buffer has drained.
+    `received_bytes` returns how many bytes of request bodies the client has sent so far.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class StallTimer:
         self._received = 0
 
     def start(self) -> None:
-        """Begin a period of `seconds`."""
+        """Start to measure for `seconds`."""
         self._buffered = self._transport.get_write_buffer_size()
         self._received = self._received_bytes()
         self._timer = self._loop.call_later(self._seconds, self._check)
 
     def stop(self) -> None:
-        """Cancel the period."""
+        """Stop measuring."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -14,8 +14,8 @@ from graphql_api.graphql_server.settings import ServerSettings
 class Server(uvicorn.Server):
     """A uvicorn server that calls `on_shutdown` before it waits for open responses.
 
-    uvicorn waits for them before it notifies the application through its lifespan, so an endless stream would
-    delay the shutdown.
+    uvicorn notifies the application of a shutdown only after all responses have ended. A stream without an end would
+    therefore delay the shutdown.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Server(uvicorn.Server):
             ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_interval_seconds,
             ws_ping_timeout=settings.ping_interval_seconds,
-            # Compression holds a window of memory per WebSocket, and lets a small message become a large one.
+            # Compression needs memory per WebSocket, and a small compressed message can decompress to a large message.
             ws_per_message_deflate=False,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.shutdown_seconds,
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
         self._on_shutdown = on_shutdown
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Call `on_shutdown`, then shut down."""
+        """Call `on_shutdown`, then shut down the server."""
         if self._on_shutdown is not None:
             self._on_shutdown()
         await super().shutdown(sockets)

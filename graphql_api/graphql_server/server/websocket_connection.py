@@ -1,10 +1,11 @@
-"""WebSocket connections with the limits that uvicorn has no setting for.
+"""WebSocket connections with limits that uvicorn has no setting for.
 
-uvicorn lets a client that reads nothing keep what was written for it, and waits without end after a handshake that
-its library has refused. Both end here. Mistakes of clients (text that is not UTF-8, a denied origin) end their
-connection, but uvicorn would log them as errors of the server.
+- If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
+- If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
+- If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error of the server. This module
+  ends the connection without this log entry.
 
-`WebSocketsSansIOProtocol` is a private interface of uvicorn, pinned exactly in requirements.lock; see
+`WebSocketsSansIOProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
 docs/architecture.md.
 """
 
@@ -26,7 +27,7 @@ logger = logging.getLogger("graphql_api")
 
 
 def websocket_connection_class(settings: ServerSettings) -> type[WebSocketsSansIOProtocol]:
-    """Return the class of WebSocket connections with these limits; uvicorn makes one instance per connection."""
+    """Return a class of WebSocket connections with these limits. uvicorn creates one instance per connection."""
     return type("WebSocketConnection", (_WebSocketConnection,), {"settings": settings})
 
 
@@ -50,7 +51,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            # The library has refused the handshake; uvicorn would wait for another.
+            # The library has refused the handshake. uvicorn would wait for a second handshake.
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
@@ -65,12 +66,14 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
-            self.handshake_complete = True  # the application denied it; uvicorn would report a missing response
+            self.handshake_complete = (
+                True  # the application denied the handshake; uvicorn would report a missing response
+            )
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_timer.start()
-        # Each ping that is read adds a pong to the full write buffer.
+        # The server answers each ping with a pong, which would go to the full write buffer.
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -83,7 +86,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         if self.close_sent or not self.handshake_complete:
             self.transport.abort()
             return
-        logger.warning("closed a WebSocket: the client read almost nothing for %g s", self.settings.stall_seconds)
+        logger.warning("closed a WebSocket: the client read almost no data for %g s", self.settings.stall_seconds)
         self.stop_keepalive()
         notice = notice_of(self.scope)
         for message in [] if notice is None else notice.messages():
