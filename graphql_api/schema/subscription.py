@@ -93,8 +93,8 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns the progress of a recomputation whenever the progress changes. Completes when the state is no "
-            "longer RUNNING."
+            "Returns the progress of a recomputation whenever the progress changes. Completes when the "
+            "recomputation has ended."
         ),
         metadata=requires(Scope.ADMIN),
     )
