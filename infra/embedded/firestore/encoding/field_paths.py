@@ -51,7 +51,7 @@ def _quote(name: str) -> str:
 
 
 def get(fields: Any, path: FieldPath) -> Any | None:
-    """Return the value at a path, or None if there is no value."""
+    """Return the value at a path, or None if the document has no such field."""
     value = None
     for name in path:
         if value is not None:

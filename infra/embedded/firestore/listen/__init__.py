@@ -1,1 +1,1 @@
-"""Listen streams: targets, their snapshots, resume tokens."""
+"""Listen streams, their targets, and resume tokens."""

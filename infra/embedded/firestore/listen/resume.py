@@ -1,6 +1,7 @@
 """Resuming a Listen target: resume tokens, and the changes that a client missed.
 
-A resume token holds the sequence of the last change that the stream has sent. Sequences do not depend on the clock.
+A resume token holds the read time and the sequence of the last change that the stream has sent. Sequences do not
+depend on the clock.
 """
 
 import struct
@@ -22,15 +23,15 @@ _TOKEN = struct.Struct(">QQ")
 
 
 def encode_token(position: Snapshot) -> bytes:
-    """Return the resume token of a position."""
+    """Return the resume token for a position."""
     return _TOKEN.pack(position.sequence, position.read_time)
 
 
 async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> Snapshot | None:
-    """Return the position from which the Target message resumes, or None if the target must start over.
+    """Return the position from which the target resumes, or None if the target must start over.
 
-    A target starts over without a resume token or time, if the changes since then are pruned, or if the token is from
-    another file.
+    A target starts over if the Target message `message` has no resume token and no read time, if the changes after the
+    position are pruned, or if the token is from another data file.
     """
     resume_type = message.WhichOneof("resume_type")
     if resume_type == "resume_token":
@@ -45,16 +46,16 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
     if not storage.pruned_sequence <= sequence <= latest.sequence:
         return None
     if await storage.read(lambda connection: versions.commit_time_up_to(connection, sequence)) > read_time:
-        return None  # the token is from another file, or from this one before a backup replaced it
+        return None  # the token is from another data file, for example from the file before a backup replaced it
     return Snapshot(read_time, sequence)
 
 
 async def missed_changes(
     storage: Storage, target: Target, resumed: Snapshot, latest: Snapshot
 ) -> list[ParsedChange] | None:
-    """Return the net change of each document of a target between two positions.
+    """Return the net change of each document of a target from `resumed` to `latest`.
 
-    Return None if there are too many changes, or if they were pruned meanwhile.
+    Return None if there are too many changes, or if changes were pruned during the call.
     """
     net: dict[str, ParsedChange] = {}
     size = 0

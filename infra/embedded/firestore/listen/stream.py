@@ -1,7 +1,7 @@
-"""A Listen stream: several targets, and one consistent snapshot for each commit.
+"""A Listen stream: it serves several targets and sends one consistent snapshot for each commit.
 
-One task handles the requests, the commits and the heartbeats of a stream in turn. A consistent snapshot (NO_CHANGE
-without target ids) is therefore sent only when it holds for all targets.
+One task handles the requests, commits and heartbeats of a stream, one after another. The stream therefore sends a
+consistent snapshot (NO_CHANGE without target ids) only when the snapshot is valid for all targets.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 
 
 class ListenStream:
-    """One Listen call. `write` sends a response to the client."""
+    """One Listen call. The function `write` sends a response to the client."""
 
     def __init__(self, feed: ChangeFeed, write: Callable[[Any], Awaitable[None]], database: str) -> None:
         self._feed = feed
@@ -41,7 +41,7 @@ class ListenStream:
         self._position = feed.position
 
     def offer(self, changes: list[ParsedChange]) -> None:
-        """Queue changes of the feed."""
+        """Add changes from the change feed to the queue of this stream."""
         self._queue.add(changes)
         self._wake.set()
 
@@ -76,12 +76,12 @@ class ListenStream:
             self._wake.set()
 
     async def _step(self) -> None:
-        """Wait for requests or changes and handle them. Send a heartbeat if there are none."""
+        """Wait for requests or changes and handle them. Send a heartbeat if none arrive within HEARTBEAT_SECONDS."""
         is_idle = False
         try:
             await asyncio.wait_for(self._wake.wait(), HEARTBEAT_SECONDS)
         except TimeoutError:
-            is_idle = not self._wake.is_set()  # a commit can arrive at the very end of the wait
+            is_idle = not self._wake.is_set()  # a commit can arrive at the same time as the timeout
         if is_idle and self._targets:
             await self._send_consistent(self._feed.position)
         self._wake.clear()
@@ -120,7 +120,7 @@ class ListenStream:
     async def _add_target(self, target: Target, message: Any, resumed: Snapshot | None) -> None:
         """Send the current state of a target, or the changes since `resumed`, and subscribe to its changes."""
         await self._send_queued_commits()
-        position = self._feed.position  # nothing is queued, so every target is consistent at this position
+        position = self._feed.position  # the queue is empty, so every target is consistent at this position
         self._feed.subscribe(self, target.topics)
         self._targets[target.target_id] = target
         await self._send_target_change(ADD, [target.target_id])
@@ -135,7 +135,7 @@ class ListenStream:
             await self._remove_target(target.target_id, None)
 
     async def _send_missed_changes(self, target: Target, resumed: Snapshot, position: Snapshot) -> bool:
-        """Send the changes since `resumed`. Return False if the target must start over instead."""
+        """Send the changes since `resumed`. Return False, without sending, if the target must start over."""
         changes = await resume.missed_changes(self._storage, target, resumed, position)
         if changes is None:
             return False
@@ -152,7 +152,7 @@ class ListenStream:
                 await self._send_commit(self._queue.pop_commit())
 
     async def _send_commits_from_file(self) -> None:
-        """Read commits from the file, after the queue overflowed, until the stream has sent all of them."""
+        """After an overflow of the queue, read commits from the file until the stream has sent all commits."""
         limit = PAGE_SIZE
         while True:
             if self._position.sequence < self._storage.pruned_sequence:

@@ -1,8 +1,9 @@
 """Targets of a Listen stream: their current state, and the responses that a commit causes.
 
-A target without a limit stores nothing: a change itself shows whether its document matched and matches. A target
-with a limit or an offset stores the names in its result and runs the query again at the time of each commit. What
-drops out and what moves up are then in the same snapshot.
+A target without a limit and an offset stores no results. A change contains the old and the new document, so the target
+can tell whether the document matched before and matches now. A target with a limit or an offset stores the names in
+its result (the window). It runs the query again at the time of each commit, so that documents that leave and enter
+the window are in the same snapshot.
 """
 
 import sqlite3
@@ -36,7 +37,7 @@ class DocumentsTarget:
             yield _document_response(self.target_id, full_name, document, read_time)
 
     async def restore(self, storage: Storage, read_time: int) -> None:
-        """Restore nothing: the responses do not depend on what the client has."""
+        """Do nothing, because the responses do not depend on the state of the client."""
 
     def may_show(self, change: ParsedChange) -> bool:
         """Return whether a change can cause a response."""
@@ -56,7 +57,7 @@ class QueryTarget:
         self.target_id = target_id
         self._query = query
         self._has_window = query.limit is not None or query.offset > 0
-        self._window: dict[str, int] = {}  # update times in nanoseconds, by name
+        self._window: dict[str, int] = {}  # update time in nanoseconds of each document, by name
         self.topics: set[Topic] = {(query.parent.database, query.collection_id)}
 
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
@@ -67,7 +68,7 @@ class QueryTarget:
             yield self._changed_response(document)
 
     async def restore(self, storage: Storage, read_time: int) -> None:
-        """Restore the state that a resuming client has: the result at a read time."""
+        """Restore the window of a client that resumes: the names in the result at a read time."""
         if self._has_window:
             async for _ in self.current_state(storage, read_time):
                 pass

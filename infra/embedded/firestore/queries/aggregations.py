@@ -1,8 +1,8 @@
-"""The aggregations count, sum and avg over the results of a query, in one pass and constant memory.
+"""The aggregations count, sum and avg, computed over the results of a query in one pass and constant memory.
 
-An aggregation over a field counts only documents that have the field. Unless the query has another order, they are
-sorted by that field, which matters if the query has a limit. Values that are not numbers are ignored. A sum is an
-integer if all values are integers and the sum fits in 64 bits, otherwise a double.
+An aggregation over a field includes only documents that have the field. If the query has no order, documents are sorted
+by this field, which is important for a query with a limit. Values that are not numbers are ignored. A sum is an integer
+if all values are integers and the sum fits in 64 bits. Otherwise the sum is a double.
 """
 
 import math
@@ -118,5 +118,5 @@ def _read_one(message: Any, alias: str) -> Aggregation:
 
 
 def required_fields(aggregations: list[Aggregation]) -> list[FieldPath]:
-    """Return the fields that a document must have to be aggregated, sorted."""
+    """Return the sorted fields that a document must have to be included."""
     return sorted({aggregation.field for aggregation in aggregations if aggregation.field is not None})

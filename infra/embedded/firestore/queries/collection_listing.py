@@ -1,7 +1,7 @@
-"""Listing of child segments: collection ids below a document, and documents that only have descendants.
+"""Listing of child segments: the ids of collections below a document, or of documents in a collection.
 
-A document that does not exist itself is known only from the documents below it. The listing skips from segment to
-segment, so its cost depends on the number of segments that it returns and not on the number of documents below them.
+A missing document is listed if documents below it exist. The listing skips from segment to segment, so its cost depends
+on the number of returned segments and not on the number of documents below these segments.
 """
 
 import sqlite3
@@ -29,7 +29,7 @@ def child_segments(
     limit: int,
     read_time: int,
 ) -> list[str]:
-    """Return the next segment of each document below `parent`: distinct, sorted, after `after`, at most `limit`."""
+    """Return the distinct child segments of `parent` that lead to documents: sorted, after `after`, at most `limit`."""
     segments: set[str] = set()
     for collection_number, _ in catalog.collections_in(parent.database):
         in_collection = _segments(connection, collection_number, parent.path, after, read_time)

@@ -1,9 +1,9 @@
 """Filters of a query, evaluated on encoded values.
 
-A comparison only matches values of the same type: `a > 5` never matches a string. A document without the field does
-not match any filter, not even a negative one.
+A comparison matches only values of the same type: `a > 5` never matches a string. A document without the field does
+not match any filter, not even `!=` or `not-in`.
 
-Note: no comparison matches NaN or null, not even `==` and `!=`. Only unary filters match them.
+Note: an operand NaN or null matches nothing, except with `!=` and `not-in`. To find NaN or null, use a unary filter.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ _unary_operators = {
 
 @dataclass(frozen=True, slots=True)
 class FieldFilter:
-    """A condition on one field. `operands` are encoded values."""
+    """A condition on one field. `operands` contains encoded values."""
 
     field: FieldPath
     operator: str
@@ -117,7 +117,7 @@ Filter = FieldFilter | AndFilter | OrFilter
 
 
 def disjunctive_normal_form(where: Filter | None) -> list[tuple[FieldFilter, ...]]:
-    """Return the disjunctions of a filter, each a list of conditions that must all hold."""
+    """Return the disjunctions of a filter. A document matches a disjunction if it meets all its conditions."""
     if where is None:
         return [()]
     if isinstance(where, OrFilter):
@@ -205,12 +205,12 @@ def _operands(value: Any, operator: str) -> Sequence[Any]:
 
 
 def _encode_name(name: resource_names.ResourceName) -> bytes:
-    """Return a document name as filters compare it. The database is left out, because it is always the same."""
+    """Return a document name as bytes for comparison. They omit the database, which is the same in all names."""
     return values.REFERENCE + name.path + values.END
 
 
 def _read_name(value: Any, parent: resource_names.ResourceName) -> resource_names.ResourceName:
-    """Return the document name that `__name__` is compared with: a reference into the same database."""
+    """Return the name that a filter on `__name__` compares with. It must be in the database of the query."""
     if value.WhichOneof("value_type") != "reference_value":
         raise invalid_argument("__key__ filter value must be a Key")
     name = resource_names.parse(value.reference_value)

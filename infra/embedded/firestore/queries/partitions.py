@@ -28,7 +28,10 @@ def check(query: structured_query.Query) -> None:
 
 
 class Partitioner:
-    """Finds split points in one pass: it samples every n-th name and doubles n when it has too many samples."""
+    """Finds split points in one pass.
+
+    A partitioner samples every n-th name. If there are too many samples, it doubles n and drops every second sample.
+    """
 
     def __init__(self, max_split_points: int) -> None:
         self._max_split_points = max_split_points
@@ -37,7 +40,7 @@ class Partitioner:
         self._samples: list[tuple[int, str]] = []
 
     def add(self, document: Any) -> None:
-        """Count the next document in name order."""
+        """Process the next document. The caller adds documents in name order."""
         self._count += 1
         if self._count % self._interval == 0:
             self._samples.append((self._count, document.name))
@@ -46,7 +49,7 @@ class Partitioner:
                 self._samples = [sample for sample in self._samples if sample[0] % self._interval == 0]
 
     def split_points(self) -> Sequence[str]:
-        """Return at most `max_split_points` names. Each part has at least `MIN_PARTITION_SIZE` documents."""
+        """Return at most `max_split_points` names. Each partition has at least `MIN_PARTITION_SIZE` documents."""
         names = [name for position, name in self._samples if self._count - position >= MIN_PARTITION_SIZE]
         size = min(self._max_split_points, len(names))
         return [names[number * len(names) // size] for number in range(size)]

@@ -1,13 +1,14 @@
-"""The query planner: one range of index keys for each disjunction of a filter.
+"""The query planner: it selects one range of index keys for each disjunction of a filter.
 
-A disjunction compares some fields with `==` or array-contains, and sorts by the remaining fields. An index serves it if
-its keys start with equality fields and continue with exactly the remaining fields, in the same directions. Filters on
-the first sorted field and cursors then narrow the range. Several indexes that agree on the remaining fields can share
-the equality fields between them; the scanner intersects their ranges.
+A disjunction compares some fields with `==` or array-contains (the equality fields), and sorts by other fields (the
+sorted fields). An index can serve the disjunction if its keys start with equality fields and continue with exactly the
+sorted fields, in the same directions. Cursors and filters on the first sorted field narrow the range. If no index has
+all equality fields, several indexes with the same sorted fields can serve the disjunction together. The scanner then
+intersects their ranges.
 
-An index whose names descend reads the entries of its reverse backwards. Indexes that are intersected must be read in
-the same direction. Note: every index could be read backwards, but production requires another index for that. The
-planner therefore uses each index in its own direction only.
+For an index with descending names, the scanner reads the entries of the exact reverse backwards. Indexes that are
+intersected must be read in the same direction. Note: any index could be read backwards, but production requires a
+separate index for that. The planner therefore uses each index only in its own direction.
 """
 
 from collections.abc import Iterator
@@ -33,13 +34,13 @@ from infra.embedded.firestore.queries.sort_order import Bound, Order
 from infra.embedded.firestore.queries.structured_query import Query
 
 Position = tuple[bytes, bool]
-"""A position between keys: a prefix, and whether the position is after all keys with that prefix, not before them."""
+"""A position between keys: a prefix, and whether the position is after (not before) all keys with this prefix."""
 
-_AFTER_END = b"\x01"  # the result of `_after_prefix` for the end mark of a path
+_AFTER_END = b"\x01"  # what `_after_prefix` returns for the end mark of a path
 
 
 class MissingIndex(Exception):
-    """No index serves the query. `index` would."""
+    """No existing index serves the query. `index` is an index that would serve it."""
 
     def __init__(self, index: CompositeIndex) -> None:
         super().__init__(f"The query requires an index: {index.to_json()}")
@@ -48,10 +49,10 @@ class MissingIndex(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys from `low` up to but not including `high`, after each of `prefixes`.
+    """The index keys that consist of a prefix and a rest from `low` up to but not including `high`.
 
-    With several prefixes, only keys that exist after all of them count. Without a prefix, the range consists of paths
-    in the documents table.
+    With several prefixes, the range contains only rests that exist with every prefix. Without a prefix, the range
+    contains paths of the documents table.
     """
 
     collection_id: str
@@ -62,7 +63,7 @@ class KeyRange:
 
 
 def plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[KeyRange]:
-    """Return the key ranges to scan, or raise `MissingIndex`. `collection_ids` are those of the database."""
+    """Return the key ranges to scan, or raise `MissingIndex`. `collection_ids`: all collections of the database."""
     searched = collection_ids if query.collection_id is None else [query.collection_id]
     return [
         _Planner(query, collection_id, conditions, indexes).key_range()
@@ -82,10 +83,10 @@ def required_vector_index(query: Query) -> VectorIndex | None:
 
 
 def is_exact(query: Query) -> bool:
-    """Return whether a single key range contains exactly the results, except for documents of nested collections.
+    """Return whether a single key range contains exactly the results, apart from documents of nested collections.
 
-    Each filter must compare whole values as indexes hold them: one `==` for a field, or a range of the first sorted
-    field.
+    Each filter must be the only `==` or array-contains of its field, or a range of the first sorted field. Operands
+    must be shorter than the limit at which indexes truncate values.
     """
     if query.collection_id is None or len(query.disjunctions) != 1:
         return False
@@ -145,7 +146,7 @@ class _Planner:
     # Which indexes
 
     def _prefixes(self, reverse: bool) -> list[bytes]:
-        """Return key prefixes that together fix all equality fields, or an empty list."""
+        """Return the key prefixes of indexes that together have all equality fields, or an empty list."""
         missing = set(self._equal) | set(self._contains)
         prefixes: list[bytes] = []
         candidates = [*self._single_field_prefixes(reverse), *self._composite_prefixes(reverse)]
@@ -157,7 +158,7 @@ class _Planner:
         return [] if missing else prefixes
 
     def _single_field_prefixes(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
-        """Yield usable single-field indexes: the equality fields that each fixes, and its key prefix."""
+        """Yield each usable single-field index as its equality fields and its key prefix."""
         if len(self._sorted) == 1:
             if self._sorted[0].descending != reverse:
                 return
@@ -178,14 +179,14 @@ class _Planner:
         return (mode, self._scope) in self._indexes.definitions.modes(self._collection_id, field)
 
     def _composite_prefixes(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
-        """Yield usable composite indexes: the equality fields that each fixes, and its key prefix."""
+        """Yield each usable composite index as its equality fields and its key prefix."""
         for index, number in self._indexes.composite_indexes.items():
             if (index.collection_id, index.scope, index.names_descend) != (self._collection_id, self._scope, reverse):
                 continue
             fixed = self._fixed_values(index.stored_as)
             rest = index.fields[len(fixed) :]
             if any(each.mode == CONTAINS for each in rest):
-                continue  # array elements do not sort documents
+                continue  # documents cannot be sorted by array elements
             orders = [(each.path, each.mode == DESCENDING) for each in rest]
             if not orders or orders[-1][0] != DOCUMENT_ID:
                 orders.append((DOCUMENT_ID, index.names_descend))
@@ -194,7 +195,7 @@ class _Planner:
                 yield frozenset(each.path for each in index.fields[: len(fixed)]), prefix
 
     def _fixed_values(self, index: CompositeIndex) -> list[bytes]:
-        """Return the encoded values of the leading fields of an index that are equality fields."""
+        """Return the encoded operands of the equality fields with which an index starts."""
         fixed = []
         for each in index.fields:
             operands = self._contains if each.mode == CONTAINS else self._equal
@@ -206,7 +207,7 @@ class _Planner:
 
     def _required_index(self) -> CompositeIndex:
         fields = [IndexField(field, CONTAINS) for field in sorted(self._contains)]
-        # A single-field index has names in the direction of its field.
+        # In a single-field index, names have the direction of the field.
         descends = not fields and len(self._equal) == len(self._sorted) == 1 and self._sorted[0].descending
         fields += [IndexField(field, DESCENDING if descends else ASCENDING) for field in sorted(self._equal)]
         fields += [IndexField(order.field, _mode(order)) for order in self._sorted[:-1]]
@@ -218,7 +219,7 @@ class _Planner:
     # Which keys
 
     def _bounds(self, reverse: bool) -> tuple[bytes, bytes]:
-        """Return the first key and the key after the last one, without the prefix."""
+        """Return the inclusive lower and the exclusive upper bound of the keys, without the prefix."""
         low, high = list(self._filter_positions(lower=True)), list(self._filter_positions(lower=False))
         if self._query.lower is not None:
             low.append(self._cursor_position(self._query.lower))
@@ -246,7 +247,7 @@ class _Planner:
                 yield _directed(type_prefix, first), not lower
 
     def _cursor_position(self, bound: Bound) -> Position:
-        """Return the position of a cursor among keys without the equality fields."""
+        """Return the position of a cursor in keys that do not contain the equality fields."""
         prefix = b""
         for order, part in zip(self._query.orders, bound.prefix, strict=False):
             operand = self._equal.get(order.field)
@@ -283,13 +284,13 @@ def _key_at(position: Position) -> bytes:
 
 
 def _after_prefix(prefix: bytes) -> bytes:
-    """Return the first key after all keys with a prefix. Encoded bytes and numbers may contain the byte 0xff."""
+    """Return the first key after all keys with a prefix. The prefix may end with 0xff bytes."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,)) if stem else path_encoding.AFTER_ALL
 
 
 def _without_end(key: bytes) -> bytes:
-    """Return the bound of a path without end mark, given the bound of the path with its end mark."""
+    """Convert a bound for paths with an end mark to a bound for paths without an end mark."""
     if key.endswith(_AFTER_END):
         return key[:-1] + b"\0"
     return key.removesuffix(values.END)

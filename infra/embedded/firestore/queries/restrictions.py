@@ -1,7 +1,7 @@
 """Restrictions: combinations of filters and orders that production rejects even if all indexes exist.
 
-They apply to the query as it was sent, before it is brought into normal form: an OR with one part is still an OR.
-Messages repeat production's words.
+The restrictions apply to the query as the client sent it, before normalization. An OR with one part is therefore still
+an OR. Error messages repeat production's words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def check(message: Any, aggregated: Sequence[str]) -> None:
 
 
 Condition = tuple[str, str]
-"""A field path and the name of an operator; an OR has an empty field path."""
+"""A field path and the name of an operator. For an OR, the field path is empty."""
 
 
 def _check_filters(conditions: Sequence[Condition], unequal: set[str]) -> None:

@@ -1,11 +1,11 @@
 """The scanner: runs a query on the key ranges of the planner, at a read time, in the order of the query.
 
-Index entries describe the newest versions. A document that changed after the read time is skipped in the index, and
-its version at the read time is merged in at its own position (the overlay). Few documents have changed if the read
-time is now; if it is in the past, the retained versions limit their number.
+Index entries describe the newest versions. The scanner skips the index entries of documents that changed after the read
+time. It merges the versions of these documents at the read time into the results (the overlay). The overlay is small if
+the read time is recent. For an older read time, the retained versions limit its size.
 
-Results are read page by page, each page on a fresh view of the file at the same read time. A slow client or a large
-result therefore neither holds memory nor keeps the write-ahead log from being reset.
+The scanner reads results page by page. Each page uses a new SQLite transaction and the same read time. A slow client or
+a large result therefore does not hold much memory, and does not prevent a reset of the write-ahead log.
 """
 
 import heapq
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _entries = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key"
-# Each statement forwards and backwards, to be indexed by KeyRange.reverse.
+# Each pair contains the forward and the backward statement; `KeyRange.reverse` is the index.
 _PATHS = (f"{_paths} ASC", f"{_paths} DESC")
 _ENTRIES = (f"{_entries} ASC", f"{_entries} DESC")
 _NEXT_ENTRY = (f"{_entries} ASC LIMIT 1", f"{_entries} DESC LIMIT 1")
 
 
 class Scan:
-    """One query at one read time on one view of the file."""
+    """One query at one read time in one SQLite transaction."""
 
     def __init__(self, connection: sqlite3.Connection, catalog: Catalog, query: Query, read_time: int) -> None:
         self._connection = connection
@@ -53,7 +53,7 @@ class Scan:
         self.read_bytes = 0
 
     def run(self, key_ranges: list[KeyRange]) -> Iterator[KeyedDocument]:
-        """Yield the results without regard to offset and limit."""
+        """Yield all results, ignoring offset and limit."""
         streams = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
             streams.append(self._overlay())
@@ -64,7 +64,7 @@ class Scan:
                 yield result
 
     def count(self, key_range: KeyRange, limit: int | None) -> int | None:
-        """Return how many documents an exact key range contains, up to `limit`. None if too many have changed."""
+        """Return the number of documents in an exact key range, up to `limit`, or None if the overlay is too large."""
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return 0
@@ -83,7 +83,7 @@ class Scan:
         return self._query.all_descendants or len(path_encoding.decode_path(path)) == len(parent.segments) + 2
 
     def _unchanged_version(self, collection_number: int, path: bytes) -> versions.DocumentVersion | None:
-        """Return the current version of a document, or None if it was written after the read time."""
+        """Return the current version of a document, or None if this version is later than the read time."""
         version = versions.current(self._connection, collection_number, path)
         return version if version is not None and version.commit_time <= self._read_time else None
 
@@ -121,9 +121,9 @@ class Scan:
             yield from self._merge_join(collection_number, key_range)
 
     def _merge_join(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
-        """Yield the paths that exist after all prefixes: a zigzag merge join.
+        """Yield the paths that exist with every prefix, by a zigzag merge join.
 
-        Each step continues in the next index, from the farthest key that any index has reached.
+        Each step reads the next index, from the farthest position that any index has reached.
         """
         low, high, reverse = key_range.low, key_range.high, key_range.reverse
         candidate, agreeing = None, 0
@@ -152,7 +152,7 @@ class Scan:
     # Documents that changed after the read time
 
     def _overlay(self) -> Iterator[KeyedDocument]:
-        """Yield the results that have changed after the read time, in order. More than a page is cut off."""
+        """Yield the results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
         changed = versions.superseded_since(self._connection, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE)
         results = (
             result
@@ -199,10 +199,10 @@ def _check_vector_index(storage: Storage, query: Query) -> None:
 
 
 async def _read_page(storage: Storage, query: Query, read_time: int, limit: int) -> tuple[list[KeyedDocument], bool]:
-    """Return the next results and whether they are the last ones."""
+    """Return the next results, and whether no further results exist."""
 
     def read(connection: sqlite3.Connection) -> tuple[list[KeyedDocument], bool]:
-        # Plan before the first SELECT: an index that completes now has entries that an older view would not show.
+        # Plan before the first SELECT. Otherwise the plan could use an index that is not complete in this transaction.
         collection_ids = [collection_id for _, collection_id in storage.catalog.collections_in(query.parent.database)]
         key_ranges = planner.plan(query, collection_ids, storage.indexes)
         versions.check_retained(connection, read_time)
@@ -218,7 +218,7 @@ async def _read_page(storage: Storage, query: Query, read_time: int, limit: int)
 
 
 async def count(storage: Storage, query: Query, read_time: int) -> int | None:
-    """Return how many results a query has, from index keys alone. None if the keys cannot tell."""
+    """Return the number of results of a query, from index keys only. Return None if keys are not sufficient."""
     if not planner.is_exact(query):
         return None
 
@@ -240,7 +240,7 @@ async def _read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connectio
             return await storage.read(read)
         except MissingIndex as missing:
             if missing.index in created:
-                raise  # the planner requires an index that it does not use: a bug
+                raise  # a bug: the planner requires an index but does not use it
             created.add(missing.index)
             if not storage.creates_indexes:
                 definition = storage.indexes.definitions.missing_definition(missing.index)

@@ -1,8 +1,8 @@
 """The sort order of a query, and sort keys: the position of a document in that order.
 
-Every query has a total order. The fields of its inequalities and the document name complete the order that the client
-requested. A sort key holds one byte string for each field, and a cursor is a prefix of a sort key. Paging, limits and
-live results therefore only compare bytes.
+Every query has a total order. It consists of the fields that the client requested, the fields of inequality filters and
+the document name. A sort key holds one byte string for each field, and a cursor is a prefix of a sort key. Paging,
+limits and live results can therefore compare bytes.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ class Bound:
     after: bool
 
     def precedes(self, key: SortKey) -> bool:
-        """Return whether a sort key lies after this bound."""
+        """Return whether a sort key is after this bound."""
         start = key[: len(self.prefix)]
         return start > self.prefix or (start == self.prefix and not self.after)
 
 
 def sort_key(orders: Sequence[Order], path: bytes, document: Any) -> SortKey | None:
-    """Return the sort key of a document, or None if it lacks a field of the order."""
+    """Return the sort key of a document, or None if the document lacks a field of the order."""
     parts = []
     for order in orders:
         if order.field == DOCUMENT_ID:
@@ -56,14 +56,14 @@ def sort_key(orders: Sequence[Order], path: bytes, document: Any) -> SortKey | N
 
 
 def read(order_by: Sequence[Any]) -> tuple[Order, ...]:
-    """Return the orders that a StructuredQuery contains."""
+    """Return the orders of the `order_by` field of a StructuredQuery message."""
     return tuple(Order(field_paths.parse(order.field.field_path), order.direction == 2) for order in order_by)
 
 
 def complete(
     requested: Sequence[Order], where: filters.Filter | None, aggregated: Sequence[FieldPath]
 ) -> tuple[Order, ...]:
-    """Return the total order: the requested fields, those of inequalities, aggregated fields, the document name."""
+    """Return the total order: requested fields, fields of inequalities, aggregated fields, document name."""
     orders = list(requested)
     named = {order.field for order in orders}
     descending = orders[-1].descending if orders else False

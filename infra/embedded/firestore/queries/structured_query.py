@@ -1,4 +1,4 @@
-"""A StructuredQuery message, validated and completed: which documents, in which order, between which bounds."""
+"""A query, parsed from a StructuredQuery message: filter, total order, bounds, offset, limit and projection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ class Query:
     def matching_key(self, path: bytes, document: Any) -> SortKey | None:
         """Return the sort key of a document that matches the filter and the bounds, otherwise None.
 
-        The document must be one that the query covers. Offset and limit do not apply.
+        The query must cover the document (see `covers`). Offset and limit are ignored.
         """
         if self.where is not None and not self.where.matches(document):
             return None
@@ -56,11 +56,11 @@ class Query:
         return None if self.upper is not None and self.upper.precedes(key) else key
 
     def ending_at(self, key: SortKey) -> "Query":
-        """Return this query with the document of this sort key as its last result."""
+        """Return this query with its results restricted to those up to `key`, inclusive."""
         return replace(self, upper=Bound(key, after=True))
 
     def starting_after(self, key: SortKey) -> "Query":
-        """Return this query without the results up to the document of this sort key."""
+        """Return this query with its results restricted to those after `key`."""
         return replace(self, lower=Bound(key, after=True))
 
     def projected(self, document: Any) -> Any:
@@ -75,7 +75,7 @@ class Query:
 def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -> Query:
     """Return the query that a StructuredQuery message describes, or raise `StatusError`.
 
-    `aggregated` are the fields of aggregations. A document must have them to be a result.
+    `aggregated` contains the fields of aggregations. A result must have all these fields.
     """
     parent = resource_names.parse_parent(parent_name)
     if len(message.from_) != 1:

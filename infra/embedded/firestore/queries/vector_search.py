@@ -1,10 +1,9 @@
 """Vector search: the nearest neighbors of a vector among the results of a query.
 
-Every candidate is compared, as with a flat index. The result is exact, and memory holds no more documents than the
-requested number of neighbors.
+The search compares every candidate, as with a flat index, so the result is exact. Memory holds at most the requested
+number of documents.
 
-Note: Euclidean and cosine distances are small for similar vectors, but a dot product is large. A distance that is NaN
-sorts last.
+Note: similar vectors have a small Euclidean or cosine distance, but a large dot product. A NaN distance sorts last.
 """
 
 import heapq
@@ -38,8 +37,8 @@ class FindNearest:
     distance_result_field: str
 
     async def search(self, candidates: AsyncIterator[Candidate]) -> AsyncIterator[Candidate]:
-        """Yield the nearest candidates, the nearest first. Equally near candidates keep their order."""
-        nearest: list[tuple[float, int, float, Candidate]] = []  # a heap: the least similar one is first
+        """Yield the nearest candidates, nearest first. Candidates with equal distances keep their order."""
+        nearest: list[tuple[float, int, float, Candidate]] = []  # a heap; its first entry is the least similar
         number = 0
         async for candidate in candidates:
             vector = _vector(field_paths.get(candidate[1].fields, self.field))
@@ -67,7 +66,10 @@ class FindNearest:
 
 
 def read(structured_query: Any) -> FindNearest | None:
-    """Return the vector search of a StructuredQuery message, None if it has none, or raise `StatusError`."""
+    """Return the vector search of a StructuredQuery message, or None if it has no `find_nearest`.
+
+    Raise `StatusError` if the vector search is not valid.
+    """
     if not structured_query.HasField("find_nearest"):
         return None
     message = structured_query.find_nearest

@@ -1,1 +1,1 @@
-"""The SQLite file: the writer and its group commits, versions of documents, changes in commit order, checkpoints."""
+"""The SQLite file: the writer with group commits, document versions, the change feed, the clock, and checkpoints."""

@@ -1,7 +1,7 @@
-"""Change consumers: the named positions of those who read the changes, such as event delivery.
+"""Change consumers: named positions in the change feed. For example, event delivery is a change consumer.
 
-Changes after the lowest position are not pruned. A consumer advances in the same transaction as its own rows. Its
-position stays in the file while it is not running, until it is removed.
+Changes after the lowest position are not pruned. A consumer updates its position in the same transaction as its own
+rows. The position of a consumer that does not run stays in the file until `remove` is called.
 """
 
 import sqlite3
@@ -20,12 +20,12 @@ def advance(connection: sqlite3.Connection, name: str, sequence: int) -> None:
 
 
 def remove(connection: sqlite3.Connection, name: str) -> bool:
-    """Remove a consumer, so that its changes can be pruned. Return whether it existed."""
+    """Remove a consumer, so that its changes can be pruned. Return whether the consumer existed."""
     return connection.execute("DELETE FROM change_consumers WHERE name = ?", (name,)).rowcount > 0
 
 
 def names(connection: sqlite3.Connection, prefix: str) -> list[str]:
-    """Return the names of the consumers that start with `prefix`."""
+    """Return the names of consumers that start with `prefix`."""
     rows = connection.execute("SELECT name FROM change_consumers WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
     return [name for (name,) in rows]
 

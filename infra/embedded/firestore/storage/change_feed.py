@@ -1,7 +1,7 @@
-"""Change feed: distributes committed changes to the Listen streams that watch them.
+"""The change feed distributes committed changes to the Listen streams that subscribe to them.
 
-The feed matches each change once, by its document name and by its collection. A stream that is too slow loses its
-queue but no changes: it reads on from the file, from the last change that it handled.
+The feed finds the subscribers of a change by document name and by collection. The queue of a slow stream can overflow.
+The stream then reads the changes after its position from the file, so that it does not miss a change.
 """
 
 from collections import defaultdict, deque
@@ -17,11 +17,11 @@ MAX_QUEUE_LENGTH = 4_096
 MAX_QUEUE_BYTES = 16 * 1024 * 1024
 
 Topic = tuple[str, str | None]
-"""Either the full name of a document and "", or a database and a collection id (None: every collection)."""
+"""Either the full name of a document and "", or a database and a collection id (None: all collections)."""
 
 
 class ParsedChange:
-    """A change whose documents are parsed at most once, for all streams."""
+    """A change that all streams share, so that each document is parsed at most once."""
 
     def __init__(self, change: Change) -> None:
         self.sequence = change.sequence
@@ -31,7 +31,7 @@ class ParsedChange:
         self._change = change
 
     def merged_with(self, later: Change) -> "ParsedChange":
-        """Return one change that stands for this change and a later change of the same document."""
+        """Return one change that combines this change with a later change of the same document."""
         earlier = self._change
         return ParsedChange(Change(later.sequence, later.commit_time, earlier.name, earlier.old, later.new))
 
@@ -42,7 +42,7 @@ class ParsedChange:
 
     @cached_property
     def path(self) -> bytes:
-        """The path of the document as bytes that sort."""
+        """The path of the document, encoded as bytes that sort."""
         return self.name.path
 
     @cached_property
@@ -74,9 +74,9 @@ class ChangeFeed:
 
     @property
     def position(self) -> Snapshot:
-        """The snapshot up to which the feed has offered every change. It never moves backwards.
+        """The latest snapshot whose changes the feed has all offered. It includes every acknowledged commit.
 
-        It includes every acknowledged commit.
+        The position never decreases.
         """
         latest = self.storage.snapshot()
         if latest.sequence == self._position.sequence:
@@ -84,7 +84,7 @@ class ChangeFeed:
         return self._position
 
     def subscribe(self, subscriber: Subscriber, topics: set[Topic]) -> None:
-        """Offer future changes of these topics to a subscriber."""
+        """Offer later changes of these topics to a subscriber."""
         for topic in topics:
             self._subscribers[topic].add(subscriber)
 
@@ -113,7 +113,7 @@ class ChangeFeed:
 
 
 class ChangeQueue:
-    """The changes that one stream has not handled yet, limited in length and bytes."""
+    """The changes that one stream has not handled yet. The queue has a limit for length and for bytes."""
 
     def __init__(self) -> None:
         self._changes: deque[ParsedChange] = deque()

@@ -1,10 +1,10 @@
-"""Checkpoints: copying SQLite's write-ahead log into the database file, on a thread of its own.
+"""Checkpoints: a separate thread copies SQLite's write-ahead log into the database file.
 
-SQLite's automatic checkpoint runs inside a commit. Under load that commit and all requests that wait for it took 40 to
-58 ms longer (docs/performance.md). Neither the writer nor readers wait for this thread and its connection.
+SQLite's automatic checkpoint runs inside a commit. Under load, this commit and all requests that waited for the commit
+took 40 to 58 ms longer (docs/performance.md). The writer and the readers do not wait for the checkpoint thread.
 
-Note: under continuous load the log never becomes empty, so a passive checkpoint never resets it. SQLite's automatic
-checkpoint resets it at `MAX_LOG_PAGES`, and has little left to copy by then.
+Note: a passive checkpoint does not reset the log under continuous load. SQLite's automatic checkpoint resets the log at
+`MAX_LOG_PAGES`. It then has few pages to copy, because this thread has copied most pages before.
 """
 
 import logging
@@ -13,13 +13,13 @@ import threading
 
 MAX_LOG_PAGES = 16_000
 MIN_CHANGED_ROWS = 4_000
-"""Changed rows after which a checkpoint is worth its two disk flushes. Each row may have changed a page."""
+"""A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpointer:
-    """The thread, running until it is closed. It owns its connection."""
+    """A thread that runs checkpoints until `close` is called. It owns `connection` and closes it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -30,13 +30,13 @@ class Checkpointer:
         self._thread.start()
 
     def report_changed_rows(self, total: int) -> None:
-        """Start a checkpoint if enough rows have changed. `total` counts the changed rows since the file was opened."""
+        """Start a checkpoint if enough rows have changed. `total` is the number since the file was opened."""
         if total - self._checkpointed_rows >= MIN_CHANGED_ROWS:
             self._checkpointed_rows = total
             self._due.set()
 
     def close(self) -> None:
-        """Finish a running checkpoint and stop."""
+        """Wait until a running checkpoint has finished, and stop the thread."""
         self._closed = True
         self._due.set()
         self._thread.join()

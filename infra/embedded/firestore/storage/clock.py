@@ -1,8 +1,8 @@
 """The clock: commit times and read times that are consistent with each other.
 
-A commit time is later than every earlier commit time and every read time that was returned before, even if the
-machine's clock is set back. A read time is never later than a commit that is still running: while the writer is busy
-it is the time of the last published commit, otherwise it is now.
+A new commit time is later than all previous commit times and all read times returned so far, even if the machine's
+clock is set back. During a commit, the read time is the time of the last published commit. Otherwise, the read time is
+now.
 
 All times are in microseconds since the epoch.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A read time, and the sequence of the last change that was committed at or before it."""
+    """A read time, and the sequence of the last change that was committed at or before this time."""
 
     read_time: int
     sequence: int
@@ -25,12 +25,12 @@ class Clock:
 
     def __init__(self, last_commit_time: int, sequence: int) -> None:
         self._lock = threading.Lock()
-        self._latest = last_commit_time  # later commits get a later time
+        self._latest = last_commit_time  # the next commit time must be later
         self._published = Snapshot(last_commit_time, sequence)
         self._committing = False
 
     def begin_commit(self) -> None:
-        """Start a group commit. Readers do not see its commit times until `publish`."""
+        """Start a group commit. Read times stay before its commit times until `publish` is called."""
         with self._lock:
             self._committing = True
 
@@ -41,7 +41,7 @@ class Clock:
             return self._latest
 
     def publish(self, sequence: int | None) -> None:
-        """End a group commit and make it visible to readers. None means that it failed or changed nothing."""
+        """End a group commit and make it visible to readers. `sequence` is None if it failed or changed nothing."""
         with self._lock:
             self._committing = False
             if sequence is None:
@@ -49,7 +49,7 @@ class Clock:
             self._published = Snapshot(self._latest, sequence)
 
     def snapshot(self) -> Snapshot:
-        """Return the latest snapshot that includes every acknowledged commit and can no longer change."""
+        """Return a snapshot that includes every acknowledged commit. Later commits do not change its content."""
         with self._lock:
             if not self._committing:
                 self._latest = max(self._latest, now())
@@ -57,7 +57,7 @@ class Clock:
             return self._published
 
     def reserve(self, read_time: int) -> bool:
-        """Make every later commit time greater than `read_time`. Return False if it is in the future."""
+        """Make all later commit times greater than `read_time`. Return False if `read_time` is in the future."""
         with self._lock:
             if read_time > max(self._latest, now()):
                 return False
@@ -67,7 +67,7 @@ class Clock:
     def is_visible(self, read_time: int | None = None) -> bool:
         """Return whether readers see every commit up to `read_time` (None: every commit that has begun).
 
-        A running commit may have an earlier time.
+        If not, a running commit may have an earlier commit time.
         """
         with self._lock:
             return not self._committing or (read_time is not None and read_time <= self._published.read_time)

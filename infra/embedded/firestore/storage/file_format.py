@@ -1,8 +1,9 @@
-"""The tables of the SQLite file, and the upgrade of files that an earlier release of this server wrote.
+"""The tables of the SQLite file, and the upgrade of files from earlier releases of this server.
 
-`versions` is append-only: it holds the bodies of documents and is the change feed at the same time. `documents` points
-to the current version of each path. `history` points to each superseded version, by the time until which it was
-current. `entries` holds the index entries, keys that sort as queries read them.
+`versions` contains every version of every document, in commit order, so it is also the stored change feed. Rows are
+added and later pruned, but not updated. `documents` points to the current version of each path. `history` points to
+each superseded version, by the time when a newer version replaced it. `entries` contains the index entries, in key
+order.
 """
 
 import sqlite3
@@ -43,14 +44,14 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value NOT NULL) WITH
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Upgrade an older file and create the tables that are missing."""
+    """Upgrade an older file and create missing tables."""
     _rename_tables(connection)
     _drop_old_composite_indexes(connection)
     connection.executescript(SCHEMA)
 
 
 def _rename_tables(connection: sqlite3.Connection) -> None:
-    """Rename the tables and columns that were called kinds, kind and holders."""
+    """Rename the tables `kinds` and `holders` and the columns `kind` of older files."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'kinds'").fetchone():
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -63,7 +64,7 @@ def _rename_tables(connection: sqlite3.Connection) -> None:
 
 
 def _drop_old_composite_indexes(connection: sqlite3.Connection) -> None:
-    """Drop composite indexes of a file in which each index had entries of its own. They are built again on opening."""
+    """Drop the composite indexes of an older file, whose entries have another format. The server builds them again."""
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(composites)")}
     if not columns or "entries" in columns:
         return

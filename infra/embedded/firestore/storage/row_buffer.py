@@ -1,7 +1,7 @@
-"""The rows of a group commit, buffered and written together.
+"""A buffer for the rows of a group commit, which writes all rows together.
 
-One statement with many sorted rows costs a fraction of many statements, and touches each page of an index once. Work
-in the same group reads documents from the buffer until the rows are written.
+One statement with many sorted rows is much cheaper than many statements, and changes each page of an index only once.
+Until the rows are written, work in the same group reads documents from the buffer.
 """
 
 import sqlite3
@@ -26,10 +26,10 @@ class RowBuffer:
         self._absent: set[DocumentKey] = set()
         self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None]] = []
         self._history: list[tuple[int, bytes, int, int]] = []
-        self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)  # None: to be deleted
+        self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)  # None: delete the entry
 
     def prefetch_absent(self, collection_number: int, paths: Sequence[bytes]) -> None:
-        """Find with one statement which documents do not exist, so that `current` need not query for them."""
+        """Record which documents do not exist, with one statement, so that `current` does not query for them."""
         marks = ", ".join("?" * len(paths))
         sql = f"SELECT path FROM documents WHERE collection_number = ? AND path IN ({marks})"  # noqa: S608
         existing = {path for (path,) in self._connection.execute(sql, (collection_number, *paths))}
@@ -63,7 +63,7 @@ class RowBuffer:
         return self._sequence
 
     def replace_entries(self, collection_number: int, old: dict[bytes, int], new: dict[bytes, int]) -> None:
-        """Replace the index entries of a document."""
+        """Replace the index entries `old` of a document with `new`."""
         entries = self._entries[collection_number]
         for key in old.keys() - new.keys():
             entries[key] = None

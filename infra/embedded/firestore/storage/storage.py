@@ -1,8 +1,8 @@
 """Storage: the open SQLite file with its writer, readers, indexes and clock.
 
-One writer commits in groups. Each reader has its own connection, and no commit blocks it. A read names its read time
-(`snapshot`). A long read can therefore fetch page after page, each on a fresh view of the file, and still see one
-consistent state: superseded versions are retained for `version_retention_seconds`.
+One writer commits in groups. Each reader thread has its own connection, and commits do not block readers. A read uses a
+read time, for example from `snapshot`. A long read can fetch each page in a new SQLite transaction and still see one
+consistent state, because the file retains superseded versions for `version_retention_seconds`.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ logger = logging.getLogger(__name__)
 
 
 class StorageInUse(Exception):
-    """Another process has the file open."""
+    """Another process uses the data file."""
 
 
 class Storage:
-    """The open file. It belongs to the event loop in which it was created, and must be closed."""
+    """The open data file. Use it only on the event loop that created it, and call `close` at the end."""
 
     def __init__(
         self,
@@ -127,11 +127,11 @@ class Storage:
     # Read times
 
     def snapshot(self) -> Snapshot:
-        """Return the latest snapshot: it includes every acknowledged commit."""
+        """Return the latest snapshot, which includes every acknowledged commit."""
         return self.clock.snapshot()
 
     def check_read_time(self, read_time: int) -> int:
-        """Return a read time that a client requested, or raise if it is in the future or too old."""
+        """Return `read_time`, which a client requested. Raise `StatusError` if it is in the future or too old."""
         if not self.clock.reserve(read_time):
             raise invalid_argument("The requested 'read_time' cannot be in the future.")
         if read_time < now() - int(self.version_retention_seconds * 1_000_000):
@@ -146,11 +146,11 @@ class Storage:
     # Writing
 
     async def write(self, work: Callable[[Group], T]) -> T:
-        """Run `work` on the writer and return after its commit. `work` must raise before it changes anything."""
+        """Run `work` on the writer and return after the commit. If `work` raises, it must not have changed anything."""
         return await self._writer.submit(work)
 
     async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run SQL on the writer and return after its commit. If `work` raises, its changes are undone."""
+        """Run SQL on the writer and return after the commit. If `work` raises, its changes are rolled back."""
 
         def run(group: Group) -> T:
             connection = group.connection
@@ -170,7 +170,7 @@ class Storage:
     # Reading
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on a reader thread, on one consistent view of the file."""
+        """Run `work` on a reader thread, in one SQLite transaction."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -195,7 +195,7 @@ class Storage:
         return [change for change in found if change.sequence <= published]
 
     async def next_change(self, after: int) -> None:
-        """Return as soon as a change with a sequence greater than `after` is committed."""
+        """Wait until a change with a sequence greater than `after` is committed."""
         while self.clock.snapshot().sequence <= after:
             await self._changed.wait()
 
@@ -207,7 +207,7 @@ class Storage:
         return self._registry.readable
 
     async def create_index(self, index: CompositeIndex) -> None:
-        """Build an index, or wait until it is built, and log the definition to add."""
+        """Build an index and log the definition to add. Return when the index is complete."""
         async with self._building:
             number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
             if self._registry.is_complete(number):
@@ -236,7 +236,7 @@ class _LockFile:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
-            raise StorageInUse(f"{path} is in use by another process") from None
+            raise StorageInUse(f"{path} is in use by another process: stop that process or use another file") from None
 
     def close(self) -> None:
         self._file.close()

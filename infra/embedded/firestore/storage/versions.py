@@ -1,7 +1,7 @@
-"""Reading versions of documents: the current one, the one at a read time, and the changes between them.
+"""Queries for document versions: the current version, the version at a read time, and changes.
 
-`history` holds each superseded version by the time until which it was current. A read at a past time therefore needs
-one look-up more than a read of the current version. file_format.py has the tables.
+`history` points to each superseded version, by the time when a newer version replaced it. A read at a past time
+therefore needs one more look-up than a read of the current version. The tables are defined in file_format.py.
 """
 
 import sqlite3
@@ -40,7 +40,7 @@ class DocumentVersion:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document before and after a commit. None means that it did not exist."""
+    """A document before and after a commit. None means that the document did not exist at that time."""
 
     sequence: int
     commit_time: int
@@ -82,7 +82,7 @@ def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit:
 
 
 def newest(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return sequence and commit time of the newest version, or (0, 0)."""
+    """Return the sequence and the commit time of the newest version, or (0, 0)."""
     return connection.execute(_NEWEST).fetchone() or (0, 0)
 
 
@@ -118,10 +118,10 @@ def sequence_at(connection: sqlite3.Connection, read_time: int) -> int:
 
 
 def superseded_since(connection: sqlite3.Connection, read_time: int, max_changes: int) -> Iterator[tuple[int, bytes]]:
-    """Yield collection number and path of each document whose version at `read_time` is no longer current.
+    """Yield the collection number and path of each document whose version at `read_time` is no longer current.
 
-    Up to `max_changes` changes since then are read one by one, and may include documents that were created
-    since then. If there are more, the history is searched instead.
+    If at most `max_changes` changes follow `read_time`, read these changes. The result may then include documents that
+    were created after `read_time`. Otherwise, search the history.
     """
     after = sequence_at(connection, read_time)
     if newest(connection)[0] - after <= max_changes:

@@ -1,10 +1,10 @@
-"""The writer: one thread that commits all waiting work as one group.
+"""The writer: one thread that commits all waiting jobs as one group.
 
-Work that is submitted during a commit joins the next group, so that one fsync serves many requests. Work must finish,
-or raise before it has changed anything. If work fails after a change, the group is rolled back and each piece of work
-is committed by itself, so that only the faulty one fails.
+Jobs that are submitted during a commit join the next group, so that one fsync serves many requests. A job may raise
+`StatusError` only before it changes anything. If a job raises another error, the writer rolls back the group and
+commits each job separately, so that only the faulty job fails.
 
-A request is answered only after its commit is on disk.
+`submit` returns only after the commit is on disk.
 """
 
 import asyncio
@@ -30,20 +30,20 @@ from infra.embedded.firestore.storage.versions import Change, DocumentVersion
 T = TypeVar("T")
 MAX_GROUP_SIZE = 2_000
 GATHER_SECONDS = 0.001
-"""How long the writer waits for more work if the previous group had more than one piece."""
+"""The time to wait for more jobs if the previous group had more than one job."""
 
 logger = logging.getLogger(__name__)
 
 
 class Admission(Protocol):
-    """Decides whether a commit may be written now."""
+    """Decides whether a commit may change its documents now."""
 
     def admit(self, documents: Sequence[Any]) -> None:
-        """Return if the documents that one commit changes may be written, or raise `StatusError`."""
+        """Return if a commit may change all these documents now. Otherwise raise `StatusError`."""
 
 
 class Group:
-    """A group commit in progress: what work may use on the writer's thread."""
+    """The group commit in progress. Jobs use this object on the writer's thread."""
 
     def __init__(
         self,
@@ -64,22 +64,25 @@ class Group:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection, after all buffered rows have been written to it."""
+        """The connection. All buffered rows are written before it is returned."""
         self.rows.flush()
         return self._connection
 
     def next_commit_time(self) -> int:
-        """Return the time of another commit in this group."""
+        """Return the commit time for the next commit in this group."""
         self.commit_time = self._clock.next_commit_time()
         return self.commit_time
 
     def find(self, name: ResourceName, path: bytes) -> tuple[int | None, DocumentVersion | None]:
-        """Return the collection number of a document, or None if it has none yet, and its current version."""
+        """Return the collection number and the current version of a document, or None for a missing value."""
         number = self._catalog.number(name.database, name.collection_id)
         return number, None if number is None else self.rows.current(number, path)
 
     def prefetch_absent(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
-        """Find at once which documents do not exist. Each SQLite statement lets other threads run first."""
+        """Record which documents do not exist, with one statement per collection.
+
+        Fewer statements are faster, because each statement lets other threads run.
+        """
         paths: defaultdict[int, list[bytes]] = defaultdict(list)
         for name, path in documents:
             number = self._catalog.number(name.database, name.collection_id)
@@ -89,11 +92,11 @@ class Group:
             self.rows.prefetch_absent(number, paths_of_collection)
 
     def collection_number(self, name: ResourceName) -> int:
-        """Return the collection number of a document, and assign one if there is none."""
+        """Return the collection number of a document. Assign a number if there is none."""
         return self._catalog.add(self._connection, name.database, name.collection_id)
 
     def changed_since(self, sequence: int) -> Iterator[Change]:
-        """Yield the changes after a sequence."""
+        """Yield the changes with a sequence greater than `sequence`."""
         return versions.changes(self.connection, self._catalog, sequence, -1)
 
 
@@ -106,7 +109,7 @@ class _Job:
 
 
 class Writer:
-    """Runs submitted work in the order of submission."""
+    """Runs submitted jobs in the order of submission."""
 
     def __init__(
         self,
@@ -140,7 +143,7 @@ class Writer:
         return await future
 
     async def close(self) -> None:
-        """Commit all submitted work, then stop."""
+        """Commit all submitted jobs, then stop."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
@@ -157,7 +160,7 @@ class Writer:
         self._connection.close()
 
     def _next_group(self, gather: bool) -> tuple[list[_Job], bool]:
-        """Wait for work. Return all waiting jobs and whether the writer must stop after them."""
+        """Wait for jobs. Return all waiting jobs, and whether the writer must stop after these jobs."""
         jobs: list[_Job] = []
         job = self._queue.get()
         if gather:
@@ -218,7 +221,7 @@ class Writer:
         return group.changes
 
     def _finish(self, jobs: list[_Job], changes: list[Change]) -> None:
-        """Resolve the futures and publish the changes in one step of the event loop, before any request continues."""
+        """Resolve the futures and publish the changes in one step of the loop, before any request continues."""
         for job in jobs:
             if job.future.cancelled():
                 continue

@@ -1,1 +1,1 @@
-"""Writes and commits: preconditions, transforms, transactions, locks, rate limits, pruning, time to live."""
+"""Writes, commits and transactions, with their locks and rate limits; pruning and time to live."""

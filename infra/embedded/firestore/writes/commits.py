@@ -1,7 +1,9 @@
-"""Several writes in one commit: all are stored, or none, at one commit time.
+"""Commits of several writes with one commit time.
 
-These functions run on the writer's thread. They detect every refusal on copies in memory before they write a row,
-so a refused commit leaves nothing in the group commit that it was part of.
+`commit` stores all writes or none. `batch_write` stores the writes independently of each other.
+
+These functions run on the writer's thread. They check everything on copies in memory before they write the first row.
+A refused commit therefore leaves no rows in its group commit.
 
 As in production, a write that changes nothing keeps the update time and creates no change.
 """
@@ -17,18 +19,18 @@ from infra.embedded.firestore.writes.document_write import PreparedWrite
 from infra.embedded.firestore.writes.pending_document import PendingDocument, serialize
 
 ConflictCheck = Callable[[Collection[PendingDocument]], None]
-"""Raises StatusError if a lock forbids to change these documents now."""
+"""Raises StatusError if a lock of another owner prevents changes of these documents."""
 
 WriteOutcome = tuple[Any, None] | tuple[None, StatusError]
-"""The WriteResult of a write, or the error that refused it."""
+"""The WriteResult of a write and None, or None and the error of the write."""
 
 
 def no_conflicts(pending: Collection[PendingDocument]) -> None:
-    """Accept every change: a ConflictCheck for writes that respect no locks."""
+    """Accept every change. Use this ConflictCheck for writes that ignore locks."""
 
 
 def commit(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> Any:
-    """Store all writes and return the CommitResponse, or raise StatusError and store none."""
+    """Store all writes and return the CommitResponse. If a write fails, raise StatusError and store nothing."""
     commit_time = group.next_commit_time()
     pending: dict[str, PendingDocument] = {}
     results = _apply(group, writes, pending, commit_time)
@@ -40,7 +42,7 @@ def commit(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictC
 
 
 def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> list[WriteOutcome]:
-    """Store each write independently, at one commit time, and return the outcome of each."""
+    """Store the writes independently of each other, with one commit time. Return the outcome of each write."""
     commit_time = group.next_commit_time()
     outcomes: list[WriteOutcome] = []
     group.prefetch_absent((write.name, write.path) for write in writes)
@@ -63,7 +65,7 @@ def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: Conf
 def _apply(
     group: Group, writes: list[PreparedWrite], pending: dict[str, PendingDocument], commit_time: int
 ) -> list[Any]:
-    """Apply writes in order to the documents in `pending`, load those that are missing, and return the results."""
+    """Apply writes in order to the documents in `pending`, and return the results. Load missing documents."""
     results = []
     for write in writes:
         document = pending.get(write.full_name)
@@ -82,9 +84,9 @@ def _load(group: Group, write: PreparedWrite) -> PendingDocument:
 
 
 def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> list[PendingDocument]:
-    """Return the documents that change, with their index entries.
+    """Return the documents that change, after adding their index entries.
 
-    Raise StatusError if a document has too many entries or exceeds a rate limit.
+    Raise StatusError if a document has too many index entries or a rate limit is exceeded.
     """
     changed = [document for document in pending if document.is_changed]
     for document in changed:

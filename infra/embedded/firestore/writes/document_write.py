@@ -1,7 +1,7 @@
-"""One Write on one document: precondition, mask, transforms.
+"""One write to one document: precondition, update mask and transforms.
 
-A write is parsed and validated before it is queued. Applying it is a pure step from a document (or None) to a
-document (or None) at a commit time, so only the order of commits decides what is stored.
+A write is parsed and validated before it is queued. `PreparedWrite.apply` is a pure function of the current document
+and the commit time, so the result depends only on the order of commits.
 """
 
 from collections.abc import Iterable
@@ -28,11 +28,11 @@ class PreparedWrite:
     transforms: tuple[Any, ...]
     exists: bool | None
     update_time: int | None
-    is_within_limits: bool = False  # the result is within the size limits, independent of the stored document
+    is_within_limits: bool = False  # true if every possible result is within the size limits
 
     @property
     def kind(self) -> str:
-        """The name that production's error messages use for such a write."""
+        """The name of this kind of write in production's error messages."""
         if self.is_delete:
             return "delete"
         if self.exists is None:
@@ -63,7 +63,7 @@ class PreparedWrite:
         if self.is_delete:
             return None, WriteResult()
         replaces = self.mask is None and not self.transforms
-        new = self.update if replaces else self._merged(current)  # a merged document is a copy
+        new = self.update if replaces else self._merged(current)  # `_merged` returns a copy
         result = WriteResult()
         for transform in self.transforms:
             result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
@@ -75,7 +75,7 @@ class PreparedWrite:
         return new, result
 
     def _merged(self, current: Any | None) -> Any:
-        """Return a new document: the current one with the fields of the mask replaced or removed."""
+        """Return a copy of the current document, with the fields of the mask replaced or removed."""
         new = Document()
         if self.mask is None:
             new.CopyFrom(self.update)
@@ -93,7 +93,7 @@ class PreparedWrite:
 
 
 def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
-    """Parse the Write messages of one commit. Raise StatusError if their order can never be applied."""
+    """Parse the Write messages of one commit. Raise StatusError if the writes can never succeed together."""
     prepared = [prepare(message, database) for message in messages]
     latest: dict[str, PreparedWrite] = {}
     base_versions: dict[str, int | None] = {}
@@ -111,7 +111,7 @@ def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
 
 
 def prepare(write: Any, database: str) -> PreparedWrite:
-    """Parse a Write message. Raise StatusError if it can never be applied."""
+    """Parse a Write message. Raise StatusError if the write can never succeed."""
     operation, full_name, update, field_transforms = _operation(write)
     name = resource_names.parse_document(full_name, database)
     mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
@@ -144,7 +144,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
 
 
 def _operation(write: Any) -> tuple[str, str, Any, Any]:
-    """Return the operation of a Write message, its document's name, the new document and the field transforms."""
+    """Return operation, document name, new document and field transforms of a Write message."""
     operation = write.WhichOneof("operation")
     if operation == "update":
         return operation, write.update.name, write.update, write.update_transforms

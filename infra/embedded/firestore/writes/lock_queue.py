@@ -1,4 +1,4 @@
-"""Lock owners, and the queue in which they take turns at one document or query.
+"""Lock owners, and the queue in which owners wait for one document or query.
 
 This module runs on the event loop.
 """
@@ -12,9 +12,9 @@ EXPIRED = "The referenced transaction has expired or is no longer valid."
 
 
 class LockOwner:
-    """A transaction, or a commit outside of a transaction, that may hold locks and wait for others.
+    """A transaction, or a commit outside of a transaction, that may hold locks and wait for other owners.
 
-    `age` orders owners: a smaller one is older. A retried transaction keeps the age of its first attempt.
+    An owner with a smaller `age` is older. A retried transaction keeps the age of its first attempt.
     """
 
     def __init__(self, age: int) -> None:
@@ -26,7 +26,7 @@ class LockOwner:
         self.waiting: asyncio.Future[None] | None = None  # set while a commit of this owner waits
 
     def check_active(self) -> None:
-        """Raise StatusError if this owner has ended: a lock acquired now would never be released."""
+        """Raise StatusError if this owner has ended, because its new locks would never be released."""
         if self.is_released:
             raise invalid_argument(EXPIRED)
 
@@ -44,7 +44,7 @@ class LockOwner:
         return False
 
     def deadlocked_with(self) -> set["LockOwner"]:
-        """Return this owner and all owners that block it and are blocked by it."""
+        """Return this owner and all owners that both block this owner and are blocked by it."""
         members: set[LockOwner] = {self}
         pending: list[LockOwner] = [self]
         while pending:
@@ -57,7 +57,7 @@ class LockOwner:
 
 @dataclass(slots=True)
 class LockQueue:
-    """The owners that compete for one document or query: waiting commits go first, then one reader at a time."""
+    """The owners that compete for one document or query. Waiting commits go first, then one reader at a time."""
 
     commits: set[LockOwner] = field(default_factory=set)
     reader: LockOwner | None = None
@@ -65,23 +65,23 @@ class LockQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no owner competes any more."""
+        """Whether the queue has no owners."""
         return not self.commits and self.reader is None and not self.waiting_readers
 
     def ahead_of(self, owner: LockOwner) -> set[LockOwner]:
-        """Return the owners that go before a reader."""
+        """Return the other owners that go before the reader `owner`."""
         ahead = set(self.commits) if self.reader is None else self.commits | {self.reader}
         return ahead - {owner}
 
     def remove(self, owner: LockOwner) -> None:
-        """Remove an owner that has ended, and wake it if it waits."""
+        """Remove an owner that has ended. If the owner waits, let it continue."""
         self.commits.discard(owner)
         self.wake({owner})
         if self.reader is owner:
             self.reader = None
 
     def wake(self, owners: set[LockOwner]) -> list[LockOwner]:
-        """Let these waiting readers continue out of turn, and return those that waited."""
+        """Let the waiting readers among `owners` continue out of turn, and return these readers."""
         woken = [entry for entry in self.waiting_readers if entry[0] in owners]
         for entry in woken:
             self.waiting_readers.remove(entry)
@@ -90,7 +90,7 @@ class LockQueue:
         return [reader for reader, _ in woken]
 
     def advance(self) -> None:
-        """Let the oldest waiting reader continue if neither a commit nor another reader is ahead of it."""
+        """Let the oldest waiting reader continue if no commit and no other reader is ahead of it."""
         if not self.commits and self.reader is None and self.waiting_readers:
             entry = min(self.waiting_readers, key=lambda waiting: waiting[0].age)
             self.waiting_readers.remove(entry)

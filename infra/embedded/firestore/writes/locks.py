@@ -1,10 +1,11 @@
 """Locks of active transactions on the documents and queries that they have read.
 
-Locks decide who waits, never whether a commit is correct: each commit is validated against the reads of its
-transaction in any case. A wait can therefore end early without harm, for example to break a deadlock.
+Locks only determine which owner waits. Correctness does not depend on locks, because each commit is validated against
+the reads of its transaction. A wait can therefore end early, for example to break a deadlock.
 
-A commit that waits for readers goes first in the queue of each document that they hold. A transaction that then
-reads such a document queues after the commit, oldest first, so contenders take turns instead of aborting.
+A commit that waits for readers is first in the queue of each document that those readers have locked. A transaction
+that then reads such a document waits in the queue after the commit. Waiting transactions continue oldest first, so
+they take turns instead of aborting.
 
 Locks are acquired on the event loop and checked on the writer's thread.
 """
@@ -39,13 +40,13 @@ class BlockedByLocks(StatusError):
 
 @dataclass(slots=True)
 class QueryLock:
-    """A lock on the results of a query, present and future."""
+    """A lock on all documents that match a query now or later."""
 
     query: Query
     owner: LockOwner
 
     def narrow(self, last_key: SortKey) -> None:
-        """Lock only up to the last result: a limit excluded the results after it."""
+        """Restrict the lock to keys up to the last result, because the limit of the query excludes later keys."""
         self.query = self.query.ending_at(last_key)
 
 
@@ -59,7 +60,7 @@ class Locks:
         self._queues: dict[str, LockQueue] = {}
 
     async def lock_document(self, owner: LockOwner, full_name: str) -> None:
-        """Lock a document, whether or not it exists, against writes of other owners. Wait for a turn if needed."""
+        """Lock a document, whether or not it exists, against writes of other owners. Wait in the queue if needed."""
         await self._wait_for_turn(owner, full_name)
         owner.check_active()
         with self._guard:
@@ -76,7 +77,7 @@ class Locks:
         return lock
 
     def check(self, committing: LockOwner | None, documents: Iterable[PendingDocument]) -> None:
-        """Raise BlockedByLocks if another owner has locked a document that changes. For the writer's thread."""
+        """Raise BlockedByLocks if another owner has locked one of `documents`. Call this on the writer's thread."""
         holders: set[LockOwner] = set()
         keys: set[str] = set()
         with self._guard:
@@ -95,7 +96,10 @@ class Locks:
             raise BlockedByLocks(holders, keys)
 
     async def wait_for_holder(self, owner: LockOwner, blocked: BlockedByLocks) -> None:
-        """Wait until one holder releases its locks. Raise ABORTED after MAX_WAIT_SECONDS or to break a deadlock."""
+        """Wait until one holder releases its locks.
+
+        Raise ABORTED after MAX_WAIT_SECONDS, or if this commit is aborted to break a deadlock.
+        """
         owner.check_active()
         for key in blocked.keys:
             queue = self._queues.setdefault(key, LockQueue())
@@ -130,18 +134,18 @@ class Locks:
             victim = max(waiting, key=lambda each: each.age)
             if victim.waiting is not None:
                 victim.waiting.set_exception(aborted(CONTENTION))
-                victim.waiting.exception()  # marks it as retrieved, in case the victim is cancelled before it awaits
+                victim.waiting.exception()  # prevents a warning if the victim is cancelled before it awaits
             victim.waits_for = set()
 
     def _wake_deadlocked_readers(self, owner: LockOwner) -> None:
-        """Let readers read out of turn if they are in a deadlock with `owner`: only the queue holds them up."""
+        """Let readers that are in a deadlock with `owner` read out of turn, because only the queue blocks them."""
         members = owner.deadlocked_with()
         for queue in self._queues.values():
             for reader in queue.wake(members):
                 reader.waits_for = set()
 
     async def _wait_for_turn(self, owner: LockOwner, key: str) -> None:
-        """Queue a reader after the commits that wait for `key`. Return at once where waiting would be a deadlock."""
+        """Queue a reader after the commits that wait for `key`. Return at once if waiting would cause a deadlock."""
         queue = self._queues.get(key)
         if queue is None:
             return
@@ -165,7 +169,7 @@ class Locks:
             queue.advance()
 
     def release(self, owner: LockOwner) -> None:
-        """Release all locks of an owner and end it."""
+        """Release all locks of an owner. The owner cannot acquire locks afterwards."""
         if owner.is_released:
             return
         owner.is_released = True

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 async def run_maintenance(storage: Storage) -> None:
     """Prune and delete expired documents every INTERVAL_SECONDS, until cancelled.
 
-    The first run waits one interval: after a start, change consumers must register before anything is pruned.
+    The first run starts after one interval, because change consumers must register before the first pruning.
     """
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)

@@ -1,6 +1,6 @@
-"""A document while a commit is checked: the stored version and the version that the commit will store.
+"""A document in a commit that is being checked: the stored version and the new version.
 
-Locks, rate limits and index limits check pending documents before the commit writes a row.
+Locks, rate limits and index limits are checked with pending documents before the commit writes a row.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,10 @@ class PendingDocument:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the new document differs from the stored one. If only the update time differs, restore that."""
+        """Whether the new document differs from the stored document, apart from the update time.
+
+        If only the update time differs, set the new update time to the stored update time.
+        """
         if self.old is None or self.new is None:
             return self.old is not self.new
         update_time = self.new.update_time.ToNanoseconds()
@@ -46,6 +49,6 @@ class PendingDocument:
 
 
 def serialize(document: Any) -> bytes:
-    """Return the bytes of a document, which are equal for equal fields."""
+    """Serialize a document. Equal documents have equal bytes."""
     raw: bytes = document.SerializeToString(deterministic=True)
     return raw

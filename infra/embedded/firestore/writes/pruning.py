@@ -1,7 +1,7 @@
-"""Deletes document versions that no read can need any more.
+"""Pruning: deletes document versions that no read can need any more.
 
-A superseded version is deleted when two conditions hold: it is older than the version retention time, and all change
-consumers have processed the change that superseded it.
+A superseded version is deleted when two conditions hold: it was superseded longer ago than the version retention time,
+and all change consumers have processed the change that superseded it.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 
 
 async def prune(storage: Storage) -> None:
-    """Delete the versions that can be deleted now, in steps between other writes."""
+    """Delete all versions that can be deleted now, in steps, so that other writes run in between."""
     oldest = now() - int(storage.version_retention_seconds * 1_000_000)
     last = await storage.read(lambda connection: sequence_at(connection, oldest - 1))
     after = -1
@@ -37,13 +37,13 @@ def _prune_step(connection: sqlite3.Connection, after: int, last: int) -> int:
     if not changes:
         return after
     pruned = int(changes[-1][0])
-    # The newest pruned change stays, even if it is a deletion. It shows how far back reads may go, and its sequence
-    # cannot be used again.
+    # Keep the newest pruned change, even if it is a deletion. Its commit time is the limit for past reads, and as long
+    # as it exists, no new change can get its sequence.
     deletable = [(previous,) for _, _, previous, _, _, _ in changes if previous is not None]
     deletable += [(sequence,) for sequence, _, _, _, _, is_deletion in changes if is_deletion and sequence < pruned]
     history = [(number, path, until) for _, until, previous, number, path, _ in changes if previous is not None]
     connection.executemany("DELETE FROM history WHERE collection_number = ? AND path = ? AND until = ?", history)
     connection.executemany("DELETE FROM versions WHERE sequence = ?", deletable)
-    connection.execute("DELETE FROM versions WHERE sequence = ? AND document IS NULL", (after,))  # the newest until now
+    connection.execute("DELETE FROM versions WHERE sequence = ? AND document IS NULL", (after,))  # kept until now
     connection.execute("INSERT OR REPLACE INTO settings VALUES ('pruned', ?)", (pruned,))
     return pruned

@@ -1,13 +1,14 @@
-"""Production's write rates, simulated: writes that exceed a rate are ABORTED, and the client retries them later.
+"""Simulation of production's write rates. A write that exceeds a rate fails with ABORTED, so the client retries later.
 
-Google documents three rates. Bursts of about a second's worth pass, as in production.
-- An index on a field that only rises or only falls takes 500 writes a second, because all new entries go to one
-  end. In a composite index, each combination of the values before that field has its own rate.
-- A new collection takes 500 writes a second, and 50 % more after each five minutes.
-- A document takes one sustained write a second.
+Google documents three rates. As in production, a short burst can exceed the rate.
 
-Whether a field rises or falls is detected from the written values. Writes of one commit share the server time, so
-equal values count neither way.
+- An index on a field whose values only rise or only fall accepts 500 writes a second, because all new entries are at
+  one end. In a composite index, each combination of the values before this field has a separate rate.
+- A new collection accepts 500 writes a second. The rate rises by 50 % every five minutes.
+- A document accepts one write a second in the long term.
+
+This module detects from the written values whether a field rises or falls. Equal values are ignored, because all writes
+of a commit have the same server time.
 """
 
 import time
@@ -27,22 +28,22 @@ from infra.embedded.firestore.writes.pending_document import PendingDocument
 INDEXES, COLLECTIONS, DOCUMENTS = "indexes", "collections", "documents"
 LIMIT_NAMES = (INDEXES, COLLECTIONS, DOCUMENTS)
 
-INDEX_RATE = 500.0  # writes per second, as all rates
+INDEX_RATE = 500.0  # all rates are in writes per second
 COLLECTION_RATE, COLLECTION_GROWTH, COLLECTION_GROWTH_SECONDS = 500.0, 1.5, 300.0
 DOCUMENT_RATE, DOCUMENT_BURST = 1.0, 5.0
 
-TREND_WINDOW = 64  # after this number of changes of a field, older changes count half
+TREND_WINDOW = 64  # when a field has more changes than this, both counters are halved
 MIN_TREND_CHANGES = 4
 MIN_TREND_RATIO = 10
 MAX_TRACKED = 10_000
 
 LimitedResource = tuple[Any, ...]
-"""A resource with its own rate: the name of the limit, then the key of the resource."""
+"""A resource with its own rate: the name of the limit, followed by the key of the resource."""
 
 
 @dataclass(slots=True)
 class _TokenBucket:
-    """The writes that a resource accepts now."""
+    """A token bucket: the number of writes that a resource accepts now."""
 
     tokens: float
     updated_at: float
@@ -55,7 +56,7 @@ class _TokenBucket:
 
 @dataclass(slots=True)
 class _Trend:
-    """How often the value of a field rises and falls from one write to the next."""
+    """Counts how often the value of a field rises and falls between consecutive writes."""
 
     last: bytes = b""
     rises: float = 0.0
@@ -76,9 +77,9 @@ class _Trend:
 
 
 class RateLimits:
-    """Enforces the named limits of LIMIT_NAMES. Used on the writer's thread.
+    """Enforces `limits`, which are names from LIMIT_NAMES. The writer's thread uses this class.
 
-    `clock` returns seconds from any start.
+    `clock` returns monotonic time in seconds.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class RateLimits:
         self._max_buckets = MAX_TRACKED
 
     def admit(self, documents: Iterable[PendingDocument]) -> None:
-        """Admit the changes of one commit as a whole, or raise ABORTED."""
+        """Admit all changes of one commit, or raise ABORTED and admit none."""
         if not self._limits:
             return
         now = self._clock()
@@ -119,7 +120,7 @@ class RateLimits:
         return rate, rate
 
     def _evict(self, now: float) -> None:
-        """Drop full buckets, and all trends if there are too many: both are rebuilt by later writes."""
+        """Drop full buckets, and all trends if there are too many. Later writes create them again."""
         for resource, bucket in list(self._buckets.items()):
             rate, burst = self._rate(resource, now)
             if bucket.refill(now, rate, burst) == burst:
@@ -138,7 +139,7 @@ class RateLimits:
             yield from self._index_ranges(document)
 
     def _index_ranges(self, document: PendingDocument) -> Iterator[LimitedResource]:
-        """Yield the index ranges to which the document adds an entry at one end."""
+        """Yield the index ranges in which the document adds an entry at one end."""
         collection = document.full_name.rpartition("/")[0]
         group = f"{document.name.database}/{document.name.collection_id}"
         old, new = _leaves(document.old), _leaves(document.new)
@@ -165,7 +166,7 @@ class RateLimits:
 
 
 def _leaves(document: Any | None) -> dict[FieldPath, bytes]:
-    """Return the indexed form of every field that is not a map."""
+    """Return the encoded value of every field that is not a map, including fields inside maps."""
     return {} if document is None else dict(_members(document.fields, ()))
 
 

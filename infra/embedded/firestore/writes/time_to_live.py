@@ -1,7 +1,7 @@
 """Time to live (TTL): deletes documents whose expiration time has passed.
 
-The index definitions name the expiration field of a collection group. A document is deleted as a client would delete
-it, so triggers and listeners receive the change.
+The index definitions name the expiration field of a collection group. An expired document is deleted by a normal
+commit, so triggers and listeners receive the change.
 """
 
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 async def delete_expired(storage: Storage, collection_id: str, field: FieldPath) -> None:
-    """Delete the documents of a collection group whose time in `field` has passed."""
+    """Delete the documents of a collection group whose expiration time in `field` has passed."""
     low = entries.single_field_prefix(field, contains=False, group=True) + values.TIMESTAMP
     high = low[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(now())))
     for (database, numbered_id), number in list(storage.catalog.numbers.items()):
@@ -45,7 +45,7 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
 def _expired(
     connection: sqlite3.Connection, collection_number: int, low: bytes, high: bytes
 ) -> list[tuple[bytes, DocumentVersion]]:
-    """Return path and version of documents with an index entry from `low` up to `high`."""
+    """Return the path and the version of documents with an index entry from `low` up to but not including `high`."""
     expired = []
     sql = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?"
     for key, size in connection.execute(sql, (collection_number, low, high, BATCH_SIZE)):
@@ -57,7 +57,7 @@ def _expired(
 
 
 def _deletion(name: resource_names.ResourceName, stored: DocumentVersion) -> PreparedWrite:
-    """Return a delete with the version as its precondition: a document that was written since stays."""
+    """Return a delete with the update time of `stored` as its precondition. It fails if a later write exists."""
     update_time = m.microseconds(m.Document.FromString(stored.document).update_time)
     return PreparedWrite(
         name=name,

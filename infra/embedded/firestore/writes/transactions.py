@@ -1,8 +1,8 @@
-"""Transactions: what each has read, and whether that is unchanged when it commits.
+"""Transactions: they record their reads, and a commit succeeds only if these reads are still up to date.
 
 A pessimistic transaction reads the newest versions and locks them. An optimistic transaction reads one snapshot and
-locks nothing. Either commits only if nothing it read has changed since. The writer validates that in the SQLite
-transaction of the commit, so neither locks, waits nor timeouts can make a commit incorrect.
+does not lock. For both kinds, the writer validates the reads in the SQLite transaction of the commit. An error in
+locks, waits or timeouts therefore cannot make a commit incorrect.
 """
 
 import asyncio
@@ -52,33 +52,33 @@ class Transaction(LockOwner):
         self._started_at = self.last_used_at = started_at
 
     def has_expired(self, now: float) -> bool:
-        """Return whether it has run or has been idle for too long. It is not idle while a call runs."""
+        """Return whether the lifetime or the idle time is exceeded. A transaction with a running call is not idle."""
         is_idle = not self.running_calls and now - self.last_used_at > MAX_IDLE_SECONDS
         return is_idle or now - self._started_at > MAX_LIFETIME_SECONDS
 
     def record_read(self, full_name: str, name: resource_names.ResourceName, sequence: int) -> None:
-        """Record the version of a document that was read; 0 if it does not exist. Only its first read counts."""
+        """Record the version of a document that was read; 0 if it does not exist. Only the first read is recorded."""
         self._reads.setdefault(full_name, (name, sequence))
 
     def record_query(self, query: Query, sequence: int) -> int:
-        """Record a query and the last change that it saw. Return the index for `narrow_query`."""
+        """Record a query and the last sequence of its snapshot. Return the index for `narrow_query`."""
         self._queries.append((query, sequence))
         return len(self._queries) - 1
 
     def narrow_query(self, index: int, last_key: SortKey) -> None:
-        """Validate a query only up to its last result: a limit excluded the results after it."""
+        """Restrict the validation of a query to keys up to its last result, because the limit excludes later keys."""
         query, sequence = self._queries[index]
         self._queries[index] = (query.ending_at(last_key), sequence)
 
     def validate(self, group: Group) -> None:
-        """Raise ABORTED if anything that was read has changed. For the writer's thread."""
+        """Raise ABORTED if a document or query result that was read has changed. Call this on the writer's thread."""
         for name, sequence in list(self._reads.values()):
             _, stored = group.find(name, name.path)
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(CONTENTION)
         for query, sequence in list(self._queries):
             if versions.pruned_sequence(group.connection) > sequence:
-                raise aborted(CONTENTION)  # the changes since then are deleted
+                raise aborted(CONTENTION)  # changes after `sequence` may be deleted
             for change in group.changed_since(sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(
@@ -89,13 +89,13 @@ class Transaction(LockOwner):
 
 
 class Transactions:
-    """All active transactions, and the commits of clients. `clock` returns seconds from any start."""
+    """All active transactions, and the commits of clients. `clock` returns monotonic time in seconds."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
         self._clock = clock
         self._active: dict[bytes, Transaction] = {}
-        self._ages: dict[bytes, int] = {}  # by transaction id, also of ended ones: a retry keeps the age
+        self._ages: dict[bytes, int] = {}  # by id, also of ended transactions, because a retry keeps the age
         self._counter = itertools.count(1)
         self.locks = Locks()
         self._expiring = asyncio.create_task(self._expire_periodically())
@@ -137,7 +137,7 @@ class Transactions:
 
     @contextlib.contextmanager
     def running_call(self, transaction: Transaction | None) -> Iterator[None]:
-        """Mark a transaction as not idle while a call runs."""
+        """Mark a transaction as in use while a call runs."""
         if transaction is None:
             yield
             return
@@ -155,7 +155,7 @@ class Transactions:
             self._end(transaction)
 
     async def commit(self, writes: list[PreparedWrite], transaction: Transaction | None) -> Any:
-        """Commit writes, in a transaction or alone, and return the CommitResponse. Wait for conflicting locks."""
+        """Commit writes, with or without a transaction, and return the CommitResponse. Wait for conflicting locks."""
         owner = transaction or LockOwner(next(self._counter))
 
         def work(group: Group) -> Any:
@@ -186,9 +186,9 @@ class Transactions:
                 await self.locks.wait_for_holder(owner, blocked)
 
     async def batch_write(self, writes: list[PreparedWrite]) -> list[tuple[Any, StatusError | None]]:
-        """Commit each write independently and return result and error of each.
+        """Commit each write independently. Return the result and the error of each write.
 
-        Only writes with conflicting locks wait, up to MAX_WAIT_SECONDS.
+        Writes that conflict with locks wait up to MAX_WAIT_SECONDS. Other writes do not wait.
         """
         owner = LockOwner(next(self._counter))
         outcomes: list[tuple[Any, StatusError | None]] = [(None, None)] * len(writes)
@@ -221,7 +221,7 @@ class Transactions:
         self.locks.release(transaction)
 
     def end_expired(self) -> None:
-        """End the transactions that have expired, which releases their locks."""
+        """End all expired transactions and release their locks."""
         now = self._clock()
         for transaction in [each for each in self._active.values() if each.has_expired(now)]:
             self._end(transaction)

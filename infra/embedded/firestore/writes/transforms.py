@@ -1,9 +1,11 @@
 """Field transforms: values that the server computes, such as request times, sums and array members.
 
-A transform applies to the document after the mask and after the earlier transforms. Numbers follow Firestore's rules:
-- Integers saturate. A double operand makes the result a double.
-- Of equal operands the stored one stays. With NaN, every result is NaN.
-- Array elements are equal if they sort as equal: 1 equals 1.0.
+A transform is applied after the update mask and after earlier transforms. Firestore's rules are:
+
+- The sum of integers saturates at the 64-bit limits. If an operand is a double, the sum is a double.
+- If the stored number equals the operand, maximum and minimum keep the stored number.
+- If the stored number or the operand is NaN, the result is NaN.
+- Two array elements are equal if their encodings are equal: 1 equals 1.0.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,7 @@ _NUMBERS = ("integer_value", "double_value")
 
 
 def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
-    """Apply a field transform to the fields of a document, in place, and return its result."""
+    """Apply a field transform to the fields of a document, in place. Return the transform result."""
     operation = transform.WhichOneof("transform_type")
     stored = field_paths.get(document_fields, field_paths.parse(transform.field_path))
     new, result = _OPERATIONS[operation](stored, transform, commit_time)
@@ -66,7 +68,7 @@ def _maximum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
 
 
 def _maximum_key(number: Any) -> tuple[bool, bytes]:
-    """Return the sort key of a maximum: NaN sorts last here, and first in every other order."""
+    """Return the sort key for a maximum. NaN sorts last here, and first in other orders."""
     encoded = values.encode(number)
     return encoded == number_encoding.NAN, encoded
 
@@ -99,7 +101,7 @@ def _remove_all(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any
 
 
 def _array(stored: Any) -> Any:
-    """Return a new array value with the elements of the stored one; empty if that is not an array."""
+    """Return a new array with the elements of the stored array, or an empty array if `stored` is not an array."""
     new = Value()
     new.array_value.SetInParent()
     if stored is not None:

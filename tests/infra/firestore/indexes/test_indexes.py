@@ -11,6 +11,7 @@ from google.api_core import exceptions
 from google.cloud.firestore import FieldFilter
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.indexes import definitions
 from tests.infra.firestore.server_process import ROOT, FirestoreProcess, write_indexes
 from tests.stack import eventually
 
@@ -177,6 +178,15 @@ def test_an_invalid_definitions_file_stops_the_start(own: FirestoreProcess, tmp_
 
     with pytest.raises(AssertionError, match=r"is not a valid firestore\.indexes\.json"):
         own.start()
+
+
+def test_a_missing_member_of_a_definition_is_named(tmp_path: Path) -> None:
+    """The message contains the name of the member."""
+    path = tmp_path / "firestore.indexes.json"
+    path.write_text('{"indexes": [{"collectionGroup": "users", "fields": [{"order": "ASCENDING"}]}]}')
+
+    with pytest.raises(definitions.InvalidDefinitions, match="the member 'fieldPath' is missing"):
+        definitions.read(path)
 
 
 def test_documents_expire_by_their_time_to_live_field(own: FirestoreProcess, tmp_path: Path) -> None:
