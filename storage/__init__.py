@@ -1,1 +1,1 @@
-"""What is stored, and the one way to Firestore. The API and the functions share it."""
+"""The stored documents, and the Firestore client. The API and the trigger functions share this package."""

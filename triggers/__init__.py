@@ -1,1 +1,1 @@
-"""The functions that Eventarc calls after a write: the computation of results, and the statistics."""
+"""The functions that Eventarc calls after a write. They compute the statistics of samples and store the results."""

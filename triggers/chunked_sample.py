@@ -1,8 +1,9 @@
-"""A chunked sample: its time stamp and numbers are read without assembling the raw document.
+"""A chunked sample: read its time stamp and numbers without assembling the raw document.
 
-Chunks are decompressed one after the other, so only the compressed chunks and the numbers are in
-memory. This works for the usual shape of a large sample: a JSON object of which only the list of
-numbers is long. A sample of another shape, or with a problem, is assembled and read as a whole.
+Chunks are decompressed one after the other, so memory holds only the compressed chunks, one
+decompressed chunk and the numbers. This works for the usual shape of a large sample: a JSON object
+in which only the list of numbers is long. A sample with another shape or with a problem is
+assembled and read as a whole.
 
 The numbers are read before the digest of the whole sample is known. They are returned only if the
 digest is correct.
@@ -21,7 +22,7 @@ from storage.documents.validation import payload
 from storage.documents.validation.payload import Payload
 
 _DATA_OPENING = re.compile(rb'[^\\{]*\{[^\\{]*?"data"[ \t\r\n]*:[ \t\r\n]*\[')
-"""The text before the first number. It contains no other object and no escape, so the list is the sample's own."""
+"""The text before the first number. It has no other object and no escapes, so `data` is a member of the sample."""
 
 
 class _UnusualShape(Exception):
@@ -31,7 +32,8 @@ class _UnusualShape(Exception):
 def read(header: Header, chunks: Sequence[bytes]) -> Payload:
     """Return the payload of a sample from its compressed chunks in order.
 
-    Raises `InvalidSample` if the sample has problems or differs from the submitted one, and `NotJson`.
+    Raises `InvalidSample` if the sample has problems or differs from the submitted sample. Raises
+    `NotJson` if the sample is not a JSON text.
     """
     try:
         return _read_by_chunk(header, chunks)
@@ -66,7 +68,7 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes]) -> Payload:
         for numbers in payload.read_numbers(text, 0, end):
             if not numbers:
                 raise _UnusualShape
-            data.extend(array("d", numbers))  # twice as fast as extending by the list
+            data.extend(array("d", numbers))  # twice as fast as `data.extend(numbers)`
     if digest.hexdigest() != header.sha256:
         raise _UnusualShape
     frame = payload.read(before_data + b"0" + after_data, header.default_time_zone())

@@ -1,11 +1,11 @@
 """The histogram of a sample: counts in bins of equal width, from the smallest value to the largest.
 
-The number of bins follows NumPy's rule `auto`. It is the larger of the numbers of Sturges (1926) and of Freedman and
-Diaconis (1981). The latter counts up to twice the square root of the number of values. `MAX_BINS` limits both,
-because a result is a small document.
+The number of bins follows NumPy's rule `auto`: the larger of the numbers by Sturges (1926) and by Freedman and Diaconis
+(1981). The Freedman-Diaconis number is limited to twice the square root of the number of values, rounded up. `MAX_BINS`
+limits both numbers, because a result must be a small document.
 
-Note: in doubles, the width can overflow, and two edges can be so close that no double lies between them. Edges are
-therefore computed in integers, and equal edges are merged.
+Note: if edges were computed in doubles, the width could overflow. Two edges can also be so close that no double lies
+between them. This module therefore computes the edges in integers and merges equal edges.
 """
 
 from bisect import bisect_left
@@ -47,7 +47,7 @@ def _bin_count(count: int, width: int, interquartile_range: int) -> int:
 
 
 def _to_integers(*values: float) -> tuple[list[int], int]:
-    """Return the exact values as integers, and the number of their units in 1."""
+    """Return the exact values as integers in a common unit, and the number of these units in 1."""
     ratios = [value.as_integer_ratio() for value in values]
     unit = max([denominator for _, denominator in ratios])  # all denominators are powers of two
     return [numerator * (unit // denominator) for numerator, denominator in ratios], unit

@@ -1,10 +1,10 @@
 """The functions that Eventarc calls: returning acknowledges an event, raising requests redelivery.
 
-An exception is raised only if a retry can succeed: Firestore is unavailable, or the process lacks
-memory, threads or time. Any other failure would repeat, so it is stored as a FAILED result.
+The function raises only if a retry can succeed: Firestore is unavailable, or the process lacks
+memory, threads or time. Any other failure would repeat, so the function stores a FAILED result.
 
 functions-framework logs a traceback for every exception except `HTTPException`. While Firestore is
-unavailable every event fails, so that case is a response with status 503 and one log line.
+unavailable, every event fails. The function then responds with status 503 and logs one line.
 """
 
 import asyncio
@@ -43,13 +43,13 @@ logger = logging.getLogger("triggers")
 
 READ_TIMEOUT_SECONDS = 30.0
 WRITE_TIMEOUT_SECONDS = 8.0
-"""Below the default acknowledgement deadline of Eventarc, 10 s: the function reports the failure first."""
+"""Less than the default acknowledgement deadline of Eventarc, 10 s, so that the function can report a failure."""
 
 MAX_LARGE_WAIT_SECONDS = 5.0
-"""How long an event of a large sample waits for its turn before it is rejected with status 503."""
+"""How long a large sample waits for other large samples. After that, the function responds with status 503."""
 
 _large_samples = asyncio.Semaphore(1)
-"""Large samples are computed one at a time, so that memory stays within a small multiple of the largest."""
+"""Large samples are computed one at a time. This limits memory to a small multiple of the largest sample."""
 
 _NOT_COMPUTABLE = Problem(
     "$",
@@ -73,13 +73,18 @@ async def on_sample_written(cloud_event: CloudEvent) -> None:
     try:
         await _write_result(_connect(event.database), event)
     except Unavailable as error:
-        logger.warning("%s/%s is redelivered later: %s", event.submitter, event.sample_id, error)
+        logger.warning(
+            "sample %s/%s: responded 503, so Eventarc sends the event again: %s",
+            event.submitter,
+            event.sample_id,
+            error,
+        )
         raise HTTPException(503, str(error)) from error
 
 
 @cache
 def _connect(database: str) -> ResultStore:
-    """Connect to the database that events come from. The channel belongs to the running event loop."""
+    """Return the store of the database that the event names. The channel belongs to the running event loop."""
     firestore = Firestore.connect(timeout_seconds=READ_TIMEOUT_SECONDS, database=database)
     return ResultStore(firestore, GroupCommitWriter(firestore, timeout_seconds=WRITE_TIMEOUT_SECONDS))
 
@@ -89,7 +94,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
     if document is None:
         return
     if "state_on_arrival" not in document.fields:
-        logger.warning("%s/%s ignored: the document is not a sample header", event.submitter, event.sample_id)
+        logger.warning("sample %s/%s: event ignored, not a sample header", event.submitter, event.sample_id)
         return
     update_time = encoding.to_datetime(document.update_time)
     try:
@@ -98,27 +103,31 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
             return
         result = await _compute(store, header, update_time)
         await store.write(result)
-    except (Unavailable, MemoryError, RuntimeError):  # RuntimeError: no thread can start, or the process ends
+    except (Unavailable, MemoryError, RuntimeError):  # RuntimeError: no thread can start, or the process is ending
         raise
     except Exception:  # no retry can fix this
-        logger.exception("%s/%s cannot be computed", event.submitter, event.sample_id)
+        logger.exception("sample %s/%s: cannot compute the statistics", event.submitter, event.sample_id)
         result = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_NOT_COMPUTABLE)
         await store.write(result)
     if result.problem is None:
-        logger.debug("%s/%s %s", result.submitter, result.sample_id, result.status)
+        logger.debug("sample %s/%s: %s", result.submitter, result.sample_id, result.status)
     else:
-        logger.warning("%s/%s %s: %s", result.submitter, result.sample_id, result.status, result.problem.message)
+        logger.warning(
+            "sample %s/%s: %s: %s", result.submitter, result.sample_id, result.status, result.problem.message
+        )
 
 
 async def _compute(store: ResultStore, header: Header, update_time: datetime) -> Result:
-    """Return the result of a sample, COMPUTED or FAILED. Large samples wait for their turn."""
+    """Return the result of a sample, COMPUTED or FAILED. A large sample waits until no other one is being computed."""
     if not header.chunks:
         return _computed(header, update_time)
     try:
         async with asyncio.timeout(MAX_LARGE_WAIT_SECONDS):
             await _large_samples.acquire()
     except TimeoutError:
-        raise Unavailable("other large samples are being computed") from None
+        raise Unavailable(
+            f"waited {MAX_LARGE_WAIT_SECONDS:g} s for other large samples; send the event again"
+        ) from None
     try:
         return await asyncio.to_thread(_computed, header, update_time, await store.read_chunks(header))
     finally:
@@ -135,11 +144,11 @@ def _computed(header: Header, update_time: datetime, chunks: Sequence[bytes] = (
     except InvalidSample as error:
         return result(Status.FAILED, problem=error.problems[0])
     except NotJson as error:
-        return result(Status.FAILED, problem=Problem("$", f"expected a sample, {error}", ProblemCode.INCOMPLETE))
+        return result(Status.FAILED, problem=Problem("$", f"the stored sample is {error}", ProblemCode.INCOMPLETE))
     return result(Status.COMPUTED, timestamp=sample.timestamp, statistics=summarize(np.frombuffer(sample.data)))
 
 
-# Only the process of the function imports this module. Its imports live as long as the process, and an event
-# creates hundreds of objects but almost no reference cycles. This saves an eighth of the function's CPU time.
+# Only the function's process imports this module. The imported objects live as long as the process. An event creates
+# hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's CPU time.
 gc.freeze()
 gc.set_threshold(GC_THRESHOLD_OBJECTS, 20, 100)

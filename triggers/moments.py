@@ -1,13 +1,13 @@
 """Exact power sums of values, and the statistics that follow from them.
 
-In doubles, the textbook formula `sum(x*x)/n - mean**2` cancels all digits of values far from zero, and higher moments
-lose digits sooner. A second pass around a rounded mean still overflows near the largest double. This module therefore
-rounds only once, at the end. A double is an integer times a power of two, and the sums of the values, their squares,
-cubes and fourth powers are exact Python integers. With exact sums, the textbook formulas are exact too. The result does
-not depend on the order of the values, on the blocks, or on the order in which blocks are added.
+In doubles, the textbook formula `sum(x*x)/n - mean**2` loses all digits if the values are far from zero. Higher moments
+lose digits sooner. A second pass that subtracts a rounded mean still overflows near the largest double. This module
+therefore rounds only once, at the end. A double is an integer times a power of two, so the sums of the values, their
+squares, cubes and fourth powers are exact Python integers. With exact sums, the textbook formulas are exact too. The
+result does not depend on the order of the values or on the division into blocks.
 
-NumPy computes most of the sums. The binary digits of the values and of their squares are cut into short parts, so that
-sums of products of parts stay below 2**53. Below this limit, sums of doubles are exact in any order.
+NumPy computes most of the sums. This module cuts the binary digits of values and squares into short parts, so that all
+sums of products of two parts stay below 2**53. Below this limit, sums of integers in doubles are exact in any order.
 """
 
 from collections.abc import Iterable
@@ -25,10 +25,10 @@ BLOCK = 16_384
 """Number of values per block. A block and its parts fit into the cache of a processor."""
 
 MAX_EXPONENT_RANGE = 32
-"""Range of binary exponents that are cut into parts together. Smaller values of a block are cut on their own.
+"""The range of binary exponents that are cut into parts together. Smaller values of a block are cut separately.
 
-This limits a cut to five parts, which with their squares are sixteen rows. With more rows, OpenBLAS starts threads,
-which take ten times as long on busy processors.
+This limits the values to five parts, and the matrix to sixteen rows: ones, five parts, and ten parts of the squares.
+With more rows, OpenBLAS starts threads, and the product takes ten times as long on busy processors.
 """
 
 
@@ -36,8 +36,8 @@ which take ten times as long on busy processors.
 class Moments:
     """The number of values, and the sums of their first to fourth powers.
 
-    The sum of the k-th powers is exactly `sums[k - 1] * 2**(k * exponent)`. The moments of parts can be added, starting
-    from `Moments()`.
+    The sum of the k-th powers is exactly `sums[k - 1] * 2**(k * exponent)`. Add the moments of two sets of values with
+    `+`. `Moments()` has no values.
     """
 
     count: int = 0
@@ -59,7 +59,7 @@ class Moments:
         lowest = frexp(min(magnitudes))[1]
         if (
             frexp(max(magnitudes))[1] - lowest > MAX_EXPONENT_RANGE or lowest < -900
-        ):  # the integers are too long, or the scale exceeds a double
+        ):  # the integers are too long, or the scale exceeds the largest double
             return cls.of(np.array(values))
         exponent = lowest - 53  # each value is an integer times 2**exponent
         scale = ldexp(1.0, -exponent)
@@ -101,7 +101,7 @@ class Moments:
     def sample_standard_deviation(self) -> float | None:
         """The sample standard deviation, with Bessel's correction.
 
-        None if there is one value, or if it exceeds the largest double.
+        None if there is only one value, or if the result exceeds the largest double.
         """
         with suppress(OverflowError, ZeroDivisionError):
             return _root(self._second, self.count * (self.count - 1), self.exponent)
@@ -133,7 +133,7 @@ class Moments:
 
     @property
     def _second(self) -> int:
-        """The second central moment times the squared count: an integer, as `central` in the properties above."""
+        """The second central moment times the squared count. It is an integer, like `central` in `skewness`."""
         return self.count * self.sums[1] - self.sums[0] ** 2
 
 
@@ -179,7 +179,7 @@ def _cut(rest: Vector, parts: Vector, width: int) -> None:
 
 
 def _square(parts: Vector, squares: Vector, width: int) -> None:
-    """Write the squares of numbers that are cut into `parts`, cut in the same way into twice as many parts."""
+    """Write the squares of the numbers in `parts` to `squares`, which has twice as many parts of the same width."""
     squares.fill(0.0)
     product, doubled = np.empty_like(parts[0]), np.empty_like(parts[0])
     for position, part in enumerate(parts):
@@ -213,8 +213,8 @@ def _scale(numerator: int, denominator: int, exponent: int) -> float:
 def _root(numerator: int, denominator: int, exponent: int = 0) -> float:
     """Return `sqrt(numerator / denominator) * 2**exponent`, rounded once.
 
-    The root has at least 60 bits. Its last bit is set if bits were cut off ("round to odd"). The rounding to a double,
-    even to a subnormal one, then has the same result as for the exact value.
+    The root has at least 60 bits. If bits were cut off, the last bit is set ("round to odd"). Rounding this root to a
+    double, even to a subnormal one, then has the same result as rounding the exact root.
     """
     shift = max(0, denominator.bit_length() - numerator.bit_length() + 122)
     shift += shift & 1

@@ -1,11 +1,11 @@
 """The result store: reads a sample from Firestore and writes its result once.
 
-Events arrive at least once and in any order. A result therefore holds the update time of the
-sample that it was computed from, and only a result of a newer update time replaces it.
+Events arrive at least once and in any order. A result therefore stores the update time of its
+sample. Only a result with a newer update time replaces it.
 
-A new sample has no result, so the result is created without a read. If one exists, it is read,
-compared and, if it is older, replaced on the condition that it has not changed since. A write that
-loses the race starts over.
+A new sample has no result, so the store first tries to create the result without a read. If a
+result exists, the store reads it. If that result is older, the store replaces it on the condition
+that it has not changed since. If the condition fails, the store starts over.
 """
 
 from datetime import datetime
@@ -22,8 +22,8 @@ from triggers.sample_event import SampleEvent
 class ResultStore:
     """Samples and results of one database.
 
-    Every method raises `Unavailable` if Firestore does not respond. That includes errors that an
-    operator must fix, such as a missing permission: the event is redelivered until they are fixed.
+    Every method raises `Unavailable` if Firestore does not respond or rejects the call. An operator
+    must fix some of these errors, such as a missing permission. Eventarc sends the event again until then.
     """
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
@@ -31,9 +31,9 @@ class ResultStore:
         self._writer = writer
 
     async def read_header(self, event: SampleEvent) -> Any:
-        """Return the header in the event, or the current one if the event has none.
+        """Return the header of a sample as a protocol `Document`, or None if the sample does not exist.
 
-        It is a protocol `Document`, or None if the sample does not exist.
+        The header comes from the event. If the event has none, this method reads the current header.
         """
         if event.header is not None:
             return event.header
@@ -41,7 +41,7 @@ class ResultStore:
         return (await self._read([path])).get(path)
 
     async def read_chunks(self, header: Header) -> list[bytes]:
-        """Return the existing chunks of a sample in order. `Header.assemble` reports missing ones."""
+        """Return the existing chunks of a sample in order. `Header.assemble` reports missing chunks."""
         paths = [
             document_paths.chunk(header.submitter, header.id, header.sha256, number) for number in range(header.chunks)
         ]
@@ -52,7 +52,7 @@ class ResultStore:
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result of the same or a newer update time exists.
 
-        Raises `InvalidWrite` if Firestore never accepts this result.
+        Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """
         path = document_paths.result(result.submitter, result.sample_id)
         write = encoding.to_write(self._firestore.name(path), result.fields())

@@ -1,8 +1,8 @@
 """A sample event: the CloudEvent that Eventarc sends after a sample's header was written.
 
 The body is a protobuf message with the document before and after the write. Eventarc omits the
-body if it is too large. A missing body therefore does not mean that the sample was deleted: the
-document must be read, by the name in the event's attributes.
+body if it is too large, so a missing body does not mean that the sample was deleted. The function
+then reads the document that the event's attributes name.
 """
 
 import logging
@@ -38,7 +38,7 @@ class SampleEvent:
 
 
 def parse(event: CloudEvent) -> SampleEvent | None:
-    """Return the sample event in `event`. Log a warning and return None if it is not about a sample."""
+    """Return the sample event in `event`. If the event is not about a sample, log a warning and return None."""
     event_type = event["type"]
     if not event_type.startswith(_TYPE_PREFIX):
         logger.warning("event %s ignored: %s is not a Firestore event", event["id"], event_type)
@@ -69,5 +69,5 @@ def _data(event: CloudEvent) -> Any:
         try:
             return _DocumentEventData.FromString(body)
         except DecodeError:
-            logger.warning("event %s: its body is not a DocumentEventData, the document is read", event["id"])
+            logger.warning("event %s: body is not a DocumentEventData, reading the document instead", event["id"])
     return _DocumentEventData()

@@ -8,18 +8,18 @@ from triggers.moments import Moments, Vector
 from triggers.quantiles import SortedValues, quantile
 
 MAX_SMALL_SAMPLE = 200
-"""Up to this number of values, Python's lists and integers are faster than NumPy's calls."""
+"""Up to this number of values, Python's lists and integers are faster than NumPy."""
 
 
 def summarize(values: Vector) -> Statistics:
-    """Return the statistics of at least one finite value. Each is the double nearest to the exact value.
+    """Return the statistics of at least one finite value. Each statistic is the double nearest to the exact value.
 
-    Raises `ValueError` without values, or if a value is infinite or NaN.
+    Raises `ValueError` if `values` is empty or contains an infinite value or NaN.
     """
     if not values.size:
-        raise ValueError("expected at least one value")
+        raise ValueError("expected at least one value, got none")
     if not np.isfinite(values).all():
-        raise ValueError("expected finite values")
+        raise ValueError("expected finite values, got an infinite value or NaN")
     sorted_values: SortedValues
     if values.size <= MAX_SMALL_SAMPLE:
         sorted_values = small = sorted(values.tolist())

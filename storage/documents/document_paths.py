@@ -1,7 +1,8 @@
-"""The paths of all documents, the names of all collections, and the ids of samples. No other module spells them.
+"""The paths of all documents, the names of all collections, and the ids of samples.
 
-Paths are relative to the database: `submitters/{submitter}/samples/{id}`. The submitter comes from the caller's
-credential and from nothing else, so a tenant cannot name a document of another tenant.
+Other modules build every path with this module. Paths are relative to the database, for example
+`submitters/{submitter}/samples/{id}`. The submitter always comes from the caller's credential, so a tenant cannot
+address the documents of another tenant.
 """
 
 import re
@@ -38,23 +39,24 @@ def sample(submitter: str, sample_id: str) -> str:
 def chunk(submitter: str, sample_id: str, digest: str, number: int) -> str:
     """Return the path of chunk `number` (from 0) of a sample whose raw document has the SHA-256 `digest`.
 
-    The digest separates the chunks of different samples sent with the same idempotency key. Only one of them is stored.
+    If a client sends different samples with the same idempotency key, the digest separates their chunks. Only one of
+    these samples gets a header.
     """
     return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}/{CHUNKS}/{digest[:16]}-{number:04d}"
 
 
 def result(submitter: str, sample_id: str) -> str:
-    """Return the path of the result of a sample: the same id in the sibling collection."""
+    """Return the path of the result of a sample. The result has the same id as the sample."""
     return f"{SUBMITTERS}/{submitter}/{RESULTS}/{sample_id}"
 
 
 def recomputation(submitter: str, recomputation_id: str) -> str:
-    """Return the path of the record of a recomputation."""
+    """Return the path of the document that records a recomputation."""
     return f"{SUBMITTERS}/{submitter}/{RECOMPUTATIONS}/{recomputation_id}"
 
 
 def api_key(digest: str) -> str:
-    """Return the path of an API key by its SHA-256 `digest` in hexadecimal."""
+    """Return the path of the API key whose SHA-256 is `digest`, in hexadecimal."""
     return f"{API_KEYS}/{digest}"
 
 
@@ -64,7 +66,7 @@ def keyed_sample_id(submitter: str, idempotency_key: str) -> str:
 
 
 def is_sample_id(text: str) -> bool:
-    """Return whether `text` is a UUID in the canonical form. No sample has any other id."""
+    """Return whether `text` is a UUID in the canonical form. All sample ids have this form."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
@@ -77,5 +79,5 @@ def is_idempotency_key(text: str) -> bool:
 
 
 def shard(sample_id: str, shards: int) -> int:
-    """Return the shard of a sample, from 0 to `shards` - 1. The low bits of an id are random."""
+    """Return the shard of a sample, from 0 to `shards` - 1. Ids are random, so samples spread evenly."""
     return int(sample_id.replace("-", ""), 16) % shards if shards > 1 else 0

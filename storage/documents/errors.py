@@ -1,7 +1,7 @@
-"""Errors that are raised on purpose, by the API and by the trigger functions.
+"""The errors that the API and the trigger functions raise deliberately.
 
-`code` is public: clients depend on it. The API maps the errors to GraphQL errors and HTTP statuses. A trigger function
-maps them to an acknowledgement or to a redelivery of the event.
+`code` is public: clients depend on it. The API maps these errors to GraphQL errors and HTTP statuses. A trigger
+function maps them to an acknowledgement or to a redelivery of the event.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from storage.documents.problems import Problem
 
 
 class DropzoneError(Exception):
-    """The base class. Clients see the message."""
+    """The base class of these errors. Clients see the message."""
 
     code = "INTERNAL"
 
 
 class BadRequest(DropzoneError):
-    """The request is invalid. A retry without a change fails too."""
+    """The request is invalid. The same request fails again."""
 
     code = "BAD_REQUEST"
 
@@ -44,7 +44,7 @@ class NotFound(DropzoneError):
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was used before with other content."""
+    """The submitter has already used the idempotency key for a sample with different content."""
 
     code = "CONFLICT"
 
@@ -62,7 +62,10 @@ class RateLimited(DropzoneError):
 
 
 class Unavailable(DropzoneError):
-    """Firestore did not confirm a write, but may have stored it. A retry with the same idempotency key is safe."""
+    """The request failed now but can succeed later.
+
+    Firestore may have stored a write that it did not confirm. A retry with the same idempotency key is safe.
+    """
 
     code = "UNAVAILABLE"
 
@@ -72,7 +75,7 @@ class Unavailable(DropzoneError):
 
 
 class InvalidSample(DropzoneError):
-    """The sample cannot be processed, for the reasons in `problems`. A retry without a change fails too."""
+    """The sample cannot be processed. `problems` contains the reasons. The same sample fails again."""
 
     code = "INVALID_SAMPLE"
 

@@ -1,7 +1,7 @@
-"""A problem of a submitted sample: the kind, the path, and the expected and actual value.
+"""A problem of a submitted sample: its kind, its path, and a message with the expected and the actual value.
 
-Problems are data, not errors: they are stored with the sample and returned to clients. A problem quotes at most
-`MAX_ECHO_CHARACTERS` of the sample, and a sample lists at most `MAX_PROBLEMS` problems.
+Problems are data, not exceptions: the API stores them with the sample and returns them to clients. A problem quotes at
+most `MAX_ECHO_CHARACTERS` of the sample, and a sample lists at most `MAX_PROBLEMS` problems.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,10 @@ class ProblemCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem at `path`, a JSONPath into the sample such as `$.data[17]`. `message` is for people."""
+    """A problem at `path`, a JSONPath into the sample such as `$.data[17]`.
+
+    `message` is a text for humans. Programs use `code`.
+    """
 
     path: str
     message: str

@@ -1,7 +1,7 @@
 """A result: the statistics of a sample, or the reason why they cannot be computed.
 
-A result has the id of its sample, so storing it twice leaves one document. It also has the update time of the sample
-that it was computed from, so a late event never replaces the result of a newer one.
+A result has the id of its sample, so a second write of a result does not create a second document. A result also stores
+the update time of its sample, so a late event never replaces the result of a newer version of the sample.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from storage.documents.statistics import STATISTICS_VERSION, Statistics
 class Result:
     """The result of one sample.
 
-    A COMPUTED result has `timestamp` and `statistics`, a FAILED result has `problem`. `computed_at` is the time of the
+    A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
     write by Firestore's clock, or None before Firestore has confirmed the write.
     """
 
@@ -51,25 +51,29 @@ class Result:
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Result":
-        """Read the fields of a stored document. Raises `KeyError` or `TypeError` if it is not a result."""
+        """Return the result that is stored as `fields`.
+
+        Raises `KeyError`, `TypeError` or `ValueError` if the fields are not those of a result.
+        """
         status = Status(str(fields["status"]))
         computed = status is Status.COMPUTED
         problem = fields.get("problem")
         return cls(
             submitter=submitter,
             sample_id=sample_id,
-            sample_update_time=_time(fields["sample_update_time"]),
+            sample_update_time=_time(fields, "sample_update_time"),
             shard=int(str(fields["shard"])),
             status=status,
-            timestamp=_time(fields["timestamp"]) if computed else None,
+            timestamp=_time(fields, "timestamp") if computed else None,
             statistics=Statistics.from_fields(fields) if computed else None,
             problem=Problem.from_fields(problem) if isinstance(problem, Mapping) else None,
             statistics_version=int(str(fields["statistics_version"])),
-            computed_at=_time(fields["computed_at"]),
+            computed_at=_time(fields, "computed_at"),
         )
 
 
-def _time(value: object) -> datetime:
+def _time(fields: Mapping[str, object], name: str) -> datetime:
+    value = fields[name]
     if not isinstance(value, datetime):
-        raise TypeError(f"expected a time, found {value!r}")
+        raise TypeError(f"expected a time, got {value!r} - at `{name}`")
     return value

@@ -1,11 +1,11 @@
 """A sample: the bytes that a client submitted, stored unchanged.
 
 Firestore stores at most 1 MiB per document, and Eventarc drops events over 512 KB. A raw document of up to
-`MAX_INLINE_BYTES` is therefore a string in the header. A larger one is split into chunks at
-`samples/{id}/chunks/{digest}-{number}`, each compressed on its own. The header is written last. A header therefore
-means that the whole sample is stored, and triggers listen to headers only.
+`MAX_INLINE_BYTES` is therefore a string in the header. A larger raw document is split into chunks at
+`samples/{id}/chunks/{digest}-{number}`. Each chunk is compressed separately. The header is written last. A header
+therefore means that the whole sample is stored. Triggers listen to headers only.
 
-This module opens no connections. `Sample.documents()` returns the documents in the order in which they are written.
+This module opens no connections. `Sample.documents()` returns the documents in write order.
 """
 
 import uuid
@@ -26,7 +26,7 @@ from storage.documents.validation import payload
 
 MAX_INLINE_BYTES = 256 * 1024
 CHUNK_BYTES = 900 * 1024
-"""The size of a chunk before compression. Compression makes incompressible bytes only slightly longer."""
+"""The size of a chunk before compression. Compression can make a chunk slightly longer, so it is less than 1 MiB."""
 
 Document = tuple[str, Mapping[str, object]]
 
@@ -35,10 +35,11 @@ Document = tuple[str, Mapping[str, object]]
 class Header:
     """The document `samples/{id}`.
 
-    `shard` distributes samples over the index entries that grow with time. A result has the shard of its sample.
-    `submitted_at` is the time of the write, or None until Firestore has confirmed it. `raw` is None if the raw document
-    is stored in `chunks` chunks or was not read. `time_zone` is the name of the zone that applies to a time stamp
-    without a UTC offset, so that the function and the API compute the same instant.
+    `shard` spreads samples over several ranges of the indexes that are ordered by time, so that no range becomes a hot
+    spot. A result has the shard of its sample. `submitted_at` is the time of the write, or None until Firestore has
+    confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
+    `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
+    stored so that the trigger function computes the same instant as the API.
     """
 
     submitter: str
@@ -105,9 +106,9 @@ class Header:
 
     @classmethod
     def from_damaged_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
-        """Return the header that is stored as `fields`; use defaults for the fields of a damaged header.
+        """Return the header that is stored as `fields`, or a header with defaults if the fields are damaged.
 
-        Clients can then still list a damaged sample and read its result.
+        With the defaults, clients can still list a damaged sample and read its result.
         """
         try:
             return cls.from_fields(submitter, sample_id, fields)
@@ -115,7 +116,7 @@ class Header:
             count, size, submitted_at = (fields.get(key) for key in ("count", "bytes", "submitted_at"))
             rejected = fields.get("state_on_arrival") == Arrival.REJECTED.value
             damaged = Problem(
-                "$", "expected a complete header, the stored header is damaged", ProblemCode.NOT_COMPUTABLE
+                "$", "the stored header of this sample is damaged; submit the sample again", ProblemCode.NOT_COMPUTABLE
             )
             return cls(
                 submitter=submitter,
@@ -133,22 +134,24 @@ class Header:
             )
 
     def default_time_zone(self) -> tzinfo | None:
-        """Return the zone that applies to a time stamp without a UTC offset."""
+        """Return the zone that applies to a time stamp without a UTC offset, or None if the header names no zone."""
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
     def assemble(self, chunks: Iterable[bytes]) -> bytes:
-        """Return the raw document from the header, or from `chunks` in their order.
+        """Return the raw document: `raw` if the header has it, otherwise the decompressed `chunks` in order.
 
-        Raises `InvalidSample` if the bytes differ from the submitted ones.
+        Raises `InvalidSample` if a chunk cannot be decompressed, or if the bytes differ from the submitted bytes.
         """
         try:
             raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
         except zstandard.ZstdError as error:
-            raise InvalidSample(
-                [Problem("$", "expected chunks compressed with zstd", ProblemCode.INCOMPLETE)]
-            ) from error
+            message = "the stored sample is damaged and cannot be decompressed; submit the sample again"
+            raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)]) from error
         if len(raw) != self.byte_count or sha256(raw).hexdigest() != self.sha256:
-            message = f"expected the {self.byte_count:,} submitted bytes, got {len(raw):,} different ones"
+            message = (
+                f"the stored sample is damaged: expected the {self.byte_count:,} submitted bytes, "
+                f"got {len(raw):,} bytes that differ; submit the sample again"
+            )
             raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])
         return raw
 
@@ -165,7 +168,7 @@ class Identity:
 
     @classmethod
     def of(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity":
-        """Return the identity of `raw`. Its id is derived from the idempotency key, or random without a key."""
+        """Return the identity of `raw`. The id is derived from the idempotency key. Without a key, the id is random."""
         sample_id = (
             str(uuid.uuid4())  # sequential ids would create a hot spot in Firestore
             if idempotency_key is None
@@ -175,13 +178,13 @@ class Identity:
 
     @classmethod
     def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity | None":
-        """Return the identity of `raw`, or None if a member of `raw` may be its idempotency key."""
+        """Return the identity of `raw`, or None if `raw` may contain an idempotency key and must be parsed first."""
         if idempotency_key is None and (b"\\" in raw or b"idempotency_key" in raw):
-            return None  # a backslash may belong to the member's name, spelled with escapes
+            return None  # JSON escapes can spell the name `idempotency_key`
         return cls.of(raw, submitter, idempotency_key)
 
     def chunk(self, number: int, data: bytes) -> Document:
-        """Return the path and the fields of a chunk with the `data` of `compress_chunk`."""
+        """Return the path and the fields of chunk `number`. `data` is the compressed chunk."""
         return document_paths.chunk(self.submitter, self.id, self.sha256, number), {"data": data}
 
 
@@ -206,7 +209,9 @@ class Sample:
     ) -> "Sample":
         """Return the sample with the raw document `raw`: accepted, or rejected with its problems.
 
-        Its identity is `identity`, or else determined by `idempotency_key`, or else by the member of that name.
+        The sample has `identity` if that argument is passed. Otherwise its id is derived from `idempotency_key`, or
+        from the member `idempotency_key` of `raw`. Without an idempotency key, the id is random.
+
         Raises `NotJson` if `raw` is not a JSON text.
         """
         zone = None if time_zone is None else ZoneInfo(time_zone)
@@ -230,7 +235,7 @@ class Sample:
         return cls(header, identity, raw)
 
     def documents(self) -> Iterator[Document]:
-        """Yield the path and the fields of each document in the order in which they are written: the header last."""
+        """Yield the path and the fields of each document in write order. The header is last."""
         for number in range(self.header.chunks):
             yield self.identity.chunk(number, compress_chunk(self.raw, number))
         yield self.document()
@@ -246,5 +251,5 @@ def compress_chunk(raw: bytes, number: int) -> bytes:
 
 
 def chunk_count(raw: bytes) -> int:
-    """Return the number of chunks of a raw document, 0 if it is stored in the header."""
+    """Return the number of chunks of a raw document, or 0 if the header stores the whole document."""
     return 0 if len(raw) <= MAX_INLINE_BYTES else -(-len(raw) // CHUNK_BYTES)

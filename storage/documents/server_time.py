@@ -9,4 +9,4 @@ class _ServerTime:
 
 
 SERVER_TIME: Final = _ServerTime()
-"""A field with this value is set to the commit time by Firestore."""
+"""Firestore replaces this value of a field with the commit time."""

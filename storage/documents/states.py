@@ -1,7 +1,7 @@
 """The states of a sample. A submission ends in exactly one of COMPUTED, FAILED and REJECTED.
 
-PENDING is not stored: it is the state of an accepted sample without a result. A write can therefore not leave a sample
-in two states, and a crash between two writes cannot leave it without a state.
+PENDING is not stored: it is the state of an accepted sample without a result. Therefore no write can leave a sample in
+two states, and a crash between two writes cannot leave a sample without a state.
 """
 
 from enum import StrEnum
@@ -31,7 +31,7 @@ class SampleState(StrEnum):
 
 
 def state_of(arrival: Arrival, status: Status | None = None) -> SampleState:
-    """Return the state of a sample that arrived so, with a result of that status or none yet."""
+    """Return the state of a sample. `status` is the status of its result, or None if the sample has no result."""
     if arrival is Arrival.REJECTED:
         return SampleState.REJECTED
     return SampleState.PENDING if status is None else SampleState(status.value)

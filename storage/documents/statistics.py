@@ -1,6 +1,6 @@
-"""The statistics of a sample: each is declared once, as a field of `Statistics`.
+"""The statistics of a sample. Each statistic is declared once, as a field of `Statistics`.
 
-The stored document, the GraphQL type, its filters and orders, `GET /results` and summaries follow from the
+The stored document, the GraphQL type, its filters and orders, `GET /results` and summaries are derived from these
 declarations. `docs/statistics.md` has the definitions and their sources.
 """
 
@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
 STATISTICS_VERSION = 2
-"""Raise this number when a statistic is added or its definition changes. Each result stores it."""
+"""Increase this number when a statistic is added or its definition changes. Each result stores the number."""
 
 
 class Unit(Enum):
@@ -26,7 +26,7 @@ class Unit(Enum):
 class Histogram:
     """The number of values in each bin. Bin i contains the values from `edges[i]` up to `edges[i + 1]`.
 
-    There is one more edge than there are counts. Only the last bin contains its upper edge.
+    `edges` has one element more than `counts`. Only the last bin contains its upper edge.
     """
 
     edges: tuple[float, ...]
@@ -38,14 +38,20 @@ class Statistic:
     """The declaration of a statistic. `name`, `value_type` and `is_nullable` come from the field of `Statistics`."""
 
     description: str
-    """The definition for clients. It ends with the condition under which the statistic is null, if there is one."""
+    """The definition for clients. If the statistic can be null, the description ends with the condition."""
     unit: Unit
     since: int
-    """The first statistics version with this statistic. It is null in results of earlier versions."""
+    """The first statistics version with this statistic. The statistic is null in results of earlier versions."""
     is_indexed: bool = False
-    """Whether clients can filter and order results by it. This needs indexes in `infra/gcp/firestore.indexes.json`."""
+    """Whether clients can filter and order results by this statistic.
+
+    Requires indexes in `infra/gcp/firestore.indexes.json`.
+    """
     is_merged: bool = False
-    """Whether summaries of results contain it. Needs a merge in `graphql_api/results/merged_statistics.py`."""
+    """Whether summaries of results contain this statistic.
+
+    Requires a merge function in `graphql_api/results/merged_statistics.py`.
+    """
     name: str = ""
     value_type: type[float] | type[Histogram] = float
     is_nullable: bool = False
@@ -142,9 +148,9 @@ class Statistics:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Statistics":
-        """Read the fields of a stored document of any statistics version.
+        """Return the statistics in the fields of a stored document. The document can have any statistics version.
 
-        Raises `KeyError` if a statistic is missing that is never null, and `TypeError` if one has another type.
+        Raises `KeyError` if a statistic is missing that cannot be null, and `TypeError` if a value has a wrong type.
         """
         return cls(**{name: _from_field(statistic, fields) for name, statistic in STATISTICS.items()})
 
@@ -158,21 +164,24 @@ def _from_field(statistic: Statistic, fields: Mapping[str, object]) -> Any:
         value = fields[statistic.name]
     elif (value := fields.get(statistic.name)) is None:
         return None
-    if issubclass(statistic.value_type, Histogram):
-        return _histogram(value)
-    return statistic.value_type(_number(value))
+    try:
+        if issubclass(statistic.value_type, Histogram):
+            return _histogram(value)
+        return statistic.value_type(_number(value))
+    except TypeError as error:
+        raise TypeError(f"{error} - at `{statistic.name}`") from None
 
 
 def _histogram(value: object) -> Histogram:
     edges, counts = (value.get("edges"), value.get("counts")) if isinstance(value, Mapping) else (None, None)
     if not (isinstance(edges, Sequence) and isinstance(counts, Sequence)):
-        raise TypeError(f"expected a histogram with a list of edges and a list of counts, found {value!r}")
+        raise TypeError(f"expected a histogram with a list of edges and a list of counts, got {value!r}")
     return Histogram(tuple(map(_number, edges)), tuple(int(_number(count)) for count in counts))
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, found {value!r}")
+        raise TypeError(f"expected a number, got {value!r}")
     return float(value)
 
 

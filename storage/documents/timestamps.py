@@ -1,9 +1,9 @@
-"""Time stamps: the text of a publisher, converted to an instant in UTC.
+"""Conversion of time stamps: from the text that a publisher sends to an instant in UTC.
 
-The format is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6) with its options (lower-case letters, a
-space instead of `T`) and with the offsets of ISO 8601 (`+0400`, `+04`). A time stamp without a UTC offset needs a
-default time zone. Digits beyond the microsecond are cut, because Firestore does not store them. The submitted text
-keeps them.
+The format is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6). Lower-case letters, a space instead of `T`
+and the UTC offsets of ISO 8601 (`+0400`, `+04`) are also accepted. A time stamp without a UTC offset needs a default
+time zone. Instants are truncated to microseconds, the precision of Firestore. The header stores the submitted text with
+all its digits.
 """
 
 import re
@@ -20,7 +20,7 @@ _FORM = re.compile(
     r"(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d{2})(?::?(?P<minutes>\d{2}))?)?",
     re.ASCII,
 )
-# Most time stamps have this form. For it, the standard library returns the same instant in a fraction of the time.
+# Most time stamps have this form. The standard library parses this form several times as fast, with the same result.
 _USUAL_FORM = re.compile(
     r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{3}|\.\d{6})?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)", re.ASCII
 )
@@ -38,8 +38,8 @@ class TimeStampError(ValueError):
 def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
     """Return the instant of `text` in UTC.
 
-    `default_time_zone` applies to a text without an offset. If the zone repeats an hour, the first one applies. Raises
-    `TimeStampError` with a code and a message for the publisher.
+    `default_time_zone` applies to a text without a UTC offset. If the local time occurs twice, because the clocks go
+    back, the first occurrence is used. Raises `TimeStampError` with a code and a message for the publisher.
     """
     if len(text) > MAX_TIME_STAMP_CHARACTERS:
         raise _invalid(f"expected a time stamp {_EXAMPLE}, got {len(text):,} characters")
@@ -55,7 +55,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
         year, month, day, hour, minute, second = map(int, match.groups()[:6])
         local = datetime(year, month, day, hour, minute, second, _microsecond(match))
     except ValueError:
-        raise _invalid(f"expected an existing day and time, got {echo(text)}; {_advice(match)}") from None
+        raise _invalid(f"expected a valid date and time, got {echo(text)}; {_advice(match)}") from None
     zone = _zone(match, text) or default_time_zone
     if zone is None:
         raise TimeStampError(
@@ -96,7 +96,7 @@ def _advice(match: re.Match[str]) -> str:
     if match[4] == "24":
         return "midnight is 00:00:00 of the next day"
     if match[6] == "60":
-        return "leap seconds are not supported, the last second of a minute is 59"
+        return "leap seconds are not supported: seconds go from 00 to 59"
     if match[1] == "0000":
         return "the first year is 0001"
     year, month, day = map(int, match.groups()[:3])

@@ -1,1 +1,1 @@
-"""One Firestore client on the v1 gRPC API: channel, reads, group-commit writer, retries."""
+"""A Firestore client for the v1 gRPC API: channel, reads, group-commit writer and retries."""

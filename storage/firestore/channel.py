@@ -1,7 +1,7 @@
 """The gRPC channel to Firestore, with the same options in every process.
 
-`FIRESTORE_EMULATOR_HOST` selects a Firestore without TLS. Otherwise the default credentials
-of Google Cloud select the production service.
+If `FIRESTORE_EMULATOR_HOST` is set, the channel connects to that host without TLS. Otherwise the
+channel connects to the production service with the default credentials of Google Cloud.
 """
 
 import os
@@ -18,7 +18,7 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A connection can stop responding without being closed. Only an unanswered ping reveals that.
+    # A connection can stop responding without being closed. gRPC detects this only by an unanswered ping.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -26,9 +26,9 @@ _OPTIONS = (
 
 
 def open_channel() -> tuple[grpc.aio.Channel, str | None]:
-    """Return a channel to Firestore and the project that the environment selects, if any.
+    """Return a channel to Firestore, and the project from the environment or None.
 
-    The channel belongs to the running event loop. Its first call connects.
+    The channel belongs to the running event loop. It connects at the first call.
     """
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         return grpc.aio.insecure_channel(host, options=_OPTIONS), os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)

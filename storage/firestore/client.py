@@ -1,7 +1,8 @@
 """A client of one Firestore database that sends and returns protobuf messages.
 
-`google.cloud.firestore.AsyncClient` wraps every message twice and has no Listen. Its wrapping
-would be most of the CPU time of a submission. The messages are those of Google's library.
+`google.cloud.firestore.AsyncClient` has no Listen call. It also wraps every message twice, and the
+wrapping would use most of the CPU time of a submission. This client uses the protobuf messages of
+the same library without wrapping.
 """
 
 import asyncio
@@ -33,14 +34,14 @@ RunQueryResponse: Any = _protocol.RunQueryResponse.pb()
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 _PING_PATH = "clock/now"
-"""No document has this path: reading it returns the read time and nothing else."""
+"""No document has this path, so a read of it returns only the read time."""
 
 
 class Firestore:
-    """One database. Paths are relative to it; `name` turns a path into a full document name.
+    """One database. Paths are relative to the database. `name` turns a path into a full document name.
 
-    Every call raises `Unavailable` if Firestore cannot be reached or returns a transient error,
-    and `FirestoreError` if it rejects the request.
+    Every method that calls Firestore, except `listen`, raises `Unavailable` if Firestore cannot be
+    reached or returns a transient error, and `FirestoreError` if Firestore rejects the request.
     """
 
     def __init__(self, channel: grpc.aio.Channel, database: str, *, timeout_seconds: float) -> None:
@@ -71,14 +72,14 @@ class Firestore:
 
     @classmethod
     def connect(cls, *, timeout_seconds: float, database: str | None = None) -> "Firestore":
-        """Open a channel to `database`, by default the `(default)` database of the project in the environment.
+        """Return a client of `database`. The default is the `(default)` database of the project in the environment.
 
-        The first call connects.
+        The client connects at the first call.
         """
         channel, project = open_channel()
         if database is None:
             if project is None:
-                raise ValueError("expected a Google Cloud project in GOOGLE_CLOUD_PROJECT, it is not set")
+                raise ValueError("GOOGLE_CLOUD_PROJECT is not set; set it to the id of your Google Cloud project")
             database = f"projects/{project}/databases/(default)"
         return cls(channel, database, timeout_seconds=timeout_seconds)
 
@@ -87,7 +88,7 @@ class Firestore:
         await self._channel.close()
 
     def name(self, path: str) -> str:
-        """Return the full name of the document at `path`; an empty path stands for the root."""
+        """Return the full name of the document at `path`, or of the root of the database if `path` is empty."""
         return f"{self._root}/{path}" if path else self._root
 
     def path(self, name: str) -> str:
@@ -95,7 +96,7 @@ class Firestore:
         return name[len(self._root) + 1 :]
 
     async def batch_write(self, writes: Iterable[Any]) -> Any:
-        """Apply each `Write` on its own; return a `BatchWriteResponse` with one result and status per write."""
+        """Apply each write independently. Return a `BatchWriteResponse` with one result and one status per write."""
         request = BatchWriteRequest(database=self.database, writes=writes)
         try:
             return await self._batch_write(

@@ -1,6 +1,6 @@
 """Conversion between Python values and the values of the google.firestore.v1 protocol.
 
-It covers the types that Dropzone stores: null, booleans, integers, doubles, times, strings, bytes,
+This module covers the types that Dropzone stores: null, booleans, integers, doubles, times, strings, bytes,
 lists and maps. Firestore distinguishes integers from doubles, so `1` and `1.0` are stored differently.
 """
 
@@ -25,9 +25,9 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def to_write(name: str, fields: Mapping[str, object]) -> Any:
-    """Return a `Write` that replaces the document with this full name by `fields`.
+    """Return a `Write` that replaces the fields of the document with the full name `name`.
 
-    Fields with the value `SERVER_TIME` become transforms. The write has no precondition.
+    Fields with the value `SERVER_TIME` become server-time transforms. The write has no precondition.
     """
     write = Write()
     write.update.name = name
@@ -41,7 +41,7 @@ def to_write(name: str, fields: Mapping[str, object]) -> Any:
 
 
 def to_delete(name: str) -> Any:
-    """Return a `Write` that deletes the document with this full name."""
+    """Return a `Write` that deletes the document with the full name `name`."""
     return Write(delete=name)
 
 
@@ -100,7 +100,7 @@ def _fill(message: Any, value: object) -> None:
             message.array_value.SetInParent()
             add = message.array_value.values.add
             for element in value:
-                if type(element) is float:  # takes a third of the time of `_fill`, and most lists hold numbers
+                if type(element) is float:  # three times as fast as `_fill`, and most lists contain numbers
                     add(double_value=element)
                 else:
                     _fill(add(), element)

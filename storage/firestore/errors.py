@@ -25,7 +25,7 @@ class FirestoreUnavailable(Unavailable):
 
 
 class FirestoreError(Exception):
-    """Firestore rejected a request or a write; `code` says why."""
+    """Firestore rejected a request or a write. `code` is the status code."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(f"Firestore returned {code.name}: {message}")
@@ -37,7 +37,7 @@ class PreconditionFailed(FirestoreError):
 
 
 class InvalidWrite(FirestoreError):
-    """Firestore never accepts this write: a retry of the same write fails too."""
+    """Firestore does not accept this write. A retry of the same write fails too."""
 
 
 _CLASSES = {
@@ -57,7 +57,7 @@ def call_error(error: grpc.aio.AioRpcError) -> FirestoreUnavailable | FirestoreE
 
 
 def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:
-    """Return the error for the `google.rpc.Status` of one failed write. Count all but failed preconditions."""
+    """Return the error for the `google.rpc.Status` of one failed write. Count it unless a precondition failed."""
     code = status_code(status.code)
     error_class = _CLASSES.get(code, FirestoreError)
     if error_class is not PreconditionFailed:

@@ -1,15 +1,15 @@
 """Group commit: writes that arrive at the same time share a BatchWrite, each with its own status.
 
-Queued writes are sent as soon as a call returns, so a batch grows with the load and a single write
-never waits for others. Several calls are in flight at once: with one call, this process and
-Firestore would be idle in turns.
+The writer sends queued writes as soon as fewer than `MAX_CALLS` calls are in flight. A batch
+therefore grows with the load, and a single write does not wait for others. With only one call in
+flight, this process would be idle while Firestore works, and Firestore while this process works.
 
-Firestore rejects a BatchWrite that contains a document twice. Retries of one idempotency key and
-repeated events do write the same document at the same time, so the second write waits for the
-next batch.
+Firestore rejects a BatchWrite that contains a document twice. Retries with the same idempotency
+key and repeated events can write the same document at the same time. The second write then waits
+for the next batch.
 
-The writes of one `write_all` share one future and one deadline. Deadlines expire in order of
-arrival, so one timer serves all of them.
+The writes of one `write_all` call share one future and one deadline. Deadlines expire in order of
+arrival, so one timer is enough.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
 MAX_CALLS = 2
 MIN_SPLIT_WRITES = 16
-"""Fewer pending writes are not split into several calls."""
+"""If fewer writes are pending, they are sent in one call."""
 MAX_PENDING_BYTES = 256 * 2**20
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class GroupCommitWriter:
         return outcome
 
     async def write_all(self, writes: Sequence[Any]) -> list[Any]:
-        """Return for each `Write` the value that `write` returns, or the exception that it raises."""
+        """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises."""
         if not writes:
             return []
         sizes = [write.ByteSize() for write in writes]
@@ -85,7 +85,7 @@ class GroupCommitWriter:
         self._groups.append(group)
         if self._timer is None:
             self._timer = loop.call_at(group.deadline, self._expire_groups)
-        if not self._is_send_scheduled:  # other writes of this turn of the event loop join the batch
+        if not self._is_send_scheduled:  # writes of the same turn of the event loop join the batch
             self._is_send_scheduled = True
             loop.call_soon(self._send)
         try:
@@ -111,7 +111,7 @@ class GroupCommitWriter:
             self._timer.cancel()
 
     def _expire_groups(self) -> None:
-        """Fail the groups whose deadline has passed, and set the timer for the next one."""
+        """Fail the groups whose deadline has passed, and set the timer for the next group."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._groups and (self._groups[0].done.done() or self._groups[0].deadline <= now):
@@ -131,7 +131,7 @@ class GroupCommitWriter:
     def _end_call(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
         if not call.cancelled() and (error := call.exception()):
-            logger.error("a batch of writes was not sent", exc_info=error)
+            logger.error("a batch of writes was not sent; its writes fail at their timeout", exc_info=error)
         self._send()
 
     def _next_batch(self) -> "list[_PendingWrite]":
@@ -164,7 +164,7 @@ class GroupCommitWriter:
             response = await self._firestore.batch_write([pending.write for pending in batch])
         except FirestoreUnavailable as error:
             self._retry_later(batch, error.status)
-        except Exception as error:  # noqa: BLE001 - every caller of this batch receives it
+        except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
             for pending in batch:
                 pending.resolve(error)
         else:
@@ -181,7 +181,7 @@ class GroupCommitWriter:
                 self._retry_later(transient, last_status)
 
     def _retry_later(self, batch: "list[_PendingWrite]", status: grpc.StatusCode) -> None:
-        """Put `batch` back in front of the queue after a pause. Deadlines end the retries."""
+        """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
         for pending in batch:
             pending.pauses = pauses
@@ -194,7 +194,7 @@ class GroupCommitWriter:
 
 
 class _WriteGroup:
-    """The writes of one `write_all`: their outcomes, and a future that ends when all have one."""
+    """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have one."""
 
     __slots__ = ("deadline", "done", "last_status", "outcomes", "unresolved")
 
@@ -228,7 +228,7 @@ class _PendingWrite:
         self.group = group
         self.index = index
         self.pauses: Iterator[float] | None = None
-        """The backoff that it shares with the writes that failed with it; None before its first failure."""
+        """The backoff, shared with the other writes of the failed call. None before the first failure."""
 
     def resolve(self, outcome: Any) -> None:
         group = self.group

@@ -1,4 +1,4 @@
-"""Retries: which status codes are worth a retry, and how long to pause before it."""
+"""The status codes after which a retry can succeed, and the pauses before retries."""
 
 import random
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TRANSIENT = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
-"""The same request can succeed later."""
+"""Status codes after which the same request can succeed later."""
 
 
 def backoff(first_seconds: float = 0.02, max_seconds: float = 1.0) -> Iterator[float]:

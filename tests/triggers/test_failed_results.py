@@ -26,7 +26,7 @@ async def test_an_unreadable_sample_has_a_failed_result(
     result = (await machine.result(sample)).to_dict()
     assert (result["status"], result["problem"]["path"], result["problem"]["code"]) == ("FAILED", path, code)
     assert "mean" not in result
-    line = f"{submitter}/{sample.header.id} FAILED: {result['problem']['message']}"
+    line = f"{submitter}/{sample.header.id}: FAILED: {result['problem']['message']}"
     assert machine.function.log.read_text().count(line) == 1
 
 
@@ -54,7 +54,9 @@ async def test_a_damaged_header_has_a_failed_result(
 
     result = (await machine.result(sample)).to_dict()
     assert (result["status"], result["problem"]["code"], result["shard"]) == ("FAILED", "NOT_COMPUTABLE", 0)
-    _, line, after = machine.function.log.read_text().partition(f"{submitter}/{sample.header.id} cannot be computed")
+    _, line, after = machine.function.log.read_text().partition(
+        f"sample {submitter}/{sample.header.id}: cannot compute the statistics"
+    )
     assert line
     assert after.lstrip().startswith("Traceback")
 

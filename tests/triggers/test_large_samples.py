@@ -58,4 +58,5 @@ async def test_a_large_sample_waits_a_limited_time_for_its_turn(own_machine: Mac
     assert rejected.result() == 503
     assert await waiting.pop() == 200
     assert [await own_machine.deliver_until_accepted(header) for header in headers] == [200, 200]
-    assert "is redelivered later: other large samples are being computed" in own_machine.function.log.read_text()
+    expected = "waited 5 s for other large samples; send the event again"
+    assert f"responded 503, so Eventarc sends the event again: {expected}" in own_machine.function.log.read_text()

@@ -115,7 +115,8 @@ async def test_events_fail_with_503_while_firestore_is_down(own_machine: Machine
     assert status == 200
     assert (await own_machine.result(sample)).get("status") == "COMPUTED"
     log = own_machine.function.log.read_text()
-    assert f"{submitter}/{sample.header.id} is redelivered later: Firestore did not confirm the write within 8 s" in log
+    line = f"sample {submitter}/{sample.header.id}: responded 503, so Eventarc sends the event again: "
+    assert f"{line}Firestore did not confirm the write within 8 s" in log
     assert "Traceback" not in log
 
 

@@ -1,1 +1,1 @@
-"""From the bytes of a sample to its time stamp and numbers, or to a list of its problems."""
+"""Validation of a sample: read its time stamp and its numbers, or list its problems."""

@@ -1,8 +1,8 @@
 """Find where the values of a JSON text start and end, without decoding them.
 
-Decoding a large text in one step would block the interpreter. This module scans it in windows with the methods of
-`bytes`, so the time is proportional to the length for any text. It does not check the syntax: for a text that is not
-JSON, the spans are arbitrary, and decoding them raises the error.
+Decoding a large text in one step would block the interpreter. This module scans the text in windows, with methods of
+`bytes`. The time is proportional to the length of the text. This module does not check the syntax. If the text is not
+JSON, the spans are arbitrary, and the caller gets an error when it decodes them.
 """
 
 import re
@@ -19,14 +19,14 @@ _STEPS = bytes({0x5B: 1, 0x7B: 1, 0x5D: 0xFF, 0x7D: 0xFF}.get(byte, 0) for byte 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _COMMA = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+")
-_SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # covers most strings, faster than windows
-_SHORT_NESTED = re.compile(  # a short list or object, nested at most twice
+_SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # matches most strings, faster than windows do
+_SHORT_NESTED = re.compile(  # a short list or object, with at most one more level of lists and objects inside
     rb'[\[{](?:[^"\[\]{}]|"(?:[^"\\]|\\.){0,100}+"|[\[{][^"\[\]{}]{0,100}+[\]}]){0,100}+[\]}]', re.DOTALL
 )
 _PLAIN = re.compile(rb'[^"\[{\]}, \t\r\n:]*+')
 
 Span = tuple[int, int]
-"""The offsets of the first byte and of the byte after the last one."""
+"""The offset of the first byte, and the offset after the last byte."""
 
 
 def skip_white_space(raw: bytes) -> int:
@@ -62,7 +62,7 @@ def end_of_value(raw: bytes, start: int) -> int:
 def pieces(raw: bytes, start: int, end: int) -> Iterator[Span]:
     """Split the contents of a list at commas between its values, into pieces of about `PIECE_BYTES`.
 
-    A piece is longer only if one value is.
+    A piece is longer only if it contains a longer value.
     """
     while end - start > PIECE_BYTES:
         comma = _last_comma(raw, start, end)
@@ -89,7 +89,7 @@ def is_nested_within(raw: bytes, max_depth: int) -> bool:
 def _has_at_most(raw: bytes, max_count: int, *openings: bytes) -> bool:
     """Return whether `openings` occur at most `max_count` times.
 
-    Most texts have few. Finding them is faster than `bytes.count`.
+    Most texts contain few brackets. For them, `bytes.find` is faster than `bytes.count`.
     """
     count = 0
     for opening in openings:
@@ -128,7 +128,10 @@ def _end_of_nested(raw: bytes, start: int) -> int:
 
 
 def _last_comma(raw: bytes, start: int, end: int) -> int:
-    """Return the last comma between values in the piece at `start`, else the next one after it, else `end`."""
+    """Return the offset of the last comma between values in the first `PIECE_BYTES` after `start`.
+
+    If these bytes contain no such comma, return the offset of the next one, or `end` if there is none.
+    """
     plain = raw[start : min(end, start + PIECE_BYTES)]
     if not any(byte in plain for byte in (b'"', b"[", b"{")) and b"," in plain:
         return start + plain.rindex(b",")
@@ -169,7 +172,10 @@ def _without_strings(raw: bytes, start: int, end: int) -> Iterator[tuple[int, by
 
 
 def _without_escapes(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield windows of `raw` and their offsets, without escapes, so that every quote starts or ends a string."""
+    """Yield windows of `raw` and their offsets, with escaped quotes and backslashes replaced by spaces.
+
+    Every quote that remains starts or ends a string.
+    """
     length = _MIN_WINDOW_BYTES
     while start < end:
         window = raw[start : min(end, start + length)]

@@ -1,11 +1,12 @@
 """Read a submitted sample: its time stamp and its numbers, or all of its problems.
 
-Two readers do the work. The typed reader, here, decodes a sample without problems into typed values and rejects any
-other text. The thorough reader then reports every problem with its path. Both accept the same samples.
+Two readers accept the same samples. The typed reader in this module is fast. It decodes a valid sample into typed
+values and rejects any other text. The thorough reader then reads the rejected text and reports every problem with its
+path.
 
-The decoder silently uses the last of two equal keys. The typed reader therefore also rejects a text in which a key that
-is read may occur twice or may be spelled with escapes. A decoder blocks the interpreter while it runs, so the numbers
-of a large sample are decoded in pieces.
+If a key occurs twice, the decoder uses the last value without an error. The typed reader therefore also rejects a text
+in which one of its keys may occur twice or may be spelled with escapes. A decoder blocks the interpreter while it runs.
+The numbers of a large sample are therefore decoded in pieces.
 """
 
 import re
@@ -22,7 +23,7 @@ from storage.documents.validation import json_scanner, thorough_reader
 from storage.documents.validation.validation_report import Append, ValidationReport
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
-_ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[67])")  # `_` and a to z, of which the keys consist
+_ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[67])")  # `_` or a to z: the keys contain no other characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None) -> Payload:
 
 
 def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationReport:
-    """Return the report on `raw`: up to `MAX_PROBLEMS` problems and the number of the others.
+    """Return the report on `raw`: up to `MAX_PROBLEMS` problems, and the number of further problems.
 
     Raises `NotJson` if `raw` is not a JSON text.
     """
@@ -70,14 +71,17 @@ def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationR
 
 
 def read_numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:
-    """Yield the numbers between two offsets inside a list, some at a time. Raises `msgspec.MsgspecError`."""
+    """Yield the numbers between two offsets inside a list, one list of numbers per piece.
+
+    Raises `msgspec.MsgspecError` if a value is not a number.
+    """
     return (_numbers_decoder.decode(b"[%b]" % raw[first:last]) for first, last in json_scanner.pieces(raw, start, end))
 
 
 def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport | None:
-    """Return the report on a sample without problems and pass its numbers to `append`; return None for other texts.
+    """Return the report on a valid sample and pass its numbers to `append`. Return None for any other text.
 
-    If it returns None, it may already have passed some numbers to `append`.
+    Before this function returns None, it may already have passed some numbers to `append`.
     """
     try:
         if not _is_nested_within_limit(raw):
@@ -106,21 +110,21 @@ def _is_nested_within_limit(raw: bytes) -> bool:
 
 
 def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
-    """Decode `raw` in one step. Raises `ValueError` if a key that is read may occur twice."""
+    """Decode `raw` in one step. Raises `ValueError` if a key may occur twice or may be spelled with escapes."""
     time_stamps, data, idempotency_keys = (raw.count(key) for key in _QUOTED_KEYS)
     if (time_stamps, data) != (1, 1) or idempotency_keys > 1:
         raise ValueError("a key may occur twice")
     if b"\\u00" in raw and _ESCAPED_KEY_CHARACTER.search(raw):
         raise ValueError("a key may be spelled with escapes")
-    raw.decode()  # the decoder does not check that members it skips are UTF-8
+    raw.decode()  # the decoder does not check the UTF-8 of members that it skips
     sample = _sample_decoder.decode(raw)
     return sample, [sample.data]
 
 
 def _decode_in_pieces(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
-    """Decode the sample with one number in `data`, and its numbers in pieces.
+    """Return the sample with a placeholder in `data`, and an iterator that decodes the numbers of `data` in pieces.
 
-    Raises `ValueError` if that can differ from decoding the whole text: if `data` is not a list without nesting.
+    Raises `ValueError` if `data` may not be a flat list. Decoding the whole text could then have another result.
     """
     opening = _DATA_OPENING.match(raw, raw.index(b'"data"'))
     if opening is None:

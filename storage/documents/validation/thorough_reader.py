@@ -1,8 +1,8 @@
 """The thorough reader: reports every problem of a sample with its path.
 
-It finds the members of the object by scanning, and decodes only those that are used. Numbers are decoded in pieces.
-Other members need only be JSON. Text that is not JSON raises an error even if it has other problems, so the reader
-checks the whole text before it returns.
+The scanner finds the members of the object. The reader decodes only the members that Dropzone uses, and decodes
+numbers in pieces. All other members must only be valid JSON. If the text is not JSON, the reader raises `NotJson` and
+reports no problems. It therefore checks the whole text before it returns, unless the text is nested too deeply.
 """
 
 import codecs
@@ -62,7 +62,7 @@ def read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> Valida
 
 
 def _find_members(raw: bytes, start: int) -> tuple[Counter[str], dict[str, Span]]:
-    """Return how often each key that is read occurs, and the span of its last value."""
+    """Return the number of occurrences of each key that Dropzone uses, and the span of its last value."""
     counts: Counter[str] = Counter()
     spans: dict[str, Span] = {}
     try:
@@ -78,7 +78,7 @@ def _find_members(raw: bytes, start: int) -> tuple[Counter[str], dict[str, Span]
 
 
 def _list_contents(raw: bytes, span: Span | None) -> Span | None:
-    """Return the span of the values inside the list at `span`, or None if it is not a list or is empty."""
+    """Return the span of the values inside the list at `span`, or None if the span has no list or an empty list."""
     if span is None or raw[span[0]] != 0x5B or raw[span[1] - 1] != 0x5D or _EMPTY_LIST.fullmatch(raw, *span):
         return None
     return span[0] + 1, span[1] - 1
@@ -89,7 +89,7 @@ def _read_time_stamp(
 ) -> datetime | None:
     path = "$.time_stamp"
     if _TIME_STAMP not in members:
-        problems.add(Problem(path, "expected a time stamp, it is missing", ProblemCode.MISSING))
+        problems.add(Problem(path, "expected a time stamp, but it is missing", ProblemCode.MISSING))
         return None
     text = members[_TIME_STAMP]
     if not isinstance(text, str):
@@ -103,7 +103,7 @@ def _read_time_stamp(
 
 
 def _storable_text(time_stamp: object) -> str | None:
-    """Return the submitted time stamp if a header may hold it."""
+    """Return the submitted time stamp, or None if it is not a printable string of at most 64 characters."""
     if not isinstance(time_stamp, str) or len(time_stamp) > timestamps.MAX_TIME_STAMP_CHARACTERS:
         return None
     return time_stamp if time_stamp.isprintable() else None
@@ -120,7 +120,7 @@ def _read_idempotency_key(members: dict[str, object], problems: ProblemCollector
 
 def _no_numbers(members: dict[str, object]) -> Problem:
     if _DATA not in members:
-        return Problem("$.data", "expected a list of numbers, it is missing", ProblemCode.MISSING)
+        return Problem("$.data", "expected a list of numbers, but it is missing", ProblemCode.MISSING)
     if isinstance(members[_DATA], list):
         return Problem("$.data", "expected at least one number, got an empty list", ProblemCode.EMPTY)
     return _wrong_type("$.data", "a list of numbers", members[_DATA])
@@ -166,16 +166,16 @@ def _read_values(raw: bytes, contents: Span, problems: ProblemCollector, append:
 
 
 def _decode_values(raw: bytes, start: int, piece: bytes) -> list[Any]:
-    """Return the values of a piece that holds others than numbers. Raises `NotJson`."""
+    """Return the values of a piece that does not contain only numbers. Raises `NotJson` if the piece is not JSON."""
     try:
         text = piece.decode()
     except UnicodeDecodeError as error:
         raise _not_utf8(start - 1 + error.start) from None
-    if len(piece) > 2 * json_scanner.PIECE_BYTES:  # it contains a long list or string, which need not be decoded
+    if len(piece) > 2 * json_scanner.PIECE_BYTES:  # a value is a long list or string, which need not be decoded
         try:
             return [_decode(bytes(value)) for value in _spans_decoder.decode(piece)]
         except msgspec.MsgspecError:
-            pass  # not JSON, or with a lone surrogate, which only the standard library accepts
+            pass  # not JSON, or a text with a lone surrogate, which only the standard library accepts
     try:
         values: list[Any] = _decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -184,7 +184,7 @@ def _decode_values(raw: bytes, start: int, piece: bytes) -> list[Any]:
 
 
 def _decode(text: bytes) -> object:
-    """Return the value of a JSON text; a list or an object without its contents."""
+    """Return the value of a JSON text. A list or an object is returned empty."""
     match text[:1]:
         case b"[":
             return []

@@ -1,4 +1,4 @@
-"""The report of a reader: the members of a sample that are used, and its problems."""
+"""The report of a reader: the members of a sample that Dropzone uses, and the problems of the sample."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from itertools import islice, starmap
 from storage.documents.problems import MAX_PROBLEMS, Problem, ProblemCode
 
 Append = Callable[[list[float]], None]
-"""Receives the numbers of `data`, some at a time."""
+"""Receives the numbers of `data` in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class ValidationReport:
     """The members of a sample and its problems.
 
     `time_stamp` is the text as submitted, or None if it cannot be stored. `timestamp` is the same instant in UTC, or
-    None if it is not valid. `count` is the number of values in `data`, 0 if it is not a list.
+    None if it is not valid. `count` is the number of values in `data`, or 0 if `data` is not a list.
     """
 
     time_stamp: str | None
@@ -27,7 +27,7 @@ class ValidationReport:
 
 
 class ProblemCollector:
-    """Stores the first `MAX_PROBLEMS` problems and counts the others without building them."""
+    """Stores the first `MAX_PROBLEMS` problems. Further problems are counted but not created."""
 
     def __init__(self) -> None:
         self._problems: list[Problem] = []
@@ -38,13 +38,13 @@ class ProblemCollector:
         self.add_all(lambda: problem, [()])
 
     def add_all(self, build: Callable[..., Problem], arguments: Iterable[tuple[object, ...]]) -> None:
-        """Add a problem for each of `arguments`, which are passed to `build` if the problem is stored."""
+        """Add one problem per item of `arguments`. `build` creates a problem from its item if the problem is stored."""
         remaining = iter(arguments)
         self._problems.extend(starmap(build, islice(remaining, MAX_PROBLEMS - len(self._problems))))
         self._omitted += sum(1 for _ in remaining)
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return the stored problems, followed by one that counts the others if there are any."""
+        """Return the stored problems. If there were more, the last problem says how many."""
         if not self._omitted:
             return tuple(self._problems)
         more = Problem("$", f"there are {self._omitted:,} more problems", ProblemCode.MORE_PROBLEMS)

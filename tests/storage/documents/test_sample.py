@@ -96,7 +96,7 @@ def test_a_raw_document_with_other_bytes_is_rejected() -> None:
     sample = Sample.receive(large(2 * CHUNK_BYTES), submitter="local")
     first, _second, _header = stored(sample).values()
 
-    with pytest.raises(InvalidSample, match="got 921,600 different ones"):
+    with pytest.raises(InvalidSample, match="got 921,600 bytes that differ"):
         sample.header.assemble([data(first)])
 
 
