@@ -1,1 +1,1 @@
-"""Subscriptions: one Firestore listener per process, a log of results, replay from a cursor."""
+"""Subscriptions: one Firestore listener per process, a log of new results, and replay of older results."""

@@ -1,13 +1,13 @@
-"""One Listen stream of the process, with a target for the results of each watched submitter.
+"""The Listen stream of the process. It has one target for each submitter with subscribers.
 
 A target starts at a read time instead of with all existing documents, so its cost does not depend on the number of
-stored results. Changes are buffered until Firestore reports that a snapshot is complete. The snapshot is then passed
-on in the order of the writes, and the resume token is stored in the same step. After the stream breaks, the next one
-therefore resumes directly after the last snapshot: no change is missing and none is passed on twice.
+stored results. The listener buffers changes until Firestore reports that a snapshot is complete. It then passes the
+snapshot on in the order of the writes, and stores the resume token in the same step. If the stream breaks, the next
+stream resumes directly after the last snapshot. No change is lost, and no change is passed on twice.
 
-Two facts of the protocol matter here. After RESET, Firestore sends all documents again, so changes written up to
-`since` are ignored. An existence filter reports that a deletion was missed. It is ignored, because results are not
-cached and a deletion does not affect other results.
+Two facts of the protocol matter here. After RESET, Firestore sends all documents again, so the listener ignores changes
+that were written up to `since`. An existence filter reports that a deletion was missed. The listener ignores it,
+because it caches no results and a deletion does not affect other results.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 
 class ListenTarget:
-    """The results of one submitter that are written after `since`, which advances with every snapshot.
+    """Listens to the results of one submitter that are written after `since`. Every snapshot advances `since`.
 
-    `on_snapshot` receives the read time of a snapshot and the results written since the last one, in the order of the
-    writes. `on_end` receives an error when Firestore has removed the target.
+    `on_snapshot` receives the read time of a snapshot and the results written since the previous snapshot, in the order
+    of the writes. When Firestore removes the target, `on_end` receives an error.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class ListenTarget:
         self.added_to: Any = None
         """The stream that the target was added to."""
         self.current_on: Any = None
-        """The stream on which the target is current. Snapshots of the stream include the target only after that."""
+        """The stream on which the target is current. Only later snapshots of this stream include the target."""
         self._on_snapshot = on_snapshot
 
     def complete_snapshot(self, read_time: datetime, resume_token: bytes) -> None:
-        """Pass the buffered changes to `on_snapshot`, and resume after them from now on."""
+        """Pass the buffered changes to `on_snapshot`. After a break of the stream, resume after these changes."""
         self.since = max(self.since, read_time)
         self.resume_token = resume_token or self.resume_token
         snapshot = sorted(self.buffer.values(), key=attrgetter("position"))
@@ -75,7 +75,7 @@ class ListenTarget:
 
 
 class Listener:
-    """Keeps a Listen stream open while it has targets, and opens another one when it breaks."""
+    """Opens a Listen stream while there are targets. Opens another stream if the current one breaks."""
 
     def __init__(self, firestore: Firestore) -> None:
         self._firestore = firestore
@@ -108,7 +108,7 @@ class Listener:
         self._send(self._request_removal(target))
 
     def _send(self, request: Coroutine[None, None, None]) -> None:
-        """Send a request in a task of its own, so that cancelling the caller cannot interrupt it."""
+        """Send a request in a separate task, so that cancelling the caller cannot interrupt the request."""
         task = asyncio.create_task(request)
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
@@ -123,7 +123,7 @@ class Listener:
                     await self._request_target(target)
                 while (response := await _read(stream)) is not grpc.aio.EOF:
                     if self._process(response):
-                        pauses = None  # the stream works, so the next failure is a first one
+                        pauses = None  # the stream works, so the next failure starts with the first pause
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
                 count_error(error.code())
@@ -143,7 +143,7 @@ class Listener:
             await asyncio.sleep(next(pauses))
 
     async def _request_target(self, target: ListenTarget) -> None:
-        """Add `target` to the stream once. Without a stream, the next one adds it when it opens."""
+        """Add `target` to the stream, at most once. If no stream is open, the next stream adds the target."""
         async with self._write_lock:
             stream = self._stream
             if stream is None or target.added_to is stream or target.id not in self._targets:
@@ -166,7 +166,7 @@ class Listener:
                 await _write(self._stream, ListenRequest(database=self._firestore.database, remove_target=target.id))
 
     def _process(self, response: Any) -> bool:
-        """Apply a response; return whether it completed a snapshot."""
+        """Apply a response. Return whether the response completed a snapshot."""
         kind = response.WhichOneof("response_type")
         if kind == "target_change":
             return self._process_target_change(response.target_change)
@@ -195,7 +195,11 @@ class Listener:
             if status_code(change.cause.code) in TRANSIENT:
                 raise Unavailable(f"Firestore removed a target of the Listen stream: {change.cause.message}")
             for target in targets:
-                logger.warning("Firestore removed the target of %s: %s", target.submitter, change.cause.message)
+                logger.warning(
+                    "Firestore removed the target of submitter %s; its subscriptions end: %s",
+                    target.submitter,
+                    change.cause.message,
+                )
                 self._forget(target)
                 target.on_end(Unavailable("Firestore ended this subscription; subscribe again after the last cursor"))
         elif kind == _ChangeType.CURRENT:
@@ -228,6 +232,6 @@ async def _read(stream: Any) -> Any:
 
 
 async def _write(stream: Any, request: Any) -> None:
-    """Write to the stream. Errors are ignored here, because reading from a broken stream raises them too."""
+    """Write to the stream. Ignore errors here, because reading from a broken stream raises them too."""
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await stream.write(request)

@@ -1,9 +1,9 @@
-"""Results as they are written, for all subscribers of a submitter.
+"""New results of each submitter, passed to all subscribers as Firestore writes them.
 
-All subscribers of a submitter share one target of the Listen stream and one log. A subscriber that needs results that
-the log does not hold reads them from Firestore, up to the start of the log, and then follows the log. Every position
-up to the start of the log is in the past, so no result can still be written before it. Subscribers therefore miss no
-result and receive none twice.
+All subscribers of a submitter share one target of the Listen stream and one log. If a subscriber needs results that the
+log does not have, it reads them from Firestore up to the start of the log, and then follows the log. The start of the
+log is in the past, so no new result can be written before it. Therefore subscribers miss no result and receive no
+result twice.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ class LiveResults:
 
     @contextlib.asynccontextmanager
     async def watch(self, submitter: str) -> AsyncIterator[ResultLog]:
-        """Return the log of `submitter`, which is kept up to date while at least one caller is in this context.
+        """Return the log of `submitter`. The log is updated while at least one caller is in this context.
 
         Raises `Unavailable` if Firestore does not return its current time.
         """
         if submitter not in self._watched:
             now = await self._firestore.now()
-            if submitter not in self._watched:  # another task may have added it meanwhile
+            if submitter not in self._watched:  # another task can have added the submitter during the await
                 self._add(submitter, now)
         watched = self._watched[submitter]
         watched.watchers += 1
@@ -65,9 +65,10 @@ class LiveResults:
                 self._listener.remove(watched.target)
 
     async def follow(self, submitter: str, position: Position | None) -> AsyncGenerator[WrittenResult, None]:
-        """Yield the results written after `position`, or from now on, in the order of the writes, without an end.
+        """Yield the results written after `position`, or from now on, in the order of the writes. Never ends.
 
-        Results that the log does not hold, or no longer holds because the reader is slow, are read from Firestore.
+        If the log does not have the next results, they are read from Firestore. The log drops old results, so this
+        also happens if the reader is slow.
         """
         async with self.watch(submitter) as log:
             position = log.end if position is None else position

@@ -1,11 +1,13 @@
 """Read the results written between two positions from Firestore, in the order of the writes.
 
-Firestore cannot order documents by the time of their write, only by the server time stored in `computed_at`. That time
-is cut to milliseconds, is equal for all writes of a commit, and can be slightly older than the commit. Reading
-therefore starts slightly before the requested position, and a result is held back until no earlier write can follow.
+Firestore cannot order documents by the time of their write. It can order them only by the server time stored in
+`computed_at`. This time is truncated to milliseconds, is equal for all writes of a commit, and can be slightly older
+than the commit. Reading therefore starts slightly before the requested position, and a result is held back until no
+earlier write can follow.
 
 When a server restarts, all its subscribers return at the same time and need the same pages. Readers therefore share
-pages: reading starts at a whole second, and a page ends at a document that does not depend on where its reader started.
+pages. To make pages equal, each reader starts at a whole second, and a page ends at a document that does not depend on
+the start.
 """
 
 import asyncio
@@ -29,11 +31,11 @@ from storage.firestore.client import Firestore
 _PAGE_SIZE = 300
 _MAX_CACHED_PAGES = 48
 _PAGE_END_RATIO = 32
-"""One of this many documents, selected by a hash of its name, may be the last one of a full page."""
+"""On average, one of this many documents can be the last document of a full page. A hash of its name selects it."""
 _MAX_COMMIT_DELAY = timedelta(seconds=1)
-"""How much older than its commit the server time in a document can be."""
+"""The maximum difference between a commit and the older server time in its documents."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
-"""The earliest start. A client can send a cursor with any time, also one from which nothing can be subtracted."""
+"""The earliest start. A client can send a cursor with the year 1, from which nothing can be subtracted."""
 
 
 class _Row(NamedTuple):
@@ -46,20 +48,20 @@ class _PageStart(NamedTuple):
     shard: int
     computed_at: datetime
     after: Cursor | None = None
-    """The cursor of a document; None for all documents from `computed_at` on."""
+    """The cursor of the document before the page, or None for all documents from `computed_at` on."""
 
 
 class _Range(NamedTuple):
     until: Position
     readable_until: Callable[[], datetime]
-    """Returns the time up to which all writes can be read now."""
+    """Returns the time up to which all writes can be read at the moment of the call."""
 
 
 class _Page(NamedTuple):
     rows: list[_Row]
     next: _PageStart | None
     complete_until: datetime
-    """The page holds all writes up to this time."""
+    """The page contains all writes up to this time."""
 
     def is_complete(self, until: datetime) -> bool:
         """Return whether no write up to `until` can be missing from the page."""
@@ -80,12 +82,12 @@ class Replay:
     ) -> AsyncGenerator[WrittenResult, None]:
         """Yield the results written after `after` up to `until`, in the order of their positions.
 
-        `readable_until` returns the time up to which all writes can be read now. It is `until` or later.
+        `readable_until` returns the time up to which all writes can be read now. That time is not before `until`.
         """
         start = max(after[0], _EPOCH).replace(microsecond=0) - _MAX_COMMIT_DELAY
         wanted = _Range(until, readable_until)
         held_back: list[tuple[Position, int, WrittenResult]] = []
-        numbers = count()  # the heap compares these for equal positions
+        numbers = count()  # the heap compares these numbers if positions are equal
         async with AsyncExitStack() as stack:
             shards = [
                 await stack.enter_async_context(aclosing(self._rows(_PageStart(submitter, shard, start), wanted)))
@@ -116,7 +118,7 @@ class Replay:
             following = page.next
 
     async def _page(self, start: _PageStart, wanted: _Range) -> _Page:
-        """Return a page that another reader has read or is reading, or read it."""
+        """Return the page at `start`. Share it with other readers that have read it or are reading it."""
         while True:
             task = self._pages.get(start)
             if task is None:
@@ -157,9 +159,10 @@ class Replay:
 
 
 async def _first_rows(shards: Sequence[AsyncGenerator[_Row, None]]) -> dict[int, _Row]:
-    """Read the first row of each shard concurrently; return those that exist by the index of the shard.
+    """Read the first row of each shard concurrently. Return the rows by the index of their shard.
 
-    Waits for all reads before it raises an error: a generator cannot be closed while it is reading.
+    A shard without rows is left out. Wait for all reads before raising an error, because a generator cannot be closed
+    while it is reading.
     """
     rows = await asyncio.gather(*(anext(shard, None) for shard in shards), return_exceptions=True)
     for row in rows:

@@ -1,6 +1,6 @@
 """The latest results of one submitter in the order of their writes, up to a maximum length.
 
-Thousands of readers share a log. Each holds only its position in it, so an idle reader costs almost nothing.
+Thousands of readers share a log. A reader stores only its position in the log, so an idle reader costs almost nothing.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _AFTER_ALL_IDS = chr(0x10FFFF)
 
 
 class ResultLog:
-    """All results of a submitter written after `start`, until older ones are dropped and `start` moves forward."""
+    """All results of a submitter written after `start`. A full log drops old results and advances `start`."""
 
     def __init__(self, read_time: datetime, max_length: int) -> None:
         self._start: Position = (read_time, _AFTER_ALL_IDS)
@@ -41,9 +41,9 @@ class ResultLog:
         return self._end
 
     async def follow(self, position: Position) -> AsyncGenerator[WrittenResult, None]:
-        """Yield the results written after `position`, and then new ones as they are appended.
+        """Yield the results written after `position`, and then new results as they are appended.
 
-        Returns when the log has dropped a result that was not yet yielded. Raises the error of `close`.
+        Returns when the log has dropped a result that was not yet yielded. After `close`, raises its error.
         """
         if position < self._start:
             return
@@ -61,7 +61,7 @@ class ResultLog:
 
     @contextlib.contextmanager
     def expect(self, sample_id: str) -> Iterator[asyncio.Future[None]]:
-        """Return a future that is done when a result of this sample is appended. It raises the error of `close`."""
+        """Return a future that is done when a result of this sample is appended. After `close`, it raises the error."""
         future = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(sample_id, set())
         waiting.add(future)
@@ -90,7 +90,7 @@ class ResultLog:
         self._wake_readers()
 
     def close(self, error: DropzoneError) -> None:
-        """Let all readers raise `error` after they have read the rest of the log."""
+        """Make all readers raise `error` after they have read the rest of the log."""
         self._error = error
         for futures in self._waiting.values():
             for future in futures:

@@ -1,4 +1,4 @@
-"""One write of a result: its position among all writes, and the result itself."""
+"""One write of a result: the result, and the position of the write among all writes."""
 
 import logging
 from datetime import datetime
@@ -14,21 +14,21 @@ logger = logging.getLogger(__name__)
 
 
 class WrittenResult:
-    """A result document as of one write. All subscribers share it, and it is decoded only once, on first use."""
+    """A result document at the time of one write. All subscribers share it. It is decoded once, on first use."""
 
     __slots__ = ("_document", "_result", "_submitter", "event", "position")
 
     def __init__(self, submitter: str, document: Any) -> None:
         self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
         self.event: object = None
-        """The event that subscribers receive. The first subscription sets it for all."""
+        """The event that subscribers receive. The first subscription sets it for all subscriptions."""
         self._submitter = submitter
         self._document = document
         self._result: Result | None = None
 
     @property
     def result(self) -> Result | None:
-        """The decoded result. None, with an error in the log, if the document is not a valid result."""
+        """The decoded result, or None if the document is not a valid result. In that case the log has an error."""
         if self._document is not None:
             document, self._document = self._document, None
             try:

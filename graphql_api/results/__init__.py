@@ -1,1 +1,1 @@
-"""Reading back: listing, pagination, summaries, exports, recomputation. Plain values, no GraphQL types."""
+"""Reading stored data: lists, pages, summaries, exports and recomputation. This package has no GraphQL types."""

@@ -1,6 +1,6 @@
 """Results as a file, written in batches of rows: NDJSON, CSV, and Arrow or Parquet if pyarrow is installed.
 
-A row has the names and values of the stored result. Numbers keep all their digits. A value that a result does not have
+A row has the names and values of the stored result. Numbers keep all their digits. If a result lacks a value, the value
 is null, or an empty field in CSV.
 """
 
@@ -20,20 +20,20 @@ Row = Mapping[str, Any]
 _HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
 COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version")
 FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in _HISTOGRAMS)
-"""The columns of a CSV file, whose fields cannot hold lists."""
+"""The columns of a CSV file. A field of CSV cannot hold a list."""
 
 HAS_ARROW = find_spec("pyarrow") is not None
 _INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_type is int) | {"statistics_version"}
 _TIMES = frozenset({"timestamp", "computed_at"})
 _MIN_ROW_GROUP_ROWS = 5_000
-"""The footer of a Parquet file grows with the number of row groups."""
+"""The minimum size of a Parquet row group. The footer of the file grows with the number of row groups."""
 
 
 class Format(Protocol):
     """Converts batches of rows to the bytes of one file."""
 
     def write(self, rows: Sequence[Row]) -> bytes:
-        """Add `rows` to the file; return the bytes that are ready. A format may buffer rows."""
+        """Add `rows` to the file. Return the bytes that are ready. A format may buffer rows."""
 
     def finish(self) -> bytes:
         """Return the remaining bytes of the file."""
@@ -63,7 +63,7 @@ class Csv:
         self._writer.writerow(FLAT_COLUMNS)
 
     def write(self, rows: Sequence[Row]) -> bytes:
-        """Return the lines of `rows`, after the header line at the first call."""
+        """Return the lines of `rows`. The first call also returns the header line."""
         self._writer.writerows([_text(row.get(name)) for name in FLAT_COLUMNS] for row in rows)
         return self.finish()
 
@@ -76,7 +76,7 @@ class Csv:
 
 
 class Arrow:
-    """An Arrow IPC stream with a record batch per write, or a Parquet file with larger row groups."""
+    """An Arrow IPC stream with one record batch per `write` call, or a Parquet file with larger row groups."""
 
     def __init__(self, *, parquet: bool = False) -> None:
         import pyarrow  # an optional dependency
@@ -94,7 +94,7 @@ class Arrow:
         )
 
     def write(self, rows: Sequence[Row]) -> bytes:
-        """Buffer `rows`; return the bytes that the writer has produced."""
+        """Buffer `rows`. Return the bytes that the Arrow writer has produced."""
         self._batches.append(self._to_batch(list(rows), schema=self._schema))
         if sum(batch.num_rows for batch in self._batches) >= self._min_rows:
             self._write_batches()
@@ -113,7 +113,7 @@ class Arrow:
 
 
 class _OutputBuffer(io.RawIOBase):
-    """A writable file whose bytes are removed while it is written."""
+    """A writable file. `drain` removes the bytes that were written, so the file does not fill the memory."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()

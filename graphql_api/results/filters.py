@@ -10,10 +10,10 @@ from typing import Any
 from storage.documents import STATISTICS, Result
 
 OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
-"""The operators of a bound, by the names that clients use."""
+"""The operators of a bound by their public names."""
 _INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
 INDEXED_FIELDS = (*sorted(["timestamp", *(each.name for each in _INDEXED if not each.is_nullable)]),)
-"""Fields that every computed result has. Each composite index of results holds all of them, in this order."""
+"""The fields that every computed result has. Each composite index of results contains them, in this order."""
 FILTER_FIELDS = (*INDEXED_FIELDS, *(each.name for each in _INDEXED if each.is_nullable))
 ORDER_FIELDS = ("timestamp", *(each.name for each in _INDEXED), "computed_at")
 
@@ -44,12 +44,12 @@ class Bound:
     value: datetime | float | int
 
     def contains(self, value: Any) -> bool:
-        """Return whether `value` is within this bound. None is within no bound, as in Firestore."""
+        """Return whether `value` is within this bound. As in Firestore, None is outside every bound."""
         return value is not None and bool(_COMPARE[self.operator](value, self.value))
 
 
 def matches(bounds: Sequence[Bound], result: Result) -> bool:
-    """Return whether a computed `result` is within all `bounds`, as Firestore compares them."""
+    """Return whether a computed `result` is within all `bounds`. The comparison is the same as Firestore's."""
     return all(bound.contains(_value(result, bound.field)) for bound in bounds)
 
 

@@ -1,12 +1,12 @@
 """The statistics of many results together, computed from the statistics of each result.
 
-The usual pairwise update (Chan, Golub & LeVeque 1983; Pebay 2008) subtracts rounded means, which cancels digits, and
-the squares of large means overflow. This module therefore rounds only once, at the end: a double is an integer times a
-power of two, and sums of such integers are exact. One sum per power of two keeps the integers short, and their number
-does not grow with the number of results.
+The usual pairwise update (Chan, Golub & LeVeque 1983; Pebay 2008) subtracts rounded means and so loses digits. The
+squares of large means also overflow. This module therefore rounds only once, at the end. A double is an integer times a
+power of two, and sums of such integers are exact. This module has one sum per power of two, which keeps the integers
+short. The number of sums does not grow with the number of results.
 
-The mean and the standard deviation of each result are already rounded. The merged mean is as accurate as they are.
-The error of the merged standard deviation is at most about half a unit in the last place of the largest mean.
+The stored mean and standard deviation of each result are already rounded. The merged mean is as accurate as the stored
+means. The error of the merged standard deviation is at most about half a unit in the last place of the largest mean.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from math import frexp, inf, isqrt, ldexp
 
 _MANTISSA_BITS = 53
 _UNIT_EXPONENT = 1074 + 2 * _MANTISSA_BITS
-"""Exact sums are multiples of 2**-_UNIT_EXPONENT, which is below the last digit of the smallest double."""
+"""Exact sums are multiples of 2**-_UNIT_EXPONENT. This unit is below the last digit of the smallest double."""
 _ROOT_BITS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class ResultStatistics:
-    """The statistics of one result that a summary merges. The standard deviation is that of the population."""
+    """The statistics of one result that a summary merges. `standard_deviation` is the population standard deviation."""
 
     count: int
     mean: float
@@ -30,7 +30,7 @@ class ResultStatistics:
 
 
 class MergedStatistics:
-    """The statistics of all values of the results that were added: `results` results with `count` values."""
+    """The statistics of all values of the added results. `results` counts the results, `count` counts the values."""
 
     def __init__(self) -> None:
         self.results = 0
@@ -40,7 +40,7 @@ class MergedStatistics:
         self._squares: dict[int, int] = {}
 
     def add(self, statistics: ResultStatistics) -> None:
-        """Merge the statistics of one more result."""
+        """Add the statistics of one result."""
         count = statistics.count
         self.results += 1
         self.count += count
@@ -54,7 +54,7 @@ class MergedStatistics:
 
     def mean(self) -> float:
         """Return the mean of all values. Requires at least one value."""
-        return self._sum() / (self.count << _UNIT_EXPONENT)  # the quotient of two integers is rounded once, to nearest
+        return self._sum() / (self.count << _UNIT_EXPONENT)  # Python rounds the quotient of two integers once
 
     def standard_deviation(self) -> float:
         """Return the population standard deviation of all values. Requires at least one value."""
@@ -64,7 +64,8 @@ class MergedStatistics:
         root = isqrt(variance << 2 * shift)
         try:
             return root / (self.count << _UNIT_EXPONENT + shift)
-        except OverflowError:  # rounded deviations can sum to slightly over half the range, which is the maximum
+        except OverflowError:
+            # The exact result is at most half of `maximum - minimum`. Rounded deviations can exceed that slightly.
             return self.maximum / 2 - self.minimum / 2
 
     def _sum(self) -> int:
@@ -72,6 +73,6 @@ class MergedStatistics:
 
 
 def _mantissa_and_exponent(number: float) -> tuple[int, int]:
-    """Return integers whose product `mantissa * 2**exponent` is `number` exactly."""
+    """Return two integers. The product `mantissa * 2**exponent` is exactly `number`."""
     fraction, exponent = frexp(number)
     return int(ldexp(fraction, _MANTISSA_BITS)), exponent - _MANTISSA_BITS

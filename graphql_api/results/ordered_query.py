@@ -1,9 +1,9 @@
 """A filter and an order of one collection, converted to a `StructuredQuery` message for each shard.
 
 Firestore orders every query by the fields of its inequalities, by name, and then by `__name__`. This module always adds
-the same fields after the first one, independent of the filter. One composite index per order and direction then serves
-all combinations of bounds, and a cursor holds a value for each of these fields. Reading backward reverses the order and
-uses the index of the other direction. `infra/gcp/firestore.indexes.json` defines the indexes.
+the same fields after the first field, for any filter. Therefore one composite index per order and direction serves all
+combinations of bounds. A cursor has a value for each of these fields. Reading backward reverses the order and uses the
+index of the other direction. `infra/gcp/firestore.indexes.json` defines the indexes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ class OrderedQuery:
         )
 
     def rank(self, document: Any) -> tuple[Any, ...]:
-        """Return the sort key of `document`, by which the documents of several shards are merged."""
+        """Return the sort key of `document`. Documents of several shards are merged by this key."""
         return (*self._values(document), document.name)
 
     def is_descending(self, backward: bool) -> bool:
@@ -79,9 +79,9 @@ class OrderedQuery:
         end: Cursor | None = None,
         backward: bool = False,
     ) -> Any:
-        """Return the query for up to `limit` documents of a shard between two cursors. 0 means no limit.
+        """Return the query for up to `limit` documents of a shard between two cursors. A limit of 0 means no limit.
 
-        `collection_name` is the full name of the collection. Raises `BadRequest` if a cursor belongs to another query.
+        `collection_name` is the full name of the collection. Raises `BadRequest` if a cursor is from another query.
         """
         query = StructuredQuery()
         if limit:

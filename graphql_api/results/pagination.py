@@ -1,8 +1,8 @@
 """Pages and cursors of a list, as in Relay connections.
 
-A cursor holds the id of its document and the document's values in the order of the list. A page can therefore
-continue after a document that was deleted. A cursor also holds the time of the write, from which a subscription can
-continue. Clients treat cursors as opaque.
+A cursor contains the id of a document and the values by which the list is ordered. A list can therefore continue after
+a document that was deleted. A cursor also contains the time of the write, so that a subscription can continue from it.
+Cursors are opaque to clients.
 """
 
 import base64
@@ -26,7 +26,7 @@ _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """A position in a list: the time of a document's write, its id, and its values in the order of the list."""
+    """A position in a list: the write time of a document, its id, and the values by which the list is ordered."""
 
     written_at: Annotated[datetime, msgspec.Meta(tz=True)]
     id: str
@@ -34,12 +34,12 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     values: tuple[Annotated[datetime, msgspec.Meta(tz=True)] | float | _Integer, ...] = ()
 
     def encode(self) -> str:
-        """Return the cursor as clients see it."""
+        """Return the cursor as an opaque text for clients."""
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, argument: str = "after") -> "Cursor":
-        """Return the cursor that `encode` returned as `text`. Raises `BadRequest` that names `argument` otherwise."""
+        """Return the cursor of a text from `encode`. For any other text, raises `BadRequest` with `argument`."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
@@ -53,9 +53,9 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """The first `size` documents between two cursors, or the last ones if `backward`.
+    """Requests the first `size` documents between two cursors, or the last `size` documents if `backward` is set.
 
-    The documents at the cursors are excluded, except the one at `start` if `inclusive`.
+    The documents at the cursors are excluded. If `inclusive` is set, the document at `start` is included.
     """
 
     size: int
@@ -66,7 +66,7 @@ class PageRequest:
 
     @classmethod
     def of(cls, first: int | None, after: str | None, last: int | None, before: str | None) -> "PageRequest":
-        """Return the request for the four arguments of a Relay connection. Raises `BadRequest`."""
+        """Return the request for the four arguments of a Relay connection. Raises `BadRequest` if one is invalid."""
         if first is not None and last is not None:
             raise BadRequest("expected `first` or `last`, got both - at `last`")
         name, size = ("first", first) if last is None else ("last", last)
@@ -81,16 +81,19 @@ class PageRequest:
 
     @property
     def start(self) -> Cursor | None:
-        """The cursor from which documents are read; None for the first document in the direction of reading."""
+        """The cursor where reading starts, or None to start at the first document in the reading direction."""
         return self.before if self.backward else self.after
 
     @property
     def end(self) -> Cursor | None:
-        """The cursor before which reading ends; None for the last document in the direction of reading."""
+        """The cursor before which reading ends, or None to read to the last document in the reading direction."""
         return self.after if self.backward else self.before
 
     def opposite(self) -> "PageRequest | None":
-        """Return a request for one document at or beyond `start`, read in the other direction; None without `start`."""
+        """Return a request for one document before `start`, or at it, to see whether the list has earlier documents.
+
+        The request reads in the other direction. Returns None if this request has no `start`.
+        """
         if self.start is None:
             return None
         after, before = (self.start, None) if self.backward else (None, self.start)
@@ -99,9 +102,9 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Documents with their cursors, and whether more documents match the request.
+    """Documents with their cursors. `has_more` says whether more documents match the request.
 
-    `scanned_to` is the cursor of the last document that was read, which may be beyond the last one that matches.
+    `scanned_to` is the cursor of the last document that was read. That document need not match.
     """
 
     edges: Sequence[tuple[Cursor, T]]

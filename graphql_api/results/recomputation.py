@@ -1,4 +1,4 @@
-"""A recomputation: old results are replaced by results of the current version of the statistics."""
+"""A recomputation replaces old results with results of the current statistics version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _INTERRUPTED_AFTER = timedelta(seconds=30)
 
 
 class RecomputationState(StrEnum):
-    """RUNNING, then one of the others."""
+    """The state of a recomputation. It is RUNNING first. The other states are final."""
 
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
@@ -21,7 +21,10 @@ class RecomputationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recomputation:
-    """The progress of a recomputation: `requested` samples were sent to the function, `done` have a new result."""
+    """The progress of a recomputation.
+
+    `requested` is the number of samples sent to the function. `done` is the number of new results.
+    """
 
     id: str
     state: RecomputationState
@@ -48,7 +51,7 @@ class Recomputation:
         """
         started_at, updated_at = fields["started_at"], fields["updated_at"]
         if not (isinstance(started_at, datetime) and isinstance(updated_at, datetime)):
-            raise TypeError(f"expected two times, got {started_at!r} and {updated_at!r}")
+            raise TypeError(f"expected times in `started_at` and `updated_at`, got {started_at!r} and {updated_at!r}")
         state = RecomputationState(str(fields["state"]))
         if state is RecomputationState.RUNNING and datetime.now(UTC) - updated_at > _INTERRUPTED_AFTER:
             state = RecomputationState.INTERRUPTED

@@ -1,4 +1,4 @@
-"""The documents of a recomputation: its record, the samples it touches and the results it waits for."""
+"""The documents of a recomputation: its record, the samples to recompute, and their results."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 
 
 class RecomputationStore:
-    """Reads and writes the documents of the submitter that each method takes from the caller's credential."""
+    """Reads and writes the documents of one submitter. Callers pass the submitter of the authenticated credential."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
@@ -29,14 +29,14 @@ class RecomputationStore:
         return Recomputation.from_fields(recomputation_id, encoding.from_document(documents[path]))
 
     async def write(self, submitter: str, recomputation: Recomputation) -> None:
-        """Store a recomputation, replacing the one with its id."""
+        """Store a recomputation. This replaces an earlier record with the same id."""
         name = self._firestore.name(document_paths.recomputation(submitter, recomputation.id))
         await self._writer.write(encoding.to_write(name, recomputation.fields()))
 
     async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
-        """Write the headers of samples again, which triggers the function; return the time of each write by id.
+        """Write the headers of samples again, which triggers the function. Return the time of each write by sample id.
 
-        Samples that do not exist or were REJECTED are skipped.
+        Samples that do not exist and REJECTED samples are skipped.
         """
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
         headers = await self._firestore.batch_get(paths, mask=["state_on_arrival"]) if paths else {}
@@ -61,7 +61,7 @@ class RecomputationStore:
         }
 
     async def computed_from(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
-        """Return, by id, the update times of the samples that the current results were computed from."""
+        """Return the update time of the sample from which each current result was computed, by sample id."""
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in ids}
         results = await self._firestore.batch_get(paths, mask=["sample_update_time"])
         return {

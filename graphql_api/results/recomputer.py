@@ -1,12 +1,12 @@
 """Recompute old results by writing their samples again, which triggers the function.
 
-The function replaces a result whose sample is newer. Until then clients read the old result. Nothing else is written,
-so a recomputation can be repeated safely.
+The function replaces a result if its sample has a newer update time. Until then, clients read the old result. The
+recomputation changes no other data of samples and results, so it can be repeated safely.
 
 A recomputation continues after its request has ended. It touches one batch of samples and waits for their results
-before the next batch, so it never exceeds the rate of the function. Its progress is stored while it runs. If the
-process stops, the record no longer changes and counts as INTERRUPTED. A new request continues with the results that
-are still old.
+before the next batch, so it never exceeds the rate of the function. While it runs, it stores its progress in a record.
+If the process stops, the record no longer changes and counts as INTERRUPTED. A new recomputation then continues with
+the results that are still old.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from storage.firestore.retry import backoff
 MAX_IDS = 1_000
 _BATCH_SIZE = 200
 _MAX_IDLE_SECONDS = 60.0
-"""How long a batch waits for its next result before the missing ones are left to arrive later."""
+"""How long a batch waits for its next result. Results that are still missing can arrive later."""
 _RECORD_INTERVAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_INTERVAL_SECONDS = 0.5
@@ -39,7 +39,7 @@ logger = logging.getLogger("graphql_api")
 
 
 class Recomputer:
-    """Runs at most one recomputation per submitter. Used by one event loop."""
+    """Runs at most one recomputation per submitter at a time. Belongs to one event loop."""
 
     def __init__(self, store: Store, records: RecomputationStore) -> None:
         self._store = store
@@ -48,17 +48,17 @@ class Recomputer:
         self._starting = asyncio.Lock()
 
     async def close(self) -> None:
-        """Stop; running recomputations are stored as INTERRUPTED."""
+        """Stop. Store all running recomputations as INTERRUPTED."""
         tasks = [*self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def recompute_ids(self, submitter: str, ids: Sequence[str]) -> Recomputation:
-        """Start with the samples `ids`, whether they have results or not.
+        """Start a recomputation of the samples `ids`. The samples need not have results.
 
-        Raises `NotFound` if one of them does not exist or was REJECTED, and `RateLimited` if another recomputation
-        of this submitter is running.
+        Raises `NotFound` if one of the samples does not exist or was REJECTED. Raises `RateLimited` if another
+        recomputation of this submitter is running.
         """
         headers = await self._store.headers(submitter, ids)
         for index, sample_id in enumerate(ids):
@@ -67,7 +67,10 @@ class Recomputer:
         return await self._start(submitter, _batches(list(dict.fromkeys(ids))))
 
     async def recompute_outdated(self, submitter: str, bounds: Sequence[Bound]) -> Recomputation:
-        """Start with the old results within `bounds`. Raises `RateLimited` as `recompute_ids` does."""
+        """Start a recomputation of the old results within `bounds`.
+
+        Raises `RateLimited` if another recomputation of this submitter is running.
+        """
         ids = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, bounds, _BATCH_SIZE)
         return await self._start(submitter, ids)
 
@@ -76,7 +79,7 @@ class Recomputer:
         return await self._records.read(submitter, recomputation_id)
 
     async def watch(self, submitter: str, recomputation_id: str) -> AsyncGenerator[Recomputation, None]:
-        """Yield the progress whenever it has changed, until it is no longer RUNNING. Raises `NotFound`."""
+        """Yield the progress after every change, until the state is no longer RUNNING. Raises `NotFound`."""
         last: Recomputation | None = None
         while last is None or last.state is RecomputationState.RUNNING:
             current = await self.get(submitter, recomputation_id)
@@ -96,7 +99,7 @@ class Recomputer:
         run = _Run(self._records, submitter, started)
         async with self._starting:
             if submitter in self._running:
-                raise RateLimited("another recomputation is running; retry when it has ended")
+                raise RateLimited("another recomputation of this submitter is running; retry when it has ended")
             await run.record()
             task = self._running[submitter] = asyncio.create_task(run.run(batches))
             task.add_done_callback(lambda _: self._running.pop(submitter))
@@ -130,13 +133,13 @@ class _Run:
             is_complete = self._current.done == self._current.requested
             state = RecomputationState.FINISHED if is_complete else RecomputationState.INCOMPLETE
         except Exception:
-            logger.exception("recomputation %s of %s ended early", self._current.id, self._submitter)
+            logger.exception("recomputation %s of submitter %s failed", self._current.id, self._submitter)
         finally:
             with contextlib.suppress(Exception):  # an unchanged record counts as INTERRUPTED after 30 seconds
                 await asyncio.shield(self.record(state=state))
 
     async def _recompute(self, ids: Sequence[str]) -> bool:
-        """Touch a batch of samples and wait for their results; return False if none arrived."""
+        """Touch a batch of samples and wait for their results. Return False if no result arrived."""
         touched = await self._records.touch(self._submitter, ids)
         await self.record(requested=self._current.requested + len(touched))
         missing = dict(touched)

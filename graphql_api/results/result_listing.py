@@ -1,8 +1,8 @@
-"""Lists of computed results: in pages, counted, or scanned.
+"""Lists of computed results, read as pages, as a count or as a scan.
 
-Firestore leaves a document out of an index if it lacks one of the index's fields. A statistic that some results lack,
-such as the median, is therefore only in the index of the order by this statistic. In other orders, a bound on it is
-checked on the documents after they are read.
+Firestore leaves a document out of an index if the document lacks a field of the index. Some results lack a statistic
+such as the median. Such a statistic is therefore only in the index of its own order. In any other order, this module
+checks a bound on the statistic after reading the documents.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -20,7 +20,7 @@ from storage.firestore.client import Firestore
 
 
 class ResultListing:
-    """Lists the results of the submitter that each method takes from the caller's credential."""
+    """Lists the results of one submitter. Callers pass the submitter of the authenticated credential."""
 
     def __init__(self, firestore: Firestore, *, shards: int) -> None:
         self._firestore = firestore
@@ -29,8 +29,7 @@ class ResultListing:
     async def page(self, submitter: str, bounds: Sequence[Bound], order: Order, request: PageRequest) -> Page[Result]:
         """Return the computed results of `request` that are within `bounds`.
 
-        With a bound that is checked after reading, a page can have fewer results than requested and still have a next
-        page.
+        If a bound is checked after reading, a page can have fewer results than requested although more results follow.
         """
         page = await self._query(submitter, bounds, order).page(request)
         return page.map(partial(decode_result, submitter))
@@ -45,7 +44,7 @@ class ResultListing:
     ) -> AsyncGenerator[list[Any], None]:
         """Yield all computed results within `bounds` as protocol `Document`s, in order, as of one read time.
 
-        Each batch has about `batch_size` documents, with the fields in `select` and those of the order.
+        Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order.
         """
         return self._query(submitter, bounds, order, select).scan(batch_size)
 
@@ -54,7 +53,7 @@ class ResultListing:
     ) -> AsyncGenerator[Sequence[str], None]:
         """Yield the ids of results within `bounds` that are older than `version`, up to `batch_size` at a time.
 
-        Each batch is read at its own time. Results that are replaced meanwhile keep their position or are skipped.
+        Each batch has its own read time. A result that is replaced during the scan keeps its position or is skipped.
         A batch can be empty.
         """
         if bounds:
@@ -87,7 +86,7 @@ class ResultListing:
 
 
 def decode_result(submitter: str, document: Any) -> Result:
-    """Return the result that a protocol `Document` holds."""
+    """Return the result in a protocol `Document`."""
     return Result.from_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
 
 

@@ -1,7 +1,7 @@
-"""Lists of samples, the newest first: in pages or counted.
+"""Lists of samples, the newest first, read as pages or as a count.
 
-A header holds only the state on arrival. Whether an accepted sample is PENDING, COMPUTED or FAILED depends on its
-result, which is read for each sample of a list that is filtered by one of these states.
+A header contains only the state on arrival. The state of an accepted sample, PENDING, COMPUTED or FAILED, depends on
+its result. If a list is filtered by one of these states, this module reads the result of each sample.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _NEWEST_FIRST = Order("submitted_at", descending=True)
 
 
 class SampleListing:
-    """Lists the samples of the submitter that each method takes from the caller's credential."""
+    """Lists the samples of one submitter. Callers pass the submitter of the authenticated credential."""
 
     def __init__(self, firestore: Firestore, *, shards: int) -> None:
         self._firestore = firestore
@@ -45,8 +45,8 @@ class SampleListing:
     ) -> Page[Header]:
         """Return the samples of `request` that are in `state` and within `bounds`.
 
-        With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested and still have a
-        next page.
+        With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested although more samples
+        follow.
         """
         page = await self._samples(submitter, state, bounds, HEADER_FIELDS).page(request)
         return page.map(partial(decode_header, submitter))
@@ -54,7 +54,7 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, bounds: Sequence[Bound]) -> int:
         """Return the number of samples in `state` and within `bounds`.
 
-        Samples that are PENDING, COMPUTED or FAILED are read one by one if `bounds` are given.
+        If `bounds` are given, each accepted sample within them is read for the states PENDING, COMPUTED and FAILED.
         """
         if bounds or state is None or state is SampleState.REJECTED:
             return await self._samples(submitter, state, bounds, ("shard",)).count()
@@ -99,5 +99,5 @@ class SampleListing:
 
 
 def decode_header(submitter: str, document: Any) -> Header:
-    """Return the header that a protocol `Document` holds, as far as it can be read."""
+    """Return the header in a protocol `Document`. Damaged fields have default values."""
     return Header.from_damaged_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))

@@ -1,8 +1,8 @@
 """A query over all shards of a submitter's collection, read as pages, as a scan or as a count.
 
-Each shard is read by a call of its own, and the documents are merged in the order of the query. Calls that are merged
-share one read time. Otherwise a document written between two calls could be missing from one shard although a later
-one of another shard is present.
+A separate call reads each shard, and the documents are merged in the order of the query. Calls whose documents are
+merged share one read time. With different read times, the merged list could lack an older document of one shard but
+contain a newer document of another shard.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from storage.documents import document_paths
 from storage.firestore.client import Firestore
 
 DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
-"""Returns whether each document matches a condition that Firestore's indexes cannot decide."""
+"""Returns one boolean per document: whether the document meets a condition that Firestore cannot check."""
 
 _FILTERED_BATCH_SIZE = 200
 _MAX_SCANNED = 2_000
@@ -65,7 +65,7 @@ class ShardedQuery:
         return _page(request, edges, has_more=True, scanned_to=position)
 
     async def scan(self, batch_size: int = _FILTERED_BATCH_SIZE) -> AsyncGenerator[list[Any], None]:
-        """Yield all matching documents in order, as of one read time, about `batch_size` at a time."""
+        """Yield all matching documents in order, about `batch_size` at a time. All batches share one read time."""
         read_time = await self._firestore.now()
         limit = max(batch_size // self._shards, _MIN_SHARD_BATCH_SIZE)
         everything, position, has_more = PageRequest(0), None, True
@@ -77,9 +77,9 @@ class ShardedQuery:
                 yield await self._select(documents)
 
     async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
-        """Yield all matching documents in order, up to `batch_size` at a time, each batch as of its own read time.
+        """Yield all matching documents in order, up to `batch_size` at a time. Each batch has its own read time.
 
-        Such a scan may last for hours, longer than Firestore retains old versions. A batch can be empty.
+        Such a scan can take hours. Firestore does not retain old versions for that time. A batch can be empty.
         """
         everything, position = PageRequest(0), None
         while documents := await self._read(everything, position, batch_size):
@@ -89,7 +89,7 @@ class ShardedQuery:
     async def count(self, read_time: datetime | None = None) -> int:
         """Return the number of matching documents as of `read_time` or now.
 
-        Firestore counts them. With a document filter, all documents are read instead, as of now.
+        Firestore counts the documents. With a document filter, this method reads all documents and ignores `read_time`.
         """
         if self._document_filter is not None:
             return sum([len(documents) async for documents in self.scan()])
@@ -139,10 +139,10 @@ class ShardedQuery:
         return merge(*batches, key=self._query.rank, reverse=self._query.is_descending(backward))
 
     def _merge_complete(self, batches: Sequence[list[Any]], limit: int) -> tuple[list[Any], bool]:
-        """Return the merged documents up to the earliest end of a full batch, and whether more can follow.
+        """Return the merged documents that are certain to be in order, and whether more documents can follow.
 
-        A shard with a full batch may have more documents directly after it. They precede later documents of the
-        other shards, which are therefore read again.
+        A shard with a full batch can have more documents directly after the batch. The documents that this method
+        returns therefore end at the earliest end of a full batch. Later documents of other shards are read again.
         """
         documents = list(self._merge(batches, backward=False))
         ends = [self._query.rank(batch[-1]) for batch in batches if len(batch) == limit]
@@ -156,5 +156,5 @@ class ShardedQuery:
 def _page(
     request: PageRequest, edges: list[tuple[Cursor, Any]], *, has_more: bool, scanned_to: Cursor | None
 ) -> Page[Any]:
-    """Return the page of `edges`, which are in the direction of reading, in the order of the list."""
+    """Return the page of `edges` in the order of the list. `edges` are in the direction of reading."""
     return Page(edges[::-1] if request.backward else edges, has_more, scanned_to)

@@ -10,7 +10,7 @@ from storage.firestore.client import Firestore
 
 
 class Store:
-    """Reads the documents of the submitter that each method takes from the caller's credential."""
+    """Reads the documents of one submitter. Callers pass the submitter of the authenticated credential."""
 
     def __init__(self, firestore: Firestore, *, shards: int) -> None:
         self._firestore = firestore
@@ -18,7 +18,7 @@ class Store:
         self.sample_listing = SampleListing(firestore, shards=shards)
 
     async def headers(self, submitter: str, ids: Collection[str]) -> Mapping[str, Header]:
-        """Return the headers that exist for `ids`, by id, without their raw documents."""
+        """Return the existing headers of `ids`, by id, without raw documents."""
         paths = {
             document_paths.sample(submitter, sample_id): sample_id
             for sample_id in ids
@@ -28,7 +28,7 @@ class Store:
         return {paths[path]: decode_header(submitter, document) for path, document in documents.items()}
 
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
-        """Return the results, COMPUTED or FAILED, that exist for `ids`, by id."""
+        """Return the existing results of `ids`, COMPUTED or FAILED, by id."""
         paths = {
             document_paths.result(submitter, sample_id): sample_id
             for sample_id in ids
@@ -38,7 +38,7 @@ class Store:
         return {paths[path]: decode_result(submitter, document) for path, document in documents.items()}
 
     async def raw(self, submitter: str, sample_id: str) -> tuple[Header, bytes]:
-        """Return a sample's header and its raw document, byte for byte. Raises `NotFound`."""
+        """Return a sample's header and its raw document, byte for byte. Raises `NotFound` if no sample has this id."""
         path = document_paths.sample(submitter, sample_id)
         documents = await self._firestore.batch_get([path]) if document_paths.is_sample_id(sample_id) else {}
         if path not in documents:

@@ -1,7 +1,7 @@
-"""Summaries of results: the merged statistics of all that match a filter, in total or per time bucket.
+"""Summaries of results: the merged statistics of all results that match a filter, in total or per time bucket.
 
-A summary reads only the fields that it merges, as of one read time and batch by batch, so its memory does not grow
-with the number of results. Its duration does, so it raises an error after `MAX_SECONDS`.
+A summary reads only the fields that it merges, in batches that share one read time. Its memory does not grow with the
+number of results, but its duration does. A summary therefore raises an error after `MAX_SECONDS`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from storage.firestore import encoding
 
 MAX_BUCKETS = 2_000
 MAX_SECONDS = 25.0
-"""Less than the time limit of an operation, so that clients get this error and not the general one."""
+"""Less than the time limit of an operation, so that clients get the specific error of this module."""
 
 _MAX_MERGED_WITHOUT_YIELDING = 200
 _STATISTICS = [statistic.name for statistic in STATISTICS.values() if statistic.is_merged]
@@ -29,7 +29,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class TimeBucket(Enum):
-    """The length of a time bucket in seconds. Buckets start at multiples of their length after 1970 in UTC."""
+    """The length of a time bucket in seconds. Buckets start at multiples of their length since 1970-01-01 in UTC."""
 
     MINUTE = 60
     FIVE_MINUTES = 300
@@ -54,7 +54,7 @@ async def summarize(listing: ResultListing, submitter: str, bounds: Sequence[Bou
 async def summarize_over_time(
     listing: ResultListing, submitter: str, bounds: Sequence[Bound], bucket: TimeBucket
 ) -> Mapping[datetime, MergedStatistics]:
-    """Return the merged statistics by the start of each bucket that has results, the earliest first.
+    """Return the merged statistics by the start of the bucket, the earliest first. Buckets without results are omitted.
 
     Raises `TooComplex` after `MAX_SECONDS`, or if there are more than `MAX_BUCKETS` buckets.
     """
@@ -65,8 +65,8 @@ async def summarize_over_time(
             if start not in buckets:
                 if len(buckets) == MAX_BUCKETS:
                     raise TooComplex(
-                        f"the results are in more than {MAX_BUCKETS:,} time buckets: choose longer ones - at `bucket` "
-                        "- or narrow `filter.timestamp`"
+                        f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket` or a "
+                        "shorter range in `filter.timestamp`"
                     )
                 buckets[start] = MergedStatistics()
             buckets[start].add(statistics)
@@ -94,5 +94,5 @@ async def _time_limit() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TooComplex(
-            f"reading the results took longer than {MAX_SECONDS:g} s: narrow the filter, for example by `timestamp`"
+            f"the summary took longer than {MAX_SECONDS:g} s; use a narrower filter, for example on `timestamp`"
         ) from None

@@ -98,7 +98,7 @@ async def test_events_of_other_documents_are_acknowledged(machine: Machine, subm
     assert await machine.deliver(handmade) == 200
     assert await machine.deliver(other) == 200
     assert not (await machine.client.document(document_paths.result(submitter, "hand-made")).get()).exists
-    assert f"{submitter}/hand-made ignored" in machine.function.log.read_text()
+    assert f"sample {submitter}/hand-made: event ignored" in machine.function.log.read_text()
 
 
 async def test_events_fail_with_503_while_firestore_is_down(own_machine: Machine, submitter: str) -> None:
