@@ -1,11 +1,11 @@
-"""A client of Dropzone. It submits samples, and reads and watches their statistics.
+"""A client of Dropzone. It submits samples, and it reads and watches their statistics.
 
     with Client("https://dropzone.example.org", key) as dropzone:
         receipt = dropzone.submit({"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.379, 1.58]})
         for settled in dropzone.wait([receipt.id]):
             print(settled.state, settled.result)
 
-`AsyncClient` does the same for programs with an event loop. The command `dropzone` uses it too.
+`AsyncClient` has the same methods for programs with an event loop. The command `dropzone` also uses `AsyncClient`.
 """
 
 from dropzone.async_client import DEFAULT_URL, AsyncClient

@@ -1,4 +1,4 @@
-"""The client for programs that run an event loop."""
+"""The client for programs with an event loop."""
 
 import asyncio
 import os
@@ -24,10 +24,10 @@ _FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.05, 1.0
 
 
 class AsyncClient:
-    """A client of the server at `url`, authenticated by `key`. `async with` closes its connections.
+    """A client of the server at `url`. The API key `key` authenticates it. `async with` closes its connections.
 
-    The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. Requests that fail
-    for a transient reason are retried with exponential backoff until `retry_seconds` have passed. Every error is a
+    The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. A request that
+    fails for a transient reason is retried with exponential backoff until `retry_seconds` have passed. Every error is a
     `DropzoneError`.
     """
 
@@ -58,8 +58,8 @@ class AsyncClient:
     async def submit(self, sample: SampleLike, *, idempotency_key: str | None = None) -> Receipt:
         """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems.
 
-        The idempotency key derives from the content, so the same content is stored once. To store it again, pass
-        another `idempotency_key`, or set the member `idempotency_key` of the sample.
+        The idempotency key derives from the content, so the server stores the same content once. To store the content
+        again, pass another `idempotency_key`, or set the member `idempotency_key` of the sample.
         """
         raw = encode(sample)
         return await self._retry(self._connection.post_sample, raw, idempotency_key or content_key(raw))
@@ -69,32 +69,35 @@ class AsyncClient:
     ) -> AsyncGenerator[Receipt | DropzoneError, None]:
         """Submit samples concurrently and yield the receipts in the order of the samples.
 
-        If one sample cannot be stored, its error is yielded in place of a receipt. An error that concerns all samples,
-        such as an unknown key, is raised. Samples with a receipt are stored, and submitting all samples again stores
-        each of them once.
+        If one sample cannot be stored, its error is yielded instead of a receipt. An error that concerns all samples,
+        such as an unknown key, is raised. A sample with a receipt is stored. If you submit all samples again, the
+        server still stores each sample once.
         """
         async with aclosing(map_in_order(samples, self._submit_or_error, _size, concurrency)) as receipts:
             async for receipt in receipts:
                 yield receipt
 
     async def sample(self, sample_id: str) -> Sample:
-        """Return a sample, and its result if there is one. Raises `NotFound`."""
+        """Return a sample, with its result if the sample has one. Raises `NotFound` if the sample does not exist."""
         values = (await self._query(operations.SAMPLE, {"id": sample_id}))["sample"]
         if values is None:
             raise NotFound(f"sample {sample_id} does not exist")
         return Sample.parse(values)
 
     async def raw(self, sample_id: str) -> bytes:
-        """Return a sample byte for byte as it was submitted. Raises `NotFound`."""
+        """Return the submitted bytes of a sample, unchanged. Raises `NotFound` if the sample does not exist."""
         return await self._retry(self._connection.get_sample, sample_id)
 
     async def result(self, sample_id: str) -> Result | None:
-        """Return the result of a sample, or None if it has none (yet)."""
+        """Return the result of a sample, or None if the sample has no result yet or does not exist."""
         values = (await self._query(operations.RESULT, {"id": sample_id}))["result"]
         return None if values is None else Result.parse(values)
 
     async def wait(self, sample_ids: Iterable[str]) -> AsyncGenerator[SettledSample, None]:
-        """Poll these samples and yield each one when it is COMPUTED, FAILED or REJECTED. Raises `NotFound`."""
+        """Poll the samples. Yield each sample as soon as it is COMPUTED, FAILED or REJECTED.
+
+        Raises `NotFound` if one of the samples does not exist.
+        """
         pending = list(dict.fromkeys(sample_ids))
         poll_seconds = _FIRST_POLL_SECONDS
         while pending:
@@ -140,7 +143,7 @@ class AsyncClient:
                 yield Sample.parse(node)
 
     async def newest_cursor(self) -> str | None:
-        """Return the cursor of the newest result, or None without results. `watch` accepts it as `after`."""
+        """Return the cursor of the newest result, or None without results. `watch` accepts the cursor as `after`."""
         return await self._retry(newest_cursor, self._connection)
 
     async def watch(
@@ -148,10 +151,11 @@ class AsyncClient:
         where: ResultFilter | None = None,
         after: str | None = None,
     ) -> AsyncGenerator[ResultEdge, None]:
-        """Yield results as they are stored, each once and in order, without end.
+        """Yield each result once, in the order in which the results are stored. The iteration has no end.
 
-        With `after`, the cursor of an earlier edge, results that were stored after it come first. The stream resumes
-        without a gap after broken connections and restarts of the server. The logger `dropzone` warns of each.
+        `after` is the cursor of an earlier result: the stream starts with the results stored after that result. If the
+        connection breaks or the server restarts, the stream resumes without a gap and the logger `dropzone` logs a
+        warning.
         """
         stream = ResultStream(self._connection, where, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:
@@ -168,7 +172,7 @@ class AsyncClient:
         bucket: TimeBucket,
         where: ResultFilter | None = None,
     ) -> list[Bucket]:
-        """Return the summary of each time bucket that has results."""
+        """Return one summary per time bucket. Buckets without results are omitted."""
         variables = {"filter": where and where.variables(), "bucket": bucket.value}
         buckets = (await self._query(operations.OVER_TIME, variables))["buckets"]
         return [Bucket(parse_time(values["start"]), Summary.parse(values)) for values in buckets]

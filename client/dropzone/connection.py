@@ -1,7 +1,7 @@
 """The connections to one server: HTTP for samples, GraphQL for queries, WebSockets for subscriptions.
 
-Each method sends its request once. Every failure is raised as a `DropzoneError`, never as an error of the libraries
-below.
+Each method sends its request once. Every failure is raised as a `DropzoneError`, never as an exception of aiohttp or
+gql.
 """
 
 import json
@@ -37,7 +37,7 @@ _parsed = lru_cache(maxsize=64)(gql.gql)
 
 
 class Connection:
-    """A pool of connections to the server at `url` that authenticates with `key`."""
+    """A pool of connections to the server at `url`. Requests authenticate with `key`."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = str(parse_url(url).with_query(None).with_fragment(None)).rstrip("/")
@@ -67,10 +67,10 @@ class Connection:
         raise self._http_error(status, retry_after, values)
 
     async def get_sample(self, sample_id: str) -> bytes:
-        """Return a sample byte for byte as it was submitted."""
+        """Return the submitted bytes of a sample, unchanged."""
         try:
             uuid.UUID(sample_id)
-        except ValueError:  # as part of a path, `..` would select another endpoint
+        except ValueError:  # an id such as `..` would select another endpoint
             raise NotFound(f"sample {sample_id} does not exist") from None
         status, retry_after, response = await self._request("GET", f"/samples/{sample_id}")
         if status != 200:
@@ -95,7 +95,7 @@ class Connection:
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
-        async with aiohttp.ClientSession() as session:  # gql would leave its own session open if it cannot connect
+        async with aiohttp.ClientSession() as session:  # if gql cannot connect, it does not close a session of its own
             transport = AIOHTTPWebsocketsTransport(
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
@@ -131,7 +131,7 @@ class Connection:
         return {"x-api-key": self._key}
 
     def _http_error(self, status: int, retry_after: str | None, values: Any) -> DropzoneError:
-        """Return the error that an HTTP response outside GraphQL describes."""
+        """Return the error for an HTTP response of an endpoint other than `/graphql`."""
         if isinstance(values, dict) and isinstance(values.get("error"), dict):
             error = error_from_response(values["error"])
         else:
@@ -152,7 +152,7 @@ class Connection:
         if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
             return UnexpectedResponse(f"{self.url} responds, but not as a Dropzone server")
         if isinstance(cause, aiohttp.ClientSSLError):
-            _, fault = cause.args  # `errno` of an SSL error is not a number of the operating system
+            _, fault = cause.args  # `errno` of an SSL error is not an error number of the operating system
             reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
             return Unreachable(f"cannot establish a secure connection to {self.url}: {reason}")
         if isinstance(cause, aiohttp.ClientConnectorError):

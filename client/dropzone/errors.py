@@ -1,7 +1,7 @@
-"""The errors that this package raises. Programs switch on the class or on `code`.
+"""The errors that this package raises. To handle an error, test its class or its `code`.
 
-Codes are those of the server, with three exceptions: `Unreachable` (no connection), `UnexpectedResponse` (the
-response is not from a Dropzone server) and `UnusableSample` (the value cannot be sent as a sample).
+The codes are those of the server, with three more: `Unreachable` (no connection), `UnexpectedResponse` (the response is
+not from a Dropzone server) and `UnusableSample` (the value cannot be sent as a sample).
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ class DropzoneError(Exception):
 
     code: str = "INTERNAL"
     retry_after: float | None = None
-    """How many seconds the server asks clients to wait before a retry."""
+    """The number of seconds that the server asks clients to wait before a retry, or None."""
 
 
 class Internal(DropzoneError):
-    """An unexpected error of the server. The message contains its id in the server's log."""
+    """An unexpected error of the server. The message contains the id of the error in the server log."""
 
 
 class BadRequest(DropzoneError):
@@ -51,7 +51,7 @@ class NotFound(DropzoneError):
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was used for another sample."""
+    """The idempotency key was already used for a different sample."""
 
     code = "CONFLICT"
 
@@ -75,7 +75,7 @@ class RateLimited(DropzoneError):
 
 
 class Unavailable(DropzoneError):
-    """The server did not acknowledge the request, but may have stored the sample. Retry with an idempotency key."""
+    """The server is temporarily unavailable. It may have stored the sample. Retry with the same idempotency key."""
 
     code = "UNAVAILABLE"
 
@@ -102,7 +102,7 @@ TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout)
 """The client retries these errors."""
 
 ABOUT_ONE_SAMPLE = (BadRequest, Conflict, Internal, TooLarge, UnusableSample)
-"""These errors concern one sample of a series. Any other error would occur for all samples."""
+"""These errors concern one sample of a series. Any other error would occur for every sample of the series."""
 
 _BY_CODE: Mapping[str, type[DropzoneError]] = {
     kind.code: kind
@@ -123,7 +123,7 @@ _BY_CODE: Mapping[str, type[DropzoneError]] = {
 
 
 def error_from_response(values: Mapping[str, Any]) -> DropzoneError:
-    """Return the exception for an error as GraphQL and HTTP responses represent it."""
+    """Return the exception for an error object in a GraphQL or HTTP response."""
     extensions = values.get("extensions") or {}
     code = str(extensions.get("code", DropzoneError.code))
     message = str(values.get("message", code))

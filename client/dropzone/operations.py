@@ -8,7 +8,7 @@ from dropzone.results import Result
 from dropzone.statistics import ResultOverview, Summary
 
 MAX_SETTLED_IDS = 25
-"""How many samples `settled` may query at once: the server allows 350 selections per operation."""
+"""The maximum number of samples in one `settled` query. The server allows 350 selections per operation."""
 
 _SUBSELECTIONS = {"histogram": "histogram { edges counts }"}
 
@@ -54,7 +54,7 @@ OVER_TIME = (
 
 
 def settled(ids: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Return the query for the states of up to `MAX_SETTLED_IDS` samples, and its variables."""
+    """Return the query for the states of up to `MAX_SETTLED_IDS` samples, and the variables of the query."""
     variables = {f"id{number}": sample_id for number, sample_id in enumerate(ids)}
     parameters = ", ".join(f"${name}: ID!" for name in variables)
     selections = " ".join(f"{name}: sample(id: ${name}) {{ {_SETTLED} }}" for name in variables)

@@ -1,9 +1,9 @@
-"""An endless stream of results that survives broken connections. It yields each result once, in order.
+"""An endless stream of results. It survives broken connections and yields each result once, in order.
 
-The cursor of the last result tells where to resume. Before the first result the stream has no cursor: a subscription
-without a cursor starts at the time of its connection, so a reconnect would miss the results in between. The stream
-therefore starts at the cursor of the newest stored result. While no result exists, it polls for one. Every result
-found then is new.
+The stream resumes at the cursor of the last result. Before its first result, the stream has no cursor. A subscription
+without a cursor starts at the time of its connection, so a reconnect would miss the results before that time. The
+stream therefore starts at the cursor of the newest stored result. If no result exists, the stream polls for results
+until it finds one. All results that it finds by polling are new.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ logger = logging.getLogger("dropzone")
 
 
 class ResultStream:
-    """One subscriber's position in the results. `edges` yields them without end."""
+    """The position of one subscriber in the results. `edges` yields the results without end."""
 
     def __init__(
         self, connection: Connection, where: ResultFilter | None, after: str | None, retry_seconds: float
@@ -42,7 +42,7 @@ class ResultStream:
         self._ids_of_partial_read: set[str] = set()
 
     async def edges(self) -> AsyncGenerator[ResultEdge, None]:
-        """Yield each result that is stored after the cursor, or from now on."""
+        """Yield each result that is stored after the cursor. Without a cursor, yield each result stored from now on."""
         if self._cursor is None:
             self._cursor = await self._retry_start(newest_cursor, self._connection)
         else:
@@ -59,7 +59,7 @@ class ResultStream:
                     _warn(error)
 
     async def _connect(self) -> tuple[ResultEdge, AsyncGenerator[ResultEdge, None]]:
-        """Return the next result, and the connection that delivers those after it."""
+        """Connect and return the next result, and an async generator of the results after it."""
         edges = self._edges_of_one_connection()
         try:
             return await anext(edges), edges
@@ -72,7 +72,7 @@ class ResultStream:
             raise ended from None
 
     async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
-        # gql does not pass on why a WebSocket was refused. A query tells whether the key is still valid.
+        # gql does not report why a WebSocket was refused. This query raises an error if the key is no longer valid.
         await self._connection.query(operations.PING)
         while self._cursor is None:
             newest = await newest_cursor(self._connection)
@@ -82,7 +82,7 @@ class ResultStream:
             async with aclosing(self._stored_edges()) as stored:
                 async for edge in stored:
                     yield edge
-            self._cursor = self._cursor or newest  # no result up to there matches the filter
+            self._cursor = self._cursor or newest  # no stored result matches the filter
         variables = {"filter": self._filter, "after": self._cursor}
         async with aclosing(self._connection.subscribe(operations.WATCH, variables)) as responses:
             async for response in responses:
@@ -100,7 +100,7 @@ class ResultStream:
             for values in page["edges"]:
                 last = edge = _parse_edge(values)
                 self._is_new(edge)
-                if edge.result.id not in self._ids_of_partial_read:  # a failed page makes the read start again
+                if edge.result.id not in self._ids_of_partial_read:  # after a failed page, the read starts again
                     self._ids_of_partial_read.add(edge.result.id)
                     yield edge
             if not page["pageInfo"]["hasNextPage"]:
@@ -110,10 +110,10 @@ class ResultStream:
         self._ids_of_partial_read.clear()
 
     def _is_new(self, edge: ResultEdge) -> bool:
-        """Record a result. Return whether it was not recorded before.
+        """Record a result. Return False if it was already recorded.
 
-        A page and a subscription order results of the same time differently. So a subscription can repeat results that
-        have the time of its cursor.
+        A page and a subscription order results with the same time differently. A subscription can therefore repeat
+        results that have the time of its cursor.
         """
         if edge.result.computed_at != self._last_computed_at:
             self._last_computed_at = edge.result.computed_at
@@ -125,10 +125,10 @@ class ResultStream:
 
 
 async def newest_cursor(connection: Connection) -> str | None:
-    """Return the cursor of the newest result, or None without results.
+    """Return the cursor of the newest result, or None if no result exists.
 
-    If several results have the newest time, it is the cursor that a subscription delivers last. A page orders them
-    differently.
+    Several results can have the newest time. A page orders them differently from a subscription. This function returns
+    the cursor of the result that a subscription delivers last.
     """
     edges = (await connection.query(operations.NEWEST))["page"]["edges"]
     newest = [edge for edge in edges if edge["node"]["computedAt"] == edges[0]["node"]["computedAt"]]
@@ -136,7 +136,7 @@ async def newest_cursor(connection: Connection) -> str | None:
 
 
 def _warn(error: DropzoneError) -> None:
-    logger.warning("%s; reconnecting, and resuming after the last result", error)
+    logger.warning("%s; reconnecting to resume after the last result", error)
 
 
 def _parse_edge(values: dict[str, Any]) -> ResultEdge:

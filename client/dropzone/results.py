@@ -1,4 +1,4 @@
-"""Results as the API returns them. Names are those of the API in Python's spelling."""
+"""Results of the API as Python objects. Field names are the GraphQL names in snake_case."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,13 +20,13 @@ class _Identity:
 class Result(Statistics, _Identity):
     """The result of the sample with the same id. `timestamp` is the time stamp of the sample in UTC."""
 
-    # Fields are ordered by base class, the last base first: id, timestamp, the statistics, and then these.
+    # A dataclass orders fields by base class, the last base first: id, timestamp, statistics, then the fields below.
     computed_at: datetime
     statistics_version: int
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read the GraphQL representation."""
+        """Return the result for its GraphQL object."""
         read: dict[str, Any] = {field.name: values.get(camel_case(field.name)) for field in fields(cls)}
         for name in ("timestamp", "computed_at"):
             read[name] = parse_time(read[name])
@@ -44,7 +44,7 @@ class ResultEdge:
 
 
 class TimeBucket(StrEnum):
-    """The length of a bucket of `over_time`."""
+    """The length of a time bucket of `over_time`."""
 
     MINUTE = "MINUTE"
     FIVE_MINUTES = "FIVE_MINUTES"
@@ -54,7 +54,7 @@ class TimeBucket(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The summary of the results whose time stamps lie in one bucket. `start` is the start of the bucket."""
+    """The summary of the results whose time stamps are in one time bucket. `start` is the start of the bucket."""
 
     start: datetime
     summary: Summary

@@ -1,7 +1,7 @@
-"""Which errors the client retries, and when.
+"""Retries of transient errors.
 
-A response can be lost after its commit. Retry only requests that are safe to repeat: queries, and submissions with an
-idempotency key.
+A response can be lost after the server has committed the request. Retry only requests that are safe to repeat: queries,
+and submissions with an idempotency key.
 """
 
 import random
@@ -14,9 +14,10 @@ _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS, _JITTER_SECONDS = 0.1, 5.0, 0.5
 
 
 def retrying(seconds: float | None) -> stamina.BoundAsyncRetryingCaller:
-    """Return a caller that retries transient errors with exponential backoff and after `Retry-After`.
+    """Return a caller that retries transient errors with exponential backoff, and after `Retry-After` if it is set.
 
-    It schedules no retry once `seconds` have passed since the first attempt. With None it retries without end.
+    The caller schedules no retry after `seconds` have passed since the first attempt. If `seconds` is None, it retries
+    without end.
     """
 
     def is_retried_after(error: Exception) -> bool | float:

@@ -1,4 +1,4 @@
-"""Samples as the API returns them. Names are those of the API in Python's spelling."""
+"""Samples of the API as Python objects. Field names are the GraphQL names in snake_case."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SampleState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem of a sample. `path` is a JSONPath into the sample, `code` the kind of problem."""
+    """A problem of a sample. `path` is a JSONPath into the sample. `code` is the kind of problem."""
 
     path: str
     message: str
@@ -42,7 +42,7 @@ class Receipt:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read the JSON or GraphQL representation."""
+        """Return the receipt for its JSON or GraphQL object."""
         return cls(values["id"], SampleState(values["state"]), parse_problems(values["problems"]))
 
 
@@ -57,7 +57,7 @@ class SettledSample:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read the GraphQL representation."""
+        """Return the sample for its GraphQL object."""
         result = None if values["result"] is None else ResultOverview.parse(values["result"])
         return cls(values["id"], SampleState(values["state"]), parse_problems(values["problems"]), result)
 
@@ -78,7 +78,7 @@ class Sample:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read the GraphQL representation."""
+        """Return the sample for its GraphQL object."""
         return cls(
             id=values["id"],
             state=SampleState(values["state"]),
@@ -94,7 +94,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFilter:
-    """Selects the samples that match all of these conditions."""
+    """Selects the samples that match all conditions of this filter."""
 
     state: SampleState | None = None
     submitted_at: Range | None = None
@@ -110,5 +110,5 @@ class SampleFilter:
 
 
 def parse_problems(values: list[dict[str, str]]) -> tuple[Problem, ...]:
-    """Read a list of problems."""
+    """Return the problems for a list of JSON or GraphQL objects."""
     return tuple(Problem(entry["path"], entry["message"], entry["code"]) for entry in values)

@@ -1,8 +1,8 @@
-"""The statistics of a sample, and how results are filtered and ordered by them.
+"""The statistics of a sample, and the filters and orders of results.
 
-No other module of the client lists statistics. To add one, add a field to `Statistics`. If the API filters and orders
-by it, add it to `ResultFilter` and `OrderField` too. GraphQL documents, CSV columns and `dropzone show` follow from
-these classes.
+No other module of the client lists statistics. To add a statistic, add a field to `Statistics`. If the API filters and
+orders by the statistic, also add it to `ResultFilter` and `OrderField`. GraphQL documents, CSV columns and
+`dropzone show` are derived from these classes.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ TABLE_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """`counts[i]` values lie between `edges[i]` and `edges[i + 1]`."""
+    """The distribution of values: `counts[i]` values are between `edges[i]` and `edges[i + 1]`."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -33,7 +33,7 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """The statistics of one sample. `standard_deviation` is that of the population.
+    """The statistics of one sample. `standard_deviation` is the population standard deviation.
 
     A statistic is None if it is undefined for the sample, or if the result was computed before the statistic existed.
     """
@@ -68,14 +68,14 @@ class ResultOverview:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read the GraphQL representation."""
+        """Return the overview for its GraphQL object."""
         read: dict[str, Any] = {field.name: values[camel_case(field.name)] for field in fields(ResultOverview)}
         return cls(**read | {"timestamp": parse_time(read["timestamp"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The statistics of all values of many results. They are None without results."""
+    """The statistics of all values of many results. Without results, the statistics are None and the counts are 0."""
 
     results: int
     values: int
@@ -86,7 +86,7 @@ class Summary:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read the GraphQL representation."""
+        """Return the summary for its GraphQL object."""
         read: dict[str, Any] = {field.name: values[camel_case(field.name)] for field in fields(Summary)}
         return cls(**read | {"results": int(read["results"]), "values": int(read["values"])})
 
@@ -96,7 +96,10 @@ Bound = float | datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """An interval. `gte` means at least, `gt` more than, `lte` at most, `lt` less than. A missing bound is open."""
+    """A range of values: `gte` at least, `gt` more than, `lte` at most, `lt` less than.
+
+    If a bound is missing, the range is unlimited on that side.
+    """
 
     gte: Bound | None = None
     gt: Bound | None = None
@@ -115,7 +118,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFilter:
-    """Selects the results that are within all of these ranges."""
+    """Selects the results that are within all ranges of this filter."""
 
     timestamp: Range | None = None
     count: Range | None = None
@@ -132,7 +135,7 @@ class ResultFilter:
 
 
 class OrderField(StrEnum):
-    """A field that results can be ordered by."""
+    """A field by which results can be ordered."""
 
     TIMESTAMP = "timestamp"
     COUNT = "count"

@@ -1,8 +1,8 @@
-"""Samples on their way to the server: their bytes, their idempotency keys, and concurrent requests in order.
+"""Submission of samples: their bytes, their idempotency keys, and concurrent requests in order.
 
-The idempotency key of a sample derives from its bytes. A sample that is sent again, after a broken connection or by
-another run, is therefore stored once. A sample that has a member `idempotency_key` is sent without a header, because
-the header would override the member.
+The idempotency key of a sample derives from its bytes. If a sample is sent again, after a broken connection or by
+another run, the server therefore stores it once. A sample with a member `idempotency_key` is sent without the header
+`Idempotency-Key`, because the header would override the member.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SampleLike = bytes | str | Mapping[str, Any]
-"""A sample as JSON text, or as an object that JSON can represent."""
+"""A sample: JSON text, or a mapping that JSON can represent."""
 
 _MAX_PENDING_BYTES = 64 * 2**20
 _KEY_MEMBER = b'"idempotency_key"'
 
 
 def encode(sample: SampleLike) -> bytes:
-    """Return the bytes of a sample. Raises `UnusableSample` if JSON cannot represent it."""
+    """Return the bytes of a sample. Raises `UnusableSample` if JSON cannot represent the sample."""
     if isinstance(sample, bytes):
         return sample
     try:
         text = sample if isinstance(sample, str) else json.dumps(sample, separators=(",", ":"), ensure_ascii=False)
         return text.encode()
-    except (TypeError, ValueError) as error:  # not JSON, or a lone surrogate
+    except (TypeError, ValueError) as error:  # JSON cannot represent the object, or the text has a lone surrogate
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
 
 
 def content_key(raw: bytes) -> str | None:
-    """Return the idempotency key that derives from the bytes, or None if the sample has its own key."""
+    """Return the idempotency key that derives from the bytes, or None if the sample contains its own key."""
     if _KEY_MEMBER in raw:
         try:
             sample = json.loads(raw)
@@ -54,10 +54,10 @@ async def map_in_order(
     size: Callable[[T], int],
     max_pending: int,
 ) -> AsyncGenerator[R, None]:
-    """Yield `send(item)` for each item in order, with up to `max_pending` calls running concurrently.
+    """Call `send` for each item, with up to `max_pending` concurrent calls, and yield the results in order.
 
-    A result is yielded without waiting for the next item. No call starts while the pending items hold 64 MiB, so memory
-    is bounded. The first exception of `send` ends the iteration.
+    A result is yielded as soon as it is available, without waiting for the next item. While the pending items have
+    64 MiB or more, no call starts, so memory is limited. The first exception of `send` ends the iteration.
     """
     pending: deque[tuple[asyncio.Future[R], int]] = deque()
     pending_bytes = 0

@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class Client:
-    """A client of the server at `url`, authenticated by `key`. `with` closes its connections.
+    """A client of the server at `url`. The API key `key` authenticates it. `with` closes its connections.
 
-    Arguments, methods and errors are those of `AsyncClient`. Iterators send requests as they are read. Their `close`,
-    or that of the client, closes an iterator that is not read to its end.
+    Arguments, methods and errors are those of `AsyncClient`. An iterator sends requests while it is read. If you do not
+    read an iterator to its end, call its `close` method or close the client.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None, *, retry_seconds: float = 60.0) -> None:
@@ -65,23 +65,26 @@ class Client:
         return self._call(lambda: self._client.submit(sample, idempotency_key=idempotency_key))
 
     def submit_many(self, samples: Iterable[SampleLike], *, concurrency: int = 64) -> Iterator[Receipt | DropzoneError]:
-        """Submit samples concurrently. Yield a receipt or an error for each, in the order of the samples."""
+        """Submit samples concurrently. Yield a receipt or an error for each sample, in the order of the samples."""
         return self._iterate(lambda: self._client.submit_many(samples, concurrency=concurrency))
 
     def sample(self, sample_id: str) -> Sample:
-        """Return a sample, and its result if there is one. Raises `NotFound`."""
+        """Return a sample, with its result if the sample has one. Raises `NotFound` if the sample does not exist."""
         return self._call(lambda: self._client.sample(sample_id))
 
     def raw(self, sample_id: str) -> bytes:
-        """Return a sample byte for byte as it was submitted. Raises `NotFound`."""
+        """Return the submitted bytes of a sample, unchanged. Raises `NotFound` if the sample does not exist."""
         return self._call(lambda: self._client.raw(sample_id))
 
     def result(self, sample_id: str) -> Result | None:
-        """Return the result of a sample, or None if it has none (yet)."""
+        """Return the result of a sample, or None if the sample has no result yet or does not exist."""
         return self._call(lambda: self._client.result(sample_id))
 
     def wait(self, sample_ids: Iterable[str]) -> Iterator[SettledSample]:
-        """Yield each of these samples when it is COMPUTED, FAILED or REJECTED. Raises `NotFound`."""
+        """Yield each sample as soon as it is COMPUTED, FAILED or REJECTED.
+
+        Raises `NotFound` if one of the samples does not exist.
+        """
         return self._iterate(lambda: self._client.wait(sample_ids))
 
     def results(
@@ -98,11 +101,11 @@ class Client:
         return self._iterate(lambda: self._client.samples(where, limit))
 
     def newest_cursor(self) -> str | None:
-        """Return the cursor of the newest result, or None without results. `watch` accepts it as `after`."""
+        """Return the cursor of the newest result, or None without results. `watch` accepts the cursor as `after`."""
         return self._call(self._client.newest_cursor)
 
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:
-        """Yield results as they are stored, each once and in order, without end."""
+        """Yield each result once, in the order in which the results are stored. The iteration has no end."""
         return self._iterate(lambda: self._client.watch(where, after))
 
     def summary(self, where: ResultFilter | None = None) -> Summary:
@@ -110,14 +113,14 @@ class Client:
         return self._call(lambda: self._client.summary(where))
 
     def over_time(self, bucket: TimeBucket, where: ResultFilter | None = None) -> list[Bucket]:
-        """Return the summary of each time bucket that has results."""
+        """Return one summary per time bucket. Buckets without results are omitted."""
         return self._call(lambda: self._client.over_time(bucket, where))
 
     def _call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         future = asyncio.run_coroutine_threadsafe(function(), self._loop)
         try:
             return future.result()
-        except BaseException:  # Ctrl-C while waiting cancels the call
+        except BaseException:  # Ctrl-C during the wait cancels the call
             future.cancel()
             raise
 

@@ -123,7 +123,7 @@ def test_watch_resumes_after_the_stored_cursor(
 
     assert [one["id"], other["id"]] == ids[1:]
     assert watching.returncode == 130
-    assert errors.decode() == f"stopped; to resume: --after {other['cursor']}\n"
+    assert errors.decode() == f"stopped; to resume, run the command with --after {other['cursor']}\n"
     assert state.read_text().strip() == other["cursor"]
 
 

@@ -1,4 +1,4 @@
-"""The command `dropzone`: a client of the public API, and shortcuts to two operator commands of a checkout."""
+"""The command `dropzone`: a client of the public API. `dropzone keys` and `dropzone up` start operator commands."""
 
 from dropzone.command.app import main
 

@@ -1,4 +1,4 @@
-"""The commands of `dropzone`, assembled."""
+"""The application `dropzone`: it combines all commands."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -46,5 +46,5 @@ def _options(
 def main() -> None:
     """Run the command line."""
     output.prepare()
-    set_on_retry_hooks(())  # standard error is for errors; a retry is not one
+    set_on_retry_hooks(())  # do not log retries: standard error is only for errors
     app(prog_name="dropzone")

@@ -1,6 +1,6 @@
 """The options `--url` and `--key`.
 
-Without `--key`, the command uses the key of the stack on this machine. It sends that key to loopback addresses only.
+Without `--key`, the command uses the key of the local stack. It sends that key to loopback addresses only.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         envvar="DROPZONE_KEY",
-        help="API key. Default: the key of the stack on this machine.",
+        help="API key. Default: the key of the local stack, if the server is on this machine.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ def _find_key(url: str, key: str) -> str:
     if not key and _is_loopback(host):
         key = local_stack.read_key() or ""
     if not key:
-        raise typer.Exit(print_error(Unauthenticated(f"an API key is required for {url}")))
+        raise typer.Exit(print_error(Unauthenticated(f"{url} requires an API key")))
     return key
 
 

@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes, and the one sentence that it prints about an error."""
+"""The exit codes of the command, and the one-sentence message that it prints for an error."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ EXIT_CODES = (
 
 
 def run(work: Coroutine[Any, Any, ExitCode]) -> None:
-    """Run a command to its end and exit. An error is printed as one sentence."""
+    """Run a command and exit with its exit code. If it raises an error, print one sentence."""
     try:
         code = asyncio.run(work)
         sys.stdout.flush()
@@ -48,7 +48,7 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
         code = print_error(error)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of standard output has exited, as `head` does
+    except BrokenPipeError:  # the reader of standard output, such as `head`, has exited
         _discard_output()
         code = ExitCode.BROKEN_PIPE
     except OSError as error:
@@ -59,7 +59,7 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
 
 
 def print_error(error: DropzoneError) -> ExitCode:
-    """Print what is wrong and what to do. Return the exit code."""
+    """Print an error and what the user can do. Return the exit code."""
     match error:
         case Unauthenticated() | Forbidden():
             code, hint = ExitCode.NO_ACCESS, "pass a valid key with --key or DROPZONE_KEY"
@@ -76,5 +76,5 @@ def print_error(error: DropzoneError) -> ExitCode:
 
 
 def _discard_output() -> None:
-    """Redirect standard output, so that the interpreter does not fail when it flushes it at exit."""
+    """Redirect standard output to the null device, so that flushing it at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

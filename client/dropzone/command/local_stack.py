@@ -1,4 +1,4 @@
-"""The stack on this machine: its checkout and the API key that it creates."""
+"""The local stack: its checkout, and the API key that the stack creates."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _KEY_FILE = "api-key"
 
 
 def checkout() -> Path | None:
-    """Return the checkout that contains this client or is the current folder. None if there is none."""
+    """Return the checkout that contains this client, or the current folder if it is a checkout, or None."""
     for folder in (Path(dropzone.__file__).parents[2], Path.cwd()):
         if (folder / "infra/embedded/stack.toml").is_file():
             return folder
@@ -19,7 +19,7 @@ def checkout() -> Path | None:
 
 
 def read_key() -> str | None:
-    """Return the key of the stack on this machine, or None if no key file is found."""
+    """Return the API key of the local stack, or None if no key file can be read."""
     for file in _key_files():
         try:
             return file.read_text().strip()

@@ -1,4 +1,4 @@
-"""`dropzone keys` and `dropzone up`: they replace this process by an operator command of the checkout."""
+"""`dropzone keys` and `dropzone up`: each command replaces this process with an operator command of the checkout."""
 
 import os
 import sys
@@ -20,8 +20,8 @@ _FIRESTORE_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "GOOG
 def keys(context: typer.Context) -> None:
     """Create, list and revoke API keys. For operators.
 
-    Uses the Firestore that FIRESTORE_EMULATOR_HOST or Google Cloud credentials select. Default: the Firestore of this
-    machine.
+    The command uses the Firestore that FIRESTORE_EMULATOR_HOST or the Google Cloud credentials select. The default is
+    the Firestore on this machine.
     """
     is_selected = any(name in os.environ for name in _FIRESTORE_VARIABLES)
     folder = _require_checkout()
@@ -46,7 +46,7 @@ def _local_firestore() -> dict[str, str]:
 def _require_checkout() -> Path:
     folder = checkout()
     if folder is None:
-        _exit("this command needs a checkout of Dropzone; run it in one")
+        _exit("this command needs a checkout of Dropzone; run it in the folder of a checkout")
     if find_spec("functions_framework") is None:
         _exit(f"the packages of the server are not installed; run `make setup` in {folder}")
     return folder

@@ -1,6 +1,6 @@
-"""What the command prints: tables on a terminal, JSON elsewhere.
+"""The output of the command: tables on a terminal, JSON otherwise.
 
-Standard output holds the requested data only. Progress, warnings and errors go to standard error.
+Standard output contains only the requested data. Progress, warnings and errors go to standard error.
 """
 
 import csv
@@ -51,14 +51,14 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def prepare() -> None:
-    """Escape characters that the terminal's encoding cannot represent."""
+    """Make the output streams escape characters that their encoding cannot represent."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def to_json(value: Any) -> Any:
-    """Return a value that JSON can represent. Names are those of `--where` and `GET /results`."""
+    """Return a value that JSON can represent. Field names are as in `--where` and `GET /results`."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):
@@ -80,7 +80,7 @@ def number(value: float | None) -> str:
 
 
 class ResultPrinter:
-    """Prints results one by one. A table is printed at the end, when its column widths are known."""
+    """Prints results one by one. A table is printed at the end, when the widths of its columns are known."""
 
     def __init__(self, output_format: Format) -> None:
         self._format = output_format
@@ -128,7 +128,7 @@ class ResultPrinter:
 
 
 def choose_format(requested: Format | None) -> Format:
-    """Return the requested format, or the default for the current standard output."""
+    """Return the requested format. Without one, return `table` for a terminal and `ndjson` otherwise."""
     return requested or (Format.TABLE if sys.stdout.isatty() else Format.NDJSON)
 
 

@@ -23,7 +23,7 @@ def _complete(incomplete: str) -> list[str]:
     return [condition for condition in conditions if condition.startswith(incomplete)]
 
 
-EPILOG = f"A table is held in memory until the last result. Use ndjson or csv for many results. {EXIT_CODES}"
+EPILOG = f"A table stays in memory until the last result. For many results, use ndjson or csv. {EXIT_CODES}"
 
 Where = Annotated[
     list[str] | None,
@@ -69,13 +69,13 @@ async def _results(
 
 
 def parse_filter(conditions: Iterable[str]) -> ResultFilter:
-    """Return the filter for conditions such as `mean.gte=1.5`. Raises `typer.BadParameter`."""
+    """Return the filter for conditions such as `mean.gte=1.5`. Raises `typer.BadParameter` if one is invalid."""
     ranges: dict[str, Range] = {}
     for condition in conditions:
         name, side, value = _split(condition)
         current = ranges.get(name, Range())
         if getattr(current, side) is not None:
-            raise _usage_error(f"{name}.{side} is given twice")
+            raise _usage_error(f"expected each bound once, got {name}.{side} twice")
         bound: dict[str, Any] = {side: _parse_bound(name, value)}
         ranges[name] = replace(current, **bound)
     arguments: dict[str, Any] = dict(ranges)
@@ -102,7 +102,7 @@ def _parse_bound(name: str, value: str) -> float | datetime:
     except ValueError:
         pass
     expected = {"timestamp": "a time such as 2026-01-01T00:00:00Z", "count": "an integer"}.get(name, "a number")
-    raise _usage_error(f"expected {expected}, got {value}")
+    raise _usage_error(f"expected {expected} for {name}, got {value}")
 
 
 def _usage_error(message: str) -> typer.BadParameter:

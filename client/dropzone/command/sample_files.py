@@ -1,8 +1,9 @@
-"""Files, folders and standard input, read sample by sample. Memory is bounded by the largest sample, not by the file.
+"""Reads samples one by one from files, folders and standard input. Memory depends on the largest sample only.
 
-A file holds one sample, or one sample per line. The name decides (`.ndjson`, `.jsonl`), otherwise the content: if the
-first line is a complete object and more lines follow, each line is a sample. The first bytes tell the compression.
-Samples are sent byte for byte, without the line ends of NDJSON.
+A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. For
+any other name, the content decides: if the first line is a complete object and more lines follow, each line is a
+sample. The first bytes of a file show its compression. The client sends the bytes of a sample unchanged, without the
+line end.
 """
 
 import gzip
@@ -35,7 +36,7 @@ _GZIP_MAGIC, _ZSTANDARD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The bytes of a sample, or the error if they cannot be read. `source` is a file name or `name:line`."""
+    """The bytes of a sample, or the error if the bytes cannot be read. `source` is a file name or `name:line`."""
 
     source: str
     raw: bytes | DropzoneError
@@ -43,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items that were read together. `position` is the number of bytes of the file that were read before."""
+    """Items that were read together. `position` is the number of bytes of the file that have been read so far."""
 
     items: list[Item]
     position: int
@@ -55,7 +56,7 @@ class _Reader(Protocol):
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files. A folder is replaced by all sample files below it, sorted, without hidden ones."""
+    """Yield the files. A folder stands for all sample files in it and its subfolders, sorted, except hidden files."""
     for path in paths:
         if not path.is_dir():
             yield path
@@ -69,7 +70,7 @@ def expand(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def total_bytes(paths: Iterable[Path]) -> int | None:
-    """Return the total size of the files, or None if one of them is a stream."""
+    """Return the total size of the files in bytes, or None if one of them is a stream."""
     if any(path == STANDARD_INPUT or not path.is_file() for path in paths):
         return None
     return sum(path.stat().st_size for path in paths)
@@ -81,7 +82,7 @@ def printable(path: Path) -> str:
 
 
 def read(path: Path) -> Iterator[Batch]:
-    """Yield the samples of a file. If the file cannot be read to its end, the last item holds the error."""
+    """Yield the samples of a file. If the file cannot be read to its end, the last item contains the error."""
     try:
         with _open(path) as file:
             for items in _read_items(path, _decompressed(file)):
@@ -92,9 +93,9 @@ def read(path: Path) -> Iterator[Batch]:
 
 
 async def in_background(batches: Iterator[T]) -> AsyncGenerator[T, None]:
-    """Yield what another thread reads ahead.
+    """Yield the items of `batches`, which another thread reads in advance.
 
-    The thread is a daemon and is not joined, because it may block in a read from a terminal.
+    The thread is a daemon and is not joined, because it can block while it reads from a terminal.
     """
     loop = get_running_loop()
     queue: Queue[T | BaseException | None] = Queue(2)
@@ -105,7 +106,7 @@ async def in_background(batches: Iterator[T]) -> AsyncGenerator[T, None]:
             run_coroutine_threadsafe(queue.put(item), loop).result()
 
     def work() -> None:
-        with suppress(RuntimeError):  # the loop is closed
+        with suppress(RuntimeError):  # raised if the event loop is closed
             try:
                 for batch in batches:
                     put(batch)
@@ -121,7 +122,7 @@ async def in_background(batches: Iterator[T]) -> AsyncGenerator[T, None]:
             yield item
     finally:
         is_stopped.set()
-        while not queue.empty():  # wakes the thread if it waits for room in the queue
+        while not queue.empty():  # wakes the thread if it waits because the queue is full
             queue.get_nowait()
 
 
@@ -137,7 +138,7 @@ def _without_compression(name: str) -> str:
 
 
 def _open(path: Path) -> io.BufferedReader:
-    # Not `sys.stdin`: a thread that blocks in it would keep the interpreter from exiting.
+    # Do not use `sys.stdin`: a thread that blocks in it prevents the exit of the interpreter.
     raw = io.FileIO(0, closefd=False) if path == STANDARD_INPUT else io.FileIO(path)
     return io.BufferedReader(raw, _CHUNK_BYTES)
 
@@ -152,7 +153,7 @@ def _decompressed(file: io.BufferedReader) -> _Reader:
 
 
 class _ZstandardReader(io.RawIOBase):
-    """Decompresses consecutive frames. The reader of the library does not detect a truncated frame."""
+    """Decompresses consecutive frames. Unlike the reader of the library, it detects a truncated frame."""
 
     def __init__(self, source: io.BufferedReader) -> None:
         self._source = source
@@ -205,7 +206,7 @@ def _read_items(path: Path, reader: _Reader) -> Iterator[list[Item]]:
 
 
 def _is_complete_object(line: bytearray) -> bool:
-    """Return whether a line looks like a whole JSON object, not like the first line of one."""
+    """Return whether a line looks like a complete JSON object, not like the first line of a longer object."""
     line = line.strip()
     return line.startswith(b"{") and line.endswith(b"}") and line.count(b"{") <= line.count(b"}")
 
@@ -226,8 +227,8 @@ def _read_rest(head: bytearray, chunks: Iterator[bytes]) -> bytes | DropzoneErro
 
 def _read_lines(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
     number = 1
-    start = bytearray()  # the start of a line that continues in the next chunk; empty if the line is too long
-    size = 0  # the number of bytes of that start
+    start = bytearray()  # the part of the current line in earlier chunks, or empty if the line is too long
+    size = 0  # the number of bytes of the current line in earlier chunks
     for chunk in chunks:
         *ends, rest = chunk.split(b"\n")
         items: list[Item] = []
@@ -252,7 +253,7 @@ def _read_lines(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
 
 
 def _without_line_end(line: bytes) -> bytes:
-    """Return the line without a carriage return. Return no bytes for a blank line."""
+    """Return the line without its carriage return. A blank line becomes empty."""
     return b"" if line.isspace() else line.removesuffix(b"\r")
 
 

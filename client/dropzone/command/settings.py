@@ -1,4 +1,4 @@
-"""The environment variables of the command. A misspelled one is refused, because it would have no effect."""
+"""The environment variables of the command. The command refuses a misspelled name, which would have no effect."""
 
 import difflib
 import os
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 SETTINGS = ("DROPZONE_DATA_DIR", "DROPZONE_KEY", "DROPZONE_URL")
 MIN_SIMILARITY = 0.85
-"""Of a misspelled name to its setting. Other names with the prefix belong to the server and are ignored."""
+"""The minimum similarity of a name to a setting at which the name counts as misspelled. Other names are ignored."""
 
 
 def misspelled_setting(names: Iterable[str] = os.environ) -> str | None:
-    """Return a sentence about the first variable that is almost the name of a setting, or None."""
+    """Return an error message for the first variable whose name resembles the name of a setting, or None."""
     for name in sorted(set(names) - set(SETTINGS)):
         if nearest := difflib.get_close_matches(name, SETTINGS, n=1, cutoff=MIN_SIMILARITY):
             return f"{name} is not a setting; did you mean {nearest[0]}?"

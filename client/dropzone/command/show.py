@@ -1,4 +1,4 @@
-"""`dropzone show`: one sample with its problems, its statistics and a histogram."""
+"""`dropzone show`: prints one sample with its problems, its statistics and a histogram."""
 
 import sys
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from dropzone.statistics import Statistics
 
 _MAX_ROWS = 24
 _BAR_WIDTH = 40
-_NOT_LISTED = {"count", "histogram"}  # these have their own places
+_NOT_LISTED = {"count", "histogram"}  # these two are printed elsewhere
 
 
 def show(
     sample_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the sample.", show_default=False)],
     *,
-    is_raw: Annotated[bool, typer.Option("--raw", help="Print the sample byte for byte as it was submitted.")] = False,
+    is_raw: Annotated[bool, typer.Option("--raw", help="Print the submitted bytes of the sample, unchanged.")] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     url: Url = DEFAULT_URL,
     key: Key = "",
@@ -80,7 +80,7 @@ def _statistic_rows(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _histogram_table(histogram: Histogram) -> Table:
-    """Return one row per bin, or per group of adjacent bins if there are more than `_MAX_ROWS`."""
+    """Return one row per bin. If there are more than `_MAX_ROWS` bins, one row is for a group of adjacent bins."""
     bins_per_row = -(-len(histogram.counts) // _MAX_ROWS)
     starts = range(0, len(histogram.counts), bins_per_row)
     counts = [sum(histogram.counts[start : start + bins_per_row]) for start in starts]

@@ -1,4 +1,4 @@
-"""`dropzone submit`: submits samples from files, and stores each one once however often it runs."""
+"""`dropzone submit`: submits samples from files. The server stores each sample once, even if the command runs again."""
 
 import asyncio
 import sys
@@ -25,10 +25,10 @@ _MAX_LISTED_SAMPLES = 10
 _MAX_PENDING_SAMPLES = 10_000
 
 EPILOG = (
-    "The idempotency key of a sample derives from its bytes, unless the sample has a member `idempotency_key`. So the "
-    "server stores each sample once. After Ctrl-C, a crash or an outage, run the same command again: it sends all "
-    "samples again, and none is stored twice. If standard output is not a terminal, the command prints one line of "
-    "JSON per sample. " + EXIT_CODES
+    "The idempotency key of a sample derives from its bytes, unless the sample has a member `idempotency_key`. The "
+    "server therefore stores each sample once. After Ctrl-C, a crash or an outage, run the same command again. The "
+    "command sends all samples again, but the server stores no sample twice. If standard output is not a terminal, the "
+    "command prints one line of JSON per sample. " + EXIT_CODES
 )
 
 
@@ -39,7 +39,7 @@ def submit(
             metavar="FILE",
             show_default=False,
             help="JSON file (one sample) or NDJSON file (one sample per line), also compressed as .gz or .zst. `-` is "
-            "standard input. A folder stands for all such files below it.",
+            "standard input. A folder stands for all such files in it and its subfolders.",
         ),
     ],
     *,
@@ -97,7 +97,7 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """The numbers of samples by outcome. An accepted sample becomes computed or failed later."""
+    """Counts the samples by outcome. An accepted sample later becomes computed or failed."""
 
     accepted: int = 0
     rejected: int = 0
@@ -113,7 +113,7 @@ class Tally:
         return self.accepted + self.rejected + self.refused
 
     def add_problem(self, source: str, text: str) -> None:
-        """Record a problem for the summary, or count it if the summary is full."""
+        """Add a problem to the summary. If the summary is full, only count the problem."""
         if len(self.problems) < _MAX_LISTED_PROBLEMS:
             self.problems.append((source, text))
         else:
@@ -121,7 +121,7 @@ class Tally:
 
 
 class Submission:
-    """One run of the command."""
+    """One run of `dropzone submit`."""
 
     def __init__(self, client: AsyncClient, progress: Progress, *, is_waiting: bool) -> None:
         self._client = client
@@ -134,7 +134,7 @@ class Submission:
         self._listed: list[Outcome] = []
 
     async def send(self, files: list[Path], concurrency: int) -> None:
-        """Submit all samples of the files. Wait for their results if the command waits."""
+        """Submit all samples of the files. With `--wait`, also wait for their results."""
         task = self._progress.add_task("submitting", total=sample_files.total_bytes(files), note="")
         async with aclosing(self._client.submit_many(self._read(files, task), concurrency=concurrency)) as receipts:
             async for receipt in receipts:
@@ -144,7 +144,7 @@ class Submission:
                 else:
                     self._add_receipt(Outcome(source, receipt))
                 self._progress.update(task, note=f"{self._tally.samples:,} samples")
-                if len(self._pending) >= _MAX_PENDING_SAMPLES:  # bounds the memory for their ids and sources
+                if len(self._pending) >= _MAX_PENDING_SAMPLES:  # limits the memory for ids and sources
                     await self._wait()
         await self._wait()
 
@@ -152,8 +152,8 @@ class Submission:
         """Print what was stored before the interruption, and how to resume."""
         acknowledged = self._tally.accepted + self._tally.rejected
         typer.echo(
-            f"stopped after {acknowledged:,} acknowledged samples; run the same command again to submit the others, "
-            "each sample is stored once",
+            f"stopped after {acknowledged:,} acknowledged samples; run the same command again to submit the other "
+            "samples; the server stores each sample once",
             err=True,
         )
 
@@ -164,7 +164,7 @@ class Submission:
         return ExitCode.INCOMPLETE if tally.rejected or tally.refused or tally.failed else ExitCode.DONE
 
     def print_summary(self) -> None:
-        """Print the summary: to standard error if standard output holds JSON."""
+        """Print the summary. If standard output contains JSON, print it to standard error."""
         tally, console = self._tally, output.console(sys.stderr if self._prints_json else sys.stdout)
         if not self._prints_json and tally.samples <= _MAX_LISTED_SAMPLES:
             console.print(_outcome_table(self._listed), "")

@@ -1,4 +1,4 @@
-"""`dropzone watch`: results as they are computed, across disconnects and restarts."""
+"""`dropzone watch`: prints new results. It continues after a broken connection and after a restart of the server."""
 
 import asyncio
 import logging
@@ -17,9 +17,9 @@ from dropzone.command.results import Where, parse_filter
 from dropzone.encoding import format_time
 
 EPILOG = (
-    "After a lost connection or a restart of the server, the output continues without a gap or a duplicate. "
-    "If standard output is not a terminal, each line is JSON with the cursor of its result. "
-    f"If the command is killed, the next run with --state may repeat the last result. {EXIT_CODES}"
+    "After a broken connection or a restart of the server, the output continues without a gap or a duplicate. "
+    "If standard output is not a terminal, each line is a JSON object with a result and its cursor. "
+    f"If the command is killed, the next run with --state can repeat the last result. {EXIT_CODES}"
 )
 
 
@@ -38,7 +38,7 @@ def watch(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="File that stores the cursor of the last result. If it exists, start after that result.",
+            help="File that stores the cursor of the last result. If the file exists, start after that result.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,9 @@ def watch(
 ) -> None:
     """Print each result when it is computed, until Ctrl-C."""
     if after and state is not None and state.exists():
-        raise typer.BadParameter(f"cannot be combined with the cursor in {state}", param_hint="--after")
+        raise typer.BadParameter(
+            f"cannot be combined with --state, because {state} contains a cursor", param_hint="--after"
+        )
     if state is not None and not state.absolute().parent.is_dir():
         raise typer.BadParameter(f"the folder {state.parent} does not exist", param_hint="--state")
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
@@ -80,7 +82,7 @@ async def _watch(
                         break
         except asyncio.CancelledError:
             if cursor is not None:
-                typer.echo(f"stopped; to resume: --after {cursor}", err=True)
+                typer.echo(f"stopped; to resume, run the command with --after {cursor}", err=True)
             raise
     return ExitCode.DONE
 
@@ -101,11 +103,11 @@ def _read_cursor(state: Path | None) -> str:
     try:
         return state.read_text().strip()
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"cannot be read: {error}", param_hint="--state") from error
+        raise typer.BadParameter(f"cannot read {state}: {error}", param_hint="--state") from error
 
 
 def _write_cursor(state: Path | None, cursor: str) -> None:
-    """Replace the file atomically: after a crash it holds either the old cursor or the new one."""
+    """Replace the file atomically. After a crash, it contains either the old cursor or the new cursor."""
     if state is None:
         return
     temporary = state.with_name(f"{state.name}.new")
