@@ -135,4 +135,4 @@ def test_keys_runs_the_operator_command(stack: Stack, start: Start, submitted: K
 
     assert "reading  read,submit" in listed
     assert wrong.returncode == 1
-    assert "expected --digest, or --submitter" in errors.decode()
+    assert "expected --digest or --submitter" in errors.decode()
