@@ -1,4 +1,4 @@
-// Downloads. A link cannot carry the key in a header, so the page fetches the file and then saves it.
+// Downloads. A link cannot send the key in a header, so the page fetches the file and then saves it.
 import { filter } from './filter.ts';
 import { fetchFile } from './server.ts';
 import type { ResultFilter } from './types.ts';
@@ -16,7 +16,7 @@ export async function downloadResults(format: Format): Promise<void> {
   save(await fetchFile(`/results?${search}`), `results.${format}`);
 }
 
-/** Returns the filter as parameters of `GET /results`, whose names are in snake case. */
+/** Returns the filter as parameters of `GET /results`. The parameters have names in snake case. */
 function parameters(filter: ResultFilter): [string, string][] {
   return Object.entries(filter).flatMap(([name, range]) =>
     Object.entries(range).map(([bound, value]): [string, string] => [

@@ -1,5 +1,5 @@
-// The filter, as the form holds it. The page's address contains it, so that a view can be shared, with the names of the
-// API: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z`.
+// The filter in the form of the page. The address of the page also contains the filter, so that users can share a view.
+// The address uses the names of the API: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z`.
 import { computed, signal } from '@preact/signals';
 import { inFilter } from './statistics.ts';
 import type { Range, ResultFilter } from './types.ts';
@@ -52,7 +52,7 @@ function fromAddress(): Bounds {
   return Object.fromEntries(valid);
 }
 
-/** Converts a time to UTC, as the form shows it. */
+/** Converts a time to the UTC text of a form field. */
 function inUTC(name: string, value: string): string {
   return name.startsWith('timestamp.') ? new Date(value).toISOString().replace('.000', '') : value;
 }

@@ -5,12 +5,12 @@ const wholePart = { minimumFractionDigits: 0, maximumFractionDigits: 0, rounding
 const decimal = new Intl.NumberFormat('en', { maximumSignificantDigits: 6, ...wholePart });
 const aligned = new Intl.NumberFormat('en', { minimumSignificantDigits: 5, maximumSignificantDigits: 5, ...wholePart });
 
-/** Six significant digits, and all digits of the integer part. Very large and very small numbers have an exponent. */
+/** Formats a number with six significant digits and its whole integer part, or with an exponent if it is huge or tiny. */
 export function number(value: number): string {
   return format(value, decimal);
 }
 
-/** The same for table columns: fractions have five significant digits, trailing zeros included. */
+/** Formats a number for a table column. A fraction has five significant digits, including trailing zeros. */
 export function columnNumber(value: number): string {
   return format(value, Number.isInteger(value) ? decimal : aligned);
 }

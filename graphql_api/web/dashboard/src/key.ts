@@ -1,5 +1,6 @@
-// The API key. On the server's own machine the page contains the local key. Otherwise the user enters one, and the
-// browser tab stores it. The key is sent in headers and in the first message of a WebSocket, never in an address.
+// The API key. If the browser is on the server's machine, the page contains the local key. Otherwise the user enters a
+// key, and the browser tab stores it. The key is sent in headers and in the first message of a WebSocket, never in an
+// address.
 import { computed, signal } from '@preact/signals';
 
 const STORAGE_NAME = 'dropzone:api-key'; // GraphiQL's page uses the same name
@@ -13,7 +14,7 @@ const enteredKey = signal(sessionStorage.getItem(STORAGE_NAME));
 export const example = start?.sample ?? '';
 export const hasLocalKey = Boolean(start?.key);
 export const key = computed(() => start?.key ?? enteredKey.value);
-/** Why the server refused the key, or null. */
+/** The reason why the server refused the key, or null. */
 export const refusal = signal<string | null>(null);
 
 export function enterKey(value: string): void {

@@ -134,13 +134,13 @@ function unit(results: readonly Result[]): number {
   return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
 }
 
-/** Returns the range of the time axis: that of the results, or one minute if all have the same time. */
+/** Returns the range of the time axis: the range of the results, or one minute if all results have the same time. */
 function timeRange({ data: [times] }: uPlot, first: number, last: number): [number, number] {
   const [start] = times;
   return start !== undefined && start === times.at(-1) ? [start - 30, start + 30] : [first, last];
 }
 
-/** Returns the width of the axis: the longest label must fit, and half a date below its end. */
+/** Returns the width of the value axis. The longest label and half of the first date of the time axis must fit. */
 function axisSize(plot: uPlot, labels: string[] | null): number {
   const longest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
   return Math.max(Math.ceil(longest / devicePixelRatio) + 18, 42);

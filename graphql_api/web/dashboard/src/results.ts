@@ -1,6 +1,6 @@
-// The displayed results: the newest that match the filter, in the order in which they were stored.
+// The displayed results: the newest results that match the filter, in the order in which they were stored.
 //
-// Thousands may arrive per second, so they are collected and displayed a few times a second.
+// Thousands of results can arrive per second, so the page collects them and displays them a few times per second.
 import { batch, effect, signal, untracked } from '@preact/signals';
 import { filter } from './filter.ts';
 import { key, refusal } from './key.ts';
@@ -15,10 +15,10 @@ const DISPLAY_MILLISECONDS = 150;
 
 export const results = signal<readonly Result[]>([]); // the newest first
 export const hasOlder = signal(false);
-/** The number of results that match the filter, displayed or not. */
+/** The number of all results that match the filter, including results that are not displayed. */
 export const total = signal(0);
 export const isLoaded = signal(false);
-/** The number of results that arrived since the page was opened, replayed ones included. */
+/** The number of results that arrived since the page was opened, including replayed results. */
 export const arrived = signal(0);
 /** The ids of the results that arrived last. They are highlighted. */
 export const fresh = signal<ReadonlySet<string>>(new Set());

@@ -1,4 +1,4 @@
-// The sample that is displayed in detail: the selected one, or the newest if none is selected.
+// The sample that is displayed in detail: the selected sample, or the newest sample if none is selected.
 import { computed, effect, signal } from '@preact/signals';
 import { key } from './key.ts';
 import { sampleQuery } from './queries.ts';
@@ -10,12 +10,12 @@ const MIN_RELOAD_MILLISECONDS = 1_000;
 
 export const selectedId = signal<string | null>(null);
 export const displayedId = computed(() => selectedId.value ?? results.value[0]?.id ?? null);
-/** Changes when the displayed sample gets a result, or another one. */
+/** Changes when the displayed sample gets its first result or a new result. */
 const computedAt = computed(() => results.value.find(({ id }) => id === displayedId.value)?.computedAt);
 export const sample = signal<Sample | null>(null);
 export const fault = signal<string | null>(null);
 
-/** Loads the displayed sample while the page is open, and again after an outage. The newest one loads at most once a second. */
+/** Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second. */
 export function start(): void {
   let loadedAt = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,7 +1,7 @@
 // Sends a file with progress. It uses XMLHttpRequest, because fetch does not report how much of a body was sent.
 //
-// A browser reads no response before it has sent the whole body, and the server reads no more lines while too many
-// responses wait. So NDJSON files are sent in parts. This also shows the outcomes of the first lines early.
+// A browser reads the response only after it has sent the whole body. The server stops reading lines while too many
+// responses wait. NDJSON files are therefore sent in parts. This also shows the outcomes of the first lines early.
 import { headers } from './server.ts';
 
 const PART_BYTES = 1024 * 1024;
@@ -9,11 +9,11 @@ const NEWLINE = 10;
 
 export interface Part {
   body: Blob;
-  start: number; // its offset in the file, in bytes
+  start: number; // the offset of the part in the file, in bytes
   firstLine: number;
 }
 
-/** Splits a file at line ends. A line that is longer than a part becomes a part of its own. */
+/** Splits a file at line ends. A line that is longer than the size of a part becomes a separate part. */
 export async function* parts(file: Blob): AsyncGenerator<Part> {
   let start = 0;
   let firstLine = 1;

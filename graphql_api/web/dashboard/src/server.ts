@@ -1,4 +1,4 @@
-// Requests to the server: GraphQL over HTTP, and files. Each failure is an error whose message users can read.
+// Requests to the server: GraphQL over HTTP, and files. Each failure is an error with a message for users.
 import { key } from './key.ts';
 
 export interface GraphQLError {
@@ -19,7 +19,7 @@ export class ServerError extends Error {
     return new ServerError(first?.message ?? 'The server returned an error.', first?.extensions?.code ?? 'INTERNAL');
   }
 
-  /** Whether a retry cannot help: the key or the request is invalid. */
+  /** Whether a retry would fail too, because the key or the request is invalid. */
   get isFinal(): boolean {
     return !['UNREACHABLE', 'UNAVAILABLE', 'INTERNAL', 'RATE_LIMITED', 'REQUEST_TIMEOUT'].includes(this.code);
   }
@@ -28,7 +28,7 @@ export class ServerError extends Error {
     return this.code === 'UNAUTHENTICATED' || this.code === 'FORBIDDEN';
   }
 
-  /** Why the key was refused. The server's own message tells programs how to send a key. */
+  /** The message for users. If the key was refused, it replaces the server's message, which is for programmers. */
   get refusal(): string {
     return this.code === 'UNAUTHENTICATED' ? 'The key is unknown, expired or revoked.' : this.message;
   }

@@ -1,6 +1,6 @@
 // One WebSocket for all subscriptions. Pings detect a connection that broke without a close message.
 //
-// The client does not reconnect by itself: it would repeat the old variables, without the last cursor.
+// The client of graphql-ws must not reconnect: it would repeat the old variables, without the last cursor.
 import { createClient, type Client } from 'graphql-ws';
 import { key } from './key.ts';
 import { ServerError, type GraphQLError } from './server.ts';

@@ -1,8 +1,9 @@
-// The numbers of samples by state, polled: every second while they change, every 8 seconds otherwise, and not while the
-// page is hidden.
+// The number of samples in each state. The page polls these numbers every second while they change, and every 8 seconds
+// otherwise. It does not poll while it is hidden.
 //
-// PENDING and FAILED samples are the slowest to count. So the page counts them together, as all samples that are neither
-// rejected nor computed. It counts the FAILED ones when that number stops changing, and every 8 seconds.
+// PENDING and FAILED samples are the slowest to count. The page therefore counts them together, as all samples that are
+// neither rejected nor computed. It counts FAILED samples separately when that number stops changing, and every 8
+// seconds.
 import { batch, effect, signal } from '@preact/signals';
 import { key, refusal } from './key.ts';
 import delaysQuery from './operations/delays.graphql';
@@ -28,14 +29,14 @@ interface Delays {
 }
 
 export const counts = signal<Counts | null>(null);
-/** The milliseconds from submission to result of the newest results, the newest first. */
+/** The times from submission to result in milliseconds, for the newest results, the newest first. */
 export const delays = signal<readonly number[]>([]);
 export const problems = signal<readonly ProblemSample[]>([]);
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let due = Infinity;
 let isRefreshing = false;
-let unfinished = 0; // PENDING and FAILED
+let unfinished = 0; // the number of PENDING and FAILED samples
 let failedCountedAt = -Infinity;
 
 /** Polls while the page is open. */
@@ -48,7 +49,7 @@ export function start(): void {
   document.addEventListener('visibilitychange', refreshSoon);
 }
 
-/** Polls soon, because something has changed. */
+/** Polls soon. Call it after a change of a state. */
 export function refreshSoon(): void {
   if (!isRefreshing) schedule(counts.peek() ? BUSY_MILLISECONDS : 0);
 }

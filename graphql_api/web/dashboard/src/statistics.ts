@@ -1,5 +1,6 @@
-// The statistics of a result. No other file of the dashboard lists them: types, queries, table, detail and filter follow.
-// To add a statistic, add a line. `name` is the field of the GraphQL type `Result`. A test compares the list with the schema.
+// The statistics of a result. No other file of the dashboard lists them: types, queries, table, detail and filter use
+// this list. To add a statistic, add a line. `name` is the field of the GraphQL type `Result`. A test compares the list
+// with the schema.
 
 interface Statistic {
   name: string;
@@ -8,7 +9,7 @@ interface Statistic {
   table: 'always' | 'wide' | 'never'; // `wide`: only if the window is wide
   detail: boolean;
   filter: boolean;
-  nullable: boolean; // null in results of an older version, or if it is undefined
+  nullable: boolean; // null if undefined for the sample, or in results of an older version
 }
 
 export const STATISTICS = [

@@ -1,8 +1,8 @@
-// A stream of results without gaps: first the stored results, then new ones, across any number of disconnects.
+// A stream of results without gaps: first the stored results, then new results. It survives any number of disconnects.
 //
-// The stream takes the newest cursor before it reads the stored results, and subscribes after that cursor. A result that
-// is written in between therefore arrives twice rather than never. Consumers recognize it by id and time. Each reconnect
-// resumes after the last cursor.
+// The stream requests the newest cursor, then reads the stored results, and then subscribes after that cursor. A result
+// that is written between these steps can arrive twice but is never lost. Consumers recognize a repeated result by its
+// id and time. Each reconnect resumes after the last cursor.
 import startQuery from './operations/start.graphql';
 import { watchQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
@@ -15,7 +15,7 @@ const MAX_WAIT_MILLISECONDS = 8_000;
 export type ConnectionState = { name: 'connecting' } | { name: 'live' } | { name: 'waiting'; reason: string };
 
 export interface StreamHandlers {
-  /** Reads the stored results. It is called again if the connection broke before any result was stored. */
+  /** Reads the stored results. The stream calls it again if the connection breaks before any result is stored. */
   load(): Promise<void>;
   onResult(result: Result): void;
   onState(state: ConnectionState): void;
@@ -70,7 +70,7 @@ async function newestCursor(): Promise<string | null> {
   return results.edges[0]?.cursor ?? null;
 }
 
-/** Waits a random part of the time, so that clients do not reconnect all at once. Ends early if the network is back. */
+/** Waits for a random part of the time, so that clients reconnect at different times. Ends early when the network is back. */
 function wait(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

@@ -1,4 +1,4 @@
-// The theme: light, dark, or that of the system.
+// The theme: light, dark, or the theme of the operating system.
 import { effect, signal } from '@preact/signals';
 
 export type Theme = 'system' | 'light' | 'dark';
@@ -8,7 +8,7 @@ const stored = localStorage.getItem(STORAGE_NAME);
 const system = matchMedia('(prefers-color-scheme: dark)');
 
 export const theme = signal<Theme>(stored === 'light' || stored === 'dark' ? stored : 'system');
-/** Increases whenever the colors change. Canvases are then drawn again. */
+/** Increases when the colors change, so that canvases are drawn again. */
 export const colorVersion = signal(0);
 
 export function start(): void {

@@ -1,4 +1,5 @@
-// The outcomes of submitted samples. A subscription delivers results; failures are polled.
+// The outcomes of submitted samples. A subscription delivers results. No subscription
+// delivers failures, so they are polled.
 import { runQuery } from './server.ts';
 import { streamResults, type StreamHandlers } from './stream.ts';
 import type { Problem, SampleState } from './types.ts';
@@ -17,7 +18,7 @@ export interface Line {
   problems: Pick<Problem, 'path' | 'message'>[];
 }
 
-/** Tracks samples until each is in its final state. Calls `onChange` at most ten times a second. */
+/** Tracks samples until all samples are in a final state. Calls `onChange` at most ten times a second. */
 export class Tracker {
   readonly lines: Line[] = [];
   /** Resolves when the subscription is active, or when it has failed. */
@@ -57,7 +58,7 @@ export class Tracker {
     this.#scheduleNotify();
   }
 
-  /** Declares that all lines were added. */
+  /** Call it after the last line was added. */
   complete(): void {
     this.#isComplete = true;
     this.#early.clear();
@@ -99,7 +100,7 @@ export class Tracker {
     const fields = ids.map((id, index) => `s${index}: sample(id: "${id}") { state problems { path message } }`);
     const samples = await runQuery<Record<string, { state: SampleState; problems: Problem[] } | null>>(
       `query Outcomes { ${fields.join(' ')} }`,
-    ).catch(() => ({}) as Record<string, null>); // the next poll repeats it
+    ).catch(() => ({}) as Record<string, null>); // the next poll repeats the query
     ids.forEach((id, index) => {
       const sample = samples[`s${index}`];
       if (sample && sample.state !== 'PENDING') this.#settle(id, sample.state, sample.problems);

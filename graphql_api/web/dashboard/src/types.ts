@@ -1,4 +1,4 @@
-// The responses to the operations of this page, as far as the page reads them. A test compares the operations with the schema.
+// The parts of responses that this page reads. A test compares the operations with the schema.
 import type { DetailStatistics, FilterStatistic, TableStatistics } from './statistics.ts';
 
 export type SampleState = 'PENDING' | 'COMPUTED' | 'FAILED' | 'REJECTED';
@@ -28,7 +28,7 @@ export interface ResultPage {
   pageInfo: { hasNextPage: boolean; endCursor: string | null };
 }
 
-/** The statistics of all values of many results. They are null without results. */
+/** The statistics of all values of many results. Without results, the statistics are null. */
 export interface Summary {
   results: number;
   values: number;

@@ -1,4 +1,4 @@
-// Submitted files, sent one after another, each with the outcomes of its samples.
+// Submitted files, with the outcomes of their samples. The page sends one file after another.
 import { signal } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { integer } from './format.ts';
@@ -47,7 +47,7 @@ export function submit(files: Iterable<File>): void {
   }
 }
 
-/** Stops sending a file, or removes a finished one from the list. */
+/** Stops sending a file. If the file is already sent, removes it from the list. */
 export function dismiss(id: number): void {
   const upload = uploads.value.find((each) => each.id === id);
   if (upload && isActive(upload)) stops.get(id)?.abort();
@@ -129,7 +129,7 @@ function change(id: number, changes: Partial<Upload>): void {
   uploads.value = uploads.value.map((upload) => (upload.id === id ? { ...upload, ...changes } : upload));
 }
 
-/** Returns whether a file has one sample per line, rather than one sample on one or more lines. */
+/** Returns whether a file has one sample per line. Otherwise it has one sample, on one or more lines. */
 async function isNdjson(file: File): Promise<boolean> {
   const text = (await file.slice(0, SNIFFED_BYTES).text()).trimStart();
   const lineEnd = text.indexOf('\n');

@@ -1,5 +1,6 @@
 // The page with its packages from a CDN, for a server that was set up without npm. GraphiQL 4 is the last version that
-// is published as a single file, so the page can pin its hash. The other scripts are deferred and run before this one.
+// is published as a single file, and only a single file can be pinned by a hash. The other scripts are deferred and
+// run before this one.
 import { open } from './page.js';
 
 const { React, ReactDOM, GraphiQL, graphqlWs } = globalThis;

@@ -34,7 +34,7 @@ function subscribe(operation, connectionParams, createClient) {
   const client = createClient({
     url: url.href,
     connectionParams,
-    retryAttempts: 0, // a reconnect without the last cursor would lose results
+    retryAttempts: 0, // a reconnect would not send the last cursor, so results would be lost
   });
   return {
     subscribe: (sink) => {
@@ -55,8 +55,8 @@ function toErrors(reason, cursor) {
   const message = `The connection was closed: ${reason.code} ${reason.reason || '(no reason given)'}.`;
   const isRefusal = reason.code >= 4400 && reason.code < 4500;
   if (isRefusal) return [{ message }];
-  const after = cursor ? `, with ${cursor} as "after" to miss no result` : '';
-  return [{ message: `${message} Press play to watch again${after}.` }];
+  const after = cursor ? ` To miss no result, first set "after" to ${cursor}.` : '';
+  return [{ message: `${message} Press play to watch again.${after}` }];
 }
 
 /** Adds the key, unless the headers editor contains a credential. */
@@ -65,7 +65,7 @@ function withKey(key, edited = {}) {
   return !key || 'x-api-key' in headers || 'authorization' in headers ? headers : { ...headers, 'x-api-key': key };
 }
 
-/** Returns the operation to run, from the text: after a tab change GraphiQL briefly passes the name of the previous tab. */
+/** Returns the operation in the text. After a tab change, GraphiQL briefly passes the old tab's name instead. */
 function selectOperation({ query, operationName }, parse) {
   let definitions;
   try {

@@ -1,7 +1,7 @@
-// The page. It is the same with packages from npm and from a CDN.
+// The GraphiQL page. The same code runs with packages from npm and from a CDN.
 //
-// On the server's own machine the page contains a key (`start.key`). Otherwise the user enters one, and the browser tab
-// stores it.
+// If the browser is on the server's machine, the page contains a key (`start.key`). Otherwise the user enters a key,
+// and the browser tab stores it.
 import { createFetcher } from './fetcher.js';
 import { readLink } from './link.js';
 import { openStorage } from './storage.js';

@@ -3,7 +3,7 @@
 const PREFIX = 'dropzone:';
 const names = () => Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
 
-/** With `isLinked`, the first tab is selected. GraphiQL adds it if it is not among the stored tabs. */
+/** If `isLinked`, selects the first default tab. GraphiQL adds this tab if the stored tabs do not contain it. */
 export function openStorage(firstTab, isLinked) {
   const storage = {
     getItem: (name) => localStorage.getItem(PREFIX + name),

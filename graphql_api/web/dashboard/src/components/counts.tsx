@@ -5,7 +5,7 @@ import { counts, delays, type Counts } from '../states.ts';
 const STATES: readonly { name: keyof Counts; label: string; hint: string }[] = [
   { name: 'pending', label: 'Pending', hint: 'stored, waiting for the result' },
   { name: 'computed', label: 'Computed', hint: 'result stored' },
-  { name: 'failed', label: 'Failed', hint: 'cannot be computed' },
+  { name: 'failed', label: 'Failed', hint: 'result cannot be computed' },
   { name: 'rejected', label: 'Rejected', hint: 'invalid, stored with problems' },
 ];
 

@@ -1,4 +1,4 @@
-// Files can be dropped anywhere on the page.
+// Accepts dropped files on the whole page.
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
@@ -7,7 +7,7 @@ import { UploadIcon } from './icons.tsx';
 
 export function DropTarget({ children }: { children: ComponentChildren }) {
   const isOver = useSignal(false);
-  const depth = useRef(0); // the browser fires enter and leave for each element that the pointer crosses
+  const depth = useRef(0); // the browser fires dragenter and dragleave for each element that the pointer crosses
   useEffect(() => {
     const on = (type: 'dragenter' | 'dragover' | 'dragleave' | 'drop', handle: (event: DragEvent) => void) => {
       const listener = (event: DragEvent) => {

@@ -71,5 +71,5 @@ function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
   );
 }
 
-/** Adds the zone to a time of a form field. All times of the page are in UTC. */
+/** Adds the suffix Z to the time from a form field, because all times of the page are in UTC. */
 const withZone = (name: string, value: string): string => (name.startsWith('timestamp.') && value ? `${value}Z` : value);

@@ -57,7 +57,7 @@ export function MeansPlot() {
         {result
           ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${plural(result.count, 'value')}`
           : results.value.length
-            ? 'Point at a result to read it. Click to select it. Drag to filter by time.'
+            ? 'Point at a result to see its values. Click to select the result. Drag to filter by time.'
             : ' '}
       </p>
       {results.value.length > 0 && <SummaryLine />}

@@ -1,4 +1,4 @@
-// The summary of all matching results. It is computed on request, because the server reads every result for it.
+// The summary of all matching results. The page requests it only on a click, because the server must read every result.
 import { useSignal, useSignalEffect } from '@preact/signals';
 import { filter } from '../filter.ts';
 import { number, plural } from '../format.ts';

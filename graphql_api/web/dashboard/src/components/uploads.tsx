@@ -19,7 +19,7 @@ export function Uploads() {
       <div class="drop-zone">
         <p>
           Drop files anywhere
-          <span class="hint">JSON (one sample), or NDJSON (one per line)</span>
+          <span class="hint">JSON (one sample per file) or NDJSON (one sample per line)</span>
         </p>
         <button type="button" class="primary" onClick={() => input.current?.click()}>
           <UploadIcon />
@@ -92,7 +92,7 @@ function FileItem({ upload }: { upload: Upload }) {
   );
 }
 
-/** The shares of the outcomes. */
+/** A bar that shows the share of each outcome. */
 function Bar({ upload: { counts, lines } }: { upload: Upload }) {
   if (lines.length === 0) return null;
   let x = 0;
