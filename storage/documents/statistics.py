@@ -93,14 +93,14 @@ class Statistics:
     sum: Annotated[
         float | None,
         Statistic(
-            "The sum of the values, correctly rounded. Null if it exceeds the largest double.", Unit.VALUE, since=2
+            "The sum of the values, correctly rounded. Null if the sum exceeds the largest double.", Unit.VALUE, since=2
         ),
     ] = None
     sample_standard_deviation: Annotated[
         float | None,
         Statistic(
             "The sample standard deviation, with Bessel's correction: the sum of squared deviations is divided by "
-            "`count` - 1. Null if there is one value, or if it exceeds the largest double.",
+            "`count` - 1. Null if there is only one value, or if the deviation exceeds the largest double.",
             Unit.VALUE,
             since=2,
         ),
