@@ -14,8 +14,8 @@ help: ## list the targets
 run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
-test: setup .venv/developer ## run all tests on free ports, in two processes; includes tests of the whole stack
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: setup .venv/developer ## run all tests on free ports, in three processes; includes tests of the whole stack
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 check: setup .venv/developer ## run the linters and type checkers, and compare texts, imports and schema.graphql with the rules
 	@$(BIN)/ruff check .

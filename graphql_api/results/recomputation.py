@@ -1,4 +1,4 @@
-"""A recomputation replaces old results with results of the current statistics version."""
+"""A recomputation replaces outdated results with results of the current statistics version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

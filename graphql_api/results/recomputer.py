@@ -1,6 +1,6 @@
-"""Recompute old results by writing their samples again, which triggers the function.
+"""Recompute outdated results by writing their samples again, which triggers the function.
 
-The function replaces a result if its sample has a newer update time. Until then, clients read the old result. The
+The function replaces a result if its sample has a newer update time. Until then, clients read the outdated result. The
 recomputation changes no other data of samples and results, so it can be repeated safely.
 
 A recomputation continues after its request has ended. It touches one batch of samples and waits for their results
@@ -67,7 +67,7 @@ class Recomputer:
         return await self._start(submitter, _batches(list(dict.fromkeys(ids))))
 
     async def recompute_outdated(self, submitter: str, bounds: Sequence[Bound]) -> Recomputation:
-        """Start a recomputation of the old results within `bounds`.
+        """Start a recomputation of the outdated results within `bounds`.
 
         Raises `RateLimited` if another recomputation of this submitter is running.
         """

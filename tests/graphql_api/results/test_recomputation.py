@@ -82,7 +82,7 @@ def test_only_old_results_are_recomputed(stack: Stack) -> None:
 
 
 def test_results_are_selected_by_filter_or_by_id(stack: Stack) -> None:
-    """A filter selects old results only. Without old results, the recomputation is empty."""
+    """A filter selects outdated results only. Without outdated results, the recomputation is empty."""
     station = Station(stack, "some-of-them", 2)
     station.make_old(station.ids[0])
 

@@ -78,7 +78,7 @@ query LatestResults($filter: ResultFilter, $after: String) {
 `;
 
 const RANGE = `# To list results within ranges, press play. A result
-# must match all ranges. A missing bound is open.
+# must match all ranges. If a bound is missing, the range is unlimited on that side.
 #
 # Next: try other ranges and another order (Ctrl-Space
 # lists them). Remove totalCount if you do not need it:
