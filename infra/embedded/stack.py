@@ -158,7 +158,7 @@ def _validate(path: Path, stack: Stack) -> None:
             continue
         if not isinstance(stack.settings.get(process.port_setting), int):
             raise StackError(
-                f"{path}: {process.name!r} has port_setting {process.port_setting!r}, which is not a number setting"
+                f"{path}: {process.name!r} has a port_setting: set {process.port_setting!r} to a number in [settings]"
             )
         variable, port = stack.variable(process.port_setting), int(stack.settings[process.port_setting])
         if not 1 <= port <= 65_535:

@@ -293,7 +293,7 @@ host_setting = "host"
         (
             '[[processes]]\nname = "a"\ncommand = ["x"]\nport_setting = "b"',
             {},
-            "'a' has port_setting 'b', which is not a number setting",
+            "'a' has a port_setting: set 'b' to a number in [settings]",
         ),
         (
             '[settings]\na = 7\nb = 7\n[[processes]]\nname = "a"\ncommand = ["x"]\nport_setting = "a"\n'

@@ -49,7 +49,7 @@ class CompositeIndex:
 
     @property
     def stored_as(self) -> "CompositeIndex":
-        """The index that has the entries: this index, or its exact reverse if names descend."""
+        """The index whose entries this index uses: the reversed index if `names_descend`, otherwise this index."""
         if not self.names_descend:
             return self
         reverse = [IndexField(each.path, _REVERSE.get(each.mode, each.mode)) for each in self.fields]

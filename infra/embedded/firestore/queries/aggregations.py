@@ -118,5 +118,5 @@ def _read_one(message: Any, alias: str) -> Aggregation:
 
 
 def required_fields(aggregations: list[Aggregation]) -> list[FieldPath]:
-    """Return the sorted fields that a document must have to be included."""
+    """Return the fields of the aggregations, sorted. A query includes only documents that have all of them."""
     return sorted({aggregation.field for aggregation in aggregations if aggregation.field is not None})
