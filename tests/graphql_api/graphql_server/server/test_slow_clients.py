@@ -28,7 +28,7 @@ def impatient() -> Iterator[Service]:
 def wait_until_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     """Wait until the log says that a connection was ended."""
     deadline = time.monotonic() + 30
-    while "read almost nothing" not in caplog.text:
+    while "read almost no data" not in caplog.text:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
