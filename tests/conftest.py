@@ -38,11 +38,12 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark slow tests, so that `pytest -m "not slow"` leaves them out."""
+    """Mark slow tests, so that `pytest -m "not slow"` leaves them out. Run them first, so that processes end together."""
     folders = [config.rootpath / name for name in SLOW]
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in folders):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: "slow" not in item.keywords)
 
 
 @pytest.fixture(scope="session")
