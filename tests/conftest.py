@@ -38,7 +38,10 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark slow tests, so that `pytest -m "not slow"` leaves them out. Run them first, so that processes end together."""
+    """Mark slow tests, so that `pytest -m "not slow"` leaves them out.
+
+    Slow tests run first, so that the test processes end at about the same time.
+    """
     folders = [config.rootpath / name for name in SLOW]
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in folders):
