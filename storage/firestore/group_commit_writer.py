@@ -49,7 +49,6 @@ class GroupCommitWriter:
         self._pending_bytes = 0
         self._queue: deque[_PendingWrite] = deque()
         self._calls: set[asyncio.Task[None]] = set()
-        self._is_send_scheduled = False
         self._groups: deque[_WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -85,9 +84,7 @@ class GroupCommitWriter:
         self._groups.append(group)
         if self._timer is None:
             self._timer = loop.call_at(group.deadline, self._expire_groups)
-        if not self._is_send_scheduled:  # writes of the same turn of the event loop join the batch
-            self._is_send_scheduled = True
-            loop.call_soon(self._send)
+        self._start_call()
         try:
             return await group.done
         finally:
@@ -118,21 +115,25 @@ class GroupCommitWriter:
             self._groups.popleft().expire(self.timeout_seconds)
         self._timer = loop.call_at(self._groups[0].deadline, self._expire_groups) if self._groups else None
 
-    def _send(self) -> None:
-        self._is_send_scheduled = False
-        while self._queue and len(self._calls) < MAX_CALLS:
-            batch = self._next_batch()
-            if not batch:
-                return
-            call = asyncio.create_task(self._call(batch))
-            self._calls.add(call)
-            call.add_done_callback(self._end_call)
+    def _start_call(self) -> None:
+        """Send the queue with one more call, unless `MAX_CALLS` are in flight.
 
-    def _end_call(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if not call.cancelled() and (error := call.exception()):
-            logger.error("a batch of writes was not sent; its writes fail at their timeout", exc_info=error)
-        self._send()
+        The task starts in the next turn of the event loop, so other writes of this turn join its batch.
+        """
+        if self._queue and len(self._calls) < MAX_CALLS:
+            self._calls.add(asyncio.create_task(self._send_queue()))
+
+    async def _send_queue(self) -> None:
+        """Send batches until the queue is empty. The next batch follows in the same turn in which a call returns."""
+        try:
+            while batch := self._next_batch():
+                self._start_call()
+                await self._call(batch)
+        except Exception:
+            logger.exception("a batch of writes was not sent")
+        finally:
+            # Not in a callback of the task: writes that arrive before it runs would start no call.
+            self._calls = {call for call in self._calls if call is not asyncio.current_task()}
 
     def _next_batch(self) -> "list[_PendingWrite]":
         batch: list[_PendingWrite] = []
@@ -190,7 +191,7 @@ class GroupCommitWriter:
 
     def _requeue(self, batch: "list[_PendingWrite]") -> None:
         self._queue.extendleft(reversed(batch))
-        self._send()
+        self._start_call()
 
 
 class _WriteGroup:
