@@ -23,6 +23,7 @@ SLOW = (
     "tests/client/test_submit_command.py",
     "tests/end_to_end",
     "tests/graphql_api/auth",
+    "tests/graphql_api/endpoints",
     "tests/graphql_api/results/test_connections.py",
     "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/results/test_summaries.py",
@@ -30,9 +31,13 @@ SLOW = (
     "tests/graphql_api/web",
     "tests/infra/eventarc/test_crashes.py",
     "tests/infra/firestore/api/test_grpc_fallback.py",
-    "tests/infra/firestore/storage/test_reopened_files.py",
+    "tests/infra/firestore/indexes/test_indexes.py",
+    "tests/infra/firestore/listen",
+    "tests/infra/firestore/storage",
+    "tests/infra/firestore/writes/test_rate_limits.py",
     "tests/infra/supervisor",
     "tests/torture",
+    "tests/triggers/test_on_sample_written.py",
 )
 """Folders and modules whose tests start many processes or a browser. They take three quarters of the time."""
 
