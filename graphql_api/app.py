@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
@@ -20,7 +21,7 @@ from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processe
 from graphql_api.endpoints.request_metrics import RequestMetrics
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
-from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget
+from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputation_store import RecomputationStore
@@ -32,9 +33,6 @@ from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-
-_MAX_LARGE_REQUESTS = 8
-"""How many requests of the maximum size may be in memory at the same time."""
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -48,12 +46,12 @@ def create_app(settings: Settings) -> Starlette:
         max_body_bytes=settings.max_sample_bytes,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
     )
-    memory_budget = MemoryBudget(_MAX_LARGE_REQUESTS * settings.max_sample_bytes)
-    services = _Services(settings, memory_budget)
+    budgets = Budgets(settings.limits)
+    services = _Services(settings, budgets)
     dashboard = dashboard_page(settings.local_key_path, FIXTURE)
     graphiql = graphiql_page(settings.local_key_path, FIXTURE)
     graphql = GraphQLEndpoint(
-        executable(), partial(Context.create, services), graphql_settings, graphiql.respond, memory_budget
+        executable(), partial(Context.create, services), graphql_settings, graphiql.respond, budgets.memory
     )
     endpoints = [
         *map(public, graphql.routes),  # each root field of an operation checks its scope
@@ -89,9 +87,9 @@ class _Services:
     live: LiveResults
     recomputer: Recomputer
 
-    def __init__(self, settings: Settings, memory_budget: MemoryBudget) -> None:
+    def __init__(self, settings: Settings, budgets: Budgets) -> None:
         self._settings = settings
-        self._memory_budget = memory_budget
+        self.budgets = budgets
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -113,7 +111,7 @@ class _Services:
             max_sample_bytes=settings.max_sample_bytes,
             time_zone=settings.default_time_zone or None,
             shards=settings.shards,
-            memory_budget=self._memory_budget,
+            memory_budget=self.budgets.memory,
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()

@@ -18,7 +18,7 @@ from uuid import uuid4
 from graphql import GraphQLError
 
 from graphql_api import metrics
-from storage.documents.errors import DropzoneError, InvalidSample, Unavailable
+from storage.documents.errors import DropzoneError, InvalidSample, RetryLater
 
 logger = logging.getLogger("graphql_api")
 
@@ -107,8 +107,10 @@ def describe(error: DropzoneError) -> dict[str, Any]:
     """Return the entry of a `DropzoneError` for the list `errors` of a GraphQL response."""
     metrics.errors(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code}
-    if isinstance(error, Unavailable):
+    if isinstance(error, RetryLater):
         extensions["retryAfter"] = error.retry_after
+        if error.limit:
+            extensions["limit"] = error.limit
     if isinstance(error, TooSlow) and error.cursor:
         extensions["cursor"] = error.cursor
     return {"message": shorten(str(error)), "extensions": extensions}

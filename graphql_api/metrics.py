@@ -23,6 +23,7 @@ HTTP_REQUEST_DURATION = Histogram(
     buckets=_DURATION_BUCKETS,
 )
 ERRORS = Counter("dropzone_errors", "Errors returned to clients over all protocols, by code.", ["code"])
+LIMIT_REFUSALS = Counter("dropzone_limit_refusals", "Requests refused because of a limit, by limit.", ["limit"])
 SUBMIT_DURATION = Histogram(
     "dropzone_submit_duration_seconds",
     "Time from the last byte of a sample until it is stored, in seconds, by state. The count is the number of samples.",
@@ -55,10 +56,11 @@ EVENT_LOOP_LAG = Histogram(
 http_requests = cache(HTTP_REQUESTS.labels)
 http_request_duration = cache(HTTP_REQUEST_DURATION.labels)
 errors = cache(ERRORS.labels)
+limit_refusals = cache(LIMIT_REFUSALS.labels)
 submit_duration = cache(SUBMIT_DURATION.labels)
 
 # Prometheus sees no increase in a counter whose first value is 1. Counters that alerts use therefore start at 0.
 for _state in ("PENDING", "REJECTED"):
     submit_duration(_state)
-for _code in ("INTERNAL", "UNAVAILABLE"):
+for _code in ("INTERNAL", "RATE_LIMITED", "UNAVAILABLE"):
     errors(_code)

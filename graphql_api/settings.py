@@ -6,13 +6,15 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
+
+from graphql_api.limits import Limits
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -68,16 +70,22 @@ class Settings:
     local_key_file: str = ""
     """File with the API key for web pages opened on this machine. The embedded stack sets this."""
 
+    limits: Limits = field(default_factory=Limits)
+    """The limits of addresses, submitters and the process. Each of their fields is a setting too."""
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid setting."""
         _reject_unknown(environ)
         read = Config(environ=environ, env_prefix=PREFIX)
-        values: dict[str, Any] = {
-            field.name: read(field.name.upper(), cast=type(field.default), default=field.default)
-            for field in fields(cls)
-        }
-        return cls(**values)
+        limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
+        values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}
+        return cls(**values, limits=limits)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of all settings of the API."""
+        return [each.name for each in (*fields(cls), *fields(Limits)) if each.name != "limits"]
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value with which every request would fail."""
@@ -110,8 +118,12 @@ class Settings:
         return Path(self.local_key_file) if self.local_key_file else None
 
 
+def _value(read: Config, setting: "Field[Any]") -> Any:
+    return read(setting.name.upper(), cast=type(setting.default), default=setting.default)
+
+
 def _reject_unknown(environ: Mapping[str, str]) -> None:
-    names = [*(field.name for field in fields(Settings)), *STACK_SETTINGS, *CLIENT_SETTINGS]
+    names = [*Settings.names(), *STACK_SETTINGS, *CLIENT_SETTINGS]
     known = {PREFIX + name.upper() for name in names}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:

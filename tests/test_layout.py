@@ -18,14 +18,15 @@ PACKAGES: Mapping[str, set[str]] = {
 
 API = "graphql_api"
 API_ROOMS: Mapping[str, set[str]] = {
-    "": set(),  # errors, metrics, settings; app and __main__ are listed below
-    "graphql_server": {""},
-    "auth": {"", "graphql_server"},
-    "ingest": {"", "graphql_server"},
+    "": set(),  # errors, limits, metrics, settings; app and __main__ are listed below
+    "budgets": {""},
+    "graphql_server": {"", "budgets"},
+    "auth": {"", "budgets", "graphql_server"},
+    "ingest": {"", "budgets", "graphql_server"},
     "results": {""},
-    "live": {"", "results"},
-    "schema": {"", "auth", "graphql_server", "ingest", "live", "results"},
-    "endpoints": {"", "auth", "graphql_server", "ingest", "results"},
+    "live": {"", "budgets", "results"},
+    "schema": {"", "auth", "budgets", "graphql_server", "ingest", "live", "results"},
+    "endpoints": {"", "auth", "budgets", "graphql_server", "ingest", "results"},
     "web": {""},
 }
 FIRESTORE = "infra/embedded/firestore"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
-from storage.documents import DropzoneError, NotFound, Unavailable
+from storage.documents import DropzoneError, NotFound, RetryLater
 
 
 async def _respond_with_error(request: Request, error: Exception) -> Response:
@@ -21,7 +21,7 @@ async def _respond_with_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DropzoneError):
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allow
-        if isinstance(error, Unavailable):
+        if isinstance(error, RetryLater):
             headers["retry-after"] = str(error.retry_after)
         described, status = describe(error), HTTP_STATUS.get(error.code, 400)
     else:

@@ -15,8 +15,8 @@ from typing import Protocol
 import zstandard
 from starlette.requests import ClientDisconnect, Request
 
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
-from graphql_api.graphql_server.memory_budget import MemoryBudget
 from graphql_api.graphql_server.request_headers import header
 from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge

@@ -3,8 +3,8 @@
 from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution.executor import Executor
-from graphql_api.graphql_server.memory_budget import MemoryBudget
 from graphql_api.graphql_server.protocols.http import HTTPEndpoint, Page
 from graphql_api.graphql_server.protocols.websocket import WebSocketEndpoint
 from graphql_api.graphql_server.revocation import Authenticate

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from graphql_api.graphql_server.memory_budget import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from storage.documents import TooLarge
 
 _MAX_LINES_IN_FLIGHT = 500

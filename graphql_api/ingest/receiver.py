@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from graphql_api import metrics
-from graphql_api.graphql_server.memory_budget import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter, ReadHeaders
 from storage.documents import (
     BadRequest,

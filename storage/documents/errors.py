@@ -55,23 +55,31 @@ class TooLarge(DropzoneError):
     code = "TOO_LARGE"
 
 
-class RateLimited(DropzoneError):
-    """The client sends too many requests. A later retry can succeed."""
+class RetryLater(DropzoneError):
+    """The request fails now but can succeed after `retry_after` seconds.
+
+    `limit` is the name of the limit that the request exceeds, or empty if no limit is the reason.
+    """
+
+    def __init__(self, message: str, *, retry_after: int = 1, limit: str = "") -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.limit = limit
+
+
+class RateLimited(RetryLater):
+    """The client or its submitter uses too much at a time."""
 
     code = "RATE_LIMITED"
 
 
-class Unavailable(DropzoneError):
-    """The request failed now but can succeed later.
+class Unavailable(RetryLater):
+    """Firestore or the server cannot process the request now.
 
     Firestore may have stored a write that it did not confirm. A retry with the same idempotency key is safe.
     """
 
     code = "UNAVAILABLE"
-
-    def __init__(self, message: str, *, retry_after: int = 1) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class InvalidSample(DropzoneError):

@@ -6,7 +6,7 @@ import orjson
 from graphql import ExecutionResult
 
 from graphql_api import errors
-from storage.documents.errors import DropzoneError, Unavailable
+from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
 
 
 class GraphQLResponse(NamedTuple):
@@ -16,7 +16,9 @@ class GraphQLResponse(NamedTuple):
     is_executed: bool
     """False if the operation was not executed, or if a subscription could not continue."""
     retry_after: int | None = None
-    """After how many seconds the client can retry. Set only if all fields failed because a service is unavailable."""
+    """After how many seconds the client can retry. Set only if all fields failed with errors that a retry can fix."""
+    retry_status: int = 503
+    """The HTTP status of a response with `retry_after`: 429 if all fields failed because of limits."""
     cursor: str = ""
     """The position of a subscription event, after which a client can resume. Empty if the event has no position."""
 
@@ -43,11 +45,18 @@ def from_result(result: ExecutionResult, operation: object) -> GraphQLResponse:
     if any(value is not None for value in (result.data or {}).values()):
         return response
     waits = [error["extensions"].get("retryAfter") for error in described]
-    return response if None in waits else response._replace(retry_after=max(cast(list[int], waits)))
+    if None in waits:
+        return response
+    codes = {error["extensions"]["code"] for error in described}
+    return response._replace(retry_after=max(cast(list[int], waits)), retry_status=_retry_status(codes))
 
 
 def from_error(error: DropzoneError) -> GraphQLResponse:
     """Encode the error of an operation that was not executed, or that ended with this error."""
-    wait = error.retry_after if isinstance(error, Unavailable) else None
+    wait = error.retry_after if isinstance(error, RetryLater) else None
     body = orjson.dumps({"errors": [errors.describe(error)]})
-    return GraphQLResponse(body, is_executed=False, retry_after=wait)
+    return GraphQLResponse(body, is_executed=False, retry_after=wait, retry_status=_retry_status({error.code}))
+
+
+def _retry_status(codes: set[str]) -> int:
+    return errors.HTTP_STATUS[RateLimited.code if codes == {RateLimited.code} else Unavailable.code]

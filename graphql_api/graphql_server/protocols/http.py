@@ -16,19 +16,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.memory_budget import MemoryBudget
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import JSON, Accepted, accepted, header, is_json
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
-from storage.documents.errors import DropzoneError, Unauthenticated, Unavailable
+from storage.documents.errors import DropzoneError, RetryLater, Unauthenticated
 
 _METHODS = "GET, POST"
 _LARGE_BODY_BYTES = 1 * MIB
@@ -143,7 +143,7 @@ def refusal(error: DropzoneError) -> Response:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="dropzone"'
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, RetryLater):
         headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, MethodNotAllowed):
         headers["allow"] = error.allow
@@ -156,7 +156,8 @@ def refusal(error: DropzoneError) -> Response:
 def _single(response: GraphQLResponse, media_type: bytes | None) -> Response:
     media_type = media_type or JSON
     if response.retry_after is not None:
-        return _response(503, media_type, response.body, {"retry-after": str(response.retry_after)})
+        headers = {"retry-after": str(response.retry_after)}
+        return _response(response.retry_status, media_type, response.body, headers)
     status = 200 if response.is_executed or media_type == JSON else 400
     return _response(status, media_type, response.body)
 

@@ -10,7 +10,7 @@ from graphql_api.graphql_server.protocols.graphql_transport_ws import SUBPROTOCO
 from graphql_api.graphql_server.request_headers import credential
 from graphql_api.graphql_server.revocation import Authenticate
 from graphql_api.graphql_server.settings import GraphQLSettings
-from storage.documents.errors import DropzoneError, Forbidden, Unavailable
+from storage.documents.errors import DropzoneError, Forbidden, RetryLater, Unavailable
 
 
 class WebSocketEndpoint:
@@ -62,7 +62,7 @@ class WebSocketEndpoint:
 
 async def _deny(send: Send, status: int, error: DropzoneError) -> None:
     headers = [(b"content-type", b"application/json; charset=utf-8")]
-    if isinstance(error, Unavailable):
+    if isinstance(error, RetryLater):
         headers.append((b"retry-after", b"%d" % error.retry_after))
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": from_error(error).body, "more_body": False})

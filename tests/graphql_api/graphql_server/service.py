@@ -14,7 +14,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, MemoryBudget, Server, ServerSettings, read_body
+from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings, read_body
 from graphql_api.graphql_server.protocols.http import refusal
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key

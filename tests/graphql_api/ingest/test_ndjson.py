@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import pytest
 
-from graphql_api.graphql_server import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.ingest import ndjson
 from storage.documents import TooLarge
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graphql_api.graphql_server import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from storage.documents import Unavailable
 from tests.stack import Stack, eventually
 
@@ -19,7 +19,8 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose memory budget is eight of its largest samples."""
-    with Stack(tmp_path_factory.mktemp("memory-budget"), DROPZONE_MAX_SAMPLE_MIB="1") as stack:
+    settings = {"DROPZONE_MAX_SAMPLE_MIB": "1", "DROPZONE_MAX_LARGE_REQUESTS_MIB": "8"}
+    with Stack(tmp_path_factory.mktemp("memory-budget"), **settings) as stack:
         yield stack
 
 

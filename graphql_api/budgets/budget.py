@@ -1,0 +1,150 @@
+"""A budget: an amount that is limited, with the number of refusals as a metric.
+
+A refusal names the limit, which is also the name of the setting, and says when a retry can succeed.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from graphql_api import metrics
+from storage.documents.errors import RateLimited
+
+RETRY_SECONDS = 1
+
+
+class Budget:
+    """An amount that may be in use at the same time, for example a number of connections or bytes.
+
+    If nothing is in use, one user may exceed the limit. A single large request is thus possible; other limits
+    restrict its size.
+    """
+
+    __slots__ = ("limit", "max_amount", "used")
+
+    def __init__(self, limit: str, max_amount: int) -> None:
+        """Limit an amount to `max_amount`. `limit` is the name of the setting."""
+        self.limit = limit
+        self.max_amount = max_amount
+        self.used = 0
+
+    def take(self, amount: int = 1) -> None:
+        """Use `amount` until `give_back`. Raises `RateLimited` if the budget is exhausted."""
+        if self.used and self.used + amount > self.max_amount:
+            raise refusal(self.limit, f"at most {self.max_amount:,} at a time", RETRY_SECONDS)
+        self.used += amount
+
+    def give_back(self, amount: int = 1) -> None:
+        """Stop using `amount`."""
+        self.used -= amount
+
+    @contextmanager
+    def hold(self, amount: int = 1) -> Iterator[None]:
+        """Use `amount` in this context. Raises `RateLimited` if the budget is exhausted."""
+        self.take(amount)
+        try:
+            yield
+        finally:
+            self.give_back(amount)
+
+
+class WaitingBudget:
+    """A budget whose users wait, first come first served, until the amount that they need is free."""
+
+    __slots__ = ("_waiting", "limit", "max_amount", "max_waiting", "used", "waiting_limit")
+
+    def __init__(self, limit: str, max_amount: int, *, waiting_limit: str, max_waiting: int) -> None:
+        """Limit an amount to `max_amount` and the number of waiting users to `max_waiting`."""
+        self.limit = limit
+        self.max_amount = max_amount
+        self.waiting_limit = waiting_limit
+        self.max_waiting = max_waiting
+        self.used = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """The number of waiting users."""
+        return len(self._waiting)
+
+    @asynccontextmanager
+    async def hold(self, amount: int) -> AsyncIterator[None]:
+        """Use `amount` in this context; wait for it if necessary. Raises `RateLimited` if too many users wait."""
+        if self._waiting or not self._fits(amount):
+            await self._wait(amount)
+        else:
+            self.used += amount
+        try:
+            yield
+        finally:
+            self.used -= amount
+            self._admit()
+
+    def _fits(self, amount: int) -> bool:
+        return not self.used or self.used + amount <= self.max_amount
+
+    async def _wait(self, amount: int) -> None:
+        if len(self._waiting) >= self.max_waiting:
+            raise refusal(self.waiting_limit, f"at most {self.max_waiting:,} at a time", RETRY_SECONDS)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((amount, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # admitted and cancelled in the same turn of the event loop
+                self.used -= amount
+            self._admit()
+            raise
+
+    def _admit(self) -> None:
+        while self._waiting and (self._waiting[0][1].cancelled() or self._fits(self._waiting[0][0])):
+            amount, turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self.used += amount
+                turn.set_result(None)
+
+
+class RateBudget:
+    """An amount per second, with a reserve of one second (a token bucket).
+
+    An amount may exceed the reserve. The debt is then paid off before the next amount is allowed.
+    """
+
+    __slots__ = ("_clock", "_reserve", "_updated", "limit", "per_second")
+
+    def __init__(self, limit: str, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Allow `per_second`. `limit` is the name of the setting."""
+        self.limit = limit
+        self.per_second = per_second
+        self._clock = clock
+        self._reserve = per_second
+        self._updated = clock()
+
+    def take(self, amount: float = 1) -> None:
+        """Use `amount`. Raises `RateLimited` if the reserve is used up."""
+        self._refill()
+        if self._reserve <= 0:
+            wait = math.ceil(-self._reserve / self.per_second) or RETRY_SECONDS
+            raise refusal(self.limit, f"at most {self.per_second:,} per second", wait)
+        self._reserve -= amount
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the whole reserve is free, so that this budget need not be remembered."""
+        self._refill()
+        return self._reserve >= self.per_second
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._reserve = min(self.per_second, self._reserve + (now - self._updated) * self.per_second)
+        self._updated = now
+
+
+def refusal(limit: str, description: str, retry_after: int) -> RateLimited:
+    """Count and return the error for a refusal because of `limit`."""
+    metrics.limit_refusals(limit).inc()
+    message = f"the limit {limit} is reached: {description}; retry later"
+    return RateLimited(message, limit=limit, retry_after=retry_after)

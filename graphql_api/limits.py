@@ -1,0 +1,56 @@
+"""The limits of all budgets. Each field is a setting of the API; docs/security.md explains the defaults.
+
+All limits apply to one API process. With several API processes, the whole service allows a multiple.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The maximum of each budget. The field `max_connections` is the setting `DROPZONE_MAX_CONNECTIONS`, and so on."""
+
+    # The whole process.
+    max_connections: int = 4_000
+    """Open connections, WebSockets included."""
+
+    max_memory_mib: int = 448
+    """Resident memory above which the API refuses large requests, WebSockets and subscriptions."""
+
+    max_large_requests_mib: int = 256
+    """Bytes of large requests that are in memory at the same time, after decompression."""
+
+    # One address, before authentication.
+    max_connections_per_address: int = 1_000
+    """Open connections of one IP address. A proxy is one address: raise this limit behind a proxy."""
+
+    max_failed_authentications_per_second: int = 20
+    """Requests with an unknown API key, per IP address."""
+
+    # One submitter, after authentication.
+    max_cost_per_submitter: int = 2_000
+    """Cost units of the operations that one submitter executes at the same time. Other operations wait."""
+
+    max_waiting_operations_per_submitter: int = 500
+    """Operations of one submitter that wait for their turn."""
+
+    max_request_mib_per_submitter: int = 192
+    """Bytes of the large requests of one submitter that are in memory at the same time, after decompression."""
+
+    max_samples_per_second_per_submitter: int = 20_000
+    """Samples that one submitter may send in a second."""
+
+    max_pending_samples_per_submitter: int = 100_000
+    """Stored samples of one submitter that have no result yet."""
+
+    max_websockets_per_submitter: int = 1_000
+    """Open WebSockets of one submitter."""
+
+    max_subscriptions_per_submitter: int = 2_000
+    """Open subscriptions of one submitter, over all protocols."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a limit below 1."""
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name} must be at least 1, got {getattr(self, field.name)}")

@@ -1,0 +1,47 @@
+"""The budgets of addresses and submitters: one per address or submitter, and none is remembered for ever."""
+
+import pytest
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.limits import Limits
+from storage.documents import RateLimited
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("", "unix socket", True),
+    ],
+)
+def test_an_address_has_one_budget(one: str, other: str, is_same: bool) -> None:
+    """All addresses of a /64 network belong to one IPv6 client."""
+    addresses = Budgets(Limits()).addresses
+
+    assert (addresses.of(one) is addresses.of(other)) == is_same
+
+
+def test_a_submitter_does_not_use_the_budget_of_another() -> None:
+    """The limit of one submitter refuses only this submitter."""
+    budgets = Budgets(Limits(max_subscriptions_per_submitter=1))
+    budgets.submitter("a").subscriptions.take()
+
+    with pytest.raises(RateLimited):
+        budgets.submitter("a").subscriptions.take()
+    budgets.submitter("b").subscriptions.take()
+
+
+def test_unused_budgets_are_forgotten() -> None:
+    """Clients can invent any number of addresses. A used budget stays."""
+    addresses = Budgets(Limits()).addresses
+    used = addresses.of("192.0.2.1")
+    used.connections.take()
+    for number in range(3_000):
+        addresses.of(f"10.0.{number // 256}.{number % 256}")
+
+    assert len(addresses) <= 1_000
+    assert addresses.of("192.0.2.1") is used
