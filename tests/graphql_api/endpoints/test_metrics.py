@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 
 from tests.stack import FIXTURE, Stack, eventually
 
-LABELS = {"route", "method", "status", "state", "code", "le"}
+LABELS = {"route", "method", "status", "state", "code", "limit", "le"}
 
 
 def numbers(stack: Stack) -> dict[str, float]:
