@@ -1,11 +1,14 @@
 """Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|revoke`.
 
-`create` prints the new key once. Firestore stores only the SHA-256 of the key.
+`create` prints the new key once. Firestore stores only the SHA-256 of the key, its digest. `revoke` lists the selected
+keys and asks for confirmation.
 """
 
 import argparse
 import asyncio
+import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +25,9 @@ from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
+_SHOWN_DIGITS = 12
+_MIN_DIGITS = 8
+_MAX_DAYS = 36_500
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,13 +53,14 @@ def _parser() -> argparse.ArgumentParser:
             "--scopes", type=_scopes, default="submit,read", help=f"comma-separated scopes: {', '.join(Scope)}"
         )
         command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
-        command.add_argument("--expires-in-days", type=float, help="the lifetime of the key; unlimited by default")
+        command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
     listing = commands.add_parser("list", help="list all keys by digest")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
     revoke = commands.add_parser("revoke", help="revoke keys")
-    revoke.add_argument("--digest", help="the SHA-256 of the key, or the prefix that `list` shows")
+    revoke.add_argument("--digest", type=_digest_prefix, help="revoke the key with this digest, or prefix of a digest")
     revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
     revoke.add_argument("--label", help="revoke only keys with this label")
+    revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
     return parser
 
 
@@ -99,9 +106,26 @@ async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
     selected = await _select(store, submitter=options.submitter, label=options.label, digest_prefix=options.digest)
     if not selected:
         raise NotFound("no API key matches the given options; run `list` to see the digests, submitters and labels")
+    if options.digest is not None and len(selected) > 1:
+        raise BadRequest(f"--digest {options.digest} is the prefix of {len(selected)} digests; give a longer prefix")
+    valid = [(key_digest, api_key) for key_digest, api_key in selected if api_key.revoked is None]
+    if valid and not options.yes:
+        _confirm(valid)
+    for key_digest, api_key in valid:
+        await store.write(key_digest, replace(api_key, revoked=datetime.now(UTC)))
     for key_digest, api_key in selected:
-        await store.write(key_digest, replace(api_key, revoked=api_key.revoked or datetime.now(UTC)))
-        print(f"revoked {key_digest[:12]} of {api_key.submitter}")
+        print(f"revoked {key_digest[:_SHOWN_DIGITS]} of {api_key.submitter}")
+
+
+def _confirm(selected: Sequence[tuple[str, ApiKey]]) -> None:
+    """List the selected keys and ask for confirmation. Raises `BadRequest` if the user does not confirm."""
+    for key_digest, api_key in selected:
+        print(_line(key_digest, api_key), file=sys.stderr)
+    print(f"Revoke {len(selected)} keys? Requests with them will fail. [y/N] ", end="", file=sys.stderr, flush=True)
+    if not sys.stdin.isatty():
+        raise BadRequest("no key was revoked: confirm with --yes, because standard input is not a terminal")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadRequest("no key was revoked")
 
 
 async def _select(
@@ -121,7 +145,7 @@ def _line(key_digest: str, key: ApiKey) -> str:
     end = expires if key.revoked is None else f"revoked {timestamps.to_text(key.revoked)}"
     scopes = ",".join(sorted(key.scopes))
     created = timestamps.to_text(key.created)
-    return f"{key_digest[:12]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
+    return f"{key_digest[:_SHOWN_DIGITS]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
 
 
 def _api_key(options: argparse.Namespace) -> ApiKey:
@@ -139,6 +163,23 @@ def _api_key(options: argparse.Namespace) -> ApiKey:
 def _submitter(text: str) -> str:
     if not document_paths.is_submitter(text):
         raise argparse.ArgumentTypeError("expected 1 to 100 characters out of letters, digits, _, ., @ and -")
+    return text
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days <= _MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"expected a number of days from 0 to {_MAX_DAYS:,}, got {text!r}")
+    return days
+
+
+def _digest_prefix(text: str) -> str:
+    if re.fullmatch(rf"[0-9a-f]{{{_MIN_DIGITS},64}}", text) is None:
+        message = f"expected {_MIN_DIGITS} to 64 hexadecimal digits from the start of a digest, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
     return text
 
 

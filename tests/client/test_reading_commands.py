@@ -82,6 +82,29 @@ def test_show_prints_a_sample_with_its_histogram(stack: Stack, start: Start, sub
     assert json.loads(raw) == {"time_stamp": "2019-05-01T00:00:00Z", "data": [0.5, 1.5]}
 
 
+@pytest.mark.parametrize("options", [["--raw"], ["--json"], []])
+def test_a_sample_cannot_control_the_terminal(
+    stack: Stack, start: Start, submitted: KeyAndIds, options: list[str]
+) -> None:
+    """Escape sequences (C0 and C1) and characters that reorder text are escaped. A file gets the bytes unchanged."""
+    key, _ = submitted
+    raw = b'{"time_stamp": "\\u001b[2J\xc2\x9b31m\xe2\x80\xaeZ", "note": "\x7f\xc2\x9b\xe2\x80\xae", "data": [1]}'
+    sample_id = stack.post_sample(raw, x_api_key=stack.new_key("reading", "submit")).json()["id"]
+    terminal, side = os.openpty()
+
+    shown = start(stack, key, "show", sample_id, *options, stdout=side)
+    os.close(side)
+    output = read_terminal(terminal).decode()
+    assert shown.wait(100) == 0
+
+    assert {character for character in output if ord(character) < 32} <= {"\n", "\r", "\x1b"}
+    assert "\x1b[2J" not in output
+    assert not {"\x7f", "\x9b", "\u202e"} & set(output)
+    assert "\\u202e" in output
+    if options == ["--raw"]:
+        assert start(stack, key, "show", sample_id, *options).communicate(timeout=100)[0] == raw
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has one")
 @pytest.mark.parametrize("command", ["results", "show"])
 def test_output_that_cannot_be_written_is_an_error(

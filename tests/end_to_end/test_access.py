@@ -86,7 +86,7 @@ def test_a_revoked_key_is_rejected(stack: Stack) -> None:
     key = stack.new_key("revoked")
     assert stack.post_graphql("{ __typename }", key=key).status_code == 200
 
-    stack.keys("revoke", "--submitter", "revoked")
+    stack.keys("revoke", "--submitter", "revoked", "--yes")
 
     eventually(lambda: stack.post_graphql("{ __typename }", key=key).status_code == 401)
 

@@ -19,6 +19,7 @@ from dropzone import (
     UnexpectedResponse,
     Unreachable,
 )
+from dropzone.command import output
 
 
 class ExitCode(IntEnum):
@@ -71,7 +72,7 @@ def print_error(error: DropzoneError) -> ExitCode:
             code, hint = ExitCode.NO_SERVER, "try again later"
         case _:
             code, hint = ExitCode.INCOMPLETE, ""
-    typer.echo(f"error: {error}{hint and '; '}{hint}", err=True)
+    typer.echo(output.printable(f"error: {error}{hint and '; '}{hint}"), err=True)
     return code
 
 

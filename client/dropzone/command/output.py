@@ -5,6 +5,7 @@ Standard output contains only the requested data. Progress, warnings and errors 
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -21,6 +22,8 @@ from dropzone.encoding import format_time
 from dropzone.statistics import TABLE_COLUMNS
 
 _MIN_CONSOLE_WIDTH = 1_000
+_TERMINAL_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that can move the cursor, change colors or reorder text: all controls except tab and newline."""
 
 
 class Format(StrEnum):
@@ -70,8 +73,21 @@ def to_json(value: Any) -> Any:
 
 def print_line(value: Mapping[str, Any]) -> None:
     """Print an object as one line of NDJSON and flush it."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+    sys.stdout.write(printable(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n")
     sys.stdout.flush()
+
+
+def print_bytes(raw: bytes) -> None:
+    """Print bytes unchanged. On a terminal, escape the controls in them, because they come from another user."""
+    if sys.stdout.isatty():
+        sys.stdout.write(printable(raw.decode(errors="backslashreplace")))
+    else:
+        sys.stdout.buffer.write(raw)
+
+
+def printable(text: str) -> str:
+    """Return `text` with each terminal control as `\\uXXXX`, which is an escape of JSON too."""
+    return _TERMINAL_CONTROLS.sub(lambda control: f"\\u{ord(control[0]):04x}", text)
 
 
 def number(value: float | None) -> str:
@@ -137,5 +153,5 @@ def name_value_table(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, printable(value))
     return table

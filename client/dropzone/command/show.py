@@ -1,6 +1,5 @@
 """`dropzone show`: prints one sample with its problems, its statistics and a histogram."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Annotated
@@ -24,7 +23,9 @@ _NOT_LISTED = {"count", "histogram"}  # these two are printed elsewhere
 def show(
     sample_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the sample.", show_default=False)],
     *,
-    is_raw: Annotated[bool, typer.Option("--raw", help="Print the submitted bytes of the sample, unchanged.")] = False,
+    is_raw: Annotated[
+        bool, typer.Option("--raw", help="Print the submitted bytes. A terminal shows control characters escaped.")
+    ] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     url: Url = DEFAULT_URL,
     key: Key = "",
@@ -38,7 +39,7 @@ def show(
 
 async def _print_raw(client: AsyncClient, sample_id: str) -> ExitCode:
     async with client:
-        sys.stdout.buffer.write(await client.raw(sample_id))
+        output.print_bytes(await client.raw(sample_id))
     return ExitCode.DONE
 
 

@@ -182,7 +182,7 @@ class Submission:
         if tally.problems:
             console.print()
         for source, text in tally.problems:
-            console.print(f"{source}: {text}")
+            console.print(output.printable(f"{source}: {text}"))
         if tally.unlisted_problems:
             console.print(f"and {tally.unlisted_problems:,} more samples with problems")
 
@@ -264,5 +264,5 @@ def _outcome_table(outcomes: list[Outcome]) -> Table:
         if result is not None:
             numbers = (result.mean, result.standard_deviation, result.count)
             cells = [format_time(result.timestamp), *map(output.number, numbers)]
-        table.add_row(outcome.source, outcome.sample.state.value, *cells, outcome.sample.id)
+        table.add_row(output.printable(outcome.source), outcome.sample.state.value, *cells, outcome.sample.id)
     return table

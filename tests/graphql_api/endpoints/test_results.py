@@ -203,7 +203,7 @@ def test_an_error_in_the_middle_closes_the_connection_without_an_end(tmp_path: A
             connection.request("GET", "/results", headers={"x-api-key": key})
             with connection.getresponse() as response:
                 beginning = response.read(100_000)
-                stack.keys("revoke", "--submitter", "cut-off")
+                stack.keys("revoke", "--submitter", "cut-off", "--yes")
                 with pytest.raises(http.client.IncompleteRead) as error:
                     response.read()
 

@@ -124,7 +124,7 @@ def test_a_revoked_key_ends_an_endless_body(stack: Stack) -> None:
             if b"UNAUTHENTICATED" in responses:
                 break
             if number == 1:
-                stack.keys("revoke", "--submitter", "streaming")
+                stack.keys("revoke", "--submitter", "streaming", "--yes")
             time.sleep(0.02)
 
     *before, last = [json.loads(line) for line in responses.splitlines() if line.startswith(b"{")]
