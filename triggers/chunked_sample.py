@@ -14,7 +14,6 @@ from array import array
 from collections.abc import Sequence
 from hashlib import sha256
 
-import msgspec
 import zstandard
 
 from storage.documents import Header, InvalidSample, NotJson
@@ -37,7 +36,7 @@ def read(header: Header, chunks: Sequence[bytes]) -> Payload:
     """
     try:
         return _read_by_chunk(header, chunks)
-    except (_UnusualShape, InvalidSample, NotJson, msgspec.MsgspecError, zstandard.ZstdError):
+    except (_UnusualShape, InvalidSample, NotJson, ValueError, zstandard.ZstdError):
         return payload.read(header.assemble(chunks), header.default_time_zone())
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from storage.documents import document_paths, timestamps
 from storage.documents.errors import InvalidSample
-from storage.documents.validation import json_scanner, thorough_reader
+from storage.documents.validation import json_scanner, numbers, thorough_reader
 from storage.documents.validation.validation_report import Append, ValidationReport
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
@@ -42,7 +42,6 @@ class _Sample(msgspec.Struct):
 
 _QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Sample.__struct_fields__]
 _sample_decoder = msgspec.json.Decoder(_Sample)
-_numbers_decoder = msgspec.json.Decoder(list[float])
 
 
 def read(raw: bytes, default_time_zone: tzinfo | None = None) -> Payload:
@@ -73,9 +72,9 @@ def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationR
 def read_numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:
     """Yield the numbers between two offsets inside a list, one list of numbers per piece.
 
-    Raises `msgspec.MsgspecError` if a value is not a number.
+    Raises `ValueError` if a value is not a number.
     """
-    return (_numbers_decoder.decode(b"[%b]" % raw[first:last]) for first, last in json_scanner.pieces(raw, start, end))
+    return (numbers.decode(b"[%b]" % raw[first:last]) for first, last in json_scanner.pieces(raw, start, end))
 
 
 def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport | None:
@@ -86,14 +85,16 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     try:
         if not _is_nested_within_limit(raw):
             return None
-        sample, pieces = _decode(raw) if len(raw) <= json_scanner.PIECE_BYTES else _decode_in_pieces(raw)
+        data_at = raw.index(b'"data"')
+        is_small = len(raw) <= json_scanner.PIECE_BYTES and not numbers.has_exponents(raw, data_at)
+        sample, pieces = _decode(raw) if is_small else _decode_in_pieces(raw, data_at)
         timestamp = timestamps.parse(sample.time_stamp, default_time_zone)
         count = 0
-        for numbers in pieces:
-            if not numbers:
+        for piece in pieces:
+            if not piece:
                 return None
-            count += len(numbers)
-            append(numbers)
+            count += len(piece)
+            append(piece)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     key = sample.idempotency_key
@@ -121,12 +122,12 @@ def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
     return sample, [sample.data]
 
 
-def _decode_in_pieces(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
+def _decode_in_pieces(raw: bytes, data_at: int) -> tuple[_Sample, Iterable[list[float]]]:
     """Return the sample with a placeholder in `data`, and an iterator that decodes the numbers of `data` in pieces.
 
     Raises `ValueError` if `data` may not be a flat list. Decoding the whole text could then have another result.
     """
-    opening = _DATA_OPENING.match(raw, raw.index(b'"data"'))
+    opening = _DATA_OPENING.match(raw, data_at)
     if opening is None:
         raise ValueError("data is not a list")
     start, end = opening.end(), raw.index(b"]", opening.end())
@@ -134,5 +135,5 @@ def _decode_in_pieces(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
     return sample, read_numbers(raw, start, end)
 
 
-def _discard(numbers: list[float]) -> None:
-    del numbers
+def _discard(piece: list[float]) -> None:
+    del piece

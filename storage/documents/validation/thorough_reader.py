@@ -18,7 +18,7 @@ import msgspec
 from storage.documents import document_paths, timestamps
 from storage.documents.errors import NotJson
 from storage.documents.problems import Problem, ProblemCode, echo
-from storage.documents.validation import json_scanner
+from storage.documents.validation import json_scanner, numbers
 from storage.documents.validation.json_scanner import MAX_DEPTH, Span
 from storage.documents.validation.validation_report import Append, ProblemCollector, ValidationReport
 
@@ -148,8 +148,8 @@ def _read_values(raw: bytes, contents: Span, problems: ProblemCollector, append:
     for start, end in json_scanner.pieces(raw, *contents):
         piece = b"[%b]" % raw[start:end]
         try:
-            numbers = _numbers_decoder.decode(piece)
-        except msgspec.MsgspecError:
+            values = numbers.decode(piece)
+        except ValueError:
             values = _decode_values(raw, start, piece)
             problems.add_all(
                 _not_a_finite_number,
@@ -158,10 +158,10 @@ def _read_values(raw: bytes, contents: Span, problems: ProblemCollector, append:
             count += len(values)
             append([value for value in values if type(value) is float])
         else:
-            if not numbers:
+            if not values:
                 raise _not_json(raw, "expected a value", start)
-            count += len(numbers)
-            append(numbers)
+            count += len(values)
+            append(values)
     return count
 
 
@@ -233,5 +233,4 @@ def _reject_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(parse_int=float, parse_constant=_reject_constant)
 _syntax_decoder = msgspec.json.Decoder(msgspec.Raw)
-_numbers_decoder = msgspec.json.Decoder(list[float])
 _spans_decoder = msgspec.json.Decoder(list[msgspec.Raw])

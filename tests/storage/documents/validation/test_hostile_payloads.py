@@ -182,6 +182,9 @@ HOSTILE = {
     "objects never closed": b'{"a":{},' * 60 + b'"b":"' + b"[" * 1_000_000,
     "surrogates": b'{"a":"' + b"\\ud800" * 100_000 + b'"}',
     "keys of escapes": b"{" + b'"\\"\\"":1,' * 100_000 + b'"data":[1]}',
+    "numbers close to the largest double": b'{"data":[' + b"1e308," * 1_000_000 + b"1]}",
+    "the same with a fault in each piece": b'{"data":[' + (b"1e308," * 9_000 + b"true,") * 100 + b"1]}",
+    "numbers close to the smallest double": b'{"data":[' + b"5e-324," * 1_000_000 + b"1]}",
 }
 
 
