@@ -2,15 +2,20 @@
 
 If `FIRESTORE_EMULATOR_HOST` is set, the channel connects to that host without TLS. Otherwise the
 channel connects to the production service with the default credentials of Google Cloud.
+
+Note: Google's emulator refuses calls without the bearer token `owner`. An insecure channel cannot
+have call credentials, so every call must carry the metadata of its connection.
 """
 
 import os
+from typing import NamedTuple
 
 import google.auth
 import grpc.aio
 from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 
 _LOCAL_PROJECT = "dropzone-local"
+_EMULATOR_METADATA = (("authorization", "Bearer owner"),)
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -25,12 +30,23 @@ _OPTIONS = (
 )
 
 
-def open_channel() -> tuple[grpc.aio.Channel, str | None]:
-    """Return a channel to Firestore, and the project from the environment or None.
+class Connection(NamedTuple):
+    """A channel to Firestore."""
+
+    channel: grpc.aio.Channel
+    project: str | None
+    """The project from the environment, or None."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """The metadata that every call on the channel must carry."""
+
+
+def open_connection() -> Connection:
+    """Return a connection to the Firestore that the environment selects.
 
     The channel belongs to the running event loop. It connects at the first call.
     """
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
-        return grpc.aio.insecure_channel(host, options=_OPTIONS), os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
+        local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
+        return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), local_project, _EMULATOR_METADATA)
     credentials, project = google.auth.default(scopes=FirestoreGrpcAsyncIOTransport.AUTH_SCOPES)
-    return FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS), project
+    return Connection(FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS), project)

@@ -17,7 +17,7 @@ from google.cloud.firestore_v1.types import firestore as _protocol
 
 from storage.documents import Unavailable
 from storage.firestore import encoding
-from storage.firestore.channel import open_channel
+from storage.firestore.channel import open_connection
 from storage.firestore.errors import call_error
 from storage.firestore.retry import TRANSIENT, backoff
 
@@ -44,13 +44,21 @@ class Firestore:
     reached or returns a transient error, and `FirestoreError` if Firestore rejects the request.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, database: str, *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        database: str,
+        *,
+        timeout_seconds: float,
+        metadata: Iterable[tuple[str, str]] = (),
+    ) -> None:
         self.database = database
         """The full name: `projects/{project}/databases/{database}`."""
         self._root = f"{database}/documents"
         self._channel = channel
         self._timeout_seconds = timeout_seconds
         self._metadata = (
+            *metadata,
             ("google-cloud-resource-prefix", database),
             ("x-goog-request-params", urlencode({"database": database}, safe="/")),
         )
@@ -76,12 +84,12 @@ class Firestore:
 
         The client connects at the first call.
         """
-        channel, project = open_channel()
+        connection = open_connection()
         if database is None:
-            if project is None:
+            if connection.project is None:
                 raise ValueError("GOOGLE_CLOUD_PROJECT is not set; set it to the id of your Google Cloud project")
-            database = f"projects/{project}/databases/(default)"
-        return cls(channel, database, timeout_seconds=timeout_seconds)
+            database = f"projects/{connection.project}/databases/(default)"
+        return cls(connection.channel, database, timeout_seconds=timeout_seconds, metadata=connection.metadata)
 
     async def close(self) -> None:
         """Close the channel and cancel all calls."""

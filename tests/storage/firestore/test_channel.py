@@ -1,0 +1,86 @@
+"""Every call to the Firestore of FIRESTORE_EMULATOR_HOST carries the token that Google's emulator requires."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.cloud.firestore_v1.types import query
+
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
+
+SERVICE = "/google.firestore.v1.Firestore/"
+QUERY: Any = query.StructuredQuery.pb()()
+
+
+class Recorder(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Records the authorization of each call and refuses the call."""
+
+    def __init__(self) -> None:
+        self.authorizations: dict[str, str] = {}
+
+    def service(self, call: Any) -> Any:
+        """Serve one call of any method."""
+        self.authorizations[call.method.removeprefix(SERVICE)] = dict(call.invocation_metadata)["authorization"]
+
+        async def refuse(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            del requests
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "on purpose")
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+@pytest.fixture
+async def recorder(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorder]:
+    """A server that FIRESTORE_EMULATOR_HOST selects."""
+    recorder = Recorder()
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((recorder,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
+    yield recorder
+    await server.stop(None)
+
+
+async def listen(firestore: Firestore) -> None:
+    """Open a Listen stream and read from it."""
+    stream = firestore.listen()
+    assert await stream.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
+    "batch_write": lambda firestore: firestore.batch_write([encoding.to_write(firestore.name("a/b"), {})]),
+    "batch_get": lambda firestore: firestore.batch_get(["a/b"]),
+    "run_query": lambda firestore: anext(firestore.run_query("", QUERY)),
+    "documents": lambda firestore: firestore.documents("", QUERY),
+    "count": lambda firestore: firestore.count("", QUERY),
+    "now": lambda firestore: firestore.now(),
+    "ping": lambda firestore: firestore.ping(30),
+    "listen": listen,
+}
+OTHERS = {"connect", "close", "name", "path"}
+
+
+async def test_every_method_of_the_client_sends_the_token(recorder: Recorder) -> None:
+    """API, functions and commands call Firestore through these methods only."""
+    assert {name for name in vars(Firestore) if not name.startswith("_")} - OTHERS == CALLS.keys()
+    firestore = Firestore.connect(timeout_seconds=30)
+    for name, call in CALLS.items():
+        recorder.authorizations.clear()
+        with contextlib.suppress(FirestoreError):
+            await call(firestore)
+        assert list(recorder.authorizations.values()) == ["Bearer owner"], name
+    await firestore.close()
+
+
+def test_no_other_module_opens_a_channel_to_firestore() -> None:
+    """A second place could forget the token."""
+    modules = [path for folder in ("storage", "graphql_api", "triggers") for path in Path(folder).rglob("*.py")]
+
+    assert [str(path) for path in modules if "_channel(" in path.read_text()] == ["storage/firestore/channel.py"]
