@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGES := graphiql dashboard
 PACKAGES := storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check schema audit conformance differential torture load lock clean
+.PHONY: help setup run test check schema audit conformance differential torture attack load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ differential: setup .venv/developer ## compare the embedded Firestore with Googl
 torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore and the API while 100 subscribers connect and disconnect
 	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 \
 	  $(BIN)/python -m pytest -s tests/torture --timeout 1800
+
+attack: setup .venv/developer ## run hostile clients against fresh stacks and measure what another tenant sees; OPTIONS=--short is the short form
+	@$(BIN)/python -m tests.attack $(OPTIONS)
 
 load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load

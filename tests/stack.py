@@ -79,6 +79,11 @@ class Stack(AbstractContextManager["Stack"]):
             return False
 
     @property
+    def pid(self) -> int:
+        """The process id of the supervisor."""
+        return self._process.pid
+
+    @property
     def key(self) -> str:
         """The local key that the stack created."""
         return (self._data / "api-key").read_text().strip()

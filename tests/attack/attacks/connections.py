@@ -1,0 +1,132 @@
+"""Connections and requests of clients without a key: pipelining, idle and slow connections, malformed requests."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+
+from tests.attack.registry import add, attack
+from tests.attack.target import Target, send
+
+_PIPELINED_BYTES = 13 * 2**20
+_PIPELINED = {
+    "health": ("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n", True),
+    "metrics": ("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n", False),
+    "dashboard": ("GET / HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n", False),
+    "unknown_path": ("GET /x HTTP/1.1\r\nhost: a\r\n\r\n", False),
+    "no_key": ("GET /samples/a HTTP/1.1\r\nhost: a\r\n\r\n", False),
+    "empty_posts": ("POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n", False),
+    "small_posts": (
+        "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+        False,
+    ),
+    "chunked_posts": ("POST /samples HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", False),
+}
+
+
+async def pipelined(request: str, target: Target) -> None:
+    """Send many requests over one connection without waiting for responses."""
+    data = request.encode() * (_PIPELINED_BYTES // len(request))
+    async with target.connection() as streams:
+        await send(streams, data, target.seconds)
+
+
+for _name, (_request, _is_short) in _PIPELINED.items():
+    add(f"pipelined_{_name}", partial(pipelined, _request), is_short=_is_short)
+
+
+async def pipelined_and_unread(target: Target) -> None:
+    """Send many requests for the metrics over each of 20 connections, and read no response."""
+    data = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n" * 10_000
+    async with AsyncExitStack() as opened:
+        connections = [await opened.enter_async_context(target.connection()) for _ in range(20)]
+        for _, writer in connections:
+            writer.write(data)
+        await asyncio.sleep(target.seconds)
+
+
+add("pipelined_and_unread", pipelined_and_unread)
+
+
+async def idle(number: int, first: bytes, target: Target) -> None:
+    """Open many connections, send the start of a request over each, and keep them open."""
+    async with AsyncExitStack() as opened:
+        for _ in range(number // 100):
+            results = await asyncio.gather(
+                *(opened.enter_async_context(target.connection()) for _ in range(100)), return_exceptions=True
+            )
+            for result in results:
+                if not isinstance(result, BaseException):
+                    result[1].write(first)
+        await asyncio.sleep(target.seconds)
+
+
+_IDLE = {
+    "after_health_check": b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n",
+    "silent": b"",
+    "half_a_request_line": b"GET /hea",
+    "half_the_headers": b"GET /healthz HTTP/1.1\r\nhost: a\r\n",
+    "half_a_body": b"POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{",
+}
+for _name, _first in _IDLE.items():
+    add(f"idle_connections_{_name}", partial(idle, 4_100, _first), is_short=_name == "after_health_check")
+
+
+@attack()
+async def connections_opened_and_reset(target: Target) -> None:
+    """Open and reset connections as fast as possible."""
+
+    async def loop() -> None:
+        while True:
+            try:
+                async with target.connection() as (_, writer):
+                    writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+            except OSError:
+                await asyncio.sleep(0.01)
+
+    tasks = [asyncio.create_task(loop()) for _ in range(50)]
+    await asyncio.wait(tasks, timeout=target.seconds)
+    for task in tasks:
+        task.cancel()
+
+
+@attack()
+async def headers_byte_by_byte(target: Target) -> None:
+    """Send the headers of 500 requests one byte at a time."""
+    async with AsyncExitStack() as opened:
+        connections = [await opened.enter_async_context(target.connection()) for _ in range(500)]
+        ends = asyncio.get_running_loop().time() + target.seconds
+        while asyncio.get_running_loop().time() < ends:
+            for _, writer in connections:
+                writer.write(b"G")
+            await asyncio.sleep(0.05)
+
+
+@attack()
+async def many_large_headers(target: Target) -> None:
+    """Send requests with headers of 32 KiB as fast as possible."""
+    head = b"GET /healthz HTTP/1.1\r\nhost: a\r\n" + b"".join(b"a%d: %s\r\n" % (n, b"x" * 300) for n in range(90))
+    async with target.connection() as streams:
+        await send(streams, (head + b"\r\n") * 400, target.seconds)
+
+
+@attack()
+async def one_byte_chunks(target: Target) -> None:
+    """Send a body in 2 million chunks of one byte, with a valid key."""
+    async with target.connection() as streams:
+        streams[1].write(target.head("/samples", "content-type: application/json", "transfer-encoding: chunked"))
+        await send(streams, b"1\r\n \r\n" * 2_000_000, target.seconds)
+
+
+@attack()
+async def clients_that_vanish(target: Target) -> None:
+    """Reset the connection in the middle of 2,000 uploads."""
+    body = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [' + b"1.5, " * 100_000
+    head = target.head("/samples", "content-type: application/json", "content-length: 20000000")
+
+    async def vanish() -> None:
+        for _ in range(40):
+            async with target.connection() as (_, writer):
+                writer.write(head + body)
+                await asyncio.sleep(0.01)
+
+    await asyncio.wait([asyncio.create_task(vanish()) for _ in range(50)], timeout=target.seconds)

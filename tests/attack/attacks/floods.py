@@ -1,0 +1,80 @@
+"""Floods of valid work with a valid key."""
+
+import asyncio
+import os
+
+import numpy as np
+import orjson
+import zstandard
+
+from tests.attack.registry import attack
+from tests.attack.target import JSON, NDJSON, SAMPLE, Target, post, repeat, send
+
+
+@attack(is_valid_work=True, is_short=True)
+async def lines_over_64_connections(target: Target) -> None:
+    """Stream samples as NDJSON over 64 connections."""
+    lines = (SAMPLE + b"\n") * 2_000
+    chunk = b"%x\r\n%b\r\n" % (len(lines), lines)
+
+    async def stream() -> None:
+        async with target.connection() as streams:
+            head = target.head("/samples", f"content-type: {NDJSON}", "transfer-encoding: chunked")
+            await send(streams, head + chunk * 50, target.seconds)
+
+    await asyncio.gather(*(stream() for _ in range(64)))
+
+
+@attack(is_valid_work=True)
+async def single_samples_over_64_connections(target: Target) -> None:
+    """Submit samples one by one over 64 connections."""
+    async with target.client(64) as client:
+        await repeat(target, 64, lambda: client.post("/samples", content=SAMPLE))
+
+
+@attack(is_valid_work=True)
+async def lists_of_1000_samples(target: Target) -> None:
+    """Submit lists of 1,000 samples over 16 connections."""
+    query = "mutation ($s: [RawSample!]!) { submitMany(samples: $s) { id state problems { path message } } }"
+    body = b'{"query": %b, "variables": {"s": [%b]}}' % (orjson.dumps(query), b",".join([SAMPLE] * 1_000))
+    async with target.client(16) as client:
+        await repeat(target, 16, lambda: client.post("/graphql", content=body))
+
+
+@attack(is_valid_work=True)
+async def large_samples(target: Target) -> None:
+    """Submit samples of 20 MiB of random numbers over 8 connections."""
+    values = np.random.default_rng(1).normal(size=1_000_000).tolist()
+    body = zstandard.compress(orjson.dumps({"time_stamp": "2019-05-01T06:00:00Z", "data": values}), 1)
+    headers = ("content-encoding: zstd", f"content-type: {JSON}")
+    await repeat(target, 8, lambda: post(target, body, *headers, seconds=60))
+
+
+@attack(is_valid_work=True)
+async def rejected_samples(target: Target) -> None:
+    """Stream invalid samples, which are stored too, over 32 connections."""
+    lines = b'{"time_stamp": "yesterday", "data": [null, "a", {}]}\n' * 2_000
+    async with target.client(32) as client:
+        headers = {"content-type": NDJSON}
+        await repeat(target, 32, lambda: client.post("/samples", content=lines, headers=headers))
+
+
+@attack(is_valid_work=True)
+async def one_idempotency_key(target: Target) -> None:
+    """Submit one sample with the same idempotency key over 64 connections."""
+    headers = {"idempotency-key": os.urandom(8).hex()}
+    async with target.client(64) as client:
+        await repeat(target, 64, lambda: client.post("/samples", content=SAMPLE, headers=headers))
+
+
+@attack(is_valid_work=True)
+async def conflicting_idempotency_keys(target: Target) -> None:
+    """Submit different samples with the same idempotency key over 64 connections."""
+    numbers = iter(range(10**9))
+    async with target.client(64) as client:
+
+        async def act() -> None:
+            body = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d]}' % next(numbers)
+            await client.post("/samples", content=body, headers={"idempotency-key": "same"})
+
+        await repeat(target, 64, act)

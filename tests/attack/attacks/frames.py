@@ -1,0 +1,72 @@
+"""Small WebSocket frames, before and after `connection_init`."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+
+from tests.attack.registry import add, attack
+from tests.attack.target import Target, frame, send
+
+_FLOOD_BYTES = 11 * 2**20
+_TEXT, _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 1, 0, 2, 8, 9, 10
+_FRAMES = {
+    "pings": frame(_PING),
+    "pings_with_payload": frame(_PING, b"x" * 125),
+    "pongs": frame(_PONG),
+    "continuations": frame(_CONTINUATION, is_final=False),
+    "empty_texts": frame(_TEXT),
+    "empty_binaries": frame(_BINARY),
+    "ping_messages": frame(_TEXT, b'{"type":"ping"}'),
+    "pong_messages": frame(_TEXT, b'{"type":"pong"}'),
+    "complete_messages": frame(_TEXT, b'{"type":"complete","id":"1"}'),
+    "closes": frame(_CLOSE),
+}
+
+
+async def flood(data: bytes, is_first_text: bool, init: bool, target: Target) -> None:
+    """Send many small frames over one WebSocket."""
+    first = frame(_TEXT, b"{", is_final=False) if is_first_text else b""
+    async with target.websocket(init=init) as streams:
+        await send(streams, first + data * (_FLOOD_BYTES // len(data)), target.seconds)
+
+
+for _name, _data in _FRAMES.items():
+    for _init in (False, True):
+        add(
+            f"frames_{_name}_{'after' if _init else 'before'}_init",
+            partial(flood, _data, _name == "continuations", _init),
+            is_short=_name == "pings" and not _init,
+        )
+
+
+@attack()
+async def pings_of_100_sockets(target: Target) -> None:
+    """Send small pings over 100 authenticated WebSockets at the same time."""
+    async with AsyncExitStack() as opened:
+        sockets = [await opened.enter_async_context(target.websocket(init=True)) for _ in range(100)]
+        data = frame(_PING) * 50_000
+        await asyncio.gather(*(send(streams, data, target.seconds) for streams in sockets))
+
+
+@attack()
+async def sockets_without_init(target: Target) -> None:
+    """Open 2,000 WebSockets and never authenticate them."""
+    async with AsyncExitStack() as opened:
+        for _ in range(20):
+            await asyncio.gather(
+                *(opened.enter_async_context(target.websocket(init=False)) for _ in range(100)),
+                return_exceptions=True,
+            )
+        await asyncio.sleep(target.seconds)
+
+
+@attack()
+async def operations_started_and_completed(target: Target) -> None:
+    """Start and complete a subscription 40,000 times over one WebSocket."""
+    start = b'{"type":"subscribe","id":"%d","payload":{"query":"subscription { results { cursor } }"}}'
+    data = b"".join(
+        frame(_TEXT, start % number) + frame(_TEXT, b'{"type":"complete","id":"%d"}' % number)
+        for number in range(40_000)
+    )
+    async with target.websocket(init=True) as streams:
+        await send(streams, data, target.seconds)

@@ -1,0 +1,132 @@
+"""Valid GraphQL operations that cost much."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from tests.attack.registry import add, attack
+from tests.attack.target import NDJSON, SAMPLE, Target, frame, repeat, send
+
+_PAGE = "edges { cursor node { id timestamp mean sample { id raw data problems { path } } } }"
+_FRAGMENTS = " ".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(24))
+_DIFFERENT = "subscription { a%d_%d: results(filter: {count: {gte: %d}}) { cursor } }"
+_LARGE_EVENTS = "subscription { results { cursor node { id mean histogram { counts } } } }"
+
+
+def _aliases(number: int, selection: str) -> str:
+    """Return a selection set that selects the same field many times."""
+    return "{ " + " ".join(f"a{n}: {selection}" for n in range(number)) + " }"
+
+
+_QUERIES = {
+    "introspection_with_aliases": (f"{{ __schema {{ types {_aliases(300, 'name')} }} }}", 64),
+    "nested_introspection": (
+        "{ __schema { types { fields { type { ofType { ofType { name } } } args { type { name } } } } } }",
+        64,
+    ),
+    "pages_with_aliases": (_aliases(30, f"results(first: 500) {{ {_PAGE} }}"), 4),
+    "pages_of_samples": (_aliases(9, "samples(first: 500) { edges { node { id raw } } }"), 8),
+    "summaries": (_aliases(100, "resultsSummary { mean }"), 64),
+    "summaries_over_time": (_aliases(30, "resultsOverTime(bucket: MINUTE) { start }"), 32),
+    "counts": (_aliases(100, "results { totalCount }"), 64),
+    "lookups": (_aliases(170, 'sample(id: "00000000-0000-4000-8000-000000000000") { id }'), 64),
+    "typenames": (_aliases(340, "__typename"), 64),
+    "fragments": (f"{{ ...f0 ...f0 }} {_FRAGMENTS} fragment f24 on Query {{ __typename }}", 32),
+    "invalid_documents": (_aliases(340, "unknown"), 64),
+}
+"""Each query, and the number of connections that send it."""
+
+
+async def _fill(target: Target) -> None:
+    """Store 1,000 samples, so that pages are full."""
+    async with target.client() as client:
+        await client.post("/samples", content=(SAMPLE + b"\n") * 1_000, headers={"content-type": NDJSON})
+
+
+async def query(text: str, connections: int, target: Target) -> None:
+    """Send one query over many connections as fast as possible."""
+    await _fill(target)
+    async with target.client(connections) as client:
+        await repeat(target, connections, lambda: client.post("/graphql", json={"query": text}))
+
+
+for _name, (_text, _connections) in _QUERIES.items():
+    add(f"query_of_{_name}", partial(query, _text, _connections), is_short=_name == "introspection_with_aliases")
+
+
+async def distinct_documents(target: Target) -> None:
+    """Send documents that no cache contains."""
+    numbers = iter(range(10**9))
+    async with target.client(64) as client:
+
+        async def act() -> None:
+            number = next(numbers)
+            fields = " ".join(f"a{number}_{n}: __typename" for n in range(300))
+            await client.post("/graphql", json={"query": f"{{ {fields} }}"})
+
+        await repeat(target, 64, act)
+
+
+add("query_of_distinct_documents", distinct_documents)
+
+
+async def exports(target: Target) -> None:
+    """Export all results over 32 connections as fast as possible."""
+    await _fill(target)
+    async with target.client(32) as client:
+        await repeat(target, 32, lambda: client.get("/results"))
+
+
+add("exports", exports)
+
+
+def _subscribe(number: int, text: str, **variables: Any) -> bytes:
+    message = {"type": "subscribe", "id": str(number), "payload": {"query": text, "variables": variables}}
+    return frame(1, json.dumps(message).encode())
+
+
+@attack(is_short=True)
+async def many_different_subscriptions(target: Target) -> None:
+    """Open 100 WebSockets with 100 different subscriptions each."""
+    async with AsyncExitStack() as opened:
+        sockets = await asyncio.gather(
+            *(opened.enter_async_context(target.websocket(init=True)) for _ in range(100)), return_exceptions=True
+        )
+        sending = []
+        for one, streams in enumerate(sockets):
+            if not isinstance(streams, BaseException):
+                data = b"".join(_subscribe(n, _DIFFERENT % (one, n, n)) for n in range(100))
+                sending.append(send(streams, data, target.seconds))
+        await asyncio.gather(*sending)
+        await asyncio.sleep(target.seconds / 2)
+
+
+@attack()
+async def subscriptions_opened_and_closed(target: Target) -> None:
+    """Open 10,000 subscriptions over event streams and close each at once."""
+    text = "subscription { results { cursor node { id } } }"
+    async with target.client(50) as client:
+        for _ in range(200):
+            await asyncio.gather(*(_open_and_close(client, text) for _ in range(50)), return_exceptions=True)
+
+
+async def _open_and_close(client: Any, text: str) -> None:
+    headers = {"accept": "text/event-stream"}
+    async with asyncio.timeout(5), client.stream("POST", "/graphql", json={"query": text}, headers=headers):
+        pass
+
+
+@attack()
+async def subscriptions_that_are_not_read(target: Target) -> None:
+    """Subscribe 100 times to all results, submit samples, and read nothing."""
+    async with AsyncExitStack() as opened:
+        sockets = [await opened.enter_async_context(target.websocket(init=True)) for _ in range(20)]
+        for _, writer in sockets:
+            for number in range(5):
+                writer.write(_subscribe(number, _LARGE_EVENTS))
+        async with target.client(8) as client:
+            lines = (SAMPLE + b"\n") * 100
+            headers = {"content-type": NDJSON}
+            await repeat(target, 2, lambda: client.post("/samples", content=lines, headers=headers))

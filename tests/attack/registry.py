@@ -1,0 +1,40 @@
+"""The registry of attacks. A decorated coroutine function is an attack; its docstring says what it tries."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from tests.attack.target import Target
+
+Run = Callable[[Target], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack. `is_valid_work`: it floods with work that the server must do, so other bounds apply."""
+
+    name: str
+    run: Run
+    is_valid_work: bool
+    is_short: bool
+    """Whether the short form of the suite contains this attack."""
+
+
+ATTACKS: dict[str, Attack] = {}
+"""All attacks, by name."""
+
+
+def attack(*, is_valid_work: bool = False, is_short: bool = False) -> Callable[[Run], Run]:
+    """Register a coroutine function as an attack."""
+
+    def register(run: Run) -> Run:
+        add(getattr(run, "__name__", ""), run, is_valid_work=is_valid_work, is_short=is_short)
+        return run
+
+    return register
+
+
+def add(name: str, run: Run, *, is_valid_work: bool = False, is_short: bool = False) -> None:
+    """Register an attack under a name of its own, such as a variant of another."""
+    assert name not in ATTACKS, f"two attacks are named {name}"
+    ATTACKS[name] = Attack(name, run, is_valid_work, is_short)

@@ -1,0 +1,107 @@
+"""Runs one attack against a fresh stack, beside another tenant."""
+
+import asyncio
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tests.attack.bystander import Experience
+from tests.attack.monitor import Monitor
+from tests.attack.outcome import MAX_MEMORY_GROWTH, PATIENCE_SECONDS, WORK_PATIENCE_SECONDS, Outcome
+from tests.attack.registry import Attack
+from tests.attack.target import Harm, Target
+from tests.stack import SUBMIT, Stack
+
+_WARM_UP_REQUESTS = 200
+_IDLE_PROCESSORS = 0.1
+_MAX_ATTACK_SECONDS = 60.0
+_BYSTANDER_LEAD_SECONDS = 1.0
+
+
+def run(attack: Attack, seconds: float) -> Outcome:
+    """Run an attack on a stack of its own, and return what it achieved."""
+    with tempfile.TemporaryDirectory(prefix="dropzone-attack-") as folder, Stack(Path(folder)) as stack:
+        _warm_up(stack)
+        target = Target(stack.api_port, stack.function_port, stack.firestore_port, stack.new_key("attacker"), seconds)
+        with Monitor(stack.pid) as monitor:
+            before = monitor.memory()
+            bystander = _start_bystander(stack)
+            time.sleep(_BYSTANDER_LEAD_SECONDS)
+            harms = _attack(attack, target)
+            ended_at = time.monotonic()
+            idle_at = None
+            experience = _stop_bystander(bystander)
+            while time.monotonic() < ended_at + WORK_PATIENCE_SECONDS and idle_at is None:
+                if monitor.busy(0.5) < _IDLE_PROCESSORS:
+                    idle_at = time.monotonic()
+            _await_memory(monitor, before, ended_at)
+            after = monitor.memory()
+        memory = {role: (size, monitor.peaks[role], after.get(role, 0.0)) for role, size in before.items()}
+        if "INTERNAL" in stack.log or "Traceback" in stack.log:
+            harms.append("the log has an unexpected error: " + _excerpt(stack.log))
+        idle = None if idle_at is None else idle_at - ended_at
+        return Outcome(attack.name, attack.is_valid_work, experience, memory, idle, monitor.ended(), harms)
+
+
+def _warm_up(stack: Stack) -> None:
+    """Use each part once, so that memory before the attack is that of a stack in use."""
+    for _ in range(_WARM_UP_REQUESTS):
+        stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]})
+    stack.wait_for(stack.submit_fixture()["id"])
+    stack.get("/healthz")
+    stack.get("/metrics")
+    stack.post_graphql("{ __schema { types { name } } results(first: 50) { edges { node { id } } } }")
+    stack.post_graphql(SUBMIT, {"sample": {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * 500_000}})
+
+
+def _start_bystander(stack: Stack) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.attack.bystander", stack.url, stack.new_key("bystander")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _stop_bystander(process: "subprocess.Popen[str]") -> Experience:
+    output, _ = process.communicate()
+    return Experience(**json.loads(output))
+
+
+def _attack(attack: Attack, target: Target) -> list[str]:
+    """Run the attack in a process of its own. It is killed if it does not end."""
+    context = multiprocessing.get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_run_attack, args=(attack.name, target, sending))
+    process.start()
+    process.join(_MAX_ATTACK_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return [receiving.recv()] if receiving.poll() else []
+
+
+def _run_attack(name: str, target: Target, sending: Connection) -> None:
+    from tests.attack.attacks import ATTACKS
+
+    try:
+        asyncio.run(ATTACKS[name].run(target))
+    except Harm as harm:
+        sending.send(str(harm))
+    except Exception as error:  # noqa: BLE001 - an attack that fails has proven nothing
+        sending.send(f"the attack itself failed: {error!r}")
+
+
+def _await_memory(monitor: Monitor, before: dict[str, float], since: float) -> None:
+    """Wait until memory is back near its start. The patience counts from the end of the attack."""
+    while time.monotonic() < since + PATIENCE_SECONDS:
+        now = monitor.memory()
+        if all(size <= before.get(role, size) * MAX_MEMORY_GROWTH for role, size in now.items()):
+            return
+        time.sleep(0.5)
+
+
+def _excerpt(log: str) -> str:
+    position = min(at for at in (log.find("INTERNAL"), log.find("Traceback")) if at >= 0)
+    return " ".join(log[position : position + 1_500].split())
