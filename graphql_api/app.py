@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> Starlette:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=services.lifespan,
     )
+    app.router.redirect_slashes = False  # the location of a redirect would contain the `Host` header
     app.state.end_streams = graphql.end_streams
     app.state.endpoints = endpoints
     return app
@@ -103,7 +104,9 @@ class _Services:
         )
         self.store = Store(self._firestore, shards=settings.shards)
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
-        self.authenticator = Authenticator(KeyStore(self._firestore, writer), cache_seconds=settings.key_cache_seconds)
+        self.authenticator = Authenticator(
+            KeyStore(self._firestore, writer), self.budgets.addresses, cache_seconds=settings.key_cache_seconds
+        )
         self.receiver = Receiver(
             self._firestore,
             writer,

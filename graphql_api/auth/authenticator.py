@@ -2,70 +2,98 @@
 
 The authenticator caches callers for a few seconds, so most requests read nothing from Firestore. A revoked key
 stops working when its cache entry expires. Concurrent requests with the same uncached key share one read.
+
+Each address may read only a few unknown keys per second. A key that was valid at its last read is not subject to this
+limit, so a flood of unknown keys does not affect the clients that share its address.
 """
 
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
-from cachetools import TLRUCache
+from cachetools import LRUCache
 
 from graphql_api.auth.api_keys import ApiKey, digest, is_key
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller
+from graphql_api.budgets.addresses import AddressBudgets
+from graphql_api.graphql_server.request_headers import Credential
 from storage.documents import Unauthenticated
 
 _MAX_CACHED_KEYS = 10_000
 
 
 class _CacheEntry(NamedTuple):
-    """The caller of a key (None if the key is not valid), and the monotonic time when the entry expires."""
+    """The caller of a valid key, and the monotonic time when the key must be read again."""
 
-    caller: Caller | None
+    caller: Caller
     expires_at: float
 
 
 class Authenticator:
     """Authenticates callers by their API keys. Used by one event loop."""
 
-    def __init__(self, key_store: KeyStore, *, cache_seconds: float) -> None:
+    def __init__(self, key_store: KeyStore, addresses: AddressBudgets, *, cache_seconds: float) -> None:
         self._key_store = key_store
+        self._addresses = addresses
         self._cache_seconds = cache_seconds
-        self._cache: TLRUCache[str, _CacheEntry] = TLRUCache(
-            _MAX_CACHED_KEYS, ttu=lambda _, entry, now: entry.expires_at, timer=time.monotonic
-        )
+        self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
+        self._invalid: LRUCache[str, float] = LRUCache(_MAX_CACHED_KEYS)
+        """The monotonic time when the key must be read again, by key. Unknown keys thus displace no valid keys."""
         self._reads: dict[str, asyncio.Task[Caller | None]] = {}
 
-    async def authenticate(self, credential: str | None) -> Caller:
+    async def authenticate(self, credential: Credential) -> Caller:
         """Return the caller that `credential` authenticates.
 
         Raises `Unauthenticated` if the key is missing, unknown, expired or revoked. The message is always the same.
-        Raises `Unavailable` if Firestore does not respond.
+        Raises `Unavailable` if Firestore does not respond, and `RateLimited` if the address has sent too many unknown
+        keys.
         """
-        entry = self._cache.get(credential) if credential else None
-        caller = entry.caller if entry is not None else await self._find(credential)
+        key = credential.key
+        entry = self._valid.get(key) if key else None
+        if entry is not None and time.monotonic() < entry.expires_at:
+            return entry.caller
+        caller = await self._find(key, credential.address) if key else None
         if caller is None:
             raise Unauthenticated("send a valid API key in the header x-api-key, or as Authorization: Bearer")
         return caller
 
-    async def _find(self, key: str | None) -> Caller | None:
-        if key is None or not is_key(key):
+    async def _find(self, key: str, address: str) -> Caller | None:
+        if time.monotonic() < self._invalid.get(key, 0) or not is_key(key):
             return None
         read = self._reads.get(key)
         if read is None:
-            read = self._reads[key] = asyncio.create_task(self._read(key))
-            read.add_done_callback(lambda _: self._reads.pop(key))
+            reading = self._read(key) if key in self._valid else self._read_unknown(key, address)
+            read = self._reads[key] = asyncio.create_task(reading)
+            read.add_done_callback(partial(self._forget_read, key))
         return await asyncio.shield(read)  # a cancelled request must not cancel a read that other requests await
+
+    def _forget_read(self, key: str, read: asyncio.Task[Caller | None]) -> None:
+        del self._reads[key]
+        if not read.cancelled():
+            read.exception()  # otherwise asyncio logs the error if all requests have been cancelled
+
+    async def _read_unknown(self, key: str, address: str) -> Caller | None:
+        budget = self._addresses.of(address)
+        async with budget.key_reads.hold(1):
+            budget.failed_authentications.take(0)
+            caller = await self._read(key)
+            if caller is None:
+                budget.failed_authentications.take(1)
+        return caller
 
     async def _read(self, key: str) -> Caller | None:
         expires_at = time.monotonic() + self._cache_seconds  # the time starts before the read, which may be slow
         api_key = await self._key_store.read(digest(key))
         lifetime = 0.0 if api_key is None else _remaining_seconds(api_key)
-        caller = None if api_key is None or lifetime <= 0 else Caller(api_key.submitter, api_key.scopes)
-        if caller is not None:
-            expires_at = min(expires_at, time.monotonic() + lifetime)
-        self._cache[key] = _CacheEntry(caller, expires_at)
+        if api_key is None or lifetime <= 0:
+            self._valid.pop(key, None)
+            self._invalid[key] = expires_at
+            return None
+        caller = Caller(api_key.submitter, api_key.scopes)
+        self._valid[key] = _CacheEntry(caller, min(expires_at, time.monotonic() + lifetime))
         return caller
 
 

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from graphql_api.budgets.budget import Budget, RateBudget
+from graphql_api.budgets.budget import Budget, RateBudget, WaitingBudget
 from graphql_api.limits import Limits
+
+_FAILED = "max_failed_authentications_per_second"
+_MAX_KEY_READS = 10
+_MAX_WAITING_KEY_READS = 1_000
 
 _MIN_SWEEP_ADDRESSES = 1_000
 """Unused budgets are removed when this many addresses are known, and again when their number has doubled."""
@@ -15,12 +19,17 @@ class AddressBudget:
     """What one address uses. An address is an IPv4 address or the first 64 bits of an IPv6 address."""
 
     connections: Budget
+
+    key_reads: WaitingBudget
+    """Reads of keys that are not known to be valid."""
+
     failed_authentications: RateBudget
 
     @property
     def is_unused(self) -> bool:
         """Whether this budget is the same as a new one."""
-        return not self.connections.used and self.failed_authentications.is_full
+        in_use = self.connections.used or self.key_reads.used or self.key_reads.waiting
+        return not in_use and self.failed_authentications.is_full
 
 
 class AddressBudgets:
@@ -43,7 +52,8 @@ class AddressBudgets:
             self._sweep()
             budget = self._budgets[key] = AddressBudget(
                 Budget("max_connections_per_address", self._limits.max_connections_per_address),
-                RateBudget("max_failed_authentications_per_second", self._limits.max_failed_authentications_per_second),
+                WaitingBudget(_FAILED, _MAX_KEY_READS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_KEY_READS),
+                RateBudget(_FAILED, self._limits.max_failed_authentications_per_second),
             )
         return budget
 

@@ -37,7 +37,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
     """Return an endpoint that calls `handler` for a caller with `scope` and rejects every other caller."""
 
     async def handle(request: Request) -> Response:
-        caller = await services.authenticator.authenticate(request_headers.credential(request["headers"]))
+        caller = await services.authenticator.authenticate(request_headers.credential(request.scope))
         if scope not in caller.scopes:
             raise missing_scope(scope)
         return await handler(request, caller)

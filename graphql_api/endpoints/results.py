@@ -26,7 +26,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import request_headers
-from graphql_api.graphql_server.request_headers import preferred
+from graphql_api.graphql_server.request_headers import Credential, preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order
 from graphql_api.results.store import Store
@@ -96,12 +96,12 @@ class ResultEndpoints:
             head = Response(headers=headers, media_type=export.media_type)
             del head.headers["content-length"]
             return head
-        credential = request_headers.credential(request["headers"])
+        credential = request_headers.credential(request.scope)
         body = self._body(export, caller.submitter, credential, bounds, order)
         return StreamingResponse(body, headers=headers, media_type=export.media_type)
 
     async def _body(
-        self, export: _Export, submitter: str, credential: str | None, bounds: list[Bound], order: Order
+        self, export: _Export, submitter: str, credential: Credential, bounds: list[Bound], order: Order
     ) -> AsyncGenerator[bytes, None]:
         file = await asyncio.to_thread(export.open)  # importing pyarrow takes almost a second
         results = self._services.store.result_listing.scan(submitter, bounds, order, export.columns[1:], _BATCH_SIZE)

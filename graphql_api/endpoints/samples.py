@@ -24,7 +24,7 @@ from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.request_body import read_body, stream_body
-from graphql_api.graphql_server.request_headers import JSON, header, utf_8_type
+from graphql_api.graphql_server.request_headers import JSON, Credential, header, utf_8_type
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.receiver import Outcome, Receiver
@@ -68,14 +68,14 @@ class SampleEndpoints:
 
     async def _post(self, request: Request, caller: Caller) -> Response:
         media_type = utf_8_type(header(request, b"content-type"))
-        idempotency_key = _idempotency_key(request)
+        idempotency_key = request_headers.utf_8_text(request, "Idempotency-Key")
         if media_type in _NDJSON_TYPES:
             if idempotency_key is not None:
                 raise BadRequest(
                     "the header Idempotency-Key applies to a body with one sample; in an NDJSON body, set the member "
                     "`idempotency_key` of each line"
                 )
-            credential = request_headers.credential(request["headers"])
+            credential = request_headers.credential(request.scope)
             receipts = self._receive_lines(stream_body(request), caller.submitter, credential)
             return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
         if media_type != JSON:
@@ -106,7 +106,7 @@ class SampleEndpoints:
         return Response(raw, media_type=_JSON, headers=_response_headers(stored))
 
     async def _receive_lines(
-        self, body: AsyncIterator[bytes], submitter: str, credential: str | None
+        self, body: AsyncIterator[bytes], submitter: str, credential: Credential
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
         authenticate = self._services.authenticator.authenticate
@@ -186,13 +186,6 @@ def _line_response(number: int, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Exception):
         return {"line": number, "error": describe_unexpected(outcome, f"line {number} of POST /samples")}
     return {"line": number} | _receipt(outcome)
-
-
-def _idempotency_key(request: Request) -> str | None:
-    keys = set(request.headers.getlist("idempotency-key"))
-    if len(keys) > 1:
-        raise BadRequest(f"expected one header Idempotency-Key, got {len(keys)} with different values")
-    return keys.pop() if keys else None
 
 
 def _matches(header: Header, known_tags: str) -> bool:

@@ -4,11 +4,14 @@
 Parsed header values are cached, because most clients send the same few values.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.requests import Request
+from starlette.types import Scope
+
+from storage.documents.errors import BadRequest, Unauthenticated
 
 JSON = b"application/json"
 GRAPHQL_RESPONSE = b"application/graphql-response+json"
@@ -16,6 +19,15 @@ EVENT_STREAM = b"text/event-stream"
 HTML = b"text/html"
 _UTF_8 = (b"utf-8", b"utf8")
 _BY_NAME = "headers by name"
+
+
+class Credential(NamedTuple):
+    """Who a client claims to be. The key is not validated yet."""
+
+    key: str | None
+    """The API key, or None if the client sent none."""
+    address: str
+    """The IP address of the client. Empty if it is not known."""
 
 
 class Accepted(NamedTuple):
@@ -46,18 +58,40 @@ def header(request: Request, name: bytes) -> bytes:
     return by_name.get(name, b"")
 
 
-def credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the value of `x-api-key`. Without this header, return the token of `Authorization: Bearer`, or None.
+def credential(scope: Scope) -> Credential:
+    """Return the credential of a request: the value of `x-api-key`, or the token of `Authorization: Bearer`.
 
-    The credential is not validated.
+    Raises `Unauthenticated` if the headers contain two different keys.
     """
-    bearer = None
-    for name, value in headers:
+    key = None
+    for name, value in scope["headers"]:
         if name == b"x-api-key":
-            return value.decode("latin-1")
-        if name == b"authorization":
-            bearer = bearer_token(value.decode("latin-1"))
-    return bearer
+            key = single_key(key, value.decode("latin-1"))
+        elif name == b"authorization":
+            key = single_key(key, bearer_token(value.decode("latin-1")))
+    client = scope.get("client")
+    return Credential(key, client[0] if client else "")
+
+
+def single_key(key: str | None, other: str | None) -> str | None:
+    """Return the key of a request in which two places can contain a key. Raises `Unauthenticated` if they differ."""
+    if key is None or other is None or key == other:
+        return other if key is None else key
+    raise Unauthenticated("got two different keys; send one, in the header x-api-key or as Authorization: Bearer")
+
+
+def utf_8_text(request: Request, name: str) -> str | None:
+    """Return the value of a header that holds text in UTF-8, or None if it is missing.
+
+    Raises `BadRequest` if the text is not UTF-8, or if the header is repeated with another value.
+    """
+    values = {value for key, value in request.headers.raw if key == name.lower().encode()}
+    if len(values) > 1:
+        raise BadRequest(f"expected one header {name}, got {len(values)} with different values")
+    try:
+        return values.pop().decode() if values else None
+    except UnicodeDecodeError:
+        raise BadRequest(f"expected text in UTF-8 in the header {name}") from None
 
 
 def bearer_token(authorization: str) -> str | None:

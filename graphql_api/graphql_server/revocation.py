@@ -3,22 +3,23 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from storage.documents.errors import DropzoneError, Unavailable
+from graphql_api.graphql_server.request_headers import Credential
+from storage.documents.errors import DropzoneError, RetryLater
 
-Authenticate = Callable[[str | None], Awaitable[object]]
+Authenticate = Callable[[Credential], Awaitable[object]]
 """Returns the context of one operation for a credential. Raises `Unauthenticated`."""
 
 
-async def wait_until_refused(authenticate: Authenticate, credential: str | None, seconds: float) -> DropzoneError:
+async def wait_until_refused(authenticate: Authenticate, credential: Credential, seconds: float) -> DropzoneError:
     """Validate a credential every `seconds` until it is refused. Return the error.
 
-    While Firestore is unavailable, the credential counts as valid.
+    While the credential cannot be validated, for example because Firestore is unavailable, it counts as valid.
     """
     while True:
         await asyncio.sleep(seconds)
         try:
             await authenticate(credential)
-        except Unavailable:
+        except RetryLater:
             continue
         except DropzoneError as error:
             return error

@@ -15,6 +15,7 @@ from strawberry.dataloader import DataLoader
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputer import Recomputer
@@ -49,7 +50,7 @@ class Context:
     _raw_bytes: int = 0
 
     @classmethod
-    async def create(cls, services: Services, credential: str | None) -> "Context":
+    async def create(cls, services: Services, credential: Credential) -> "Context":
         """Return the context of one operation.
 
         Raises `Unauthenticated` if `credential` is not a valid key, and `Unavailable` if Firestore does not respond.

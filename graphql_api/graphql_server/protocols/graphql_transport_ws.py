@@ -21,7 +21,7 @@ from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.request_headers import bearer_token
+from graphql_api.graphql_server.request_headers import Credential, bearer_token, single_key
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
@@ -74,7 +74,7 @@ class GraphQLWebSocket:
         executor: Executor,
         authenticate: Authenticate,
         settings: GraphQLSettings,
-        credential: str | None,
+        credential: Credential,
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -192,8 +192,8 @@ class GraphQLWebSocket:
             payload = _PAYLOAD.decode(message.payload) if isinstance(message.payload, msgspec.Raw) else None
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             raise _Close(_BAD_MESSAGE, "expected an object - at `payload`") from None
-        self._credential = _credential(payload or {}) or self._credential
         try:
+            self._credential = _credential(payload or {}, self._credential)
             await self._authenticate(self._credential)
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise _refusal(self._credential, error) from None
@@ -275,19 +275,24 @@ class GraphQLWebSocket:
             raise _Disconnected from None
 
 
-def _credential(payload: Mapping[str, object]) -> str | None:
-    """Return the credential in the payload of `connection_init`. Clients use several spellings of the same name."""
-    by_name = {name.lower().replace("-", ""): value for name, value in payload.items()}
-    for name in ("xapikey", "apikey"):
-        if isinstance(value := by_name.get(name), str):
-            return value
-    authorization = by_name.get("authorization")
-    return bearer_token(authorization) if isinstance(authorization, str) else None
+def _credential(payload: Mapping[str, object], of_headers: Credential) -> Credential:
+    """Return the credential in the payload of `connection_init`, or that of the headers if the payload has none.
+
+    Clients use several spellings of the same name. Raises `Unauthenticated` if there are two different keys.
+    """
+    key = of_headers.key
+    for name, value in payload.items():
+        match name.lower().replace("-", ""), value:
+            case "xapikey" | "apikey", str():
+                key = single_key(key, value)
+            case "authorization", str():
+                key = single_key(key, bearer_token(value))
+    return of_headers._replace(key=key)
 
 
-def _refusal(credential: str | None, error: BaseException) -> _Close:
+def _refusal(credential: Credential, error: BaseException) -> _Close:
     if isinstance(error, (Unauthenticated, Forbidden)):
-        return _Close(_UNAUTHORIZED if credential is None else _FORBIDDEN, f"{error.code}: {error}")
+        return _Close(_UNAUTHORIZED if credential.key is None else _FORBIDDEN, f"{error.code}: {error}")
     if isinstance(error, DropzoneError):
         return _Close(_TRY_AGAIN_LATER, f"{error.code}: {error}")
     described = errors.describe_unexpected(error, "the credential of a WebSocket")

@@ -25,7 +25,7 @@ from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.request_headers import JSON, Accepted, accepted, header, is_json
+from graphql_api.graphql_server.request_headers import JSON, Accepted, Credential, accepted, header, is_json
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, RetryLater, Unauthenticated
@@ -78,7 +78,7 @@ class HTTPEndpoint:
         accept = accepted(header(request, b"accept"))
         if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
-        credential = request_headers.credential(request["headers"])
+        credential = request_headers.credential(request.scope)
         context = await self._authenticate(credential)
         if request.method == "POST":
             return await self._execute(await self._read_body(request), credential, context, accept)
@@ -102,7 +102,7 @@ class HTTPEndpoint:
     async def _execute(
         self,
         request: GraphQLRequest,
-        credential: str | None,
+        credential: Credential,
         context: object,
         accept: Accepted,
         *,
@@ -124,7 +124,7 @@ class HTTPEndpoint:
             return self._stream(self._executor.subscribe(operation, request, context), credential)
         return _single(await self._executor.execute(operation, request, context), accept.single)
 
-    def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: str | None) -> Response:
+    def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: Credential) -> Response:
         return EventStreamResponse(
             responses,
             wait_until_refused=partial(

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
 from graphql_api.graphql_server.protocols.graphql_transport_ws import SUBPROTOCOL, GraphQLWebSocket
-from graphql_api.graphql_server.request_headers import credential
 from graphql_api.graphql_server.revocation import Authenticate
 from graphql_api.graphql_server.settings import GraphQLSettings
-from storage.documents.errors import DropzoneError, Forbidden, RetryLater, Unavailable
+from storage.documents.errors import DropzoneError, Forbidden, RetryLater, Unauthenticated, Unavailable
 
 
 class WebSocketEndpoint:
@@ -24,6 +24,11 @@ class WebSocketEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
+        try:
+            credential = request_headers.credential(scope)
+        except Unauthenticated as error:
+            await _deny(send, 401, error)
+            return
         if not self._is_allowed_origin(dict(scope["headers"])):
             await _deny(
                 send,
@@ -39,7 +44,7 @@ class WebSocketEndpoint:
                     self._executor,
                     self._authenticate,
                     self._settings,
-                    credential(scope["headers"]),
+                    credential,
                     scope,
                     receive,
                     send,

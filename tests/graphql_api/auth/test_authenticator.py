@@ -10,7 +10,10 @@ from graphql_api.auth.api_keys import ApiKey, digest, new_key
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
-from storage.documents import Unauthenticated, Unavailable
+from graphql_api.budgets.addresses import AddressBudgets
+from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.limits import Limits
+from storage.documents import RateLimited, Unauthenticated, Unavailable
 
 NOW = datetime.now(UTC)
 SCOPES = frozenset({Scope.READ})
@@ -36,14 +39,28 @@ class MemoryKeyStore(KeyStore):
         return self._api_keys.get(digest)
 
 
+def _authenticator(store: KeyStore, *, cache_seconds: float = 60, limits: Limits = Limits()) -> Authenticator:  # noqa: B008
+    return Authenticator(store, AddressBudgets(limits), cache_seconds=cache_seconds)
+
+
+def _from(key: str | None, address: str = "192.0.2.1") -> Credential:
+    return Credential(key, address)
+
+
+async def _attempts(authenticator: Authenticator, count: int) -> list[BaseException | Caller]:
+    """Send requests with unknown keys at the same time. Return their outcomes."""
+    unknown = (authenticator.authenticate(_from(new_key())) for _ in range(count))
+    return await asyncio.gather(*unknown, return_exceptions=True)
+
+
 async def test_concurrent_requests_with_one_key_share_a_read() -> None:
     """A request that is cancelled meanwhile does not cancel the read."""
     key = new_key()
     store = MemoryKeyStore({key: VALID})
     store.release.clear()
-    authenticator = Authenticator(store, cache_seconds=60)
+    authenticator = _authenticator(store, cache_seconds=60)
 
-    requests = [asyncio.create_task(authenticator.authenticate(key)) for _ in range(10)]
+    requests = [asyncio.create_task(authenticator.authenticate(_from(key))) for _ in range(10)]
     await asyncio.sleep(0)
     requests[0].cancel()
     store.release.set()
@@ -59,13 +76,13 @@ async def test_keys_are_cached(cache_seconds: float, reads: int) -> None:
     """Keys that do not exist are cached too."""
     key, unknown = new_key(), new_key()
     store = MemoryKeyStore({key: VALID})
-    authenticator = Authenticator(store, cache_seconds=cache_seconds)
+    authenticator = _authenticator(store, cache_seconds=cache_seconds)
 
     for _ in range(3):
-        await authenticator.authenticate(key)
+        await authenticator.authenticate(_from(key))
     for _ in range(3):
         with pytest.raises(Unauthenticated):
-            await authenticator.authenticate(unknown)
+            await authenticator.authenticate(_from(unknown))
 
     assert store.reads == 2 * reads
 
@@ -75,13 +92,13 @@ async def test_a_failed_read_is_not_cached() -> None:
     key = new_key()
     store = MemoryKeyStore({key: VALID})
     store.error = Unavailable("Firestore does not respond")
-    authenticator = Authenticator(store, cache_seconds=60)
+    authenticator = _authenticator(store, cache_seconds=60)
 
     with pytest.raises(Unavailable):
-        await authenticator.authenticate(key)
+        await authenticator.authenticate(_from(key))
     store.error = None
 
-    assert await authenticator.authenticate(key) == Caller("one", SCOPES)
+    assert await authenticator.authenticate(_from(key)) == Caller("one", SCOPES)
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", "dz_é", "dz_" + "x" * 1_000])
@@ -90,7 +107,7 @@ async def test_a_text_that_cannot_be_a_key_is_refused_without_a_read(key: str | 
     store = MemoryKeyStore({})
 
     with pytest.raises(Unauthenticated):
-        await Authenticator(store, cache_seconds=60).authenticate(key)
+        await _authenticator(store, cache_seconds=60).authenticate(_from(key))
 
     assert store.reads == 0
 
@@ -106,11 +123,52 @@ async def test_a_text_that_cannot_be_a_key_is_refused_without_a_read(key: str | 
 async def test_an_expired_or_revoked_key_is_refused_as_an_unknown_one(api_key: ApiKey) -> None:
     """The message does not reveal that the key exists."""
     key = new_key()
-    authenticator = Authenticator(MemoryKeyStore({key: api_key}), cache_seconds=60)
+    authenticator = _authenticator(MemoryKeyStore({key: api_key}))
 
     with pytest.raises(Unauthenticated) as refused:
-        await authenticator.authenticate(key)
+        await authenticator.authenticate(_from(key))
     with pytest.raises(Unauthenticated) as unknown:
-        await authenticator.authenticate(new_key())
+        await authenticator.authenticate(_from(new_key()))
 
     assert str(refused.value) == str(unknown.value)
+
+
+async def test_unknown_keys_of_an_address_are_refused_without_a_read_beyond_the_limit() -> None:
+    """The refusal names the limit, and says when to retry. Another address is not affected."""
+    known = new_key()
+    store = MemoryKeyStore({known: VALID})
+    authenticator = _authenticator(store, limits=Limits(max_failed_authentications_per_second=3))
+
+    outcomes = await _attempts(authenticator, 500)
+
+    refused = [outcome for outcome in outcomes if isinstance(outcome, RateLimited)]
+    assert store.reads < 3 + 20
+    assert len(refused) >= 500 - store.reads
+    assert (refused[0].limit, refused[0].retry_after) == ("max_failed_authentications_per_second", 1)
+    assert await authenticator.authenticate(_from(known, "192.0.2.2")) == Caller("one", SCOPES)
+
+
+async def test_a_known_key_is_read_again_even_if_its_address_is_at_the_limit() -> None:
+    """Its cache entry has expired, and no flood of unknown keys has displaced it."""
+    key = new_key()
+    store = MemoryKeyStore({key: VALID})
+    authenticator = _authenticator(store, cache_seconds=0, limits=Limits(max_failed_authentications_per_second=1))
+    await authenticator.authenticate(_from(key))
+    await _attempts(authenticator, 50)
+    reads = store.reads
+
+    callers = [await authenticator.authenticate(_from(key)) for _ in range(5)]
+
+    assert callers == [Caller("one", SCOPES)] * 5
+    assert store.reads == reads + 5
+
+
+async def test_many_new_keys_of_one_address_are_all_accepted() -> None:
+    """The limit applies to failures only. Keys wait while others are read."""
+    keys = [new_key() for _ in range(200)]
+    store = MemoryKeyStore(dict.fromkeys(keys, VALID))
+    authenticator = _authenticator(store, limits=Limits(max_failed_authentications_per_second=1))
+
+    callers = await asyncio.gather(*(authenticator.authenticate(_from(key)) for key in keys))
+
+    assert callers == [Caller("one", SCOPES)] * 200

@@ -56,6 +56,35 @@ def test_two_idempotency_keys_for_one_sample_are_refused(client: httpx.Client) -
     assert responses[1].status_code == 201
 
 
+@pytest.mark.parametrize("key", ["é", "日本"])
+def test_an_idempotency_key_is_the_same_in_every_form(stack: Stack, key: str) -> None:
+    """A header is read as UTF-8, like the argument and the member."""
+    sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
+    headers = {"idempotency-key": key.encode(), "x-api-key": stack.key}
+    by_header = httpx.post(f"{stack.url}/samples", json=sample, headers=headers)
+
+    by_argument = stack.submit(sample, idempotency_key=key)
+
+    assert by_header.status_code == 201
+    assert by_header.json()["id"] == by_argument["id"]
+
+
+def test_an_idempotency_key_that_is_not_utf_8_is_refused(client: httpx.Client) -> None:
+    """Some clients encode headers as Latin-1."""
+    headers = {"idempotency-key": "é".encode("latin-1"), "content-type": "application/json"}
+    response = client.post("/samples", content=LINE, headers=headers)
+
+    assert code_of(response) == (400, "BAD_REQUEST")
+    assert "UTF-8" in response.json()["error"]["message"]
+
+
+def test_no_redirect_follows_the_host_header(client: httpx.Client) -> None:
+    """A path with a slash at its end does not exist."""
+    response = client.get("/healthz/", headers={"host": "other.example"})
+
+    assert response.status_code == 404
+
+
 def test_a_missing_content_type_is_refused_with_the_header_to_send(client: httpx.Client) -> None:
     """`curl -d` sends the content type of a form."""
     headers = {"content-type": "application/x-www-form-urlencoded"}

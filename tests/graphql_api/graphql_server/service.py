@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings, read_body
 from graphql_api.graphql_server.protocols.http import refusal
+from graphql_api.graphql_server.request_headers import Credential
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key
 
@@ -85,13 +86,13 @@ def running(
     """Serve on a free port, in a thread with its own event loop."""
     state = State()
 
-    async def authenticate(credential: str | None) -> dict[str, object]:
+    async def authenticate(credential: Credential) -> dict[str, object]:
         state.authentications += 1
         if state.authentication_error is not None:
             raise state.authentication_error
-        if credential not in (KEY, OTHER_KEY):
-            raise Unauthenticated("send an API key" if credential is None else "this API key is unknown")
-        return {state_key: state, "credential": credential}
+        if credential.key not in (KEY, OTHER_KEY):
+            raise Unauthenticated("send an API key" if credential.key is None else "this API key is unknown")
+        return {state_key: state, "credential": credential.key}
 
     async def page(request: Request) -> Response:
         return HTMLResponse("<h1>GraphiQL</h1>")

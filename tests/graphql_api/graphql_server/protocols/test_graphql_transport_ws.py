@@ -19,7 +19,7 @@ from tests.graphql_api.graphql_server.clients import (
     subscribe,
     wait_until_no_subscriptions,
 )
-from tests.graphql_api.graphql_server.service import KEY, Service, running
+from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, Service, running
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def test_the_handshake_may_carry_the_key(service: Service) -> None:
         ({"type": "connection_init", "payload": {"apiKey": 7}}, 4401),
         ({"type": "connection_init", "payload": {"apiKey": "wrong"}}, 4403),
         ({"type": "connection_init", "payload": {"authorization": "Bearer wrong"}}, 4403),
+        ({"type": "connection_init", "payload": {"apiKey": KEY, "x-api-key": OTHER_KEY}}, 4401),
     ],
 )
 def test_a_websocket_without_a_valid_key_is_closed(service: Service, message: object, code: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unavailable
-from tests.graphql_api.graphql_server.service import GRAPHQL_RESPONSE, OTHER_KEY, Service, error_of, running
+from tests.graphql_api.graphql_server.service import GRAPHQL_RESPONSE, KEY, OTHER_KEY, Service, error_of, running
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -36,6 +36,33 @@ def test_the_key_is_checked_before_the_body_is_read(service: Service) -> None:
 def test_a_bearer_token_is_a_credential(service: Service, header: str) -> None:
     """It is equivalent to `x-api-key`."""
     headers = {"authorization": header.format(OTHER_KEY)}
+
+    response = service.anonymous.post("/graphql", json={"query": "{hello}"}, headers=headers)
+
+    assert response.json() == {"data": {"hello": "hello you"}}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-api-key", KEY), ("authorization", f"Bearer {OTHER_KEY}")],
+        [("authorization", f"Bearer {OTHER_KEY}"), ("x-api-key", KEY)],
+        [("x-api-key", KEY), ("x-api-key", OTHER_KEY)],
+        [("x-api-key", ""), ("authorization", f"Bearer {KEY}")],
+        [("authorization", f"Bearer {KEY}"), ("authorization", f"Bearer {OTHER_KEY}")],
+    ],
+)
+def test_two_different_credentials_are_refused(service: Service, headers: list[tuple[str, str]]) -> None:
+    """Neither of them wins silently."""
+    response = service.anonymous.post("/graphql", json={"query": "{hello}"}, headers=headers)
+
+    assert error_of(response) == (401, "UNAUTHENTICATED")
+    assert "send one" in response.json()["errors"][0]["message"]
+
+
+def test_a_repeated_credential_counts_as_one(service: Service) -> None:
+    """The login of a proxy is not a credential of Dropzone."""
+    headers = [("x-api-key", KEY), ("authorization", f"Bearer {KEY}"), ("authorization", "Basic YTpi")]
 
     response = service.anonymous.post("/graphql", json={"query": "{hello}"}, headers=headers)
 
