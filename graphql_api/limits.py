@@ -21,7 +21,7 @@ class Limits:
     """Bytes of large requests that are in memory at the same time, after decompression."""
 
     # One address, before authentication.
-    max_connections_per_address: int = 1_000
+    max_connections_per_address: int = 2_500
     """Open connections of one IP address. A proxy is one address: raise this limit behind a proxy."""
 
     max_failed_authentications_per_second: int = 20
