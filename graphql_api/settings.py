@@ -29,6 +29,9 @@ STACK_SETTINGS = (
 )
 """Settings that only `infra/embedded/stack.toml` reads."""
 
+FUNCTION_SETTINGS = ("event_secret", "event_audience", "event_service_account")
+"""Settings that only the trigger function reads."""
+
 CLIENT_SETTINGS = ("url", "key")
 """Settings that only the client reads."""
 
@@ -123,7 +126,7 @@ def _value(read: Config, setting: "Field[Any]") -> Any:
 
 
 def _reject_unknown(environ: Mapping[str, str]) -> None:
-    names = [*Settings.names(), *STACK_SETTINGS, *CLIENT_SETTINGS]
+    names = [*Settings.names(), *STACK_SETTINGS, *FUNCTION_SETTINGS, *CLIENT_SETTINGS]
     known = {PREFIX + name.upper() for name in names}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:

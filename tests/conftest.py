@@ -37,6 +37,7 @@ SLOW = (
     "tests/infra/firestore/writes/test_rate_limits.py",
     "tests/infra/supervisor",
     "tests/torture",
+    "tests/triggers/test_forged_events.py",
     "tests/triggers/test_on_sample_written.py",
 )
 """Folders and modules whose tests start many processes or a browser. They take three quarters of the time."""

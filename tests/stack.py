@@ -179,7 +179,7 @@ class Stack(AbstractContextManager["Stack"]):
 
     def function_pid(self) -> int:
         """Return the process of the trigger function."""
-        return self.pid_of("functions_framework")
+        return self.pid_of("triggers.app")
 
     def api_pid(self) -> int:
         """Return the process of the API."""

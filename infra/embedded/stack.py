@@ -9,10 +9,13 @@ An environment variable overrides a setting. If `environment_prefix` is `DROPZON
 - `{stack_file}`: the path of the stack file
 - `{sockets}`: the listening sockets of an instance, as file descriptors separated by commas
 - `{own_address}`: the address on which only this instance listens
+- `{secret}`: a random text that is new at every start; only in the `environment` of a process, because other users of
+  the machine can read commands
 
 Note: path patterns of triggers contain braces too, so placeholders of a trigger are replaced in its `url` only.
 """
 
+import secrets
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -176,15 +179,17 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
     def command(words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.format_map(values) for word in words)
 
-    def variables(environment: dict[str, str]) -> dict[str, str]:
-        return {name: value.format_map(values) for name, value in environment.items()}
+    def variables(environment: dict[str, str], **secret: str) -> dict[str, str]:
+        return {name: value.format_map({**values, **secret}) for name, value in environment.items()}
+
+    secret = secrets.token_urlsafe(32)
 
     def process(described: Process) -> Process:
         return msgspec.structs.replace(
             described,
             command=command(described.command),
             ready=described.ready and described.ready.format_map(values),
-            environment=environment | variables(described.environment),
+            environment=environment | variables(described.environment, secret=secret),
         )
 
     settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}

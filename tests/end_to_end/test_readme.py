@@ -13,8 +13,9 @@ from starlette.routing import Route, WebSocketRoute
 
 from graphql_api.app import create_app
 from graphql_api.limits import Limits
-from graphql_api.settings import CLIENT_SETTINGS, STACK_SETTINGS, Settings
+from graphql_api.settings import CLIENT_SETTINGS, FUNCTION_SETTINGS, STACK_SETTINGS, Settings
 from tests.stack import Stack
+from triggers.settings import Settings as FunctionSettings
 
 README = Path("README.md").read_text()
 SECURITY = Path("docs/security.md").read_text()
@@ -43,22 +44,24 @@ def test_the_commands_print_the_documented_output(own_stack: Stack) -> None:
 
 
 def test_every_setting_is_listed_with_its_default() -> None:
-    """README and docs/security.md list the settings of the API and of the stack, and no others."""
+    """README and docs/security.md list the settings of the API, the function and the stack, and no others."""
     listed = dict(re.findall(r"^\| `(DROPZONE_\w+)` \| (?:`([^`]*)`)?[^|]*\|", README + SECURITY, re.MULTILINE))
     own = [field for field in (*fields(Settings), *fields(Limits)) if field.name != "limits"]
     defaults = {f"DROPZONE_{field.name.upper()}": str(field.default) for field in own}
     defaults |= {f"DROPZONE_{name.upper()}": str(value) for name, value in STACK["settings"].items()}
+    defaults |= {f"DROPZONE_{field.name.upper()}": str(field.default) for field in fields(FunctionSettings)}
 
     assert listed == defaults
 
 
-def test_the_api_knows_the_settings_of_the_stack_and_the_client() -> None:
+def test_the_api_knows_the_settings_of_the_other_processes() -> None:
     """It rejects unknown names, so its lists must be complete. README documents all of them."""
     stack_only = set(STACK["settings"]) - set(Settings.names())
     variables = set(re.findall(r"`DROPZONE_(\w+)`", README + SECURITY)) - {"URL", "KEY"}
 
     assert set(STACK_SETTINGS) == stack_only
-    assert {name.upper() for name in (*STACK_SETTINGS, *Settings.names())} == variables
+    assert {name.upper() for name in (*STACK_SETTINGS, *FUNCTION_SETTINGS, *Settings.names())} == variables
+    assert list(FUNCTION_SETTINGS) == [field.name for field in fields(FunctionSettings)]
     assert {f"DROPZONE_{name.upper()}" for name in CLIENT_SETTINGS} <= set(re.findall(r"DROPZONE_[A-Z_]+", README))
 
 

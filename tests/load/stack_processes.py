@@ -66,6 +66,11 @@ class Commands:
         process = self._named("function")
         return self._process(process, list(process.command), processors)
 
+    @property
+    def event_secret(self) -> str:
+        """The bearer token that the function expects with every event."""
+        return self._named("function").environment["DROPZONE_EVENT_SECRET"]
+
     def key(self) -> str:
         """Make the key of the submitter `local`."""
         process = self._named("key")

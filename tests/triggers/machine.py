@@ -20,6 +20,7 @@ from tests.ports import free_port
 PROJECT = "dropzone-test"
 DATABASE = f"projects/{PROJECT}/databases/(default)"
 ROOT = Path(__file__).parents[2]
+SECRET = "the-secret-of-the-stack-that-the-tests-start"
 EventData: Any = DocumentEventData.pb()
 
 
@@ -81,12 +82,11 @@ class Machine:
         )
         self.function = Process(
             function_port,
-            f"-m uvicorn functions_framework.aio:create_asgi_app --factory --host 127.0.0.1 "
+            f"-m uvicorn triggers.app:create_app --factory --host 127.0.0.1 "
             f"--port {function_port} --log-level warning --no-access-log",
             folder,
             {
-                "FUNCTION_TARGET": "on_sample_written",
-                "FUNCTION_SOURCE": str(ROOT / "triggers" / "main.py"),
+                "DROPZONE_EVENT_SECRET": SECRET,
                 "FIRESTORE_EMULATOR_HOST": host,
             },
         )
@@ -178,6 +178,7 @@ def event_headers(path: str, kind: str = "written", content_type: str = "applica
         "ce-database": "(default)",
         "ce-project": PROJECT,
         "content-type": content_type,
+        "authorization": f"Bearer {SECRET}",
     }
 
 

@@ -26,6 +26,8 @@ UPDATED = "updated"
 DELETED = "deleted"
 WRITTEN = "written"
 
+MAX_PROBLEM_CHARACTERS = 300
+
 _VALUE = b"\x0a"
 _OLD_VALUE = b"\x12"
 _UPDATE_MASK = b"\x1a"
@@ -74,6 +76,19 @@ def headers(change: Change, kind: str, location: str) -> dict[str, str]:
         "ce-dataschema": SCHEMA,
         "content-type": "application/protobuf",
         "function-execution-id": event_id,  # Cloud Run sends one; functions-framework would generate another id
+    }
+
+
+def given_up_headers(change: Change, kind: str, location: str, attempts: int, problem: str) -> dict[str, str]:
+    """Return the HTTP headers of a notice: the event was given up after `attempts` failed attempts.
+
+    The extension attributes `givenup`, `attempts` and `problem` distinguish a notice from the event. A notice has no
+    body. `problem` is the problem of the last attempt, percent-encoded as the HTTP binding of CloudEvents requires.
+    """
+    return headers(change, kind, location) | {
+        "ce-givenup": "true",
+        "ce-attempts": str(attempts),
+        "ce-problem": quote(problem[:MAX_PROBLEM_CHARACTERS], safe=_printable),
     }
 
 

@@ -25,17 +25,27 @@ class Push:
         self._trigger = trigger
         self._kind = trigger.kind
         self._deadline_seconds = trigger.deadline_seconds
+        self._authorization = None if trigger.token is None else f"Bearer {trigger.token}"
 
     async def send(self, change: Change, failed_attempts: int) -> str | None:
         """Send the event; return the problem, or None if the event was acknowledged. Raises `Unreachable`."""
         faults = self._trigger.fault_injection
         if faults is None:
-            return await self._post(change)
-        return await faults.send(partial(self._post, change), change.sequence, failed_attempts)
+            return await self._post_event(change)
+        return await faults.send(partial(self._post_event, change), change.sequence, failed_attempts)
 
-    async def _post(self, change: Change) -> str | None:
+    async def give_up(self, change: Change, attempts: int, problem: str) -> str | None:
+        """Tell the function that its event was given up. Return and raise as `send` does."""
+        headers = cloudevent.given_up_headers(change, self._kind, self._trigger.location, attempts, problem)
+        return await self._post(headers, b"")
+
+    async def _post_event(self, change: Change) -> str | None:
         headers = cloudevent.headers(change, self._kind, self._trigger.location)
-        body = cloudevent.body(change, self._trigger.max_body_bytes)
+        return await self._post(headers, cloudevent.body(change, self._trigger.max_body_bytes))
+
+    async def _post(self, headers: dict[str, str], body: bytes) -> str | None:
+        if self._authorization is not None:
+            headers["authorization"] = self._authorization
         try:
             response = await self.client.post(headers, body, self._deadline_seconds)
         except TimeoutError:

@@ -4,6 +4,8 @@ The defaults suit one machine, where a function restarts within seconds. `profil
 documented values of Eventarc instead.
 """
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ KINDS = (cloudevent.CREATED, cloudevent.UPDATED, cloudevent.DELETED, cloudevent.
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 BACKOFFS = {"laptop": Backoff(0.1, 30.0), "eventarc": Backoff(10.0, 600.0)}
+_TOKEN = re.compile(r"[!-~]+")
 DEADLINE_SECONDS = {"laptop": 60.0, "eventarc": 10.0}
 
 
@@ -43,6 +46,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_seconds: Seconds = 86_400.0
     max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"
+    token_variable: str | None = None
+    """The environment variable with the bearer token of every event, or None if events carry no token."""
     fault_injection: FaultInjection | None = None
 
     @property
@@ -62,6 +67,11 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The maximum time for the function to acknowledge an event, in seconds."""
         return self.acknowledgement_deadline_seconds or DEADLINE_SECONDS[self.profile]
 
+    @property
+    def token(self) -> str | None:
+        """The bearer token that proves to the function who sends an event."""
+        return None if self.token_variable is None else os.environ.get(self.token_variable)
+
 
 def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
     """Validate the tables of `[[triggers]]` and return them as triggers. Raises `InvalidTrigger`."""
@@ -80,6 +90,11 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
         url = urlsplit(trigger.url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise InvalidTrigger(f"trigger {trigger.name!r}: expected url to be an HTTP URL, got {trigger.url!r}")
+        if trigger.token_variable is not None and not _TOKEN.fullmatch(trigger.token or ""):
+            raise InvalidTrigger(
+                f"trigger {trigger.name!r}: expected a token of printable ASCII characters without spaces in the "
+                f"environment variable {trigger.token_variable}; start this process with `python -m infra.embedded`"
+            )
         if trigger.name in triggers:
             raise InvalidTrigger(f"two triggers are named {trigger.name!r}; rename one of them")
         triggers[trigger.name] = trigger

@@ -7,8 +7,10 @@ import pytest
 
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.fault_injection import FaultInjection
+from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import InvalidTrigger, Trigger
-from tests.infra.eventarc.machine import Event, Firestore, Function, until
+from infra.embedded.firestore.storage.storage import Change
+from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, until
 
 VALID = {
     "name": "t",
@@ -96,3 +98,45 @@ def test_the_readme_lists_every_option_of_a_trigger() -> None:
     options = {*Trigger.__struct_fields__, *FaultInjection.__struct_fields__}
 
     assert {option for option in options if f"`{option}`" not in readme} == set()
+
+
+def test_a_trigger_whose_token_is_not_set_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function would refuse all events."""
+    monkeypatch.delenv("EVENT_TOKEN", raising=False)
+
+    with pytest.raises(InvalidTrigger, match="environment variable EVENT_TOKEN"):
+        trigger.read([VALID | {"token_variable": "EVENT_TOKEN"}])
+
+
+async def test_every_event_carries_the_token_of_its_trigger(
+    firestore: Firestore, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It proves to the function who sends the event."""
+    monkeypatch.setenv("EVENT_TOKEN", "a-token")
+    await firestore.start({"name": "t", "event_type": WRITTEN, "url": function.url, "token_variable": "EVENT_TOKEN"})
+
+    await firestore.write("users/marie")
+    await until(lambda: len(function.events) == 1)
+
+    assert function.events[0].headers["authorization"] == "Bearer a-token"
+
+
+async def test_a_notice_says_why_an_event_was_given_up(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the attributes of the event and no body."""
+    monkeypatch.setenv("EVENT_TOKEN", "a-token")
+    [described] = trigger.read([VALID | {"url": function.url, "token_variable": "EVENT_TOKEN"}])
+    change = Change(7, 1_556_704_800_123_456, "projects/p/databases/(default)/documents/users/marie", None, b"")
+    push = Push(described)
+
+    assert await push.give_up(change, 12, 'no response: "reset"\r\n') is None
+    push.client.close()
+
+    [notice] = function.events
+    assert notice.body == b""
+    assert notice.document == "users/marie"
+    assert notice.headers["authorization"] == "Bearer a-token"
+    assert {name: notice.headers[f"ce-{name}"] for name in ("givenup", "attempts", "problem")} == {
+        "givenup": "true",
+        "attempts": "12",
+        "problem": "no%20response:%20%22reset%22%0D%0A",
+    }

@@ -27,8 +27,9 @@ def events(plan: Plan) -> Iterator[Row]:
         database = stack_processes.client(commands.address)
         with commands.function(placement.one) as function:
             url = f"http://127.0.0.1:{commands.port('function')}/"
+            headers = _headers() | {"authorization": f"Bearer {commands.event_secret}"}
             for values in EVENT_VALUES:
-                target = Target(url, _body(values), "", _headers())
+                target = Target(url, _body(values), "", headers)
 
                 def measure(target: Target = target) -> tuple[Outcome, str]:
                     before = stack_processes.count(database, stack_processes.RESULTS)

@@ -1,0 +1,197 @@
+"""Google's identity tokens are checked with a key pair of the test, and the function proves who it is."""
+
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import google.auth.crypt
+import google.auth.exceptions
+import google.auth.jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.triggers.machine import SECRET, Machine
+from triggers.event_authentication import GoogleIdentity
+from triggers.settings import Settings
+
+_jwt: Any = google.auth.jwt  # the library has no type hints
+_RSASigner: Any = google.auth.crypt.RSASigner
+AUDIENCE = "https://function.example"
+ACCOUNT = "eventarc@project.iam.gserviceaccount.com"
+
+
+class KeyPair:
+    """A key that signs tokens as Google does."""
+
+    def __init__(self) -> None:
+        key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        self.public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self._signer = _RSASigner.from_string(private, key_id="one")
+
+    def token(self, **changes: object) -> bytes:
+        """Return a valid token with `changes` to its claims."""
+        now = int(time.time())
+        claims = {
+            "iss": "https://accounts.google.com",
+            "aud": AUDIENCE,
+            "email": ACCOUNT,
+            "email_verified": True,
+            "iat": now,
+            "exp": now + 3_600,
+        }
+        token: bytes = _jwt.encode(self._signer, claims | changes)
+        return token
+
+
+class Certificates:
+    """An HTTP server with the public key."""
+
+    def __init__(self, public: bytes) -> None:
+        outer = self
+        self.requests = 0
+        self.status = 200
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.requests += 1
+                body = json.dumps({"one": public.decode()}).encode()
+                self.send_response(outer.status)
+                self.send_header("cache-control", "public, max-age=3600")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is that of the library
+                del format, args
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture(scope="module")
+def keys() -> KeyPair:
+    """A key pair."""
+    return KeyPair()
+
+
+@pytest.fixture
+def certificates(keys: KeyPair) -> Iterator[Certificates]:
+    """A running server with the public key."""
+    certificates = Certificates(keys.public)
+    thread = threading.Thread(target=certificates.server.serve_forever)
+    thread.start()
+    yield certificates
+    certificates.server.shutdown()
+    thread.join()
+    certificates.server.server_close()
+
+
+@pytest.fixture
+def identity(certificates: Certificates) -> GoogleIdentity:
+    """The check of the function's audience and service account."""
+    return GoogleIdentity(AUDIENCE, ACCOUNT, certificates.url)
+
+
+async def test_a_token_of_the_service_account_is_accepted(
+    identity: GoogleIdentity, keys: KeyPair, certificates: Certificates
+) -> None:
+    """The keys are fetched once."""
+    tokens = [keys.token(sub=str(number)) for number in range(3)]
+
+    assert [await identity.is_proved_by(token) for token in tokens * 2] == [True] * 6
+    assert certificates.requests == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "https://other.example"},
+        {"iss": "https://evil.example"},
+        {"email": "other@project.iam.gserviceaccount.com"},
+        {"email_verified": False},
+        {"email_verified": "true"},
+        {"exp": int(time.time()) - 60, "iat": int(time.time()) - 120},
+        {"iat": int(time.time()) + 7_200, "exp": int(time.time()) + 9_000},
+    ],
+    ids=str,
+)
+async def test_another_token_of_google_is_refused(
+    identity: GoogleIdentity, keys: KeyPair, changes: dict[str, object]
+) -> None:
+    """Google signs tokens for everyone."""
+    assert not await identity.is_proved_by(keys.token(**changes))
+
+
+async def test_a_token_of_another_key_is_refused(identity: GoogleIdentity, keys: KeyPair) -> None:
+    """The signature is checked, and a token without a signature is not accepted."""
+    token = keys.token()
+    head, claims, _ = token.split(b".")
+
+    assert not await identity.is_proved_by(KeyPair().token())
+    for forged in (b"", b"a.b.c", b"%b.%b." % (head, claims), token[:-8] + b"AAAAAAAA", token + bytes(5_000)):
+        assert not await identity.is_proved_by(forged)
+
+
+async def test_while_the_keys_cannot_be_read_no_token_is_judged(
+    identity: GoogleIdentity, keys: KeyPair, certificates: Certificates
+) -> None:
+    """The function responds with 503 then, so that Eventarc sends the event again."""
+    certificates.status = 500
+
+    for _ in range(3):
+        with pytest.raises(google.auth.exceptions.TransportError, match="cannot read the keys of Google"):
+            await identity.is_proved_by(keys.token())
+    assert certificates.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "the function must know who may send events"),
+        ({"EVENT_SECRET": "short"}, "at least 32"),
+        ({"EVENT_AUDIENCE": AUDIENCE}, "set both"),
+        ({"EVENT_SECRET": SECRET, "EVENT_AUDIENCE": AUDIENCE, "EVENT_SERVICE_ACCOUNT": ACCOUNT}, "not all of them"),
+    ],
+    ids=["nothing", "short secret", "half of the identity", "both"],
+)
+def test_settings_that_do_not_say_who_may_send_events_are_rejected(environment: dict[str, str], message: str) -> None:
+    """Exactly one way is configured."""
+    with pytest.raises(ValueError, match=message):
+        Settings.from_environ({f"DROPZONE_{name}": value for name, value in environment.items()})
+
+
+def test_the_function_does_not_start_without_a_sender() -> None:
+    """The message says what to set. There is no traceback."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DROPZONE_")}
+    command = [sys.executable, "-m", "uvicorn", "triggers.app:create_app", "--factory", "--port", "1"]
+
+    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: the function must know who may send events: set DROPZONE_EVENT_SECRET")
+
+
+async def test_a_liveness_probe_with_a_nonce_proves_who_responds(machine: Machine) -> None:
+    """Another process on the same port does not know the secret."""
+    expected = hmac.new(SECRET.encode(), b"healthz:a-nonce", hashlib.sha256).hexdigest()
+
+    assert (await machine.http.get("/healthz")).json() == {"status": "ok"}
+    assert (await machine.http.get("/healthz", headers={"x-nonce": "a-nonce"})).json() == {
+        "status": "ok",
+        "proof": expected,
+    }
+    assert (await machine.http.get("/healthz", headers={"x-nonce": "a nonce"})).json() == {"status": "ok"}

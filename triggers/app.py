@@ -1,0 +1,158 @@
+"""The function as an ASGI application: it accepts events from their sender only, and responds to liveness probes.
+
+functions-framework parses the events and calls the function. It would parse any request, also one that
+a web page sends. The endpoint in this module therefore checks a request before its body is read: the
+token, the media type and the length. It also refuses requests that come from a browser.
+
+A refusal closes the connection, so that the rest of the body is not read.
+"""
+
+import ipaddress
+import logging
+import re
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import functions_framework.aio
+import google.auth.exceptions
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from triggers import main
+from triggers.event_authentication import GoogleIdentity, Sender, SharedSecret
+from triggers.settings import Settings
+
+MAX_EVENT_BYTES = 2**20
+"""A header has at most 256 KiB of raw document, and an event has it twice. Eventarc drops events over 512 KB."""
+
+BINARY_TYPES = frozenset({b"application/protobuf", b"application/json"})
+STRUCTURED_TYPE = b"application/cloudevents+json"
+HEALTH_PATH = "/healthz"
+LOG_SECONDS = 10.0
+
+_NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+logger = logging.getLogger("triggers")
+
+
+def create_app() -> ASGIApp:
+    """Return the application of the function. Ends the process with a message if the settings are incomplete."""
+    try:
+        settings = Settings.from_environ()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    sender: Sender
+    if settings.event_secret:
+        sender, hosts_are_local = SharedSecret(settings.event_secret), True
+    else:
+        sender, hosts_are_local = GoogleIdentity(settings.event_audience, settings.event_service_account), False
+    create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
+    framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
+    return EventEndpoint(framework, sender, hosts_are_local=hosts_are_local)
+
+
+class EventEndpoint:
+    """Passes authentic events to `app`, and refuses all other requests.
+
+    `hosts_are_local`: accept only requests that name this machine as their host. A web page with a DNS
+    name that resolves to this machine has another host.
+    """
+
+    def __init__(self, app: ASGIApp, sender: Sender, *, hosts_are_local: bool) -> None:
+        self._app = app
+        self._sender = sender
+        self._hosts_are_local = hosts_are_local
+        self._refusals = 0
+        self._next_log = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == HEALTH_PATH:
+            await self._health(scope)(scope, receive, send)
+        elif refusal := await self._refusal(scope):
+            self._log(refusal)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, _limited(receive), send)
+
+    def _health(self, scope: Scope) -> Response:
+        """Return the response to a liveness probe. The event loop that computes samples sends it."""
+        if scope["method"] not in ("GET", "HEAD"):
+            return _refuse(405, "expected the method GET", allow="GET, HEAD")
+        body = {"status": "ok"}
+        nonce = dict(scope["headers"]).get(b"x-nonce", b"").decode("latin-1")
+        if _NONCE.fullmatch(nonce) and (proof := self._sender.proof(nonce)):
+            body["proof"] = proof
+        return JSONResponse(body, headers={"cache-control": "no-store"})
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        """Return the response to a request that is not an event of the sender, or None."""
+        if scope["path"] != "/":
+            return _refuse(404, "there is no such path")
+        if scope["method"] != "POST":
+            return _refuse(405, "expected the method POST", allow="POST")
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        if b"origin" in headers or b"sec-fetch-site" in headers or b"sec-fetch-mode" in headers:
+            return _refuse(403, "events of web pages are not accepted")
+        if self._hosts_are_local and not _is_local(headers.get(b"host", b"")):
+            return _refuse(403, "expected this machine as the host")
+        credentials = [value for name, value in scope["headers"] if name == b"authorization"]
+        scheme, _, token = credentials[0].partition(b" ") if len(credentials) == 1 else (b"", b"", b"")
+        try:
+            if scheme.lower() != b"bearer" or not await self._sender.is_proved_by(token):
+                return _refuse(401, "expected the bearer token of the sender", www_authenticate="Bearer")
+        except google.auth.exceptions.TransportError as error:
+            return _refuse(503, str(error), retry_after="1")
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media_type != STRUCTURED_TYPE and (media_type not in BINARY_TYPES or b"ce-id" not in headers):
+            return _refuse(415, "expected a CloudEvent in binary mode, or application/cloudevents+json")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 10 or int(length) > MAX_EVENT_BYTES:
+            return _refuse(413, f"expected a body of at most {MAX_EVENT_BYTES} bytes")
+        return None
+
+    def _log(self, refusal: Response) -> None:
+        """Log the number of refused requests and the last reason, at most once per `LOG_SECONDS`."""
+        self._refusals += 1
+        now = time.monotonic()
+        if now >= self._next_log:
+            reason = bytes(refusal.body).decode()
+            logger.warning("refused %d requests, the last with %d: %s", self._refusals, refusal.status_code, reason)
+            self._refusals, self._next_log = 0, now + LOG_SECONDS
+
+
+def _refuse(status: int, reason: str, **headers: str) -> Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return PlainTextResponse(reason, status, {"connection": "close"} | named)
+
+
+@lru_cache(maxsize=16)
+def _is_local(host: bytes) -> bool:
+    """Return whether the header `Host` names this machine by a loopback address or as `localhost`."""
+    try:
+        name = urlsplit(f"//{host.decode('ascii')}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _limited(receive: Receive) -> Receive:
+    """Return `receive` with a limit on the length of the body, which may have no declared length."""
+    received = 0
+
+    async def limited() -> Any:
+        nonlocal received
+        message: Message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_EVENT_BYTES:
+            raise HTTPException(413, f"expected a body of at most {MAX_EVENT_BYTES} bytes")
+        return message
+
+    return limited
