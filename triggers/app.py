@@ -95,7 +95,7 @@ class EventEndpoint:
     async def _refusal(self, scope: Scope) -> Response | None:
         """Return the response to a request that is not an event of the sender, or None."""
         if scope["path"] != "/":
-            return _refuse(404, "there is no such path")
+            return _refuse(404, "expected the path / or /healthz")
         if scope["method"] != "POST":
             return _refuse(405, "expected the method POST", allow="POST")
         headers: Mapping[bytes, bytes] = dict(scope["headers"])

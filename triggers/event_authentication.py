@@ -50,7 +50,7 @@ class Sender(Protocol):
         ...
 
     def proof(self, nonce: str) -> str | None:
-        """Return a text that proves that this process knows the secret, or None if there is no secret."""
+        """Return a text that proves that this process knows the secret, or None on Google Cloud."""
         ...
 
 
