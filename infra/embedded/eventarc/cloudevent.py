@@ -93,8 +93,8 @@ def given_up_headers(change: Change, kind: str, location: str, attempts: int, pr
 
 
 def body(change: Change, max_bytes: int) -> bytes:
-    """Return the serialized DocumentEventData, or `b""` if it is longer than `max_bytes`."""
-    if len(change.old or b"") + len(change.new or b"") > max_bytes:
+    """Return the serialized DocumentEventData, or `b""` if it is longer than `max_bytes` or a document is damaged."""
+    if len(change.old or b"") + len(change.new or b"") > max_bytes or b"" in (change.old, change.new):
         return b""
     parts: list[bytes] = []
     if change.new is not None:

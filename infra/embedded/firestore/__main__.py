@@ -21,9 +21,13 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
 from infra.embedded.firestore.indexes import definitions
+from infra.embedded.firestore.storage.file_check import UnusableFile
 from infra.embedded.firestore.storage.storage import Storage, StorageInUse
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
+
+SHORT_BUILD_SECONDS = 2.0
+"""Builds of indexes that take less time finish before the port opens. Longer builds run while the server runs."""
 
 GC_THRESHOLD = 20_000  # a commit allocates thousands of objects, almost none of them in reference cycles
 
@@ -99,6 +103,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
     async with contextlib.AsyncExitStack() as resources:
         storage = open_storage(arguments)
         resources.push_async_callback(storage.close)
+        await storage.wait_for_short_builds(SHORT_BUILD_SECONDS)
         server = FirestoreServer(storage, arguments.host, arguments.port)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
@@ -154,6 +159,7 @@ def main() -> int:
     except (
         PortInUse,
         StorageInUse,
+        UnusableFile,
         definitions.InvalidDefinitions,
         stack.StackError,
         trigger.InvalidTrigger,

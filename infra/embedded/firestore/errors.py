@@ -66,13 +66,23 @@ def unavailable(message: str) -> StatusError:
     return StatusError(grpc.StatusCode.UNAVAILABLE, message)
 
 
+def data_loss(name: str) -> StatusError:
+    """Return DATA_LOSS: the stored document `name` is damaged, so it is not returned."""
+    return StatusError(
+        grpc.StatusCode.DATA_LOSS,
+        f"The stored document {name} is damaged: its checksum does not match. Restore a backup of the data file.",
+    )
+
+
 def from_exception(error: Exception) -> StatusError:
     """Return the status of a request that ended with `error`."""
     if isinstance(error, StatusError):
         return error
-    failure = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.OperationalError) else None
+    failure = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else None
     if failure == sqlite3.SQLITE_FULL:
         return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")
     if failure == sqlite3.SQLITE_IOERR:
         return unavailable("The disk failed; nothing was written.")
+    if failure in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StatusError(grpc.StatusCode.DATA_LOSS, "The data file is damaged. Restore a backup of the data file.")
     return StatusError(grpc.StatusCode.INTERNAL, "Internal error encountered.")

@@ -141,6 +141,15 @@ class FirestoreProcess:
         return call(requests, timeout=30)
 
 
+def convert_to_format_1(connection: sqlite3.Connection) -> None:
+    """Give a file the tables of format version 1, which did not store a version."""
+    connection.execute("PRAGMA user_version = 0")
+    connection.execute("ALTER TABLE versions DROP COLUMN checksum")
+    connection.execute("DROP TABLE dropped_composites")
+    connection.execute("DROP TABLE index_builds")
+    connection.execute("DELETE FROM settings WHERE name = 'field_definitions'")
+
+
 def write_indexes(path: Path, indexes: list[Any], overrides: list[Any]) -> Path:
     """Write a firestore.indexes.json."""
     path.write_text(json.dumps({"indexes": indexes, "fieldOverrides": overrides}))

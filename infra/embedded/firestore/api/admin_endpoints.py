@@ -72,7 +72,11 @@ class AdminEndpoints:
     def _figures(self) -> list[tuple[str, str, int]]:
         log = self._storage.path.with_name(self._storage.path.name + "-wal")
         rss_unit = 1 if sys.platform == "darwin" else 1024
+        builds = list(self._storage.index_builds.values())
         return [
+            ("index_builds", "gauge", len(builds)),
+            ("index_build_documents", "gauge", sum(build.total for build in builds)),
+            ("index_build_documents_done", "gauge", sum(build.done for build in builds)),
             ("changes_total", "counter", self._storage.snapshot().sequence),
             ("group_commits_total", "counter", self._storage.group_commits),
             ("streams", "gauge", self._server.open_streams),

@@ -34,6 +34,16 @@ def encode_bytes(raw: bytes) -> bytes:
     return raw.replace(b"\0", _ESCAPED_NUL) + _TEXT_END
 
 
+def end_of_text(encoded: bytes, start: int) -> int:
+    """Return the position after the encoded text that starts at `start`."""
+    return encoded.index(_TEXT_END, start) + len(_TEXT_END)
+
+
+def decode_text(encoded: bytes) -> str:
+    """Reverse `encode_text`."""
+    return encoded.removesuffix(_TEXT_END).replace(_ESCAPED_NUL, b"\0").decode()
+
+
 def is_numeric_id(segment: str) -> bool:
     """Return whether an id has the form `__id7__`."""
     return _numeric_id.fullmatch(segment) is not None

@@ -93,6 +93,9 @@ FieldModes = frozenset[tuple[str, str]]
 
 AUTOMATIC_MODES: FieldModes = frozenset((mode, COLLECTION) for mode in MODES)
 
+EntryKinds = frozenset[tuple[bool, str]]
+"""The index entries of a field, as pairs: whether each array element has an entry, and the scope."""
+
 
 @dataclass(frozen=True)
 class Definitions:
@@ -114,6 +117,35 @@ class Definitions:
                 return override
         return self.field_overrides.get((collection_id, ANY_FIELD), AUTOMATIC_MODES)
 
+    def entry_kinds(self, collection_id: str, path: FieldPath) -> EntryKinds:
+        """Return which entries a field has. Ascending and descending indexes share their entries."""
+        kinds = {(mode == CONTAINS, scope) for mode, scope in self.modes(collection_id, path)}
+        if self.ttl_fields.get(collection_id) == path:
+            kinds.add((False, COLLECTION_GROUP))
+        return frozenset(kinds)
+
+    def defined_paths(self, collection_id: str) -> set[FieldPath]:
+        """Return the fields of a collection group that have an override or a time to live."""
+        paths = {path for group, path in self.field_overrides if group == collection_id}
+        ttl_field = self.ttl_fields.get(collection_id)
+        return paths if ttl_field is None else paths | {ttl_field}
+
+    def fields_to_json(self, collection_id: str) -> str:
+        """Return the field overrides and the time to live of a collection group, as `from_json` reads them."""
+        overrides: list[dict[str, Any]] = [
+            {
+                "collectionGroup": collection_id,
+                "fieldPath": _path_to_text(path),
+                "indexes": [{_mode_key(mode): mode, "queryScope": scope} for mode, scope in sorted(modes)],
+            }
+            for (group, path), modes in sorted(self.field_overrides.items(), key=lambda item: item[0])
+            if group == collection_id
+        ]
+        ttl_field = self.ttl_fields.get(collection_id)
+        if ttl_field is not None:
+            overrides.append({"collectionGroup": collection_id, "fieldPath": _path_to_text(ttl_field), "ttl": True})
+        return json.dumps({"fieldOverrides": overrides}, sort_keys=True)
+
     def missing_definition(self, index: CompositeIndex) -> str:
         """Return the JSON to add to the file to define `index`. For a single field, the JSON is a field override."""
         if len(index.fields) > 1:
@@ -128,24 +160,29 @@ class Definitions:
 def read(path: Path) -> Definitions:
     """Read a file in the format of `firestore.indexes.json`, or raise `InvalidDefinitions`."""
     try:
-        content = json.loads(path.read_text())
-        indexes = content.get("indexes", ())
-        composite_indexes = tuple(parse_composite(each) for each in indexes if not _has_vectors(each))
-        vector_indexes = frozenset(_parse_vector(each) for each in indexes if _has_vectors(each))
-        field_overrides: dict[tuple[str, FieldPath], FieldModes] = {}
-        ttl_fields: dict[str, FieldPath] = {}
-        for each in content.get("fieldOverrides", ()):
-            collection_id, field_path = each["collectionGroup"], _parse_path(each["fieldPath"])
-            if each.get("ttl"):
-                ttl_fields[collection_id] = field_path
-            if "indexes" in each:
-                modes = frozenset((_parse_mode(index), _scope(index)) for index in each["indexes"])
-                field_overrides[collection_id, field_path] = modes
+        return from_json(path.read_text())
     except KeyError as error:
         problem = f"the member {error} is missing"
         raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {problem}") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {error}") from error
+
+
+def from_json(text: str) -> Definitions:
+    """Return the definitions in a text in the format of `firestore.indexes.json`."""
+    content = json.loads(text)
+    indexes = content.get("indexes", ())
+    composite_indexes = tuple(parse_composite(each) for each in indexes if not _has_vectors(each))
+    vector_indexes = frozenset(_parse_vector(each) for each in indexes if _has_vectors(each))
+    field_overrides: dict[tuple[str, FieldPath], FieldModes] = {}
+    ttl_fields: dict[str, FieldPath] = {}
+    for each in content.get("fieldOverrides", ()):
+        collection_id, field_path = each["collectionGroup"], _parse_path(each["fieldPath"])
+        if each.get("ttl"):
+            ttl_fields[collection_id] = field_path
+        if "indexes" in each:
+            modes = frozenset((_parse_mode(index), _scope(index)) for index in each["indexes"])
+            field_overrides[collection_id, field_path] = modes
     return Definitions(composite_indexes, vector_indexes, field_overrides, ttl_fields)
 
 
@@ -195,3 +232,7 @@ def _scope(content: Mapping[str, Any]) -> str:
 
 def _parse_path(text: str) -> FieldPath:
     return ANY_FIELD if text == "*" else field_paths.parse(text)
+
+
+def _path_to_text(path: FieldPath) -> str:
+    return "*" if path == ANY_FIELD else field_paths.to_text(path)

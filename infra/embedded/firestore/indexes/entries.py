@@ -8,7 +8,7 @@ In all stored keys, paths ascend. For an index with descending names, queries re
 backwards.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
@@ -17,16 +17,13 @@ from infra.embedded.firestore.encoding import field_paths, path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.indexes import definitions
-from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
+from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, EntryKinds, IndexField
 
 MAX_ENTRIES = 40_000
 MAX_CACHED_FIELDS = 10_000
 
 _BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
 _IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
-
-COMPOSITE_KEYS = _COMPOSITE, b"\x04"
-"""The range of the keys of all composite indexes: a lower bound, and an exclusive upper bound."""
 
 
 def single_field_prefix(path: FieldPath, contains: bool, group: bool) -> bytes:
@@ -38,6 +35,30 @@ def single_field_prefix(path: FieldPath, contains: bool, group: bool) -> bytes:
 def composite_prefix(number: int) -> bytes:
     """Return the prefix of the keys of a composite index."""
     return _COMPOSITE + number.to_bytes(4, "big")
+
+
+def index_prefix(key: bytes) -> bytes:
+    """Return the prefix of the index that a key belongs to, as the functions above return it."""
+    if key[:1] == _COMPOSITE:
+        return key[: len(composite_prefix(0))]
+    return key[: path_encoding.end_of_text(key, 1) + 1]
+
+
+def composite_number(prefix: bytes) -> int | None:
+    """Return the number in the prefix of a composite index, or None for a single-field index."""
+    return int.from_bytes(prefix[1:], "big") if prefix[:1] == _COMPOSITE else None
+
+
+def field_of_prefix(prefix: bytes) -> tuple[FieldPath, tuple[bool, str]]:
+    """Return the field of a single-field index, and the kind of its entries."""
+    path = field_paths.parse(path_encoding.decode_text(prefix[1:-1]))
+    scope = definitions.COLLECTION_GROUP if prefix[-1:] == _IN_GROUP else definitions.COLLECTION
+    return path, (prefix[:1] == _BY_ELEMENT, scope)
+
+
+def after_index(prefix: bytes) -> bytes:
+    """Return the first key after all keys of the index with this prefix."""
+    return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
 
 
 def path_of(key: bytes, size: int) -> bytes:
@@ -74,10 +95,16 @@ class DocumentIndexer:
     """
 
     def __init__(
-        self, collection_id: str, index_definitions: Definitions, composite_indexes: Mapping[int, CompositeIndex]
+        self,
+        collection_id: str,
+        index_definitions: Definitions,
+        composite_indexes: Mapping[int, CompositeIndex],
+        existing: Sequence[Definitions] = (),
     ) -> None:
+        """Create an indexer. If `existing` is not empty, omit single-field entries that all of `existing` have."""
         self._collection_id = collection_id
         self._definitions = index_definitions
+        self._existing = existing
         self._parts: dict[IndexField, int] = {}
         self._composite_keys = [
             _CompositeKey(
@@ -89,7 +116,7 @@ class DocumentIndexer:
             if index.collection_id == collection_id
         ]
         self._field_indexes: dict[FieldPath, _FieldIndexes] = {}
-        self._ttl_field = index_definitions.ttl_fields.get(collection_id)
+        self._defined_paths = index_definitions.defined_paths(collection_id)
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
         """Return the keys of a document. Each key maps to the size in bytes of the path at its end."""
@@ -113,27 +140,20 @@ class DocumentIndexer:
     def _indexes_of(self, path: FieldPath) -> _FieldIndexes:
         found = self._field_indexes.get(path)
         if found is None:
-            modes = self._definitions.modes(self._collection_id, path)
-            by_value = {scope for mode, scope in modes if mode != definitions.CONTAINS}
-            by_element = {scope for mode, scope in modes if mode == definitions.CONTAINS}
-            if path == self._ttl_field:
-                by_value.add(definitions.COLLECTION_GROUP)
-            has_nested = bool(modes) or any(
-                len(defined) > len(path) and defined[: len(path)] == path for defined in self._defined_paths()
+            kinds = self._definitions.entry_kinds(self._collection_id, path)
+            has_nested = bool(kinds) or any(
+                len(defined) > len(path) and defined[: len(path)] == path for defined in self._defined_paths
             )
+            if self._existing:
+                kinds -= frozenset.intersection(
+                    *(each.entry_kinds(self._collection_id, path) for each in self._existing)
+                )
             found = _FieldIndexes(
-                _prefixes(path, by_value, contains=False), _prefixes(path, by_element, contains=True), has_nested
+                _prefixes(path, kinds, contains=False), _prefixes(path, kinds, contains=True), has_nested
             )
             if len(self._field_indexes) < MAX_CACHED_FIELDS:
                 self._field_indexes[path] = found
         return found
-
-    def _defined_paths(self) -> Iterator[FieldPath]:
-        """Yield the fields of this collection group that have an override or a time to live."""
-        overrides = self._definitions.field_overrides
-        yield from (path for collection_id, path in overrides if collection_id == self._collection_id)
-        if self._ttl_field is not None:
-            yield self._ttl_field
 
     def _add_single_field_keys(
         self, keys: list[bytes], collection: bytes, parent: FieldPath, fields: Mapping[str, Any], end: bytes
@@ -193,8 +213,9 @@ class DocumentIndexer:
         return total
 
 
-def _prefixes(path: FieldPath, scopes: set[str], contains: bool) -> tuple[_Prefix, ...]:
+def _prefixes(path: FieldPath, kinds: EntryKinds, contains: bool) -> tuple[_Prefix, ...]:
     return tuple(
         (single_field_prefix(path, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION)
-        for scope in scopes
+        for by_element, scope in sorted(kinds)
+        if by_element == contains
     )

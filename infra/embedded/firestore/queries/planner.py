@@ -47,6 +47,14 @@ class MissingIndex(Exception):
         self.index = index
 
 
+class IndexNotReady(Exception):
+    """The indexes that serve the query are being built. `collection_id` is their collection group."""
+
+    def __init__(self, collection_id: str) -> None:
+        super().__init__(f"The indexes of collection group {collection_id} are being built")
+        self.collection_id = collection_id
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRange:
     """The index keys that consist of a prefix and a rest from `low` up to but not including `high`.
@@ -63,7 +71,20 @@ class KeyRange:
 
 
 def plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[KeyRange]:
-    """Return the key ranges to scan, or raise `MissingIndex`. `collection_ids`: all collections of the database."""
+    """Return the key ranges to scan. `collection_ids`: all collections of the database.
+
+    Raise `MissingIndex`, or `IndexNotReady` if the query can be served when the indexes are built.
+    """
+    try:
+        return _plan(query, collection_ids, indexes)
+    except MissingIndex as missing:
+        if indexes.building is None:
+            raise
+        _plan(query, collection_ids, indexes.building)
+        raise IndexNotReady(missing.index.collection_id) from None
+
+
+def _plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[KeyRange]:
     searched = collection_ids if query.collection_id is None else [query.collection_id]
     return [
         _Planner(query, collection_id, conditions, indexes).key_range()
@@ -176,7 +197,7 @@ class _Planner:
                 yield frozenset(), entries.single_field_prefix(first.field, False, self._is_group) + self._collection
 
     def _has_index(self, field: FieldPath, mode: str) -> bool:
-        return (mode, self._scope) in self._indexes.definitions.modes(self._collection_id, field)
+        return self._indexes.has_field_index(self._collection_id, field, mode, self._scope)
 
     def _composite_prefixes(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
         """Yield each usable composite index as its equality fields and its key prefix."""

@@ -21,7 +21,7 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
-from infra.embedded.firestore.queries.planner import KeyRange, MissingIndex
+from infra.embedded.firestore.queries.planner import IndexNotReady, KeyRange, MissingIndex
 from infra.embedded.firestore.queries.sort_order import KeyedDocument
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -248,3 +248,11 @@ async def _read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connectio
                     f"The query requires an index. Add this one to firestore.indexes.json: {definition}"
                 ) from None
             await storage.create_index(missing.index)
+        except IndexNotReady as building:
+            if not storage.creates_indexes:
+                progress = storage.index_builds.get(building.collection_id, "the last step is running")
+                raise failed_precondition(
+                    "The query requires an index. That index is currently building and cannot be used yet: "
+                    f"collection group {building.collection_id}, {progress}."
+                ) from None
+            await storage.wait_for_indexes(building.collection_id)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.errors import data_loss
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Change, Storage
@@ -48,12 +49,17 @@ class ParsedChange:
     @cached_property
     def old(self) -> Any | None:
         """The document before the change, or None if it did not exist."""
-        return None if self._change.old is None else Document.FromString(self._change.old)
+        return self._parsed(self._change.old)
 
     @cached_property
     def new(self) -> Any | None:
         """The document after the change, or None if it was deleted."""
-        return None if self._change.new is None else Document.FromString(self._change.new)
+        return self._parsed(self._change.new)
+
+    def _parsed(self, document: bytes | None) -> Any | None:
+        if document == b"":
+            raise data_loss(self.full_name)
+        return None if document is None else Document.FromString(document)
 
 
 class Subscriber(Protocol):

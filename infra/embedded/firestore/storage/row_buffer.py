@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from infra.embedded.firestore.encoding import checksums
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.versions import DocumentVersion
 
@@ -24,7 +25,7 @@ class RowBuffer:
         self._sequence = versions.newest(connection)[0]
         self._documents: dict[DocumentKey, DocumentVersion | None] = {}
         self._absent: set[DocumentKey] = set()
-        self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None]] = []
+        self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None, int | None]] = []
         self._history: list[tuple[int, bytes, int, int]] = []
         self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)  # None: delete the entry
 
@@ -55,7 +56,10 @@ class RowBuffer:
         """Add a version (None: the document is deleted) and return its sequence."""
         self._sequence += 1
         previous_sequence = None if previous is None else previous.sequence
-        self._versions.append((self._sequence, commit_time, previous_sequence, collection_number, path, document))
+        checksum = None if document is None else checksums.of(document, self._sequence)
+        self._versions.append(
+            (self._sequence, commit_time, previous_sequence, collection_number, path, document, checksum)
+        )
         if previous is not None:
             self._history.append((collection_number, path, commit_time, previous.sequence))
         version = None if document is None else DocumentVersion(self._sequence, commit_time, document)
@@ -76,7 +80,7 @@ class RowBuffer:
         self._absent.clear()
         if not self._versions:
             return
-        self._write("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", self._versions)
+        self._write("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)", self._versions)
         self._write("INSERT INTO history VALUES (?, ?, ?, ?)", sorted(self._history))
         keys = sorted(self._documents)
         deleted = [key for key in keys if self._documents[key] is None]

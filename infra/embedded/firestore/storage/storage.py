@@ -12,18 +12,18 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from infra.embedded.firestore.errors import ReadTimeTooOld, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
-from infra.embedded.firestore.indexes.index_backfill import apply_definitions, backfill
+from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import file_format, versions
 from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
+from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Admission, Group, Writer
 
@@ -59,7 +59,6 @@ class Storage:
         self._registry = IndexRegistry(definitions or Definitions())
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
-        self._building = asyncio.Lock()
         self._local = threading.local()
         self._lock_file = _LockFile(path)
         self._connection = self._open()
@@ -80,12 +79,16 @@ class Storage:
             self._publish,
         )
         self._checkpointer = Checkpointer(self._connect())
+        self._index_builder = IndexBuilder(
+            self.catalog, self._registry, self.execute, self.read, lambda: self.group_commits
+        )
+        self._index_builder.start()
 
     def _open(self) -> sqlite3.Connection:
         """Prepare the file for use and return the writer's connection."""
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
-        file_format.prepare(connection)
+        file_format.prepare(connection, self.path)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
         apply_definitions(connection, self.catalog, self._registry, drop_undefined=not self.creates_indexes)
@@ -94,6 +97,7 @@ class Storage:
 
     async def close(self) -> None:
         """Commit all submitted work and close the file."""
+        await self._index_builder.close()
         await self._writer.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._readers.shutdown)
@@ -206,24 +210,28 @@ class Storage:
         """The indexes that queries may use."""
         return self._registry.readable
 
+    @property
+    def index_builds(self) -> dict[str, BuildProgress]:
+        """The progress of the index builds that are running, by collection group."""
+        return self._index_builder.progress
+
     async def create_index(self, index: CompositeIndex) -> None:
         """Build an index and log the definition to add. Return when the index is complete."""
-        async with self._building:
-            number = await self._writer.submit(lambda group: self._registry.add(group.connection, index))
-            if self._registry.is_complete(number):
-                return
+        if index not in self._registry.indexes().values():
             definition = self._registry.definitions.missing_definition(index)
             logger.warning(
                 "Created an index that production requires. Add it to firestore.indexes.json: %s", definition
             )
-            for (_, collection_id), collection_number in list(self.catalog.numbers.items()):
-                after: bytes | None = b"" if collection_id == index.collection_id else None
-                while after is not None:
-                    after = await self._writer.submit(partial(self._backfill, collection_number, number, after))
-            await self._writer.submit(lambda group: self._registry.mark_complete(group.connection, number))
+        await self.execute(lambda connection: add_index(connection, self.catalog, self._registry, index))
+        await self._index_builder.wait(index.collection_id)
 
-    def _backfill(self, collection_number: int, number: int, after: bytes, group: Group) -> bytes | None:
-        return backfill(group.connection, collection_number, self._registry.single_indexer(number), after)
+    async def wait_for_short_builds(self, seconds: float) -> None:
+        """Wait until all index builds have finished, but at most `seconds`."""
+        await self._index_builder.wait_for_all(seconds)
+
+    async def wait_for_indexes(self, collection_id: str) -> None:
+        """Wait until no indexes of a collection group are being built."""
+        await self._index_builder.wait(collection_id)
 
 
 class _LockFile:

@@ -4,29 +4,33 @@
 therefore needs one more look-up than a read of the current version. The tables are defined in file_format.py.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra.embedded.firestore.encoding import path_encoding, resource_names
-from infra.embedded.firestore.errors import ReadTimeTooOld
+from infra.embedded.firestore.encoding import checksums, path_encoding, resource_names
+from infra.embedded.firestore.errors import ReadTimeTooOld, data_loss
 from infra.embedded.firestore.indexes.catalog import Catalog
 
 _CURRENT = """
-SELECT v.sequence, v.commit_time, v.document FROM documents d JOIN versions v ON v.sequence = d.version
+SELECT v.sequence, v.commit_time, v.document, v.checksum FROM documents d JOIN versions v ON v.sequence = d.version
 WHERE d.collection_number = ? AND d.path = ?
 """
 _SUPERSEDED = """
-SELECT v.sequence, v.commit_time, v.document FROM history h JOIN versions v ON v.sequence = h.version
+SELECT v.sequence, v.commit_time, v.document, v.checksum FROM history h JOIN versions v ON v.sequence = h.version
 WHERE h.collection_number = ? AND h.path = ? AND h.until > ? ORDER BY h.until LIMIT 1
 """
 _CHANGES = """
-SELECT c.sequence, c.commit_time, c.collection_number, c.path, p.document, c.document
+SELECT c.sequence, c.commit_time, c.collection_number, c.path, c.previous,
+    p.document, p.checksum, c.document, c.checksum
 FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
 WHERE c.sequence > ? ORDER BY c.sequence LIMIT ?
 """
 _UP_TO = "SELECT sequence, commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _NEWEST = "SELECT sequence, commit_time FROM versions ORDER BY sequence DESC LIMIT 1"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,10 @@ class DocumentVersion:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document before and after a commit. None means that the document did not exist at that time."""
+    """A document before and after a commit. None means that the document did not exist at that time.
+
+    Empty bytes mean that the stored document is damaged.
+    """
 
     sequence: int
     commit_time: int
@@ -52,7 +59,7 @@ class Change:
 def current(connection: sqlite3.Connection, collection_number: int, path: bytes) -> DocumentVersion | None:
     """Return the current version of a document."""
     row = connection.execute(_CURRENT, (collection_number, path)).fetchone()
-    return DocumentVersion(*row) if row else None
+    return _verified(row, path) if row else None
 
 
 def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> DocumentVersion | None:
@@ -62,7 +69,17 @@ def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read
         row = connection.execute(_SUPERSEDED, (collection_number, path, read_time)).fetchone()
         if row is None or row[1] > read_time:
             return None
-    return DocumentVersion(*row)
+    return _verified(row, path)
+
+
+def _verified(row: tuple[int, int, bytes, int | None], path: bytes) -> DocumentVersion:
+    """Return the version in a row. Raise DATA_LOSS if the document does not match its checksum."""
+    sequence, commit_time, document, checksum = row
+    if checksum is not None and checksum != checksums.of(document, sequence):
+        name = "/".join(path_encoding.decode_path(path))
+        logger.error("The stored document %s is damaged (sequence %d)", name, sequence)
+        raise data_loss(name)
+    return DocumentVersion(sequence, commit_time, document)
 
 
 def find(
@@ -75,10 +92,22 @@ def find(
 
 def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> Iterator[Change]:
     """Yield the changes after a sequence in commit order. A limit of -1 means no limit."""
-    for sequence, commit_time, number, path, old, new in connection.execute(_CHANGES, (after, limit)):
+    for sequence, commit_time, number, path, previous, old, old_checksum, new, checksum in connection.execute(
+        _CHANGES, (after, limit)
+    ):
         database, _ = catalog.names[number]
         name = str(resource_names.ResourceName(database, path_encoding.decode_path(path)))
+        old = None if old is None else _intact(old, previous, old_checksum, name)
+        new = None if new is None else _intact(new, sequence, checksum, name)
         yield Change(sequence, commit_time, name, old, new)
+
+
+def _intact(document: bytes, sequence: int, checksum: int | None, name: str) -> bytes:
+    """Return a document, or empty bytes if it does not match its checksum."""
+    if checksum is not None and checksum != checksums.of(document, sequence):
+        logger.error("The stored document %s is damaged (sequence %d)", name, sequence)
+        return b""
+    return document
 
 
 def newest(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from google.cloud.firestore import FieldFilter
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.indexes import definitions
-from tests.infra.firestore.server_process import ROOT, FirestoreProcess, write_indexes
+from tests.infra.firestore.server_process import ROOT, FirestoreProcess, convert_to_format_1, write_indexes
 from tests.stack import eventually
 
 COMPOSITE = {
@@ -153,6 +153,7 @@ def test_a_file_whose_descending_indexes_have_entries_of_their_own_is_upgraded(
         own.client().document(f"results/{number}").set({"shard": 1, "mean": number})
     own.end()
     with contextlib.closing(sqlite3.connect(own.data)) as connection:
+        convert_to_format_1(connection)
         connection.execute("ALTER TABLE composites DROP COLUMN entries")
         connection.execute("UPDATE entries SET key = key || x'ff' WHERE key >= x'03'")
         connection.commit()

@@ -11,7 +11,7 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.firestore import FieldFilter
 
-from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
+from tests.infra.firestore.server_process import FirestoreProcess, convert_to_format_1, write_indexes
 from tests.stack import eventually
 
 EXEMPTION = {"collectionGroup": "samples", "fieldPath": "raw", "indexes": []}
@@ -98,6 +98,7 @@ def test_a_file_with_the_former_table_names_is_upgraded(own: FirestoreProcess) -
     own.client().document("results/a").set({"n": 1})
     own.end()
     with contextlib.closing(sqlite3.connect(own.data)) as connection:
+        convert_to_format_1(connection)
         connection.execute("ALTER TABLE collections RENAME COLUMN number TO id")
         connection.execute("ALTER TABLE collections RENAME TO kinds")
         for table in ("versions", "documents", "history", "entries"):
