@@ -33,10 +33,11 @@ SELECT d.path, v.sequence, v.document, v.checksum FROM documents d JOIN versions
 WHERE d.collection_number = ? AND d.path > ? ORDER BY d.path
 """
 _NEXT_KEY = "SELECT key FROM entries WHERE collection_number = ? AND key >= ? ORDER BY key LIMIT 1"
-_DELETE_ENTRIES = """
-DELETE FROM entries WHERE collection_number = :number AND key IN
-(SELECT key FROM entries WHERE collection_number = :number AND key >= :low AND key < :high LIMIT :limit)
+_LAST_TO_DELETE = """
+SELECT max(key) FROM
+(SELECT key FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?)
 """
+_DELETE_ENTRIES = "DELETE FROM entries WHERE collection_number = ? AND key >= ? AND key <= ?"
 _INSERT_ENTRY = "INSERT OR IGNORE INTO entries (collection_number, key, size) VALUES (?, ?, ?)"
 _COUNT = "SELECT count(*), count(path <= :position OR NULL) FROM documents WHERE collection_number = :number"
 
@@ -106,19 +107,26 @@ def _plan_build(
         registry.load(connection)
 
 
+class Step(NamedTuple):
+    """What one step of a build has done."""
+
+    deleted_entries: int
+    documents: int
+
+
 def advance(
     connection: sqlite3.Connection, catalog: Catalog, registry: IndexRegistry, collection_id: str, seconds: float
-) -> int | None:
-    """Do the next part of a build, in about `seconds`. Return the number of documents, or None if all is done."""
+) -> Step | None:
+    """Do the next part of a build, in about `seconds`. Return None if there is nothing left to do."""
     position = _position(connection, collection_id)
     if position is None:
         return None
     deadline = time.monotonic() + seconds
     numbers = sorted(number for number, (_, group) in list(catalog.names.items()) if group == collection_id)
     if not position.is_cleared:
-        position = _clear(connection, registry, numbers, position, deadline)
+        position, deleted = _clear(connection, registry, numbers, position, deadline)
         _save(connection, position)
-        return 0
+        return Step(deleted, 0)
     indexer = registry.build_indexer(collection_id)
     for number in numbers:
         if indexer is None or number < position.collection_number:
@@ -127,7 +135,7 @@ def advance(
         documents, last = _add_entries(connection, number, indexer, after, deadline)
         if documents:
             _save(connection, _Position(collection_id, True, number, last))
-            return documents
+            return Step(0, documents)
     return None
 
 
@@ -186,8 +194,12 @@ def _save(connection: sqlite3.Connection, position: _Position) -> None:
 
 def _clear(
     connection: sqlite3.Connection, registry: IndexRegistry, numbers: list[int], position: _Position, deadline: float
-) -> _Position:
-    """Delete entries of removed and incomplete indexes until the deadline, and return the new position."""
+) -> tuple[_Position, int]:
+    """Delete entries of removed and incomplete indexes until the deadline.
+
+    Return the new position and the number of deleted entries.
+    """
+    deleted = 0
     for number in numbers:
         if number < position.collection_number:
             continue
@@ -197,12 +209,12 @@ def _clear(
             if _keeps_entries(registry, position.collection_id, prefix):
                 low = entries.after_index(prefix)
             else:
-                low = prefix
-                parameters = {"number": number, "low": low, "high": entries.after_index(prefix)}
-                connection.execute(_DELETE_ENTRIES, {**parameters, "limit": DELETED_ENTRIES})
+                bounds = number, row[0], entries.after_index(prefix), DELETED_ENTRIES
+                (low,) = connection.execute(_LAST_TO_DELETE, bounds).fetchone()
+                deleted += connection.execute(_DELETE_ENTRIES, (number, row[0], low)).rowcount
             if time.monotonic() > deadline:
-                return _Position(position.collection_id, False, number, low)
-    return _Position(position.collection_id, True, 0, b"")
+                return _Position(position.collection_id, False, number, low), deleted
+    return _Position(position.collection_id, True, 0, b""), deleted
 
 
 def _keeps_entries(registry: IndexRegistry, collection_id: str, prefix: bytes) -> bool:

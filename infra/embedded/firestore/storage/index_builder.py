@@ -37,9 +37,12 @@ class BuildProgress:
 
     done: int = 0
     total: int = 0
+    deleted_entries: int = 0
 
     def __str__(self) -> str:
         percent = min(99, 100 * self.done // self.total) if self.total else 0
+        if not self.done and self.deleted_entries:
+            return f"deleted {self.deleted_entries:,} entries of removed indexes"
         return f"{self.done:,} of {self.total:,} documents ({percent} %)"
 
 
@@ -126,10 +129,11 @@ class IndexBuilder:
                 logger.info("Building the indexes of collection group %s: %s", collection_id, progress)
             commits, step_started = self._group_commits(), time.monotonic()
             step = partial(self._advance, collection_id=collection_id, seconds=seconds)
-            documents = await self._write(step)
-            if documents is None:
+            result = await self._write(step)
+            if result is None:
                 break
-            progress.done += documents
+            progress.done += result.documents
+            progress.deleted_entries += result.deleted_entries
             if self._group_commits() - commits > 1:
                 seconds = BUSY_STEP_SECONDS
                 await asyncio.sleep(time.monotonic() - step_started)
@@ -140,5 +144,5 @@ class IndexBuilder:
             self.progress.pop(collection_id, None)
             logger.info("Built the indexes of collection group %s in %.1f s", collection_id, time.monotonic() - started)
 
-    def _advance(self, connection: sqlite3.Connection, collection_id: str, seconds: float) -> int | None:
+    def _advance(self, connection: sqlite3.Connection, collection_id: str, seconds: float) -> index_builds.Step | None:
         return index_builds.advance(connection, self._catalog, self._registry, collection_id, seconds)
