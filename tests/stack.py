@@ -178,8 +178,12 @@ class Stack(AbstractContextManager["Stack"]):
         return self.pid_of("infra.embedded.firestore")
 
     def function_pid(self) -> int:
-        """Return the process of the trigger function."""
-        return self.pid_of("triggers.app")
+        """Return the process of the trigger function, or the first of several."""
+        return self.function_pids()[0]
+
+    def function_pids(self) -> list[int]:
+        """Return the processes of the trigger function."""
+        return self.pids_of("triggers.app")
 
     def api_pid(self) -> int:
         """Return the process of the API."""

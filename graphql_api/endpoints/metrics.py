@@ -2,6 +2,9 @@
 
 If `PROMETHEUS_MULTIPROC_DIR` names a folder, all API processes of a machine write their metrics to it. Each process
 then responds with the metrics of all processes. `prometheus_client` reads this variable when it is imported.
+
+A single process responds with the same metrics. It therefore leaves out those that `prometheus_client` adds only if it
+does not use a folder.
 """
 
 import asyncio
@@ -9,7 +12,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    GC_COLLECTOR,
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    REGISTRY,
+    CollectorRegistry,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +32,10 @@ from graphql_api.endpoints.endpoint import Endpoint, public
 
 _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SAMPLING_SECONDS = 0.25
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+for _collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
+    REGISTRY.unregister(_collector)
 
 
 def metrics_endpoint() -> Endpoint:

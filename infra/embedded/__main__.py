@@ -22,6 +22,7 @@ def main() -> int:
     )
     parser.add_argument("--greet", action="store_true", help="run the greeting command when all processes are ready")
     arguments = parser.parse_args()
+    os.umask(0o077)  # only this user can read what the processes store
     try:
         stack = stack_file.read(arguments.stack, os.environ)
         lock = prepare(stack)
@@ -30,8 +31,8 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     logs = Logs(sys.stdout, ["stack", *(instance.name for instance in instances)])
-    with Watchdog(lock) as watchdog:
-        return asyncio.run(Supervisor(stack, instances, logs, watchdog).run(greet=arguments.greet))
+    with Watchdog(lock, stack.scratch_folder) as watchdog:
+        return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
 
 
 if __name__ == "__main__":

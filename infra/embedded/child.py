@@ -8,20 +8,16 @@ process group of the command.
 """
 
 import asyncio
-import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from socket import socket
-from urllib.parse import urlsplit
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
 from infra.embedded.logs import LineSplitter
 from infra.embedded.watchdog import kill_group
 
 MAX_LAST_LINES = 20
-POLL_SECONDS = 0.02
-READY_TIMEOUT_SECONDS = 5.0
 DRAIN_SECONDS = 0.2  # time to read the lines that are left in the pipe after the process has exited
 
 
@@ -44,9 +40,9 @@ class Child:
         command: tuple[str, ...],
         environment: Mapping[str, str],
         write: Callable[[str], None],
-        sockets: Iterable[socket] = (),
+        descriptors: Iterable[int] = (),
     ) -> "Child":
-        """Start a command that inherits `sockets`. `write` is called with every line of its output."""
+        """Start a command that inherits `descriptors`. `write` is called with every line of its output."""
         process = await asyncio.create_subprocess_exec(
             *command,
             env=environment,
@@ -54,7 +50,7 @@ class Child:
             stdout=PIPE,
             stderr=STDOUT,
             start_new_session=True,
-            pass_fds=[inherited.fileno() for inherited in sockets],
+            pass_fds=list(descriptors),
         )
         return cls(name, process, write)
 
@@ -62,13 +58,13 @@ class Child:
         """Send a signal to the process and its descendants."""
         kill_group(self.group, number)
 
-    async def wait_until_ready(self, address: str) -> bool:
-        """Wait until the address is ready or the process has exited; return whether the process still runs."""
-        ready = asyncio.create_task(_wait_until_ready(address))
+    async def wait_for(self, condition: Coroutine[Any, Any, None]) -> bool:
+        """Wait until `condition` returns or the process has exited; return whether the process still runs."""
+        waiting = asyncio.create_task(condition)
         try:
-            await asyncio.wait([ready, self.exited], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([waiting, self.exited], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ready.cancel()
+            waiting.cancel()
         return not self.exited.done()
 
     def describe_exit(self) -> str:
@@ -95,27 +91,3 @@ class Child:
             for line in lines.feed(chunk):
                 self.last_lines.append(line)
                 self._write(line)
-
-
-async def _wait_until_ready(address: str) -> None:
-    while True:
-        if await _is_ready(address):
-            return
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def _is_ready(address: str) -> bool:
-    """Return whether `tcp://host:port` accepts connections, or `http://host:port/path` responds with 2xx to 4xx."""
-    url = urlsplit(address)
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_connection(url.hostname, url.port)
-            try:
-                if url.scheme == "tcp":
-                    return True
-                writer.write(f"GET {url.path or '/'} HTTP/1.0\r\nhost: {url.netloc}\r\n\r\n".encode())
-                return re.match(rb"HTTP/1\.[01] [2-4]", await reader.readline()) is not None
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False

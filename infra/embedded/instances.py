@@ -1,14 +1,15 @@
 """Instances: the supervisor runs a process of the stack file once, or several times on one shared port.
 
-The supervisor opens the listening sockets and passes them to the instances. If an instance exits, the
-connections that it has not accepted yet are not lost: the restarted instance accepts them.
+The supervisor opens the listening sockets and passes them to the instances. While an instance restarts, no other
+program can bind its port, and new connections wait until the restarted instance accepts them.
 
-On Linux, each instance has its own socket for the shared port, with SO_REUSEPORT. Linux distributes connections
-evenly over these sockets. With one common socket, the fastest instance would accept most connections. macOS does
-not distribute connections over sockets, so on macOS all instances use one common socket.
+All instances of a process use one common socket, and the fastest instance accepts most connections. With the option
+`reuse_port`, each instance has its own socket for the shared port on Linux, and Linux distributes connections evenly
+over these sockets. Other programs of the same user can then listen on the port too. macOS does not distribute
+connections over sockets, so the option has no effect there.
 
 Any instance may accept a request to the shared port. Each instance therefore also listens on its own loopback
-port, where the supervisor checks whether that instance is ready.
+port, where the supervisor checks whether that instance is ready and alive.
 """
 
 import socket
@@ -16,8 +17,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from infra.embedded.preflight import PreflightError
-from infra.embedded.stack import Process, Stack
+from infra.embedded.stack import Liveness, Process, Stack
 
 BACKLOG = 2048
 
@@ -30,6 +33,7 @@ class Instance:
     process: Process
     command: tuple[str, ...]
     ready: str | None
+    liveness: Liveness | None
     sockets: Sequence[socket.socket] = ()
 
 
@@ -40,10 +44,10 @@ def open_instances(stack: Stack) -> list[Instance]:
 
 def _instances(stack: Stack, process: Process) -> Sequence[Instance]:
     port, host = stack.port(process), stack.host(process)
-    if process.count_setting is None or port is None:
-        return [Instance(process.name, process, process.command, process.ready)]
-    count = int(stack.settings[process.count_setting])
-    reuse_port = count > 1 and sys.platform == "linux"
+    if port is None or not process.inherits_sockets:
+        return [Instance(process.name, process, process.command, process.ready, process.liveness)]
+    count = stack.count(process)
+    reuse_port = process.reuse_port and count > 1 and sys.platform == "linux"
     try:
         first = _listen(host, port, reuse_port)
         others = [_listen(host, port, reuse_port) if reuse_port else first for _ in range(1, count)]
@@ -60,11 +64,16 @@ def _instance(process: Process, name: str, shared: Sequence[socket.socket]) -> I
     sockets = [*shared, own]
     descriptors = ",".join(str(opened.fileno()) for opened in sockets)
     own_address = f"127.0.0.1:{own.getsockname()[1]}"
+
+    def addressed(address: str) -> str:
+        return address.replace("{own_address}", own_address)
+
     return Instance(
         name,
         process,
         tuple(word.replace("{sockets}", descriptors) for word in process.command),
-        process.ready and process.ready.replace("{own_address}", own_address),
+        process.ready and addressed(process.ready),
+        process.liveness and msgspec.structs.replace(process.liveness, address=addressed(process.liveness.address)),
         sockets,
     )
 

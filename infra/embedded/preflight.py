@@ -1,27 +1,32 @@
 """Preflight: before anything starts, validate the settings, lock the data folder and test the ports.
 
 Two locks protect the data folder. The supervisor holds `supervisor.lock` while the stack runs. The supervisor and
-its watchdog hold `watchdog.lock` until the last process of the stack has ended. If the supervisor is killed, a new
-stack waits until the watchdog has ended the old processes and releases `watchdog.lock`. The kernel releases a lock
-when all processes that hold it have ended, also after kill -9.
+its watchdog and all processes hold `watchdog.lock` until the last process of the stack has ended. If the supervisor is
+killed, a new stack waits until the old processes have ended. The kernel releases a lock when all processes that hold it
+have ended, also after kill -9.
 
 Note: two servers that listen with SO_REUSEPORT share a port without an error. A port is therefore free only if a
 socket without SO_REUSEPORT can be bound to it and no server accepts connections on it.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import shutil
+import signal
 import socket
+import stat
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.embedded.stack import Stack
 
 CONNECT_TIMEOUT_SECONDS = 0.5
-MAX_CLEANUP_SECONDS = 3.0
+MAX_CLEANUP_SECONDS = 6.0  # more than the time in which the watchdog or a guard ends a process
 POLL_SECONDS = 0.05
 
 
@@ -39,7 +44,7 @@ def prepare(stack: Stack) -> int | None:
     _check_hosts(stack)
     _check_ports(stack)
     if stack.scratch_folder is not None:
-        _empty(Path(stack.scratch_folder))
+        _create_empty(stack.scratch_folder)
     return lock
 
 
@@ -53,12 +58,19 @@ def _run_check(stack: Stack) -> None:
     except OSError as error:
         raise PreflightError(f"cannot run the command `check` of the stack file: {error}") from error
     if check.returncode != 0:
-        raise PreflightError((check.stdout + check.stderr).strip().removeprefix("error: "))
+        output = (check.stdout + check.stderr).strip().removeprefix("error: ")
+        raise PreflightError(output or _silent_failure(stack.check, check.returncode))
+
+
+def _silent_failure(command: Sequence[str], code: int) -> str:
+    end = f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+    return f"the command `check` of the stack file {end} and printed nothing; to see why, run it: {shlex.join(command)}"
 
 
 def _lock_folder(stack: Stack, folder: Path) -> int:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(folder)
         supervisor, watchdog = _open(folder / "supervisor.lock"), _open(folder / "watchdog.lock")
     except OSError as error:
         raise PreflightError(
@@ -81,6 +93,21 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
     os.truncate(supervisor, 0)
     os.pwrite(supervisor, str(os.getpid()).encode(), 0)
     return watchdog
+
+
+def _make_private(folder: Path) -> None:
+    """Deny other users access to the data folder and its files, also if an earlier version or a copy allowed it.
+
+    A folder that all users share, such as /tmp, and folders and files of other users are left as they are.
+    """
+    status = folder.stat()
+    if status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid():
+        return
+    folder.chmod(0o700)
+    for file in folder.iterdir():
+        status = file.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
 
 
 def _open(file: Path) -> int:
@@ -134,10 +161,14 @@ def _port_problem(host: str, port: int) -> str | None:
         return "is in use" if client.connect_ex(address) == 0 else None
 
 
-def _empty(folder: Path) -> None:
+def _create_empty(folder: Path) -> None:
+    """Create a private folder, or empty it. Its parent may be a folder in which all users can create folders."""
     try:
-        if folder.exists():
+        with contextlib.suppress(FileNotFoundError):
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                raise PreflightError(f"the scratch folder {folder} belongs to another user: remove it")
             shutil.rmtree(folder)
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700)
     except OSError as error:
         raise PreflightError(f"cannot empty the scratch folder {folder}: {error}") from error

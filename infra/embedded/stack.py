@@ -7,6 +7,7 @@ An environment variable overrides a setting. If `environment_prefix` is `DROPZON
 - `{name_url}`: the URL of the process `name`, as a client on this machine uses it
 - `{python}`: this interpreter
 - `{stack_file}`: the path of the stack file
+- `{scratch_folder}`: a private folder that is emptied at every start, in memory if the system has `/dev/shm`
 - `{sockets}`: the listening sockets of an instance, as file descriptors separated by commas
 - `{own_address}`: the address on which only this instance listens
 - `{secret}`: a random text that is new at every start; only in the `environment` of a process, because other users of
@@ -15,8 +16,11 @@ An environment variable overrides a setting. If `environment_prefix` is `DROPZON
 Note: path patterns of triggers contain braces too, so placeholders of a trigger are replaced in its `url` only.
 """
 
+import hashlib
+import os
 import secrets
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +35,26 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not b
 """Maps an address that means all interfaces to the address that a client on this machine uses."""
 
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the scratch folder is created privately
+
+
 class StackError(Exception):
     """The stack file or a setting is wrong. The message says what to change."""
+
+
+class Liveness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the supervisor finds out that a process hangs. `probes` describes the addresses."""
+
+    address: str
+    interval_seconds: float = 5.0
+    """The pause after an answer. Each probe waits this long for an answer, too."""
+    max_failures: int = 6
+    """The process is killed after this number of probes in a row without an answer."""
+
+    @property
+    def max_silence_seconds(self) -> float:
+        """How long a process may stay silent."""
+        return self.interval_seconds * self.max_failures
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,12 +69,30 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host_setting: str | None = None
     """The setting that holds the address to listen on. If None, the process listens on 127.0.0.1."""
     ready: str | None = None
-    """`tcp://host:port` that accepts connections, or `http://host:port/path` that responds with a status below 500."""
+    """The address at which the process is ready. `probes` describes the addresses."""
+    proof_variable: str | None = None
+    """A variable of the process that holds a secret. To be ready, the process must prove that it knows the secret."""
+    liveness: Liveness | None = None
+    """How to find out that the process hangs. If None, the supervisor restarts it only when it exits."""
     count_setting: str | None = None
     """The setting that holds the number of instances. All instances share the port."""
+    reuse_port: bool = False
+    """Whether several instances have own sockets for the shared port, so that Linux distributes the connections."""
     once: bool = False
     """If true, the process is ready when it has exited with code 0, and it is not restarted."""
     environment: dict[str, str] = {}
+    environment_of_several: dict[str, str] = {}
+    """Variables of a process that has more than one instance."""
+
+    @property
+    def proof_secret(self) -> str | None:
+        """The secret that the process must know to be ready."""
+        return None if self.proof_variable is None else self.environment[self.proof_variable]
+
+    @property
+    def inherits_sockets(self) -> bool:
+        """Whether the supervisor opens the port of this process and passes the listening sockets."""
+        return any("{sockets}" in word for word in self.command)
 
 
 class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,8 +107,6 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment_prefix: str = ""
     data_setting: str | None = None
     """The setting that holds the data folder. Two running stacks cannot use the same data folder."""
-    scratch_folder: str | None = None
-    """A folder that the supervisor empties at every start."""
     max_start_seconds: float = 60.0
     """The maximum time for each process to become ready."""
     check: tuple[str, ...] = ()
@@ -85,6 +123,22 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def data_folder(self) -> Path | None:
         """The data folder, or None if `data_setting` is None."""
         return None if self.data_setting is None else Path(str(self.settings[self.data_setting]))
+
+    @property
+    def scratch_folder(self) -> Path | None:
+        """The scratch folder of the data folder, or None if `data_setting` is None.
+
+        The path is short, because the path of a Unix socket has at most 103 characters on macOS.
+        """
+        if self.data_folder is None:
+            return None
+        digest = hashlib.sha256(str(self.data_folder.resolve()).encode()).hexdigest()
+        parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+        return parent / f"stack-{os.getuid()}-{digest[:16]}"
+
+    def count(self, process: Process) -> int:
+        """Return the number of instances of a process."""
+        return 1 if process.count_setting is None else int(self.settings[process.count_setting])
 
     def port(self, process: Process) -> int | None:
         """Return the port that the process listens on, or None if it has no `port_setting`."""
@@ -146,15 +200,21 @@ def _validate(path: Path, stack: Stack) -> None:
             if name not in names:
                 raise StackError(f"{path}: {process.name!r} starts after {name!r}, which is not listed above it")
         names.add(process.name)
+        if process.proof_variable is not None and process.proof_variable not in process.environment:
+            raise StackError(
+                f"{path}: {process.name!r} has no variable {process.proof_variable!r} for its proof_variable"
+            )
+        if process.inherits_sockets and process.port_setting is None:
+            raise StackError(f"{path}: {process.name!r} uses {{sockets}}: add a port_setting")
         if process.host_setting is not None and process.host_setting not in stack.settings:
             raise StackError(
                 f"{path}: {process.name!r} has host_setting {process.host_setting!r}, which is not a setting"
             )
         if process.count_setting is not None and not (
-            process.port_setting and isinstance(stack.settings.get(process.count_setting), int)
+            process.inherits_sockets and isinstance(stack.settings.get(process.count_setting), int)
         ):
             raise StackError(
-                f"{path}: {process.name!r} has a count_setting: add a port_setting, "
+                f"{path}: {process.name!r} has a count_setting: use {{sockets}} in its command, "
                 f"and set {process.count_setting!r} to a number in [settings]"
             )
         if process.port_setting is None:
@@ -174,7 +234,8 @@ def _validate(path: Path, stack: Stack) -> None:
 def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
     urls = {f"{process.name}_url": _url(stack, process) for process in stack.processes}
     fixed = {"python": sys.executable, "stack_file": str(path)}
-    values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed}
+    scratch = {} if stack.scratch_folder is None else {"scratch_folder": str(stack.scratch_folder)}
+    values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed, **scratch}
 
     def command(words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.format_map(values) for word in words)
@@ -185,11 +246,14 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
     secret = secrets.token_urlsafe(32)
 
     def process(described: Process) -> Process:
+        several = described.environment_of_several if stack.count(described) > 1 else {}
+        liveness = described.liveness
         return msgspec.structs.replace(
             described,
             command=command(described.command),
             ready=described.ready and described.ready.format_map(values),
-            environment=environment | variables(described.environment, secret=secret),
+            liveness=liveness and msgspec.structs.replace(liveness, address=liveness.address.format_map(values)),
+            environment=environment | variables(described.environment | several, secret=secret),
         )
 
     settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
@@ -201,7 +265,6 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
     }
     return msgspec.structs.replace(
         stack,
-        scratch_folder=stack.scratch_folder and stack.scratch_folder.format_map(values),
         check=command(stack.check),
         ready_message=stack.ready_message.format_map(values),
         environment=environment,

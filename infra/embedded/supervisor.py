@@ -1,14 +1,19 @@
 """The supervisor starts processes in order, restarts those that exit, and stops them in reverse order.
 
 If a process exits or does not become ready while the stack starts, the supervisor stops everything and prints
-the last lines of that process. When all processes are ready, the supervisor restarts a process that exits, with
-backoff. The stack then stops only after a signal, or when its output is closed.
+the last lines of that process. When all processes are ready, the supervisor restarts a process that exits. It kills
+and restarts a process that hangs. The stack then stops only after a signal, or when its output is closed.
+
+A process that was ready is restarted at once: other work waits for it, and the start itself takes most of a second, so
+a crash loop is not a busy loop. A process that exits before it is ready is restarted after a pause of one second at
+most. A longer pause would delay the work of all clients because of one event that kills the function.
 
 To stop the stack, the supervisor sends SIGTERM in reverse order, and later SIGKILL to the processes that still
 run. This takes at most two seconds.
 """
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
@@ -17,15 +22,18 @@ from typing import Any
 
 from infra.embedded.backoff import Backoff
 from infra.embedded.child import Child
+from infra.embedded.guarded import PIPE_VARIABLE
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
+from infra.embedded.probes import wait_until_ready, wait_until_silent
 from infra.embedded.stack import Stack
 from infra.embedded.watchdog import Watchdog
 
 STOP_SECONDS = 1.5
 KILL_SECONDS = 0.3
-RESTART_BACKOFF = Backoff(0.2, 10.0)
-STABLE_SECONDS = 10.0  # after this running time, the backoff starts at its minimum again
+RESTART_BACKOFF = Backoff(0.1, 1.0)
+MIN_INTERVAL_SECONDS = 0.5  # between two starts of a process
+MAINTENANCE_SECONDS = 1.0
 GREETING_TIMEOUT_SECONDS = 60.0
 GREETING = "greeting"
 
@@ -37,9 +45,14 @@ class StartError(Exception):
 class Supervisor:
     """Runs the processes of one stack file."""
 
-    def __init__(self, stack: Stack, instances: Sequence[Instance], logs: Logs, watchdog: Watchdog) -> None:
-        """Prepare the supervisor. `run` starts the processes."""
+    def __init__(
+        self, stack: Stack, instances: Sequence[Instance], logs: Logs, watchdog: Watchdog, lock: int | None
+    ) -> None:
+        """Prepare the supervisor. `run` starts the processes, which hold `lock` until they end."""
         self._stack = stack
+        self._guard_pipe = os.pipe()
+        """Guarded processes end when the write end is closed, which only this process holds."""
+        self._inherited = [self._guard_pipe[0], *([] if lock is None else [lock])]
         self._instances = instances
         self._logs = logs
         self._watchdog = watchdog
@@ -53,6 +66,7 @@ class Supervisor:
         self._logs.on_closed = self._stop.set
         tasks = [asyncio.create_task(self._run_instance(instance)) for instance in self._instances]
         tasks.append(asyncio.create_task(self._announce(greet=greet)))
+        tasks.append(asyncio.create_task(self._maintain()))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await self._wait_for_stop(tasks, stopping)
@@ -63,6 +77,7 @@ class Supervisor:
         finally:
             await _cancel([*tasks, stopping])
             await self._stop_all()
+            self._logs.summarize_repeated(is_last=True)
         return 0
 
     def _listen_to_signals(self) -> None:
@@ -103,26 +118,67 @@ class Supervisor:
             self._log_error(f"the greeting took longer than {GREETING_TIMEOUT_SECONDS:g} s; the stack continues")
 
     async def _run_instance(self, instance: Instance) -> None:
+        """Start an instance when the processes before it are ready, and restart it whenever it exits."""
         for other in self._instances:
             if other.process.name in instance.process.after:
                 await self._ready[other.name].wait()
         child = await self._start_first(instance)
         self._ready[instance.name].set()
         failures = 0
+        started = time.monotonic()
+        await self._wait_for_exit(instance, child)
         while not instance.process.once:
-            started = time.monotonic()
-            await asyncio.shield(child.exited)
-            failures = 1 if time.monotonic() - started >= STABLE_SECONDS else failures + 1
-            pause = RESTART_BACKOFF.seconds(failures)
-            self._log_error(f"{instance.name} {child.describe_exit()}; restarting in {pause:.1f} s")
+            pause = RESTART_BACKOFF.seconds(failures) if failures else started + MIN_INTERVAL_SECONDS - time.monotonic()
+            self._log_error(f"{instance.name} {child.describe_exit()}; restarting")
             await asyncio.sleep(pause)
+            failures += 1
+            started = time.monotonic()
             try:
                 child = await self._start(instance)
             except OSError as error:
                 self._log_error(f"{instance.name} cannot be started: {error}")
-                continue
-            if instance.ready is None or await child.wait_until_ready(instance.ready):
-                self._log(f"{instance.name} is ready again")
+            else:
+                if await self._run_restarted(instance, child):
+                    failures = 0
+
+    async def _run_restarted(self, instance: Instance, child: Child) -> bool:
+        """Wait until a restarted process has exited; return whether it was ready."""
+        reporting = asyncio.create_task(self._report_ready(instance, child))
+        try:
+            await self._wait_for_exit(instance, child)
+            return await reporting
+        finally:
+            reporting.cancel()
+
+    async def _report_ready(self, instance: Instance, child: Child) -> bool:
+        is_ready = instance.ready is not None and await child.wait_for(
+            wait_until_ready(instance.ready, instance.process.proof_secret)
+        )
+        if is_ready:
+            self._log(f"{instance.name} is ready again")
+        return is_ready
+
+    async def _wait_for_exit(self, instance: Instance, child: Child) -> None:
+        """Wait until a process has exited. If it hangs, kill it."""
+        liveness = instance.liveness
+        if liveness and await child.wait_for(wait_until_silent(liveness, self._stack.max_start_seconds)):
+            self._log_error(
+                f"{instance.name} hangs and is killed: no answer from {liveness.address} "
+                f"for {liveness.max_silence_seconds:g} s"
+            )
+            child.send_signal(signal.SIGKILL)
+        await asyncio.shield(child.exited)
+
+    async def _maintain(self) -> None:
+        """Replace the watchdog if it has ended, and write the summaries of repeated lines."""
+        while True:
+            await asyncio.sleep(MAINTENANCE_SECONDS)
+            self._logs.summarize_repeated()
+            try:
+                if self._watchdog.replace_ended():
+                    self._log_error("the watchdog has ended and is replaced")
+            except OSError as error:
+                self._log_error(f"the watchdog has ended and cannot be started: {error}; trying again")
 
     async def _start_first(self, instance: Instance) -> Child:
         """Start an instance and wait until it is ready. Raises `StartError`."""
@@ -134,7 +190,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(self._stack.max_start_seconds):
                 if instance.ready is not None:
-                    await child.wait_until_ready(instance.ready)
+                    await child.wait_for(wait_until_ready(instance.ready, instance.process.proof_secret))
                 if once:
                     await asyncio.shield(child.exited)
         except TimeoutError:
@@ -147,8 +203,9 @@ class Supervisor:
 
     async def _start(self, instance: Instance) -> Child:
         write = partial(self._logs.write, instance.name)
-        environment = instance.process.environment
-        return self._register(await Child.start(instance.name, instance.command, environment, write, instance.sockets))
+        environment = instance.process.environment | {PIPE_VARIABLE: str(self._guard_pipe[0])}
+        descriptors = [*self._inherited, *(opened.fileno() for opened in instance.sockets)]
+        return self._register(await Child.start(instance.name, instance.command, environment, write, descriptors))
 
     def _register(self, child: Child) -> Child:
         self._watchdog.watch(child.group)

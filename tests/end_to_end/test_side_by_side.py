@@ -37,7 +37,7 @@ def test_samples_are_computed(stack: Stack) -> None:
 
     assert {sample["result"]["mean"] for sample in computed} == {0.9985282517566032}
     assert len(stack.pids_of("-m graphql_api")) == 2
-    assert len(workers(stack)) == 2
+    assert len(stack.function_pids()) == 2
 
 
 async def test_every_subscriber_gets_the_results_of_all_processes(stack: Stack) -> None:
@@ -70,7 +70,7 @@ async def test_each_process_serves_the_metrics_of_all(stack: Stack) -> None:
 
 async def test_killing_one_process_of_each_kind_loses_nothing(stack: Stack) -> None:
     """Clients submit meanwhile. Acknowledged samples are computed once, and both processes are restarted."""
-    victims = [stack.pids_of("-m graphql_api")[0], workers(stack)[0]]
+    victims = [stack.pids_of("-m graphql_api")[0], stack.function_pids()[0]]
     key = await anyio.to_thread.run_sync(stack.new_key, "killed")
 
     first_response = asyncio.Event()
@@ -89,13 +89,8 @@ async def test_killing_one_process_of_each_kind_loses_nothing(stack: Stack) -> N
     assert {result.get("mean") for result in results} == {2.0}
     assert all(result.create_time == result.update_time for result in results)
     eventually(lambda: len(stack.pids_of("-m graphql_api")) == 2 and "is ready again" in stack.log, lambda: stack.log)
-    eventually(lambda: len(workers(stack)) == 2, lambda: stack.log)
-    assert not set(victims) & {*stack.pids_of("-m graphql_api"), *workers(stack)}
-
-
-def workers(stack: Stack) -> list[int]:
-    """Return the worker processes of the function."""
-    return stack.pids_of("spawn_main", stack.function_pid())
+    eventually(lambda: len(stack.function_pids()) == 2, lambda: stack.log)
+    assert not set(victims) & {*stack.pids_of("-m graphql_api"), *stack.function_pids()}
 
 
 async def submit(stack: Stack, key: str, count: int, first_response: asyncio.Event | None = None) -> list[str | None]:

@@ -22,7 +22,7 @@ class WholeStack:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.apis = stack.pids_of("-m graphql_api")
-        self.functions = [stack.function_pid(), *stack.pids_of("spawn_main", stack.function_pid())]
+        self.functions = stack.function_pids()
         self.api, self.function, self.firestore = self.apis[0], self.functions[0], stack.firestore_pid()
         self.headers = {"content-type": "application/json", "x-api-key": stack.key}
         self.database: Any = stack_processes.client(f"127.0.0.1:{stack.firestore_port}")

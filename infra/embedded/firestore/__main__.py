@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from infra.embedded import stack
 from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
+from infra.embedded.firestore.api.tcp_relay import TcpRelay
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.storage.file_check import UnusableFile
 from infra.embedded.firestore.storage.storage import Storage, StorageInUse
@@ -61,8 +63,23 @@ def parse_arguments() -> argparse.Namespace:
         default=(),
         help=f"write rates of production to enforce; comma-separated list of {', '.join(rate_limits.LIMIT_NAMES)}",
     )
+    parser.add_argument(
+        "--sockets",
+        type=parse_sockets,
+        metavar="FD,FD",
+        help="accept connections on inherited listening sockets; requires --unix-socket",
+    )
+    parser.add_argument("--unix-socket", type=Path, help="path on which gRPC listens in place of --port")
     parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]], which send document writes to URLs")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if (arguments.sockets is None) != (arguments.unix_socket is None):
+        parser.error("expected both --sockets and --unix-socket, got one of them")
+    return arguments
+
+
+def parse_sockets(descriptors: str) -> list[socket.socket]:
+    """Return the sockets of a comma-separated list of file descriptors."""
+    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
 
 
 def parse_rate_limits(text: str) -> list[str]:
@@ -104,7 +121,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         storage = open_storage(arguments)
         resources.push_async_callback(storage.close)
         await storage.wait_for_short_builds(SHORT_BUILD_SECONDS)
-        server = FirestoreServer(storage, arguments.host, arguments.port)
+        server = FirestoreServer(storage, arguments.host, arguments.port, arguments.unix_socket)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
         delivering = asyncio.create_task(dispatcher.run())
@@ -112,6 +129,10 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         resources.push_async_callback(cancel, asyncio.create_task(run_maintenance(storage)))
         await server.start()
         resources.push_async_callback(server.stop)
+        if arguments.sockets is not None:
+            relay = TcpRelay(arguments.unix_socket, arguments.sockets)
+            await relay.start()
+            resources.push_async_callback(relay.stop)
         if arguments.http_port is not None:
             await start_admin_endpoints(arguments, storage, server, resources)
         logger.info(

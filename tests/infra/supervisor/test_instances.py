@@ -114,7 +114,7 @@ def test_each_instance_is_restarted_on_its_own(start: Start, stack: str) -> None
 
     assert run.pid("server.1 |") != first
     assert run.pid("server.2 |") == second
-    assert "server.1 was ended by SIGKILL; restarting in" in run.text
+    assert "server.1 was ended by SIGKILL; restarting" in run.text
 
 
 def test_a_connection_to_a_killed_instance_is_accepted_by_the_restarted_one(
@@ -155,9 +155,9 @@ def test_a_count_below_one_is_a_clear_error(start: Start, stack: str, count: str
 
 
 def test_a_count_without_a_port_is_a_clear_error(start: Start, stack: str) -> None:
-    """Instances need a port to share."""
+    """Instances need a port to share, and the supervisor opens it."""
     run = start(stack.replace('port_setting = "port"\n', ""))
 
     assert run.wait() == 1
 
-    assert "'server' has a count_setting: add a port_setting, and set 'count' to a number in [settings]" in run.text
+    assert "'server' uses {sockets}: add a port_setting" in run.text

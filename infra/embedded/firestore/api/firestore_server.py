@@ -4,6 +4,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from infra.embedded.firestore.api import handlers
 from infra.embedded.firestore.api.grpc_aio_server import GrpcAioServer
@@ -34,10 +35,15 @@ class PortInUse(Exception):
 class FirestoreServer:
     """A gRPC server for one storage. Stop the server before you close the storage."""
 
-    def __init__(self, storage: Storage, host: str, port: int) -> None:
+    def __init__(self, storage: Storage, host: str, port: int, unix_socket: Path | None = None) -> None:
+        """Bind the port, or only `unix_socket` if a `TcpRelay` accepts the connections to the port."""
         self._service = Service(storage)
         self.call_counts: Counter[tuple[str, str]] = Counter()
         self._rpc_server = _rpc_server(handlers.rpc_methods(self._service, self.call_counts), OPTIONS)
+        if unix_socket is not None:
+            self._rpc_server.listen(f"unix:{unix_socket}")
+            self.port = port
+            return
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         _check_address(host, port, address)
         self.port = self._rpc_server.listen(address)
