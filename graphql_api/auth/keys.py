@@ -7,7 +7,6 @@ keys and asks for confirmation.
 import argparse
 import asyncio
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from google.auth.exceptions import DefaultCredentialsError
 
+from graphql_api.auth import key_file
 from graphql_api.auth.api_keys import ApiKey, digest, new_key
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m graphql_api.auth.keys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="create a key and print it")
-    ensure = commands.add_parser("ensure", help="create a key and write it to a file, if the file does not exist")
+    ensure = commands.add_parser(
+        "ensure", help="create a key and write it to a file, unless the file holds a valid key"
+    )
     ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
     for command in (create, ensure):
         command.add_argument(
@@ -87,17 +89,30 @@ async def _run(options: argparse.Namespace) -> None:
 
 
 async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
-    """Write the key to the file, then store it. After a crash between these steps, the next run stores the key."""
+    """Make sure that the file holds a valid key, and that Firestore knows it.
+
+    The file is written first. After a crash between these steps, the next run stores the key. A revoked or expired key
+    stays refused: the file gets a new one.
+    """
     file: Path = options.file
-    if not file.exists():
-        new_file = file.with_suffix(".new")
-        new_file.unlink(missing_ok=True)
-        with os.fdopen(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-            opened.write(new_key() + "\n")
-        new_file.rename(file)
-    key_digest = digest(file.read_text().strip())
-    if await store.read(key_digest) is None:
-        await store.write(key_digest, _api_key(options))
+    key = key_file.read(file)
+    stored = None if key is None else await _read_or_none(store, digest(key))
+    if key is None or (stored is not None and not stored.is_valid_at(datetime.now(UTC))):
+        if file.exists():
+            problem = "does not contain an API key" if key is None else "contains a revoked or expired API key"
+            print(f"{file} {problem}; it gets a new key")
+        key, stored = new_key(), None
+        key_file.write(file, key)
+    if stored is None:
+        await store.write(digest(key), _api_key(options))
+
+
+async def _read_or_none(store: KeyStore, key_digest: str) -> ApiKey | None:
+    """Return the stored document of a key, or None if it does not exist or is damaged."""
+    try:
+        return await store.read(key_digest)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +91,79 @@ def test_an_impossible_lifetime_is_refused(stack: Stack, days: str) -> None:
 
     assert refused.returncode == 2
     assert f"expected a number of days from 0 to 36,500, got '{days}'" in refused.stderr
+
+
+def ensure(stack: Stack, file: Path) -> tuple[str, str]:
+    """Run `keys ensure`; return the key in the file and the output."""
+    output = stack.keys("ensure", "--file", str(file), "--submitter", "ensured", "--scopes", "submit,read")
+    return file.read_text().strip(), output
+
+
+def is_accepted(stack: Stack, key: str) -> bool:
+    """Return whether the API accepts a key."""
+    return stack.post_graphql("{ __typename }", key=key).status_code == 200
+
+
+@pytest.mark.parametrize("damage", [b"", b"\n", b"dz_", b"\xff\xfe", bytes(60)])
+def test_a_damaged_key_file_gets_a_new_key(stack: Stack, tmp_path: Path, damage: bytes) -> None:
+    """A crash can leave an empty file, which stayed refused for ever."""
+    file = tmp_path / "api-key"
+    file.write_bytes(damage)
+
+    key, output = ensure(stack, file)
+
+    assert is_accepted(stack, key)
+    assert output == f"{file} does not contain an API key; it gets a new key\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert ensure(stack, file) == (key, "")
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        pytest.param(lambda document: document.delete(), id="deleted"),
+        pytest.param(lambda document: document.set({"submitter": 1}), id="damaged"),
+    ],
+)
+def test_a_key_that_firestore_has_lost_is_stored_again(
+    stack: Stack, tmp_path: Path, lose: Callable[..., object]
+) -> None:
+    """The file keeps its key. A crash between writing the file and storing the key looks the same."""
+    file = tmp_path / "api-key"
+    key, _ = ensure(stack, file)
+    lose(stack.firestore().collection("api_keys").document(digest(key)))
+
+    again, output = ensure(stack, file)
+
+    assert (again, output) == (key, "")
+    assert is_accepted(stack, key)
+
+
+def test_a_revoked_key_stays_revoked_and_the_file_gets_a_new_one(stack: Stack, tmp_path: Path) -> None:
+    """The key may have been revoked because others know it."""
+    file = tmp_path / "api-key"
+    revoked, _ = ensure(stack, file)
+    stack.keys("revoke", "--digest", digest(revoked), "--yes")
+
+    key, output = ensure(stack, file)
+
+    assert output == f"{file} contains a revoked or expired API key; it gets a new key\n"
+    assert is_accepted(stack, key)
+    assert not is_accepted(stack, revoked)
+
+
+def test_the_file_is_synchronized_before_its_name(tmp_path: Path) -> None:
+    """After a power failure, the name never refers to an empty file."""
+    script = (
+        "import os, sys; from pathlib import Path; from graphql_api.auth import key_file; calls = []\n"
+        "fsync = os.fsync\n"
+        "os.fsync = lambda fd: (calls.append('fsync'), fsync(fd))[1]\n"
+        "sys.addaudithook(lambda event, _: calls.append('rename') if event == 'os.rename' else None)\n"
+        "key_file.write(Path(sys.argv[1]), 'key'); print(*calls)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "k")], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "fsync rename fsync\n"
