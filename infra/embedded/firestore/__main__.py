@@ -11,6 +11,7 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # grpc reads this variable at import. With this value, the thread that polls for calls also reads the connections.
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
@@ -22,9 +23,11 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
 from infra.embedded.firestore.api.tcp_relay import TcpRelay
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.storage.file_check import UnusableFile
 from infra.embedded.firestore.storage.storage import Storage, StorageInUse
+from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
 
@@ -112,7 +115,7 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
 
 
 async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) -> None:
-    """Serve until SIGINT or SIGTERM, or until event delivery fails."""
+    """Serve until SIGINT or SIGTERM, or until event delivery or the writer fails."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -144,9 +147,11 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         gc.freeze()  # objects that exist now live until the process ends
         gc.set_threshold(GC_THRESHOLD, 20, 100)
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([stopping, delivering], return_when=asyncio.FIRST_COMPLETED)
-        if delivering.done():
-            delivering.result()
+        failures: list[asyncio.Future[Any]] = [delivering, storage.failed]
+        await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
+        for ended in failures:
+            if ended.done():
+                ended.result()
         logger.info("Firestore is stopping")
 
 
@@ -164,9 +169,9 @@ async def start_admin_endpoints(
 
 
 async def cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended."""
+    """Cancel a task and wait until it has ended. Its last write fails if the writer has ended."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError, StatusError):
         await task
 
 
@@ -184,6 +189,7 @@ def main() -> int:
         definitions.InvalidDefinitions,
         stack.StackError,
         trigger.InvalidTrigger,
+        WriterEnded,
     ) as problem:
         logger.error("%s", problem)  # noqa: TRY400 - the message is sufficient
         return 1

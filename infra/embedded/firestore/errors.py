@@ -78,11 +78,25 @@ def from_exception(error: Exception) -> StatusError:
     """Return the status of a request that ended with `error`."""
     if isinstance(error, StatusError):
         return error
-    failure = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else None
-    if failure == sqlite3.SQLITE_FULL:
-        return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")
-    if failure == sqlite3.SQLITE_IOERR:
-        return unavailable("The disk failed; nothing was written.")
-    if failure in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if (failure := disk_failure(error)) is not None:
+        return failure
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else None
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StatusError(grpc.StatusCode.DATA_LOSS, "The data file is damaged. Restore a backup of the data file.")
     return StatusError(grpc.StatusCode.INTERNAL, "Internal error encountered.")
+
+
+def disk_failure(error: Exception) -> StatusError | None:
+    """Return the status of a write that the disk or the file system refused. Return None for any other error."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return None
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return unavailable("The disk failed; nothing was written.")
+    if code == sqlite3.SQLITE_READONLY:
+        return unavailable("The data file is read-only; nothing was written.")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return unavailable("Another process has locked the data file; nothing was written.")
+    return None

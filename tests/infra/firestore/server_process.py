@@ -84,6 +84,12 @@ class FirestoreProcess:
         process.send_signal(number)
         return process.wait(PATIENCE_SECONDS)
 
+    def wait(self) -> int:
+        """Wait until the process ends by itself and return its exit code."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        return process.wait(PATIENCE_SECONDS)
+
     def close(self) -> None:
         """Close all clients and kill the server."""
         for client in self._clients:

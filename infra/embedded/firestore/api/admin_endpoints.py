@@ -33,7 +33,7 @@ class AdminEndpoints:
         self._server = server
         application = web.Application()
         application.router.add_get("/healthz", self._health)
-        application.router.add_get("/readyz", self._health)
+        application.router.add_get("/readyz", self._readiness)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_delete(DOCUMENTS_ROUTE, self._delete_documents)
         application.router.add_routes(routes)
@@ -60,6 +60,12 @@ class AdminEndpoints:
             return web.Response(status=503, text=f"{problem!r}\n")
         return web.Response(text="ok\n")
 
+    async def _readiness(self, request: web.Request) -> web.Response:
+        """Respond as `_health`, and with 503 while the disk refuses writes. Reads work in that case."""
+        if (problem := self._storage.health.problem) is not None:
+            return web.Response(status=503, text=f"writes fail: {problem}\n")
+        return await self._health(request)
+
     async def _metrics(self, request: web.Request) -> web.Response:
         lines = []
         for name, kind, value in self._figures():
@@ -79,6 +85,8 @@ class AdminEndpoints:
             ("index_build_documents_done", "gauge", sum(build.done for build in builds)),
             ("changes_total", "counter", self._storage.snapshot().sequence),
             ("group_commits_total", "counter", self._storage.group_commits),
+            ("failed_writes_total", "counter", self._storage.health.failed_writes),
+            ("writable", "gauge", int(self._storage.health.problem is None)),
             ("streams", "gauge", self._server.open_streams),
             ("transactions", "gauge", self._server.open_transactions),
             ("file_bytes", "gauge", self._storage.path.stat().st_size),

@@ -5,27 +5,69 @@ took 40 to 58 ms longer (docs/performance.md). The writer and the readers do not
 
 Note: a passive checkpoint does not reset the log under continuous load. SQLite's automatic checkpoint resets the log at
 `MAX_LOG_PAGES`. It then has few pages to copy, because this thread has copied most pages before.
+
+Note: a checkpoint that fails for lack of space has used all space that was left, and the log is as long as before. If
+the disk cannot hold the whole log in the database file, no checkpoint is tried. New commits can then use the space that
+is left or that an operator frees.
 """
 
 import logging
 import sqlite3
 import threading
+from pathlib import Path
+
+from infra.embedded.firestore.storage.reserve_file import free_bytes
 
 MAX_LOG_PAGES = 16_000
 MIN_CHANGED_ROWS = 4_000
 """A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
+RETRY_SECONDS = 1.0
+"""The pause before the next attempt if a checkpoint failed or could not start."""
+PLENTY_BYTES = 256 * 1024 * 1024
+"""With this much free space, a checkpoint always has room: the log is shorter."""
+SLACK_BYTES = 4 * 1024 * 1024
+"""The space that must remain, for example for the commit that is being written to the log."""
 
 logger = logging.getLogger(__name__)
+
+
+def has_room(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the disk can hold all pages of the log in the database file `path`."""
+    free = free_bytes(path.parent)
+    if free >= PLENTY_BYTES:
+        return True
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    growth = int(pages) * int(page_size) - path.stat().st_size
+    return growth <= 0 or growth + SLACK_BYTES <= free
+
+
+class AutomaticCheckpoints:
+    """Turns SQLite's automatic checkpoint in the commits of `connection` off while the disk has no room for it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._is_on = True
+        connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
+
+    def adjust(self) -> None:
+        """Turn the checkpoint on or off for the next commit."""
+        if has_room(self._connection, self._path) is not self._is_on:
+            self._is_on = not self._is_on
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES if self._is_on else 0}")
 
 
 class Checkpointer:
     """A thread that runs checkpoints until `close` is called. It owns `connection` and closes it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
         self._checkpointed_rows = 0
         self._due = threading.Event()
         self._closed = False
+        self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="firestore-checkpoints")
         self._thread.start()
 
@@ -42,10 +84,27 @@ class Checkpointer:
         self._thread.join()
 
     def _run(self) -> None:
-        while self._due.wait() and not self._closed:
+        while not self._closed:
+            self._due.wait(None if self._problem is None else RETRY_SECONDS)
             self._due.clear()
-            try:
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except sqlite3.Error as error:
-                logger.warning("The checkpoint failed and will be retried: %s", error)
+            if not self._closed:
+                self._report(self._checkpoint())
         self._connection.close()
+
+    def _checkpoint(self) -> str | None:
+        """Copy the log into the database file. Return what prevents this, or None."""
+        try:
+            if not has_room(self._connection, self._path):
+                return "the disk has no room for the log in the database file"
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (sqlite3.Error, OSError) as error:
+            return str(error)
+        return None
+
+    def _report(self, problem: str | None) -> None:
+        """Log a problem when it starts and when it ends."""
+        if problem is not None and self._problem is None:
+            logger.warning("Checkpoints fail and are retried until they succeed: %s", problem)
+        elif problem is None and self._problem is not None:
+            logger.warning("Checkpoints succeed again")
+        self._problem = problem

@@ -15,15 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from infra.embedded.firestore.errors import ReadTimeTooOld, invalid_argument
+from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
 from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import file_format, versions
-from infra.embedded.firestore.storage.checkpoints import MAX_LOG_PAGES, Checkpointer
+from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
+from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
+from infra.embedded.firestore.storage.reserve_file import ReserveFile
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Admission, Group, Writer
 
@@ -61,7 +63,10 @@ class Storage:
         self.observers: list[Callable[[list[Change]], None]] = []
         self._local = threading.local()
         self._lock_file = _LockFile(path)
+        self.reserve = ReserveFile(path)
+        self.health = DiskHealth(path)
         self._connection = self._open()
+        self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
         self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
@@ -77,15 +82,31 @@ class Storage:
             None if admission is None else admission(self._registry),
             self._load_catalog_and_indexes,
             self._publish,
+            self.health,
+            AutomaticCheckpoints(self._connection, path),
         )
-        self._checkpointer = Checkpointer(self._connect())
+        self._checkpointer = Checkpointer(self._connect(), path)
         self._index_builder = IndexBuilder(
             self.catalog, self._registry, self.execute, self.read, lambda: self.group_commits
         )
         self._index_builder.start()
 
+    @property
+    def failed(self) -> "asyncio.Future[None]":
+        """A future that raises when no further write can succeed. The process must then end."""
+        return self._writer.failed
+
     def _open(self) -> sqlite3.Connection:
-        """Prepare the file for use and return the writer's connection."""
+        """Prepare the file for use and return the writer's connection. On a full disk, release the reserve for this."""
+        try:
+            return self._open_file()
+        except sqlite3.OperationalError as error:
+            if disk_failure(error) is None or not self.reserve.release():
+                raise
+            logger.warning("The disk of %s has no space to open the file (%s); released the reserve", self.path, error)
+            return self._open_file()
+
+    def _open_file(self) -> sqlite3.Connection:
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
         file_format.prepare(connection, self.path)
@@ -109,7 +130,7 @@ class Storage:
             self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=30
         )
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `AutomaticCheckpoints`
         connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA mmap_size = 0")

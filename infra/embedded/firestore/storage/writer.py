@@ -5,9 +5,13 @@ Jobs that are submitted during a commit join the next group, so that one fsync s
 commits each job separately, so that only the faulty job fails.
 
 `submit` returns only after the commit is on disk.
+
+If the disk is full or fails, commits fail until it works again. The writer then tests the disk every
+DISK_TEST_SECONDS, so that it notices this without a request.
 """
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -19,11 +23,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from infra.embedded.firestore.encoding.resource_names import ResourceName
-from infra.embedded.firestore.errors import StatusError, unavailable
+from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
+from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.versions import Change, DocumentVersion
 
@@ -31,8 +37,14 @@ T = TypeVar("T")
 MAX_GROUP_SIZE = 2_000
 GATHER_SECONDS = 0.001
 """The time to wait for more jobs if the previous group had more than one job."""
+DISK_TEST_SECONDS = 0.5
+CANNOT_WRITE = "The server cannot write any more and must restart."
 
 logger = logging.getLogger(__name__)
+
+
+class WriterEnded(Exception):
+    """The writer's thread has ended because of a defect. The process must end, so that its supervisor restarts it."""
 
 
 class Admission(Protocol):
@@ -105,11 +117,14 @@ class _Job:
     work: Callable[[Group], Any]
     future: asyncio.Future[Any]
     result: Any = None
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 class Writer:
-    """Runs submitted jobs in the order of submission."""
+    """Runs submitted jobs in the order of submission.
+
+    `failed` gets the exception that ended the writer's thread, if one does. No later write can succeed then.
+    """
 
     def __init__(
         self,
@@ -120,6 +135,8 @@ class Writer:
         admission: Admission | None,
         on_rollback: Callable[[sqlite3.Connection], None],
         on_commit: Callable[[list[Change]], None],
+        health: DiskHealth,
+        checkpoints: AutomaticCheckpoints,
     ) -> None:
         self._connection = connection
         self._catalog = catalog
@@ -128,9 +145,13 @@ class Writer:
         self._admission = admission
         self._on_rollback = on_rollback
         self._on_commit = on_commit
+        self._health = health
+        self._checkpoints = checkpoints
+        self._must_reload = False
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
+        self.failed: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="firestore-writer")
         self._thread.start()
 
@@ -138,6 +159,8 @@ class Writer:
         """Run `work` in the next group and return its result after the commit."""
         if self._closed:
             raise unavailable("The server is shutting down.")
+        if self.failed.done():
+            raise unavailable(CANNOT_WRITE)
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Job(work, future))
         return await future
@@ -150,19 +173,37 @@ class Writer:
         await self._loop.run_in_executor(None, self._thread.join)
 
     def _run(self) -> None:
-        stopping = False
-        previous_size = 0
-        while not stopping:
-            jobs, stopping = self._next_group(gather=previous_size > 1)
-            previous_size = len(jobs)
-            if jobs:
-                self._commit(jobs)
-        self._connection.close()
+        jobs: list[_Job] = []
+        try:
+            stopping = False
+            previous_size = 0
+            while not stopping:
+                jobs, stopping = self._next_group(gather=previous_size > 1)
+                previous_size = len(jobs)
+                if jobs:
+                    self._commit(jobs)
+        except BaseException as error:
+            logger.exception("The writer's thread ended")
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._fail, error, jobs)
+        finally:
+            self._connection.close()
+
+    def _fail(self, error: BaseException, jobs: list[_Job]) -> None:
+        """Report the end of the thread, and refuse the jobs that have no outcome and all later jobs."""
+        self.failed.set_exception(WriterEnded(f"the writer's thread ended, so this server cannot write: {error!r}"))
+        self.failed.exception()  # the owner of the storage may close it without looking at `failed`
+        while not self._queue.empty():
+            job = self._queue.get()
+            jobs = jobs if job is None else [*jobs, job]
+        for job in jobs:
+            if not job.future.done():
+                job.future.set_exception(unavailable(CANNOT_WRITE))
 
     def _next_group(self, gather: bool) -> tuple[list[_Job], bool]:
         """Wait for jobs. Return all waiting jobs, and whether the writer must stop after these jobs."""
         jobs: list[_Job] = []
-        job = self._queue.get()
+        job = self._wait_for_job()
         if gather:
             time.sleep(GATHER_SECONDS)
         while job is not None:
@@ -175,24 +216,54 @@ class Writer:
                 break
         return jobs, job is None
 
+    def _wait_for_job(self) -> _Job | None:
+        """Wait for a job. While the disk fails, test it regularly. Return None if the writer must stop."""
+        while self._health.problem is not None:
+            try:
+                return self._queue.get(timeout=DISK_TEST_SECONDS)
+            except queue.Empty:
+                self._test_disk()
+        return self._queue.get()
+
+    def _test_disk(self) -> None:
+        """Commit a new commit time and nothing else."""
+        try:
+            self._attempt([_Job(Group.next_commit_time, self._loop.create_future())])
+        except sqlite3.Error as error:
+            self._health.report_failure(error, 0)
+
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             changes = self._attempt(jobs)
         except Exception as error:
             if len(jobs) > 1:
-                for job in jobs:
-                    self._commit([job])
+                self._commit_each(jobs)
                 return
-            if isinstance(error, sqlite3.OperationalError):
-                logger.error("A write failed: %s", error)  # noqa: TRY400 - a fault of the disk, not of the code
+            if disk_failure(error) is not None:
+                self._health.report_failure(error, 1)
             elif not isinstance(error, StatusError):
                 logger.exception("A write failed")
             jobs[0].error = error
             changes = []
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
 
+    def _commit_each(self, jobs: list[_Job]) -> None:
+        """Commit each job separately. After the disk has refused one job, refuse the others without an attempt."""
+        for index, job in enumerate(jobs):
+            self._commit([job])
+            if job.error is not None and disk_failure(job.error) is not None:
+                others = jobs[index + 1 :]
+                for other in others:
+                    other.error = job.error
+                self._health.report_failure(job.error, len(others))
+                self._loop.call_soon_threadsafe(self._finish, others, [])
+                return
+
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
         """Run all jobs in one SQLite transaction and commit it, or roll it back and raise."""
+        if self._must_reload:
+            self._reload()
+        changed_rows = self._connection.total_changes
         group = Group(self._connection, self._catalog, self._clock, self._indexer, self._admission)
         sequence = None
         self._clock.begin_commit()
@@ -209,16 +280,25 @@ class Writer:
                     group.connection.execute(
                         "INSERT OR REPLACE INTO settings (name, value) VALUES ('clock', ?)", (group.commit_time,)
                     )
+                self._checkpoints.adjust()
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._on_rollback(self._connection)
+                self._must_reload = True
+                self._reload()
                 raise
+            if self._health.problem is not None and self._connection.total_changes > changed_rows:
+                self._health.report_success()
             sequence = group.changes[-1].sequence if group.changes else None
         finally:
             self._clock.publish(sequence)
         return group.changes
+
+    def _reload(self) -> None:
+        """Read again what a rolled back group has changed in memory. If this fails, the next group repeats it."""
+        self._on_rollback(self._connection)
+        self._must_reload = False
 
     def _finish(self, jobs: list[_Job], changes: list[Change]) -> None:
         """Resolve the futures and publish the changes in one step of the loop, before any request continues."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from infra.embedded.firestore.errors import disk_failure
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.pruning import prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
@@ -23,5 +24,7 @@ async def run_maintenance(storage: Storage) -> None:
             await prune(storage)
             for collection_id, field in storage.indexes.definitions.ttl_fields.items():
                 await delete_expired(storage, collection_id, field)
-        except Exception:
-            logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)
+            storage.reserve.create()
+        except Exception as error:
+            if disk_failure(error) is None:  # the writer has logged a failure of the disk
+                logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)

@@ -5,9 +5,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from infra.embedded.firestore.storage import checkpoints
 from infra.embedded.firestore.storage.checkpoints import MIN_CHANGED_ROWS, Checkpointer
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import eventually
@@ -33,7 +35,7 @@ def add(writer: sqlite3.Connection, rows: int) -> int:
 def test_a_checkpoint_runs_beside_a_transaction(tmp_path: Path, writer: sqlite3.Connection) -> None:
     """After enough changed rows, and then again, although a write transaction is open."""
     file = tmp_path / "file"
-    with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False))) as checkpointer:
+    with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False), file)) as checkpointer:
         sizes = [file.stat().st_size]
         for _ in range(2):
             writer.execute("BEGIN")
@@ -48,17 +50,45 @@ def test_a_checkpoint_runs_beside_a_transaction(tmp_path: Path, writer: sqlite3.
             sizes.append(file.stat().st_size)
 
 
-def test_a_failed_checkpoint_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """And the next one runs all the same."""
-    closed = sqlite3.connect(":memory:", check_same_thread=False)
-    closed.close()
-    with caplog.at_level(logging.WARNING), closing(Checkpointer(closed)) as checkpointer:
+class UnreliableConnection:
+    """A connection whose statements fail while `is_broken`."""
+
+    def __init__(self) -> None:
+        self.is_broken = True
+        self.attempts = 0
+
+    def execute(self, statement: str) -> "UnreliableConnection":
+        """Execute a statement."""
+        del statement
+        self.attempts += 1
+        if self.is_broken:
+            raise sqlite3.OperationalError("on purpose")
+        return self
+
+    def fetchall(self) -> list[Any]:
+        """Return no rows."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_failed_checkpoint_is_retried_without_another_write(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits may fail until a checkpoint succeeds. A line is logged at the first failure and at the success."""
+    monkeypatch.setattr(checkpoints, "RETRY_SECONDS", 0.01)
+    connection: Any = UnreliableConnection()
+    with caplog.at_level(logging.WARNING), closing(Checkpointer(connection, tmp_path / "file")) as checkpointer:
         checkpointer.report_changed_rows(MIN_CHANGED_ROWS)
-        eventually(lambda: len(caplog.records) == 1)
-        checkpointer.report_changed_rows(2 * MIN_CHANGED_ROWS)
+        eventually(lambda: connection.attempts > 3)
+        connection.is_broken = False
         eventually(lambda: len(caplog.records) == 2)
 
-    assert "The checkpoint failed" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "Checkpoints fail and are retried until they succeed: on purpose",
+        "Checkpoints succeed again",
+    ]
 
 
 def test_a_server_checkpoints_its_file(own: FirestoreProcess) -> None:

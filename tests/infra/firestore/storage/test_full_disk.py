@@ -1,17 +1,23 @@
 """A full or failing disk: writes are rejected, acknowledged documents stay, and writes work again afterwards."""
 
 import asyncio
+import os
 import resource
-from collections.abc import AsyncIterator
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from google.api_core.exceptions import ResourceExhausted, ServiceUnavailable
-from google.cloud.firestore import AsyncClient
+from google.api_core.exceptions import GoogleAPICallError, ResourceExhausted, ServiceUnavailable
+from google.cloud.firestore import AsyncClient, Client
 
 from infra.embedded.firestore.api.firestore_server import FirestoreServer
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.server_process import FirestoreProcess
+from tests.ports import free_port
+from tests.stack import eventually
 
 TEXT = "x" * 20_000
 
@@ -125,3 +131,117 @@ def test_writes_are_unavailable_while_the_disk_fails(own: FirestoreProcess) -> N
 
     assert found == [*acknowledged, "first"]
     assert [each.id for each in client.collection("a").stream()] == [*acknowledged, "first", "last"]
+
+
+class SmallDisk:
+    """A file system of its own. `use` allocates all of its free space."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rest = folder / "rest"
+        self._rest.touch()
+
+    def use(self) -> None:
+        """Use the free space to the last byte."""
+        with self._rest.open("ab", 0) as rest:
+            try:
+                while True:
+                    rest.write(bytes(4096))
+            except OSError:
+                return
+
+    def free(self, size: int) -> None:
+        """Give some of the used space back."""
+        os.truncate(self._rest, self._rest.stat().st_size - size)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 160 MiB, as a mounted tmpfs."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root on Linux can mount a file system")
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk_server(disk: SmallDisk, tmp_path: Path) -> Iterator[FirestoreProcess]:
+    """A server on that disk, with HTTP endpoints. Its log is on another disk."""
+    server = FirestoreProcess(disk.folder, f"--http-port={free_port()}")
+    server.log = tmp_path / "log"
+    yield server
+    server.close()
+
+
+def readiness(server: FirestoreProcess) -> int:
+    """Return the status of `/readyz`."""
+    return httpx.get(f"http://127.0.0.1:{server.options[0].partition('=')[2]}/readyz", timeout=30).status_code
+
+
+def write_until_refused(client: Client, prefix: str) -> list[str]:
+    """Write documents until one is refused; return the ids of the others."""
+    written: list[str] = []
+    try:
+        while True:
+            document = client.document(f"{prefix}/{len(written):06}")
+            document.set({"data": os.urandom(100_000)}, retry=None)
+            written.append(document.id)
+    except ResourceExhausted:
+        return written
+
+
+def can_write(client: Client) -> bool:
+    """Return whether a write succeeds now."""
+    try:
+        client.document("probe/one").set({"data": os.urandom(100_000)}, retry=None)
+    except GoogleAPICallError:
+        return False
+    return True
+
+
+def test_a_full_disk_is_reported_and_every_freed_byte_is_usable(
+    disk: SmallDisk, small_disk_server: FirestoreProcess
+) -> None:
+    """The log is longer than the freed space, so a checkpoint would use this space and fail."""
+    server = small_disk_server
+    server.start()
+    client = server.client()
+    disk.use()
+    disk.free(100 * 2**20)
+
+    written = write_until_refused(client, "first")
+    for _ in range(200):
+        assert not can_write(client)
+    status = readiness(server)
+    lines = server.log.read_text().splitlines()
+    disk.free(5 * 2**20)
+    eventually(lambda: readiness(server) == 200, server.log.read_text)
+
+    assert len(written) > 300
+    assert status == 503
+    assert len(lines) < 6, lines
+    assert can_write(client)
+    assert [found.id for found in client.collection("first").select([]).stream()] == written
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_starts_on_a_full_disk(disk: SmallDisk, small_disk_server: FirestoreProcess, number: int) -> None:
+    """It serves reads and refuses writes. Writes work again as soon as there is space."""
+    server = small_disk_server
+    server.start()
+    client = server.client()
+    client.document("a/b").set({"n": 1})
+    server.end(number)
+    disk.use()
+
+    server.start()
+
+    write_until_refused(client, "more")
+    assert readiness(server) == 503
+    assert client.document("a/b").get().to_dict() == {"n": 1}
+    disk.free(20 * 2**20)
+    eventually(lambda: readiness(server) == 200, server.log.read_text)
+    assert can_write(client)

@@ -1,0 +1,59 @@
+"""Disk health: whether commits reach the disk, and log lines that do not repeat.
+
+A full or failing disk fails every commit. A line is logged when commits start to fail and when they succeed again. In
+between, and if the disk alternates, at most one line is logged every LOG_SECONDS.
+
+Only the writer's thread reports outcomes.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.embedded.firestore import errors
+
+LOG_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class DiskHealth:
+    """The outcome of the last commit. `clock` returns monotonic time in seconds."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self.problem: str | None = None
+        """Why commits fail now. None if the last commit succeeded."""
+        self.failed_writes = 0
+        """The number of failed writes since the file was opened."""
+        self._unlogged_writes = 0
+        self._logged_at = -math.inf
+        self._is_failure_logged = False
+
+    def report_failure(self, error: Exception, writes: int) -> None:
+        """Record a commit of `writes` jobs that failed because of the disk."""
+        self.problem = errors.from_exception(error).message
+        self.failed_writes += writes
+        self._unlogged_writes += writes
+        if self._clock() - self._logged_at < LOG_SECONDS:
+            return
+        details = getattr(error, "sqlite_errorname", type(error).__name__)
+        words = "still fail" if self._is_failure_logged else "fail; reads still work"
+        logger.error("Writes to %s %s: %s (%d writes, %s)", self._path, words, self.problem, self._count(), details)
+        self._is_failure_logged = True
+
+    def report_success(self) -> None:
+        """Record a commit that is on disk."""
+        self.problem = None
+        if self._is_failure_logged:
+            logger.warning("Writes to %s succeed again; %d more writes had failed", self._path, self._count())
+            self._is_failure_logged = False
+
+    def _count(self) -> int:
+        """Return the number of failed writes since the last line, and start to count for the next line."""
+        self._logged_at = self._clock()
+        count, self._unlogged_writes = self._unlogged_writes, 0
+        return count

@@ -1,0 +1,58 @@
+"""The end of the writer's thread ends the server, so that its supervisor restarts it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.writer import Group, WriterEnded
+from tests.infra.firestore.server_process import FirestoreProcess
+
+
+class ThreadEnd(BaseException):
+    """An exception that no handler of the writer expects."""
+
+
+def end_thread(group: Group) -> None:
+    """Fail as a defect of the writer would."""
+    del group
+    raise ThreadEnd
+
+
+async def test_writes_are_refused_after_the_writer_has_ended(tmp_path: Path) -> None:
+    """Waiting and later writes get an error instead of waiting for ever, and `failed` tells the owner."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    writes = [asyncio.create_task(storage.write(work)) for work in (end_thread, lambda group: None)]
+
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [StatusError, StatusError]
+    with pytest.raises(WriterEnded, match="ThreadEnd"):
+        await storage.failed
+    with pytest.raises(StatusError, match="cannot write"):
+        await storage.write(lambda group: None)
+    await storage.close()
+
+
+def test_a_server_whose_writer_has_ended_exits(own: FirestoreProcess, tmp_path: Path) -> None:
+    """With exit code 1 and a line that says why."""
+    program = tmp_path / "server_with_defect.py"
+    program.write_text(
+        "import asyncio, sys\n"
+        "from infra.embedded.firestore import __main__ as server\n"
+        "from tests.infra.firestore.storage.test_writer import end_thread\n"
+        "open_storage = server.open_storage\n"
+        "def open_defective(arguments):\n"
+        "    storage = open_storage(arguments)\n"
+        "    asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(storage.write(end_thread)))\n"
+        "    return storage\n"
+        "server.open_storage = open_defective\n"
+        "sys.exit(server.main())\n"
+    )
+    own.program = ("-c", f"import runpy, sys; sys.path.insert(0, '.'); runpy.run_path({str(program)!r})")
+    own.start()
+
+    assert own.wait() == 1
+    assert "the writer's thread ended" in own.log.read_text().splitlines()[-1]
