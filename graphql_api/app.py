@@ -31,7 +31,9 @@ from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
+from storage.documents import Unavailable
 from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 
@@ -97,7 +99,7 @@ class _Services:
         del app
         settings = self._settings
         self._firestore = Firestore.connect(timeout_seconds=settings.write_timeout_seconds)
-        writer = GroupCommitWriter(
+        writer = self._writer = GroupCommitWriter(
             self._firestore,
             timeout_seconds=settings.write_timeout_seconds,
             max_pending_bytes=settings.max_pending_writes_mib * 2**20,
@@ -129,6 +131,12 @@ class _Services:
             await writer.close()
             await self._firestore.close()
 
-    async def ping_firestore(self, timeout_seconds: float) -> None:
-        """Read from Firestore. Raises `Unavailable` if it does not respond."""
+    async def check_firestore(self, timeout_seconds: float) -> None:
+        """Read from Firestore. If the last write failed, also write. Raises `Unavailable` if one of them fails."""
         await self._firestore.ping(timeout_seconds)
+        if self._writer.is_failing:
+            try:
+                await self._firestore.check_writes(timeout_seconds)
+            except (FirestoreError, Unavailable) as error:
+                raise Unavailable(f"Firestore does not accept writes: {error}") from error
+            self._writer.is_failing = False

@@ -17,8 +17,8 @@ _FIRESTORE_TIMEOUT_SECONDS = 1.0
 class Services(Protocol):
     """The services that these endpoints use."""
 
-    async def ping_firestore(self, timeout_seconds: float) -> None:
-        """Read from Firestore. Raises `Unavailable` if it does not respond."""
+    async def check_firestore(self, timeout_seconds: float) -> None:
+        """Check that Firestore responds to reads and accepts writes. Raises `Unavailable`."""
 
 
 class HealthEndpoints:
@@ -39,12 +39,12 @@ class HealthEndpoints:
         return PlainTextResponse("healthy\n")
 
     async def _get_readiness(self, request: Request) -> Response:
-        """Respond with 200 if Firestore responds and the local key exists. Otherwise respond with 503."""
+        """Respond with 200 if Firestore serves reads and writes and the local key exists. Otherwise with 503."""
         del request
         if self._local_key_path is not None and not await anyio.Path(self._local_key_path).exists():
             return PlainTextResponse(f"the API key file {self._local_key_path} does not exist yet\n", 503)
         try:
-            await self._services.ping_firestore(_FIRESTORE_TIMEOUT_SECONDS)
+            await self._services.check_firestore(_FIRESTORE_TIMEOUT_SECONDS)
         except Unavailable as error:
             return PlainTextResponse(f"{error}\n", 503)
         return PlainTextResponse("ready\n")

@@ -18,7 +18,7 @@ from google.cloud.firestore_v1.types import firestore as _protocol
 from storage.documents import Unavailable
 from storage.firestore import encoding
 from storage.firestore.channel import open_connection
-from storage.firestore.errors import call_error
+from storage.firestore.errors import call_error, write_error
 from storage.firestore.retry import TRANSIENT, backoff
 
 BatchGetDocumentsRequest: Any = _protocol.BatchGetDocumentsRequest.pb()
@@ -164,6 +164,20 @@ class Firestore:
                 pass
         except grpc.aio.AioRpcError as error:
             raise call_error(error) from error
+
+    async def check_writes(self, timeout_seconds: float) -> None:
+        """Commit the deletion of a document that does not exist, without retries.
+
+        Raises `Unavailable` or `FirestoreError` if Firestore does not accept writes now.
+        """
+        request = BatchWriteRequest(database=self.database)
+        request.writes.add(delete=self.name(_PING_PATH))
+        try:
+            response = await self._batch_write(request, timeout=timeout_seconds, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error) from error
+        if response.status[0].code:
+            raise write_error(response.status[0])
 
     def listen(self) -> Any:
         """Open a Listen stream: write `ListenRequest`s to it, read `ListenResponse`s from it."""

@@ -51,6 +51,8 @@ class GroupCommitWriter:
         self._calls: set[asyncio.Task[None]] = set()
         self._groups: deque[_WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self.is_failing = False
+        """Whether Firestore did not accept the last batch of writes. Contention between writes does not count."""
 
     async def write(self, write: Any) -> Any:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
@@ -166,9 +168,11 @@ class GroupCommitWriter:
         except FirestoreUnavailable as error:
             self._retry_later(batch, error.status)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
+            self.is_failing = True
             for pending in batch:
                 pending.resolve(error)
         else:
+            self.is_failing = False
             transient: list[_PendingWrite] = []
             for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
                 if status.code == 0:
@@ -183,6 +187,7 @@ class GroupCommitWriter:
 
     def _retry_later(self, batch: "list[_PendingWrite]", status: grpc.StatusCode) -> None:
         """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
+        self.is_failing = status is not grpc.StatusCode.ABORTED
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
         for pending in batch:
             pending.pauses = pauses

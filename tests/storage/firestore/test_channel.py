@@ -62,6 +62,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "count": lambda firestore: firestore.count("", QUERY),
     "now": lambda firestore: firestore.now(),
     "ping": lambda firestore: firestore.ping(30),
+    "check_writes": lambda firestore: firestore.check_writes(30),
     "listen": listen,
 }
 OTHERS = {"connect", "close", "name", "path"}

@@ -283,3 +283,20 @@ async def test_close_waits_for_every_outcome(server: ScriptedFirestore, writer: 
     await closing
 
     assert seconds(await task) == [1]
+
+
+async def test_a_writer_knows_whether_its_last_batch_was_accepted(
+    server: ScriptedFirestore, writer: GroupCommitWriter
+) -> None:
+    """Readiness depends on it. Contention and failed preconditions prove that Firestore accepts writes."""
+    server.fail(Code.RESOURCE_EXHAUSTED)
+    refused = start(writer, new_write("1"))
+    await server.wait_for(lambda batches: len(batches) == 2)  # the second call is the retry
+    after_refusal = writer.is_failing
+    server.set_statuses({"2": [Code.ABORTED, Code.ALREADY_EXISTS]})
+    server.respond(3)
+
+    await asyncio.gather(refused, start(writer, new_write("2")))
+
+    assert after_refusal
+    assert not writer.is_failing

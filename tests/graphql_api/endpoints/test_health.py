@@ -1,0 +1,36 @@
+"""`/readyz` says whether the service can store samples, not only whether it can read them."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack, eventually
+
+SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%s]}' % b", ".join([b"0.5"] * 20_000)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack whose Firestore may be limited. Writes fail after two seconds."""
+    with Stack(tmp_path, DROPZONE_WRITE_TIMEOUT_SECONDS="2") as stack:
+        yield stack
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a running process")
+def test_readiness_depends_on_writes(stack: Stack) -> None:
+    """While the disk refuses writes, the API is not ready. It is ready again without a request that writes."""
+    pid = stack.firestore_pid()
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    eventually(lambda: stack.post_sample(SAMPLE).status_code == 503)
+
+    readiness = stack.get("/readyz")
+    health = stack.get("/healthz")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    eventually(stack.is_ready, lambda: stack.log)
+
+    assert (readiness.status_code, health.status_code) == (503, 200)
+    assert "Firestore does not accept writes" in readiness.text
+    assert stack.post_sample(SAMPLE).status_code == 201
