@@ -128,9 +128,10 @@ class Supervisor:
         started = time.monotonic()
         await self._wait_for_exit(instance, child)
         while not instance.process.once:
-            pause = RESTART_BACKOFF.seconds(failures) if failures else started + MIN_INTERVAL_SECONDS - time.monotonic()
-            self._log_error(f"{instance.name} {child.describe_exit()}; restarting")
-            await asyncio.sleep(pause)
+            pause = RESTART_BACKOFF.seconds(failures) if failures else 0.0
+            restart = f"restarting in {pause:g} s" if failures else "restarting"
+            self._log_error(f"{instance.name} {child.describe_exit()}; {restart}")
+            await asyncio.sleep(max(pause, started + MIN_INTERVAL_SECONDS - time.monotonic()))
             failures += 1
             started = time.monotonic()
             try:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
@@ -131,6 +132,25 @@ def test_a_connection_to_a_killed_instance_is_accepted_by_the_restarted_one(
 
     run.until(f"server | runs as {responding}")
     assert responding != killed
+
+
+@pytest.mark.parametrize("options", [(), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)])
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_no_other_program_can_listen_on_the_port(
+    start: Start, stack: str, port: int, options: tuple[int, ...], count: str
+) -> None:
+    """A program that listened between the death of the function and its restart acknowledged its events."""
+    run = start(stack, TEST_COUNT=count)
+    run.until("everything is ready")
+
+    with socket.socket() as stranger:
+        for option in options:
+            stranger.setsockopt(socket.SOL_SOCKET, option, 1)
+        for number in range(1, int(count) + 1):
+            os.kill(run.pid(f"server{f'.{number}' if count != '1' else ''} |"), signal.SIGKILL)
+        run.until("was ended by SIGKILL")
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port))
 
 
 def test_instances_are_stopped_together(start: Start, stack: str) -> None:

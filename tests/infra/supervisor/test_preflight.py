@@ -1,0 +1,110 @@
+"""What the supervisor checks and prepares before it starts anything."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.embedded import stack as stack_file
+from tests.infra.supervisor.run import Run
+
+Start = Callable[..., Run]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("raise SystemExit(3)", "exited with code 3 and printed nothing"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL and printed nothing"),
+    ],
+)
+def test_a_check_that_fails_without_a_word_is_explained(start: Start, script: str, message: str) -> None:
+    """The error was empty. It now says how the command ended, and how to run it."""
+    run = start(f'check = ["{{python}}", "-c", "{script}"]\n[[processes]]\nname = "a"\ncommand = ["x"]')
+
+    assert run.wait() == 1
+
+    assert f"error: the command `check` of the stack file {message}; to see why, run it: " in run.text
+    assert script in run.text
+
+
+def test_the_data_folder_is_made_private_at_every_start(start: Start, two_servers: str, tmp_path: Path) -> None:
+    """An earlier version or a copy may have left it readable by others."""
+    data, shared = tmp_path / "data", tmp_path / "shared"
+    data.mkdir(mode=0o755)
+    shared.write_text("linked")
+    shared.chmod(0o644)
+    (data / "database").write_text("secret")
+    (data / "database").chmod(0o644)
+    (data / "link").symlink_to(shared)
+
+    run = start(two_servers)
+    run.until("everything is ready")
+
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (data, data / "database", data / "supervisor.lock")}
+    assert modes == {"data": 0o700, "database": 0o600, "supervisor.lock": 0o600}
+    assert shared.stat().st_mode & 0o777 == 0o644
+
+
+def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_path: Path) -> None:
+    """That includes files outside the data folder, such as backups."""
+    run = start(
+        f'[[processes]]\nname = "writer"\ncommand = ["/bin/sh", "-c", "echo x > {tmp_path}/created; sleep 60"]\n'
+    )
+    run.until("everything is ready")
+
+    run.stop()
+
+    assert (tmp_path / "created").stat().st_mode & 0o777 == 0o600
+
+
+SCRATCH = """
+data_setting = "data"
+[settings]
+data = "{folder}/data"
+[[processes]]
+name = "user"
+command = ["/bin/sh", "-c", "ls -a $SCRATCH; touch $SCRATCH/left; echo listed; exec sleep 60"]
+environment = {{ SCRATCH = "{{scratch_folder}}" }}
+"""
+
+
+def scratch_folder(folder: Path) -> Path:
+    """Return the scratch folder of the stack file in a folder."""
+    path = stack_file.read(folder / "stack.toml", os.environ).scratch_folder
+    assert path is not None
+    return path
+
+
+def test_the_scratch_folder_is_private_and_empty_at_every_start(start: Start, tmp_path: Path) -> None:
+    """It is removed at the end, also if the supervisor is killed."""
+    run = start(SCRATCH.format(folder=tmp_path))
+    run.until("listed")
+    scratch = scratch_folder(tmp_path)
+    mode = scratch.stat().st_mode & 0o777
+    run.process.kill()
+    again = start(SCRATCH.format(folder=tmp_path))
+    again.until("listed")
+
+    again.stop()
+
+    assert mode == 0o700
+    assert "left" not in again.text
+    assert not scratch.exists()
+
+
+def test_a_scratch_folder_of_another_is_not_used(start: Start, tmp_path: Path) -> None:
+    """In a folder that all users share, another user can create the folder first, or a link to a folder."""
+    (tmp_path / "stack.toml").write_text(SCRATCH.format(folder=tmp_path))
+    scratch, target = scratch_folder(tmp_path), tmp_path / "target"
+    target.mkdir()
+    scratch.symlink_to(target)
+
+    try:
+        run = start(SCRATCH.format(folder=tmp_path))
+
+        assert run.wait() == 1
+        assert f"the scratch folder {scratch} belongs to another user: remove it" in run.text
+    finally:
+        scratch.unlink()
