@@ -34,7 +34,8 @@ FIRESTORE_ROOMS: Mapping[str, set[str]] = {
     "": set(),  # errors, messages; __main__ and archive are listed below
     "encoding": {""},
     "indexes": {"", "encoding"},
-    "storage": {"", "encoding", "indexes"},
+    "data_file": {"", "encoding", "indexes"},
+    "storage": {"", "data_file", "encoding", "indexes"},
     "queries": {"", "encoding", "indexes", "storage"},
     "writes": {"", "encoding", "indexes", "queries", "storage"},
     "listen": {"", "encoding", "queries", "storage"},

@@ -23,10 +23,11 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
 from infra.embedded.firestore.api.tcp_relay import TcpRelay
+from infra.embedded.firestore.data_file.file_format import UnusableFile
+from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
-from infra.embedded.firestore.storage.file_check import UnusableFile
-from infra.embedded.firestore.storage.storage import Storage, StorageInUse
+from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance

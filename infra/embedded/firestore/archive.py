@@ -1,7 +1,7 @@
-"""Back up, export and import the file of the embedded Firestore.
+"""Back up, restore, check, export and import the file of the embedded Firestore.
 
-`backup` and `export` read one consistent state and may run while the server runs. `import` needs exclusive access to
-the file. Exported documents are JSON lines in the format of Firestore's REST API.
+`backup`, `check` and `export` read one consistent state, and may run while the server runs. `import`, `restore` and
+`accept-loss` need exclusive access to the file. Exported documents are JSON lines, as in Firestore's REST API.
 """
 
 import argparse
@@ -18,11 +18,14 @@ from typing import Any, TextIO
 from google.protobuf import json_format
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.data_file import consistency, restore
+from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
+from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
-from infra.embedded.firestore.storage.storage import Storage, StorageInUse
+from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
 
@@ -58,6 +61,20 @@ def export_documents(source: Path, target: TextIO) -> int:
             target.write("\n")
             count += 1
     return count
+
+
+def check(path: Path) -> int:
+    """Print every problem of a file. Return 1 if there are any."""
+    count = 0
+    with contextlib.closing(_open(path)) as live:
+        if format_version(live, path) != FORMAT_VERSION:
+            raise ArchiveError(f"{path} has an older format: start the server once to upgrade it")
+        live.execute("BEGIN")
+        for problem in consistency.problems(live):
+            sys.stdout.write(f"{problem}\n")
+            count += 1
+    sys.stderr.write(f"{count} problems found\n" if count else "no problems found\n")
+    return int(count > 0)
 
 
 async def import_documents(source: TextIO, target: Path, index_definitions: Definitions) -> int:
@@ -117,7 +134,13 @@ def parse_arguments() -> argparse.Namespace:
     import_parser.add_argument(
         "--indexes", type=Path, help="firestore.indexes.json of the server; its index exemptions apply to the import"
     )
-    for command in (backup_parser, export_parser, import_parser):
+    restore_parser = commands.add_parser("restore", help="put a backup in place of the file; stop the server first")
+    restore_parser.add_argument("backup", type=Path, help="file that `backup` created")
+    check_parser = commands.add_parser("check", help="check documents and indexes; the server may run")
+    accept_parser = commands.add_parser(
+        "accept-loss", help="start with the file as it is, although changes are missing; stop the server first"
+    )
+    for command in (backup_parser, export_parser, import_parser, restore_parser, check_parser, accept_parser):
         command.add_argument("--data", type=Path, required=True, help="SQLite file of the server")
     return parser.parse_args()
 
@@ -130,11 +153,18 @@ def main() -> int:
             backup(arguments.data, arguments.output)
         elif arguments.command == "export":
             sys.stderr.write(f"exported {export_documents(arguments.data, sys.stdout)} documents\n")
+        elif arguments.command == "restore":
+            former = restore.restore(arguments.backup, arguments.data)
+            sys.stderr.write(f"restored {arguments.data}" + (f"; the former file is {former}\n" if former else "\n"))
+        elif arguments.command == "check":
+            return check(arguments.data)
+        elif arguments.command == "accept-loss":
+            sys.stderr.write(f"the server will start again: {restore.accept_loss(arguments.data)}\n")
         else:
             index_definitions = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
             count = asyncio.run(import_documents(sys.stdin, arguments.data, index_definitions))
             sys.stderr.write(f"imported {count} documents\n")
-    except (ArchiveError, InvalidDefinitions, StorageInUse, sqlite3.Error) as problem:
+    except (ArchiveError, InvalidDefinitions, StorageInUse, UnusableFile, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0

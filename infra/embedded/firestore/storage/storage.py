@@ -6,7 +6,6 @@ consistent state, because the file retains superseded versions for `version_rete
 """
 
 import asyncio
-import fcntl
 import logging
 import sqlite3
 import threading
@@ -15,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from infra.embedded.firestore.data_file import file_check, file_format
+from infra.embedded.firestore.data_file.data_marker import DataMarker
+from infra.embedded.firestore.data_file.lock_file import LockFile
+from infra.embedded.firestore.data_file.upgrade_copy import copy_before_upgrade
 from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
 from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
-from infra.embedded.firestore.storage import file_format, versions
+from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
 from infra.embedded.firestore.storage.disk_health import DiskHealth
@@ -29,7 +32,7 @@ from infra.embedded.firestore.storage.reserve_file import ReserveFile
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Admission, Group, Writer
 
-__all__ = ["Change", "Snapshot", "Storage", "StorageInUse"]
+__all__ = ["Change", "Snapshot", "Storage"]
 
 T = TypeVar("T")
 READER_THREADS = 4
@@ -37,10 +40,6 @@ MAX_LOG_BYTES = 64 * 1024 * 1024
 CACHE_KIB = 16 * 1024
 
 logger = logging.getLogger(__name__)
-
-
-class StorageInUse(Exception):
-    """Another process uses the data file."""
 
 
 class Storage:
@@ -62,10 +61,18 @@ class Storage:
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
         self._local = threading.local()
-        self._lock_file = _LockFile(path)
+        self._lock_file = LockFile(path)
+        self._marker = DataMarker(path)
         self.reserve = ReserveFile(path)
         self.health = DiskHealth(path)
-        self._connection = self._open()
+        try:
+            self._connection = self._open()
+        except sqlite3.DatabaseError as error:
+            self._lock_file.close()
+            raise file_check.unreadable(path, error) from error
+        except BaseException:
+            self._lock_file.close()
+            raise
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
@@ -81,6 +88,7 @@ class Storage:
             self._registry.indexer,
             None if admission is None else admission(self._registry),
             self._load_catalog_and_indexes,
+            self._marker.record,
             self._publish,
             self.health,
             AutomaticCheckpoints(self._connection, path),
@@ -97,7 +105,10 @@ class Storage:
         return self._writer.failed
 
     def _open(self) -> sqlite3.Connection:
-        """Prepare the file for use and return the writer's connection. On a full disk, release the reserve for this."""
+        """Prepare the file for use and return the writer's connection. On a full disk, release the reserve for this.
+
+        Raise `UnusableFile`, or an error of SQLite.
+        """
         try:
             return self._open_file()
         except sqlite3.OperationalError as error:
@@ -107,13 +118,17 @@ class Storage:
             return self._open_file()
 
     def _open_file(self) -> sqlite3.Connection:
+        version = file_check.check(self.path, self._marker)
         connection = self._connect()
         connection.execute("PRAGMA journal_mode = WAL")
-        file_format.prepare(connection, self.path)
+        if 0 < version < file_format.FORMAT_VERSION:
+            copy_before_upgrade(connection, self.path, version)
+        file_format.prepare(connection, version)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
         apply_definitions(connection, self.catalog, self._registry, drop_undefined=not self.creates_indexes)
         connection.execute("COMMIT")
+        self._marker.open(file_format.database_id(connection), versions.newest(connection)[0])
         return connection
 
     async def close(self) -> None:
@@ -123,6 +138,7 @@ class Storage:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._readers.shutdown)
         await loop.run_in_executor(None, self._checkpointer.close)
+        self._marker.close()
         self._lock_file.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -253,19 +269,3 @@ class Storage:
     async def wait_for_indexes(self, collection_id: str) -> None:
         """Wait until no indexes of a collection group are being built."""
         await self._index_builder.wait(collection_id)
-
-
-class _LockFile:
-    """Locks the file against other processes."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.with_name(path.name + ".lock").open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise StorageInUse(f"{path} is in use by another process: stop that process or use another file") from None
-
-    def close(self) -> None:
-        self._file.close()

@@ -134,6 +134,7 @@ class Writer:
         indexer: Callable[[str], DocumentIndexer],
         admission: Admission | None,
         on_rollback: Callable[[sqlite3.Connection], None],
+        record_commit: Callable[[int], None],
         on_commit: Callable[[list[Change]], None],
         health: DiskHealth,
         checkpoints: AutomaticCheckpoints,
@@ -144,6 +145,7 @@ class Writer:
         self._indexer = indexer
         self._admission = admission
         self._on_rollback = on_rollback
+        self._record_commit = record_commit
         self._on_commit = on_commit
         self._health = health
         self._checkpoints = checkpoints
@@ -290,7 +292,9 @@ class Writer:
                 raise
             if self._health.problem is not None and self._connection.total_changes > changed_rows:
                 self._health.report_success()
-            sequence = group.changes[-1].sequence if group.changes else None
+            if group.changes:
+                sequence = group.changes[-1].sequence
+                self._record_commit(sequence)
         finally:
             self._clock.publish(sequence)
         return group.changes

@@ -13,13 +13,12 @@ work that takes long to index builds, which run while the server runs.
 import ast
 import json
 import sqlite3
+import uuid
 from pathlib import Path
 
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes.definitions import Definitions, FieldModes
 from infra.embedded.firestore.indexes.index_builds import FIELD_DEFINITIONS
-from infra.embedded.firestore.storage.file_check import UnusableFile
-from infra.embedded.firestore.storage.upgrade_copy import copy_before_upgrade
 
 FORMAT_VERSION = 2
 
@@ -67,13 +66,14 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value NOT NULL) WITH
 """
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Create the tables of a new file, or upgrade an older file after copying it. Raise `UnusableFile`."""
-    version = format_version(connection, path)
+class UnusableFile(Exception):
+    """The data file cannot be used. The message names the file, what is wrong, and what to do."""
+
+
+def prepare(connection: sqlite3.Connection, version: int) -> None:
+    """Create the tables of a new file (version 0), or upgrade an older file."""
     if version == FORMAT_VERSION:
         return
-    if version:
-        copy_before_upgrade(connection, path, version, FORMAT_VERSION)
     connection.execute("BEGIN IMMEDIATE")
     try:
         if version:
@@ -84,12 +84,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         if version:
             _add_checksums(connection)
             _convert_field_definitions(connection)
+        connection.execute("INSERT OR IGNORE INTO settings VALUES ('database_id', ?)", (uuid.uuid4().hex,))
         connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def database_id(connection: sqlite3.Connection) -> str:
+    """Return the identity of a database. Copies have the same identity. Older files have none: return ""."""
+    row = connection.execute("SELECT value FROM settings WHERE name = 'database_id'").fetchone()
+    return "" if row is None else str(row[0])
 
 
 def format_version(connection: sqlite3.Connection, path: Path) -> int:

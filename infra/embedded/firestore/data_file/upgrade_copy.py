@@ -10,7 +10,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from infra.embedded.firestore.storage.file_check import UnusableFile
+from infra.embedded.firestore.data_file.data_marker import sync_folder
+from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile
 
 CHUNK_BYTES = 8 * 1024 * 1024
 RESERVED_BYTES = 64 * 1024 * 1024
@@ -19,7 +20,7 @@ RESERVED_BYTES = 64 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
-def copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: int, new_version: int) -> Path:
+def copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: int) -> Path:
     """Copy the file to `NAME.format-VERSION.sqlite` next to it, and return that path. `connection` is in WAL mode.
 
     Raise `UnusableFile` if the disk has too little free space. An existing copy is replaced: the file has changed since
@@ -32,12 +33,12 @@ def copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: int
     try:
         size = path.stat().st_size
         done = _continued_at(path, partial)
-        _check_space(path, size - done, new_version)
+        _check_space(path, size - done)
         logger.warning(
             "Upgrading %s from format version %d to %d: copying %d MiB to %s",
             path,
             version,
-            new_version,
+            FORMAT_VERSION,
             (size - done) >> 20,
             copy,
         )
@@ -51,7 +52,7 @@ def copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: int
             target.flush()
             os.fsync(target.fileno())
         partial.replace(copy)
-        _sync_folder(copy.parent)
+        sync_folder(copy.parent)
     finally:
         connection.execute("ROLLBACK")
     logger.warning("The copy is complete. Delete %s when you no longer want to go back to the earlier release", copy)
@@ -68,19 +69,11 @@ def _continued_at(path: Path, partial: Path) -> int:
     return max(0, copied.st_size - CHUNK_BYTES) // CHUNK_BYTES * CHUNK_BYTES
 
 
-def _check_space(path: Path, size: int, new_version: int) -> None:
+def _check_space(path: Path, size: int) -> None:
     required, free = size + RESERVED_BYTES, shutil.disk_usage(path.parent).free
     if free < required:
         raise UnusableFile(
-            f"{path} must be upgraded to format version {new_version}, and a copy is made first. The disk of "
+            f"{path} must be upgraded to format version {FORMAT_VERSION}, and a copy is made first. The disk of "
             f"{path.parent} has {free >> 20} MiB of free space, and {required >> 20} MiB are required: free "
             f"{((required - free) >> 20) + 1} MiB, or move the data to a larger disk. The file is unchanged"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

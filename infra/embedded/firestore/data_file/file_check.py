@@ -1,0 +1,171 @@
+"""Checks of the data file at a start: is it there, is it whole, and does it contain every committed change?
+
+SQLite itself opens a missing or empty file as an empty database. It applies a write-ahead log to any database file next
+to it, also to an older copy, which then becomes unreadable in part.
+"""
+
+import contextlib
+import sqlite3
+import struct
+from pathlib import Path
+
+from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark
+from infra.embedded.firestore.data_file.file_format import UnusableFile, database_id, format_version
+
+COMMAND = "python -m infra.embedded.firestore.archive"
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = struct.Struct(">16sH10xI")  # magic, page size, ..., size in pages
+_HEADER_BYTES = 100
+_MIN_PAGE_SIZE = 512
+_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+_FRAME = struct.Struct(">II8s")  # page number, size of the database in pages after a commit or 0, salts
+
+
+def log_of(path: Path) -> Path:
+    """Return the path of the write-ahead log of a data file."""
+    return path.with_name(path.name + "-wal")
+
+
+def check(path: Path, marker: DataMarker | None) -> int:
+    """Return the format version of a file, or 0 for a new file. Raise `UnusableFile`.
+
+    Without a marker, check only the file and its log. Raise an error of SQLite if it cannot read the file.
+
+    Call this before a connection may write. When such a connection is closed, SQLite applies the log to the file and
+    deletes it, even if the log belongs to another file.
+    """
+    try:
+        in_file = _check_bytes(path, marker)
+        if not size_of(path):
+            return 0
+        with contextlib.closing(connect(path, "mode=ro")) as connection:
+            version = format_version(connection, path)
+            if version:
+                _check_changes(connection, path, marker, in_file)
+            return version
+    except OSError as error:
+        raise UnusableFile(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def unreadable(path: Path, error: sqlite3.DatabaseError) -> UnusableFile:
+    """Return the error for a file that SQLite cannot read."""
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return UnusableFile(f"{path} is damaged: {error}. {_restore_advice(path)}")
+    return UnusableFile(f"{path} cannot be opened: {error}")
+
+
+def current_mark(path: Path) -> Mark | None:
+    """Return the mark for the content of a file, or None if it has no data."""
+    if not size_of(path):
+        return None
+    with contextlib.closing(connect(path, "mode=rw")) as connection:
+        if not format_version(connection, path):
+            return None
+        mark = Mark(database_id(connection), _newest(connection))
+        return mark if mark.sequence and mark.database_id else None
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file, or 0 if it does not exist."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def connect(path: Path, options: str) -> sqlite3.Connection:
+    """Open a file with the options of an SQLite URI, for example `mode=ro`."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, timeout=30)
+
+
+def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
+    """Check the files without SQLite.
+
+    Return the last change in the file without its log, or None if there is no log or the file is not readable alone.
+    """
+    size, log = size_of(path), log_of(path)
+    log_size = size_of(log)
+    if size == 0:
+        state = "empty" if path.exists() else "missing"
+        if marker is not None and marker.exists():
+            raise UnusableFile(f"{path} is {state}, but {marker.path.name} says that it had data. {_advice(path)}")
+        if log_size:
+            raise UnusableFile(f"{path} is {state}, but its log {log.name} exists. {_advice(path)}")
+        return None
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    _, page_size, pages = _HEADER.unpack_from(header.ljust(_HEADER_BYTES))
+    page_size = 65536 if page_size == 1 else page_size
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC) or page_size < _MIN_PAGE_SIZE:
+        raise UnusableFile(f"{path} is not an SQLite database, or its first bytes are damaged. {_restore_advice(path)}")
+    logged, pages_after_log = _pages_in_log(log, page_size) if log_size else (set(), 0)
+    pages = pages_after_log or pages
+    first_missing = size // page_size + 1
+    if any(number not in logged for number in range(first_missing, pages + 1)):
+        raise UnusableFile(
+            f"{path} is truncated: it has {size:,} bytes of {pages * page_size:,}. {_restore_advice(path)}"
+        )
+    return _last_change_without_log(path) if log_size else None
+
+
+def _check_changes(connection: sqlite3.Connection, path: Path, marker: DataMarker | None, in_file: int | None) -> None:
+    """Check that no committed change is missing. `in_file` is what `_check_bytes` returned."""
+    newest = _newest(connection)
+    if in_file is not None:
+        first = max(in_file, _pruned(connection))
+        (count,) = connection.execute("SELECT count(*) FROM versions WHERE sequence > ?", (first,)).fetchone()
+        if count != max(0, newest - first):
+            raise UnusableFile(
+                f"{path} and its log {log_of(path).name} do not belong together: changes between them are missing. "
+                f"Probably an older copy was put in place of the file. {_restore_advice(path)}"
+            )
+    mark = None if marker is None else marker.read()
+    if mark is not None and mark.database_id != database_id(connection):
+        raise UnusableFile(f"{path} contains another database than before, says {path.name}.marker. {_advice(path)}")
+    if mark is not None and mark.sequence > newest:
+        raise UnusableFile(
+            f"{path} ends at change {newest}, but change {mark.sequence} was committed. Its log {log_of(path).name} "
+            f"was deleted, or an older copy was put in place of the file. {_advice(path)}"
+        )
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    """Return the sequence of the last change, or 0."""
+    return int(connection.execute("SELECT coalesce(max(sequence), 0) FROM versions").fetchone()[0])
+
+
+def _pruned(connection: sqlite3.Connection) -> int:
+    """Return the sequence up to which changes may have been pruned."""
+    row = connection.execute("SELECT value FROM settings WHERE name = 'pruned'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _restore_advice(path: Path) -> str:
+    return f"Restore a backup: {COMMAND} restore BACKUP --data {path}"
+
+
+def _advice(path: Path) -> str:
+    return f"{_restore_advice(path)}. Or continue with what is left: {COMMAND} accept-loss --data {path}"
+
+
+def _pages_in_log(log: Path, page_size: int) -> tuple[set[int], int]:
+    """Return the numbers of the pages in a log, and the size of the database in pages after the last commit."""
+    pages: set[int] = set()
+    size = 0
+    with log.open("rb") as file:
+        salts = file.read(_LOG_HEADER_BYTES)[16:24]
+        while len(header := file.read(_FRAME_HEADER_BYTES)) == _FRAME_HEADER_BYTES:
+            number, size_after_commit, frame_salts = _FRAME.unpack_from(header)
+            if frame_salts != salts:
+                break  # this frame is older than the log
+            pages.add(number)
+            size = size_after_commit or size
+            file.seek(page_size, 1)
+    return pages, size
+
+
+def _last_change_without_log(path: Path) -> int | None:
+    """Return the last change in a file, ignoring its log. A checkpoint that was interrupted may leave it unreadable."""
+    with contextlib.closing(connect(path, "mode=ro&immutable=1")) as connection:
+        try:
+            return _newest(connection)
+        except sqlite3.DatabaseError:
+            return None

@@ -1,0 +1,25 @@
+"""The lock of a data file against other processes."""
+
+import fcntl
+from pathlib import Path
+
+
+class StorageInUse(Exception):
+    """Another process uses the data file."""
+
+
+class LockFile:
+    """Locks a data file against other processes until `close` is called."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.with_name(path.name + ".lock").open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise StorageInUse(f"{path} is in use by another process: stop that process or use another file") from None
+
+    def close(self) -> None:
+        """Release the lock."""
+        self._file.close()

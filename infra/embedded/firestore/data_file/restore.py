@@ -1,0 +1,109 @@
+"""Put a backup in place of a data file, and accept a data file that lacks committed changes.
+
+Both need exclusive access to the file. `restore` can be interrupted at any time: until it ends, the marker makes the
+server refuse to start.
+"""
+
+import contextlib
+import os
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra.embedded.firestore.data_file import consistency, file_check
+from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark, sync_folder
+from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
+from infra.embedded.firestore.data_file.lock_file import LockFile
+
+_RESTORING = Mark("0" * 32, 0)
+"""The marker while a restore is running. No database has this identity."""
+
+
+def restore(backup: Path, path: Path) -> Path | None:
+    """Replace a data file by a backup. Return the new path of the former file, or None if there was none.
+
+    Raise `UnusableFile` if the backup is damaged, and `StorageInUse` if a server runs.
+    """
+    if not backup.is_file() or (path.exists() and path.samefile(backup)):
+        raise UnusableFile(f"the backup {backup} does not exist" if not backup.is_file() else f"{path} is the backup")
+    lock = LockFile(path)
+    try:
+        marker = DataMarker(path)
+        restored = path.with_name(path.name + ".restored")
+        restored.unlink(missing_ok=True)
+        _copy(backup, restored)
+        if not marker.exists():
+            marker.write(_RESTORING)
+        former = _move_aside(path)
+        restored.replace(path)
+        sync_folder(path.parent)
+        _mark(path, marker)
+        return former
+    finally:
+        lock.close()
+
+
+def accept_loss(path: Path) -> str:
+    """Make the server start with the present content of a file. Return what that is. Raise `UnusableFile`."""
+    lock = LockFile(path)
+    try:
+        try:
+            if file_check.size_of(path):
+                file_check.check(path, None)
+            else:
+                _move_aside(path)
+            mark = _mark(path, DataMarker(path))
+        except sqlite3.DatabaseError as error:
+            raise file_check.unreadable(path, error) from error
+        return "the file is empty" if mark is None else f"the file ends at change {mark.sequence}"
+    finally:
+        lock.close()
+
+
+def _copy(backup: Path, target: Path) -> None:
+    """Check a backup and copy it. SQLite's backup includes changes in the log of the backup."""
+    try:
+        with (
+            contextlib.closing(file_check.connect(backup, "mode=ro")) as source,
+            contextlib.closing(sqlite3.connect(target)) as copy,
+        ):
+            version = format_version(source, backup)
+            if version == 0:
+                raise UnusableFile(f"the backup {backup} is empty")
+            source.backup(copy)
+            if version == FORMAT_VERSION:
+                problem = next(consistency.problems(copy), None)
+            else:
+                (problem,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+                problem = None if problem == "ok" else problem
+            if problem is not None:
+                raise UnusableFile(f"the backup {backup} is damaged: {problem}. Use another backup")
+    except sqlite3.DatabaseError as error:
+        raise UnusableFile(f"the backup {backup} cannot be read: {error}. Use another backup") from error
+    with target.open("rb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        os.fsync(file.fileno())
+
+
+def _move_aside(path: Path) -> Path | None:
+    """Rename a data file and its log, so that both still belong together."""
+    former = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    log = file_check.log_of(path)
+    found = None
+    for file, target in ((log, file_check.log_of(former)), (path, former)):
+        if file.exists():
+            file.replace(target)
+            found = former
+    sync_folder(path.parent)
+    return found
+
+
+def _mark(path: Path, marker: DataMarker) -> Mark | None:
+    """Write the marker for the present content of a file."""
+    mark = file_check.current_mark(path)
+    if mark is None:
+        marker.remove()
+    else:
+        marker.write(mark)
+    return mark
