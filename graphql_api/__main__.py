@@ -9,6 +9,7 @@ import logging
 import resource
 import socket
 import sys
+from dataclasses import replace
 
 from graphql_api.app import create_app
 from graphql_api.graphql_server.server.uvicorn_server import Server
@@ -22,6 +23,9 @@ _GC_THRESHOLD = 20_000
 
 _MAX_OPEN_FILES = 10_240
 
+_RESERVED_FILES = 512
+"""Open files that are not client connections: Firestore, metrics, web pages, and connections that are refused."""
+
 
 def main() -> None:
     """Read the settings and serve until a signal stops the process."""
@@ -33,21 +37,42 @@ def main() -> None:
         settings = Settings.from_environ()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    _raise_open_file_limit()
-    app = create_app(settings)
+    app = create_app(_within_open_files(settings, _raise_open_file_limit()))
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 100)
-    server = Server(app, host=settings.host, port=settings.api_port, on_shutdown=app.state.end_streams)
+    server = Server(
+        app,
+        app.state.budgets,
+        host=settings.host,
+        port=settings.api_port,
+        on_shutdown=app.state.end_streams,
+    )
     server.run(arguments.sockets)
 
 
-def _raise_open_file_limit() -> None:
+def _raise_open_file_limit() -> int:
     """Allow a few thousand connections. The default limit of open files is 1,024 on Linux and 256 on macOS."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_MAX_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < limit:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if soft == resource.RLIM_INFINITY or soft >= limit:
+        return limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit
+
+
+def _within_open_files(settings: Settings, max_open_files: int) -> Settings:
+    """Return the settings with a lower limit of connections if the process may not open enough files."""
+    max_connections = max_open_files - _RESERVED_FILES
+    if settings.limits.max_connections <= max_connections:
+        return settings
+    logging.getLogger("graphql_api").warning(
+        "at most %d connections instead of %d, because the process may open only %d files; raise `ulimit -n`",
+        max_connections,
+        settings.limits.max_connections,
+        max_open_files,
+    )
+    return replace(settings, limits=replace(settings.limits, max_connections=max_connections))
 
 
 def _sockets(descriptors: str) -> list[socket.socket]:

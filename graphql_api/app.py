@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> Starlette:
 
     `app.state.end_streams` ends the open event streams. On shutdown, the server calls it before it waits for open
     responses.
+    `app.state.budgets` limits the connections of the server.
     `app.state.endpoints` lists all endpoints, with the scope that each endpoint requires.
     """
     graphql_settings = GraphQLSettings(
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> Starlette:
         lifespan=services.lifespan,
     )
     app.router.redirect_slashes = False  # the location of a redirect would contain the `Host` header
+    app.state.budgets = budgets
     app.state.end_streams = graphql.end_streams
     app.state.endpoints = endpoints
     return app

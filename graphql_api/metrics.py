@@ -24,6 +24,9 @@ HTTP_REQUEST_DURATION = Histogram(
 )
 ERRORS = Counter("dropzone_errors", "Errors returned to clients over all protocols, by code.", ["code"])
 LIMIT_REFUSALS = Counter("dropzone_limit_refusals", "Requests refused because of a limit, by limit.", ["limit"])
+CLOSED_IDLE_CONNECTIONS = Counter(
+    "dropzone_closed_idle_connections", "Idle connections closed to admit other connections, by limit.", ["limit"]
+)
 SUBMIT_DURATION = Histogram(
     "dropzone_submit_duration_seconds",
     "Time from the last byte of a sample until it is stored, in seconds, by state. The count is the number of samples.",
@@ -57,6 +60,7 @@ http_requests = cache(HTTP_REQUESTS.labels)
 http_request_duration = cache(HTTP_REQUEST_DURATION.labels)
 errors = cache(ERRORS.labels)
 limit_refusals = cache(LIMIT_REFUSALS.labels)
+closed_idle_connections = cache(CLOSED_IDLE_CONNECTIONS.labels)
 submit_duration = cache(SUBMIT_DURATION.labels)
 
 # Prometheus sees no increase in a counter whose first value is 1. Counters that alerts use therefore start at 0.

@@ -1,6 +1,7 @@
 """The budgets of one IP address, for clients that are not authenticated yet."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from graphql_api.budgets.budget import Budget, RateBudget, WaitingBudget
@@ -46,7 +47,7 @@ class AddressBudgets:
 
     def of(self, address: str) -> AddressBudget:
         """Return the budget of the IP address `address`. Text that is not an IP address shares one budget."""
-        key = _network(address)
+        key = network(address)
         budget = self._budgets.get(key)
         if budget is None:
             self._sweep()
@@ -63,7 +64,8 @@ class AddressBudgets:
             self._sweep_at = max(_MIN_SWEEP_ADDRESSES, 2 * len(self._budgets))
 
 
-def _network(address: str) -> str:
+@lru_cache(maxsize=1_000)
+def network(address: str) -> str:
     """Return the address of an IPv4 client, and the /64 network of an IPv6 client, which has many addresses."""
     try:
         parsed = ip_address(address)

@@ -4,7 +4,7 @@
 Parsed header values are cached, because most clients send the same few values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -50,12 +50,19 @@ class _Range(NamedTuple):
 
 def header(request: Request, name: bytes) -> bytes:
     """Return the value of a header, or `b""` if it is missing. The values of a repeated header are joined by commas."""
-    by_name: dict[bytes, bytes] | None = request.scope.get(_BY_NAME)
+    return headers_by_name(request.scope).get(name, b"")
+
+
+def headers_by_name(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the headers of a request by name. The values of a repeated header are joined by commas."""
+    by_name: dict[bytes, bytes] | None = scope.get(_BY_NAME)
     if by_name is None:
-        request.scope[_BY_NAME] = by_name = {}
-        for key, value in request.scope["headers"]:
-            by_name[key] = b"%b,%b" % (by_name[key], value) if key in by_name else value
-    return by_name.get(name, b"")
+        scope[_BY_NAME] = by_name = dict(scope["headers"])
+        if len(by_name) < len(scope["headers"]):
+            by_name.clear()
+            for key, value in scope["headers"]:
+                by_name[key] = b"%b,%b" % (by_name[key], value) if key in by_name else value
+    return by_name
 
 
 def credential(scope: Scope) -> Credential:

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.request_headers import Credential
 from storage.documents.errors import DropzoneError, RetryLater
 
-Authenticate = Callable[[Credential], Awaitable[object]]
+Authenticate = Callable[[Credential], Awaitable[OperationContext]]
 """Returns the context of one operation for a credential. Raises `Unauthenticated`."""
 
 
-async def wait_until_refused(authenticate: Authenticate, credential: Credential, seconds: float) -> DropzoneError:
+async def wait_until_refused(
+    authenticate: Callable[[Credential], Awaitable[object]], credential: Credential, seconds: float
+) -> DropzoneError:
     """Validate a credential every `seconds` until it is refused. Return the error.
 
     While the credential cannot be validated, for example because Firestore is unavailable, it counts as valid.

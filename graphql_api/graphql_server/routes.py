@@ -30,7 +30,7 @@ class GraphQLEndpoint:
     ) -> None:
         executor = Executor(schema, settings)
         self._http = HTTPEndpoint(executor, authenticate, settings, page, memory_budget)
-        self._websocket = WebSocketEndpoint(executor, authenticate, settings)
+        self._websocket = WebSocketEndpoint(executor, authenticate, settings, memory_budget)
         self._path = path
 
     @property

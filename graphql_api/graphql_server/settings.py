@@ -47,7 +47,6 @@ class GraphQLSettings:
 
     # WebSockets.
     allowed_origins: frozenset[str] = frozenset()  # in addition to the server's own origin, e.g. "https://example.org"
-    max_websockets: int = 4_000
     max_operations_per_websocket: int = 100
     connection_init_seconds: float = 3.0
     idle_websocket_seconds: float = 600.0  # time without an operation before the server closes the WebSocket
@@ -60,12 +59,14 @@ class ServerSettings:
     header_timeout_seconds: float = 10.0  # from the first byte of a request, or from the connection
     max_header_bytes: int = 32 * KIB  # total of the request line and all headers
     max_headers: int = 100
-    max_connections: int = 4_000
     keep_alive_seconds: int = 75
     stall_seconds: float = 20.0  # the server disconnects a client that reads below the minimum rate for this time
     min_read_bytes_per_second: int = 1 * KIB
     unread_body_seconds: float = 2.0  # time after a response to receive the rest of the body before closing
     max_unread_body_bytes: int = 1 * MIB
     max_message_bytes: int = 1 * MIB  # of a WebSocket
+    max_frames_without_trust: int = 16  # of a WebSocket whose client has not authenticated itself
+    max_bytes_without_trust: int = 4 * KIB
     ping_interval_seconds: float = 20.0
-    shutdown_seconds: int = 1
+    shutdown_seconds: float = 1.0  # time for the requests in progress when the server stops
+    cleanup_seconds: float = 0.25  # time for requests that were ended because the server stops

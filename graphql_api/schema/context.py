@@ -15,6 +15,8 @@ from strawberry.dataloader import DataLoader
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.submitters import SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
@@ -30,6 +32,7 @@ class Services(Protocol):
     """The services that resolvers use. The application creates the services when it starts."""
 
     authenticator: Authenticator
+    budgets: Budgets
     live: LiveResults
     receiver: Receiver
     recomputer: Recomputer
@@ -45,6 +48,7 @@ class Context:
     live: LiveResults
     receiver: Receiver
     recomputer: Recomputer
+    budgets: Budgets
     _read_samples: set[str] = field(default_factory=set)
     """The samples whose raw documents count towards `_raw_bytes`."""
     _raw_bytes: int = 0
@@ -56,7 +60,12 @@ class Context:
         Raises `Unauthenticated` if `credential` is not a valid key, and `Unavailable` if Firestore does not respond.
         """
         caller = await services.authenticator.authenticate(credential)
-        return cls(caller, services.store, services.live, services.receiver, services.recomputer)
+        return cls(caller, services.store, services.live, services.receiver, services.recomputer, services.budgets)
+
+    @property
+    def budget(self) -> SubmitterBudget:
+        """What the submitter uses."""
+        return self.budgets.submitter(self.caller.submitter)
 
     def clear_loaders(self) -> None:
         """Discard all loaded documents, so that the next event of a subscription reads current documents."""

@@ -25,7 +25,8 @@ from graphql_api.graphql_server.request_headers import Credential, bearer_token,
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
-from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, Unauthenticated
+from graphql_api.graphql_server.websocket_trust import grant_trust
+from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, RetryLater, Unauthenticated
 
 SUBPROTOCOL = "graphql-transport-ws"
 
@@ -83,6 +84,7 @@ class GraphQLWebSocket:
         self._authenticate = authenticate
         self._settings = settings
         self._credential = credential
+        self._scope = scope
         self._receive = receive
         self._send_event = send
         self._is_acknowledged = False
@@ -90,6 +92,8 @@ class GraphQLWebSocket:
         self._operations: dict[str, asyncio.Task[None]] = {}
         """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._place = contextlib.ExitStack()
+        """The place of this WebSocket in the budget of its submitter."""
 
     async def run(self, is_protocol_offered: bool) -> None:
         """Accept the WebSocket and serve its messages until it ends.
@@ -113,6 +117,7 @@ class GraphQLWebSocket:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._place.close()
         if close is not None:
             await self._close(close.code, close.reason)
 
@@ -194,9 +199,11 @@ class GraphQLWebSocket:
             raise _Close(_BAD_MESSAGE, "expected an object - at `payload`") from None
         try:
             self._credential = _credential(payload or {}, self._credential)
-            await self._authenticate(self._credential)
+            context = await self._authenticate(self._credential)
+            self._place.enter_context(context.budget.websockets.hold())
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise _refusal(self._credential, error) from None
+        grant_trust(self._scope)
         self._is_acknowledged = True
         await self._send("connection_ack")
 
@@ -293,6 +300,9 @@ def _credential(payload: Mapping[str, object], of_headers: Credential) -> Creden
 def _refusal(credential: Credential, error: BaseException) -> _Close:
     if isinstance(error, (Unauthenticated, Forbidden)):
         return _Close(_UNAUTHORIZED if credential.key is None else _FORBIDDEN, f"{error.code}: {error}")
+    if isinstance(error, RetryLater) and error.limit:
+        reason = f"{error.code}: the limit {error.limit} is reached; retry after {error.retry_after} s"
+        return _Close(_TRY_AGAIN_LATER, reason)
     if isinstance(error, DropzoneError):
         return _Close(_TRY_AGAIN_LATER, f"{error.code}: {error}")
     described = errors.describe_unexpected(error, "the credential of a WebSocket")

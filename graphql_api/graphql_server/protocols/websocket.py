@@ -4,54 +4,42 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
 from graphql_api.graphql_server.protocols.graphql_transport_ws import SUBPROTOCOL, GraphQLWebSocket
 from graphql_api.graphql_server.revocation import Authenticate
 from graphql_api.graphql_server.settings import GraphQLSettings
-from storage.documents.errors import DropzoneError, Forbidden, RetryLater, Unauthenticated, Unavailable
+from storage.documents.errors import DropzoneError, Forbidden, RetryLater
 
 
 class WebSocketEndpoint:
     """The ASGI application that serves one schema over WebSockets."""
 
-    def __init__(self, executor: Executor, authenticate: Authenticate, settings: GraphQLSettings) -> None:
+    def __init__(
+        self, executor: Executor, authenticate: Authenticate, settings: GraphQLSettings, memory_budget: MemoryBudget
+    ) -> None:
         self._executor = executor
         self._authenticate = authenticate
         self._settings = settings
-        self._open = 0
+        self._memory_budget = memory_budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
+            if not self._is_allowed_origin(dict(scope["headers"])):
+                raise Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it")
             credential = request_headers.credential(scope)
-        except Unauthenticated as error:
-            await _deny(send, 401, error)
+            self._memory_budget.check_resident()
+        except DropzoneError as error:
+            await _deny(send, error)
             return
-        if not self._is_allowed_origin(dict(scope["headers"])):
-            await _deny(
-                send,
-                403,
-                Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it"),
-            )
-        elif self._open >= self._settings.max_websockets:
-            await _deny(send, 503, Unavailable("too many WebSockets are open; connect again later", retry_after=5))
-        else:
-            self._open += 1
-            try:
-                websocket = GraphQLWebSocket(
-                    self._executor,
-                    self._authenticate,
-                    self._settings,
-                    credential,
-                    scope,
-                    receive,
-                    send,
-                )
-                await websocket.run(SUBPROTOCOL in scope["subprotocols"])
-            finally:
-                self._open -= 1
+        websocket = GraphQLWebSocket(
+            self._executor, self._authenticate, self._settings, credential, scope, receive, send
+        )
+        await websocket.run(SUBPROTOCOL in scope["subprotocols"])
 
     def _is_allowed_origin(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether the Origin header is allowed.
@@ -65,9 +53,9 @@ class WebSocketEndpoint:
         return bool(host) and host.lower() == headers.get(b"host", b"").lower()
 
 
-async def _deny(send: Send, status: int, error: DropzoneError) -> None:
+async def _deny(send: Send, error: DropzoneError) -> None:
     headers = [(b"content-type", b"application/json; charset=utf-8")]
     if isinstance(error, RetryLater):
         headers.append((b"retry-after", b"%d" % error.retry_after))
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.start", "status": HTTP_STATUS[error.code], "headers": headers})
     await send({"type": "websocket.http.response.body", "body": from_error(error).body, "more_body": False})

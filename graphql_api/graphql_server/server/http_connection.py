@@ -5,7 +5,7 @@
 | time until the headers are complete | none; `timeout_keep_alive` limits only the idle time between requests |
 | number and bytes of the headers | none; `h11_max_incomplete_event_size` does not apply to httptools |
 | bytes of trailers and chunk extensions | none |
-| open connections | `limit_concurrency` refuses requests, but leaves their connections open |
+| open connections, in total and per address | `limit_concurrency` refuses requests, but leaves connections open |
 | time in which a client does not read its response | none |
 | bytes of a body that the application does not read | none |
 
@@ -23,34 +23,46 @@ from typing import Any, cast
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from graphql_api.errors import shorten
+from graphql_api.errors import HTTP_STATUS, RequestTimeout, describe, shorten
+from graphql_api.graphql_server.request_headers import headers_by_name
+from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
+from graphql_api.graphql_server.server.request_rules import violation
+from graphql_api.graphql_server.server.sequential_requests import SequentialRequests
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
+from storage.documents.errors import BadRequest, DropzoneError, RetryLater, TooLarge, Unavailable
 
-_RETRY_AFTER_SECONDS = 5
+_MAX_REFUSED_CONNECTIONS = 200
+"""Refused connections that stay open for a moment, so that their clients can read the response."""
 
 logger = logging.getLogger("graphql_api")
 
 
-def http_connection_class(settings: ServerSettings) -> type[HttpToolsProtocol]:
+def http_connection_class(settings: ServerSettings, open_connections: OpenConnections) -> type["HTTPConnection"]:
     """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
-    return type("HTTPConnection", (_HTTPConnection,), {"settings": settings})
+    members = {
+        "settings": settings,
+        "open_connections": open_connections,
+        "max_header_bytes": settings.max_header_bytes,
+    }
+    return type("ConfiguredHTTPConnection", (HTTPConnection,), members)
 
 
-class _HTTPConnection(HttpToolsProtocol):
+class HTTPConnection(SequentialRequests):
+    """One HTTP connection. `place` is its place among the open connections; a WebSocket takes it over."""
+
     settings: ServerSettings
+    place: OpenConnection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._is_in_headers = True
-        self._header_bytes = 0  # of the current request
         self._bytes_without_content = 0  # since the last bytes of body content
         self._received_body_bytes = 0  # of all requests
         self._discarded_bytes = 0  # after the response
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: tuple[int, DropzoneError] | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._stall_timer = StallTimer(
@@ -61,38 +73,55 @@ class _HTTPConnection(HttpToolsProtocol):
             min_bytes_per_second=self.settings.min_read_bytes_per_second,
             received_bytes=lambda: self._received_body_bytes,
         )
-        if len(self.connections) > self.settings.max_connections:
-            self._refuse(503, "too many connections are open; connect again later")
+        try:
+            self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
+        except RetryLater as error:
+            self._refuse(HTTP_STATUS[error.code], error)
+            if len(self.connections) > self.open_connections.count + _MAX_REFUSED_CONNECTIONS:
+                transport.close()
         else:
             self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
+        self._stall_timer.close()
+        if self.place is not None:
+            self.place.end()
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # it refers to this connection
+
+    def shutdown(self) -> None:
+        """End this connection after the response to the current request. Refuse a request that is incomplete."""
+        if self.header_bytes and not self.is_responding:
+            self._refuse(503, _stopping())
+        else:
+            super().shutdown()
+
+    def end_unfinished(self) -> None:
+        """Refuse the request that is still in progress, because the server stops."""
+        if self.is_responding:
+            self._refuse(503, _stopping())
 
     def data_received(self, data: bytes) -> None:
         if self._close_timer is not None:
             self._count_discarded(data)
             if self._refusal is not None:
                 return
-        if not self._is_in_headers:
-            self._bytes_without_content += len(data)
-            if self._bytes_without_content > self.settings.max_header_bytes + len(data):
-                self._refuse(400, "the body has too many bytes in chunk extensions or trailers")
-                return
-            super().data_received(data)
-            return
-        self._start_header_timer()
-        room = self.settings.max_header_bytes - self._header_bytes
-        fits, rest = data[:room], data[room:]
-        self._header_bytes += len(fits)
-        super().data_received(fits)
-        if not rest or self._refusal is not None or self.transport.get_protocol() is not self:
-            return
-        if self._header_bytes == self.settings.max_header_bytes:
-            self._refuse(431, f"the headers may have up to {self.settings.max_header_bytes:,} bytes")
+        super().data_received(data)
+
+    def parse_part(self, part: bytes) -> bool:
+        """Parse data that belongs to at most one request. Return whether to parse more data."""
+        if self.is_in_headers:
+            self._start_header_timer()
         else:
-            self.data_received(rest)  # the headers are complete; the rest is a body or another request
+            self._bytes_without_content += len(part)
+            if self._bytes_without_content > self.settings.max_header_bytes + len(part):
+                self._refuse(400, BadRequest("the body has too many bytes in chunk extensions or trailers"))
+                return False
+        is_open = super().parse_part(part)
+        if self.header_bytes >= self.settings.max_header_bytes and self._refusal is None:
+            self._refuse(431, TooLarge(f"the headers may have up to {self.settings.max_header_bytes:,} bytes"))
+        return is_open and self._refusal is None
 
     def on_message_begin(self) -> None:
         self._start_header_timer()
@@ -100,12 +129,17 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.max_headers:
-            self._refusal = (431, f"a request may have up to {self.settings.max_headers} headers")
+            self._refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
-        self._is_in_headers = False
-        self._header_bytes = self._bytes_without_content = 0
+        headers = headers_by_name(cast(dict[str, Any], self.scope))
+        if wrong := violation(headers, self.parser.get_http_version()):
+            self._refusal = (400, BadRequest(wrong))
+            raise httptools.HttpParserError
+        self._bytes_without_content = 0
         self._cancel_header_timer()
         super().on_headers_complete()
+        if self.is_responding and self.place is not None:
+            self.place.set_busy()
         if self.cycle is not None and not self.cycle.keep_alive:
             self.cycle.transport = cast(asyncio.Transport, _DelayedCloseTransport(self))
 
@@ -115,7 +149,6 @@ class _HTTPConnection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._is_in_headers = True
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
@@ -123,23 +156,38 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete and not self._is_in_headers:
+        if self.place is not None:
+            self.place.set_idle()
+        if not self.is_in_headers:
             self.close_later()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(*(self._refusal or (400, msg)))
+        self._refuse(*(self._refusal or (400, BadRequest(msg))))
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()
         super().handle_websocket_upgrade()
+        self._stall_timer.close()
+        self.parser = self.cycle = None  # type: ignore[assignment]  # they refer to this connection
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_timer.start()
+        if self.place is not None:
+            self.place.set_idle()
 
     def resume_writing(self) -> None:
         self._stall_timer.stop()
         super().resume_writing()
+        if self.place is not None and self.is_responding:
+            self.place.set_busy()
+
+    def _close_idle(self) -> None:
+        """Close this connection, because another one needs its place."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # the client does not read
+        else:
+            self.transport.close()
 
     def close_later(self) -> None:
         """Close the connection after a delay, so that the client can read the response."""
@@ -173,7 +221,7 @@ class _HTTPConnection(HttpToolsProtocol):
     @property
     def has_unread_body(self) -> bool:
         """Whether the client is still sending the request."""
-        return not self._is_in_headers
+        return not self.is_in_headers
 
     def _count_discarded(self, data: bytes) -> None:
         self._discarded_bytes += len(data)
@@ -186,25 +234,26 @@ class _HTTPConnection(HttpToolsProtocol):
 
     def _end_late_headers(self) -> None:
         self._header_timer = None
-        if self._header_bytes:
-            self._refuse(408, f"the headers were not complete after {self.settings.header_timeout_seconds:g} s")
+        if self.header_bytes:
+            seconds = self.settings.header_timeout_seconds
+            self._refuse(408, RequestTimeout(f"the headers were not complete after {seconds:g} s"))
         else:
             self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, error: DropzoneError) -> None:
         """Respond without calling the application, and read no further request on this connection."""
-        self._refusal = (status, message)
+        self._refusal = (status, error)
         self._cancel_header_timer()
-        if self.cycle is not None and not self.cycle.response_complete:
+        self.discard()
+        if self.is_responding:
             if self.cycle.response_started:
                 self.transport.close()
                 return
             self._disconnect_application()
-        code = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "TOO_LARGE", 503: "UNAVAILABLE"}[status]
-        body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
+        body = orjson.dumps({"errors": [describe(error)]})
         head = (
             b"content-type: application/json; charset=utf-8\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
-        ) % (b"retry-after: %d\r\n" % _RETRY_AFTER_SECONDS if status == 503 else b"", len(body))
+        ) % (b"retry-after: %d\r\n" % error.retry_after if isinstance(error, RetryLater) else b"", len(body))
         self.transport.write(STATUS_LINE[status] + head + body)
         self.close_later()
 
@@ -221,10 +270,14 @@ class _HTTPConnection(HttpToolsProtocol):
             self._close_timer = None
 
 
+def _stopping() -> Unavailable:
+    return Unavailable("the server is stopping; send this request again")
+
+
 class _DelayedCloseTransport:
     """The transport for a request with `Connection: close`. It receives the rest of the body before it closes."""
 
-    def __init__(self, connection: _HTTPConnection) -> None:
+    def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
 
     def __getattr__(self, name: str) -> Any:

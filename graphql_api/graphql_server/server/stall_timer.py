@@ -47,6 +47,11 @@ class StallTimer:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """Stop measuring, and drop all references. Without this call, each connection is a reference cycle."""
+        self.stop()
+        del self._on_stall, self._received_bytes, self._transport
+
     def _check(self) -> None:
         read = self._buffered - self._transport.get_write_buffer_size()
         received = self._received_bytes() - self._received

@@ -1,46 +1,55 @@
 """The uvicorn server in this process, with the connection classes and settings of this project."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 from socket import socket
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from graphql_api.graphql_server.server.http_connection import http_connection_class
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server.server.http_connection import HTTPConnection, http_connection_class
+from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
 from graphql_api.graphql_server.settings import ServerSettings
 
+_POLL_SECONDS = 0.02
+
+logger = logging.getLogger("graphql_api")
+
 
 class Server(uvicorn.Server):
-    """A uvicorn server that calls `on_shutdown` before it waits for open responses.
+    """A uvicorn server that ends all responses within `shutdown_seconds` after a signal, with a status if possible.
 
-    uvicorn notifies the application of a shutdown only after all responses have ended. A stream without an end would
-    therefore delay the shutdown.
+    uvicorn notifies the application of a shutdown only after all responses have ended, so a stream without an end would
+    delay the shutdown. uvicorn then responds with 500 to the requests that it ends.
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        budgets: Budgets,
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
+        open_connections = OpenConnections(budgets)
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
             loop="uvloop",
-            http=http_connection_class(settings),
-            ws=websocket_connection_class(settings),
+            http=http_connection_class(settings, open_connections),
+            ws=websocket_connection_class(settings, open_connections),
             ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_interval_seconds,
             ws_ping_timeout=settings.ping_interval_seconds,
             # Compression needs memory per WebSocket, and a small compressed message can decompress to a large message.
             ws_per_message_deflate=False,
             timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=settings.shutdown_seconds,
             proxy_headers=False,
             server_header=False,
             access_log=False,
@@ -48,10 +57,42 @@ class Server(uvicorn.Server):
             log_level="error",  # at lower levels uvicorn logs every WebSocket and every invalid request
         )
         super().__init__(config)
+        self._settings = settings
         self._on_shutdown = on_shutdown
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Call `on_shutdown`, then shut down the server."""
+        """Call `on_shutdown`. Then complete the requests in progress, and refuse those that take too long with 503."""
         if self._on_shutdown is not None:
             self._on_shutdown()
-        await super().shutdown(sockets)
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._is_complete(self._settings.shutdown_seconds):
+            await self._end_requests()
+        if not self.force_exit:
+            await self.lifespan.shutdown()
+
+    async def _end_requests(self) -> None:
+        tasks = self.server_state.tasks
+        logger.warning("ended %d requests that were in progress, because the server stops", len(tasks))
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HTTPConnection):
+                connection.end_unfinished()
+        if not await self._is_complete(self._settings.cleanup_seconds):
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # uvicorn would log every cancelled request
+            for task in list(tasks):
+                task.cancel()
+            await self._is_complete(self._settings.cleanup_seconds)
+
+    async def _is_complete(self, seconds: float) -> bool:
+        """Wait until no request is in progress. Return False after `seconds`, or if a signal forces the exit."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self.server_state.tasks and not self.force_exit:
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return True

@@ -1,5 +1,8 @@
 """WebSocket connections with limits that uvicorn has no setting for.
 
+- A client can send very many frames at once. This module parses a few of them in each turn of the event loop. Until the
+  client has authenticated itself, it may send only a few frames in total.
+- uvicorn keeps each fragment of a message as an object. This module joins the fragments.
 - If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
 - If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
 - If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error of the server. This module
@@ -11,31 +14,55 @@ docs/architecture.md.
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.protocol import OPEN
 
+from graphql_api.graphql_server.server.frame_scanner import FrameScanner
+from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
+from graphql_api.graphql_server.server.http_connection import HTTPConnection
+from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
+from graphql_api.graphql_server.websocket_trust import WebSocketTrust
 
 _INVALID_TEXT = 1007
+_POLICY_VIOLATION = 1008
+_TRY_AGAIN_LATER = 1013
 _TOO_SLOW = 4490
 
 logger = logging.getLogger("graphql_api")
 
 
-def websocket_connection_class(settings: ServerSettings) -> type[WebSocketsSansIOProtocol]:
+def websocket_connection_class(
+    settings: ServerSettings, open_connections: OpenConnections
+) -> type[WebSocketsSansIOProtocol]:
     """Return a class of WebSocket connections with these limits. uvicorn creates one instance per connection."""
-    return type("WebSocketConnection", (_WebSocketConnection,), {"settings": settings})
+    members = {"settings": settings, "open_connections": open_connections, "scheduler": FrameScheduler()}
+    return type("ConfiguredWebSocketConnection", (_WebSocketConnection,), members)
 
 
 class _WebSocketConnection(WebSocketsSansIOProtocol):
     settings: ServerSettings
+    open_connections: OpenConnections
+    scheduler: FrameScheduler
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        place = cast(HTTPConnection, self.transport.get_protocol()).place
+        assert place is not None, "only a connection that has a place receives a request"
+        self._place = place
+        self._place.close = self._close_idle
+        self._trust: WebSocketTrust | None = None
+        self._scanner = FrameScanner()
+        self._unparsed = b""
+        self._is_waiting = False  # for its turn to parse frames
+        self._is_discarding = False
+        self._frames_without_trust = self._bytes_without_trust = 0
         self._stall_timer = StallTimer(
             self.loop,
             self.transport,
@@ -45,23 +72,50 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stall_timer.stop()
+        self._stall_timer.close()
+        self._place.end()
+        self._keep(b"")
         super().connection_lost(exc)
+        self.conn.parser.close()  # it refers to `conn`: without this, each WebSocket is a reference cycle
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            # The library has refused the handshake. uvicorn would wait for a second handshake.
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
+        if not self.handshake_initiated:
+            super().data_received(data)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                # The library has refused the handshake. uvicorn would wait for a second handshake.
+                self.transport.write(b"".join(self.conn.data_to_send()))
+                self.transport.close()
+        elif not self._is_discarding:
+            if not self._keep(self._unparsed + data):
+                self._refuse(_TRY_AGAIN_LATER, "too many frames wait; connect again later")
+            self._parse_now()
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_busy)
+
+    def handle_cont(self, event: Frame) -> None:
+        if self.frames:
+            if not isinstance(self.frames[0], bytearray):
+                self.frames[0] = bytearray(self.frames[0])  # type: ignore[call-overload]
+            self.frames[0] += event.data
+            if event.fin:
+                self.send_receive_event_to_app()
 
     def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf_8(self.frames):
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf_8(self.frames[0]):
             self.frames = []
             self.conn.send_close(_INVALID_TEXT)
             self.handle_parser_exception()
         else:
             super().send_receive_event_to_app()
+
+    async def receive(self) -> Any:
+        if self.queue.empty():
+            self.read_paused = False
+            self._parse_now()
+        return await self.queue.get()
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -69,38 +123,123 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             self.handshake_complete = (
                 True  # the application denied the handshake; uvicorn would report a missing response
             )
+        if self._unparsed and message["type"] != "websocket.send":
+            self._parse_now()  # the handshake is complete, or no more messages will be received
+
+    def _parse_now(self) -> None:
+        if not self._is_waiting and not self._is_discarding:
+            self._parse(self.scheduler.max_frames)
+
+    def _parse_in_turn(self) -> None:
+        self._is_waiting = False
+        self._parse(self.scheduler.max_frames_of_waiting)
+
+    def _parse(self, max_frames: int) -> None:
+        """Parse up to `max_frames` frames, or up to the end of a message. Then read more data, or wait."""
+        start = frames = 0
+        while start < len(self._unparsed) and frames < max_frames and self._can_parse:
+            end = self._scanner.end_of_frame(self._unparsed, start)
+            frames += 1
+            if not self._is_allowed(end - start):
+                return
+            self.conn.receive_data(self._unparsed[start:end])
+            start = end
+            if self.conn.parser_exc is not None:
+                self.handle_parser_exception()
+            else:
+                self.handle_events()
+        if frames:
+            self._keep(self._unparsed[start:])
+            self.scheduler.spend(frames)
+        if self._unparsed and self._can_parse and not self._is_waiting:
+            self._is_waiting = True
+            self.scheduler.wait(self._parse_in_turn)
+        self._set_reading(not self._unparsed and not self.read_paused and self.writable.is_set())
+
+    @property
+    def _can_parse(self) -> bool:
+        is_ready = self.handshake_complete and not self.read_paused and self.writable.is_set()
+        return is_ready and not self.transport.is_closing()
+
+    def _set_reading(self, is_reading: bool) -> None:
+        if self.transport.is_closing():
+            return
+        if is_reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def _is_allowed(self, size: int) -> bool:
+        """Count data of a client that has not authenticated itself. If it is too much, close the WebSocket."""
+        if self._trust is not None and self._trust.is_granted:
+            return True
+        self._bytes_without_trust += size
+        self._frames_without_trust += self._scanner.is_between_frames
+        if (
+            self._frames_without_trust <= self.settings.max_frames_without_trust
+            and self._bytes_without_trust <= self.settings.max_bytes_without_trust
+        ):
+            return True
+        self._refuse(_POLICY_VIOLATION, "too many frames before connection_init")
+        return False
+
+    def _keep(self, data: bytes) -> bool:
+        is_kept = self.open_connections.keep(len(self._unparsed), len(data))
+        self._unparsed = data
+        return is_kept
+
+    def _refuse(self, code: int, reason: str) -> None:
+        """Close the WebSocket, and discard what its client still sends, so that the client can read the close frame."""
+        self._is_discarding = True
+        self._keep(b"")
+        self._send_close(code, reason)
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(self.settings.unread_body_seconds, self.transport.close)
+        self._set_reading(True)
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self.stop_keepalive()
+        if not self.close_sent and self.conn.state is OPEN:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+            self.conn.send_close(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+
+    def _close_idle(self) -> None:
+        """Close this WebSocket, because another connection needs its place."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # the client does not read
+        else:
+            self._send_close(_TRY_AGAIN_LATER, "too many connections are open; connect again later")
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_timer.start()
         # The server answers each ping with a pong, which would go to the full write buffer.
-        self.transport.pause_reading()
+        self._set_reading(False)
 
     def resume_writing(self) -> None:
         self._stall_timer.stop()
-        if not self.read_paused:
-            self.transport.resume_reading()
         super().resume_writing()
+        self._parse_now()
 
     def _close_stalled(self) -> None:
         if self.close_sent or not self.handshake_complete:
             self.transport.abort()
             return
         logger.warning("closed a WebSocket: the client read almost no data for %g s", self.settings.stall_seconds)
-        self.stop_keepalive()
         notice = notice_of(self.scope)
         for message in [] if notice is None else notice.messages():
             self.conn.send_text(message)
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": _TOO_SLOW})
-        self.conn.send_close(_TOO_SLOW, "TOO_SLOW: subscribe again after the last cursor")
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
+        self._send_close(_TOO_SLOW, "TOO_SLOW: subscribe again after the last cursor")
         self.close_timer = self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
 
 
-def _is_utf_8(frames: Sequence[bytes]) -> bool:
+def _is_utf_8(text: bytes | bytearray) -> bool:
     try:
-        b"".join(frames).decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
     return True

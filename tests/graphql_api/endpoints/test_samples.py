@@ -60,7 +60,7 @@ def test_two_idempotency_keys_for_one_sample_are_refused(client: httpx.Client) -
 def test_an_idempotency_key_is_the_same_in_every_form(stack: Stack, key: str) -> None:
     """A header is read as UTF-8, like the argument and the member."""
     sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
-    headers = {"idempotency-key": key.encode(), "x-api-key": stack.key}
+    headers = [(b"idempotency-key", key.encode()), (b"x-api-key", stack.key.encode())]
     by_header = httpx.post(f"{stack.url}/samples", json=sample, headers=headers)
 
     by_argument = stack.submit(sample, idempotency_key=key)
@@ -71,7 +71,7 @@ def test_an_idempotency_key_is_the_same_in_every_form(stack: Stack, key: str) ->
 
 def test_an_idempotency_key_that_is_not_utf_8_is_refused(client: httpx.Client) -> None:
     """Some clients encode headers as Latin-1."""
-    headers = {"idempotency-key": "é".encode("latin-1"), "content-type": "application/json"}
+    headers = [(b"idempotency-key", "é".encode("latin-1")), (b"content-type", b"application/json")]
     response = client.post("/samples", content=LINE, headers=headers)
 
     assert code_of(response) == (400, "BAD_REQUEST")

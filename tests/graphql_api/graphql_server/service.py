@@ -14,10 +14,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.submitters import SubmitterBudget
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings, read_body
 from graphql_api.graphql_server.protocols.http import refusal
 from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.limits import Limits
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key
 
@@ -38,6 +40,14 @@ class Duplex:
             pass
         await sending
         await send({"type": "http.response.body"})
+
+
+class ExampleContext(dict[str, object]):
+    """The context of resolvers, with the budget of a submitter."""
+
+    def __init__(self, budget: SubmitterBudget, values: dict[str, object]) -> None:
+        super().__init__(values)
+        self.budget = budget
 
 
 @dataclass
@@ -82,17 +92,19 @@ def error_of(response: httpx.Response) -> tuple[int, str]:
 def running(
     settings: GraphQLSettings = GraphQLSettings(),  # noqa: B008 (frozen)
     server_settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Iterator[Service]:
     """Serve on a free port, in a thread with its own event loop."""
     state = State()
+    budgets = Budgets(limits)
 
-    async def authenticate(credential: Credential) -> dict[str, object]:
+    async def authenticate(credential: Credential) -> ExampleContext:
         state.authentications += 1
         if state.authentication_error is not None:
             raise state.authentication_error
         if credential.key not in (KEY, OTHER_KEY):
             raise Unauthenticated("send an API key" if credential.key is None else "this API key is unknown")
-        return {state_key: state, "credential": credential.key}
+        return ExampleContext(budgets.submitter(credential.key), {state_key: state, "credential": credential.key})
 
     async def page(request: Request) -> Response:
         return HTMLResponse("<h1>GraphiQL</h1>")
@@ -103,11 +115,10 @@ def running(
         except DropzoneError as error:
             return refusal(error)
 
-    memory_budget = MemoryBudget(8 * settings.max_body_bytes)
-    endpoint = GraphQLEndpoint(make_schema(), authenticate, settings, page, memory_budget)
+    endpoint = GraphQLEndpoint(make_schema(), authenticate, settings, page, budgets.memory)
     routes = [Route("/upload", upload, methods=["POST"]), Route("/duplex", Duplex(), methods=["POST"])]
     app = Starlette(routes=[*endpoint.routes, *routes])
-    server = Server(app, port=0, settings=server_settings, on_shutdown=endpoint.end_streams)
+    server = Server(app, budgets, port=0, settings=server_settings, on_shutdown=endpoint.end_streams)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -9,7 +9,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from graphql_api.graphql_server import GraphQLSettings, ServerSettings
+from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server.clients import (
+    ACK,
     INIT,
     PROTOCOL,
     closed,
@@ -20,7 +22,7 @@ from tests.graphql_api.graphql_server.clients import (
     subscribe,
     wait_until_no_subscriptions,
 )
-from tests.graphql_api.graphql_server.service import running
+from tests.graphql_api.graphql_server.service import OTHER_KEY, running
 
 
 def test_idle_websockets_are_closed() -> None:
@@ -42,17 +44,23 @@ def test_pings_do_not_extend_the_time_for_initialization() -> None:
             while True:
                 send(connection, {"type": "ping"})
                 receive(connection)
+                time.sleep(0.05)
         assert closed(connection)[0] == 4408
 
 
 def test_websockets_operations_and_messages_are_limited() -> None:
-    """Beyond the limits, operations fail, messages close the WebSocket, and WebSockets are refused."""
-    settings = GraphQLSettings(max_websockets=1, max_operations_per_websocket=2)
-    with running(settings, ServerSettings(max_message_bytes=10_000)) as service:
+    """Beyond the limits, operations fail, messages close the WebSocket, and its submitter can open no other."""
+    settings = GraphQLSettings(max_operations_per_websocket=2)
+    limits = Limits(max_websockets_per_submitter=1)
+    with running(settings, ServerSettings(max_message_bytes=10_000), limits) as service:
         with initialized(service) as connection:
-            with pytest.raises(InvalidStatus) as refused, socket(service):
-                pass
-            assert refused.value.response.status_code == 503
+            with socket(service) as refused:
+                send(refused, INIT)
+                reason = "RATE_LIMITED: the limit max_websockets_per_submitter is reached; retry after 1 s"
+                assert closed(refused) == (1013, reason)
+            with socket(service) as of_another_submitter:
+                send(of_another_submitter, {"type": "connection_init", "payload": {"apiKey": OTHER_KEY}})
+                assert receive(of_another_submitter) == ACK
             for operation_id in ("1", "2", "3"):
                 send(connection, subscribe("subscription { count(to: 1, pause: 60) }", operation_id))
                 message = receive(connection)
@@ -61,10 +69,11 @@ def test_websockets_operations_and_messages_are_limited() -> None:
             assert closed(connection)[0] == 1009
         deadline = time.monotonic() + 30
         while True:  # the server may process the close a little later
-            try:
-                with initialized(service):
+            with socket(service) as connection:
+                send(connection, INIT)
+                with contextlib.suppress(ConnectionClosed):
+                    receive(connection)
                     break
-            except InvalidStatus:
                 assert time.monotonic() < deadline
 
 

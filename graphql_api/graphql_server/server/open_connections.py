@@ -1,0 +1,131 @@
+"""All open connections, and which of them may be closed to admit another one.
+
+A connection is idle while the server waits for its client: no request is in progress, the headers of a request are
+incomplete, the client does not read its response, or the client of a WebSocket has not authenticated itself yet. If a
+limit is reached, the connection that has been idle for the longest time is closed. A client that opens connections and
+does not use them can therefore shut out neither other clients nor itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from graphql_api import metrics
+from graphql_api.budgets.addresses import AddressBudget, network
+from graphql_api.budgets.budget import RETRY_SECONDS, Budget
+from graphql_api.budgets.budgets import Budgets
+from storage.documents.errors import Unavailable
+
+_MAX_UNPARSED_BYTES = 16 * 2**20
+_MAX_UNPARSED_BYTES_OF_ANY_CONNECTION = 16 * 2**10
+
+
+class OpenConnections:
+    """The open connections of the process, within the budgets of their addresses and of the process."""
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._addresses = budgets.addresses
+        self._budget = budgets.connections
+        self._idle: _Idle = {}
+        self._clients: dict[str, _Client] = {}
+        self._unparsed_bytes = 0
+
+    @property
+    def count(self) -> int:
+        """The number of open connections."""
+        return self._budget.used
+
+    def admit(self, address: str, close: Callable[[], None]) -> "OpenConnection":
+        """Count a new connection, which is idle. `close` closes it if its place is needed.
+
+        Raises `RateLimited` or `Unavailable` if a limit is reached and no other connection is idle.
+        """
+        key = network(address)
+        client = self._clients.get(key) or _Client(key, self._addresses.of(address))
+        _make_room(client.budget.connections, client.idle)
+        _make_room(self._budget, self._idle)
+        client.budget.connections.take()
+        if self._budget.used >= self._budget.max_amount:
+            client.budget.connections.give_back()
+            metrics.limit_refusals(self._budget.limit).inc()
+            raise Unavailable(
+                "too many connections are open; connect again later",
+                limit=self._budget.limit,
+                retry_after=RETRY_SECONDS,
+            )
+        self._budget.take()
+        self._clients[key] = client
+        connection = OpenConnection(close, (client.idle, self._idle), lambda: self._give_back(client))
+        connection.set_idle()
+        return connection
+
+    def keep(self, before: int, after: int) -> bool:
+        """Count the bytes that a connection keeps because it cannot parse them yet: `after` instead of `before`.
+
+        Return whether the connection may keep them. The limit holds for all connections together.
+        """
+        self._unparsed_bytes += after - before
+        return after <= _MAX_UNPARSED_BYTES_OF_ANY_CONNECTION or self._unparsed_bytes <= _MAX_UNPARSED_BYTES
+
+    def _give_back(self, client: "_Client") -> None:
+        self._budget.give_back()
+        client.budget.connections.give_back()
+        if not client.budget.connections.used:
+            del self._clients[client.key]
+
+
+class OpenConnection:
+    """One open connection: busy or idle."""
+
+    __slots__ = ("_give_back", "_idle", "_is_open", "close")
+
+    def __init__(self, close: Callable[[], None], idle: tuple["_Idle", "_Idle"], give_back: Callable[[], None]) -> None:
+        self.close = close
+        self._idle = idle
+        self._give_back = give_back
+        self._is_open = True
+
+    def set_idle(self) -> None:
+        """Note that the server waits for the client."""
+        if self._is_open:
+            of_client, of_process = self._idle
+            of_client[self] = of_process[self] = None
+
+    def set_busy(self) -> None:
+        """Note that the server works for the client."""
+        of_client, of_process = self._idle
+        of_client.pop(self, None)
+        of_process.pop(self, None)
+
+    def end(self) -> None:
+        """Give the place of this connection back."""
+        if self._is_open:
+            self._is_open = False
+            self.set_busy()
+            self._give_back()
+            self._give_back = self.close = _do_nothing  # without this, each connection is a reference cycle
+
+
+_Idle = dict[OpenConnection, None]
+"""Idle connections. The one that has been idle for the longest time is first."""
+
+
+@dataclass(slots=True)
+class _Client:
+    """The connections of one address."""
+
+    key: str
+    budget: AddressBudget
+    idle: _Idle = field(default_factory=dict)
+
+
+def _make_room(budget: Budget, idle: _Idle) -> None:
+    if budget.used >= budget.max_amount and idle:
+        connection = next(iter(idle))
+        close = connection.close
+        connection.end()
+        metrics.closed_idle_connections(budget.limit).inc()
+        close()
+
+
+def _do_nothing() -> None:
+    pass
