@@ -75,7 +75,7 @@ class AdminEndpoints:
             lines.append(f'firestore_calls_total{{method="{method}",code="{code}"}} {count}')
         return web.Response(text="\n".join(lines) + "\n")
 
-    def _figures(self) -> list[tuple[str, str, int]]:
+    def _figures(self) -> list[tuple[str, str, float]]:
         log = self._storage.path.with_name(self._storage.path.name + "-wal")
         rss_unit = 1 if sys.platform == "darwin" else 1024
         builds = list(self._storage.index_builds.values())
@@ -87,6 +87,7 @@ class AdminEndpoints:
             ("group_commits_total", "counter", self._storage.group_commits),
             ("failed_writes_total", "counter", self._storage.health.failed_writes),
             ("writable", "gauge", int(self._storage.health.problem is None)),
+            ("clock_ahead_seconds", "gauge", round(self._storage.clock.seconds_ahead, 6)),
             ("streams", "gauge", self._server.open_streams),
             ("transactions", "gauge", self._server.open_transactions),
             ("file_bytes", "gauge", self._storage.path.stat().st_size),

@@ -1,15 +1,22 @@
 """The clock: commit times and read times that are consistent with each other.
 
 A new commit time is later than all previous commit times and all read times returned so far, even if the machine's
-clock is set back. During a commit, the read time is the time of the last published commit. Otherwise, the read time is
-now.
+clock is set back. Commit times then run ahead of the clock until the clock has caught up. During a commit, the read
+time is the time of the last published commit. Otherwise, the read time is now.
+
+Ages of documents and versions are measured with a clock of their own, see steady_clock.py.
 
 All times are in microseconds since the epoch.
 """
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
+
+MAX_AHEAD_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,28 @@ class Clock:
         self._latest = last_commit_time  # the next commit time must be later
         self._published = Snapshot(last_commit_time, sequence)
         self._committing = False
+        self._is_ahead = False
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How far the next commit time is ahead of the machine's clock. 0 unless the clock was set back."""
+        with self._lock:
+            return max(0, self._latest - now()) / 1_000_000
+
+    def log_if_ahead(self) -> None:
+        """Log when commit times start to run ahead of the machine's clock, and when this ends."""
+        seconds = self.seconds_ahead
+        if (seconds > MAX_AHEAD_SECONDS) is self._is_ahead:
+            return
+        self._is_ahead = not self._is_ahead
+        if self._is_ahead:
+            logger.warning(
+                "Commit times run %.1f s ahead of the machine's clock: the clock was set back, or it was ahead when "
+                "the last commits were made. New documents get times in the future for that long.",
+                seconds,
+            )
+        else:
+            logger.warning("Commit times agree with the machine's clock again")
 
     def begin_commit(self) -> None:
         """Start a group commit. Read times stay before its commit times until `publish` is called."""

@@ -25,10 +25,11 @@ from infra.embedded.firestore.indexes.index_builds import add_index, apply_defin
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints, Checkpointer
-from infra.embedded.firestore.storage.clock import Clock, Snapshot, now
+from infra.embedded.firestore.storage.clock import Clock, Snapshot
 from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
 from infra.embedded.firestore.storage.reserve_file import ReserveFile
+from infra.embedded.firestore.storage.steady_clock import SteadyClock
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Admission, Group, Writer
 
@@ -77,6 +78,8 @@ class Storage:
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
         self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
+        self.steady_clock = SteadyClock()
+        """Measures the ages of documents and versions."""
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
@@ -175,7 +178,7 @@ class Storage:
         """Return `read_time`, which a client requested. Raise `StatusError` if it is in the future or too old."""
         if not self.clock.reserve(read_time):
             raise invalid_argument("The requested 'read_time' cannot be in the future.")
-        if read_time < now() - int(self.version_retention_seconds * 1_000_000):
+        if read_time < self.steady_clock.now() - int(self.version_retention_seconds * 1_000_000):
             raise ReadTimeTooOld
         return read_time
 

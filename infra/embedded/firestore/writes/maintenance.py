@@ -19,6 +19,7 @@ async def run_maintenance(storage: Storage) -> None:
     The first run starts after one interval, because change consumers must register before the first pruning.
     """
     while True:
+        storage.clock.log_if_ahead()
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             await prune(storage)

@@ -8,7 +8,6 @@ import sqlite3
 from functools import partial
 
 from infra.embedded.firestore.storage import change_consumers
-from infra.embedded.firestore.storage.clock import now
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import sequence_at
 
@@ -22,7 +21,7 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 
 async def prune(storage: Storage) -> None:
     """Delete all versions that can be deleted now, in steps, so that other writes run in between."""
-    oldest = now() - int(storage.version_retention_seconds * 1_000_000)
+    oldest = storage.steady_clock.now() - int(storage.version_retention_seconds * 1_000_000)
     last = await storage.read(lambda connection: sequence_at(connection, oldest - 1))
     after = -1
     while after < storage.pruned_sequence < last:

@@ -1,7 +1,8 @@
 """Time to live (TTL): deletes documents whose expiration time has passed.
 
 The index definitions name the expiration field of a collection group. An expired document is deleted by a normal
-commit, so triggers and listeners receive the change.
+commit, so triggers and listeners receive the change. If the machine's clock is set forward, documents do not expire
+early: see storage/steady_clock.py.
 """
 
 import logging
@@ -12,7 +13,6 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes import entries
-from infra.embedded.firestore.storage.clock import now
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import DocumentVersion, current
 from infra.embedded.firestore.storage.writer import Group
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 async def delete_expired(storage: Storage, collection_id: str, field: FieldPath) -> None:
     """Delete the documents of a collection group whose expiration time in `field` has passed."""
     low = entries.single_field_prefix(field, contains=False, group=True) + values.TIMESTAMP
-    high = low[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(now())))
+    high = low[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(storage.steady_clock.now())))
     for (database, numbered_id), number in list(storage.catalog.numbers.items()):
         while numbered_id == collection_id:
             expired = await storage.read(partial(_expired, collection_number=number, low=low, high=high))

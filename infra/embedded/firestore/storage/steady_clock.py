@@ -1,0 +1,67 @@
+"""A clock for ages: the time of day, without the steps of the machine's clock.
+
+Deletions cannot be undone, so a wrong clock must not cause them. If the machine's clock is set forward, this clock goes
+on at its earlier time. It follows the machine's clock if the step is still there after CONFIRMATION_SECONDS. If the
+machine's clock is set back, this clock follows at once, which only delays deletions.
+
+The time during which the machine was suspended is not a step.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from infra.embedded.firestore.storage.clock import now
+
+MAX_DRIFT_SECONDS = 1.0
+"""A larger difference to the elapsed time is a step. A smaller one is a normal correction of the clock."""
+CONFIRMATION_SECONDS = 3600.0
+
+_SECOND = 1_000_000
+_ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Counts the time of a suspended machine. On macOS, CLOCK_MONOTONIC does so."""
+
+logger = logging.getLogger(__name__)
+
+
+def elapsed() -> int:
+    """Return microseconds since a fixed moment. Steps of the time of day do not change them."""
+    return time.clock_gettime_ns(_ELAPSED_CLOCK) // 1000
+
+
+class SteadyClock:
+    """Returns microseconds since the epoch. Belongs to one thread."""
+
+    def __init__(self, wall: Callable[[], int] = now, elapsed: Callable[[], int] = elapsed) -> None:
+        self._wall = wall
+        self._elapsed = elapsed
+        self._offset = wall() - elapsed()
+        self._stepped_at: int | None = None
+
+    def now(self) -> int:
+        """Return the time."""
+        current = self._elapsed()
+        offset = self._wall() - current
+        step = offset - self._offset
+        if step <= MAX_DRIFT_SECONDS * _SECOND:
+            self._follow(offset, step)
+        elif self._stepped_at is None:
+            self._stepped_at = current
+            logger.warning(
+                "The machine's clock was set forward by %.1f s. Documents and versions do not expire earlier, unless "
+                "the clock stays like this for %.0f s.",
+                step / _SECOND,
+                CONFIRMATION_SECONDS,
+            )
+        elif current - self._stepped_at >= CONFIRMATION_SECONDS * _SECOND:
+            logger.warning("Documents and versions expire by the clock that was set forward by %.1f s", step / _SECOND)
+            self._follow(offset, step)
+        return current + self._offset
+
+    def _follow(self, offset: int, step: int) -> None:
+        if step < -MAX_DRIFT_SECONDS * _SECOND:
+            logger.warning("The machine's clock was set back by %.1f s", -step / _SECOND)
+        elif self._stepped_at is not None and step <= MAX_DRIFT_SECONDS * _SECOND:
+            logger.warning("The machine's clock was set back to the earlier time")
+        self._offset = offset
+        self._stepped_at = None

@@ -1,0 +1,138 @@
+"""Steps of the machine's clock: commit times increase, and nothing expires early."""
+
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.indexes.definitions import Definitions
+from infra.embedded.firestore.storage import clock
+from infra.embedded.firestore.storage.clock import Clock
+from infra.embedded.firestore.storage.steady_clock import CONFIRMATION_SECONDS, MAX_DRIFT_SECONDS, SteadyClock
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes import commits, document_write
+from infra.embedded.firestore.writes.pruning import prune
+from infra.embedded.firestore.writes.time_to_live import delete_expired
+from tests.infra.firestore.server_process import DATABASE, ROOT
+
+SECOND = 1_000_000
+HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
+START = 1_700_000_000 * SECOND
+
+
+class Machine:
+    """A machine whose clock can be set. Its times are in microseconds."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0
+        self.step = START
+
+    @property
+    def time_of_day(self) -> int:
+        """The time that the clock shows."""
+        return self.elapsed + self.step
+
+    def steady_clock(self) -> SteadyClock:
+        """Return a steady clock of this machine."""
+        return SteadyClock(lambda: self.time_of_day, lambda: self.elapsed)
+
+
+@given(st.lists(st.tuples(st.integers(0, HOUR // 2), st.integers(-3 * DAY, 3 * DAY)), max_size=20))
+def test_a_steady_clock_is_never_ahead_because_of_a_step(events: list[tuple[int, int]]) -> None:
+    """Whatever is set in between: within an hour, it advances by at most the elapsed time and a small drift."""
+    machine = Machine()
+    steady = machine.steady_clock()
+    started, first = machine.elapsed, steady.now()
+    for pause, step in events:
+        machine.elapsed += pause
+        machine.step += step
+        if machine.elapsed - started >= CONFIRMATION_SECONDS * SECOND:
+            break
+        assert steady.now() - first <= machine.elapsed - started + len(events) * MAX_DRIFT_SECONDS * SECOND
+
+
+def test_a_step_forward_is_followed_after_an_hour() -> None:
+    """For example if the clock was wrong when the machine started. A step that was an error has no effect."""
+    machine = Machine()
+    steady = machine.steady_clock()
+    times = []
+    for elapsed, step in ((0, 2 * DAY), (HOUR // 2, 0), (HOUR, 2 * DAY), (HOUR * 3 // 2, 2 * DAY), (2 * HOUR, 2 * DAY)):
+        machine.elapsed, machine.step = elapsed, START + step
+        times.append(steady.now() - START - elapsed)
+
+    assert times == [0, 0, 0, 0, 2 * DAY]
+
+
+def test_a_step_back_is_followed_at_once() -> None:
+    """Documents then expire later by the time of day, and not twice as late."""
+    machine = Machine()
+    steady = machine.steady_clock()
+    machine.step -= HOUR
+
+    assert steady.now() == START - HOUR
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The storage of a new file. The documents of the collection group `a` expire at `at`."""
+    storage = Storage(tmp_path / "firestore.sqlite", definitions=Definitions(ttl_fields={"a": ("at",)}))
+    yield storage
+    await storage.close()
+
+
+async def write(storage: Storage, number: int, expires_at: int) -> None:
+    """Write the document a/b."""
+    document = m.Document(name=f"{ROOT}/a/b")
+    document.fields["n"].integer_value = number
+    document.fields["at"].timestamp_value.CopyFrom(m.timestamp(expires_at))
+    prepared = document_write.prepare(m.Write(update=document), DATABASE)
+    await storage.write(partial(commits.commit, writes=[prepared], check_conflicts=commits.no_conflicts))
+
+
+async def count(storage: Storage, table: str) -> int:
+    """Return the number of rows of a table."""
+    return await storage.read(lambda c: int(c.execute(f"SELECT count(*) FROM {table}").fetchone()[0]))
+
+
+async def test_a_step_of_two_days_deletes_nothing(storage: Storage) -> None:
+    """Neither documents that expire tomorrow nor versions that reads of the last hour can need."""
+    machine = Machine()
+    machine.step = clock.now()
+    storage.steady_clock = machine.steady_clock()
+    read_time = storage.snapshot().read_time
+    for number in range(2):
+        await write(storage, number, clock.now() + DAY)
+    machine.step += 2 * DAY
+
+    await prune(storage)
+    await delete_expired(storage, "a", ("at",))
+
+    assert (await count(storage, "documents"), await count(storage, "versions")) == (1, 2)
+    assert storage.check_read_time(read_time) == read_time
+
+
+def test_commit_times_increase_if_the_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They run ahead of the clock, which is logged once when it starts and once when it ends."""
+    machine = Machine()
+    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
+    caplog.set_level(logging.WARNING)
+    commit_clock = Clock(0, 0)
+    times = []
+    for step in (0, -HOUR, -HOUR, 0, 10):
+        machine.step = START + step
+        times += [commit_clock.next_commit_time(), commit_clock.snapshot().read_time]
+        commit_clock.log_if_ahead()
+
+    assert times == sorted(times)
+    assert len({*times[::2]}) == 5
+    assert [record.getMessage().split(" ")[:4] for record in caplog.records] == [
+        ["Commit", "times", "run", "3600.0"],
+        ["Commit", "times", "agree", "with"],
+    ]
