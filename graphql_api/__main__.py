@@ -4,22 +4,19 @@ With `--sockets`, the process accepts connections on inherited listening sockets
 """
 
 import argparse
-import gc
 import logging
 import resource
 import socket
 import sys
 from dataclasses import replace
 
+from graphql_api import memory_release
 from graphql_api.app import create_app
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 """How long a thread that validates a large sample runs before the event loop runs again. Python's default is 5 ms."""
-
-_GC_THRESHOLD = 20_000
-"""New objects between two garbage collections. A request creates hundreds of objects, but no reference cycles."""
 
 _MAX_OPEN_FILES = 10_240
 
@@ -39,8 +36,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     app = create_app(_within_open_files(settings, _raise_open_file_limit()))
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 20, 100)
+    memory_release.configure()
     server = Server(
         app,
         app.state.budgets,

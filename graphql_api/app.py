@@ -24,6 +24,7 @@ from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
+from graphql_api.memory_release import release_memory
 from graphql_api.results.recomputation_store import RecomputationStore
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
@@ -122,11 +123,12 @@ class _Services:
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()
-        sampling = asyncio.create_task(sample_process(lambda: writer.pending))
+        tasks = [asyncio.create_task(sample_process(lambda: writer.pending)), asyncio.create_task(release_memory())]
         try:
             yield
         finally:
-            sampling.cancel()
+            for task in tasks:
+                task.cancel()
             await self.recomputer.close()
             await self.live.close()
             await self.receiver.close()

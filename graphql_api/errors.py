@@ -136,6 +136,7 @@ def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[d
             described.append({"message": rest, "extensions": {"code": code}})
             break
         described.append(entry | _position(error))
+    _drop_tracebacks(errors)
     return described
 
 
@@ -158,6 +159,7 @@ def describe_field_errors(errors: Sequence[GraphQLError], where: str) -> list[di
         described.append(entry | _position(error))
     if unexpected:
         _log(error_id, unexpected, where)
+    _drop_tracebacks(errors)
     if len(errors) > MAX_FIELD_ERRORS:
         rest = f"{len(errors) - MAX_FIELD_ERRORS} more errors are not listed"
         described.append({"message": rest, "extensions": {"code": described[-1]["extensions"]["code"]}})
@@ -170,6 +172,24 @@ def _cause(error: GraphQLError) -> BaseException:
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
     return cause
+
+
+def _drop_tracebacks(errors: Sequence[BaseException]) -> None:
+    """Free the frames in which `errors` were raised.
+
+    A frame of graphql-core refers to the error that it handles, and the error refers to the frame. Only the garbage
+    collector could free them, with the whole operation.
+    """
+    related: list[BaseException | None] = list(errors)
+    seen: set[int] = set()
+    while related:
+        error = related.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            related += (error.__cause__, error.__context__)
+            if isinstance(error, GraphQLError):
+                related.append(error.original_error)
 
 
 def _public_message(error: GraphQLError) -> str:

@@ -6,6 +6,7 @@ log is in the past, so no new result can be written before it. Therefore subscri
 result twice.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -37,9 +38,12 @@ class LiveResults:
         self._replay = Replay(firestore, shards=shards)
         self._listener = Listener(firestore)
         self._watched: dict[str, _WatchedSubmitter] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Stop listening."""
+        for starting in list(self._starting.values()):
+            starting.cancel()
         await self._listener.close()
 
     @contextlib.asynccontextmanager
@@ -48,10 +52,8 @@ class LiveResults:
 
         Raises `Unavailable` if Firestore does not return its current time.
         """
-        if submitter not in self._watched:
-            now = await self._firestore.now()
-            if submitter not in self._watched:  # another task can have added the submitter during the await
-                self._add(submitter, now)
+        while submitter not in self._watched:
+            await self._start_watching(submitter)
         watched = self._watched[submitter]
         watched.watchers += 1
         metrics.SUBSCRIPTIONS.inc()
@@ -83,6 +85,22 @@ class LiveResults:
                     async for written in results:
                         position = written.position
                         yield written
+
+    async def _start_watching(self, submitter: str) -> None:
+        """Read the current time of Firestore and add the submitter. Callers that come meanwhile share this read."""
+        starting = self._starting.get(submitter)
+        if starting is None:
+            starting = self._starting[submitter] = asyncio.create_task(self._read_time_and_add(submitter))
+            starting.add_done_callback(lambda done: self._started(submitter, done))
+        await asyncio.shield(starting)
+
+    async def _read_time_and_add(self, submitter: str) -> None:
+        self._add(submitter, await self._firestore.now())
+
+    def _started(self, submitter: str, starting: asyncio.Task[None]) -> None:
+        del self._starting[submitter]
+        if not starting.cancelled():
+            starting.exception()  # mark an error as retrieved if all callers were cancelled
 
     def _add(self, submitter: str, read_time: datetime) -> None:
         log = ResultLog(read_time, self._max_log_length)

@@ -2,12 +2,15 @@
 
 Each operation has its own context. A loader combines the reads of one level of a query into one call. A loader is
 created on first use, because most operations read nothing. A subscription clears its loaders before each event.
+
+A loader does not refer to its context. The context is then freed as soon as its operation ends, without the garbage
+collector.
 """
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
 import strawberry
@@ -49,9 +52,6 @@ class Context:
     receiver: Receiver
     recomputer: Recomputer
     budgets: Budgets
-    _read_samples: set[str] = field(default_factory=set)
-    """The samples whose raw documents count towards `_raw_bytes`."""
-    _raw_bytes: int = 0
 
     @classmethod
     async def create(cls, services: Services, credential: Credential) -> "Context":
@@ -71,66 +71,84 @@ class Context:
         """Discard all loaded documents, so that the next event of a subscription reads current documents."""
         for name in _LOADERS:
             self.__dict__.pop(name, None)
-        self._read_samples.clear()
-        self._raw_bytes = 0
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
         """Loads headers by sample id. The header of a sample that does not exist is None."""
-        return DataLoader(load_fn=self._load_headers)
+        return DataLoader(load_fn=partial(_load_headers, self.store, self.caller.submitter))
 
     @cached_property
     def results(self) -> DataLoader[str, Result | None]:
         """Loads COMPUTED and FAILED results by sample id. A result that does not exist is None."""
-        return DataLoader(load_fn=self._load_results)
+        return DataLoader(load_fn=partial(_load_results, self.store, self.caller.submitter))
 
     @cached_property
     def values(self) -> DataLoader[str, Sequence[float]]:
         """Loads the values of samples by sample id."""
-        return DataLoader(load_fn=self._load_values)
+        return DataLoader(load_fn=partial(_load_values, self.headers, self.raw_documents))
 
     @cached_property
-    def _raw_documents(self) -> DataLoader[str, bytes]:
-        return DataLoader(load_fn=self._load_raw_documents)
+    def raw_documents(self) -> "RawDocuments":
+        """The raw documents that this operation reads."""
+        return RawDocuments(self.store, self.caller.submitter, max_bytes=self.receiver.max_sample_bytes)
 
-    async def raw(self, header: Header) -> bytes:
+
+class RawDocuments:
+    """Loads the raw documents of samples for one operation, up to `max_bytes` in total."""
+
+    def __init__(self, store: Store, submitter: str, *, max_bytes: int) -> None:
+        self._loader = DataLoader(load_fn=partial(_load_raw_documents, store, submitter))
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._counted: set[str] = set()
+
+    async def load(self, header: Header) -> bytes:
         """Return the raw document of a sample.
 
         Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample.
         """
-        if header.id not in self._read_samples:  # count a document once, even if two fields read it
-            max_bytes = self.receiver.max_sample_bytes
-            if self._raw_bytes + header.byte_count > max_bytes:
-                raise TooLarge(f"one request can read up to {max_bytes:,} bytes of raw documents; select fewer samples")
-            self._read_samples.add(header.id)
-            self._raw_bytes += header.byte_count
-        return await self._raw_documents.load(header.id)
-
-    async def _load_headers(self, ids: list[str]) -> Sequence[Header | None]:
-        headers = await self.store.headers(self.caller.submitter, ids)
-        return [headers.get(sample_id) for sample_id in ids]
-
-    async def _load_results(self, ids: list[str]) -> Sequence[Result | None]:
-        results = await self.store.results(self.caller.submitter, ids)
-        return [results.get(sample_id) for sample_id in ids]
-
-    async def _load_values(self, ids: list[str]) -> Sequence[Sequence[float] | BaseException]:
-        return [await _result_or_error(self._values(header)) for header in await self.headers.load_many(ids)]
-
-    async def _values(self, header: Header | None) -> Sequence[float]:
-        assert header is not None
-        raw = await self.raw(header)
-        return (await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data
-
-    async def _load_raw_documents(self, ids: list[str]) -> Sequence[bytes | BaseException]:
-        return [await _result_or_error(self._raw_document(sample_id)) for sample_id in ids]
-
-    async def _raw_document(self, sample_id: str) -> bytes:
-        return (await self.store.raw(self.caller.submitter, sample_id))[1]
+        if header.id not in self._counted:  # count a document once, even if two fields read it
+            if self._bytes + header.byte_count > self._max_bytes:
+                raise TooLarge(
+                    f"one request can read up to {self._max_bytes:,} bytes of raw documents; select fewer samples"
+                )
+            self._counted.add(header.id)
+            self._bytes += header.byte_count
+        return await self._loader.load(header.id)
 
 
 _LOADERS = [name for name, member in vars(Context).items() if isinstance(member, cached_property)]
 Info = strawberry.Info[Context, None]
+
+
+async def _load_headers(store: Store, submitter: str, ids: list[str]) -> Sequence[Header | None]:
+    headers = await store.headers(submitter, ids)
+    return [headers.get(sample_id) for sample_id in ids]
+
+
+async def _load_results(store: Store, submitter: str, ids: list[str]) -> Sequence[Result | None]:
+    results = await store.results(submitter, ids)
+    return [results.get(sample_id) for sample_id in ids]
+
+
+async def _load_values(
+    headers: DataLoader[str, Header | None], raw_documents: RawDocuments, ids: list[str]
+) -> Sequence[Sequence[float] | BaseException]:
+    return [await _result_or_error(_values(header, raw_documents)) for header in await headers.load_many(ids)]
+
+
+async def _values(header: Header | None, raw_documents: RawDocuments) -> Sequence[float]:
+    assert header is not None
+    raw = await raw_documents.load(header)
+    return (await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data
+
+
+async def _load_raw_documents(store: Store, submitter: str, ids: list[str]) -> Sequence[bytes | BaseException]:
+    return [await _result_or_error(_raw_document(store, submitter, sample_id)) for sample_id in ids]
+
+
+async def _raw_document(store: Store, submitter: str, sample_id: str) -> bytes:
+    return (await store.raw(submitter, sample_id))[1]
 
 
 async def _result_or_error(loading: Awaitable[T]) -> T | BaseException:

@@ -145,16 +145,23 @@ class Firestore:
         aggregation.aggregations.add(alias="count").count.SetInParent()
         if read_time is not None:
             request.read_time.FromDatetime(read_time)
+        result = None
+        # Read to the end: a call that is left before its end leaves reference cycles in grpc.aio.
         async for response in self._read(self._run_aggregation, request):
-            return int(response.result.aggregate_fields["count"].integer_value)
-        raise Unavailable("Firestore returned no result for a count; retry later")
+            result = int(response.result.aggregate_fields["count"].integer_value)
+        if result is None:
+            raise Unavailable("Firestore returned no result for a count; retry later")
+        return result
 
     async def now(self) -> datetime:
         """Return a read time that includes every write that was acknowledged before this call."""
         request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(_PING_PATH)])
-        async for response in self._read(self._batch_get, request):
-            return encoding.to_datetime(response.read_time)
-        raise Unavailable("Firestore returned no read time; retry later")
+        read_time = None
+        async for response in self._read(self._batch_get, request):  # to the end, as in `count`
+            read_time = encoding.to_datetime(response.read_time)
+        if read_time is None:
+            raise Unavailable("Firestore returned no read time; retry later")
+        return read_time
 
     async def ping(self, timeout_seconds: float) -> None:
         """Read once, without retries. Raises `Unavailable` if Firestore does not respond within the timeout."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 from graphql import ExecutionResult, GraphQLSchema, MiddlewareManager, OperationType, execute
-from graphql.execution import Executor as PlainExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from graphql_api import errors
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations
+from graphql_api.graphql_server.execution.paced_executor import PacedExecutor
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse
 from graphql_api.graphql_server.execution.shared_events import SelectionKey, SharedEvent
@@ -55,8 +55,7 @@ class Executor:
                     operation_name=operation.name,
                     max_coercion_errors=MAX_ERRORS,
                     middleware=MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None,
-                    # The default executor is slower: it supports incremental delivery, which is not used here.
-                    executor_class=PlainExecutor,
+                    executor_class=PacedExecutor,
                     hide_suggestions=True,
                 )
                 if not isinstance(result, ExecutionResult):
@@ -112,7 +111,7 @@ class Executor:
     async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
         """Return an executor and the events of a subscription. If it fails, return None and a result with errors."""
         variables = await self._read_variables(operation, request)
-        executor = PlainExecutor.build(
+        executor = PacedExecutor.build(
             self._schema,
             operation.document,
             context_value=context,

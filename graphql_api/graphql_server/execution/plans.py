@@ -13,7 +13,7 @@ therefore gets its outcome. Nested fields may be resolved twice, because in Grap
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -36,7 +36,8 @@ from graphql import (
 )
 from graphql.execution import VariableValues, get_argument_values
 from graphql.pyutils import Path, is_awaitable
-from graphql.type import GraphQLResolveInfoHelpers
+
+from graphql_api.graphql_server.execution.paced_executor import HELPERS, gather
 
 _Resolver = Callable[..., Any]
 _Complete = Callable[["_Run", Any, Path], Any]
@@ -162,7 +163,7 @@ class _Run:
             self._context,
             is_awaitable,
             None,
-            _HELPERS,
+            HELPERS,
         )
 
     def add_pending(self, field: "_PendingField") -> None:
@@ -173,7 +174,7 @@ class _Run:
         """Complete the pending fields level by level. Await the values of one level concurrently."""
         while self._pending:
             pending, self._pending = self._pending, []
-            values = [await pending[0].value] if len(pending) == 1 else await _gather(each.value for each in pending)
+            values = [await pending[0].value] if len(pending) == 1 else await gather(each.value for each in pending)
             for (data, field, path, _), value in zip(pending, values, strict=True):
                 data[field.key] = field.complete(self, value, path)
 
@@ -267,19 +268,3 @@ def _completion_of_object(name: str, fields: Sequence[_Field]) -> _Complete:
         return data
 
     return complete_object
-
-
-async def _gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
-    """Return the values of all `awaitables`. If one fails, cancel all others and wait until they end."""
-    tasks = [asyncio.ensure_future(each) for each in awaitables]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-
-
-_HELPERS = GraphQLResolveInfoHelpers(_gather, lambda awaitables: None)
-"""graphql-core uses these helpers for abstract types only. Plans do not support abstract types."""

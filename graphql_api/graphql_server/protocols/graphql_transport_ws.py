@@ -118,6 +118,7 @@ class GraphQLWebSocket:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._place.close()
+            self._operations.clear()  # a cancelled task refers to its frames, and therefore to this object
         if close is not None:
             await self._close(close.code, close.reason)
 
@@ -146,6 +147,7 @@ class GraphQLWebSocket:
             refused.cancel()
             handling.cancel()
             await asyncio.gather(refused, handling, return_exceptions=True)
+            del refused, handling  # the error of a task refers to this frame
 
     async def _handle_messages(self) -> None:
         while True:

@@ -68,7 +68,7 @@ class Sample:
     @strawberry.field(description="The raw document, byte for byte as it was submitted.")
     async def raw(self, info: Info) -> JSON:
         """Load the raw document."""
-        return JSON(await info.context.raw(self.header))
+        return JSON(await info.context.raw_documents.load(self.header))
 
     @strawberry.field(description="The values of the sample, or a part of the values. Empty if the state is REJECTED.")
     async def data(
