@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from infra.embedded.logs import Logs
 from infra.embedded.preflight import PreflightError, prepare
 from infra.embedded.supervisor import Supervisor
 from infra.embedded.watchdog import Watchdog
+
+MAX_OPEN_FILES = 10_240
 
 
 def main() -> int:
@@ -23,6 +26,7 @@ def main() -> int:
     parser.add_argument("--greet", action="store_true", help="run the greeting command when all processes are ready")
     arguments = parser.parse_args()
     os.umask(0o077)  # only this user can read what the processes store
+    _raise_open_file_limit()
     try:
         stack = stack_file.read(arguments.stack, os.environ)
         lock = prepare(stack)
@@ -33,6 +37,14 @@ def main() -> int:
     logs = Logs(sys.stdout, ["stack", *(instance.name for instance in instances)])
     with Watchdog(lock, stack.scratch_folder) as watchdog:
         return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
+
+
+def _raise_open_file_limit() -> None:
+    """Allow a few thousand connections to each process. The default limit is 1,024 on Linux and 256 on macOS."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ async def test_a_process_may_take_long_to_start() -> None:
 
 
 async def test_a_process_is_ready_when_it_has_proved_its_identity() -> None:
-    """A server that does not know the secret is never ready, whatever it responds."""
+    """A server that does not know the secret is never ready."""
     known = "wrong"
 
     async def prove(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
