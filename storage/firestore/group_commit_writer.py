@@ -4,6 +4,10 @@ The writer sends queued writes as soon as fewer than `MAX_CALLS` calls are in fl
 therefore grows with the load, and a single write does not wait for others. With only one call in
 flight, this process would be idle while Firestore works, and Firestore while this process works.
 
+Submitters take turns: a batch takes one write of each waiting submitter, then a second one, and so
+on. A single write is therefore in one of the next batches, even if another submitter has thousands
+of writes in the queue. The writes and bytes that one submitter can have in the queue are limited.
+
 Firestore rejects a BatchWrite that contains a document twice. Retries with the same idempotency
 key and repeated events can write the same document at the same time. The second write then waits
 for the next batch.
@@ -20,7 +24,7 @@ from typing import Any
 
 import grpc
 
-from storage.documents import Unavailable
+from storage.documents import RateLimited, Unavailable
 from storage.firestore import metrics
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
@@ -32,6 +36,13 @@ MAX_CALLS = 2
 MIN_SPLIT_WRITES = 16
 """If fewer writes are pending, they are sent in one call."""
 MAX_PENDING_BYTES = 256 * 2**20
+MAX_PENDING_WRITES = 20_000
+"""Writes of one submitter without an outcome."""
+
+_ROOM_WRITES = 2 * MAX_CALLS * MAX_BATCH_WRITES
+_ROOM_BYTES = 2 * MAX_CALLS * MAX_BATCH_BYTES
+"""Streams of one submitter wait while more writes are pending. Twice as many as all calls in flight hold are enough."""
+_ROOM_CHECK_SECONDS = 0.25
 
 logger = logging.getLogger(__name__)
 
@@ -47,26 +58,30 @@ class GroupCommitWriter:
         self._max_pending_bytes = max_pending_bytes
         self._pending_writes = 0
         self._pending_bytes = 0
-        self._queue: deque[_PendingWrite] = deque()
+        self._submitters: dict[str, _Submitter] = {}
+        """The submitters that have pending writes."""
+        self._queues: dict[str, deque[_PendingWrite]] = {}
+        """The queued writes by submitter. No queue is empty. The first submitter is the next one to write."""
         self._calls: set[asyncio.Task[None]] = set()
         self._groups: deque[_WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.is_failing = False
         """Whether Firestore did not accept the last batch of writes. Contention between writes does not count."""
 
-    async def write(self, write: Any) -> Any:
+    async def write(self, write: Any, submitter: str = "") -> Any:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
 
         Raises `PreconditionFailed`, `InvalidWrite` or another `FirestoreError` if Firestore rejects the
-        write. Raises `Unavailable` if too many bytes are pending, or if Firestore has not confirmed the
-        write before the timeout. Firestore can still apply a write that it has not confirmed.
+        write. Raises `RateLimited` if too many writes of `submitter` are pending. Raises `Unavailable` if too
+        many bytes are pending, or if Firestore has not confirmed the write before the timeout. Firestore can
+        still apply a write that it has not confirmed.
         """
-        (outcome,) = await self.write_all([write])
+        (outcome,) = await self.write_all([write], submitter)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    async def write_all(self, writes: Sequence[Any]) -> list[Any]:
+    async def write_all(self, writes: Sequence[Any], submitter: str = "") -> list[Any]:
         """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises."""
         if not writes:
             return []
@@ -75,12 +90,22 @@ class GroupCommitWriter:
         if self._pending_bytes and self._pending_bytes + size > self._max_pending_bytes:
             full = Unavailable("too many writes are waiting for Firestore; retry later")
             return [full] * len(writes)
+        own = self._submitters.get(submitter)
+        if own is None:
+            own = self._submitters[submitter] = _Submitter()
+        elif own.writes > MAX_PENDING_WRITES or own.bytes + size > self._max_pending_bytes // 2:
+            return [RateLimited("too many writes of this submitter are waiting for Firestore; retry later")] * len(
+                writes
+            )
         loop = asyncio.get_running_loop()
         group = _WriteGroup(len(writes), loop.time() + self.timeout_seconds, loop.create_future())
         self._pending_writes += len(writes)
         self._pending_bytes += size
-        self._queue.extend(
-            _PendingWrite(write, size, group, index)
+        own.writes += len(writes)
+        own.bytes += size
+        queue = self._queues.setdefault(submitter, deque())
+        queue.extend(
+            _PendingWrite(write, size, submitter, group, index)
             for index, (write, size) in enumerate(zip(writes, sizes, strict=True))
         )
         self._groups.append(group)
@@ -92,8 +117,32 @@ class GroupCommitWriter:
         finally:
             self._pending_writes -= len(writes)
             self._pending_bytes -= size
+            own.writes -= len(writes)
+            own.bytes -= size
+            own.admit_next()
+            if not own.writes and not own.waiting:
+                self._submitters.pop(submitter, None)
             while self._groups and self._groups[0].done.done():
                 self._groups.popleft()
+
+    async def has_room(self, submitter: str) -> bool:
+        """Return whether few writes of `submitter` are pending. If not, wait a moment until some have an outcome.
+
+        Call this again until it returns True. Requests of one submitter get room in the order of their calls.
+        """
+        own = self._submitters.get(submitter)
+        if own is None or (own.has_room and not own.waiting):
+            return True
+        turn = asyncio.get_running_loop().create_future()
+        own.waiting.append(turn)
+        try:
+            await asyncio.wait([turn], timeout=_ROOM_CHECK_SECONDS)
+            return own.has_room
+        finally:
+            if not turn.done():
+                own.waiting.remove(turn)
+            if not own.writes and not own.waiting:
+                self._submitters.pop(submitter, None)
 
     @property
     def pending(self) -> tuple[int, int]:
@@ -122,7 +171,7 @@ class GroupCommitWriter:
 
         The task starts in the next turn of the event loop, so other writes of this turn join its batch.
         """
-        if self._queue and len(self._calls) < MAX_CALLS:
+        if self._queues and len(self._calls) < MAX_CALLS:
             self._calls.add(asyncio.create_task(self._send_queue()))
 
     async def _send_queue(self) -> None:
@@ -138,28 +187,39 @@ class GroupCommitWriter:
             self._calls = {call for call in self._calls if call is not asyncio.current_task()}
 
     def _next_batch(self) -> "list[_PendingWrite]":
+        """Take one write of each submitter in turn, until the batch is full."""
         batch: list[_PendingWrite] = []
         names: set[str] = set()
         later: list[_PendingWrite] = []
         size = 0
         fair_share = -(-self._pending_writes // MAX_CALLS)
         max_writes = min(max(fair_share, MIN_SPLIT_WRITES), MAX_BATCH_WRITES)
-        while self._queue and len(batch) < max_writes:
-            pending = self._queue.popleft()
+        turns = deque(self._queues.items())
+        while turns and len(batch) < max_writes:
+            submitter, queue = turns.popleft()
+            pending = queue.popleft()
+            if queue:
+                turns.append((submitter, queue))
             if pending.group.done.done():
                 continue
             name = pending.write.delete or pending.write.update.name
-            if name in names:
+            if name in names or (batch and size + pending.size > MAX_BATCH_BYTES):
                 later.append(pending)
+                if name not in names and queue:
+                    turns.pop()  # the next writes of this submitter keep their order
                 continue
-            if batch and size + pending.size > MAX_BATCH_BYTES:
-                later.append(pending)
-                break
             names.add(name)
             size += pending.size
             batch.append(pending)
-        self._queue.extendleft(reversed(later))
+        # The next batch starts with the submitter whose turn it is.
+        self._queues = dict(turns) | {key: queue for key, queue in self._queues.items() if queue}
+        self._put_back(later)
         return batch
+
+    def _put_back(self, writes: "Sequence[_PendingWrite]") -> None:
+        """Put writes back at the front of the queues, in their order."""
+        for pending in reversed(writes):
+            self._queues.setdefault(pending.submitter, deque()).appendleft(pending)
 
     async def _call(self, batch: "list[_PendingWrite]") -> None:
         metrics.BATCH_WRITE_SIZE.observe(len(batch))
@@ -195,7 +255,7 @@ class GroupCommitWriter:
         asyncio.get_running_loop().call_later(next(pauses), self._requeue, batch)
 
     def _requeue(self, batch: "list[_PendingWrite]") -> None:
-        self._queue.extendleft(reversed(batch))
+        self._put_back(batch)
         self._start_call()
 
 
@@ -223,14 +283,36 @@ class _WriteGroup:
         self.done.set_result([late if outcome is None else outcome for outcome in self.outcomes])
 
 
+class _Submitter:
+    """The pending writes of one submitter, and its requests that wait for room."""
+
+    __slots__ = ("bytes", "waiting", "writes")
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.bytes = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        return self.writes < _ROOM_WRITES and self.bytes < _ROOM_BYTES
+
+    def admit_next(self) -> None:
+        if self.waiting and self.has_room:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
+
 class _PendingWrite:
     """A write without an outcome."""
 
-    __slots__ = ("group", "index", "pauses", "size", "write")
+    __slots__ = ("group", "index", "pauses", "size", "submitter", "write")
 
-    def __init__(self, write: Any, size: int, group: _WriteGroup, index: int) -> None:
+    def __init__(self, write: Any, size: int, submitter: str, group: _WriteGroup, index: int) -> None:
         self.write = write
         self.size = size
+        self.submitter = submitter
         self.group = group
         self.index = index
         self.pauses: Iterator[float] | None = None

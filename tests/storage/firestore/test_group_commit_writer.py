@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from storage.documents import Unavailable
+from storage.documents import RateLimited, Unavailable
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
@@ -15,6 +15,7 @@ from storage.firestore.group_commit_writer import (
     MAX_BATCH_BYTES,
     MAX_BATCH_WRITES,
     MAX_CALLS,
+    MAX_PENDING_WRITES,
     MIN_SPLIT_WRITES,
     GroupCommitWriter,
 )
@@ -50,6 +51,15 @@ def new_write(path: str, padding_bytes: int = 0) -> Any:
 def start(writer: GroupCommitWriter, *writes: Any) -> "asyncio.Task[list[Any]]":
     """Start to write, as one group."""
     return asyncio.create_task(writer.write_all(writes))
+
+
+async def fill_calls(server: ScriptedFirestore, writer: GroupCommitWriter) -> list["asyncio.Task[list[Any]]"]:
+    """Start as many calls as may be in flight."""
+    tasks = []
+    for number in range(MAX_CALLS):
+        tasks.append(start(writer, new_write(str(number))))
+        await server.wait_for(lambda batches, number=number: len(batches) == number + 1)  # type: ignore[misc]
+    return tasks
 
 
 def seconds(results: list[Any]) -> list[int]:
@@ -140,6 +150,62 @@ async def test_a_call_stays_within_the_limits_of_firestore(
     server.batches.clear()
     await writer.write_all([new_write(str(number), third) for number in range(5)])
     assert sorted(len(batch) for batch in server.batches) == [1, 2, 2]
+
+
+async def test_submitters_take_turns(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """The write of a submitter is in the next batch, however many writes of others are in the queue before it."""
+    tasks = await fill_calls(server, writer)
+    flood = [new_write(str(number)) for number in range(10, 10 + 3 * MAX_BATCH_WRITES)]
+    tasks.append(asyncio.create_task(writer.write_all(flood, "flood")))
+    tasks += [asyncio.create_task(writer.write_all([new_write(path)], path)) for path in ("8", "9")]
+    await asyncio.sleep(0)
+    server.respond(20)
+
+    await asyncio.gather(*tasks)
+    await writer.close()
+
+    after = server.batches[MAX_CALLS:]
+    assert {"8", "9"} <= set(after[0])
+    own = [path for batch in after for path in batch if path not in ("8", "9")]
+    assert own == [str(number) for number in range(10, 10 + 3 * MAX_BATCH_WRITES)], "each keeps the order of its writes"
+
+
+async def test_a_large_write_does_not_hold_up_the_small_ones_of_others(
+    server: ScriptedFirestore, writer: GroupCommitWriter
+) -> None:
+    """A batch that has no space for it still takes theirs."""
+    tasks = await fill_calls(server, writer)
+    half = MAX_BATCH_BYTES // 2 + 1
+    large = [new_write(str(number), half) for number in (5, 6, 7)]
+    tasks.append(asyncio.create_task(writer.write_all(large, "large")))
+    tasks += [asyncio.create_task(writer.write_all([new_write(path)], "small")) for path in ("8", "9")]
+    await asyncio.sleep(0)
+    server.respond(20)
+
+    await asyncio.gather(*tasks)
+
+    assert [batch for batch in server.batches[MAX_CALLS:] if len(batch) > 1] == [["5", "8", "9"]]
+    assert sorted(server.batches[MAX_CALLS + 1 :]) == [["6"], ["7"]]
+
+
+async def test_the_writes_of_one_submitter_are_limited(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """Beyond the limit a write fails at once. Streams wait earlier, until their submitter has room again."""
+    tasks = await fill_calls(server, writer)
+    flood = [new_write(str(number)) for number in range(10, 11 + MAX_PENDING_WRITES)]
+    tasks.append(asyncio.create_task(writer.write_all(flood, "flood")))
+    await asyncio.sleep(0)
+
+    with pytest.raises(RateLimited, match="too many writes of this submitter"):
+        await writer.write(new_write("9"), "flood")
+    assert not await writer.has_room("flood")
+    assert await writer.has_room("other")
+    tasks.append(asyncio.create_task(writer.write_all([new_write("8")], "other")))
+
+    server.respond(1000)
+    async with asyncio.timeout(30):
+        while not await writer.has_room("flood"):
+            assert writer.pending[0] > 0
+    await asyncio.gather(*tasks)
 
 
 @pytest.mark.parametrize(
