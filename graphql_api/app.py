@@ -119,7 +119,7 @@ class _Services:
             max_sample_bytes=settings.max_sample_bytes,
             time_zone=settings.default_time_zone or None,
             shards=settings.shards,
-            memory_budget=self.budgets.memory,
+            budgets=self.budgets,
         )
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()

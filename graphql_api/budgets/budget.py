@@ -132,6 +132,12 @@ class RateBudget:
         self._reserve -= amount
 
     @property
+    def delay_seconds(self) -> float:
+        """How long until `take` succeeds. 0 if it succeeds now."""
+        self._refill()
+        return 0.0 if self._reserve > 0 else -self._reserve / self.per_second + 1 / self.per_second
+
+    @property
     def is_full(self) -> bool:
         """Whether the whole reserve is free, so that this budget need not be remembered."""
         self._refill()

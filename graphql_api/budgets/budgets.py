@@ -3,6 +3,7 @@
 from graphql_api import metrics
 from graphql_api.budgets.addresses import AddressBudgets
 from graphql_api.budgets.budget import Budget
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.budgets.submitters import SubmitterBudget, SubmitterBudgets
 from graphql_api.limits import Limits
@@ -19,6 +20,7 @@ class Budgets:
         self.memory = MemoryBudget(
             limits.max_large_requests_mib * _MIB, max_resident_bytes=limits.max_memory_mib * _MIB
         )
+        self.turns = LoopTurns()
         self.addresses = AddressBudgets(limits)
         self._submitters = SubmitterBudgets(limits)
         for name in vars(limits):

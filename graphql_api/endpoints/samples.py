@@ -7,7 +7,7 @@ the same order. The server sends these lines while the body still arrives. An er
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -20,13 +20,16 @@ from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.graphql_server import request_headers
-from graphql_api.graphql_server.request_body import read_body, stream_body
+from graphql_api.graphql_server.request_body import BodyStream, read_body, stream_body
 from graphql_api.graphql_server.request_headers import JSON, Credential, header, utf_8_type
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
+from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.results.store import Store
@@ -46,6 +49,7 @@ class Services(Protocol):
     """The services that these endpoints use. The application creates the services when it starts."""
 
     authenticator: Authenticator
+    budgets: Budgets
     receiver: Receiver
     store: Store
 
@@ -76,14 +80,22 @@ class SampleEndpoints:
                     "`idempotency_key` of each line"
                 )
             credential = request_headers.credential(request.scope)
-            receipts = self._receive_lines(stream_body(request), caller.submitter, credential)
+            turn = self._services.budgets.turns.of(caller.submitter)
+            body = stream_body(request, turn=turn)
+            receipts = self._receive_lines(body, turn, caller.submitter, credential)
             return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
         if media_type != JSON:
             raise UnsupportedMediaType(
                 f"expected the header content-type: {_JSON} (one sample) or {_NDJSON} (one sample per line), in UTF-8"
             )
-        receiver = self._services.receiver
-        raw = await read_body(request, receiver.max_sample_bytes, memory_budget=receiver.memory_budget)
+        receiver, budgets = self._services.receiver, self._services.budgets
+        raw = await read_body(
+            request,
+            receiver.max_sample_bytes,
+            memory_budget=budgets.memory,
+            share=budgets.submitter(caller.submitter).request_bytes,
+            turn=budgets.turns.of(caller.submitter),
+        )
         stored = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=idempotency_key)
         return Response(
             _json_line(_receipt(stored)),
@@ -106,29 +118,40 @@ class SampleEndpoints:
         return Response(raw, media_type=_JSON, headers=_response_headers(stored))
 
     async def _receive_lines(
-        self, body: AsyncIterator[bytes], submitter: str, credential: Credential
+        self, body: BodyStream, turn: LoopTurn, submitter: str, credential: Credential
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
         authenticate = self._services.authenticator.authenticate
         refusal = asyncio.create_task(wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
-        receiver = self._services.receiver
-        batches = _until_refused(ndjson.split(body, receiver.max_sample_bytes, receiver.memory_budget), refusal)
+        receiver, memory = self._services.receiver, self._services.budgets.memory
+        share = self._services.budgets.submitter(submitter).request_bytes
         last_line = 0
+
+        def check() -> None:
+            body.check_client()
+            if refusal.done():
+                raise refusal.result()
+
         try:
-            async with aclosing(ndjson.process(batches, partial(self._receive_batch, submitter))) as responses:
-                async for last_line, response in responses:  # noqa: B007 - `last_line` is logged below
-                    yield response
+            with memory.reserve(share) as line, memory.reserve(share) as in_flight:
+                lines = ndjson.split(body, receiver.max_sample_bytes, line, turn)
+                batches = _admitted(lines, receiver.admission, submitter, check)
+                process = partial(self._receive_batch, submitter)
+                async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
+                    async for last_line, response in responses:  # noqa: B007 - `last_line` is logged below
+                        yield response
         except ClientDisconnect:
-            logger.warning("POST /samples ended early: the client disconnected after line %d", last_line)
+            logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             yield _json_line({"error": describe(error)})
         finally:
             refusal.cancel()
+            await body.aclose()
 
     async def _receive_batch(self, submitter: str, batch: Sequence[ndjson.Line]) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
         samples = [line for _, line in batch if not isinstance(line, TooLarge)]
-        outcomes = iter(await self._services.receiver.receive_all(samples, submitter=submitter))
+        outcomes = iter(await self._services.receiver.receive_admitted(samples, submitter=submitter))
         lines = (
             _line_response(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch
         )
@@ -169,15 +192,16 @@ class _NdjsonResponse(Response):
             self._buffer.close()
 
 
-async def _until_refused(
-    batches: AsyncGenerator[list[ndjson.Line], None], refusal: asyncio.Task[DropzoneError]
+async def _admitted(
+    batches: AsyncGenerator[list[ndjson.Line], None], admission: Admission, submitter: str, check: Callable[[], None]
 ) -> AsyncGenerator[list[ndjson.Line], None]:
-    """Yield the batches until the credential is refused. Then raise the error of the refusal."""
+    """Yield each batch as soon as its samples may be stored. `check` raises an error to end the stream."""
     async with aclosing(batches):
         async for batch in batches:
-            if refusal.done():
-                raise refusal.result()
+            check()
+            await admission.wait(submitter, len(batch), check)
             yield batch
+            del batch  # it must not stay in memory while the next one is read
 
 
 def _line_response(number: int, outcome: Outcome) -> dict[str, Any]:

@@ -1,8 +1,14 @@
 """Request bodies, decompressed while they are received, and limited in size and time.
 
-The size limit applies to the body as sent and to the decoded body. Four bytes of a zstd frame can decode to a block of
-128 KiB, so the decoder gets its input in small pieces. A gzip body may consist of several members. The time limit
-counts only the time in which the server waits for the client, and not the time in which it processes the body.
+The size limit applies to the body as sent and to the decoded body. A decoder gets its input in small pieces, because
+four bytes of a zstd frame can decode to a block of 128 KiB, and because a gzip body can have a member every 20 bytes,
+after each of which zlib copies the rest of its input.
+
+A streamed body may be endless. It may decode to `MAX_RATIO` times the received bytes, because the server would
+otherwise work for days on a few kilobytes. While it works, it can check whether the client has disconnected.
+
+The time limit counts only the time in which the server waits for the client, and not the time in which it processes the
+body.
 """
 
 import asyncio
@@ -14,15 +20,24 @@ from typing import Protocol
 
 import zstandard
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
+from graphql_api.budgets.budget import Budget
+from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
 from graphql_api.graphql_server.request_headers import header
 from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge
 
+MAX_RATIO = 200
+"""Decoded bytes for each received byte of a stream. Samples with random numbers have a ratio of 3 to 10."""
+
+MIN_RATIO_BYTES = 64 * MIB
+"""The ratio applies after this many decoded bytes, because a stream of equal samples has a high ratio."""
+
 _OUTPUT_BYTES = 256 * KIB
-_ZSTD_INPUT_BYTES = 512
+_INPUT_BYTES = 16 * KIB  # of one piece of output
 _MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
 _DEFAULTS = GraphQLSettings()
 
@@ -32,12 +47,17 @@ async def read_body(
     max_bytes: int,
     settings: GraphQLSettings = _DEFAULTS,
     memory_budget: MemoryBudget | None = None,
+    *,
+    share: Budget | None = None,
+    turn: LoopTurn | None = None,
 ) -> bytes:
     """Return the whole decoded body.
 
+    `share` limits the bytes of all large bodies of one submitter. `turn` limits the work on the event loop.
+
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
-    `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded, and
-    `Unavailable` if the memory budget is exhausted.
+    `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
+    `Unavailable` if the memory budget is exhausted, and `RateLimited` if `share` is exhausted.
     """
     source = _Source(request, max_bytes, settings)
     decoder = _decoder(request)
@@ -45,30 +65,54 @@ async def read_body(
     if source.is_complete and decoder is None:
         return first
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
-    buffer = BytesIO()
-    with (memory_budget or MemoryBudget(max_bytes)).reserve() as reservation:
-        async with aclosing(_decode(source, decoder, first, max_bytes)) as pieces:
+    with BytesIO() as buffer, (memory_budget or MemoryBudget(max_bytes)).reserve(share) as reservation:
+        async with aclosing(_decode(source, decoder, first, max_bytes, turn or _any_turn())) as pieces:
             async for piece in pieces:
                 reservation.resize(buffer.tell() + len(piece))
                 buffer.write(piece)
         return buffer.getvalue()
 
 
-def stream_body(
-    request: Request, max_bytes: int | None = None, settings: GraphQLSettings = _DEFAULTS
-) -> AsyncGenerator[bytes, None]:
-    """Return the decoded body in pieces of at most a few hundred KiB. Without `max_bytes`, the body may be endless.
+def stream_body(request: Request, settings: GraphQLSettings = _DEFAULTS, turn: LoopTurn | None = None) -> "BodyStream":
+    """Return the decoded body, which may be endless, in pieces of at most a few MiB.
 
     This function raises errors in the headers at once, so that the response can have the status of the error. The
     iterator raises all other errors while it reads the body; see `read_body`.
     """
-    return _stream(_Source(request, max_bytes, settings), _decoder(request), max_bytes)
+    return BodyStream(_Source(request, None, settings), _decoder(request), turn or _any_turn())
 
 
-async def _stream(source: "_Source", decoder: "_Decoder | None", max_bytes: int | None) -> AsyncGenerator[bytes, None]:
-    async with aclosing(_decode(source, decoder, await source.receive(), max_bytes)) as pieces:
-        async for piece in pieces:
-            yield piece
+class BodyStream:
+    """An iterator over the pieces of a decoded body."""
+
+    def __init__(self, source: "_Source", decoder: "_Decoder | None", turn: LoopTurn) -> None:
+        self._source = source
+        self._pieces = _stream(source, decoder, turn)
+
+    @property
+    def received_bytes(self) -> int:
+        """The number of bytes received from the client, before they are decoded."""
+        return self._source.received_bytes
+
+    def check_client(self) -> None:
+        """Raise `ClientDisconnect` if the client has disconnected."""
+        self._source.check_client()
+
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        return self._pieces
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._pieces.aclose()
+
+
+async def _stream(source: "_Source", decoder: "_Decoder | None", turn: LoopTurn) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(_decode(source, decoder, await source.receive(), None, turn)) as pieces:
+            async for piece in pieces:
+                yield piece
+    finally:
+        source.close()
 
 
 class _Source:
@@ -83,19 +127,21 @@ class _Source:
         if max_bytes is not None and declared and int(declared) > max_bytes:
             raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {int(declared):,} bytes")
         self.is_complete = False
+        self.received_bytes = 0
         self._request = request
         self._max_bytes = max_bytes
         self._rate = settings.min_body_bytes_per_second
         self._max_wait_seconds = self._wait_seconds = settings.body_grace_seconds
-        self._received_bytes = 0
+        self._next_message: asyncio.Future[Message] | None = None
 
     async def receive(self) -> bytes:
         """Wait for the next chunk and return it. A chunk may be empty."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        message_ahead, self._next_message = self._next_message, None
         try:
             async with asyncio.timeout_at(began + self._wait_seconds):
-                message = await self._request.receive()
+                message = await (message_ahead or self._request.receive())
         except TimeoutError:
             raise RequestTimeout(
                 f"the body arrived at less than {self._rate:,} bytes per second; send the request again"
@@ -104,28 +150,51 @@ class _Source:
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         self.is_complete = not message.get("more_body", False)
-        self._received_bytes += len(chunk)
-        if self._max_bytes is not None and self._received_bytes > self._max_bytes:
+        self.received_bytes += len(chunk)
+        if self._max_bytes is not None and self.received_bytes > self._max_bytes:
             raise TooLarge(f"expected a body of at most {self._max_bytes:,} bytes, got more")
         self._wait_seconds += len(chunk) / self._rate - (loop.time() - began)
         self._wait_seconds = min(self._wait_seconds, self._max_wait_seconds)
         return chunk
 
+    def check_client(self) -> None:
+        """Raise `ClientDisconnect` if the client has disconnected since the last chunk.
+
+        The next message is received ahead for this. The server holds at most one more chunk for it.
+        """
+        if self._next_message is None:
+            self._next_message = asyncio.ensure_future(self._request.receive())
+        elif (
+            self._next_message.done()
+            and not self._next_message.cancelled()
+            and self._next_message.result()["type"] == "http.disconnect"
+        ):
+            raise ClientDisconnect
+
+    def close(self) -> None:
+        """Stop waiting for the next message."""
+        if self._next_message is not None:
+            self._next_message.cancel()
+
 
 async def _decode(
-    source: _Source, decoder: "_Decoder | None", chunk: bytes, max_bytes: int | None
+    source: _Source, decoder: "_Decoder | None", chunk: bytes, max_bytes: int | None, turn: LoopTurn
 ) -> AsyncGenerator[bytes, None]:
     decoded_bytes = 0
     while True:
         if decoder is None and chunk:
             yield chunk
         elif decoder is not None:
-            for piece in decoder.decode(chunk):
+            await turn.start()
+            for piece in _pieces(decoder, chunk):
                 decoded_bytes += len(piece)
-                if max_bytes is not None and decoded_bytes > max_bytes:
+                if max_bytes is None:
+                    _check_ratio(decoded_bytes, source.received_bytes)
+                elif decoded_bytes > max_bytes:
                     raise TooLarge(f"expected a body of at most {max_bytes:,} bytes after decompression, got more")
-                yield piece
-                await asyncio.sleep(0)  # let other tasks run: a small body can decode to very many pieces
+                if piece:
+                    yield piece
+                await turn.pause()
         if source.is_complete:
             break
         chunk = await source.receive()
@@ -133,13 +202,44 @@ async def _decode(
         raise BadRequest("the compressed body is incomplete")
 
 
+def _check_ratio(decoded_bytes: int, received_bytes: int) -> None:
+    if decoded_bytes > MIN_RATIO_BYTES + MAX_RATIO * received_bytes:
+        raise TooLarge(
+            f"expected a body that decodes to at most {MAX_RATIO} times its size after the first "
+            f"{MIN_RATIO_BYTES // MIB} MiB, got more; send it in several requests"
+        )
+
+
+def _any_turn() -> LoopTurn:
+    return LoopTurns().of("")
+
+
 class _Decoder(Protocol):
+    input_bytes: int
+    """The number of bytes that `decode` gets at a time."""
+
     @property
     def is_complete(self) -> bool:
         """Whether the last member or frame has ended."""
 
-    def decode(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the decoded chunk in pieces of limited size. Raises `BadRequest`."""
+    def decode(self, part: bytes) -> Iterator[bytes]:
+        """Yield the decoded part in pieces of limited size. Raises `BadRequest`."""
+
+
+def _pieces(decoder: _Decoder, chunk: bytes) -> Iterator[bytes]:
+    """Yield the decoded chunk in pieces, each after a limited amount of input or output. A piece can be empty."""
+    pieces: list[bytes] = []
+    output_bytes = input_bytes = 0
+    for start in range(0, len(chunk), decoder.input_bytes):
+        part = chunk[start : start + decoder.input_bytes]
+        input_bytes += len(part)
+        for piece in decoder.decode(part):
+            pieces.append(piece)
+            output_bytes += len(piece)
+            if output_bytes >= _OUTPUT_BYTES or input_bytes >= _INPUT_BYTES:
+                yield b"".join(pieces)
+                pieces, output_bytes, input_bytes = [], 0, 0
+    yield b"".join(pieces)
 
 
 def _decoder(request: Request) -> _Decoder | None:
@@ -155,6 +255,8 @@ def _decoder(request: Request) -> _Decoder | None:
 
 
 class _Gzip:
+    input_bytes = 4 * KIB
+
     def __init__(self) -> None:
         self._member = zlib.decompressobj(wbits=31)
         self._has_begun = False
@@ -163,21 +265,22 @@ class _Gzip:
     def is_complete(self) -> bool:
         return self._has_begun and self._member.eof
 
-    def decode(self, chunk: bytes) -> Iterator[bytes]:
+    def decode(self, part: bytes) -> Iterator[bytes]:
         self._has_begun = True
-        while chunk:
+        while part:
             if self._member.eof:
                 self._member = zlib.decompressobj(wbits=31)
             try:
-                piece = self._member.decompress(chunk, _OUTPUT_BYTES)
+                piece = self._member.decompress(part, _OUTPUT_BYTES)
             except zlib.error:
                 raise BadRequest("the body is not valid gzip data, but the header Content-Encoding is gzip") from None
-            chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            if piece:
-                yield piece
+            part = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            yield piece
 
 
 class _Zstd:
+    input_bytes = 64  # they can decode to 2 MiB
+
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)
         self._frame = self._decompressor.decompressobj()
@@ -187,26 +290,14 @@ class _Zstd:
     def is_complete(self) -> bool:
         return self._has_begun and self._frame.eof
 
-    def decode(self, chunk: bytes) -> Iterator[bytes]:
+    def decode(self, part: bytes) -> Iterator[bytes]:
         self._has_begun = True
-        pieces: list[bytes] = []
-        size = 0
-        for start in range(0, len(chunk), _ZSTD_INPUT_BYTES):
-            part = chunk[start : start + _ZSTD_INPUT_BYTES]
-            while part:
-                if self._frame.eof:
-                    self._frame = self._decompressor.decompressobj()
-                try:
-                    piece = self._frame.decompress(part)
-                except zstandard.ZstdError:
-                    raise BadRequest(
-                        "the body is not valid zstd data, but the header Content-Encoding is zstd"
-                    ) from None
-                part = self._frame.unused_data if self._frame.eof else b""
-                pieces.append(piece)
-                size += len(piece)
-            if size >= _OUTPUT_BYTES:
-                yield b"".join(pieces)
-                pieces, size = [], 0
-        if size:
-            yield b"".join(pieces)
+        while part:
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+            try:
+                piece = self._frame.decompress(part)
+            except zstandard.ZstdError:
+                raise BadRequest("the body is not valid zstd data, but the header Content-Encoding is zstd") from None
+            part = self._frame.unused_data if self._frame.eof else b""
+            yield piece

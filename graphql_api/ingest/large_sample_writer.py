@@ -2,26 +2,29 @@
 
 Clients cannot read chunks without a header. If storing a sample fails, this module therefore removes
 its chunks. It keeps the chunks if a retry with the same idempotency key and the same content may
-still need them, because such a retry writes the same chunks.
+still need them, because such a retry writes the same chunks. `uploads.py` later removes the chunks
+that remain: those that no retry has used, and those of a process that was killed.
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
+from graphql_api.ingest.fair_executor import FairExecutor
+from graphql_api.ingest.uploads import ReadHeaders, Uploads
 from storage.documents import (
     Conflict,
-    Header,
     Identity,
     NotJson,
+    RetryLater,
     Sample,
-    Unavailable,
     chunk_count,
     compress_chunk,
-    document_paths,
 )
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -30,23 +33,24 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _MAX_CHUNKS_IN_FLIGHT = 12
 
-ReadHeaders = Callable[[str, Collection[str]], Awaitable[Mapping[str, Header]]]
-"""Returns the stored headers of a submitter by sample id. Ids without a header are omitted."""
-
 logger = logging.getLogger("graphql_api")
 
 
 class LargeSampleWriter:
     """Writes the chunks of large samples, and removes the chunks of samples that were not stored."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
+    def __init__(
+        self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders, validators: FairExecutor
+    ) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._read_headers = read_headers
+        self._validators = validators
+        self._uploads = Uploads(firestore, writer, read_headers)
         self._removal_delay_seconds = 2 * writer.timeout_seconds  # until no write of the sample is in flight
-        self._removals: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         # Leave one processor for the event loop and for the thread that validates the sample.
         self._compressor = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "compressor")
+        self._start(self._uploads.sweep_regularly())
 
     @asynccontextmanager
     async def write_chunks(
@@ -63,7 +67,7 @@ class LargeSampleWriter:
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
         identity = await asyncio.to_thread(Identity.before_parsing, raw, submitter, idempotency_key)
-        validation = asyncio.create_task(asyncio.to_thread(validate, identity))
+        validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
         if identity is None:  # the sample may contain its idempotency key
             identity = (await validation).identity
         chunks = asyncio.create_task(self._write_chunks(raw, identity, first_chunks))
@@ -74,16 +78,17 @@ class LargeSampleWriter:
         except BaseException as error:
             chunks.cancel()
             if not identity.has_idempotency_key or isinstance(error, Conflict | NotJson):
-                self._remove_chunks_later(identity, chunk_count(raw))
+                self._start(self._remove_chunks(identity, chunk_count(raw)))
             await asyncio.gather(chunks, return_exceptions=True)
             raise
+        self._start(self._end_upload(identity))
 
     async def close(self) -> None:
-        """Cancel all removals."""
+        """Cancel all removals. The next process removes the remaining chunks."""
         self._compressor.shutdown(wait=False)
-        for removal in self._removals:
-            removal.cancel()
-        await asyncio.gather(*self._removals, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _compress(self, raw: bytes, number: int) -> asyncio.Future[bytes]:
         return asyncio.get_running_loop().run_in_executor(self._compressor, compress_chunk, raw, number)
@@ -92,13 +97,14 @@ class LargeSampleWriter:
         self, raw: bytes, identity: Identity, first_chunks: Sequence[asyncio.Future[bytes]]
     ) -> None:
         """Compress and write a limited number of chunks at a time, so that memory does not hold the sample twice."""
+        await self._uploads.begin(identity, chunk_count(raw))
         slots = asyncio.Semaphore(_MAX_CHUNKS_IN_FLIGHT)
 
         async def write(number: int) -> None:
             try:
                 data = await (first_chunks[number] if number < len(first_chunks) else self._compress(raw, number))
                 path, chunk = identity.chunk(number, data)
-                await self._writer.write(encoding.to_write(self._firestore.name(path), chunk))
+                await self._writer.write(encoding.to_write(self._firestore.name(path), chunk), identity.submitter)
             finally:
                 slots.release()
 
@@ -110,21 +116,25 @@ class LargeSampleWriter:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    def _remove_chunks_later(self, identity: Identity, count: int) -> None:
-        removal = asyncio.create_task(self._remove_chunks(identity, count))
-        self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_upload(self, identity: Identity) -> None:
+        try:
+            await self._uploads.end(identity)
+        except (RetryLater, FirestoreError) as error:
+            logger.warning(
+                "could not remove the record of the upload %s/%s: %s", identity.submitter, identity.id, error
+            )
 
     async def _remove_chunks(self, identity: Identity, count: int) -> None:
         """Remove `count` chunks after a delay, unless a stored header refers to them."""
         await asyncio.sleep(self._removal_delay_seconds)
-        submitter, sample_id, digest = identity.submitter, identity.id, identity.sha256
         try:
-            header = (await self._read_headers(submitter, [sample_id])).get(sample_id)
-            if header is not None and header.sha256 == digest:
-                return
-            for number in range(count):
-                path = document_paths.chunk(submitter, sample_id, digest, number)
-                await self._writer.write(encoding.to_delete(self._firestore.name(path)))
-        except (Unavailable, FirestoreError) as error:
-            logger.warning("could not remove chunks of %s/%s, which has no header: %s", submitter, sample_id, error)
+            await self._uploads.remove_chunks(identity, count)
+        except (RetryLater, FirestoreError) as error:
+            logger.warning(
+                "could not remove chunks of %s/%s, which has no header: %s", identity.submitter, identity.id, error
+            )

@@ -3,6 +3,8 @@
 A small sample is validated on the event loop and stored as one document, its header. Small samples
 that arrive together are written with one call of `write_all`. A large sample is validated in a thread
 and stored in chunks. Its header is written last.
+
+Submitters take turns: on the event loop, in the threads, and in the writer.
 """
 
 import asyncio
@@ -10,11 +12,18 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from graphql_api import metrics
-from graphql_api.budgets.memory_budget import MemoryBudget
-from graphql_api.ingest.large_sample_writer import LargeSampleWriter, ReadHeaders
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.ingest.admission import Admission
+from graphql_api.ingest.backlog import Backlog
+from graphql_api.ingest.fair_executor import FairExecutor
+from graphql_api.ingest.large_sample_writer import LargeSampleWriter
+from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import (
+    Arrival,
     BadRequest,
     Conflict,
     DropzoneError,
@@ -22,17 +31,25 @@ from storage.documents import (
     Identity,
     Sample,
     TooLarge,
+    Unavailable,
     document_paths,
     state_of,
 )
 from storage.documents.sample import MAX_INLINE_BYTES
+from storage.documents.validation import payload
+from storage.documents.validation.validation_report import ValidationReport
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
-_VALIDATIONS_PER_TURN = 32
-"""How many small samples are validated before other tasks of the event loop run."""
+_MIN_TURN_BYTES = 16 * 1024
+"""Larger requests wait for their turn before they are validated on the event loop."""
+
+_MAX_THOROUGH_BYTES = 16 * 1024
+"""Larger samples that are not valid are read in a thread, because a report takes up to 400 ns per byte."""
+
+_MAX_VALIDATION_THREADS = 2
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
@@ -53,16 +70,20 @@ class Receiver:
         max_sample_bytes: int,
         time_zone: str | None,
         shards: int,
-        memory_budget: MemoryBudget,
+        budgets: Budgets,
     ) -> None:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
-        self._large_samples = LargeSampleWriter(firestore, writer, read_headers)
+        self._validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
+        self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
+        self._backlog = Backlog(firestore, budgets)
+        self.admission = Admission(budgets, writer)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
+        self._zone = None if time_zone is None else ZoneInfo(time_zone)
         self._shards = shards
-        self.memory_budget = memory_budget
+        self._budgets = budgets
 
     async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
         """Store the sample `raw`, also if it is invalid. Return its header after Firestore has committed it.
@@ -73,17 +94,30 @@ class Receiver:
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
+        self.admission.admit(submitter)
         if len(raw) > MAX_INLINE_BYTES:
             return await self._receive_large(raw, submitter, idempotency_key)
         started = time.perf_counter()
-        (outcome,) = await self._write_headers([self._validate(raw, submitter, idempotency_key)])
+        turn = self._budgets.turns.of(submitter)
+        if len(raw) > _MIN_TURN_BYTES:
+            await turn.start()
+        sample = await self._validate(raw, submitter, idempotency_key, turn)
+        (outcome,) = await self._write_headers([sample], submitter)
         if isinstance(outcome, Exception):
             raise outcome
         _count(outcome, started)
         return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:
-        """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises."""
+        """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises.
+
+        Raises `RateLimited` if the submitter may not store as many samples now.
+        """
+        self.admission.admit(submitter, len(raws))
+        return await self.receive_admitted(raws, submitter=submitter)
+
+    async def receive_admitted(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:
+        """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does."""
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
             *(self._receive_large(raws[index], submitter, None) for index in large), return_exceptions=True
@@ -91,43 +125,64 @@ class Receiver:
         outcomes: dict[int, Any] = {}
         samples: dict[int, Sample] = {}
         started = time.perf_counter()
+        turn = self._budgets.turns.of(submitter)
+        await turn.start()
         for index, raw in enumerate(raws):
             try:
                 if len(raw) <= MAX_INLINE_BYTES:
-                    samples[index] = self._validate(raw, submitter, None)
+                    samples[index] = await self._validate(raw, submitter, None, turn)
             except DropzoneError as error:
                 outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
             except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
                 outcomes[index] = error
-            if index % _VALIDATIONS_PER_TURN == _VALIDATIONS_PER_TURN - 1:
-                await asyncio.sleep(0)
-        outcomes.update(zip(samples, await self._write_headers(list(samples.values())), strict=True))
+            await turn.pause()
+        outcomes.update(zip(samples, await self._write_headers(list(samples.values()), submitter), strict=True))
         for index in samples:
             if isinstance(outcomes[index], Header):
                 _count(outcomes[index], started)
-        outcomes.update(zip(large, await large_outcomes, strict=True))
+        for index, outcome in zip(large, await large_outcomes, strict=True):
+            outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
         return [outcomes[index] for index in range(len(raws))]
 
     async def close(self) -> None:
         """Cancel the removal of chunks. Requests do not wait for this removal."""
+        await self._backlog.close()
         await self._large_samples.close()
+        self._validators.close()
 
     async def _receive_large(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Header:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
         started = time.perf_counter()
-        with self.memory_budget.reserve() as reservation:
+        with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
-            validate = partial(self._validate, raw, submitter, idempotency_key)
-            async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
-                (outcome,) = await self._write_headers([sample])
-                if isinstance(outcome, Exception):
-                    raise outcome
+            validate = partial(self._sample, raw, submitter, idempotency_key)
+            try:
+                async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
+                    (outcome,) = await self._write_headers([sample], submitter)
+                    if isinstance(outcome, Exception):
+                        raise outcome
+            except MemoryError:
+                raise Unavailable("the server has too little memory for this sample; retry later") from None
         _count(outcome, started)
         return outcome
 
-    def _validate(
-        self, raw: bytes, submitter: str, idempotency_key: str | None, identity: Identity | None = None
+    async def _validate(self, raw: bytes, submitter: str, idempotency_key: str | None, turn: LoopTurn) -> Sample:
+        """Return the sample of a small raw document. A report that takes long is made in a thread."""
+        report = payload.validate_quickly(raw, self._zone)
+        if report is None:
+            await turn.pause()
+            validate = partial(payload.validate_thoroughly, raw, self._zone)
+            report = validate() if len(raw) <= _MAX_THOROUGH_BYTES else await self._validators.run(submitter, validate)
+        return self._sample(raw, submitter, idempotency_key, report=report)
+
+    def _sample(
+        self,
+        raw: bytes,
+        submitter: str,
+        idempotency_key: str | None,
+        identity: Identity | None = None,
+        report: ValidationReport | None = None,
     ) -> Sample:
         return Sample.receive(
             raw,
@@ -136,22 +191,25 @@ class Receiver:
             time_zone=self._time_zone,
             shards=self._shards,
             identity=identity,
+            report=report,
         )
 
-    async def _write_headers(self, samples: Sequence[Sample]) -> list[Outcome]:
+    async def _write_headers(self, samples: Sequence[Sample], submitter: str) -> list[Outcome]:
         """Write headers and set their `submitted_at`.
 
         If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
         Otherwise the outcome is `Conflict`.
         """
         outcomes: list[Outcome] = []
-        results = await self._writer.write_all([self._header_write(sample) for sample in samples])
+        results = await self._writer.write_all([self._header_write(sample) for sample in samples], submitter)
         for sample, result in zip(samples, results, strict=True):
             if isinstance(result, Exception):
                 outcomes.append(result)
             else:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
                 outcomes.append(sample.header)
+                if sample.header.arrival is Arrival.ACCEPTED:
+                    self._backlog.add(submitter, sample.header.id)
         if any(isinstance(outcome, PreconditionFailed) for outcome in outcomes):
             return await self._resolve_existing(samples, outcomes)
         return outcomes

@@ -14,6 +14,7 @@ RESULTS = "results"
 CHUNKS = "chunks"
 RECOMPUTATIONS = "recomputations"
 API_KEYS = "api_keys"
+UPLOADS = "uploads"
 
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
 
@@ -43,6 +44,11 @@ def chunk(submitter: str, sample_id: str, digest: str, number: int) -> str:
     these samples gets a header.
     """
     return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}/{CHUNKS}/{digest[:16]}-{number:04d}"
+
+
+def upload(sample_id: str, digest: str) -> str:
+    """Return the path of the document that exists while the chunks of a sample are written."""
+    return f"{UPLOADS}/{sample_id}-{digest[:16]}"
 
 
 def result(submitter: str, sample_id: str) -> str:

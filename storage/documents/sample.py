@@ -23,6 +23,7 @@ from storage.documents.problems import Problem, ProblemCode
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.states import Arrival
 from storage.documents.validation import payload
+from storage.documents.validation.validation_report import ValidationReport
 
 MAX_INLINE_BYTES = 256 * 1024
 CHUNK_BYTES = 900 * 1024
@@ -206,16 +207,19 @@ class Sample:
         time_zone: str | None = None,
         shards: int = 1,
         identity: Identity | None = None,
+        report: ValidationReport | None = None,
     ) -> "Sample":
         """Return the sample with the raw document `raw`: accepted, or rejected with its problems.
+
+        `report` is the report of `payload.validate` on `raw`, if the caller has it.
 
         The sample has `identity` if that argument is passed. Otherwise its id is derived from `idempotency_key`, or
         from the member `idempotency_key` of `raw`. Without an idempotency key, the id is random.
 
         Raises `NotJson` if `raw` is not a JSON text.
         """
-        zone = None if time_zone is None else ZoneInfo(time_zone)
-        report = payload.validate(raw, zone)
+        if report is None:
+            report = payload.validate(raw, None if time_zone is None else ZoneInfo(time_zone))
         identity = identity or Identity.of(raw, submitter, idempotency_key or report.idempotency_key)
         chunks = chunk_count(raw)
         header = Header(

@@ -4,24 +4,51 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.ingest import ndjson
 from storage.documents import TooLarge
 
 MAX_LINE_BYTES = 8
 
 
-async def cut(body: bytes, size: int) -> AsyncIterator[bytes]:
-    """Yield a body in chunks of `size` without ever waiting."""
-    for start in range(0, len(body), size):
-        yield body[start : start + size]
+class Body:
+    """A body that arrives in chunks of `size` without ever waiting."""
+
+    def __init__(self, content: bytes, size: int, received_bytes: int | None = None) -> None:
+        self._content = content
+        self._size = size
+        self.received_bytes = len(content) if received_bytes is None else received_bytes
+        self.chunks_read = 0
+        self.is_disconnected = False
+
+    def check_client(self) -> None:
+        """Raise if the test has disconnected the client."""
+        if self.is_disconnected:
+            raise ClientDisconnect
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the chunks."""
+        for start in range(0, len(self._content), self._size):
+            self.chunks_read += 1
+            yield self._content[start : start + self._size]
+
+
+def lines_of(body: Body) -> AsyncGenerator[list[ndjson.Line], None]:
+    """Split a body."""
+    return ndjson.split(body, MAX_LINE_BYTES, reservation(), LoopTurns().of(""))
+
+
+def reservation() -> Reservation:
+    """Return a reservation that is never refused."""
+    return Reservation(MemoryBudget(MAX_LINE_BYTES), None)
 
 
 async def split(body: bytes, size: int) -> list[ndjson.Line]:
     """Return the lines of a body that arrives in chunks of `size`."""
-    batches = ndjson.split(cut(body, size), MAX_LINE_BYTES, MemoryBudget(MAX_LINE_BYTES))
-    return [line async for batch in batches for line in batch]
+    return [line async for batch in lines_of(Body(body, size)) for line in batch]
 
 
 @pytest.mark.parametrize("size", range(1, 30))
@@ -50,29 +77,43 @@ async def test_a_line_that_is_too_long_affects_no_other_line(size: int) -> None:
 
 @pytest.mark.parametrize("blank", [b"\n", b" \r\n"])
 async def test_blank_lines_let_other_tasks_run(blank: bytes) -> None:
-    """A body that never waits and yields no batch gives other tasks a turn after each chunk."""
-    chunks_read = 0
-    read_per_turn: list[int] = []
+    """A body that never waits and yields no batch gives other tasks many turns."""
+    turns = 0
 
-    async def count() -> AsyncIterator[bytes]:
-        nonlocal chunks_read
-        async for chunk in cut(blank * 2_000_000 + b"last", 64 * 1024):
-            chunks_read += 1
-            yield chunk
-
-    async def record_turns() -> None:
-        before = 0
+    async def count_turns() -> None:
+        nonlocal turns
         while True:
-            read_per_turn.append(chunks_read - before)
-            before = chunks_read
+            turns += 1
             await asyncio.sleep(0)
 
-    other = asyncio.create_task(record_turns())
-    batches = [batch async for batch in ndjson.split(count(), MAX_LINE_BYTES, MemoryBudget(MAX_LINE_BYTES))]
+    other = asyncio.create_task(count_turns())
+    batches = [batch async for batch in lines_of(Body(blank * 2_000_000 + b"last", 2**20))]
     other.cancel()
 
     assert batches == [[(2_000_001, b"last")]]
-    assert max(read_per_turn) == 1
+    assert turns > 20
+
+
+async def test_the_lines_of_a_compressed_body_are_limited() -> None:
+    """A kilobyte can decode to millions of lines. Each received byte counts for one line."""
+    body = Body(b"\n" * 2_000_000, 2**16, received_bytes=1000)
+
+    with pytest.raises(TooLarge, match="a compressed body may have 100,000 lines"):
+        _ = [batch async for batch in lines_of(body)]
+
+    assert body.chunks_read == 2
+
+
+async def test_the_end_of_the_client_is_noticed_within_a_chunk() -> None:
+    """The rest of the chunk is not processed."""
+    body = Body(b"{}\n" * 100_000, 2**20)
+    batches = lines_of(body)
+    await anext(batches)
+
+    body.is_disconnected = True
+
+    with pytest.raises(ClientDisconnect):
+        await anext(batches)
 
 
 async def test_results_are_in_the_order_of_the_lines() -> None:
@@ -91,7 +132,7 @@ async def test_results_are_in_the_order_of_the_lines() -> None:
             first_may_end.set()
         return number
 
-    assert [number async for number in ndjson.process(read(), process)] == [0, 1, 2]
+    assert [number async for number in ndjson.process(read(), process, reservation())] == [0, 1, 2]
 
 
 async def test_lines_in_flight_are_limited() -> None:
@@ -110,7 +151,7 @@ async def test_lines_in_flight_are_limited() -> None:
         await may_end.wait()
         return len(batch)
 
-    results = ndjson.process(read(), process)
+    results = ndjson.process(read(), process, reservation())
     first = asyncio.ensure_future(anext(results))
     for _ in range(100):
         await asyncio.sleep(0)

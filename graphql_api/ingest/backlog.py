@@ -1,0 +1,103 @@
+"""The backlog of a submitter: stored samples that have no result yet.
+
+To count them, a query would read every sample. Instead, this module remembers the id of every nth stored sample and
+checks in Firestore which of these samples have results. Results are written in about the order of the samples. All
+samples before the newest one with a result therefore count as computed.
+
+The backlog covers the samples that this process has stored since it started.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from itertools import islice
+
+from graphql_api.budgets.budget import Budget
+from graphql_api.budgets.budgets import Budgets
+from storage.documents import Unavailable, document_paths
+from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
+
+_MARKS_PER_LIMIT = 200
+_MAX_MARKS_READ = 20
+_CHECK_SECONDS = 0.5
+_SMALL_BACKLOG_CHECK_SECONDS = 30.0
+_SMALL_BACKLOG = 0.1  # of the limit
+
+logger = logging.getLogger("graphql_api")
+
+
+class Backlog:
+    """Keeps the budget `pending_samples` of all submitters up to date."""
+
+    def __init__(self, firestore: Firestore, budgets: Budgets) -> None:
+        self._firestore = firestore
+        self._budgets = budgets
+        self._submitters: dict[str, _Submitter] = {}
+        self._checks = asyncio.create_task(self._check_all())
+
+    def add(self, submitter: str, sample_id: str) -> None:
+        """Count an accepted sample that was stored just now."""
+        own = self._submitters.get(submitter)
+        if own is None:
+            own = self._submitters[submitter] = _Submitter(self._budgets.submitter(submitter).pending_samples)
+        own.add(sample_id)
+
+    async def close(self) -> None:
+        """Stop the checks."""
+        self._checks.cancel()
+        await asyncio.gather(self._checks, return_exceptions=True)
+
+    async def _check_all(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            now = time.monotonic()
+            for submitter, own in [*self._submitters.items()]:
+                if own.check_at <= now:
+                    try:
+                        await self._check(submitter, own)
+                    except (Unavailable, FirestoreError) as error:
+                        logger.warning("could not read which samples have results: %s", error)
+
+    async def _check(self, submitter: str, own: "_Submitter") -> None:
+        marks = own.marks_to_read()
+        paths = {document_paths.result(submitter, sample_id): number for number, sample_id in marks}
+        found = await self._firestore.batch_get(paths, mask=["status"])
+        own.set_computed(max((paths[path] for path in found), default=0))
+        if not own.budget.used:
+            del self._submitters[submitter]
+
+
+class _Submitter:
+    """The marks of one submitter: the running number and the id of every nth sample since the oldest pending one."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.check_at = time.monotonic() + _SMALL_BACKLOG_CHECK_SECONDS
+        self._small = _SMALL_BACKLOG * budget.max_amount
+        self._stored = 0
+        self._last_id = ""
+        self._every = max(1, budget.max_amount // _MARKS_PER_LIMIT)
+        self._marks: deque[tuple[int, str]] = deque()
+
+    def add(self, sample_id: str) -> None:
+        self._stored += 1
+        self.budget.used += 1
+        self._last_id = sample_id
+        if self.budget.used - 1 < self._small <= self.budget.used:
+            self.check_at = time.monotonic()
+        if self._stored % self._every == 0:
+            self._marks.append((self._stored, sample_id))
+
+    def marks_to_read(self) -> list[tuple[int, str]]:
+        """Return the oldest marks and the newest sample."""
+        return [*islice(self._marks, _MAX_MARKS_READ), (self._stored, self._last_id)]
+
+    def set_computed(self, number: int) -> None:
+        """Count the sample with this number and all samples before it as computed."""
+        while self._marks and self._marks[0][0] <= number:
+            self._marks.popleft()
+        self.budget.used = min(self.budget.used, self._stored - number)
+        pause = _SMALL_BACKLOG_CHECK_SECONDS if self.budget.used < self._small else _CHECK_SECONDS
+        self.check_at = time.monotonic() + pause
