@@ -186,7 +186,7 @@ class _Window(Generic[T]):
         self._released = asyncio.Event()
 
     async def wait_for_space(self, batch: Sequence[Line]) -> None:
-        """Wait until `batch` may be added. Raises `RetryLater` if nothing is in flight and there is no memory."""
+        """Wait until `batch` may be added. Raises `RetryLater` if nothing is in flight and memory is short."""
         while not self._has_space(batch):
             self._released.clear()
             await self._released.wait()
