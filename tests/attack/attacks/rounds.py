@@ -1,4 +1,4 @@
-"""Many requests of one kind, each of which ends early. Memory that they leave behind adds up."""
+"""Many requests of one kind, each of which ends early. The memory that each of them leaves adds up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
