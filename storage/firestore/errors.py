@@ -1,7 +1,8 @@
 """Errors of Firestore, by gRPC status code.
 
-A transient code becomes `FirestoreUnavailable`, which clients see as `Unavailable`. Every other
-code becomes a `FirestoreError`, which is unexpected unless the caller handles it.
+A transient code becomes `FirestoreUnavailable`, which clients see as `Unavailable`. So does a query
+whose index is being built. Every other code becomes a `FirestoreError`, which is unexpected unless
+the caller handles it.
 """
 
 from typing import Any
@@ -12,6 +13,9 @@ import grpc.aio
 from storage.documents import Unavailable
 from storage.firestore import metrics
 from storage.firestore.retry import TRANSIENT
+
+_INDEX_IS_BUILDING = "index is currently building"
+"""Firestore refuses a query with FAILED_PRECONDITION and these words until the index is built."""
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -51,9 +55,11 @@ _CLASSES = {
 
 def call_error(error: grpc.aio.AioRpcError) -> FirestoreUnavailable | FirestoreError:
     """Count a failed call and return the error to raise for it."""
-    code = error.code()
+    code, details = error.code(), error.details() or ""
     metrics.count_error(code)
-    return FirestoreUnavailable(code) if code in TRANSIENT else FirestoreError(code, error.details() or "")
+    if code in TRANSIENT or _INDEX_IS_BUILDING in details:
+        return FirestoreUnavailable(code)
+    return FirestoreError(code, details)
 
 
 def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:

@@ -20,11 +20,12 @@ Code = grpc.StatusCode
 class Reads:
     """A BatchGetDocuments that finds some documents and then ends with the next of `codes`."""
 
-    def __init__(self, *codes: grpc.StatusCode, documents_before_error: int = 0) -> None:
+    def __init__(self, *codes: grpc.StatusCode, documents_before_error: int = 0, details: str = "on purpose") -> None:
         self.requests: list[Any] = []
         self.metadata: list[dict[str, str]] = []
         self._codes = deque(codes)
         self._documents_before_error = documents_before_error
+        self._details = details
 
     async def batch_get(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Serve one call."""
@@ -35,7 +36,7 @@ class Reads:
         for name in request.documents[:count]:
             yield BatchGetDocumentsResponse(found={"name": name}, read_time={"seconds": 7})
         if code is not Code.OK:
-            await context.abort(code, "on purpose")
+            await context.abort(code, self._details)
 
 
 @asynccontextmanager
@@ -102,6 +103,17 @@ async def test_a_rejected_read_is_not_retried() -> None:
 
     assert error.value.code is Code.PERMISSION_DENIED
     assert len(reads.requests) == 1
+
+
+async def test_a_query_whose_index_is_being_built_can_be_retried_later() -> None:
+    """Firestore refuses it with FAILED_PRECONDITION, which is a permanent error in all other cases."""
+    words = "The query requires an index. That index is currently building and cannot be used yet."
+    async with connect(Reads(Code.FAILED_PRECONDITION, details=words)) as firestore:
+        with pytest.raises(FirestoreUnavailable):
+            await firestore.batch_get(["a/b"])
+    async with connect(Reads(Code.FAILED_PRECONDITION)) as firestore:
+        with pytest.raises(FirestoreError):
+            await firestore.batch_get(["a/b"])
 
 
 async def test_retries_end_at_the_timeout() -> None:

@@ -2,7 +2,7 @@
 
 The marker has the identity of the database and the sequence of its last change. After each group commit, the writer
 overwrites the sequence in place. It does not flush the marker, so a commit costs no additional disk flush. The marker
-is never ahead of the data file. If the data file is behind the marker at a start, then committed changes are missing:
+is never ahead of the data file. If the data file ends before the sequence in the marker, committed changes are missing:
 the file or its log was deleted, emptied or replaced by an older copy.
 
 Note: after a power failure, the marker on the disk may be some seconds old. A loss of changes of these seconds is then
@@ -46,7 +46,7 @@ class DataMarker:
         return self.path.exists()
 
     def read(self) -> Mark | None:
-        """Return the content, or None if there is no marker or its content is damaged."""
+        """Return the content, or None if the marker does not exist or is damaged."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             found = _FIELDS.search(self.path.read_text())
             if found is not None:

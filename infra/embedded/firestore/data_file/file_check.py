@@ -43,6 +43,11 @@ def check(path: Path, marker: DataMarker | None) -> int:
             version = format_version(connection, path)
             if version:
                 _check_changes(connection, path, marker, in_file)
+            elif marker is not None and marker.exists():
+                raise UnusableFile(
+                    f"{path} contains no data, but {marker.path.name} says that it had data. Its log "
+                    f"{log_of(path).name} was probably deleted. {_advice(path)}"
+                )
             return version
     except OSError as error:
         raise UnusableFile(f"{path} cannot be opened: {error.strerror}") from error
@@ -79,7 +84,7 @@ def connect(path: Path, options: str) -> sqlite3.Connection:
 def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
     """Check the files without SQLite.
 
-    Return the last change in the file without its log, or None if there is no log or the file is not readable alone.
+    Return the last change in the file without its log, or None if it has no log or is not readable alone.
     """
     size, log = size_of(path), log_of(path)
     log_size = size_of(log)
@@ -100,8 +105,9 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
     pages = pages_after_log or pages
     first_missing = size // page_size + 1
     if any(number not in logged for number in range(first_missing, pages + 1)):
+        reason = "truncated, or an older copy that does not belong to its log" if log_size else "truncated"
         raise UnusableFile(
-            f"{path} is truncated: it has {size:,} bytes of {pages * page_size:,}. {_restore_advice(path)}"
+            f"{path} is {reason}: it has {size:,} bytes of {pages * page_size:,}. {_restore_advice(path)}"
         )
     return _last_change_without_log(path) if log_size else None
 

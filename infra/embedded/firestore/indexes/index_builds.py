@@ -96,7 +96,7 @@ def _plan_build(
     if not (row or earlier is not None or incomplete or dropped):
         return
     if not any(group == collection_id for _, group in catalog.numbers):
-        registry.finish(connection, collection_id)  # there are no documents
+        registry.finish(connection, collection_id)  # nothing to build
         return
     target = json.dumps([registry.definitions.fields_to_json(collection_id), incomplete, dropped])
     if row is None or row[1] != target:
@@ -151,7 +151,7 @@ def finish(connection: sqlite3.Connection, registry: IndexRegistry, collection_i
 
 
 def build_target(connection: sqlite3.Connection, collection_id: str) -> str | None:
-    """Return a text that identifies what a build does, or None if there is no build."""
+    """Return a text that identifies what a build does, or None if no build is planned."""
     row = connection.execute("SELECT target FROM index_builds WHERE collection_id = ?", (collection_id,)).fetchone()
     return None if row is None else str(row[0])
 
