@@ -11,7 +11,7 @@ digest is correct.
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import zstandard
@@ -28,27 +28,29 @@ class _UnusualShape(Exception):
     """The sample must be read as a whole."""
 
 
-def read(header: Header, chunks: Sequence[bytes]) -> Payload:
+def read(header: Header, chunks: Sequence[bytes], check: Callable[[], None] = lambda: None) -> Payload:
     """Return the payload of a sample from its compressed chunks in order.
 
     Raises `InvalidSample` if the sample has problems or differs from the submitted sample. Raises
-    `NotJson` if the sample is not a JSON text.
+    `NotJson` if the sample is not a JSON text. `check` is called between pieces of the sample, and may raise an error.
     """
     try:
-        return _read_by_chunk(header, chunks)
+        return _read_by_chunk(header, chunks, check)
     except (_UnusualShape, InvalidSample, NotJson, ValueError, zstandard.ZstdError):
-        return payload.read(header.assemble(chunks), header.default_time_zone())
+        return payload.read(header.assemble(chunks), header.default_time_zone(), check)
 
 
-def _read_by_chunk(header: Header, chunks: Sequence[bytes]) -> Payload:
+def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], None]) -> Payload:
     data: array[float] = array("d")
     digest = sha256()
-    before_data = after_data = incomplete_number = b""
+    before_data = incomplete_number = b""
+    after_data: list[bytes] = []
     for chunk in chunks:
+        check()
         text = zstandard.decompress(chunk)
         digest.update(text)
         if after_data:
-            after_data += text
+            after_data.append(text)
             continue
         if not before_data:
             opening = _DATA_OPENING.match(text)
@@ -58,7 +60,7 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes]) -> Payload:
         text = incomplete_number + text
         end = text.find(b"]")
         if end >= 0:
-            after_data = text[end:]
+            after_data.append(text[end:])
         else:
             end = text.rfind(b",")
             incomplete_number = text[end + 1 :]
@@ -70,5 +72,5 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes]) -> Payload:
             data.extend(array("d", numbers))  # twice as fast as `data.extend(numbers)`
     if digest.hexdigest() != header.sha256:
         raise _UnusualShape
-    frame = payload.read(before_data + b"0" + after_data, header.default_time_zone())
+    frame = payload.read(b"".join([before_data, b"0", *after_data]), header.default_time_zone(), check)
     return Payload(frame.timestamp, data)

@@ -10,34 +10,24 @@ unavailable, every event fails. The function then responds with status 503 and l
 import asyncio
 import gc
 import logging
-from collections.abc import Sequence
-from datetime import datetime
-from functools import cache, partial
+import traceback
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import functions_framework.aio
-import numpy as np
 from cloudevents.abstract import CloudEvent
 from starlette.exceptions import HTTPException
 
-from storage.documents import (
-    Arrival,
-    Header,
-    InvalidSample,
-    NotJson,
-    Problem,
-    ProblemCode,
-    Result,
-    Status,
-    Unavailable,
-)
-from storage.documents.validation import payload
+from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Status, Unavailable
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from triggers import chunked_sample, sample_event
+from triggers import computation, sample_event
 from triggers.result_store import ResultStore
-from triggers.sample_event import SampleEvent
-from triggers.summary import summarize
+from triggers.sample_event import Notice, SampleEvent
+from triggers.turns import Turns
 
 logger = logging.getLogger("triggers")
 
@@ -45,19 +35,31 @@ READ_TIMEOUT_SECONDS = 30.0
 WRITE_TIMEOUT_SECONDS = 8.0
 """Less than the default acknowledgement deadline of Eventarc, 10 s, so that the function can report a failure."""
 
-MAX_LARGE_WAIT_SECONDS = 5.0
-"""How long a large sample waits for other large samples. After that, the function responds with status 503."""
+MAX_NEW_AGE = timedelta(seconds=60)
+"""An event of a write in this time before now is new: its sample is as the event shows it."""
 
-_large_samples = asyncio.Semaphore(1)
-"""Large samples are computed one at a time. This limits memory to a small multiple of the largest sample."""
+MAX_MEMORY_ERRORS = 3
+"""After this number of attempts without enough memory, a large sample fails. Small samples do not need much memory."""
+MEMORY_RETRY_SECONDS = 5
+MAX_REMEMBERED_SAMPLES = 1_000
+
+GC_THRESHOLD_OBJECTS = 20_000
+
+_turns = Turns()
+_thread = ThreadPoolExecutor(1, "large-samples")
+_memory_errors: OrderedDict[str, int] = OrderedDict()  # the number of attempts by sample
 
 _NOT_COMPUTABLE = Problem(
     "$",
     "the statistics of this sample cannot be computed because of an internal error; see the log of the function",
     ProblemCode.NOT_COMPUTABLE,
 )
-
-GC_THRESHOLD_OBJECTS = 20_000
+_OUT_OF_MEMORY = Problem(
+    "$",
+    f"the function had too little memory to compute this sample, {MAX_MEMORY_ERRORS} times; "
+    "give it more memory and recompute the sample, or split the sample",
+    ProblemCode.OVER_BUDGET,
+)
 
 
 @functions_framework.aio.cloud_event
@@ -79,7 +81,7 @@ async def on_sample_written(cloud_event: CloudEvent) -> None:
             event.sample_id,
             error,
         )
-        raise HTTPException(503, str(error)) from error
+        raise HTTPException(503, str(error), {"retry-after": str(error.retry_after)}) from error
 
 
 @cache
@@ -90,6 +92,9 @@ def _connect(database: str) -> ResultStore:
 
 
 async def _write_result(store: ResultStore, event: SampleEvent) -> None:
+    if event.notice is not None:
+        await _write_given_up(store, event, event.notice)
+        return
     document = await store.read_header(event)
     if document is None:
         return
@@ -97,18 +102,75 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
         logger.warning("sample %s/%s: event ignored, not a sample header", event.submitter, event.sample_id)
         return
     update_time = encoding.to_datetime(document.update_time)
+    is_new = timedelta() <= datetime.now(UTC) - update_time <= MAX_NEW_AGE
+    if not (is_new and "chunks" not in document.fields) and not await store.is_needed(event, update_time):
+        return
+    failed = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_NOT_COMPUTABLE)
     try:
         header = Header.from_fields(event.submitter, event.sample_id, encoding.from_document(document))
         if header.arrival is Arrival.REJECTED:
             return
-        result = await _compute(store, header, update_time)
+        if header.chunks:
+            result = await _compute_large(store, header, update_time)
+        else:
+            result = computation.compute(header, update_time)
         await store.write(result)
-    except (Unavailable, MemoryError, RuntimeError):  # RuntimeError: no thread can start, or the process is ending
+    except Unavailable:
         raise
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # they refer to the numbers of the sample
+        if "chunks" not in document.fields or not _has_no_more_attempts(f"{event.submitter}/{event.sample_id}"):
+            raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
+        result = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_OUT_OF_MEMORY)
+        await store.write(result)
     except Exception:  # no retry can fix this
         logger.exception("sample %s/%s: cannot compute the statistics", event.submitter, event.sample_id)
-        result = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_NOT_COMPUTABLE)
+        result = failed
         await store.write(result)
+    _log(result)
+
+
+async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> None:
+    """Write a FAILED result, unless the sample was changed after the event or has a result."""
+    version = await store.read_version(event)
+    if version is None or (event.written_at is not None and version[0] > event.written_at):
+        return
+    problem = Problem(
+        "$",
+        f"the function failed {notice.attempts} times to compute this sample; recompute it to try again. "
+        f"The last problem: {notice.problem}",
+        ProblemCode.GIVEN_UP,
+    )
+    result = Result(event.submitter, event.sample_id, version[0], version[1], Status.FAILED, problem=problem)
+    if await store.write(result):
+        _log(result)
+
+
+async def _compute_large(store: ResultStore, header: Header, update_time: datetime) -> Result:
+    """Return the result of a large sample. It waits for its turn, and is computed in a thread."""
+    async with _turns.turn(header.submitter, f"{header.submitter}/{header.id}"):
+        chunks = await store.read_chunks(header)
+        try:
+            computing = asyncio.get_running_loop().run_in_executor(
+                _thread, computation.compute, header, update_time, chunks
+            )
+        except RuntimeError as error:
+            raise Unavailable(f"no thread can start: {error}") from error
+        return await computing
+
+
+def _has_no_more_attempts(sample: str) -> bool:
+    """Count an attempt that lacked memory. Return whether the sample has no more attempts."""
+    attempts = _memory_errors.pop(sample, 0) + 1
+    if attempts >= MAX_MEMORY_ERRORS:
+        return True
+    _memory_errors[sample] = attempts
+    if len(_memory_errors) > MAX_REMEMBERED_SAMPLES:
+        _memory_errors.popitem(last=False)
+    return False
+
+
+def _log(result: Result) -> None:
     if result.problem is None:
         logger.debug("sample %s/%s: %s", result.submitter, result.sample_id, result.status)
     else:
@@ -117,38 +179,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
         )
 
 
-async def _compute(store: ResultStore, header: Header, update_time: datetime) -> Result:
-    """Return the result of a sample, COMPUTED or FAILED. A large sample waits until no other one is being computed."""
-    if not header.chunks:
-        return _computed(header, update_time)
-    try:
-        async with asyncio.timeout(MAX_LARGE_WAIT_SECONDS):
-            await _large_samples.acquire()
-    except TimeoutError:
-        raise Unavailable(
-            f"waited {MAX_LARGE_WAIT_SECONDS:g} s for other large samples; send the event again"
-        ) from None
-    try:
-        return await asyncio.to_thread(_computed, header, update_time, await store.read_chunks(header))
-    finally:
-        _large_samples.release()
-
-
-def _computed(header: Header, update_time: datetime, chunks: Sequence[bytes] = ()) -> Result:
-    result = partial(Result, header.submitter, header.id, update_time, header.shard)
-    try:
-        if header.chunks:
-            sample = chunked_sample.read(header, chunks)
-        else:
-            sample = payload.read(header.assemble(()), header.default_time_zone())
-    except InvalidSample as error:
-        return result(Status.FAILED, problem=error.problems[0])
-    except NotJson as error:
-        return result(Status.FAILED, problem=Problem("$", f"the stored sample is {error}", ProblemCode.INCOMPLETE))
-    return result(Status.COMPUTED, timestamp=sample.timestamp, statistics=summarize(np.frombuffer(sample.data)))
-
-
 # Only the function's process imports this module. The imported objects live as long as the process. An event creates
 # hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's CPU time.
 gc.freeze()
-gc.set_threshold(GC_THRESHOLD_OBJECTS, 20, 100)
+gc.set_threshold(GC_THRESHOLD_OBJECTS, 10, 10)

@@ -10,7 +10,7 @@ NumPy computes most of the sums. This module cuts the binary digits of values an
 sums of products of two parts stay below 2**53. Below this limit, sums of integers in doubles are exact in any order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import frexp, isqrt, ldexp
@@ -45,10 +45,11 @@ class Moments:
     sums: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @classmethod
-    def of(cls, values: Vector) -> "Moments":
-        """Return the moments of finite values."""
+    def of(cls, values: Vector, check: Callable[[], None] = lambda: None) -> "Moments":
+        """Return the moments of finite values. `check` is called for each block, and may raise an error."""
         moments = cls()
         for start in range(0, values.size, BLOCK):
+            check()
             moments += _of_block(values[start : start + BLOCK])
         return moments
 

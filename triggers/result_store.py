@@ -6,17 +6,28 @@ sample. Only a result with a newer update time replaces it.
 A new sample has no result, so the store first tries to create the result without a read. If a
 result exists, the store reads it. If that result is older, the store replaces it on the condition
 that it has not changed since. If the condition fails, the store starts over.
+
+The sender of an event is proved, so a new event shows the sample as it is. An older event may be
+late: the sample may have changed, may have a result, or may not exist any more. `is_needed` reads
+both documents then. Measured: a read of each new sample would cost 11 % of the function's events.
 """
 
+import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from storage.documents import Header, Result, Unavailable, document_paths
+from storage.documents import Header, Problem, ProblemCode, Result, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.grouped_reader import GroupedReader
 from triggers.sample_event import SampleEvent
+
+_STATE_FIELDS = ("sample_update_time", "problem.code")
+
+logger = logging.getLogger("triggers")
 
 
 class ResultStore:
@@ -29,6 +40,7 @@ class ResultStore:
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
+        self._states = GroupedReader(firestore, _STATE_FIELDS)
 
     async def read_header(self, event: SampleEvent) -> Any:
         """Return the header of a sample as a protocol `Document`, or None if the sample does not exist.
@@ -39,6 +51,37 @@ class ResultStore:
             return event.header
         path = document_paths.sample(event.submitter, event.sample_id)
         return (await self._read([path])).get(path)
+
+    async def is_needed(self, event: SampleEvent, update_time: datetime) -> bool:
+        """Return whether the sample exists as it was at `update_time` and has no result of that version."""
+        sample = document_paths.sample(event.submitter, event.sample_id)
+        result = document_paths.result(event.submitter, event.sample_id)
+        try:
+            states = await self._states.read(sample, result)
+        except FirestoreError as error:
+            raise Unavailable(str(error)) from error
+        if sample not in states:
+            logger.info("sample %s/%s: event ignored, the sample was deleted", event.submitter, event.sample_id)
+            return False
+        stored = encoding.to_datetime(states[sample].update_time)
+        if stored < update_time:
+            logger.warning(
+                "sample %s/%s: event ignored, its update time %s is later than that of the sample, %s",
+                event.submitter,
+                event.sample_id,
+                update_time.isoformat(),
+                stored.isoformat(),
+            )
+        return stored == update_time and not (result in states and _is_final(states[result], update_time))
+
+    async def read_version(self, event: SampleEvent) -> tuple[datetime, int] | None:
+        """Return the update time and the shard of a sample, or None if the sample does not exist."""
+        path = document_paths.sample(event.submitter, event.sample_id)
+        document = (await self._read([path], "shard")).get(path)
+        if document is None:
+            return None
+        shard = encoding.from_document(document).get("shard")
+        return encoding.to_datetime(document.update_time), shard if isinstance(shard, int) else 0
 
     async def read_chunks(self, header: Header) -> list[bytes]:
         """Return the existing chunks of a sample in order. `Header.assemble` reports missing chunks."""
@@ -52,18 +95,19 @@ class ResultStore:
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result of the same or a newer update time exists.
 
+        A result of an event that was given up is replaced by a computed result of the same update time.
+
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """
         path = document_paths.result(result.submitter, result.sample_id)
         write = encoding.to_write(self._firestore.name(path), result.fields())
         write.current_document.exists = False
         while not await self._try_write(write):
-            existing = (await self._read([path], "sample_update_time")).get(path)
+            existing = (await self._read([path], *_STATE_FIELDS)).get(path)
             if existing is None:  # deleted since the attempt
                 write.current_document.exists = False
                 continue
-            update_time = encoding.from_document(existing).get("sample_update_time")
-            if isinstance(update_time, datetime) and update_time >= result.sample_update_time:
+            if _is_final(existing, result.sample_update_time, is_notice=_is_given_up(result.problem)):
                 return False
             write.current_document.update_time.CopyFrom(existing.update_time)
         return True
@@ -85,3 +129,20 @@ class ResultStore:
             return await self._firestore.batch_get(paths, mask=mask)
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
+
+
+def _is_final(result: Any, update_time: datetime, *, is_notice: bool = False) -> bool:
+    """Return whether the protocol `Document` of a result stays, although the sample has this update time.
+
+    `is_notice`: the event was given up, so the function has not computed a result.
+    """
+    fields = encoding.from_document(result)
+    computed_from, problem = fields.get("sample_update_time"), fields.get("problem")
+    if not isinstance(computed_from, datetime) or computed_from < update_time:
+        return False
+    is_given_up = isinstance(problem, Mapping) and problem.get("code") == ProblemCode.GIVEN_UP.value
+    return is_notice or computed_from > update_time or not is_given_up
+
+
+def _is_given_up(problem: Problem | None) -> bool:
+    return problem is not None and problem.code is ProblemCode.GIVEN_UP

@@ -66,7 +66,7 @@ def means(data: Set) -> Digits:
     total = 0.0
     for value in values.tolist():
         total += value
-    ours, theirs = summarize(values).mean, float(np.mean(values))
+    ours, theirs = summarize(values.copy()).mean, float(np.mean(values))
     exact = sum(map(Fraction, values.tolist()), Fraction()) / len(values)
     return _digits(ours, theirs, total / len(values), data.mean, Fraction(float(exact)))
 
@@ -80,7 +80,7 @@ def deviations(data: Set) -> Digits:
         squares += value * value
     count = len(values)
     variance = (squares - total * total / count) / (count - 1)
-    ours = summarize(values).sample_standard_deviation
+    ours = summarize(values.copy()).sample_standard_deviation
     assert ours is not None
     exact = nearest_root(central(values, 2) * count / (count - 1))
     one_pass = math.sqrt(variance) if variance >= 0 else 0.0

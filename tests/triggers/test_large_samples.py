@@ -2,15 +2,18 @@
 
 import asyncio
 import json
-import signal
+import tracemalloc
 from dataclasses import asdict
+from datetime import UTC, datetime
 
+import psutil
 import pytest
 import zstandard
 
-from storage.documents import document_paths
+from storage.documents import Sample, compress_chunk, document_paths
 from tests.triggers.machine import Machine
-from tests.triggers.samples import new_large_sample
+from tests.triggers.samples import new_large_sample, new_sample
+from triggers import computation
 from triggers.summary import summarize
 
 
@@ -41,22 +44,73 @@ async def test_a_sample_with_a_bad_chunk_has_a_failed_result(machine: Machine, s
     assert (await machine.result(sample)).get("problem")["code"] == "INCOMPLETE"
 
 
-async def test_a_large_sample_waits_a_limited_time_for_its_turn(own_machine: Machine, submitter: str) -> None:
-    """If another one is stuck, its event is rejected with 503 and redelivered later."""
-    samples = [new_large_sample(submitter)[0] for _ in range(2)]
-    headers = [await own_machine.store(sample) for sample in samples]
-    firestore = own_machine.firestore.running
-    assert firestore is not None
+async def test_repeated_events_of_a_large_sample_compute_it_once(own_machine: Machine, submitter: str) -> None:
+    """While it is being computed, they are refused with 503. Later, its result is found before its chunks are read."""
+    sample, _ = new_large_sample(submitter)
+    header = await own_machine.store(sample)
 
-    firestore.send_signal(signal.SIGSTOP)
+    statuses = await asyncio.gather(*(own_machine.deliver(header) for _ in range(5)))
+    first = await own_machine.result(sample)
+    chunk = document_paths.chunk(submitter, sample.header.id, sample.header.sha256, 0)
+    await own_machine.client.document(chunk).delete()
+    later = await own_machine.deliver(header)
+
+    assert 200 in statuses
+    assert set(statuses) <= {200, 503}
+    assert later == 200
+    assert first.get("status") == "COMPUTED"
+    assert (await own_machine.result(sample)).update_time == first.update_time
+
+
+async def test_a_large_sample_that_exceeds_the_memory_fails_in_the_end(own_machine: Machine, submitter: str) -> None:
+    """Its event is refused with 503 twice. The process survives, and computes other samples."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (b",1" * 20_000_000)  # 160 MB of doubles
+    sample = Sample.receive(raw, submitter=submitter)
+    header = await own_machine.store(sample)
+    small = await own_machine.store(new_sample(submitter))
+    await own_machine.deliver(small)
+    assert own_machine.function.running is not None
+    process = psutil.Process(own_machine.function.running.pid)
+    limit = process.memory_info().vms + 100 * 2**20
+    process.rlimit(psutil.RLIMIT_AS, (limit, limit))
+
+    statuses = [await own_machine.deliver(header) for _ in range(3)]
+
+    assert statuses == [503, 503, 200]
+    problem = (await own_machine.result(sample)).get("problem")
+    assert problem["code"] == "OVER_BUDGET"
+    assert "too little memory" in problem["message"]
+    assert await own_machine.deliver(await own_machine.touch(small)) == 200
+    assert "Traceback" not in own_machine.function.log.read_text()
+
+
+@pytest.mark.parametrize("shape", ["numbers", "object before the numbers"])
+def test_a_sample_over_its_budget_has_a_failed_result(shape: str) -> None:
+    """The computation checks its processor time itself, because a thread cannot be ended."""
+    start = b'{"o": {}, ' if shape == "object before the numbers" else b"{"
+    raw = b'%b"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (start, b",1" * 1_000_000)
+    sample = Sample.receive(raw, submitter="one")
+    chunks = [compress_chunk(raw, number) for number in range(sample.header.chunks)]
+
+    result = computation.compute(sample.header, datetime.now(UTC), chunks, max_seconds=0.001)
+
+    assert result.problem is not None
+    assert result.problem.code == "OVER_BUDGET"
+    assert "0.001 s of processor time" in result.problem.message
+
+
+def test_a_sample_of_many_numbers_needs_little_more_memory_than_its_numbers() -> None:
+    """They are sorted in place."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (b",1" * 2_000_000)
+    sample = Sample.receive(raw, submitter="one")
+    chunks = [compress_chunk(raw, number) for number in range(sample.header.chunks)]
+
+    tracemalloc.start()
     try:
-        delivered = {asyncio.create_task(own_machine.deliver(header)) for header in headers}
-        (rejected,), waiting = await asyncio.wait(delivered, return_when=asyncio.FIRST_COMPLETED)
+        result = computation.compute(sample.header, datetime.now(UTC), chunks)
+        _, peak = tracemalloc.get_traced_memory()
     finally:
-        firestore.send_signal(signal.SIGCONT)
+        tracemalloc.stop()
 
-    assert rejected.result() == 503
-    assert await waiting.pop() == 200
-    assert [await own_machine.deliver_until_accepted(header) for header in headers] == [200, 200]
-    expected = "waited 5 s for other large samples; send the event again"
-    assert f"responded 503, so Eventarc sends the event again: {expected}" in own_machine.function.log.read_text()
+    assert result.status == "COMPUTED"
+    assert peak < 1.5 * 8 * 2_000_000

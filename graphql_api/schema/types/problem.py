@@ -30,6 +30,8 @@ _CODES = {
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
     ProblemCode.NOT_COMPUTABLE: "The service failed to compute the result. The sample is not the cause.",
+    ProblemCode.OVER_BUDGET: "The computation needs more time or memory than the service allows for one sample.",
+    ProblemCode.GIVEN_UP: "The service failed to compute the result several times and gave up. Recompute the sample.",
     ProblemCode.MORE_PROBLEMS: "The sample has more problems than the response lists.",
 }
 

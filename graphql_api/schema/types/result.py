@@ -9,7 +9,7 @@ from strawberry import Private
 
 from graphql_api.schema.context import Info
 from graphql_api.schema.types.scalars import Vector
-from storage.documents import STATISTICS, Statistic, Statistics
+from storage.documents import STATISTICS, NotFound, Statistic, Statistics
 from storage.documents import Histogram as StoredHistogram
 from storage.documents import Result as StoredResult
 
@@ -111,12 +111,16 @@ class Result:
             statistics_version=result.statistics_version,
         )
 
-    @strawberry.field(description="The sample that the result was computed from.")
-    async def sample(self, info: Info) -> Annotated["Sample", strawberry.lazy("graphql_api.schema.types.sample")]:
+    @strawberry.field(
+        description="The sample that the result was computed from. Null, with the error NOT_FOUND, if it was deleted."
+    )
+    async def sample(
+        self, info: Info
+    ) -> Annotated["Sample", strawberry.lazy("graphql_api.schema.types.sample")] | None:
         """Load the header of the sample."""
         from graphql_api.schema.types.sample import Sample
 
         header = await info.context.headers.load(self.id)
         if header is None:
-            raise LookupError(f"the sample of the result {self.id} does not exist")
+            raise NotFound(f"the sample of the result {self.id} does not exist; it was deleted")
         return Sample.of(header)

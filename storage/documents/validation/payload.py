@@ -11,7 +11,7 @@ The numbers of a large sample are therefore decoded in pieces.
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -44,17 +44,23 @@ _QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Sample.__struct_fields__]
 _sample_decoder = msgspec.json.Decoder(_Sample)
 
 
-def read(raw: bytes, default_time_zone: tzinfo | None = None) -> Payload:
+def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[], None] = lambda: None) -> Payload:
     """Return the payload of `raw`, a JSON text in UTF-8.
 
-    `default_time_zone` applies to a time stamp without a UTC offset. Raises `InvalidSample` with the problems of an
-    invalid sample, and `NotJson` if `raw` is not a JSON text.
+    `default_time_zone` applies to a time stamp without a UTC offset. `check` is called for each piece of numbers, and
+    may raise an error. Raises `InvalidSample` with the problems of an invalid sample, and `NotJson` if `raw` is not a
+    JSON text.
     """
     data: array[float] = array("d")
-    report = _read_typed(raw, default_time_zone, data.extend)
+
+    def append(piece: list[float]) -> None:
+        check()
+        data.extend(piece)
+
+    report = _read_typed(raw, default_time_zone, append)
     if report is None:
-        data = array("d")
-        report = thorough_reader.read(raw, default_time_zone, data.extend)
+        del data[:]
+        report = thorough_reader.read(raw, default_time_zone, append)
     if report.timestamp is None or report.problems:
         raise InvalidSample(report.problems)
     return Payload(report.timestamp, data)

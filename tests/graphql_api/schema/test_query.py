@@ -5,7 +5,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.documents import document_paths
 from tests.graphql_api.results.measured import FIELDS, Measured
+from tests.stack import Stack, eventually
 
 
 def test_submit_many_returns_receipts_in_the_order_of_the_samples(measured: Measured) -> None:
@@ -71,3 +73,21 @@ def test_values_are_returned_in_whole_or_in_part(measured: Measured) -> None:
     assert response.json()["data"]["sample"]["whole"] == [100.0, 0, 1.2345678901234568e29, 0.0]
     assert response.json()["data"]["sample"]["part"] == [0, 1.2345678901234568e29]
     assert raw in response.content
+
+
+def test_a_result_whose_sample_was_deleted_has_no_sample(stack: Stack) -> None:
+    """The other results are returned. The error says what is missing, and where."""
+    key = stack.new_key("deleted-sample")
+    kept, deleted = (stack.submit({"time_stamp": "2020-01-01T00:00:00Z", "data": [1]}, key=key)["id"] for _ in "ab")
+    for sample_id in (kept, deleted):
+        eventually(lambda sample_id=sample_id: stack.sample(sample_id, key=key)["state"] == "COMPUTED")
+    stack.firestore().document(document_paths.sample("deleted-sample", deleted)).delete()
+
+    response = stack.post_graphql("{ results { edges { node { id sample { id } } } } }", key=key).json()
+
+    nodes = {edge["node"]["id"]: edge["node"]["sample"] for edge in response["data"]["results"]["edges"]}
+    assert nodes == {kept: {"id": kept}, deleted: None}
+    [error] = response["errors"]
+    assert error["extensions"]["code"] == "NOT_FOUND"
+    assert error["path"][:2] == ["results", "edges"]
+    assert error["path"][-1] == "sample"

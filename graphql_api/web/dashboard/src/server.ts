@@ -39,7 +39,7 @@ export function headers(more: Record<string, string> = {}): Record<string, strin
 }
 
 /** Returns the data of a query. Throws `ServerError`. */
-export async function runQuery<T>(query: string, variables: object = {}): Promise<T> {
+export async function runQuery<T>(query: string, variables: object = {}, allowsMissing = false): Promise<T> {
   const response = await request('/graphql', {
     method: 'POST',
     headers: headers({ accept: 'application/graphql-response+json', 'content-type': 'application/json' }),
@@ -51,7 +51,8 @@ export async function runQuery<T>(query: string, variables: object = {}): Promis
   } catch {
     throw new ServerError(`The server responded with status ${response.status} and without JSON.`, 'UNAVAILABLE');
   }
-  if (body.errors?.length) throw ServerError.of(body.errors);
+  const errors = body.errors?.filter(({ extensions }) => !(allowsMissing && extensions?.code === 'NOT_FOUND'));
+  if (errors?.length) throw ServerError.of(errors);
   return body.data as T;
 }
 

@@ -25,7 +25,7 @@ interface Counted {
 }
 
 interface Delays {
-  results: { edges: { node: { id: string; computedAt: string; sample: { submittedAt: string } } }[] };
+  results: { edges: { node: { id: string; computedAt: string; sample: { submittedAt: string } | null } }[] };
 }
 
 export const counts = signal<Counts | null>(null);
@@ -106,8 +106,10 @@ async function count(before: Counts | null): Promise<Counts> {
 }
 
 async function readDelays(): Promise<void> {
-  const { results } = await runQuery<Delays>(delaysQuery);
-  delays.value = results.edges.map(({ node }) => Date.parse(node.computedAt) - Date.parse(node.sample.submittedAt));
+  const { results } = await runQuery<Delays>(delaysQuery, {}, true); // the sample of a result may have been deleted
+  delays.value = results.edges.flatMap(({ node: { computedAt, sample } }) =>
+    sample === null ? [] : [Date.parse(computedAt) - Date.parse(sample.submittedAt)],
+  );
 }
 
 async function readProblems(now: Counts): Promise<void> {

@@ -1,0 +1,97 @@
+"""A sample whose event was given up is FAILED, unless there is something better to say."""
+
+from typing import Any
+from urllib.parse import quote
+
+from storage.documents import Sample, document_paths
+from storage.firestore import encoding
+from tests.triggers.machine import Machine, event_headers
+from tests.triggers.samples import new_sample
+
+PROBLEM = "no response: the connection was closed"
+
+
+async def give_up(machine: Machine, value: Any, problem: str = PROBLEM) -> int:
+    """Tell the function that the event of a header was given up; return the HTTP status."""
+    path = value.name.partition("/documents/")[2]
+    attributes = {
+        "ce-time": encoding.to_datetime(value.update_time).isoformat(),
+        "ce-givenup": "true",
+        "ce-attempts": "12",
+        "ce-problem": quote(problem),
+    }
+    return (await machine.http.post("/", content=b"", headers=event_headers(path) | attributes)).status_code
+
+
+async def stored(machine: Machine, submitter: str) -> tuple[Sample, Any]:
+    """Store a sample; return it and its header."""
+    sample = new_sample(submitter)
+    return sample, await machine.store(sample)
+
+
+async def test_a_sample_whose_event_was_given_up_is_failed(machine: Machine, submitter: str) -> None:
+    """The problem says how often it was tried, and why it failed."""
+    sample, header = await stored(machine, submitter)
+
+    assert await give_up(machine, header) == 200
+
+    result = (await machine.result(sample)).to_dict()
+    assert (result["status"], result["problem"]["code"]) == ("FAILED", "GIVEN_UP")
+    assert "failed 12 times" in result["problem"]["message"]
+    assert result["problem"]["message"].endswith(PROBLEM)
+    assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
+
+
+async def test_the_event_may_still_succeed(machine: Machine, submitter: str) -> None:
+    """An operator resends a dead letter, or a late attempt ends after the notice."""
+    sample, header = await stored(machine, submitter)
+    await give_up(machine, header)
+
+    assert await machine.deliver(header) == 200
+    assert (await machine.result(sample)).get("status") == "COMPUTED"
+
+
+async def test_a_notice_never_replaces_a_result(machine: Machine, submitter: str) -> None:
+    """The function stored it, but its acknowledgement was lost. A notice that is repeated writes nothing either."""
+    sample, header = await stored(machine, submitter)
+    await machine.deliver(header)
+    before = await machine.result(sample)
+    other, other_header = await stored(machine, submitter)
+    await give_up(machine, other_header)
+    first = await machine.result(other)
+
+    assert await give_up(machine, header) == 200
+    assert await give_up(machine, other_header) == 200
+
+    assert (await machine.result(sample)).update_time == before.update_time
+    assert (await machine.result(other)).update_time == first.update_time
+
+
+async def test_a_notice_of_an_older_version_is_ignored(machine: Machine, submitter: str) -> None:
+    """The newer version has its own event."""
+    sample, header = await stored(machine, submitter)
+    touched = await machine.touch(header)
+
+    assert await give_up(machine, header) == 200
+    assert not (await machine.result(sample)).exists
+    assert await machine.deliver(touched) == 200
+    assert (await machine.result(sample)).get("status") == "COMPUTED"
+
+
+async def test_a_notice_about_a_deleted_sample_is_ignored(machine: Machine, submitter: str) -> None:
+    """A result without a sample helps no client."""
+    sample, header = await stored(machine, submitter)
+    await machine.client.document(document_paths.sample(submitter, sample.header.id)).delete()
+
+    assert await give_up(machine, header) == 200
+    assert not (await machine.result(sample)).exists
+
+
+async def test_control_characters_of_a_problem_are_escaped(machine: Machine, submitter: str) -> None:
+    """They are shown to people on terminals."""
+    sample, header = await stored(machine, submitter)
+
+    await give_up(machine, header, "one\x1b[31m\ntwo\u202e")
+
+    message = (await machine.result(sample)).get("problem")["message"]
+    assert message.endswith(r"one\x1b[31m\ntwo\u202e")

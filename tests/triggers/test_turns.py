@@ -1,0 +1,110 @@
+"""Large samples are computed one at a time, and submitters take turns."""
+
+import asyncio
+
+import pytest
+
+from storage.documents import Unavailable
+from triggers.turns import Turns
+
+
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Work:
+    """Tasks that hold their turn until they are told to end."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.turns = turns
+        self.started: list[str] = []
+        self.ends: dict[str, asyncio.Event] = {}
+
+    async def run(self, submitter: str, key: str) -> None:
+        """Take a turn and hold it."""
+        async with self.turns.turn(submitter, key):
+            self.started.append(key)
+            await self.ends.setdefault(key, asyncio.Event()).wait()
+
+    async def start(self, *keys: str) -> "list[asyncio.Task[None]]":
+        """Start a task for each key, which starts with its submitter."""
+        tasks = [asyncio.create_task(self.run(key[0], key)) for key in keys]
+        await settle()
+        return tasks
+
+    async def end(self, key: str) -> None:
+        """End a task that has its turn."""
+        self.ends[key].set()
+        await settle()
+
+
+async def test_submitters_take_turns() -> None:
+    """A submitter with many samples does not delay the sample of another submitter by more than one."""
+    work = Work(Turns())
+    tasks = await work.start("a1", "a2", "a3", "a4", "b1", "c1", "b2")
+
+    for _ in range(7):
+        await work.end(work.started[-1])
+    await asyncio.gather(*tasks)
+
+    assert work.started == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
+async def test_few_samples_of_a_submitter_wait() -> None:
+    """Others of the submitter are refused at once, and those of other submitters are not."""
+    work = Work(Turns(max_waiting_per_submitter=2))
+    tasks = await work.start("a1", "a2", "a3", "b1")
+
+    with pytest.raises(Unavailable, match="2 large samples of the submitter wait"):
+        await work.run("a", "a4")
+    for key in ("a1", "a2", "b1", "a3"):
+        await work.end(key)
+    await asyncio.gather(*tasks)
+
+
+async def test_the_same_sample_has_one_turn() -> None:
+    """A repeated event is refused while the sample waits or is being computed."""
+    work = Work(Turns())
+    tasks = await work.start("a1", "a2")
+
+    for key in ("a1", "a2"):
+        with pytest.raises(Unavailable, match="the same sample is being computed"):
+            await work.run("a", key)
+    await work.end("a1")
+    await work.end("a2")
+    await asyncio.gather(*tasks)
+    again = await work.start("a1")
+    await work.end("a1")
+    await asyncio.gather(*again)
+
+
+async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
+    """It may end by its deadline, by being cancelled, or in the moment when it gets the turn."""
+    work = Work(Turns(max_wait_seconds=0.05))
+    holder, late = await work.start("a1", "b1")
+    with pytest.raises(Unavailable, match=r"waited 0\.05 s for other large samples"):
+        await late
+    cancelled, chosen = await work.start("b2", "c1")
+    cancelled.cancel()
+    await settle()
+    work.ends["a1"].set()
+    await holder
+    chosen.cancel()  # its turn has been given, but it has not run since
+    await asyncio.gather(cancelled, chosen, return_exceptions=True)
+
+    last = await work.start("d1")
+    assert work.started[-1] == "d1"
+    await work.end("d1")
+    await asyncio.gather(*last)
+
+
+async def test_a_task_that_fails_passes_its_turn_on() -> None:
+    """The next sample is computed."""
+    turns = Turns()
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            async with turns.turn("a", "a1"):
+                raise ZeroDivisionError
