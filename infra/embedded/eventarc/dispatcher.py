@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from infra.embedded.eventarc import deliveries
 from infra.embedded.eventarc.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
+from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 
 logger = logging.getLogger("eventarc")
@@ -21,7 +22,10 @@ class Dispatcher:
         self._subscriptions = {trigger.name: Subscription(storage, trigger) for trigger in triggers}
 
     async def open(self) -> None:
-        """Register every trigger in the change feed, so that later writes are delivered."""
+        """Register every trigger in the change feed, so that later writes are delivered.
+
+        The triggers of the first start after an import also receive the imported documents.
+        """
         for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
             logger.warning(
                 "trigger %s is not configured any more; its events are stored until you run "
@@ -31,6 +35,8 @@ class Dispatcher:
             )
         for subscription in self._subscriptions.values():
             await subscription.open()
+        if self._subscriptions:
+            await self._storage.execute(change_consumers.end_import)
 
     async def run(self) -> None:
         """Deliver until cancelled. Cancel this method before the storage is closed."""

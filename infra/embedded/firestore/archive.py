@@ -10,10 +10,8 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from google.protobuf import json_format
 
@@ -21,16 +19,11 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.data_file import consistency, restore
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
-from infra.embedded.firestore.encoding import resource_names
-from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.writer import Group
-from infra.embedded.firestore.writes import commits, document_write
+from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
 
-MAX_BATCH_WRITES = 500
-MAX_BATCH_CHARACTERS = 8 * 1024 * 1024
 BACKUP_PAGES_PER_STEP = 1_000
 
 _DOCUMENTS = (
@@ -77,44 +70,16 @@ def check(path: Path) -> int:
     return int(count > 0)
 
 
-async def import_documents(source: TextIO, target: Path, index_definitions: Definitions) -> int:
-    """Write the documents in JSON lines to a data file, and return the number of documents.
+async def import_lines(lines: TextIO, target: Path, index_definitions: Definitions) -> int:
+    """Store the documents in JSON lines in an empty data file, and return the number of documents.
 
-    Raise StorageInUse if a server uses the data file, and ArchiveError if a line is not a valid document.
+    Raise StorageInUse if a server uses the data file, and ImportRefused.
     """
     storage = Storage(target, definitions=index_definitions)
-    count = 0
     try:
-        for writes in _batches(source):
-            for _, error in await storage.write(partial(_commit_each, writes)):
-                if error is not None:
-                    raise ArchiveError(error.message)
-            count += len(writes)
+        return await import_documents(lines, storage)
     finally:
         await storage.close()
-    return count
-
-
-def _batches(source: TextIO) -> Iterator[list[document_write.PreparedWrite]]:
-    writes: list[document_write.PreparedWrite] = []
-    size = 0
-    for number, line in enumerate(source, 1):
-        try:
-            document = json_format.ParseDict(json.loads(line), m.Document())
-            database = resource_names.parse(document.name).database
-            writes.append(document_write.prepare(m.Write(update=document), database))
-        except (ValueError, json_format.ParseError, StatusError) as problem:
-            raise ArchiveError(f"line {number}: {problem}") from problem
-        size += len(line)
-        if len(writes) == MAX_BATCH_WRITES or size > MAX_BATCH_CHARACTERS:
-            yield writes
-            writes, size = [], 0
-    if writes:
-        yield writes
-
-
-def _commit_each(writes: list[document_write.PreparedWrite], group: Group) -> Any:
-    return commits.batch_write(group, writes, commits.no_conflicts)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -130,7 +95,9 @@ def parse_arguments() -> argparse.Namespace:
     backup_parser = commands.add_parser("backup", help="copy the file; the server may run")
     backup_parser.add_argument("--output", type=Path, required=True, help="new file to create")
     export_parser = commands.add_parser("export", help="write JSON lines to standard output; the server may run")
-    import_parser = commands.add_parser("import", help="read JSON lines from standard input; stop the server first")
+    import_parser = commands.add_parser(
+        "import", help="read JSON lines from standard input into a new file; stop the server first"
+    )
     import_parser.add_argument(
         "--indexes", type=Path, help="firestore.indexes.json of the server; its index exemptions apply to the import"
     )
@@ -162,9 +129,11 @@ def main() -> int:
             sys.stderr.write(f"the server will start again: {restore.accept_loss(arguments.data)}\n")
         else:
             index_definitions = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
-            count = asyncio.run(import_documents(sys.stdin, arguments.data, index_definitions))
-            sys.stderr.write(f"imported {count} documents\n")
-    except (ArchiveError, InvalidDefinitions, StorageInUse, UnusableFile, sqlite3.Error) as problem:
+            count = asyncio.run(import_lines(sys.stdin, arguments.data, index_definitions))
+            sys.stderr.write(
+                f"imported {count} documents; the triggers of the next start receive an event for each of them\n"
+            )
+    except (ArchiveError, ImportRefused, InvalidDefinitions, StorageInUse, UnusableFile, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0

@@ -2,16 +2,30 @@
 
 Changes after the lowest position are not pruned. A consumer updates its position in the same transaction as its own
 rows. The position of a consumer that does not run stays in the file until `remove` is called.
+
+After an import, new consumers start before the imported documents, until `end_import` is called.
 """
 
 import sqlite3
 
 
 def register(connection: sqlite3.Connection, name: str, sequence: int) -> int:
-    """Return the position of a consumer. A new consumer starts at `sequence`."""
+    """Return the position of a consumer. A new consumer starts at `sequence`, or before imported documents."""
+    if connection.execute("SELECT 1 FROM settings WHERE name = 'imported'").fetchone():
+        sequence = 0
     connection.execute("INSERT OR IGNORE INTO change_consumers VALUES (?, ?)", (name, sequence))
     row = connection.execute("SELECT sequence FROM change_consumers WHERE name = ?", (name,)).fetchone()
     return int(row[0])
+
+
+def begin_import(connection: sqlite3.Connection) -> None:
+    """Make consumers that register from now on start before all documents. Call this for an empty file."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES ('imported', 1)")
+
+
+def end_import(connection: sqlite3.Connection) -> None:
+    """Make consumers that register from now on start where they ask to."""
+    connection.execute("DELETE FROM settings WHERE name = 'imported'")
 
 
 def advance(connection: sqlite3.Connection, name: str, sequence: int) -> None:

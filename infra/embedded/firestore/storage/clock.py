@@ -69,6 +69,11 @@ class Clock:
             self._latest = max(self._latest + 1, now())
             return self._latest
 
+    def advance(self, commit_time: int) -> None:
+        """Make all later commit times greater than `commit_time`."""
+        with self._lock:
+            self._latest = max(self._latest, commit_time)
+
     def publish(self, sequence: int | None) -> None:
         """End a group commit and make it visible to readers. `sequence` is None if it failed or changed nothing."""
         with self._lock:

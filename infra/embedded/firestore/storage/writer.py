@@ -85,6 +85,12 @@ class Group:
         self.commit_time = self._clock.next_commit_time()
         return self.commit_time
 
+    def restored_commit_time(self, commit_time: int) -> int:
+        """Return `commit_time`, which an import restores. Later commits get later times."""
+        self._clock.advance(commit_time)
+        self.commit_time = commit_time
+        return commit_time
+
     def find(self, name: ResourceName, path: bytes) -> tuple[int | None, DocumentVersion | None]:
         """Return the collection number and the current version of a document, or None for a missing value."""
         number = self._catalog.number(name.database, name.collection_id)

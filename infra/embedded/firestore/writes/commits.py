@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from infra.embedded.firestore.errors import StatusError
-from infra.embedded.firestore.messages import CommitResponse, Document, timestamp
+from infra.embedded.firestore.messages import CommitResponse, Document, microseconds, timestamp
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes.document_write import PreparedWrite
@@ -60,6 +60,16 @@ def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: Conf
             _set_update_times([write], pending, results)
             outcomes.append((results[0], None))
     return outcomes
+
+
+def restore(group: Group, documents: Iterable[PreparedWrite]) -> None:
+    """Store documents with the create and update times that they contain. The update times must not decrease."""
+    for write in documents:
+        document = _load(group, write)
+        document.new = write.update
+        commit_time = group.restored_commit_time(microseconds(write.update.update_time))
+        for changed in _changed_with_entries(group, [document]):
+            _store(group, changed, commit_time)
 
 
 def _apply(

@@ -44,7 +44,7 @@ class Machine:
 
 @given(st.lists(st.tuples(st.integers(0, HOUR // 2), st.integers(-3 * DAY, 3 * DAY)), max_size=20))
 def test_a_steady_clock_is_never_ahead_because_of_a_step(events: list[tuple[int, int]]) -> None:
-    """Whatever is set in between: within an hour, it advances by at most the elapsed time and a small drift."""
+    """Within an hour of steps, it advances by at most the elapsed time and a small drift."""
     machine = Machine()
     steady = machine.steady_clock()
     started, first = machine.elapsed, steady.now()

@@ -1,0 +1,99 @@
+"""An import restores documents with their times, and lets triggers receive them."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.storage import change_consumers
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
+from tests.infra.firestore.server_process import ROOT
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The storage of a new file."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    yield storage
+    await storage.close()
+
+
+def line(document_id: str, **times: str) -> dict[str, Any]:
+    """Return an exported document."""
+    return {"name": f"{ROOT}/a/{document_id}", "fields": {"n": {"integerValue": "1"}}, **times}
+
+
+def lines(*documents: Any) -> io.StringIO:
+    """Return documents as JSON lines."""
+    return io.StringIO("".join(f"{json.dumps(document)}\n" for document in documents))
+
+
+async def stored(storage: Storage) -> list[Any]:
+    """Return all documents in the order of their commits."""
+    changes = await storage.changes(0, 1000)
+    assert [change.commit_time for change in changes] == sorted(change.commit_time for change in changes)
+    return [m.Document.FromString(change.new or b"") for change in changes]
+
+
+async def test_documents_keep_their_times_and_their_order(storage: Storage) -> None:
+    """Also if the lines are in another order. Later commits have later times."""
+    early = {"createTime": "2020-01-01T00:00:00Z", "updateTime": "2020-01-02T00:00:00.123456Z"}
+    late = {"createTime": "2019-01-01T00:00:00Z", "updateTime": "2021-01-02T00:00:00Z"}
+
+    count = await import_documents(lines(line("late", **late), line("early", **early), line("other", **early)), storage)
+
+    documents = await stored(storage)
+    assert count == 3
+    assert [document.name.rpartition("/")[2] for document in documents] == ["early", "other", "late"]
+    assert [document.update_time.ToJsonString() for document in documents] == [
+        early["updateTime"],
+        early["updateTime"],
+        late["updateTime"],
+    ]
+    assert documents[2].create_time.ToJsonString() == late["createTime"]
+    assert storage.snapshot().read_time > m.microseconds(documents[2].update_time)
+
+
+async def test_a_time_that_is_missing_or_in_the_future_becomes_the_time_of_the_import(storage: Storage) -> None:
+    """A time far in the future would be the lower limit of all later commit times."""
+    before = storage.snapshot().read_time
+
+    await import_documents(lines(line("new"), line("future", updateTime="2999-01-01T00:00:00Z")), storage)
+
+    for document in await stored(storage):
+        assert before <= m.microseconds(document.update_time) <= storage.snapshot().read_time
+        assert document.create_time == document.update_time
+
+
+async def test_nothing_is_imported_if_a_line_is_invalid(storage: Storage) -> None:
+    """The error names the line."""
+    with pytest.raises(ImportRefused, match="line 2"):
+        await import_documents(lines(line("one"), {"name": "nonsense"}), storage)
+
+    assert await stored(storage) == []
+
+
+async def test_a_file_with_documents_is_refused(storage: Storage) -> None:
+    """Imported documents would get times before those that its readers have already seen."""
+    await import_documents(lines(line("one")), storage)
+
+    with pytest.raises(ImportRefused, match="already contains documents: import into a new file"):
+        await import_documents(lines(line("two")), storage)
+
+
+async def test_consumers_that_register_after_an_import_start_before_it(storage: Storage) -> None:
+    """Those of the first start do. Later ones start at the last change, as in a file without an import."""
+    await import_documents(lines(line("one"), line("two")), storage)
+
+    async def register(name: str) -> int:
+        return await storage.execute(lambda connection: change_consumers.register(connection, name, 2))
+
+    first = await register("first")
+    await storage.execute(change_consumers.end_import)
+
+    assert (first, await register("first"), await register("second")) == (0, 0, 2)
