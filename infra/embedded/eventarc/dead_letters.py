@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from infra.embedded.eventarc.deliveries import CONSUMER_PREFIX
+from infra.embedded.eventarc.delivery.deliveries import CONSUMER_PREFIX
 from infra.embedded.firestore.storage import change_consumers
 
 MAX_LISTED = 1_000
@@ -35,8 +35,8 @@ class DeadLetter(NamedTuple):
 def read(connection: sqlite3.Connection, trigger: str | None) -> list[DeadLetter]:
     """Return the oldest dead letters of a trigger, or of all triggers; at most `MAX_LISTED`."""
     rows = connection.execute(
-        "SELECT trigger, sequence, name, commit_time, attempts, problem FROM eventarc_failed"
-        " WHERE dead AND (?1 IS NULL OR trigger = ?1) ORDER BY sequence LIMIT ?2",
+        "SELECT trigger, sequence, name, commit_time, attempts, problem FROM eventarc_undelivered"
+        " WHERE state = 'dead' AND (?1 IS NULL OR trigger = ?1) ORDER BY sequence LIMIT ?2",
         (trigger, MAX_LISTED),
     )
     return [DeadLetter(*row) for row in rows]
@@ -48,8 +48,9 @@ def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Colle
     If `sequences` is empty, all dead letters are selected. If `trigger` is not None, only its dead letters are.
     """
     cursor = connection.execute(
-        "UPDATE eventarc_failed SET dead = 0, attempts = 0, first_failure = 0, due = 0"
-        " WHERE dead AND (?1 IS NULL OR trigger = ?1)"
+        "UPDATE eventarc_undelivered SET state = iif(crashes, 'quarantined', 'retrying'),"
+        " attempts = 0, crashes = 0, notices = 0, first_failure = 0, due = 0"
+        " WHERE state = 'dead' AND (?1 IS NULL OR trigger = ?1)"
         " AND (?2 OR sequence IN (SELECT value FROM json_each(?3)))",
         (trigger, not sequences, json.dumps(list(sequences))),
     )
@@ -61,11 +62,12 @@ def forget(connection: sqlite3.Connection, trigger: str) -> bool:
 
     The server must be stopped.
     """
-    connection.execute("DELETE FROM eventarc_failed WHERE trigger = ?", (trigger,))
+    for table in ("eventarc_undelivered", "eventarc_positions", "eventarc_groups"):
+        connection.execute(f"DELETE FROM {table} WHERE trigger = ?", (trigger,))  # noqa: S608 - the tables are constants
     return change_consumers.remove(connection, CONSUMER_PREFIX + trigger)
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:
     """Return whether the file contains the tables of event delivery."""
-    row = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eventarc_failed'").fetchone()
+    row = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eventarc_undelivered'").fetchone()
     return row is not None

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from infra.embedded.eventarc import deliveries
-from infra.embedded.eventarc.subscription import Subscription
+from infra.embedded.eventarc.delivery import deliveries
+from infra.embedded.eventarc.delivery.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage

@@ -7,6 +7,9 @@ A pattern consists of segments, like the path of a document. A segment is one of
 - a wildcard with a prefix or suffix: `a*` or `{user=a*}`
 - a wildcard for one or more segments, at most once per pattern: `{rest=**}` or `**`
 
+Documents with the same value of the first wildcard belong to the same group. Event delivery treats groups fairly. If
+the first wildcard is `**`, its value is the first segment that it matches.
+
 Note: `users/{user}` does not match documents in subcollections. A pattern that names a collection is an error,
 because it matches no document.
 """
@@ -41,11 +44,22 @@ class Pattern:
             raise InvalidPattern(text, "it has more than one `**`; use at most one")
         if _any_segments not in expressions and len(segments) % 2:
             raise InvalidPattern(text, "it names a collection; a document has an even number of segments")
-        self._matches = re.compile("/".join(expressions), re.DOTALL).fullmatch
+        for index, expression in enumerate(expressions):
+            if expression == _any_segments:
+                expressions[index] = f"({_any_segment})(?:/{_any_segments})?"
+                break
+            if expression == _any_segment or "[^/]*" in expression:
+                expressions[index] = f"({expression})"
+                break
+        self._match = re.compile("/".join(expressions), re.DOTALL).fullmatch
 
-    def matches(self, path: str) -> bool:
-        """Return whether the pattern selects the document at `path`, such as `users/marie`."""
-        return self._matches(path) is not None
+    def group(self, path: str) -> str | None:
+        """Return the group of the document at `path`, such as `users/marie`, or None if the pattern does not match.
+
+        All documents of a pattern without wildcards are in the group "".
+        """
+        match = self._match(path)
+        return None if match is None else match[1] if match.re.groups else ""
 
     def _expression(self, segment: str) -> str:
         wildcard = segment

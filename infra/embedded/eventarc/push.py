@@ -1,14 +1,14 @@
 """Sends an event as one POST request, and treats the response as Eventarc does.
 
 If no connection to the function can be opened (`Unreachable`), the event was not sent. This does not count as a
-failed attempt, and delivery pauses. Every other failure counts as a failed attempt of this event. A connection that
-breaks after the request was sent also counts, because this event may have crashed the function.
+failed attempt, and delivery pauses. If the connection breaks after the request was sent (`BrokenConnection`), the event
+may have killed the function. Every other failure is returned as a problem.
 """
 
 from functools import partial
 
 from infra.embedded.eventarc import cloudevent
-from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient
+from infra.embedded.eventarc.http_client import HttpClient
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.storage.storage import Change
 
@@ -27,31 +27,32 @@ class Push:
         self._deadline_seconds = trigger.deadline_seconds
         self._authorization = None if trigger.token is None else f"Bearer {trigger.token}"
 
-    async def send(self, change: Change, failed_attempts: int) -> str | None:
-        """Send the event; return the problem, or None if the event was acknowledged. Raises `Unreachable`."""
+    async def send(self, change: Change, failed_attempts: int, *, reuse: bool = True) -> str | None:
+        """Send the event; return the problem, or None if the event was acknowledged.
+
+        Raises `Unreachable` and `BrokenConnection`. Without `reuse`, the event is sent on a new connection.
+        """
         faults = self._trigger.fault_injection
         if faults is None:
-            return await self._post_event(change)
-        return await faults.send(partial(self._post_event, change), change.sequence, failed_attempts)
+            return await self._post_event(change, reuse=reuse)
+        return await faults.send(partial(self._post_event, change, reuse=reuse), change.sequence, failed_attempts)
 
     async def give_up(self, change: Change, attempts: int, problem: str) -> str | None:
         """Tell the function that its event was given up. Return and raise as `send` does."""
         headers = cloudevent.given_up_headers(change, self._kind, self._trigger.location, attempts, problem)
-        return await self._post(headers, b"")
+        return await self._post(headers, b"", reuse=False)
 
-    async def _post_event(self, change: Change) -> str | None:
+    async def _post_event(self, change: Change, *, reuse: bool) -> str | None:
         headers = cloudevent.headers(change, self._kind, self._trigger.location)
-        return await self._post(headers, cloudevent.body(change, self._trigger.max_body_bytes))
+        return await self._post(headers, cloudevent.body(change, self._trigger.max_body_bytes), reuse=reuse)
 
-    async def _post(self, headers: dict[str, str], body: bytes) -> str | None:
+    async def _post(self, headers: dict[str, str], body: bytes, *, reuse: bool) -> str | None:
         if self._authorization is not None:
             headers["authorization"] = self._authorization
         try:
-            response = await self.client.post(headers, body, self._deadline_seconds)
+            response = await self.client.post(headers, body, self._deadline_seconds, reuse=reuse)
         except TimeoutError:
             return f"no acknowledgement within {self._deadline_seconds:g} s"
-        except BrokenConnection as error:
-            return f"no response: {error}"
         if response.status in ACKNOWLEDGING_STATUSES:
             return None
         return f"{response.status} {response.body[:MAX_PROBLEM_BYTES].decode(errors='replace')}"

@@ -44,6 +44,9 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_backoff_seconds: Seconds | None = None
     acknowledgement_deadline_seconds: Seconds | None = None
     retention_seconds: Seconds = 86_400.0
+    min_attempts: Count = 5
+    max_crashes: Count = 5
+    announces_given_up: bool = False
     max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"
     token_variable: str | None = None

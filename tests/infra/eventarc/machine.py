@@ -163,6 +163,6 @@ class Firestore:
         """Wait until a table of the file has the expected rows."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                if await self.rows(table, columns) == expected:
+                if sorted(await self.rows(table, columns)) == expected:
                     return
                 await asyncio.sleep(0.02)

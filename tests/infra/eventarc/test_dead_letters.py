@@ -39,7 +39,7 @@ async def test_dead_letters_are_listed_and_resent(
     function.respond = fail
     await firestore.start(on_written | {"retention_seconds": 0.1})
     await firestore.write("samples/bad1", "samples/good", "samples/bad2")
-    await firestore.until_rows("eventarc_failed WHERE dead", "sequence", [(1,), (3,)])
+    await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "sequence", [(1,), (3,)])
 
     code, listing = await command(firestore, "dead-letters", "list")
     function.respond = function.acknowledge
@@ -48,7 +48,7 @@ async def test_dead_letters_are_listed_and_resent(
     await until(lambda: function.documents == ["samples/bad2"])
     _, others = await command(firestore, "dead-letters", "resend", "--trigger", "on_written")
     await until(lambda: function.documents == ["samples/bad2", "samples/bad1"])
-    await firestore.until_rows("eventarc_failed", "*", [])
+    await firestore.until_rows("eventarc_undelivered", "*", [])
 
     assert code == 0
     assert "1  on_written  projects/p/databases/(default)/documents/samples/bad1" in listing

@@ -96,7 +96,7 @@ async def test_an_event_that_always_fails_delays_no_other(
     await until(lambda: len(set(function.documents)) == 301 and function.documents.count("samples/poison") >= 3)
     await firestore.until_rows("change_consumers", "sequence", [(301,)])
     await firestore.until_rows(
-        "eventarc_failed", "name", [("projects/p/databases/(default)/documents/samples/poison",)]
+        "eventarc_undelivered", "name", [("projects/p/databases/(default)/documents/samples/poison",)]
     )
 
     assert len(function.documents) - function.documents.count("samples/poison") == 300
@@ -146,9 +146,9 @@ async def test_an_event_is_sent_again_after_the_acknowledgement_deadline(
     await firestore.start(on_written | {"acknowledgement_deadline_seconds": 0.2})
 
     await firestore.write("samples/a")
-    await firestore.until_rows("eventarc_failed", "problem", [("no acknowledgement within 0.2 s",)])
+    await firestore.until_rows("eventarc_undelivered", "problem", [("no acknowledgement within 0.2 s",)])
     release.set()
-    await firestore.until_rows("eventarc_failed", "*", [])
+    await firestore.until_rows("eventarc_undelivered", "*", [])
 
     assert len(function.events) >= 2
     assert len({event.id for event in function.events}) == 1
@@ -165,7 +165,7 @@ async def test_a_function_that_was_down_gets_every_event_once(
     await firestore.write(*names)
     await until(lambda: "cannot reach" in caplog.text)
     await asyncio.sleep(0.3)  # longer than the retention
-    failed = await firestore.rows("eventarc_failed", "*")
+    failed = await firestore.rows("eventarc_undelivered", "*")
     await function.start()
     await until(lambda: len(function.events) == 500)
     await firestore.until_rows("change_consumers", "sequence", [(500,)])
@@ -257,9 +257,9 @@ async def test_an_event_in_flight_for_long_does_not_hold_the_cursor_back(
     await firestore.start(on_written)
     await firestore.write("samples/slow", "samples/quick")
     await firestore.until_rows("change_consumers", "sequence", [(2,)])
-    rows = await firestore.rows("eventarc_failed", "sequence, attempts")
+    rows = await firestore.rows("eventarc_undelivered", "sequence, attempts")
     release.set()
-    await firestore.until_rows("eventarc_failed", "sequence", [])
+    await firestore.until_rows("eventarc_undelivered", "sequence", [])
 
     assert rows == [(1, 0)]
     assert sorted(function.documents) == ["samples/quick", "samples/slow"]
@@ -276,9 +276,9 @@ async def test_an_event_that_fails_for_longer_than_the_retention_becomes_a_dead_
     function.respond = fail
     await firestore.start(on_written | {"retention_seconds": 0.2})
     await firestore.write("samples/a")
-    await firestore.until_rows("eventarc_failed WHERE dead", "sequence", [(1,)])
+    await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "sequence", [(1,)])
     attempts = len(function.events)
     await firestore.write("samples/b")
-    await firestore.until_rows("eventarc_failed WHERE dead", "sequence", [(1,), (2,)])
+    await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "sequence", [(1,), (2,)])
 
     assert function.documents.count("samples/a") == attempts >= 2

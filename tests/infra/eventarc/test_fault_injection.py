@@ -29,7 +29,7 @@ async def test_an_event_whose_acknowledgement_is_dropped_is_sent_again(
     await firestore.write(*NAMES)
     await until(lambda: set(function.documents) == set(NAMES))
     await firestore.until_rows("change_consumers", "sequence", [(40,)])
-    await firestore.until_rows("eventarc_failed", "*", [])
+    await firestore.until_rows("eventarc_undelivered", "*", [])
 
     assert len(function.events) > 50
 

@@ -39,4 +39,4 @@ async def test_delivery_continues_on_a_full_disk(
     await firestore.client.document("samples/last").set({"n": 1}, retry=None)
 
     await until(lambda: "samples/last" in function.documents)
-    await firestore.until_rows("eventarc_failed", "count(*)", [(0,)])
+    await firestore.until_rows("eventarc_undelivered", "count(*)", [(0,)])

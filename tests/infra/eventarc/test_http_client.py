@@ -128,18 +128,28 @@ async def test_a_connection_that_the_server_closes_is_not_reused(server: Server,
     assert server.connections == 2
 
 
-async def test_a_request_is_repeated_if_a_reused_connection_ends_without_a_response(
+async def test_a_request_is_not_repeated_if_a_reused_connection_ends_without_a_response(
     server: Server, client: HttpClient
 ) -> None:
-    """The request is sent once more, on a new connection."""
+    """The request may have killed the server. The client does not send it to the next process by itself."""
     server.responses = [[COMPLETE], [None], [COMPLETE]]
 
     await client.post(HEADERS, b"body", TIMEOUT_SECONDS)
-    response = await client.post(HEADERS, b"body", TIMEOUT_SECONDS)
+    with pytest.raises(BrokenConnection):
+        await client.post(HEADERS, b"body", TIMEOUT_SECONDS)
 
-    assert response == Response(200, b"OK")
+    assert server.connections == 1
+    assert len(server.requests) == 2
+
+
+async def test_a_request_without_reuse_opens_a_connection(server: Server, client: HttpClient) -> None:
+    """A connection that the server closes at the same time then cannot break the request."""
+    server.responses = [[COMPLETE], [COMPLETE]]
+
+    await client.post(HEADERS, b"body", TIMEOUT_SECONDS)
+    await client.post(HEADERS, b"body", TIMEOUT_SECONDS, reuse=False)
+
     assert server.connections == 2
-    assert len(server.requests) == 3
 
 
 async def test_a_late_response_is_not_the_response_to_the_next_request(server: Server, client: HttpClient) -> None:

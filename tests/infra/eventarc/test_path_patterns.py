@@ -4,35 +4,38 @@ import pytest
 
 from infra.embedded.eventarc.path_patterns import InvalidPattern, Pattern
 
-MATCHES = [
-    ("users/marie", "users/marie", True),
-    ("users/marie", "users/pierre", False),
-    ("users/{user}", "users/marie", True),
-    ("users/{user}", "users/marie/addresses/home", False),
-    ("users/*", "users/marie", True),
-    ("users/{user}/addresses/{address}", "users/marie/addresses/home", True),
-    ("users/{user}/addresses/{address}", "users/marie/phones/home", False),
-    ("users/{user=**}", "users/marie", True),
-    ("users/{user=**}", "users/marie/addresses/home", True),
-    ("users/{user=**}", "teams/red", False),
-    ("{document=**}", "anything/at/any/depth", True),
-    ("**", "users/marie", True),
-    ("users/a*", "users/anna", True),
-    ("users/a*", "users/a", True),
-    ("users/a*", "users/marie", False),
-    ("users/*.json", "users/x.json", True),
-    ("users/*.json", "users/xjson", False),
-    ("users/{user=a*}", "users/anna", True),
-    ("**/addresses/{address}", "users/marie/addresses/home", True),
-    ("users/a.c", "users/abc", False),
-    ("users/{user}", "users/line\nbreak", True),
+GROUPS = [
+    ("users/marie", "users/marie", ""),
+    ("users/marie", "users/pierre", None),
+    ("users/{user}", "users/marie", "marie"),
+    ("users/{user}", "users/marie/addresses/home", None),
+    ("users/*", "users/marie", "marie"),
+    ("users/{user}/addresses/{address}", "users/marie/addresses/home", "marie"),
+    ("users/{user}/addresses/{address}", "users/marie/phones/home", None),
+    ("users/{user=**}", "users/marie", "marie"),
+    ("users/{user=**}", "users/marie/addresses/home", "marie"),
+    ("users/{user=**}", "teams/red", None),
+    ("{document=**}", "anything/at/any/depth", "anything"),
+    ("**", "users/marie", "users"),
+    ("users/a*", "users/anna", "anna"),
+    ("users/a*", "users/a", "a"),
+    ("users/a*", "users/marie", None),
+    ("users/*.json", "users/x.json", "x.json"),
+    ("users/*.json", "users/xjson", None),
+    ("users/{user=a*}", "users/anna", "anna"),
+    ("**/addresses/{address}", "users/marie/addresses/home", "users"),
+    ("users/a.c", "users/abc", None),
+    ("users/[^]*", "users/[^]x", "[^]x"),
+    ("users/{user}", "users/line\nbreak", "line\nbreak"),
 ]
 
 
-@pytest.mark.parametrize(("pattern", "path", "expected"), MATCHES)
-def test_a_pattern_matches_the_documents_that_it_selects(pattern: str, path: str, expected: bool) -> None:
-    """Only `**` matches more than one segment."""
-    assert Pattern(pattern).matches(path) is expected
+@pytest.mark.parametrize(("pattern", "path", "group"), GROUPS)
+def test_a_pattern_selects_documents_and_groups_them_by_its_first_wildcard(
+    pattern: str, path: str, group: str | None
+) -> None:
+    """Only `**` matches more than one segment. None: the pattern does not select the document."""
+    assert Pattern(pattern).group(path) == group
 
 
 INVALID = [

@@ -77,12 +77,14 @@ async def test_a_failed_event_is_not_sent_when_its_trigger_selects_other_events_
     function.respond = fail
     await firestore.start(on_written)
     await firestore.write("samples/a")
-    await firestore.until_rows("eventarc_failed WHERE attempts > 0", "sequence", [(1,)])
+    await firestore.until_rows("eventarc_undelivered WHERE attempts > 0", "sequence", [(1,)])
     await firestore.stop()
     function.events.clear()
 
     await firestore.start(on_written | other)
-    await firestore.until_rows("eventarc_failed WHERE problem LIKE '%changed%'", "sequence, dead", [(1, 0)])
+    await firestore.until_rows(
+        "eventarc_undelivered WHERE problem LIKE '%changed%'", "sequence, state", [(1, "retrying")]
+    )
     await firestore.stop()
     unwanted = function.documents.copy()
     function.respond = function.acknowledge

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -237,6 +237,16 @@ class Storage:
         published = self.clock.snapshot().sequence
         found = await self.read(lambda connection: list(versions.changes(connection, self.catalog, after, limit)))
         return [change for change in found if change.sequence <= published]
+
+    async def changes_at(self, sequences: Sequence[int]) -> list[Change]:
+        """Return the committed changes with these sequences, in commit order."""
+        return await self.read(lambda connection: list(versions.changes_at(connection, self.catalog, sequences)))
+
+    async def changed_names(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return sequence and document name of the committed changes after a sequence, in commit order."""
+        published = self.clock.snapshot().sequence
+        found = await self.read(lambda connection: list(versions.changed_names(connection, self.catalog, after, limit)))
+        return [(sequence, name) for sequence, name in found if sequence <= published]
 
     async def next_change(self, after: int) -> None:
         """Wait until a change with a sequence greater than `after` is committed."""

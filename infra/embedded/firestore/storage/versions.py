@@ -4,10 +4,12 @@
 therefore needs one more look-up than a read of the current version. The tables are defined in file_format.py.
 """
 
+import json
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from infra.embedded.firestore.encoding import checksums, path_encoding, resource_names
 from infra.embedded.firestore.errors import ReadTimeTooOld, data_loss
@@ -27,6 +29,13 @@ SELECT c.sequence, c.commit_time, c.collection_number, c.path, c.previous,
 FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
 WHERE c.sequence > ? ORDER BY c.sequence LIMIT ?
 """
+_CHANGES_AT = """
+SELECT c.sequence, c.commit_time, c.collection_number, c.path, c.previous,
+    p.document, p.checksum, c.document, c.checksum
+FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
+WHERE c.sequence IN (SELECT value FROM json_each(?)) ORDER BY c.sequence
+"""
+_CHANGED_NAMES = "SELECT sequence, collection_number, path FROM versions WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _UP_TO = "SELECT sequence, commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _NEWEST = "SELECT sequence, commit_time FROM versions ORDER BY sequence DESC LIMIT 1"
 
@@ -92,14 +101,35 @@ def find(
 
 def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> Iterator[Change]:
     """Yield the changes after a sequence in commit order. A limit of -1 means no limit."""
-    for sequence, commit_time, number, path, previous, old, old_checksum, new, checksum in connection.execute(
-        _CHANGES, (after, limit)
-    ):
-        database, _ = catalog.names[number]
-        name = str(resource_names.ResourceName(database, path_encoding.decode_path(path)))
-        old = None if old is None else _intact(old, previous, old_checksum, name)
-        new = None if new is None else _intact(new, sequence, checksum, name)
-        yield Change(sequence, commit_time, name, old, new)
+    for row in connection.execute(_CHANGES, (after, limit)):
+        yield _change(catalog, row)
+
+
+def changes_at(connection: sqlite3.Connection, catalog: Catalog, sequences: Sequence[int]) -> Iterator[Change]:
+    """Yield the changes with these sequences in commit order."""
+    for row in connection.execute(_CHANGES_AT, (json.dumps(sequences),)):
+        yield _change(catalog, row)
+
+
+def changed_names(
+    connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int
+) -> Iterator[tuple[int, str]]:
+    """Yield the sequence and the document name of the changes after a sequence, in commit order."""
+    for sequence, number, path in connection.execute(_CHANGED_NAMES, (after, limit)):
+        yield sequence, _name(catalog, number, path)
+
+
+def _change(catalog: Catalog, row: tuple[Any, ...]) -> Change:
+    sequence, commit_time, number, path, previous, old, old_checksum, new, checksum = row
+    name = _name(catalog, number, path)
+    old = None if old is None else _intact(old, previous, old_checksum, name)
+    new = None if new is None else _intact(new, sequence, checksum, name)
+    return Change(sequence, commit_time, name, old, new)
+
+
+def _name(catalog: Catalog, number: int, path: bytes) -> str:
+    database, _ = catalog.names[number]
+    return str(resource_names.ResourceName(database, path_encoding.decode_path(path)))
 
 
 def _intact(document: bytes, sequence: int, checksum: int | None, name: str) -> bytes:

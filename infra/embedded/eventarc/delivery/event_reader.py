@@ -1,0 +1,123 @@
+"""Reads the events of a trigger from the change feed into the fair queue.
+
+The reader does not wait until events are sent, so it also finds the events of a group when another group has a large
+backlog. If not all events fit into memory, the reader reads names only, and the queue stores positions. A second task
+reads the documents of these events when their turn comes.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from zlib import crc32
+
+from infra.embedded.eventarc import cloudevent
+from infra.embedded.eventarc.delivery.delivery import Delivery
+from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.eventarc.path_patterns import Pattern
+from infra.embedded.eventarc.trigger import Trigger
+from infra.embedded.firestore.storage.storage import Change, Storage
+
+MAX_CHANGES_PER_READ = 50  # a change may hold two documents of 1 MiB
+MAX_NAMES_PER_READ = 500
+MAX_PENDING = 8_000_000  # a position takes 10 bytes
+MAX_GROUPS = 65_536
+FULL_SECONDS = 1.0
+
+
+class Selection:
+    """The events that a trigger selects, and their groups."""
+
+    def __init__(self, trigger: Trigger) -> None:
+        self._trigger = trigger
+        self._pattern = Pattern(trigger.document)
+
+    def group(self, name: str) -> int | None:
+        """Return the number of the group of a document, or None if the trigger does not select the document.
+
+        The number is a hash of the group's name. Groups of equal numbers count as one group.
+        """
+        _, database, path = cloudevent.split_name(name)
+        group = self._pattern.group(path) if database == self._trigger.database else None
+        return None if group is None else crc32(group.encode()) % MAX_GROUPS
+
+    def selects(self, change: Change) -> bool:
+        """Return whether the trigger selects a change."""
+        return self.selects_kind(change) and self.group(change.name) is not None
+
+    def selects_kind(self, change: Change) -> bool:
+        """Return whether the trigger selects changes of this kind: created, updated or deleted."""
+        return self._trigger.kind in (cloudevent.WRITTEN, cloudevent.change_kind(change))
+
+
+class EventReader:
+    """Reads the events of one trigger."""
+
+    def __init__(self, storage: Storage, selection: Selection, queue: FairQueue) -> None:
+        self.position = 0
+        """The last sequence that was read."""
+        self.on_read = asyncio.Event()
+        """Set after each read."""
+        self._storage = storage
+        self._selection = selection
+        self._queue = queue
+        self._read_before = 0
+        self._cursors: Mapping[int, int] = {}
+
+    def start_at(self, cursor: int, read_before: int, cursors: Mapping[int, int]) -> None:
+        """Continue after an earlier run, which had read the changes up to `read_before`.
+
+        Of these, the events of a group are pending after the cursor of the group. `cursors` contains the groups that
+        had pending events. All changes up to `cursor` are acknowledged.
+        """
+        self.position, self._read_before, self._cursors = cursor, read_before, cursors
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_ahead())
+            tasks.create_task(self._load_documents())
+
+    async def _read_ahead(self) -> None:
+        while True:
+            published = self._storage.snapshot().sequence
+            if self._queue.has_positions or self._queue.is_full:
+                if self._queue.pending >= MAX_PENDING:
+                    await asyncio.sleep(FULL_SECONDS)
+                    continue
+                names = await self._storage.changed_names(self.position, MAX_NAMES_PER_READ)
+                for sequence, name in names:
+                    self._add(sequence, name, None)
+            else:
+                changes = await self._storage.changes(self.position, MAX_CHANGES_PER_READ)
+                names = [(change.sequence, change.name) for change in changes]
+                for change in changes:
+                    self._add(change.sequence, change.name, change)
+            if not names:
+                self.position = max(self.position, published)
+                await self._storage.next_change(self.position)
+            self.on_read.set()
+
+    def _add(self, sequence: int, name: str, change: Change | None) -> None:
+        self.position = sequence
+        group = self._selection.group(name)
+        if group is None or (sequence <= self._read_before and sequence <= self._cursors.get(group, sequence)):
+            return
+        if change is None:
+            self._queue.add(group, sequence, None)
+        elif self._selection.selects_kind(change):
+            self._queue.add(group, sequence, Delivery(change, group))
+
+    async def _load_documents(self) -> None:
+        while True:
+            await self._queue.loaded.wait()
+            self._queue.loaded.clear()
+            while groups := self._queue.take_positions():
+                changes = await self._storage.changes_at(list(groups))
+                self._queue.load(
+                    {group.number: group for group in groups.values()}.values(),
+                    [
+                        Delivery(change, groups[change.sequence].number)
+                        for change in changes
+                        if self._selection.selects_kind(change)
+                    ],
+                )
+                self.on_read.set()

@@ -1,0 +1,48 @@
+"""Puts failed events into the fair queue when they are due."""
+
+import asyncio
+import contextlib
+import math
+import time
+
+from infra.embedded.eventarc.delivery.deliveries import Deliveries
+from infra.embedded.eventarc.delivery.delivery import Delivery
+from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.eventarc.delivery.recorder import Recorder
+
+MAX_WAIT_SECONDS = 2.0  # check this often, because another process may resend dead letters
+MIN_WAIT_SECONDS = 0.01
+
+
+class Retries:
+    """Retries the failed events of one trigger."""
+
+    def __init__(self, deliveries: Deliveries, queue: FairQueue, recorder: Recorder) -> None:
+        self._deliveries = deliveries
+        self._queue = queue
+        self._recorder = recorder
+        self._last_group = -1
+        self._has_news = asyncio.Event()
+        recorder.on_saved.append(self._has_news)
+
+    async def run(self) -> None:
+        """Retry until cancelled."""
+        while True:
+            self._has_news.clear()
+            deliveries: list[Delivery] = []
+            next_due = math.inf
+            waiting = {group.number: len(group.retrying) for group in self._queue.groups.values() if group.retrying}
+            held = frozenset(self._recorder.held_rows)
+            room = self._queue.free_retries()
+            if room > 0:
+                deliveries, next_due = await self._deliveries.due(
+                    time.monotonic(), room, self._queue.max_retries(), waiting, held, self._last_group
+                )
+            for delivery in deliveries:
+                self._last_group = delivery.group
+                self._recorder.held_rows.add(delivery.sequence)
+                self._queue.add_retry(delivery)
+            seconds = min(max(next_due - time.monotonic(), MIN_WAIT_SECONDS), MAX_WAIT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._has_news.wait()

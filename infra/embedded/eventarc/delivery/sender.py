@@ -1,0 +1,195 @@
+"""Sends events on the lanes of the fair queue, and records the outcome of each attempt.
+
+If no connection to the function can be opened, all lanes pause and one probe tests the address. When the probe
+succeeds, all lanes continue.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from random import random
+
+from infra.embedded.backoff import Backoff
+from infra.embedded.eventarc.delivery.delivery import Delivery, State
+from infra.embedded.eventarc.delivery.event_reader import Selection
+from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.eventarc.delivery.quarantine import Quarantine
+from infra.embedded.eventarc.delivery.recorder import Recorder
+from infra.embedded.eventarc.http_client import BrokenConnection, Unreachable
+from infra.embedded.eventarc.push import Push
+from infra.embedded.eventarc.trigger import Trigger
+
+LOG_SECONDS = 1.0
+ADD_LANES_SECONDS = 0.5
+PROBE_BACKOFF = Backoff(0.05, 0.5)
+
+logger = logging.getLogger("eventarc")
+
+
+class Sender:
+    """Sends the events of one trigger."""
+
+    def __init__(self, trigger: Trigger, selection: Selection, queue: FairQueue, recorder: Recorder) -> None:
+        self.quarantine = Quarantine()
+        self.reachable = asyncio.Event()
+        self.reachable.set()
+        self.last_acknowledgement = -math.inf
+        self._trigger = trigger
+        self._selection = selection
+        self._queue = queue
+        self._recorder = recorder
+        self._push = Push(trigger)
+        self._unreachable = asyncio.Event()
+        self._unreachable_since: float | None = None
+        self._probes = 0
+        self._unlogged_failures = 0
+        self._last_log = -math.inf
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._probe())
+                tasks.create_task(self._add_lanes())
+                for _ in range(self._trigger.concurrency):
+                    tasks.create_task(self._work())
+        finally:
+            self._push.client.close()
+
+    async def send_alone(self, delivery: Delivery) -> None:
+        """Send a suspect, or the notice that an event was given up, on a new connection; record the outcome."""
+        delivery.started = time.monotonic()
+        if delivery.state is State.GIVEN_UP:
+            await self._send_notice(delivery)
+            return
+        while True:
+            await self.reachable.wait()
+            try:
+                await self._attempt(delivery, alone=True)
+            except Unreachable as error:
+                self._pause(error)
+            else:
+                return
+
+    async def _work(self) -> None:
+        while True:
+            delivery = await self._queue.take()
+            try:
+                await self._attempt(delivery, alone=False)
+            except Unreachable as error:
+                self._queue.put_back(delivery)
+                self._pause(error)
+            else:
+                self._queue.release(delivery)
+
+    async def _attempt(self, delivery: Delivery, *, alone: bool) -> None:
+        """Send an event once and record the outcome. Raises `Unreachable` if it was not sent."""
+        problem: str | None
+        try:
+            if delivery.has_row and not self._selection.selects(delivery.change):
+                problem = "the trigger has changed and does not select this event any more"
+            else:
+                problem = await self._push.send(delivery.change, delivery.attempts, reuse=not alone)
+        except Unreachable:
+            raise
+        except BrokenConnection as error:
+            self._record_crash(delivery, f"no response: {error}", alone=alone)
+            return
+        except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
+            problem = f"the event cannot be sent: {error!r}"
+        self._resume()
+        self._queue.add_lane()
+        if problem is None:
+            self._record_acknowledgement()
+            self._recorder.acknowledge(delivery)
+            return
+        delivery.fail(problem, time.monotonic(), self._trigger, random())
+        self._recorder.record(delivery)
+        self._log_failure(delivery)
+
+    async def _send_notice(self, delivery: Delivery) -> None:
+        """Tell the function that an event was given up."""
+        problem: str | None
+        try:
+            problem = await self._push.give_up(delivery.change, delivery.attempts, delivery.problem)
+        except Unreachable as error:
+            self._pause(error)
+            problem = f"unreachable: {error}"
+        except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
+            problem = repr(error)
+        if problem is None:
+            self._record_acknowledgement()
+            delivery.state = State.DEAD
+            logger.error("%s: %s is now a dead letter", self._trigger.name, delivery.change.name)
+        else:
+            delivery.fail_notice(problem, time.monotonic(), self._trigger, random())
+        self._recorder.record(delivery)
+
+    def _record_acknowledgement(self) -> None:
+        self.last_acknowledgement = time.monotonic()
+        self.quarantine.record_acknowledgement(self.last_acknowledgement)
+
+    def _record_crash(self, delivery: Delivery, problem: str, *, alone: bool) -> None:
+        now = time.monotonic()
+        self._queue.start_slowly()
+        self.quarantine.record_death(delivery.group if alone else None, delivery.started, now)
+        delivery.crash(problem, now, self._trigger, alone=alone)
+        self._recorder.record(delivery)
+        self._log_failure(delivery)
+
+    async def _add_lanes(self) -> None:
+        while True:
+            await asyncio.sleep(ADD_LANES_SECONDS)
+            if self.reachable.is_set():
+                self._queue.add_lanes()
+
+    async def _probe(self) -> None:
+        while True:
+            await self._unreachable.wait()
+            self._probes += 1
+            await asyncio.sleep(PROBE_BACKOFF.seconds(self._probes))
+            with contextlib.suppress(Unreachable):
+                await self._push.client.probe()
+                self._unreachable.clear()
+                self.reachable.set()
+                self._queue.resume()
+
+    def _pause(self, error: Unreachable) -> None:
+        self._queue.pause()
+        self.reachable.clear()
+        self._unreachable.set()
+        if self._unreachable_since is None:
+            self._queue.start_slowly()
+            self._unreachable_since = time.monotonic()
+            logger.warning(
+                "%s: cannot reach %s; events wait until this URL is reachable: %s",
+                self._trigger.name,
+                self._trigger.url,
+                error,
+            )
+
+    def _resume(self) -> None:
+        if self._unreachable_since is not None:
+            seconds = time.monotonic() - self._unreachable_since
+            logger.warning("%s: %s is reachable again after %.1f s", self._trigger.name, self._trigger.url, seconds)
+            self._unreachable_since = None
+            self._probes = 0
+
+    def _log_failure(self, delivery: Delivery) -> None:
+        """Log a dead letter, or the number of failed attempts and the last problem once per `LOG_SECONDS`."""
+        name, document = self._trigger.name, delivery.change.name
+        if delivery.state is State.DEAD:
+            logger.error("%s: %s is now a dead letter: %s", name, document, delivery.problem)
+            return
+        if delivery.state is State.GIVEN_UP:
+            logger.error("%s: %s is given up: %s", name, document, delivery.problem)
+            return
+        self._unlogged_failures += 1
+        now = time.monotonic()
+        if now - self._last_log >= LOG_SECONDS:
+            logger.warning(
+                "%s: %d failed attempts, the last for %s: %s", name, self._unlogged_failures, document, delivery.problem
+            )
+            self._unlogged_failures, self._last_log = 0, now
