@@ -70,6 +70,11 @@ class Stack(AbstractContextManager["Stack"]):
         self._process.send_signal(signal.SIGINT)
         self._process.wait(PATIENCE_SECONDS)
 
+    def kill_supervisor(self) -> None:
+        """Kill the process that runs the stack."""
+        self._process.kill()
+        self._process.wait()
+
     def is_ready(self) -> bool:
         """Return whether the API accepts requests and reaches Firestore."""
         assert self._process.poll() is None, self._log.read_text()
@@ -86,7 +91,12 @@ class Stack(AbstractContextManager["Stack"]):
     @property
     def key(self) -> str:
         """The local key that the stack created."""
-        return (self._data / "api-key").read_text().strip()
+        return self.key_file.read_text().strip()
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the local key, in the data folder."""
+        return self._data / "api-key"
 
     @property
     def log(self) -> str:

@@ -1,0 +1,121 @@
+"""The stack as the supervisor runs it: processes that die or hang, strangers on their ports, and damaged files."""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graphql_api.auth.api_keys import digest
+from infra.embedded import stack as stack_file
+from tests.infra.supervisor.run import is_running
+from tests.stack import Stack, eventually
+
+
+@pytest.fixture(scope="module")
+def killed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose processes are killed one after the other."""
+    with Stack(tmp_path_factory.mktemp("killed")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", ["firestore", "function", "api"])
+def test_no_stranger_takes_the_port_of_a_process_that_restarts(killed_stack: Stack, name: str) -> None:
+    """A server on the port of the function acknowledged its events, and the log said that the function was ready."""
+    stack = killed_stack
+    port, pid = {
+        "firestore": (stack.firestore_port, stack.firestore_pid()),
+        "function": (stack.function_port, stack.function_pid()),
+        "api": (stack.api_port, stack.api_pid()),
+    }[name]
+    attempts = 0
+
+    def is_ready_again() -> bool:
+        nonlocal attempts
+        for _ in range(100):
+            with socket.socket() as stranger:
+                stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                with pytest.raises(OSError, match="in use"):
+                    stranger.bind(("127.0.0.1", port))
+            attempts += 1
+        return f"{name} is ready again" in stack.log
+
+    os.kill(pid, signal.SIGKILL)
+    eventually(is_ready_again, lambda: stack.log)
+
+    assert attempts > 0
+    assert stack.wait_for(stack.submit_fixture()["id"])["result"]["count"] == 100
+
+
+def test_a_function_that_hangs_is_replaced(own_stack: Stack) -> None:
+    """Its samples are computed by the restarted function. They stayed PENDING for ever."""
+    hanging = own_stack.function_pid()
+    os.kill(hanging, signal.SIGSTOP)
+
+    sample = own_stack.submit_fixture()["id"]
+
+    assert own_stack.wait_for(sample)["result"]["count"] == 100
+    assert own_stack.function_pid() != hanging
+    assert "function hangs and is killed: no answer from http://127.0.0.1:" in own_stack.log
+
+
+def test_no_process_outlives_a_killed_supervisor_and_watchdog(own_stack: Stack) -> None:
+    """The next start needs the ports and the data folder."""
+    stack = own_stack
+    sample = stack.submit_fixture()["id"]
+    processes = [stack.firestore_pid(), stack.function_pid(), stack.api_pid()]
+
+    os.kill(stack.pid_of("watchdog.py"), signal.SIGKILL)
+    stack.kill_supervisor()
+    eventually(lambda: not any(map(is_running, processes)), lambda: stack.log)
+    stack.start()
+
+    assert stack.wait_for(sample)["result"]["count"] == 100
+
+
+@pytest.mark.parametrize("damage", ["empty", "revoked", "forgotten"])
+def test_the_key_of_the_stack_heals_at_the_next_start(own_stack: Stack, damage: str) -> None:
+    """A crash can leave the file empty, an operator can revoke the key, and a new database does not know it."""
+    stack = own_stack
+    eventually(lambda: "everything is ready" in stack.log)
+    before = stack.key
+    if damage == "revoked":
+        stack.keys("revoke", "--digest", digest(before), "--yes")
+    elif damage == "forgotten":
+        stack.firestore().collection("api_keys").document(digest(before)).delete()
+    stack.stop()
+    if damage == "empty":
+        stack.key_file.write_bytes(b"")
+
+    stack.start()
+    eventually(lambda: stack.log.count("everything is ready") == 2, lambda: stack.log)
+
+    assert (stack.key == before) == (damage == "forgotten")
+    assert stack.submit_fixture()["state"] == "PENDING"
+
+
+def test_no_metrics_are_mapped_on_the_disk_of_the_data(own_stack: Stack) -> None:
+    """If that disk is full, writing to a mapped file ends the process with SIGBUS."""
+    data = own_stack.key_file.parent
+
+    with contextlib.suppress(FileNotFoundError):  # macOS
+        mapped = Path(f"/proc/{own_stack.api_pid()}/maps").read_text()
+        assert str(data) not in mapped
+    assert not (data / "metrics").exists()
+
+
+def test_several_processes_share_their_metrics_in_the_scratch_folder() -> None:
+    """It is in memory where the system allows it. A single process needs no folder."""
+    file = Path("infra/embedded/stack.toml")
+    variable = "PROMETHEUS_MULTIPROC_DIR"
+
+    one, two = (stack_file.read(file, {"DROPZONE_API_PROCESSES": count}) for count in "12")
+
+    assert [process.environment.get(variable) for process in one.processes if process.name == "api"] == [None]
+    assert [process.environment.get(variable) for process in two.processes if process.name == "api"] == [
+        str(two.scratch_folder)
+    ]
