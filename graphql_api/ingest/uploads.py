@@ -111,7 +111,7 @@ class Uploads:
         return removed
 
     async def _page(self, after: str) -> list[Any]:
-        query = _StructuredQuery(**{"from": [{"collection_id": document_paths.UPLOADS}]}, limit={"value": _PAGE_SIZE})
+        query = _StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}], limit={"value": _PAGE_SIZE})
         query.order_by.add(direction=1).field.field_path = "__name__"
         if after:
             query.start_at.values.add(reference_value=after)

@@ -14,6 +14,7 @@ from infra.embedded.eventarc.delivery.deliveries import Deliveries, Progress
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.event_reader import EventReader
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.firestore.errors import disk_failure
 
 SAVE_SECONDS = 0.1
 SLOW_SECONDS = 1.0
@@ -73,8 +74,9 @@ class Recorder:
             has_news.clear()
             try:
                 await self.save()
-            except sqlite3.Error:
-                logger.exception("%s: cannot save the state of deliveries; retrying", self._name)
+            except sqlite3.Error as error:
+                if disk_failure(error) is None:  # the writer has logged a failure of the disk
+                    logger.exception("%s: cannot save the state of deliveries; retrying", self._name)
                 has_news.set()
                 await asyncio.sleep(STORAGE_RETRY_SECONDS)
 

@@ -12,6 +12,7 @@ DISK_TEST_SECONDS, so that it notices this without a request.
 
 import asyncio
 import contextlib
+import copy
 import logging
 import queue
 import sqlite3
@@ -262,7 +263,7 @@ class Writer:
             if job.error is not None and disk_failure(job.error) is not None:
                 others = jobs[index + 1 :]
                 for other in others:
-                    other.error = job.error
+                    other.error = copy.copy(job.error)  # a shared exception would collect the tracebacks of all jobs
                 self._health.report_failure(job.error, len(others))
                 self._loop.call_soon_threadsafe(self._finish, others, [])
                 return
