@@ -13,10 +13,8 @@ from graphql_api import metrics
 from graphql_api.budgets.addresses import AddressBudget, network
 from graphql_api.budgets.budget import RETRY_SECONDS, Budget
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server.server.unparsed_data import UnparsedTotal
 from storage.documents.errors import Unavailable
-
-_MAX_UNPARSED_BYTES = 16 * 2**20
-_MAX_UNPARSED_BYTES_OF_ANY_CONNECTION = 16 * 2**10
 
 
 class OpenConnections:
@@ -27,7 +25,7 @@ class OpenConnections:
         self._budget = budgets.connections
         self._idle: _Idle = {}
         self._clients: dict[str, _Client] = {}
-        self._unparsed_bytes = 0
+        self.unparsed = UnparsedTotal()
 
     @property
     def count(self) -> int:
@@ -57,14 +55,6 @@ class OpenConnections:
         connection = OpenConnection(close, (client.idle, self._idle), lambda: self._give_back(client))
         connection.set_idle()
         return connection
-
-    def keep(self, before: int, after: int) -> bool:
-        """Count the bytes that a connection keeps because it cannot parse them yet: `after` instead of `before`.
-
-        Return whether the connection may keep them. The limit holds for all connections together.
-        """
-        self._unparsed_bytes += after - before
-        return after <= _MAX_UNPARSED_BYTES_OF_ANY_CONNECTION or self._unparsed_bytes <= _MAX_UNPARSED_BYTES
 
     def _give_back(self, client: "_Client") -> None:
         self._budget.give_back()

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graphql_api.graphql_server.request_headers import headers_by_name
 from graphql_api.graphql_server.server.open_connections import OpenConnections
+from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 
 _END_OF_HEADERS = b"\r\n\r\n"  # a chunked body ends with these bytes too
 _MAX_CHUNKED_PART_BYTES = 32 * 1024
@@ -32,12 +33,12 @@ class SequentialRequests(HttpToolsProtocol):
         self.header_bytes = 0
         """The bytes of the current request that are parsed, until its headers are complete."""
         self.is_in_headers = True
-        self._unparsed = b""
+        self._unparsed = UnparsedData(self.open_connections.unparsed)
         self._content_bytes_left: int | None = None  # None if the body is chunked
         self._pieces = 0  # of the body, in this turn of the event loop
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._keep(b"")
+        self._unparsed.clear()
         super().connection_lost(exc)
 
     @property
@@ -47,9 +48,10 @@ class SequentialRequests(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._unparsed:
-            self._hold(self._unparsed + data)
+            self._unparsed.append(data)
+            self._hold()
         else:
-            self._parse(data)
+            self._parse(data, 0)
 
     def parse_part(self, part: bytes) -> bool:
         """Parse data that belongs to at most one request. Return whether to parse more data."""
@@ -60,7 +62,7 @@ class SequentialRequests(HttpToolsProtocol):
 
     def discard(self) -> None:
         """Discard the data that is not parsed yet, and read more."""
-        self._keep(b"")
+        self._unparsed.clear()
         self._flow.release()
 
     def on_headers_complete(self) -> None:
@@ -86,11 +88,12 @@ class SequentialRequests(HttpToolsProtocol):
         if self._unparsed:
             self.loop.call_soon(self._parse_held)
 
-    def _parse(self, data: bytes) -> None:
-        start = self._pieces = 0
+    def _parse(self, data: bytes, start: int) -> None:
+        self._pieces = 0
         while start < len(data):
             if (self.is_in_headers and self.is_responding) or self._pieces > _MAX_PIECES_PER_TURN:
-                self._hold(data[start:])
+                self._unparsed.set(data, start)
+                self._hold()
                 return
             end = self._end_of_part(data, start)
             if not self.parse_part(data[start:end]):
@@ -112,8 +115,8 @@ class SequentialRequests(HttpToolsProtocol):
         end = data.find(_END_OF_HEADERS, start, limit)
         return limit if end < 0 else end + len(_END_OF_HEADERS)
 
-    def _hold(self, data: bytes) -> None:
-        if not self._keep(data):
+    def _hold(self) -> None:
+        if self._unparsed.is_too_much:
             self.transport.abort()
             return
         self._flow.hold()
@@ -121,17 +124,12 @@ class SequentialRequests(HttpToolsProtocol):
             self.loop.call_soon(self._parse_held)
 
     def _parse_held(self) -> None:
-        data = self._unparsed
-        self._keep(b"")
-        if data and not self.transport.is_closing():
-            self._parse(data)
+        if self._unparsed and not self.transport.is_closing():
+            data, start = self._unparsed.data, self._unparsed.start
+            self._unparsed.clear()
+            self._parse(data, start)
             if not self._unparsed:
                 self._flow.release()
-
-    def _keep(self, data: bytes) -> bool:
-        is_kept = self.open_connections.keep(len(self._unparsed), len(data))
-        self._unparsed = data
-        return is_kept
 
 
 class _Flow(FlowControl):

@@ -72,26 +72,33 @@ class Server(uvicorn.Server):
             connection.shutdown()
         if not await self._is_complete(self._settings.shutdown_seconds):
             await self._end_requests()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # the loop cannot be closed while a connection is open
         if not self.force_exit:
             await self.lifespan.shutdown()
 
     async def _end_requests(self) -> None:
         tasks = self.server_state.tasks
         logger.warning("ended %d requests that were in progress, because the server stops", len(tasks))
+        uvicorn_logger = logging.getLogger("uvicorn.error")
+        level = uvicorn_logger.level
+        uvicorn_logger.setLevel(logging.CRITICAL)  # uvicorn would log each request that ends in this way
         for connection in list(self.server_state.connections):
             if isinstance(connection, HTTPConnection):
                 connection.end_unfinished()
         if not await self._is_complete(self._settings.cleanup_seconds):
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # uvicorn would log every cancelled request
             for task in list(tasks):
                 task.cancel()
+            for connection in list(self.server_state.connections):
+                connection.transport.close()
             await self._is_complete(self._settings.cleanup_seconds)
+        uvicorn_logger.setLevel(level)
 
     async def _is_complete(self, seconds: float) -> bool:
-        """Wait until no request is in progress. Return False after `seconds`, or if a signal forces the exit."""
+        """Wait until all responses are sent. Return False after `seconds`, or if a second signal forces the exit."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while self.server_state.tasks and not self.force_exit:
+        while (self.server_state.tasks or self.server_state.connections) and not self.force_exit:
             if loop.time() > deadline:
                 return False
             await asyncio.sleep(_POLL_SECONDS)

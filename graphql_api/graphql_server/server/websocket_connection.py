@@ -26,6 +26,7 @@ from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
+from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
 from graphql_api.graphql_server.websocket_trust import WebSocketTrust
@@ -59,7 +60,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._place.close = self._close_idle
         self._trust: WebSocketTrust | None = None
         self._scanner = FrameScanner()
-        self._unparsed = b""
+        self._unparsed = UnparsedData(self.open_connections.unparsed)
         self._is_waiting = False  # for its turn to parse frames
         self._is_discarding = False
         self._frames_without_trust = self._bytes_without_trust = 0
@@ -74,7 +75,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stall_timer.close()
         self._place.end()
-        self._keep(b"")
+        self._unparsed.clear()
         super().connection_lost(exc)
         self.conn.parser.close()  # it refers to `conn`: without this, each WebSocket is a reference cycle
 
@@ -86,7 +87,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
                 self.transport.write(b"".join(self.conn.data_to_send()))
                 self.transport.close()
         elif not self._is_discarding:
-            if not self._keep(self._unparsed + data):
+            self._unparsed.append(data)
+            if self._unparsed.is_too_much:
                 self._refuse(_TRY_AGAIN_LATER, "too many frames wait; connect again later")
             self._parse_now()
 
@@ -136,20 +138,20 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _parse(self, max_frames: int) -> None:
         """Parse up to `max_frames` frames, or up to the end of a message. Then read more data, or wait."""
-        start = frames = 0
-        while start < len(self._unparsed) and frames < max_frames and self._can_parse:
-            end = self._scanner.end_of_frame(self._unparsed, start)
+        data, start, frames = self._unparsed.data, self._unparsed.start, 0
+        while start < len(data) and frames < max_frames and self._can_parse:
+            end = self._scanner.end_of_frame(data, start)
             frames += 1
             if not self._is_allowed(end - start):
                 return
-            self.conn.receive_data(self._unparsed[start:end])
+            self.conn.receive_data(data[start:end])
             start = end
             if self.conn.parser_exc is not None:
                 self.handle_parser_exception()
             else:
                 self.handle_events()
         if frames:
-            self._keep(self._unparsed[start:])
+            self._unparsed.set(data, start)
             self.scheduler.spend(frames)
         if self._unparsed and self._can_parse and not self._is_waiting:
             self._is_waiting = True
@@ -162,8 +164,6 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         return is_ready and not self.transport.is_closing()
 
     def _set_reading(self, is_reading: bool) -> None:
-        if self.transport.is_closing():
-            return
         if is_reading:
             self.transport.resume_reading()
         else:
@@ -183,15 +183,10 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._refuse(_POLICY_VIOLATION, "too many frames before connection_init")
         return False
 
-    def _keep(self, data: bytes) -> bool:
-        is_kept = self.open_connections.keep(len(self._unparsed), len(data))
-        self._unparsed = data
-        return is_kept
-
     def _refuse(self, code: int, reason: str) -> None:
         """Close the WebSocket, and discard what its client still sends, so that the client can read the close frame."""
         self._is_discarding = True
-        self._keep(b"")
+        self._unparsed.clear()
         self._send_close(code, reason)
         if self.close_timer is not None:
             self.close_timer.cancel()

@@ -131,6 +131,57 @@ def test_trailers_and_chunk_extensions_are_limited(strict: Service, ending: byte
     assert received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"",
+        b"host: x\r\nhost: x\r\n",
+        b"host: x\r\nhost: y\r\n",
+        b"host: x, y\r\n",
+        b"host: x/y\r\n",
+        b"host: x\r\ntransfer-encoding: gzip, chunked\r\n",
+        b"host: x\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+        b"host: x\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        b"host: x\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n",
+        b"host: x\r\ncontent-length: 5\r\ncontent-length: 5\r\n",
+        b"host: x\r\nte: gzip, chunked\r\n",
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_ambiguous_headers_are_refused(strict: Service, method: bytes, headers: bytes) -> None:
+    """A proxy could see another host, or another end of the request."""
+    with connection(strict) as client:
+        client.sendall(method + b" /graphql HTTP/1.1\r\n" + headers + b"\r\n0\r\n\r\n")
+        received = receive_all(client)
+
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"host: [::1]:8000\r\n",
+        b"host: a_b.example:80\r\nte: trailers\r\n",
+        b"host: x\r\ntransfer-encoding: Chunked\r\n",
+    ],
+)
+def test_usual_headers_are_accepted(strict: Service, headers: bytes) -> None:
+    """A host may be an address, and may have a port."""
+    ending = b"2\r\n{}\r\n0\r\n\r\n" if b"transfer" in headers else b""
+    with connection(strict) as client:
+        client.sendall(b"POST /graphql HTTP/1.1\r\n" + headers + b"\r\n" + ending)
+        assert client.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def test_http_1_0_needs_no_host(strict: Service) -> None:
+    """Its connection is closed after the response."""
+    with connection(strict) as client:
+        client.sendall(b"GET /graphql HTTP/1.0\r\n\r\n")
+        assert receive_all(client).startswith(b"HTTP/1.1 401 ")
+
+
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"hello\r\n\r\n", b"GET\r\n\r\n"])
 def test_data_that_is_not_http_is_a_bad_request(strict: Service, data: bytes) -> None:
     """For example TLS on a plain port."""
@@ -246,3 +297,41 @@ def test_the_server_stops_without_waiting_for_streams() -> None:
         assert clients.closed(sockets)[0] == 1012
         assert idle.recv(10) == b""
         assert service.state.subscriptions == 0
+
+
+@pytest.mark.parametrize("path", ["/graphql", "/upload"])
+def test_a_request_in_progress_when_the_server_stops_is_refused_with_503(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After some time to complete. The client is told to send the request again."""
+    query = b'{"query":"{slow(seconds:60)}"}'
+    missing = 1 if path == "/upload" else 0
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
+    with running(server_settings=ServerSettings(shutdown_seconds=0.2)) as service, connection(service) as client:
+        client.sendall(head + b"content-length: %d\r\n\r\n" % (len(query) + missing) + query)
+        deadline = time.monotonic() + 30
+        while not service.server.server_state.tasks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert service.stop()
+        response, _, body = receive_all(client).partition(b"\r\n\r\n")
+
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in response
+    assert b"connection: close" in response
+    assert json.loads(body)["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+    assert "Exception in ASGI application" not in caplog.text
+
+
+def test_a_request_that_completes_in_time_is_answered_when_the_server_stops() -> None:
+    """Idle connections are closed at once. A request whose headers are incomplete is refused."""
+    body = b'{"query":"{slow(seconds:0.5)}"}'
+    with running() as service, connection(service) as client, connection(service) as incomplete:
+        client.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+        incomplete.sendall(HEAD)
+        deadline = time.monotonic() + 30
+        while not service.server.server_state.tasks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert service.stop()
+
+        assert receive_all(client).endswith(b'{"data":{"slow":"done"}}')
+        assert receive_all(incomplete).startswith(b"HTTP/1.1 503 ")

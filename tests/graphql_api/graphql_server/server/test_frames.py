@@ -1,0 +1,147 @@
+"""WebSocket frames: their limits before authentication, and their share of the event loop."""
+
+import contextlib
+import itertools
+import json
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.sync.client import ClientConnection
+
+from graphql_api.graphql_server import GraphQLSettings
+from graphql_api.graphql_server.server.frame_scanner import FrameScanner
+from tests.graphql_api.graphql_server.clients import ACK, INIT, closed, initialized, receive, send, socket
+from tests.graphql_api.graphql_server.service import Service, running
+
+CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """Serve with the default limits, but with more time before `connection_init`."""
+    with running(GraphQLSettings(connection_init_seconds=30)) as running_service:
+        yield running_service
+
+
+def frame(opcode: int, payload: bytes = b"", *, is_final: bool = True) -> bytes:
+    """Return a masked frame. The mask is zero."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    else:
+        length = b"\xfe" + struct.pack("!H", size) if size < 2**16 else b"\xff" + struct.pack("!Q", size)
+    return bytes([(0x80 if is_final else 0) | opcode]) + length + bytes(4) + payload
+
+
+def flood(connection: ClientConnection, data: bytes) -> None:
+    """Send bytes until the server ends the connection or has taken them."""
+    with contextlib.suppress(OSError):
+        connection.socket.sendall(data)
+
+
+FLOODS = {
+    "pings": frame(PING),
+    "pongs": frame(PONG),
+    "continuations": frame(CONTINUATION, is_final=False),
+    "empty texts": frame(TEXT),
+    "ping messages": frame(TEXT, b'{"type":"ping"}'),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_before_connection_init_is_a_policy_violation(service: Service, kind: str) -> None:
+    """The server parses a few frames, and discards the rest."""
+    beginning = frame(TEXT, b"{", is_final=False) if kind == "continuations" else b""
+    with socket(service) as connection:
+        threading.Thread(target=flood, args=(connection, beginning + FLOODS[kind] * 500_000)).start()
+
+        code, reason = closed(connection)
+
+    if kind == "empty texts":
+        assert code in (1008, 4400)  # the protocol expects JSON
+    else:
+        assert (code, reason) == (1008, "too many frames before connection_init")
+
+
+def test_a_large_message_before_connection_init_is_a_policy_violation(service: Service) -> None:
+    """A connection_init with a key is far smaller."""
+    with socket(service) as connection:
+        send(connection, {"type": "connection_init", "payload": {"apiKey": "x" * 100_000}})
+
+        assert closed(connection)[0] == 1008
+
+
+@pytest.mark.parametrize("kind", ["pings", "pongs", "ping messages", "continuations"])
+def test_a_flood_of_an_authenticated_client_slows_only_its_own_websocket(service: Service, kind: str) -> None:
+    """Without a limit, the frames that one read returns take the event loop for a third of a second."""
+    with contextlib.ExitStack() as opened:
+        connections = [opened.enter_context(initialized(service)) for _ in range(10)]
+        beginning = frame(TEXT, b"{", is_final=False) if kind == "continuations" else b""
+        for connection in connections:
+            threading.Thread(target=flood, args=(connection, beginning + FLOODS[kind] * 100_000)).start()
+        time.sleep(0.3)
+        started = time.perf_counter()
+        for _ in range(5):
+            assert service.post("{ hello }").status_code == 200
+        seconds = time.perf_counter() - started
+        for connection in connections:
+            connection.socket.close()
+
+    assert seconds < 5
+
+
+def test_a_message_in_many_fragments_is_received(service: Service) -> None:
+    """Pings may arrive between its fragments."""
+    text = json.dumps({"type": "ping", "payload": {"text": "é" * 3_000}}, ensure_ascii=False).encode()
+    pieces = [text[start : start + 7] for start in range(0, len(text), 7)]
+    with initialized(service) as connection:
+        connection.socket.sendall(
+            b"".join(
+                frame(TEXT if number == 0 else CONTINUATION, piece, is_final=number == len(pieces) - 1) + frame(PING)
+                for number, piece in enumerate(pieces)
+            )
+        )
+
+        assert receive(connection) == json.loads(text) | {"type": "pong"}
+
+
+def test_messages_may_follow_connection_init_at_once(service: Service) -> None:
+    """They do not count as messages before authentication."""
+    messages = [frame(TEXT, json.dumps(INIT).encode())]
+    messages += [frame(TEXT, json.dumps({"type": "ping", "payload": {"n": n}}).encode()) for n in range(100)]
+    with socket(service) as connection:
+        connection.socket.sendall(b"".join(messages))
+
+        assert receive(connection) == ACK
+        assert [receive(connection)["payload"]["n"] for _ in range(100)] == list(range(100))
+
+
+def test_a_close_frame_after_many_frames_closes_the_websocket(service: Service) -> None:
+    """Frames that wait for their turn are parsed even if no more data arrives."""
+    with initialized(service) as connection:
+        connection.socket.sendall(frame(PING) * 1_000 + frame(8, struct.pack("!H", 1000)))
+        assert closed(connection)[0] == 1000
+
+
+@given(st.lists(st.sampled_from([0, 1, 5, 125, 126, 300, 65_535, 65_536]), min_size=1, max_size=8), st.data())
+def test_the_scanner_finds_the_end_of_each_frame_wherever_data_is_cut(sizes: list[int], data: st.DataObject) -> None:
+    """The ends are those of the frames, and of the data."""
+    frames = [frame(BINARY, bytes(size)) for size in sizes]
+    stream = b"".join(frames)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=6)) | {0, len(stream)})
+    scanner = FrameScanner()
+
+    ends = set()
+    for begin, end in itertools.pairwise(cuts):
+        position = 0
+        while position < end - begin:
+            position = scanner.end_of_frame(stream[begin:end], position)
+            if scanner.is_between_frames:
+                ends.add(begin + position)
+
+    assert ends == {sum(map(len, frames[: number + 1])) for number in range(len(frames))}
