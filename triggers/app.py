@@ -11,7 +11,6 @@ import ipaddress
 import logging
 import re
 import sys
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -23,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from storage.firestore.throttled_log import ThrottledLog
 from triggers import main
 from triggers.event_authentication import GoogleIdentity, Sender, SharedSecret
 from triggers.settings import Settings
@@ -33,7 +33,6 @@ MAX_EVENT_BYTES = 2**20
 BINARY_TYPES = frozenset({b"application/protobuf", b"application/json"})
 STRUCTURED_TYPE = b"application/cloudevents+json"
 HEALTH_PATH = "/healthz"
-LOG_SECONDS = 10.0
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -67,8 +66,7 @@ class EventEndpoint:
         self._app = app
         self._sender = sender
         self._hosts_are_local = hosts_are_local
-        self._refusals = 0
-        self._next_log = 0.0
+        self._log = ThrottledLog(logger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -77,7 +75,7 @@ class EventEndpoint:
         elif scope["path"] == HEALTH_PATH:
             await self._health(scope)(scope, receive, send)
         elif refusal := await self._refusal(scope):
-            self._log(refusal)
+            self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)
         else:
             await self._app(scope, _limited(receive), send)
@@ -117,15 +115,6 @@ class EventEndpoint:
         if not length.isdigit() or len(length) > 10 or int(length) > MAX_EVENT_BYTES:
             return _refuse(413, f"expected a body of at most {MAX_EVENT_BYTES} bytes")
         return None
-
-    def _log(self, refusal: Response) -> None:
-        """Log the number of refused requests and the last reason, at most once per `LOG_SECONDS`."""
-        self._refusals += 1
-        now = time.monotonic()
-        if now >= self._next_log:
-            reason = bytes(refusal.body).decode()
-            logger.warning("refused %d requests, the last with %d: %s", self._refusals, refusal.status_code, reason)
-            self._refusals, self._next_log = 0, now + LOG_SECONDS
 
 
 def _refuse(status: int, reason: str, **headers: str) -> Response:

@@ -24,12 +24,14 @@ from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Sta
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.throttled_log import ThrottledLog
 from triggers import computation, sample_event
 from triggers.result_store import ResultStore
 from triggers.sample_event import Notice, SampleEvent
 from triggers.turns import Turns
 
 logger = logging.getLogger("triggers")
+_responses_503 = ThrottledLog(logger)
 
 READ_TIMEOUT_SECONDS = 30.0
 WRITE_TIMEOUT_SECONDS = 8.0
@@ -75,7 +77,7 @@ async def on_sample_written(cloud_event: CloudEvent) -> None:
     try:
         await _write_result(_connect(event.database), event)
     except Unavailable as error:
-        logger.warning(
+        _responses_503.warning(
             "sample %s/%s: responded 503, so Eventarc sends the event again: %s",
             event.submitter,
             event.sample_id,
