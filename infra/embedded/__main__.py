@@ -10,6 +10,7 @@ from pathlib import Path
 from infra.embedded import stack as stack_file
 from infra.embedded.instances import open_instances
 from infra.embedded.logs import Logs
+from infra.embedded.output import Output
 from infra.embedded.preflight import PreflightError, prepare
 from infra.embedded.supervisor import Supervisor
 from infra.embedded.watchdog import Watchdog
@@ -34,7 +35,9 @@ def main() -> int:
     except (stack_file.StackError, PreflightError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    logs = Logs(sys.stdout, ["stack", *(instance.name for instance in instances)])
+    is_colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    names = ["stack", *(instance.name for instance in instances)]
+    logs = Logs(Output(sys.stdout.fileno()), names, is_colored=is_colored)
     with Watchdog(lock, stack.scratch_folder) as watchdog:
         return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
 

@@ -7,12 +7,12 @@ Lines are colored only on a terminal, and only if NO_COLOR is not set. A log fil
 """
 
 import math
-import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TextIO
+
+from infra.embedded.output import Output
 
 MAX_LINE_BYTES = 16_384  # longer lines are split to limit memory
 COLORS = (36, 33, 35, 32, 34, 96, 93, 95)
@@ -25,17 +25,15 @@ _time = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?")
 
 
 class Logs:
-    """Writes lines of named processes to a stream, with the names aligned."""
+    """Writes lines of named processes to an output, with the names aligned."""
 
-    def __init__(self, stream: TextIO, names: Iterable[str]) -> None:
-        """Prepare to write to `stream`. `names` are the names of all processes."""
-        self._stream = stream
-        self._is_colored = stream.isatty() and not os.environ.get("NO_COLOR")
+    def __init__(self, output: Output, names: Iterable[str], *, is_colored: bool) -> None:
+        """Prepare to write to `output`. `names` are the names of all processes."""
+        self.output = output
+        self._is_colored = is_colored
         self._colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
         self._width = max(map(len, self._colors), default=0)
         self._repetitions = {name: Repetitions() for name in self._colors}
-        self.on_closed: Callable[[], None] = lambda: None
-        """Called when the reader of the stream has closed it, as `| head` does."""
 
     def write(self, name: str, text: str) -> None:
         """Write a line of a process, unless it is one of many equal lines."""
@@ -60,14 +58,7 @@ class Logs:
 
     def write_plain(self, text: str) -> None:
         """Write a line without a name."""
-        try:
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
-        except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)  # so that the flush at exit does not fail
-            os.dup2(null, self._stream.fileno())
-            os.close(null)
-            self.on_closed()
+        self.output.write(text)
 
     def _paint(self, text: str, color: int) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._is_colored else text

@@ -63,7 +63,7 @@ class Supervisor:
     async def run(self, *, greet: bool) -> int:
         """Run until a signal arrives or the start fails; return the exit code."""
         self._listen_to_signals()
-        self._logs.on_closed = self._stop.set
+        self._logs.output.when_lost(partial(asyncio.get_running_loop().call_soon_threadsafe, self._stop.set))
         tasks = [asyncio.create_task(self._run_instance(instance)) for instance in self._instances]
         tasks.append(asyncio.create_task(self._announce(greet=greet)))
         tasks.append(asyncio.create_task(self._maintain()))
@@ -78,6 +78,7 @@ class Supervisor:
             await _cancel([*tasks, stopping])
             await self._stop_all()
             self._logs.summarize_repeated(is_last=True)
+            self._logs.output.close()
         return 0
 
     def _listen_to_signals(self) -> None:

@@ -1,8 +1,10 @@
 """The log writer: equal lines in a loop are summarized, all others are written."""
 
-import io
+import os
+import threading
 
 from infra.embedded.logs import MAX_EQUAL_LINES, SUMMARY_SECONDS, Logs, Repetitions
+from infra.embedded.output import MAX_WAITING_BYTES, Output
 
 FAILURE = "2026-11-27 11:38:10,{:03d} firestore ERROR the disk is full"
 
@@ -57,11 +59,53 @@ def test_many_different_lines_are_written_without_being_counted() -> None:
 
 def test_the_end_of_the_stack_writes_the_last_summary() -> None:
     """No line is lost without a word."""
-    stream = io.StringIO()
-    logs = Logs(stream, ["api"])
+    reader, writer = os.pipe()
+    output = Output(writer)
+    logs = Logs(output, ["api"], is_colored=False)
 
     for _ in range(20):
         logs.write("api", "again")
     logs.summarize_repeated(is_last=True)
+    output.close()
+    os.close(writer)
 
-    assert stream.getvalue() == "api | again\n" * MAX_EQUAL_LINES + "api | repeated 15 times: again\n"
+    with os.fdopen(reader) as stream:
+        assert stream.read() == "api | again\n" * MAX_EQUAL_LINES + "api | repeated 15 times: again\n"
+
+
+def test_a_reader_that_pauses_does_not_block_the_supervisor() -> None:
+    """A terminal stops reading after Ctrl-S. A bounded number of lines waits, and the output tells what is missing."""
+    reader, writer = os.pipe()
+    output = Output(writer)
+    line = "x" * 1_000
+    count = 2 * MAX_WAITING_BYTES // len(line)
+
+    for _ in range(count):
+        output.write(line)
+    with os.fdopen(reader) as stream:
+        lines = [stream.readline() for _ in range(400)]  # makes room for another line
+        output.write("later")
+        lines += iter(stream.readline, "later\n")
+        output.close()
+        os.close(writer)
+
+    notice = lines.pop()
+    assert set(lines) == {f"{line}\n"}
+    assert notice == f"{count - len(lines)} lines were dropped, because the output was read too slowly\n"
+
+
+def test_the_end_of_the_reader_is_reported_before_and_after_the_callback_is_known() -> None:
+    """The supervisor then stops."""
+    for is_early in (False, True):
+        reader, writer = os.pipe()
+        os.close(reader)
+        output, lost = Output(writer), threading.Event()
+        if not is_early:
+            output.when_lost(lost.set)
+        output.write("x")
+        output.close()
+        if is_early:
+            output.when_lost(lost.set)
+
+        assert lost.wait(60)
+        os.close(writer)

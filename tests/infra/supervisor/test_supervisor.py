@@ -231,6 +231,22 @@ def test_the_stack_stops_when_the_reader_of_its_output_is_gone(tmp_path: Path, s
     assert "BrokenPipe" not in done.stderr
 
 
+def test_the_stack_runs_and_stops_while_its_output_is_not_read(tmp_path: Path, start: Start, two_servers: str) -> None:
+    """A terminal after Ctrl-S blocked the supervisor and every process that logs, and Ctrl-C did not stop them."""
+    (tmp_path / "talker.py").write_text("print('x' * 1_000_000); open('talked', 'w'); input()")
+    talker = f'[[processes]]\nname = "talker"\ncommand = ["/bin/sh", "-c", "cd {tmp_path} && {{python}} talker.py"]\n'
+    start(two_servers + talker).stop(signal.SIGKILL)
+    (tmp_path / "talked").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "infra.embedded", "--stack", str(tmp_path / "stack.toml")]
+
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as paused:
+        until((tmp_path / "talked").exists, "a process that logs is blocked")
+        paused.send_signal(signal.SIGINT)
+        code = paused.wait(PATIENCE_SECONDS)
+
+    assert code == 0
+
+
 def test_the_check_of_the_settings_runs_before_anything_starts(start: Start, two_servers: str) -> None:
     """If it fails, its output is the error."""
     check = 'check = ["{python}", "-c", "import os; raise SystemExit(\'error: wrong \' + os.environ[\'TEST_SLOW\'])"]\n'
