@@ -10,10 +10,11 @@ unavailable, every event fails. The function then responds with status 503 and l
 import asyncio
 import gc
 import logging
+import time
 import traceback
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 
 import functions_framework.aio
@@ -37,7 +38,7 @@ READ_TIMEOUT_SECONDS = 30.0
 WRITE_TIMEOUT_SECONDS = 8.0
 """Less than the default acknowledgement deadline of Eventarc, 10 s, so that the function can report a failure."""
 
-MAX_NEW_AGE = timedelta(seconds=60)
+MAX_NEW_SECONDS = 60.0
 """An event of a write in this time before now is new: its sample is as the event shows it."""
 
 MAX_MEMORY_ERRORS = 3
@@ -104,7 +105,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
         logger.warning("sample %s/%s: event ignored, not a sample header", event.submitter, event.sample_id)
         return
     update_time = encoding.to_datetime(document.update_time)
-    is_new = timedelta() <= datetime.now(UTC) - update_time <= MAX_NEW_AGE
+    is_new = 0 <= time.time() - update_time.timestamp() <= MAX_NEW_SECONDS
     if not (is_new and "chunks" not in document.fields) and not await store.is_needed(event, update_time):
         return
     failed = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_NOT_COMPUTABLE)

@@ -86,7 +86,7 @@ def parse(event: CloudEvent) -> SampleEvent | None:
     is_deletion = header is None and (
         data.HasField("old_value") or event_type.removeprefix(_TYPE_PREFIX).startswith("deleted")
     )
-    if event.get("givenup") == "true":
+    if header is None and event.get("givenup") == "true":  # `get` takes 9 us, and most events have a body
         return SampleEvent(
             database, parts[1], parts[3], is_deletion=is_deletion, written_at=_time(event), notice=_notice(event)
         )
