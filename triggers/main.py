@@ -29,7 +29,7 @@ from storage.firestore.throttled_log import ThrottledLog
 from triggers import computation, sample_event
 from triggers.result_store import ResultStore
 from triggers.sample_event import Notice, SampleEvent
-from triggers.turns import Turns
+from triggers.turns import MAX_RUNNING, Turns
 
 logger = logging.getLogger("triggers")
 _responses_503 = ThrottledLog(logger)
@@ -49,7 +49,7 @@ MAX_REMEMBERED_SAMPLES = 1_000
 GC_THRESHOLD_OBJECTS = 20_000
 
 _turns = Turns()
-_thread = ThreadPoolExecutor(1, "large-samples")
+_threads = ThreadPoolExecutor(MAX_RUNNING, "large-samples")
 _memory_errors: OrderedDict[str, int] = OrderedDict()  # the number of attempts by sample
 
 _NOT_COMPUTABLE = Problem(
@@ -151,11 +151,12 @@ async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice
 
 async def _compute_large(store: ResultStore, header: Header, update_time: datetime) -> Result:
     """Return the result of a large sample. It waits for its turn, and is computed in a thread."""
-    async with _turns.turn(header.submitter, f"{header.submitter}/{header.id}"):
+    numbers_and_text = 8 * header.count + header.byte_count
+    async with _turns.turn(header.submitter, f"{header.submitter}/{header.id}", numbers_and_text):
         chunks = await store.read_chunks(header)
         try:
             computing = asyncio.get_running_loop().run_in_executor(
-                _thread, computation.compute, header, update_time, chunks
+                _threads, computation.compute, header, update_time, chunks
             )
         except RuntimeError as error:
             raise Unavailable(f"no thread can start: {error}") from error

@@ -1,7 +1,8 @@
-"""Turns: large samples are computed one at a time, and the turns alternate between submitters.
+"""Turns: few large samples are computed at the same time, at most one of each submitter.
 
-One at a time limits memory to a small multiple of the largest sample. If a submitter sends many
-large samples, a large sample of another submitter still has the next turn but one at the latest.
+Their numbers share a limited memory. A sample that fits nowhere else is computed alone. If several
+submitters wait, the one that had no turn for the longest time is next. A submitter with many large
+samples therefore does not delay the large sample of another submitter.
 
 A sample waits for its turn for a limited time, and few samples of a submitter wait. The event of a
 sample that does not get a turn is sent again later, so it does not occupy a connection meanwhile.
@@ -14,31 +15,40 @@ from contextlib import asynccontextmanager
 
 from storage.documents import Unavailable
 
+MAX_RUNNING = 2
+MAX_RUNNING_BYTES = 384 * 2**20
 MAX_WAIT_SECONDS = 25.0
 """More than the longest computation, so that a sample of another submitter gets its turn before this time."""
 
 MAX_WAITING_PER_SUBMITTER = 4
 RETRY_AFTER_SECONDS = 2
 
+_Waiting = tuple[int, "asyncio.Future[None]"]
+"""The bytes that a task needs, and a future that is done when it has its turn."""
+
 
 class Turns:
-    """Gives one task at a time its turn. Belongs to one event loop."""
+    """Gives tasks their turns. Belongs to one event loop."""
 
     def __init__(
         self,
         *,
+        max_running: int = MAX_RUNNING,
+        max_running_bytes: int = MAX_RUNNING_BYTES,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
         max_waiting_per_submitter: int = MAX_WAITING_PER_SUBMITTER,
     ) -> None:
+        self._max_running = max_running
+        self._max_running_bytes = max_running_bytes
         self._max_wait_seconds = max_wait_seconds
         self._max_waiting = max_waiting_per_submitter
-        self._is_taken = False
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # the next submitter is first
+        self._running: dict[str, int] = {}  # the bytes of each submitter that has a turn
+        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()  # the next submitter is first
         self._keys: set[str] = set()
 
     @asynccontextmanager
-    async def turn(self, submitter: str, key: str) -> AsyncIterator[None]:
-        """Wait for a turn. `key` names the work: the same work is done once at a time.
+    async def turn(self, submitter: str, key: str, size: int) -> AsyncIterator[None]:
+        """Wait for a turn of work that needs `size` bytes. `key` names the work: the same work is done once at a time.
 
         Raises `Unavailable` if the same work has or awaits its turn, if too many tasks of the submitter
         wait, or if the wait takes too long.
@@ -47,51 +57,62 @@ class Turns:
             raise Unavailable("the same sample is being computed", retry_after=RETRY_AFTER_SECONDS)
         self._keys.add(key)
         try:
-            await self._take(submitter)
+            await self._take(submitter, size)
             try:
                 yield
             finally:
-                self._pass_on()
+                self._end(submitter)
         finally:
             self._keys.discard(key)
 
-    async def _take(self, submitter: str) -> None:
-        if not self._is_taken:
-            self._is_taken = True
-            return
-        queue = self._waiting.setdefault(submitter, deque())
+    async def _take(self, submitter: str, size: int) -> None:
+        queue = self._waiting.get(submitter, deque())
         if len(queue) >= self._max_waiting:
             raise Unavailable(
                 f"{len(queue)} large samples of the submitter wait for their turn", retry_after=RETRY_AFTER_SECONDS
             )
         turn = asyncio.get_running_loop().create_future()
-        queue.append(turn)
+        self._waiting[submitter] = queue
+        queue.append((size, turn))
+        self._start()
         try:
             async with asyncio.timeout(self._max_wait_seconds):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._pass_on()
+                self._end(submitter)
             else:
-                queue.remove(turn)
-                if not queue and self._waiting.get(submitter) is queue:
-                    del self._waiting[submitter]
+                self._remove(submitter, (size, turn))
             if isinstance(error, TimeoutError):
                 raise Unavailable(
                     f"waited {self._max_wait_seconds:g} s for other large samples", retry_after=RETRY_AFTER_SECONDS
                 ) from None
             raise
 
-    def _pass_on(self) -> None:
-        """Give the turn to the next submitter that waits."""
-        while self._waiting:
-            submitter, queue = next(iter(self._waiting.items()))
-            turn = queue.popleft()
-            if queue:
-                self._waiting.move_to_end(submitter)
-            else:
-                del self._waiting[submitter]
-            if not turn.done():
-                turn.set_result(None)
+    def _start(self) -> None:
+        """Give turns to the next tasks, as long as there is room."""
+        while len(self._running) < self._max_running:
+            submitter = next((name for name in self._waiting if name not in self._running), None)
+            if submitter is None:
                 return
-        self._is_taken = False
+            size, turn = self._waiting[submitter][0]
+            if self._running and sum(self._running.values()) + size > self._max_running_bytes:
+                return
+            self._remove(submitter, (size, turn))
+            if not turn.done():
+                self._running[submitter] = size
+                turn.set_result(None)
+
+    def _end(self, submitter: str) -> None:
+        del self._running[submitter]
+        if submitter in self._waiting:
+            self._waiting.move_to_end(submitter)
+        self._start()
+
+    def _remove(self, submitter: str, waiting: _Waiting) -> None:
+        """Remove a task that waits. If it was cancelled before, it may have been removed already."""
+        queue = self._waiting.get(submitter)
+        if queue is not None and waiting in queue:
+            queue.remove(waiting)
+            if not queue:
+                del self._waiting[submitter]

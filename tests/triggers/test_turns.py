@@ -1,4 +1,4 @@
-"""Large samples are computed one at a time, and submitters take turns."""
+"""Few large samples are computed at the same time, and submitters take turns."""
 
 import asyncio
 
@@ -23,8 +23,8 @@ class Work:
         self.ends: dict[str, asyncio.Event] = {}
 
     async def run(self, submitter: str, key: str) -> None:
-        """Take a turn and hold it."""
-        async with self.turns.turn(submitter, key):
+        """Take a turn and hold it. The key `a130` needs 30 bytes."""
+        async with self.turns.turn(submitter, key, int(key[2:] or 0)):
             self.started.append(key)
             await self.ends.setdefault(key, asyncio.Event()).wait()
 
@@ -41,32 +41,61 @@ class Work:
 
 
 async def test_submitters_take_turns() -> None:
-    """A submitter with many samples does not delay the sample of another submitter by more than one."""
-    work = Work(Turns())
+    """A submitter with many samples does not delay the samples of others: they are next."""
+    work = Work(Turns(max_running=1))
     tasks = await work.start("a1", "a2", "a3", "a4", "b1", "c1", "b2")
 
     for _ in range(7):
         await work.end(work.started[-1])
     await asyncio.gather(*tasks)
 
-    assert work.started == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+    assert work.started == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+async def test_one_sample_of_each_submitter_is_computed_at_a_time() -> None:
+    """The sample of another submitter does not wait."""
+    work = Work(Turns(max_running=3))
+    tasks = await work.start("a1", "a2", "b1", "c1", "d1")
+    assert work.started == ["a1", "b1", "c1"]
+
+    for key in ("a1", "d1", "a2", "b1", "c1"):
+        await work.end(key)
+    await asyncio.gather(*tasks)
+
+    assert work.started == ["a1", "b1", "c1", "d1", "a2"]
+
+
+async def test_samples_that_run_share_a_limited_memory() -> None:
+    """A sample that needs more than all of it runs alone, and is not overtaken."""
+    work = Work(Turns(max_running=3, max_running_bytes=100))
+    tasks = await work.start("a150", "b150", "c1500", "d11")
+    assert work.started == ["a150", "b150"]
+
+    await work.end("a150")
+    assert work.started[2:] == []
+    await work.end("b150")
+    assert work.started[2:] == ["c1500"]
+    await work.end("c1500")
+    assert work.started[3:] == ["d11"]
+    await work.end("d11")
+    await asyncio.gather(*tasks)
 
 
 async def test_few_samples_of_a_submitter_wait() -> None:
     """Others of the submitter are refused at once, and those of other submitters are not."""
-    work = Work(Turns(max_waiting_per_submitter=2))
+    work = Work(Turns(max_running=1, max_waiting_per_submitter=2))
     tasks = await work.start("a1", "a2", "a3", "b1")
 
     with pytest.raises(Unavailable, match="2 large samples of the submitter wait"):
         await work.run("a", "a4")
-    for key in ("a1", "a2", "b1", "a3"):
+    for key in ("a1", "b1", "a2", "a3"):
         await work.end(key)
     await asyncio.gather(*tasks)
 
 
 async def test_the_same_sample_has_one_turn() -> None:
     """A repeated event is refused while the sample waits or is being computed."""
-    work = Work(Turns())
+    work = Work(Turns(max_running=1))
     tasks = await work.start("a1", "a2")
 
     for key in ("a1", "a2"):
@@ -82,7 +111,7 @@ async def test_the_same_sample_has_one_turn() -> None:
 
 async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
     """It may end by its deadline, by being cancelled, or in the moment when it gets the turn."""
-    work = Work(Turns(max_wait_seconds=0.05))
+    work = Work(Turns(max_running=1, max_wait_seconds=0.05))
     holder, late = await work.start("a1", "b1")
     with pytest.raises(Unavailable, match=r"waited 0\.05 s for other large samples"):
         await late
@@ -102,9 +131,9 @@ async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
 
 async def test_a_task_that_fails_passes_its_turn_on() -> None:
     """The next sample is computed."""
-    turns = Turns()
+    turns = Turns(max_running=1)
 
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            async with turns.turn("a", "a1"):
+            async with turns.turn("a", "a1", 0):
                 raise ZeroDivisionError
