@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from infra.embedded.firestore.encoding import checksums, path_encoding, resource_names
@@ -38,6 +39,8 @@ WHERE c.sequence IN (SELECT value FROM json_each(?)) ORDER BY c.sequence
 _CHANGED_NAMES = "SELECT sequence, collection_number, path FROM versions WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _UP_TO = "SELECT sequence, commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _NEWEST = "SELECT sequence, commit_time FROM versions ORDER BY sequence DESC LIMIT 1"
+
+MAX_REPORTS = 1_000
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ def _verified(row: tuple[int, int, bytes, int | None], path: bytes) -> DocumentV
     sequence, commit_time, document, checksum = row
     if checksum is not None and checksum != checksums.of(document, sequence):
         name = "/".join(path_encoding.decode_path(path))
-        logger.error("The stored document %s is damaged (sequence %d)", name, sequence)
+        _report_damage(name, sequence)
         raise data_loss(name)
     return DocumentVersion(sequence, commit_time, document)
 
@@ -135,9 +138,14 @@ def _name(catalog: Catalog, number: int, path: bytes) -> str:
 def _intact(document: bytes, sequence: int, checksum: int | None, name: str) -> bytes:
     """Return a document, or empty bytes if it does not match its checksum."""
     if checksum is not None and checksum != checksums.of(document, sequence):
-        logger.error("The stored document %s is damaged (sequence %d)", name, sequence)
+        _report_damage(name, sequence)
         return b""
     return document
+
+
+@lru_cache(maxsize=MAX_REPORTS)  # log each damaged version once
+def _report_damage(name: str, sequence: int) -> None:
+    logger.error("The stored document %s is damaged (sequence %d)", name, sequence)
 
 
 def newest(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -167,6 +167,26 @@ def test_complete_indexes_always_match_the_documents(first: Definitions, operati
         file.connection.close()
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4])
+def test_an_index_that_is_defined_again_before_its_entries_are_deleted_is_built_again(steps: int) -> None:
+    """Its old entries do not match documents that changed in between."""
+    exempted = Definitions((composite("b", "a"),), field_overrides={("t", ("a",)): frozenset()})
+    file = _File(Definitions((composite("a", "b"),)))
+    for number in range(3):
+        file.write(f"t/{number}", {"a": 1, "b": 1})
+    file.restart(exempted)
+    for _ in range(steps):
+        file.step("t")
+    file.write("t/1", {"a": 2, "b": 2})
+    file.restart(Definitions((composite("a", "b"),)))
+    file.check_complete_indexes()
+
+    while file.step("t"):
+        file.check_complete_indexes()
+
+    assert list(consistency.problems(file.connection)) == []
+
+
 def test_a_step_of_a_build_has_a_limit_in_time() -> None:
     """A step with no time adds the entries of one document."""
     file = _File(Definitions())

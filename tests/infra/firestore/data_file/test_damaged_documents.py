@@ -1,0 +1,75 @@
+"""A stored document whose bytes have changed is never returned. The error names the document."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+from google.api_core import exceptions
+
+from infra.embedded.eventarc import cloudevent
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.storage.versions import Change
+from tests.infra.firestore.data_file.test_missing_data import archive
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
+
+TEXT = "unique-text-of-the-document"
+
+
+@pytest.fixture
+def damaged(own: FirestoreProcess, tmp_path: Path) -> FirestoreProcess:
+    """A server with the documents t/a, t/b and t/c. One bit of t/b has flipped on the disk."""
+    exemption = {"collectionGroup": "t", "fieldPath": "text", "indexes": []}
+    own.options = ["--indexes", str(write_indexes(tmp_path / "firestore.indexes.json", [], [exemption]))]
+    own.start()
+    for name in "abc":
+        own.client().document(f"t/{name}").set({"text": f"{TEXT}-{name}", "n": 1})
+    own.end()
+    raw = bytearray(own.data.read_bytes())
+    position = raw.index(f"{TEXT}-b".encode())
+    assert raw.count(f"{TEXT}-b".encode()) == 1
+    raw[position + 3] ^= 4
+    own.data.write_bytes(raw)
+    own.start()
+    return own
+
+
+def test_reads_and_queries_fail_with_the_name_of_the_document(damaged: FirestoreProcess) -> None:
+    """Other documents are served."""
+    collection = damaged.client().collection("t")
+
+    with pytest.raises(exceptions.DataLoss, match="The stored document t/b is damaged"):
+        collection.document("b").get()
+    with pytest.raises(exceptions.DataLoss, match="The stored document t/b is damaged"):
+        list(collection.stream())
+    assert [found.id for found in collection.limit(1).stream()] == ["a"]
+    assert collection.document("c").get().get("text") == f"{TEXT}-c"
+    assert "The stored document t/b is damaged" in damaged.log.read_text()
+
+
+def test_a_write_that_needs_the_damaged_document_fails_alone(damaged: FirestoreProcess) -> None:
+    """Its index entries are unknown. Other writes of the same batch succeed."""
+    writes = [m.Write(update=m.Document(name=f"{ROOT}/t/{name}")) for name in "bc"]
+    request = m.BatchWriteRequest(database=DATABASE, writes=writes)
+
+    response = damaged.call("BatchWrite", request, m.BatchWriteResponse)
+
+    assert [status.code for status in response.status] == [grpc.StatusCode.DATA_LOSS.value[0], 0]
+
+
+def test_the_check_names_the_damaged_document(damaged: FirestoreProcess) -> None:
+    """Also while the server runs. A backup of such a file is not restored."""
+    backup = damaged.data.with_name("backup.sqlite")
+    archive("backup", "--data", damaged.data, "--output", backup)
+
+    assert "the document t/b is damaged" in archive("check", "--data", damaged.data, code=1)
+    damaged.end()
+    assert "the document t/b is damaged" in archive("restore", backup, "--data", damaged.data, code=1)
+
+
+def test_an_event_of_a_damaged_document_has_no_body() -> None:
+    """The function then reads the document, and gets the error."""
+    intact = m.Document(name=f"{ROOT}/t/a").SerializeToString()
+
+    assert cloudevent.body(Change(1, 1, f"{ROOT}/t/a", None, b""), 1000) == b""
+    assert cloudevent.body(Change(2, 1, f"{ROOT}/t/a", b"", intact), 1000) == b""
+    assert cloudevent.body(Change(2, 1, f"{ROOT}/t/a", None, intact), 1000) != b""
