@@ -1,1 +1,1 @@
-"""Index definitions, the registry and backfill of composite indexes, and index entries."""
+"""Index definitions, index entries, and the registry and the builds of indexes."""
