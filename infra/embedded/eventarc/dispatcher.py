@@ -1,14 +1,19 @@
 """The dispatcher runs the subscriptions of all triggers."""
 
 import asyncio
+import contextlib
 import logging
+import sqlite3
 from collections.abc import Iterable
 
 from infra.embedded.eventarc.delivery import deliveries
 from infra.embedded.eventarc.delivery.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
+from infra.embedded.firestore.errors import disk_failure
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
+
+OPEN_RETRY_SECONDS = 0.5
 
 logger = logging.getLogger("eventarc")
 
@@ -20,12 +25,24 @@ class Dispatcher:
         """Create the subscriptions. Call `open`, then `run`, to deliver events."""
         self._storage = storage
         self._subscriptions = {trigger.name: Subscription(storage, trigger) for trigger in triggers}
+        self._is_open = False
 
     async def open(self) -> None:
         """Register every trigger in the change feed, so that later writes are delivered.
 
-        The triggers of the first start after an import also receive the imported documents.
+        The triggers of the first start after an import also receive the imported documents. If the disk refuses the
+        writes that this needs, `run` repeats it.
         """
+        try:
+            await self._open()
+        except sqlite3.OperationalError as error:
+            if disk_failure(error) is None:
+                raise
+            logger.warning("event delivery starts as soon as the disk accepts writes: %s", error)
+        else:
+            self._is_open = True
+
+    async def _open(self) -> None:
         for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
             logger.warning(
                 "trigger %s is not configured any more; its events are stored until you run "
@@ -40,6 +57,11 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Deliver until cancelled. Cancel this method before the storage is closed."""
+        while not self._is_open:
+            await asyncio.sleep(OPEN_RETRY_SECONDS)
+            with contextlib.suppress(sqlite3.OperationalError):
+                await self._open()
+                self._is_open = True
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())  # `run` does not return, even without triggers
             for subscription in self._subscriptions.values():

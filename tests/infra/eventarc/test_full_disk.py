@@ -1,9 +1,13 @@
 """On a full disk events are still delivered, although the state of deliveries cannot be saved."""
 
+import sqlite3
 from typing import Any
+from unittest.mock import AsyncMock
 
+import pytest
 from google.api_core.exceptions import ResourceExhausted
 
+from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.eventarc.machine import Firestore, Function, until
 
 
@@ -39,4 +43,30 @@ async def test_delivery_continues_on_a_full_disk(
     await firestore.client.document("samples/last").set({"n": 1}, retry=None)
 
     await until(lambda: "samples/last" in function.documents)
+    await firestore.until_rows("eventarc_undelivered", "count(*)", [(0,)])
+
+
+async def test_delivery_starts_when_the_disk_accepts_writes(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server starts on a full disk and serves reads. Events that were stored before are delivered later."""
+
+    async def fail(_: Any) -> int:
+        return 500
+
+    function.respond = fail
+    await firestore.start(on_written)
+    await firestore.write("samples/before")
+    await firestore.until_rows("eventarc_undelivered", "count(*)", [(1,)])
+    await firestore.stop()
+    function.respond = function.acknowledge
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Storage, "execute", AsyncMock(side_effect=error))
+        await firestore.start(on_written)
+        attempts = len(function.events)
+        assert (await firestore.client.document("samples/before").get()).exists
+
+    await until(lambda: len(function.events) > attempts)
     await firestore.until_rows("eventarc_undelivered", "count(*)", [(0,)])
