@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graphql_api.errors import HTTP_STATUS, RequestTimeout, describe, shorten
 from graphql_api.graphql_server.request_headers import headers_by_name
@@ -60,9 +60,10 @@ class HTTPConnection(SequentialRequests):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._bytes_without_content = 0  # since the last bytes of body content
-        self._received_body_bytes = 0  # of all requests
         self._discarded_bytes = 0  # after the response
         self._refusal: tuple[int, DropzoneError] | None = None
+        self._has_begun = False  # whether a part of the headers of a request is parsed
+        self._is_whole = False  # whether the data that is being parsed contains the end of one request
         self._header_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._stall_timer = StallTimer(
@@ -71,7 +72,7 @@ class HTTPConnection(SequentialRequests):
             self._end_stalled_response,
             seconds=self.settings.stall_seconds,
             min_bytes_per_second=self.settings.min_read_bytes_per_second,
-            received_bytes=lambda: self._received_body_bytes,
+            received_bytes=lambda: self.received_body_bytes,
         )
         try:
             self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
@@ -92,7 +93,7 @@ class HTTPConnection(SequentialRequests):
 
     def shutdown(self) -> None:
         """End this connection after the response to the current request. Refuse a request that is incomplete."""
-        if self.header_bytes and not self.is_responding:
+        if (self.header_bytes or self._has_begun) and not self.is_responding:
             self._refuse(503, _stopping())
         else:
             super().shutdown()
@@ -109,10 +110,20 @@ class HTTPConnection(SequentialRequests):
                 return
         super().data_received(data)
 
+    def parse_whole(self, data: bytes) -> None:
+        """Parse data that contains the end of the headers of only one request. They need no timer."""
+        self._is_whole = True
+        HttpToolsProtocol.data_received(self, data)
+        self._is_whole = False
+        if (self.cycle is None or self.cycle.response_complete) and not self.is_upgraded and self._refusal is None:
+            self.header_bytes += len(data)  # blank lines, or a part of the headers
+            self._start_header_timer()
+
     def parse_part(self, part: bytes) -> bool:
         """Parse data that belongs to at most one request. Return whether to parse more data."""
         if self.is_in_headers:
             self._start_header_timer()
+            self.header_bytes += len(part)
         else:
             self._bytes_without_content += len(part)
             if self._bytes_without_content > self.settings.max_header_bytes + len(part):
@@ -124,7 +135,9 @@ class HTTPConnection(SequentialRequests):
         return is_open and self._refusal is None
 
     def on_message_begin(self) -> None:
-        self._start_header_timer()
+        self._has_begun = True
+        if not self._is_whole:
+            self._start_header_timer()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -132,23 +145,29 @@ class HTTPConnection(SequentialRequests):
             self._refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
         headers = headers_by_name(cast(dict[str, Any], self.scope))
-        if wrong := violation(headers, self.parser.get_http_version()):
+        if wrong := violation(headers, self.parser.get_http_version):
             self._refusal = (400, BadRequest(wrong))
             raise httptools.HttpParserError
-        self._bytes_without_content = 0
+        is_chunked = b"transfer-encoding" in headers
+        self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
+        self.is_in_headers = self._has_begun = False
+        self.header_bytes = self._bytes_without_content = 0
         self._cancel_header_timer()
         super().on_headers_complete()
-        if self.is_responding and self.place is not None:
-            self.place.set_busy()
-        if self.cycle is not None and not self.cycle.keep_alive:
+        if self.cycle is None:
+            return
+        if self.place is not None:
+            self.place.is_busy = not self.cycle.response_complete
+        if not self.cycle.keep_alive:
             self.cycle.transport = cast(asyncio.Transport, _DelayedCloseTransport(self))
 
     def on_body(self, body: bytes) -> None:
         self._bytes_without_content = 0
-        self._received_body_bytes += len(body)
+        self.received_body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.is_in_headers = True
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
@@ -160,6 +179,10 @@ class HTTPConnection(SequentialRequests):
             self.place.set_idle()
         if not self.is_in_headers:
             self.close_later()
+            return
+        if self._has_begun:
+            self._start_header_timer()
+        self.parse_held()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(*(self._refusal or (400, BadRequest(msg))))
@@ -179,8 +202,8 @@ class HTTPConnection(SequentialRequests):
     def resume_writing(self) -> None:
         self._stall_timer.stop()
         super().resume_writing()
-        if self.place is not None and self.is_responding:
-            self.place.set_busy()
+        if self.place is not None:
+            self.place.is_busy = self.is_responding
 
     def _close_idle(self) -> None:
         """Close this connection, because another one needs its place."""
@@ -199,11 +222,11 @@ class HTTPConnection(SequentialRequests):
     def _end_stalled_response(self) -> None:
         logger.warning(
             "ended the response to %s %s: the client read almost no data for %g s",
-            self.scope["method"],
-            shorten(self.scope["path"]),
+            self.cycle.scope["method"],
+            shorten(self.cycle.scope["path"]),
             self.settings.stall_seconds,
         )
-        notice = notice_of(self.scope)
+        notice = notice_of(self.cycle.scope)
         if notice is None or self.cycle.response_complete:
             self.transport.abort()
             return
@@ -234,7 +257,7 @@ class HTTPConnection(SequentialRequests):
 
     def _end_late_headers(self) -> None:
         self._header_timer = None
-        if self.header_bytes:
+        if self.header_bytes or self._has_begun:
             seconds = self.settings.header_timeout_seconds
             self._refuse(408, RequestTimeout(f"the headers were not complete after {seconds:g} s"))
         else:

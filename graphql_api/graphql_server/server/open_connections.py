@@ -23,7 +23,7 @@ class OpenConnections:
     def __init__(self, budgets: Budgets) -> None:
         self._addresses = budgets.addresses
         self._budget = budgets.connections
-        self._idle: _Idle = {}
+        self._connections: _Queue = {}
         self._clients: dict[str, _Client] = {}
         self.unparsed = UnparsedTotal()
 
@@ -39,8 +39,8 @@ class OpenConnections:
         """
         key = network(address)
         client = self._clients.get(key) or _Client(key, self._addresses.of(address))
-        _make_room(client.budget.connections, client.idle)
-        _make_room(self._budget, self._idle)
+        _make_room(client.budget.connections, client.connections)
+        _make_room(self._budget, self._connections)
         client.budget.connections.take()
         if self._budget.used >= self._budget.max_amount:
             client.budget.connections.give_back()
@@ -52,8 +52,8 @@ class OpenConnections:
             )
         self._budget.take()
         self._clients[key] = client
-        connection = OpenConnection(close, (client.idle, self._idle), lambda: self._give_back(client))
-        connection.set_idle()
+        connection = OpenConnection(close, (client.connections, self._connections), lambda: self._give_back(client))
+        client.connections[connection] = self._connections[connection] = None
         return connection
 
     def _give_back(self, client: "_Client") -> None:
@@ -66,37 +66,38 @@ class OpenConnections:
 class OpenConnection:
     """One open connection: busy or idle."""
 
-    __slots__ = ("_give_back", "_idle", "_is_open", "close")
+    __slots__ = ("_give_back", "_is_open", "_queues", "close", "is_busy")
 
-    def __init__(self, close: Callable[[], None], idle: tuple["_Idle", "_Idle"], give_back: Callable[[], None]) -> None:
+    def __init__(
+        self, close: Callable[[], None], queues: tuple["_Queue", "_Queue"], give_back: Callable[[], None]
+    ) -> None:
         self.close = close
-        self._idle = idle
+        self._queues = queues
         self._give_back = give_back
         self._is_open = True
+        self.is_busy = False
+        """Whether the server works for the client. Set it to True directly, and to False with `set_idle`."""
 
     def set_idle(self) -> None:
         """Note that the server waits for the client."""
+        self.is_busy = False
         if self._is_open:
-            of_client, of_process = self._idle
+            of_client, of_process = self._queues
+            del of_client[self], of_process[self]
             of_client[self] = of_process[self] = None
-
-    def set_busy(self) -> None:
-        """Note that the server works for the client."""
-        of_client, of_process = self._idle
-        of_client.pop(self, None)
-        of_process.pop(self, None)
 
     def end(self) -> None:
         """Give the place of this connection back."""
         if self._is_open:
             self._is_open = False
-            self.set_busy()
+            for queue in self._queues:
+                del queue[self]
             self._give_back()
             self._give_back = self.close = _do_nothing  # without this, each connection is a reference cycle
 
 
-_Idle = dict[OpenConnection, None]
-"""Idle connections. The one that has been idle for the longest time is first."""
+_Queue = dict[OpenConnection, None]
+"""Open connections. Of those that are idle, the one that has been idle for the longest time is first."""
 
 
 @dataclass(slots=True)
@@ -105,12 +106,14 @@ class _Client:
 
     key: str
     budget: AddressBudget
-    idle: _Idle = field(default_factory=dict)
+    connections: _Queue = field(default_factory=dict)
 
 
-def _make_room(budget: Budget, idle: _Idle) -> None:
-    if budget.used >= budget.max_amount and idle:
-        connection = next(iter(idle))
+def _make_room(budget: Budget, queue: _Queue) -> None:
+    if budget.used < budget.max_amount:
+        return
+    connection = next((connection for connection in queue if not connection.is_busy), None)
+    if connection is not None:
         close = connection.close
         connection.end()
         metrics.closed_idle_connections(budget.limit).inc()

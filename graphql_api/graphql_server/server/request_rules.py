@@ -5,17 +5,17 @@ disagree is therefore refused (RFC 9112, sections 3.2 and 6.3).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 _HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
 
 
-def violation(headers: Mapping[bytes, bytes], http_version: str) -> str | None:
+def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
     """Return what is wrong with a request, or None. The values of a repeated header are joined by commas."""
     host = headers.get(b"host")
     if host is None:
-        if http_version != "1.0":
+        if http_version() != "1.0":
             return "expected the header Host"
     elif not _is_host(host):
         return "expected one header Host with a valid host"
@@ -24,7 +24,7 @@ def violation(headers: Mapping[bytes, bytes], http_version: str) -> str | None:
             return "expected the header Transfer-Encoding to be chunked; other codings are not supported"
         if b"content-length" in headers:
             return "expected Content-Length or Transfer-Encoding, got both"
-        if http_version == "1.0":
+        if http_version() == "1.0":
             return "HTTP/1.0 does not have the header Transfer-Encoding"
     if b"te" in headers and b"chunked" in headers[b"te"].lower():
         return "the header TE must not contain chunked"

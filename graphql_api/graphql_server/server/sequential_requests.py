@@ -6,36 +6,43 @@ received data where a request may end. It keeps the rest, and reads no more data
 """
 
 import asyncio
-from typing import Any, cast
+import time
+from typing import cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graphql_api.graphql_server.request_headers import headers_by_name
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 
 _END_OF_HEADERS = b"\r\n\r\n"  # a chunked body ends with these bytes too
+_MAX_WHOLE_BYTES = 4 * 1024
 _MAX_CHUNKED_PART_BYTES = 32 * 1024
-_MAX_PIECES_PER_TURN = 2_000
-"""Calls of `on_body` in one turn of the event loop. A chunk of a body may have one byte."""
+_MAX_SECONDS_PER_TURN = 0.002
+"""A chunk of a body may have one byte, so a part may take the parser several milliseconds."""
 
 
 class SequentialRequests(HttpToolsProtocol):
-    """An HTTP connection that parses one request at a time. `max_header_bytes` limits the headers of each request."""
+    """An HTTP connection that parses one request at a time. The subclass keeps track of where in a request it is."""
 
-    max_header_bytes: int
     open_connections: OpenConnections
+    max_header_bytes: int
+
+    is_upgraded = False
+    is_in_headers = True
+    header_bytes = 0
+    """The bytes of the current request that are parsed, until its headers are complete."""
+
+    received_body_bytes = 0
+    """The bytes of all bodies on this connection."""
+
+    content_end: int | None = 0
+    """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = self._flow = _Flow(transport)
-        self.header_bytes = 0
-        """The bytes of the current request that are parsed, until its headers are complete."""
-        self.is_in_headers = True
         self._unparsed = UnparsedData(self.open_connections.unparsed)
-        self._content_bytes_left: int | None = None  # None if the body is chunked
-        self._pieces = 0  # of the body, in this turn of the event loop
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unparsed.clear()
@@ -47,16 +54,30 @@ class SequentialRequests(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        if self._unparsed:
+        cycle = self.cycle
+        if self._unparsed.data:
             self._unparsed.append(data)
             self._hold()
+        elif (
+            self.is_in_headers
+            and not self.header_bytes
+            and (cycle is None or cycle.response_complete)
+            and len(data) <= _MAX_WHOLE_BYTES
+            and (end := data.find(_END_OF_HEADERS)) >= 0
+            and data.find(_END_OF_HEADERS, end + len(_END_OF_HEADERS)) < 0
+        ):
+            self.parse_whole(data)
+            if self.is_upgraded:
+                self._pass_on(data[end + len(_END_OF_HEADERS) :])
         else:
             self._parse(data, 0)
 
+    def parse_whole(self, data: bytes) -> None:
+        """Parse data that contains the end of the headers of only one request. This is the usual case."""
+        super().data_received(data)
+
     def parse_part(self, part: bytes) -> bool:
         """Parse data that belongs to at most one request. Return whether to parse more data."""
-        if self.is_in_headers:
-            self.header_bytes += len(part)
         super().data_received(part)
         return not self.transport.is_closing()
 
@@ -65,33 +86,19 @@ class SequentialRequests(HttpToolsProtocol):
         self._unparsed.clear()
         self._flow.release()
 
-    def on_headers_complete(self) -> None:
-        headers = headers_by_name(cast(dict[str, Any], self.scope))
-        is_chunked = b"transfer-encoding" in headers
-        self._content_bytes_left = None if is_chunked else int(headers.get(b"content-length", b"0"))
-        self.is_in_headers = False
-        self.header_bytes = 0
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._pieces += 1
-        if self._content_bytes_left is not None:
-            self._content_bytes_left -= len(body)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self.is_in_headers = True
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
+    def parse_held(self) -> None:
+        """Parse the data that was received during the last response."""
         if self._unparsed:
             self.loop.call_soon(self._parse_held)
 
+    def handle_websocket_upgrade(self) -> None:
+        self.is_upgraded = True
+        super().handle_websocket_upgrade()
+
     def _parse(self, data: bytes, start: int) -> None:
-        self._pieces = 0
+        deadline = time.monotonic() + _MAX_SECONDS_PER_TURN
         while start < len(data):
-            if (self.is_in_headers and self.is_responding) or self._pieces > _MAX_PIECES_PER_TURN:
+            if (self.is_in_headers and self.is_responding) or time.monotonic() > deadline:
                 self._unparsed.set(data, start)
                 self._hold()
                 return
@@ -99,19 +106,22 @@ class SequentialRequests(HttpToolsProtocol):
             if not self.parse_part(data[start:end]):
                 return
             start = end
-            protocol = self.transport.get_protocol()
-            if protocol is not self:  # the request has opened a WebSocket
-                if start < len(data):
-                    cast(asyncio.Protocol, protocol).data_received(data[start:])
+            if self.is_upgraded:
+                self._pass_on(data[start:])
                 return
+
+    def _pass_on(self, data: bytes) -> None:
+        """Pass data that follows the handshake to the WebSocket."""
+        if data:
+            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(data)
 
     def _end_of_part(self, data: bytes, start: int) -> int:
         if self.is_in_headers:
             limit = start + self.max_header_bytes - self.header_bytes
-        elif self._content_bytes_left is None:
+        elif self.content_end is None:
             limit = start + _MAX_CHUNKED_PART_BYTES
         else:
-            return start + self._content_bytes_left
+            return start + self.content_end - self.received_body_bytes
         end = data.find(_END_OF_HEADERS, start, limit)
         return limit if end < 0 else end + len(_END_OF_HEADERS)
 

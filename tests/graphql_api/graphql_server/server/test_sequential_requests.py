@@ -60,9 +60,10 @@ def test_requests_are_answered_in_order_wherever_the_data_is_cut(
     """A body may look like the end of a request, or like a request."""
     data = b"".join((chunked if is_chunked else with_length)(body) + GET for is_chunked, body in uploads)
     cuts = sorted({0, len(data), *(rng.randrange(len(data)) for _ in range(4))})
+    pieces = [data[start:end] for start, end in itertools.pairwise(cuts)]
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sending = threading.Thread(target=lambda: [client.sendall(data[i:j]) for i, j in itertools.pairwise(cuts)])
+        sending = threading.Thread(target=lambda: list(map(client.sendall, pieces)))
         sending.start()
         received = responses(client)
         answers = [next(received) for _ in range(2 * len(uploads))]
@@ -79,7 +80,7 @@ def test_requests_that_wait_for_a_response_are_not_parsed(service: Service) -> N
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.sendall(slow + GET * 200_000)
-        parsed = sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects())
+        parsed = sum(type(each) is RequestResponseCycle for each in gc.get_objects())
 
     assert parsed < 50
 
