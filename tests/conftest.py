@@ -31,6 +31,7 @@ SLOW = (
     "tests/graphql_api/web",
     "tests/infra/eventarc/test_crashes.py",
     "tests/infra/firestore/api/test_grpc_fallback.py",
+    "tests/infra/firestore/api/test_tcp_relay.py",
     "tests/infra/firestore/data_file",
     "tests/infra/firestore/indexes/test_index_builds.py",
     "tests/infra/firestore/indexes/test_indexes.py",
