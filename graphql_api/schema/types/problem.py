@@ -26,6 +26,7 @@ _CODES = {
     ProblemCode.OUT_OF_RANGE: "A number exceeds the range of doubles, or a time is outside the years 1 to 9999.",
     ProblemCode.DUPLICATE_KEY: "A key appears more than once, so its value is ambiguous.",
     ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
+    ProblemCode.TOO_LONG: "The sample has too many members, or a string, number or white space that is too long.",
     ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",

@@ -23,6 +23,7 @@ from storage.documents.validation import json_scanner, numbers, thorough_reader
 from storage.documents.validation.validation_report import Append, ValidationReport
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
+_MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
 _ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[67])")  # `_` or a to z: the keys contain no other characters
 
 
@@ -92,7 +93,10 @@ def read_numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:
 
     Raises `ValueError` if a value is not a number.
     """
-    return (numbers.decode(b"[%b]" % raw[first:last]) for first, last in json_scanner.pieces(raw, start, end))
+    for first, last in json_scanner.pieces(raw, start, end):
+        if last - first > 2 * json_scanner.PIECE_BYTES:
+            raise ValueError("a number or white space is too long to be decoded in one step")
+        yield numbers.decode(b"[%b]" % raw[first:last])
 
 
 def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport | None:
@@ -101,9 +105,7 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     Before this function returns None, it may already have passed some numbers to `append`.
     """
     try:
-        if not _is_nested_within_limit(raw):
-            return None
-        data_at = raw.index(b'"data"')
+        data_at = raw.index(b'"data"', 0, _MAX_FRAME_BYTES)
         is_small = len(raw) <= json_scanner.PIECE_BYTES and not numbers.has_exponents(raw, data_at)
         sample, pieces = _decode(raw) if is_small else _decode_in_pieces(raw, data_at)
         timestamp = timestamps.parse(sample.time_stamp, default_time_zone)
@@ -121,15 +123,13 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     return ValidationReport(sample.time_stamp, timestamp, count, key)
 
 
-def _is_nested_within_limit(raw: bytes) -> bool:
-    """Return whether lists and objects are nested at most `MAX_DEPTH` deep."""
-    if len(raw) <= json_scanner.PIECE_BYTES and raw.count(b"[") + raw.count(b"{") <= json_scanner.MAX_DEPTH:
-        return True
-    return json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH)
-
-
 def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
-    """Decode `raw` in one step. Raises `ValueError` if a key may occur twice or may be spelled with escapes."""
+    """Decode `raw` in one step.
+
+    Raises `ValueError` if a key may occur twice or may be spelled with escapes, or if the text is nested too deeply.
+    """
+    if not json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH):
+        raise ValueError("the text is nested too deeply")
     time_stamps, data, idempotency_keys = (raw.count(key) for key in _QUOTED_KEYS)
     if (time_stamps, data) != (1, 1) or idempotency_keys > 1:
         raise ValueError("a key may occur twice")
@@ -149,6 +149,8 @@ def _decode_in_pieces(raw: bytes, data_at: int) -> tuple[_Sample, Iterable[list[
     if opening is None:
         raise ValueError("data is not a list")
     start, end = opening.end(), raw.index(b"]", opening.end())
+    if len(raw) - (end - start) > _MAX_FRAME_BYTES:
+        raise ValueError("another member is too long to be decoded in one step")
     sample, _ = _decode(raw[:start] + b"0" + raw[end:])
     return sample, read_numbers(raw, start, end)
 

@@ -33,6 +33,20 @@ class ProblemCollector:
         self._problems: list[Problem] = []
         self._omitted = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether further problems are only counted."""
+        return len(self._problems) == MAX_PROBLEMS
+
+    @property
+    def omitted(self) -> int:
+        """The number of problems that were only counted."""
+        return self._omitted
+
+    def omit(self, count: int) -> None:
+        """Count problems while the collector is full."""
+        self._omitted += count
+
     def add(self, problem: Problem) -> None:
         """Add one problem."""
         self.add_all(lambda: problem, [()])

@@ -169,6 +169,25 @@ def test_only_a_duplicate_of_a_member_that_is_read_is_a_problem(name: str, numbe
     assert [(problem.path, problem.code) for problem in report.problems] == problems
 
 
+TOO_LONG = {
+    "members": b"{" + b'"note":1,' * 100_001 + b'"data":[1]}',
+    "problems": b'{"data":[' + b"true," * 1_100_000 + b"1]}",
+    "a string": b'{"note":"' + b"x" * 400_000 + b'","data":[1]}',
+    "a string of surrogates": b'{"note":"' + b"\\ud800" * 1_000_000 + b'","data":[1]}',
+    "a time stamp": b'{"time_stamp":"' + b"x" * 400_000 + b'"}',
+    "a key": b'{"' + b"x" * 400_000 + b'":1,"data":[1]}',
+    "a string among the numbers": b'{"data":[1,"' + b"x" * 400_000 + b'"]}',
+    "a number": b'{"data":[1,' + b"1" * 400_000 + b"]}",
+    "white space": b'{"data":[1,' + b" " * 400_000 + b"1]}",
+}
+
+
+@pytest.mark.parametrize("name", TOO_LONG)
+def test_a_part_that_is_too_long_is_the_only_problem(name: str) -> None:
+    """Reading it in one step would block the interpreter. The sample is stored nevertheless."""
+    assert [problem.code for problem in payload.validate(TOO_LONG[name]).problems] == ["TOO_LONG"]
+
+
 HOSTILE = {
     "an endless string of escapes": b"[]" * 65 + b'"' + b'\\"' * 500_000,
     "the same, cut within an escape": b"[]" * 65 + b'"' + b'\\"' * 500_000 + b"\\",
@@ -215,9 +234,9 @@ def test_only_the_piece_with_a_fault_is_decoded_value_by_value(
     decode_values = thorough_reader._decode_values
     decoded: list[int] = []
 
-    def count(raw: bytes, start: int, piece: bytes) -> list[Any]:
-        decoded.append(len(piece))
-        return decode_values(raw, start, piece)
+    def count(raw: bytes, start: int, end: int) -> list[Any]:
+        decoded.append(end - start)
+        return decode_values(raw, start, end)
 
     monkeypatch.setattr(thorough_reader, "_decode_values", count)
     text = f'{opening}"time_stamp":"{TIME_STAMP}","data":[' + "0.25," * 1_000_000 + f"{last}]}}"
@@ -233,7 +252,7 @@ def test_only_the_piece_with_a_fault_is_decoded_value_by_value(
 @pytest.mark.parametrize("value", [b'"x"', b"[1]", b'{"a":1}', b"[[1],{}]", b'["]"]'])
 def test_short_values_are_skipped_without_windows(monkeypatch: pytest.MonkeyPatch, value: bytes) -> None:
     """A window for each of a million short members would block other requests."""
-    windows = json_scanner._without_strings
+    windows = json_scanner.without_strings
     calls = 0
 
     def count(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -241,12 +260,12 @@ def test_short_values_are_skipped_without_windows(monkeypatch: pytest.MonkeyPatc
         calls += 1
         return windows(raw, start, end)
 
-    monkeypatch.setattr(json_scanner, "_without_strings", count)
+    monkeypatch.setattr(json_scanner, "without_strings", count)
 
     report = payload.validate(b"{" + b'"data":%b,' % value * 50_000 + b'"data":[1]}')
 
     assert [problem.code for problem in report.problems] == ["DUPLICATE_KEY", "MISSING"]
-    assert calls <= 2, "each reader checks the depth of the whole text once"
+    assert calls <= 4, "each reader checks the depth of the whole text once, and the syntax of two parts"
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
