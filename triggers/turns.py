@@ -1,4 +1,4 @@
-"""Turns: few large samples are computed at the same time, at most one of each submitter.
+"""Turns: few samples are computed at the same time, at most one of each submitter.
 
 Their numbers share a limited memory. A sample that fits nowhere else is computed alone. If several
 submitters wait, the one that had no turn for the longest time is next. A submitter with many large
@@ -10,7 +10,7 @@ sample that does not get a turn is sent again later, so it does not occupy a con
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from storage.documents import Unavailable
@@ -44,10 +44,10 @@ class Turns:
         self._max_waiting = max_waiting_per_submitter
         self._running: dict[str, int] = {}  # the bytes of each submitter that has a turn
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()  # the next submitter is first
-        self._keys: set[str] = set()
+        self._keys: set[Hashable] = set()
 
     @asynccontextmanager
-    async def turn(self, submitter: str, key: str, size: int) -> AsyncIterator[None]:
+    async def turn(self, submitter: str, key: Hashable, size: int) -> AsyncIterator[None]:
         """Wait for a turn of work that needs `size` bytes. `key` names the work: the same work is done once at a time.
 
         Raises `Unavailable` if the same work has or awaits its turn, if too many tasks of the submitter
@@ -69,7 +69,7 @@ class Turns:
         queue = self._waiting.get(submitter, deque())
         if len(queue) >= self._max_waiting:
             raise Unavailable(
-                f"{len(queue)} large samples of the submitter wait for their turn", retry_after=RETRY_AFTER_SECONDS
+                f"{len(queue)} samples of the submitter wait for their turn", retry_after=RETRY_AFTER_SECONDS
             )
         turn = asyncio.get_running_loop().create_future()
         self._waiting[submitter] = queue
@@ -85,7 +85,7 @@ class Turns:
                 self._remove(submitter, (size, turn))
             if isinstance(error, TimeoutError):
                 raise Unavailable(
-                    f"waited {self._max_wait_seconds:g} s for other large samples", retry_after=RETRY_AFTER_SECONDS
+                    f"waited {self._max_wait_seconds:g} s for other samples", retry_after=RETRY_AFTER_SECONDS
                 ) from None
             raise
 

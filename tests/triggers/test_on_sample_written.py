@@ -127,3 +127,21 @@ async def test_the_function_stops_on_a_signal_without_output(own_machine: Machin
 
     assert await own_machine.function.stop() in (0, -15)
     assert own_machine.function.log.read_text() == ""
+
+
+async def test_a_small_sample_does_not_wait_for_the_samples_of_another_submitter(
+    machine: Machine, submitter: str
+) -> None:
+    """Each of these takes several milliseconds. The small sample is computed before most of them."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d%b]}'
+    others = [Sample.receive(raw % (n, b",1" * 120_000), submitter=f"{submitter}-other") for n in range(60)]
+    headers = [await machine.store(sample) for sample in others]
+    small = await machine.store(new_sample(submitter))
+
+    delivered = {asyncio.create_task(machine.deliver(header)) for header in headers}
+    await asyncio.wait(delivered, return_when=asyncio.FIRST_COMPLETED)
+    assert await machine.deliver(small) == 200
+    computed_before = sum(task.done() for task in delivered)
+
+    assert set(await asyncio.gather(*delivered)) == {200}
+    assert computed_before < 40
