@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,6 @@ class Commands:
         """Read stack.toml for a stack with its data in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "FUNCTION")}
         read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
-        if read.scratch_folder is not None:
-            Path(read.scratch_folder).mkdir(exist_ok=True)
         return cls(folder, read)
 
     @property
@@ -51,7 +50,7 @@ class Commands:
     def firestore(self, processors: Processors, indexes: Path | None = None) -> Process:
         """Return Firestore without triggers, so without events. `indexes` replaces Dropzone's own."""
         process = self._named("firestore")
-        command = _without(process.command, "--triggers")
+        command = _without(process.command, "--triggers", "--sockets", "--unix-socket")
         if indexes is not None:
             command = [*_without(command, "--indexes"), "--indexes", str(indexes)]
         return self._process(process, command, processors)
@@ -62,9 +61,18 @@ class Commands:
         return self._process(process, _without(process.command, "--sockets"), processors)
 
     def function(self, processors: Processors) -> Process:
-        """Return the trigger function."""
+        """Return the trigger function, which opens its own socket."""
         process = self._named("function")
-        return self._process(process, list(process.command), processors)
+        command = [sys.executable, "-m", "uvicorn", "--factory", process.command[-1]]
+        command += [
+            "--port",
+            str(self.port("function")),
+            "--log-level",
+            "warning",
+            "--no-access-log",
+            "--no-proxy-headers",
+        ]
+        return self._process(process, command, processors)
 
     @property
     def event_secret(self) -> str:
@@ -74,7 +82,7 @@ class Commands:
     def key(self) -> str:
         """Make the key of the submitter `local`."""
         process = self._named("key")
-        subprocess.run(process.command, env=process.environment, check=True)
+        subprocess.run(process.command, env=self._environment(process), check=True)
         return (self.folder / "api-key").read_text().strip()
 
     def port(self, name: str) -> int:
@@ -91,9 +99,13 @@ class Commands:
             command,
             self.folder / f"{process.name}.log",
             ready=lambda: listens(port),
-            environment=process.environment,
+            environment=self._environment(process),
             processors=processors,
         )
+
+    def _environment(self, process: stack_file.Process) -> dict[str, str]:
+        """Return the variables of a process. Firestore opens its port here, and not the Unix socket of a stack."""
+        return process.environment | {"FIRESTORE_EMULATOR_HOST": self.address}
 
 
 @contextlib.contextmanager
@@ -104,10 +116,12 @@ def firestore(folder: Path, processors: Processors, indexes: Path | None = None)
         yield commands, process
 
 
-def _without(command: Sequence[str], option: str) -> list[str]:
-    """Return a command without one option and its value."""
-    position = command.index(option)
-    return [*command[:position], *command[position + 2 :]]
+def _without(command: Sequence[str], *options: str) -> list[str]:
+    """Return a command without some options and their values."""
+    for option in options:
+        position = command.index(option)
+        command = [*command[:position], *command[position + 2 :]]
+    return list(command)
 
 
 def client(address: str) -> Any:
