@@ -4,7 +4,8 @@ functions-framework parses the events and calls the function. It would parse any
 a web page sends. The endpoint in this module therefore checks a request before its body is read: the
 token, the media type and the length. It also refuses requests that come from a browser.
 
-A refusal closes the connection, so that the rest of the body is not read.
+A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
+probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
 """
 
 import ipaddress
@@ -88,7 +89,7 @@ class EventEndpoint:
         nonce = dict(scope["headers"]).get(b"x-nonce", b"").decode("latin-1")
         if _NONCE.fullmatch(nonce) and (proof := self._sender.proof(nonce)):
             body["proof"] = proof
-        return JSONResponse(body, headers={"cache-control": "no-store"})
+        return JSONResponse(body, headers={"cache-control": "no-store", "connection": "close"})
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """Return the response to a request that is not an event of the sender, or None."""
