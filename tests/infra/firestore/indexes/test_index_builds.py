@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,8 @@ class _File:
     def check_complete_indexes(self) -> None:
         """Assert that the indexes that queries may use have exactly the entries of the stored documents."""
         for number, (_, collection_id) in self.catalog.names.items():
-            indexer, expected = self.registry.indexer(collection_id), set()
+            indexer = self.registry.indexer(collection_id)
+            expected: set[bytes] = set()
             sql = (
                 "SELECT d.path, v.document FROM documents d JOIN versions v ON v.sequence = d.version "
                 "WHERE d.collection_number = ?"
@@ -127,8 +127,10 @@ class _File:
                 expected |= indexer.entries(path, document_id, m.Document.FromString(raw)).keys()
             rows = self.connection.execute("SELECT key FROM entries WHERE collection_number = ?", (number,))
             stored = {key for (key,) in rows}
-            is_complete = partial(self._is_complete, collection_id)
-            assert set(filter(is_complete, stored)) == set(filter(is_complete, expected))
+            assert self._complete(collection_id, stored) == self._complete(collection_id, expected)
+
+    def _complete(self, collection_id: str, keys: set[bytes]) -> set[bytes]:
+        return {key for key in keys if self._is_complete(collection_id, key)}
 
     def _is_complete(self, collection_id: str, key: bytes) -> bool:
         prefix, readable = entries.index_prefix(key), self.registry.readable
@@ -146,7 +148,7 @@ class _File:
     operations=st.lists(st.one_of(writes, st.sampled_from("tu"), all_definitions), max_size=40),
 )
 def test_complete_indexes_always_match_the_documents(first: Definitions, operations: list[Any]) -> None:
-    """Whatever writes, steps and restarts with other definitions come in which order."""
+    """In any order of writes, steps, and restarts with other definitions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_builds, "DELETED_ENTRIES", 1)
         file = _File(first)
@@ -274,7 +276,7 @@ def test_a_build_continues_after_kill_9(own: FirestoreProcess, tmp_path: Path) -
     command = [sys.executable, "-m", "infra.embedded.firestore.archive", "check", "--data", str(own.data)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (checked.stdout, checked.returncode) == ("", 0)
-    query = own.client().collection("t").where(filter=FieldFilter("d", ">=", 0)).order_by("d").order_by("b")
+    query: Any = own.client().collection("t").where(filter=FieldFilter("d", ">=", 0)).order_by("d").order_by("b")
     assert query.count().get()[0][0].value == 30_003
     with contextlib.closing(sqlite3.connect(own.data)) as connection:
         assert connection.execute("SELECT count(*) FROM composites WHERE NOT complete").fetchone() == (0,)
