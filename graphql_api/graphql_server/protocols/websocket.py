@@ -1,5 +1,6 @@
 """The WebSocket endpoint: accepts or denies a WebSocket before its protocol starts."""
 
+import contextlib
 from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
@@ -34,12 +35,14 @@ class WebSocketEndpoint:
             credential = request_headers.credential(scope)
             self._memory_budget.check_resident()
         except DropzoneError as error:
-            await _deny(send, error)
+            with contextlib.suppress(OSError):
+                await _deny(send, error)
             return
         websocket = GraphQLWebSocket(
             self._executor, self._authenticate, self._settings, credential, scope, receive, send
         )
-        await websocket.run(SUBPROTOCOL in scope["subprotocols"])
+        with contextlib.suppress(OSError):  # the client has disconnected
+            await websocket.run(SUBPROTOCOL in scope["subprotocols"])
 
     def _is_allowed_origin(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether the Origin header is allowed.
