@@ -16,6 +16,9 @@ from graphql_api.graphql_server.settings import ServerSettings
 
 _POLL_SECONDS = 0.02
 
+_BACKLOG = 4096
+"""Connections that wait to be accepted. If there are more, the kernel makes clients retry after a second."""
+
 logger = logging.getLogger("graphql_api")
 
 
@@ -41,6 +44,7 @@ class Server(uvicorn.Server):
             app,
             host=host,
             port=port,
+            backlog=_BACKLOG,
             loop="uvloop",
             http=http_connection_class(settings, open_connections),
             ws=websocket_connection_class(settings, open_connections),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.sync.client import ClientConnection
 
-from graphql_api.graphql_server import GraphQLSettings
+from graphql_api.graphql_server import GraphQLSettings, ServerSettings
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from tests.graphql_api.graphql_server.clients import ACK, INIT, closed, initialized, receive, send, socket
 from tests.graphql_api.graphql_server.service import Service, running
@@ -24,7 +24,8 @@ CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """Serve with the default limits, but with more time before `connection_init`."""
-    with running(GraphQLSettings(connection_init_seconds=30)) as running_service:
+    settings = GraphQLSettings(connection_init_seconds=30)
+    with running(settings, ServerSettings(unread_body_seconds=0.2)) as running_service:
         yield running_service
 
 
