@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     graphql_settings = GraphQLSettings(
         max_body_bytes=settings.max_sample_bytes,
+        max_operation_cost=settings.limits.max_operation_cost,
         allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
     )
     budgets = Budgets(settings.limits)

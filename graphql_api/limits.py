@@ -29,7 +29,13 @@ class Limits:
 
     # One submitter, after authentication.
     max_cost_per_submitter: int = 2_000
-    """Cost units of the operations that one submitter executes at the same time. Other operations wait."""
+    """Cost units of the operations that one submitter executes at the same time. Other operations wait.
+
+    Half of it is for heavy operations, which cost 10 units or more.
+    """
+
+    max_operation_cost: int = 1_000
+    """Cost units of one operation. An operation that costs more is refused."""
 
     max_waiting_operations_per_submitter: int = 500
     """Operations of one submitter that wait for their turn."""

@@ -70,18 +70,32 @@ class WaitingBudget:
         """The number of waiting users."""
         return len(self._waiting)
 
+    def take_if_free(self, amount: int) -> bool:
+        """Use `amount` until `give_back` if this is possible without waiting. Return whether it is."""
+        if self._waiting or not self._fits(amount):
+            return False
+        self.used += amount
+        return True
+
+    async def take(self, amount: int) -> None:
+        """Use `amount` until `give_back`; wait for it if necessary. Raises `RateLimited` if too many users wait."""
+        if not self.take_if_free(amount):
+            await self._wait(amount)
+
+    def give_back(self, amount: int) -> None:
+        """Stop using `amount`. Users that wait for it continue."""
+        self.used -= amount
+        if self._waiting:
+            self._admit()
+
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
-        """Use `amount` in this context; wait for it if necessary. Raises `RateLimited` if too many users wait."""
-        if self._waiting or not self._fits(amount):
-            await self._wait(amount)
-        else:
-            self.used += amount
+        """Use `amount` in this context, as with `take` and `give_back`."""
+        await self.take(amount)
         try:
             yield
         finally:
-            self.used -= amount
-            self._admit()
+            self.give_back(amount)
 
     def _fits(self, amount: int) -> bool:
         return not self.used or self.used + amount <= self.max_amount

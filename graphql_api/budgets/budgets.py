@@ -22,7 +22,7 @@ class Budgets:
         )
         self.turns = LoopTurns()
         self.addresses = AddressBudgets(limits)
-        self._submitters = SubmitterBudgets(limits)
+        self._submitters = SubmitterBudgets(limits, self.turns)
         for name in vars(limits):
             metrics.limit_refusals(name)
 

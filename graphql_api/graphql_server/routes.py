@@ -28,7 +28,7 @@ class GraphQLEndpoint:
         memory_budget: MemoryBudget,
         path: str = "/graphql",
     ) -> None:
-        executor = Executor(schema, settings)
+        executor = Executor(schema, settings, memory_budget)
         self._http = HTTPEndpoint(executor, authenticate, settings, page, memory_budget)
         self._websocket = WebSocketEndpoint(executor, authenticate, settings, memory_budget)
         self._path = path

@@ -34,6 +34,7 @@ class GraphQLSettings:
     max_introspections: int = 3
     max_introspected_lists: int = 30
     max_name_length: int = 128
+    max_operation_cost: int = 1_000  # units; see operation_cost.py
 
     # Cache of parsed and validated documents.
     max_cached_documents: int = 1_000

@@ -6,6 +6,7 @@ import strawberry
 from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
+from graphql_api.schema.costs import declare_costs
 from graphql_api.schema.mutation import Mutation
 from graphql_api.schema.query import Query
 from graphql_api.schema.required_scopes import describe, enforce
@@ -31,4 +32,4 @@ def executable() -> GraphQLSchema:
     The function runs once per process, because `simplify` and `enforce` modify the schema in place.
     """
     # `_schema` is private. requirements.lock pins the exact version of Strawberry; see docs/architecture.md.
-    return enforce(simplify(schema._schema))
+    return enforce(simplify(declare_costs(schema._schema)))

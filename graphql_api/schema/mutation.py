@@ -5,8 +5,10 @@ from typing import Annotated, Any
 import strawberry
 
 from graphql_api.auth.scopes import Scope
+from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
+from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.inputs import ResultFilter, bounds_of
 from graphql_api.schema.types.recomputation import RecomputationType
@@ -55,7 +57,7 @@ class Mutation:
             "samples in the order of `samples`, with the state of each sample. If a sample could not be stored, its "
             "item is null, and `errors` has an entry with the path of this item."
         ),
-        metadata=requires(Scope.SUBMIT),
+        metadata=requires(Scope.SUBMIT) | costs(FieldCost(0, 0.1, ("samples",), MAX_SAMPLES, MAX_SAMPLES)),
     )
     async def submit_many(
         self,
@@ -78,7 +80,7 @@ class Mutation:
             "read the previous result until the new result replaces it. To continue an interrupted recomputation, "
             "repeat the mutation."
         ),
-        metadata=requires(Scope.ADMIN),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
     async def recompute(
         self,

@@ -6,11 +6,13 @@ from typing import Annotated
 import strawberry
 
 from graphql_api.auth.scopes import Scope
+from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
 from graphql_api.schema.arguments import After, Before, First, Last, OptionalResultFilter, RecomputationId, SampleId
 from graphql_api.schema.context import Info
+from graphql_api.schema.costs import PAGE, SCAN, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
 from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, bounds_of
@@ -46,7 +48,7 @@ class Query:
 
     @strawberry.field(
         description="Returns a page of computed results. By default, the latest time stamp comes first.",
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(PAGE),
     )
     async def results(
         self,
@@ -77,7 +79,7 @@ class Query:
             "Returns a page of samples. The latest submission comes first. With a filter by state, a page can have "
             "fewer samples than requested and still have a next page."
         ),
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(PAGE),
     )
     async def samples(
         self,
@@ -108,7 +110,7 @@ class Query:
             f"result, a few thousand per second. If this takes more than {MAX_SECONDS:g} seconds, the server returns "
             "the error OPERATION_TOO_COMPLEX."
         ),
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(SCAN),
     )
     async def results_summary(self, info: Info, result_filter: OptionalResultFilter = None) -> ResultsSummary:
         """Return the summary of the results that pass the filter."""
@@ -123,7 +125,7 @@ class Query:
             f"{MAX_BUCKETS:,} buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit "
             "are the same as for `resultsSummary`."
         ),
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 10)),
     )
     async def results_over_time(
         self,

@@ -6,6 +6,7 @@ to use `asyncio.shield`.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ from graphql import ExecutionResult, GraphQLSchema, MiddlewareManager, Operation
 from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from graphql_api import errors
+from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.submitters import HEAVY_COST
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations
@@ -20,6 +24,7 @@ from graphql_api.graphql_server.execution.paced_executor import PacedExecutor
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse
 from graphql_api.graphql_server.execution.shared_events import SelectionKey, SharedEvent
+from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, Unavailable
 
@@ -30,7 +35,8 @@ _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result
 class Executor:
     """Executes requests against one schema."""
 
-    def __init__(self, schema: GraphQLSchema, settings: GraphQLSettings) -> None:
+    def __init__(self, schema: GraphQLSchema, settings: GraphQLSettings, memory_budget: MemoryBudget) -> None:
+        self._memory_budget = memory_budget
         self._schema = schema
         self._settings = settings
         self._operations = Operations(schema, settings)
@@ -39,27 +45,39 @@ class Executor:
         """Return the operation of a request. Raises `InvalidOperation`."""
         return self._operations.find(request)
 
-    async def execute(self, operation: Operation, request: GraphQLRequest, context: object) -> GraphQLResponse:
-        """Execute a query or mutation. Raises `DropzoneError` if a variable cannot be read."""
+    def is_prepared(self, request: GraphQLRequest) -> bool:
+        """Return whether `prepare` does not have to parse and validate the document, which takes milliseconds."""
+        return self._operations.is_cached(request)
+
+    def check_room(self, context: OperationContext) -> None:
+        """Raise `RateLimited` or `Unavailable` if no further subscription can start now."""
+        self._memory_budget.check_resident()
+        with context.budget.subscriptions.hold():
+            pass
+
+    async def execute(
+        self, operation: Operation, request: GraphQLRequest, context: OperationContext
+    ) -> GraphQLResponse:
+        """Execute a query or mutation. Raises `DropzoneError` if a variable cannot be read.
+
+        The operation waits if its submitter executes too much at the same time.
+        """
         variables = await self._read_variables(operation, request)
+        cost = operation.cost.of(variables)
         try:
+            operation.cost.check(cost, self._settings.max_operation_cost)
+            budget = context.budget.cost(cost)
+            if cost >= HEAVY_COST:
+                self._memory_budget.check_resident()
             async with asyncio.timeout(self._settings.execution_timeout_seconds):
-                outcome = await operation.plan.execute(context, variables) if operation.plan else None
-                if isinstance(outcome, dict):
-                    return responses.from_payload({"data": outcome}, operation)
-                result = execute(
-                    self._schema,
-                    operation.document,
-                    context_value=context,
-                    variable_values=variables,
-                    operation_name=operation.name,
-                    max_coercion_errors=MAX_ERRORS,
-                    middleware=MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None,
-                    executor_class=PacedExecutor,
-                    hide_suggestions=True,
-                )
-                if not isinstance(result, ExecutionResult):
-                    result = await result
+                if not budget.take_if_free(cost):
+                    await budget.take(cost)
+                try:
+                    return await self._execute(operation, variables, context, cost)
+                finally:
+                    budget.give_back(cost)
+        except DropzoneError as error:
+            return responses.from_error(error)
         except TimeoutError:
             seconds = self._settings.execution_timeout_seconds
             return responses.from_error(
@@ -67,27 +85,56 @@ class Executor:
             )
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)
             return responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
+
+    async def _execute(
+        self, operation: Operation, variables: dict[str, Any], context: OperationContext, cost: int
+    ) -> GraphQLResponse:
+        turn = None
+        if cost >= HEAVY_COST:
+            turn = context.budget.turn()
+            await turn.start()
+        outcome = await operation.plan.execute(context, variables, turn) if operation.plan else None
+        if isinstance(outcome, dict):
+            return responses.from_payload({"data": outcome}, operation)
+        result = execute(
+            self._schema,
+            operation.document,
+            context_value=context,
+            variable_values=variables,
+            operation_name=operation.name,
+            max_coercion_errors=MAX_ERRORS,
+            middleware=MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None,
+            executor_class=PacedExecutor,
+            hide_suggestions=True,
+            turn=turn,
+        )
+        if not isinstance(result, ExecutionResult):
+            result = await result
         return responses.from_result(result, operation)
 
     async def subscribe(
-        self, operation: Operation, request: GraphQLRequest, context: object
+        self, operation: Operation, request: GraphQLRequest, context: OperationContext
     ) -> AsyncGenerator[GraphQLResponse, None]:
         """Execute an operation of any type and yield its responses.
 
         If the event source of a subscription fails, the last response contains the error.
         """
         events: Any = None
+        place = ExitStack()
         try:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
+            self._memory_budget.check_resident()
+            place.enter_context(context.budget.subscriptions.hold())
             key = operation.selection_key(request)  # before the variables are read, which may release them
             executor, events = await self._open(operation, request, context)
             if isinstance(events, ExecutionResult):
                 yield responses.from_result(events, operation)
                 return
+            turn = context.budget.turn()
             async for event in events:
-                yield await self._execute_event(executor, operation, key, event)
+                yield await self._execute_event(executor, operation, key, event, turn)
                 # Without this, a source that never waits would block the event loop and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
@@ -97,6 +144,7 @@ class Executor:
         finally:
             if events is not None and not isinstance(events, ExecutionResult):
                 await events.aclose()
+            place.close()
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
         variables = operation.variables.read(request.variables, request.placeholder)
@@ -131,12 +179,16 @@ class Executor:
             raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
 
     async def _execute_event(
-        self, executor: Any, operation: Operation, key: SelectionKey, event: object
+        self, executor: Any, operation: Operation, key: SelectionKey, event: object, turn: LoopTurn
     ) -> GraphQLResponse:
         """Execute an operation for an event. For a shared event, execute the operation only once per selection key."""
         shared = event if isinstance(event, SharedEvent) else None
         if shared is not None and (known := shared.responses.get(key)) is not None:
             return known
+        if shared is not None:
+            shared.executions += 1
+        if shared is None or shared.executions > _MAX_SHARED_RESPONSES:
+            await turn.start()  # an event can wake thousands of subscriptions at the same time
         result: Any = execute_subscription_event(executor.build_per_event_executor(event))
         has_awaited = isinstance(result, Awaitable)
         response = responses.from_result(await result if has_awaited else result, operation)

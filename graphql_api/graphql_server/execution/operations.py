@@ -21,9 +21,11 @@ from graphql import (
 )
 
 from graphql_api import errors
+from graphql_api.budgets.submitters import HEAVY_COST
 from graphql_api.errors import TooComplex
 from graphql_api.graphql_server.execution import operation_limits
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
+from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.graphql_server.execution.plans import Plan, compile_plan
 from graphql_api.graphql_server.execution.responses import GraphQLResponse
 from graphql_api.graphql_server.execution.shared_events import SelectionKey, uses_variables_below_root
@@ -49,9 +51,15 @@ class Operation(NamedTuple):
     type: OperationType
     variables: VariableReader
     plan: Plan | None
+    cost: OperationCost
 
     depends_on_variables: bool
     """Whether the responses depend on variables. Variables in arguments of a root field do not count."""
+
+    @property
+    def is_heavy_query(self) -> bool:
+        """Whether this is a query that is heavy, or that is heavy with some variables."""
+        return self.type is OperationType.QUERY and self.cost.maximum >= HEAVY_COST
 
     def selection_key(self, request: GraphQLRequest) -> SelectionKey:
         """Return a key. Requests with the same key have the same response to the same event."""
@@ -80,6 +88,10 @@ class Operations:
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
+
+    def is_cached(self, request: GraphQLRequest) -> bool:
+        """Return whether `find` does not have to parse and validate the document."""
+        return request.query in self._documents
 
     def find(self, request: GraphQLRequest) -> Operation:
         """Return the operation of a request. Raises `InvalidOperation`."""
@@ -122,6 +134,7 @@ class Operations:
                 definition.operation,
                 VariableReader(definition, self._settings),
                 compile_plan(self._schema, definition),
+                OperationCost(self._schema, document, definition),
                 uses_variables_below_root(document, definition),
             )
             for definition in document.definitions

@@ -1,23 +1,61 @@
-"""graphql-core's executor without reference cycles.
+"""graphql-core's executor with pauses, and without reference cycles.
+
+graphql-core completes a list without a pause. This executor pauses between the items of a heavy operation.
 
 graphql-core refers to the executor from its helpers, and to the helpers from the executor. With the executor, such a
 cycle keeps the context and the variables of an operation in memory until the garbage collector runs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from typing import Any
 
 from graphql.execution import Executor
 from graphql.type import GraphQLResolveInfoHelpers
 
+from graphql_api.budgets.loop_turns import LoopTurn
+
 
 class PacedExecutor(Executor[Any]):
-    """Executes one operation. The default executor is slower: it supports incremental delivery."""
+    """Executes one operation. The default executor is slower: it supports incremental delivery.
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    `turn` is given if the operation is heavy.
+    """
+
+    def __init__(self, *arguments: Any, turn: LoopTurn | None = None, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.async_helpers = HELPERS
+        self._turn = turn
+
+    def complete_list_value(
+        self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
+    ) -> Any:
+        """Complete the items of a list, with pauses."""
+        if self._turn is not None and isinstance(result, Sequence) and len(result) > 1:
+            result = _paced(result, self._turn)
+        return super().complete_list_value(return_type, field_details_list, info, path, result, position_context)
+
+    async def complete_awaitable_value(
+        self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
+    ) -> Any:
+        """Complete the value of an awaitable after a pause. Many awaitables can get their values at the same time."""
+        if self._turn is not None:
+            result = _after_pause(result, self._turn)
+        return await super().complete_awaitable_value(
+            return_type, field_details_list, info, path, result, position_context
+        )
+
+
+async def _paced(items: Iterable[Any], turn: LoopTurn) -> AsyncGenerator[Any, None]:
+    for item in items:
+        await turn.pause()
+        yield item
+
+
+async def _after_pause(awaitable: Awaitable[Any], turn: LoopTurn) -> Any:
+    value = await awaitable
+    await turn.pause()
+    return value
 
 
 async def gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:

@@ -37,11 +37,15 @@ from graphql import (
 from graphql.execution import VariableValues, get_argument_values
 from graphql.pyutils import Path, is_awaitable
 
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.graphql_server.execution.paced_executor import HELPERS, gather
 
 _Resolver = Callable[..., Any]
 _Complete = Callable[["_Run", Any, Path], Any]
 """Converts the value of a resolver to response data. Raises an exception if plans do not support the value."""
+
+
+_MIN_PAUSED_ITEMS = 10
 
 
 class _Unsupported(Exception):
@@ -71,15 +75,17 @@ class Plan:
         self._operation = operation
         self._root = root
 
-    async def execute(self, context: object, variables: dict[str, Any]) -> dict[str, Any] | RootOutcome | None:
-        """Return the data of the response.
+    async def execute(
+        self, context: object, variables: dict[str, Any], turn: LoopTurn | None = None
+    ) -> dict[str, Any] | RootOutcome | None:
+        """Return the data of the response. If `turn` is given, pause between the items of lists.
 
         If the plan stops, return the outcome of the root field, or None if the root field was not resolved.
         """
         values = get_variable_values(self._schema, self._operation.variable_definitions or (), variables, 1, True)
         if isinstance(values, list):
             return None
-        run = _Run(self._schema, self._operation, values, context)
+        run = _Run(self._schema, self._operation, values, context, turn)
         root = self._root
         path = Path(None, root.key, root.parent.name)
         try:
@@ -140,12 +146,19 @@ class _Run:
     """One execution of a plan."""
 
     def __init__(
-        self, schema: GraphQLSchema, operation: OperationDefinitionNode, values: VariableValues, context: object
+        self,
+        schema: GraphQLSchema,
+        operation: OperationDefinitionNode,
+        values: VariableValues,
+        context: object,
+        turn: LoopTurn | None,
     ) -> None:
         self._schema = schema
         self._operation = operation
         self._context = context
+        self._turn = turn
         self._pending: list[_PendingField] = []
+        self._pending_lists: list[_PendingList] = []
         self.values = values
 
     def info(self, field: _Field, path: Path) -> GraphQLResolveInfo[Any]:
@@ -170,13 +183,32 @@ class _Run:
         """Register a field whose value is not available yet."""
         self._pending.append(field)
 
+    def complete_items(self, items: list[Any], complete: _Complete, path: Path) -> list[Any]:
+        """Return the completed items of a list. In a heavy operation, `complete_pending` adds them to the list."""
+        if self._turn is None or len(items) < _MIN_PAUSED_ITEMS:
+            return [complete(self, item, Path(path, index, None)) for index, item in enumerate(items)]
+        completed: list[Any] = []
+        self._pending_lists.append(_PendingList(completed, items, complete, path))
+        return completed
+
     async def complete_pending(self) -> None:
         """Complete the pending fields level by level. Await the values of one level concurrently."""
-        while self._pending:
+        while self._pending or self._pending_lists:
+            await self._complete_lists()
             pending, self._pending = self._pending, []
             values = [await pending[0].value] if len(pending) == 1 else await gather(each.value for each in pending)
             for (data, field, path, _), value in zip(pending, values, strict=True):
+                if self._turn is not None:
+                    await self._turn.pause()
                 data[field.key] = field.complete(self, value, path)
+
+    async def _complete_lists(self) -> None:
+        while self._pending_lists:
+            completed, items, complete, path = self._pending_lists.pop()
+            for index, item in enumerate(items):
+                assert self._turn is not None
+                await self._turn.pause()
+                completed.append(complete(self, item, Path(path, index, None)))
 
     def cancel(self) -> None:
         """Cancel the pending fields. Without this, Python would warn about coroutines that were never awaited."""
@@ -189,6 +221,13 @@ class _PendingField(NamedTuple):
     field: _Field
     path: Path
     value: Awaitable[Any]
+
+
+class _PendingList(NamedTuple):
+    completed: list[Any]
+    items: list[Any]
+    complete: _Complete
+    path: Path
 
 
 def _fields(schema: GraphQLSchema, parent: GraphQLObjectType, selected: SelectionSetNode) -> list[_Field]:
@@ -230,7 +269,7 @@ def _completion_of_list(complete: _Complete) -> _Complete:
             return None
         if type(value) is not list or any(map(is_awaitable, value)):
             raise _Unsupported
-        return [complete(run, item, Path(path, index, None)) for index, item in enumerate(value)]
+        return run.complete_items(value, complete, path)
 
     return complete_list
 

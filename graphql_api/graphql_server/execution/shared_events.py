@@ -32,6 +32,9 @@ class SharedEvent:
     cursor: str = ""
     """The position after which a subscriber can resume. Empty if a subscriber cannot resume."""
 
+    executions: int = 0
+    """How often the event was executed, because no response with the same selection key was there."""
+
     @cached_property
     def responses(self) -> dict[SelectionKey, GraphQLResponse]:
         """The responses that are already encoded for this event, by selection key."""

@@ -6,8 +6,9 @@ to another origin without a preflight request.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 import orjson
 from graphql import OperationType
@@ -23,7 +24,8 @@ from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
+from graphql_api.graphql_server.operation_context import OperationContext
+from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse, wait_until_disconnected
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import JSON, Accepted, Credential, accepted, header, is_json
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
@@ -81,18 +83,26 @@ class HTTPEndpoint:
         credential = request_headers.credential(request.scope)
         context = await self._authenticate(credential)
         if request.method == "POST":
-            return await self._execute(await self._read_body(request), credential, context, accept)
+            graphql_request = await self._read_body(request, context)
+            return await self._execute(request, graphql_request, credential, context, accept)
         if request.method == "GET":
             graphql_request = read_query_string(request["query_string"])
-            return await self._execute(graphql_request, credential, context, accept, is_read_only=True)
+            return await self._execute(request, graphql_request, credential, context, accept, is_read_only=True)
         raise MethodNotAllowed(f"this path does not support {request.method}; use {_METHODS}", allow=_METHODS)
 
-    async def _read_body(self, request: Request) -> GraphQLRequest:
+    async def _read_body(self, request: Request, context: OperationContext) -> GraphQLRequest:
         if not is_json(header(request, b"content-type")):
             raise UnsupportedMediaType(
                 "expected the header Content-Type: application/json, with the charset UTF-8 or without a charset"
             )
-        body = await read_body(request, self._settings.max_body_bytes, self._settings, self._memory_budget)
+        body = await read_body(
+            request,
+            self._settings.max_body_bytes,
+            self._settings,
+            self._memory_budget,
+            share=context.budget.request_bytes,
+            turn=context.budget.turn(),
+        )
         graphql_request = read_json(body)
         if len(body) > _LARGE_BODY_BYTES:
             # The next long step splits the variables. Other requests can run before it.
@@ -101,15 +111,18 @@ class HTTPEndpoint:
 
     async def _execute(
         self,
+        http_request: Request,
         request: GraphQLRequest,
         credential: Credential,
-        context: object,
+        context: OperationContext,
         accept: Accepted,
         *,
         is_read_only: bool = False,
     ) -> Response:
         if accept.single is None and accept.stream is None:
             raise NotAcceptable("expected application/graphql-response+json or application/json in the header `Accept`")
+        if not self._executor.is_prepared(request):
+            await context.budget.turn().start()
         try:
             operation = self._executor.prepare(request)
         except InvalidOperation as invalid:
@@ -121,8 +134,13 @@ class HTTPEndpoint:
         if operation.type is OperationType.SUBSCRIPTION or accept.prefers_stream:
             if accept.stream is None:
                 raise NotAcceptable("a subscription needs text/event-stream in the header `Accept`")
+            if operation.type is OperationType.SUBSCRIPTION:
+                self._executor.check_room(context)  # before the response starts, so that it has the status of the error
             return self._stream(self._executor.subscribe(operation, request, context), credential)
-        return _single(await self._executor.execute(operation, request, context), accept.single)
+        execution = self._executor.execute(operation, request, context)
+        if operation.is_heavy_query:
+            execution = _while_connected(http_request, execution)
+        return _single(await execution, accept.single)
 
     def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: Credential) -> Response:
         return EventStreamResponse(
@@ -165,6 +183,21 @@ def _single(response: GraphQLResponse, media_type: bytes | None) -> Response:
 def _response(status: int, media_type: bytes, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
     content_type = f"{media_type.decode()}; charset=utf-8"
     return Response(body, status, {"content-type": content_type, **_SAFE_HEADERS, **headers})
+
+
+async def _while_connected(request: Request, execution: Coroutine[Any, Any, GraphQLResponse]) -> GraphQLResponse:
+    """Return the response of a query. If the client disconnects first, end the query and raise `ClientDisconnect`."""
+    executing = asyncio.create_task(execution)
+    disconnected = asyncio.create_task(wait_until_disconnected(request.receive))
+    try:
+        await asyncio.wait({executing, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+        if not executing.done():
+            raise ClientDisconnect
+        return executing.result()
+    finally:
+        executing.cancel()
+        disconnected.cancel()
+        await asyncio.gather(executing, disconnected, return_exceptions=True)
 
 
 async def _once(response: GraphQLResponse) -> AsyncGenerator[GraphQLResponse, None]:

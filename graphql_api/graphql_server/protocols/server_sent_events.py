@@ -57,7 +57,7 @@ class EventStreamResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _send(send, _COMMENT)
         events = asyncio.create_task(self._send_events(send, notice))
-        disconnected = asyncio.create_task(_wait_until_disconnected(receive))
+        disconnected = asyncio.create_task(wait_until_disconnected(receive))
         refused = asyncio.ensure_future(self._wait_until_refused())
         stopping = asyncio.create_task(self._stopping.wait())
         tasks: set[asyncio.Future[Any]] = {events, disconnected, refused, stopping}
@@ -76,6 +76,7 @@ class EventStreamResponse(Response):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._responses.aclose()
+            tasks.clear()  # the error of a task refers to its frames
         if disconnected in done:
             return
         if events in done:
@@ -110,6 +111,7 @@ async def _send(send: Send, events: bytes) -> None:
     await send({"type": "http.response.body", "body": events, "more_body": True})
 
 
-async def _wait_until_disconnected(receive: Receive) -> None:
+async def wait_until_disconnected(receive: Receive) -> None:
+    """Return when the client disconnects. Call this after the request body is received."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -12,6 +12,7 @@ import strawberry
 from strawberry import Private
 
 from graphql_api.results.pagination import Page, PageRequest
+from graphql_api.schema.costs import COUNT, COUNT_SAMPLES, READ, costs
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from storage.documents import Header
@@ -55,14 +56,16 @@ class PageInfo:
         )
 
     @strawberry.field(
-        description="Whether items exist after `endCursor`. Always false if `last` is set and `before` is not set."
+        description="Whether items exist after `endCursor`. Always false if `last` is set and `before` is not set.",
+        metadata=costs(READ),
     )
     async def has_next_page(self) -> bool:
         """Return whether more items follow. If the page was read backward, this needs an additional read."""
         return await self._has_items_before_start() if self.request.backward else self.page.has_more
 
     @strawberry.field(
-        description="Whether items exist before `startCursor`. Always false if neither `last` nor `after` is set."
+        description="Whether items exist before `startCursor`. Always false if neither `last` nor `after` is set.",
+        metadata=costs(READ),
     )
     async def has_previous_page(self) -> bool:
         """Return whether items precede the page. If the page was read forward, this needs an additional read."""
@@ -100,7 +103,7 @@ class ResultConnection:
         edges = [ResultEdge(cursor=cursor.encode(), node=Result.of(result)) for cursor, result in page.edges]
         return cls(count=count, edges=edges, page_info=PageInfo.of(page, request, read))
 
-    @strawberry.field(description=f"The number of results on all pages. {_COUNT_COST}")
+    @strawberry.field(description=f"The number of results on all pages. {_COUNT_COST}", metadata=costs(COUNT))
     async def total_count(self) -> int:
         """Return the number of items on all pages."""
         return await self.count()
@@ -133,7 +136,8 @@ class SampleConnection:
         description=(
             f"The number of samples on all pages. {_COUNT_COST} If the filter has `submittedAt` and a state other "
             "than REJECTED, the server reads every sample in this range instead, which is slower."
-        )
+        ),
+        metadata=costs(COUNT_SAMPLES),
     )
     async def total_count(self) -> int:
         """Return the number of items on all pages."""

@@ -8,6 +8,7 @@ import strawberry
 from strawberry import Private
 
 from graphql_api.schema.context import Info
+from graphql_api.schema.costs import READ, costs
 from graphql_api.schema.types.scalars import Vector
 from storage.documents import STATISTICS, NotFound, Statistic, Statistics
 from storage.documents import Histogram as StoredHistogram
@@ -112,7 +113,8 @@ class Result:
         )
 
     @strawberry.field(
-        description="The sample that the result was computed from. Null, with the error NOT_FOUND, if it was deleted."
+        description="The sample that the result was computed from. Null, with the error NOT_FOUND, if it was deleted.",
+        metadata=costs(READ),
     )
     async def sample(
         self, info: Info

@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Private
 
 from graphql_api.schema.context import Info
+from graphql_api.schema.costs import RAW, READ, costs
 from graphql_api.schema.types.problem import ProblemType, SampleState
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.scalars import JSON, Vector
@@ -46,31 +47,38 @@ class Sample:
             sha256=header.sha256,
         )
 
-    @strawberry.field(description="The state of the sample.")
+    @strawberry.field(description="The state of the sample.", metadata=costs(READ))
     async def state(self, info: Info) -> SampleState:
         """Return the state, which follows from the header and the result."""
         result = await self._stored_result(info)
         return state_of(self.header.arrival, None if result is None else result.status)
 
-    @strawberry.field(description="The problems of the sample. Empty unless the state is REJECTED or FAILED.")
+    @strawberry.field(
+        description="The problems of the sample. Empty unless the state is REJECTED or FAILED.", metadata=costs(READ)
+    )
     async def problems(self, info: Info) -> list[ProblemType]:
         """Return the problems from validation, or the problem that made the function fail."""
         result = await self._stored_result(info)
         problems = [*self.header.problems, *([result.problem] if result and result.problem else [])]
         return [ProblemType.of(problem) for problem in problems]
 
-    @strawberry.field(description="The statistics of the sample. Null unless the state is COMPUTED.")
+    @strawberry.field(
+        description="The statistics of the sample. Null unless the state is COMPUTED.", metadata=costs(READ)
+    )
     async def result(self, info: Info) -> Result | None:
         """Return the result if it is computed."""
         result = await self._stored_result(info)
         return None if result is None or result.statistics is None else Result.of(result)
 
-    @strawberry.field(description="The raw document, byte for byte as it was submitted.")
+    @strawberry.field(description="The raw document, byte for byte as it was submitted.", metadata=costs(RAW))
     async def raw(self, info: Info) -> JSON:
         """Load the raw document."""
         return JSON(await info.context.raw_documents.load(self.header))
 
-    @strawberry.field(description="The values of the sample, or a part of the values. Empty if the state is REJECTED.")
+    @strawberry.field(
+        description="The values of the sample, or a part of the values. Empty if the state is REJECTED.",
+        metadata=costs(RAW),
+    )
     async def data(
         self,
         info: Info,

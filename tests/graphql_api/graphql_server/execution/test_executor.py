@@ -5,17 +5,18 @@ import tracemalloc
 
 import pytest
 
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import InvalidOperation, Operation
-from graphql_api.graphql_server.settings import GraphQLSettings
+from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from tests.graphql_api.graphql_server.example import make_schema
 
 
 @pytest.fixture(scope="module")
 def executor() -> Executor:
     """Cache at most three documents, or 1,500 characters of them."""
-    return Executor(make_schema(), GraphQLSettings(max_cached_documents=3, max_cached_length=1_500))
+    return Executor(make_schema(), GraphQLSettings(max_cached_documents=3, max_cached_length=1_500), MemoryBudget(MIB))
 
 
 def prepare(executor: Executor, query: str, name: str | None = None) -> Operation:
@@ -63,7 +64,7 @@ def test_a_document_with_values_in_its_text_evicts_no_others(executor: Executor)
 def test_what_is_kept_is_bounded_in_memory() -> None:
     """By the length of the text: a parsed document takes a known multiple of it."""
     settings = GraphQLSettings(max_cached_length=12 * 1024)
-    executor = Executor(make_schema(), settings)
+    executor = Executor(make_schema(), settings, MemoryBudget(MIB))
     prepare(executor, "{ hello }")
     tracemalloc.start()
     try:

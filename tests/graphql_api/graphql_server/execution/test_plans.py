@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any
 
@@ -14,19 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strawberry.permission import BasePermission
 
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.submitters import SubmitterBudget
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.plans import RootOutcome
-from graphql_api.graphql_server.settings import GraphQLSettings
+from graphql_api.graphql_server.settings import MIB, GraphQLSettings
+from graphql_api.limits import Limits
 from graphql_api.schema.resolvers import simplify
 from storage.documents.errors import Conflict
 
 
 @dataclass
 class Changes:
-    """The effects of mutations."""
+    """The effects of mutations, as the context of an operation."""
 
     by: int = 0
+    budget: SubmitterBudget = field(default_factory=lambda: Budgets(Limits()).submitter("somebody"))
 
 
 class Forbidden(BasePermission):
@@ -190,8 +195,8 @@ def make_schema() -> GraphQLSchema:
     return strawberry.Schema(query=Query, mutation=Mutation)._schema
 
 
-STRAWBERRY = Executor(make_schema(), SETTINGS)
-SIMPLIFIED = Executor(simplify(make_schema()), SETTINGS)
+STRAWBERRY = Executor(make_schema(), SETTINGS, MemoryBudget(MIB))
+SIMPLIFIED = Executor(simplify(make_schema()), SETTINGS, MemoryBudget(MIB))
 
 
 async def execute(executor: Executor, query: str, variables: bytes, *, planned: bool) -> tuple[bytes, bool, int]:

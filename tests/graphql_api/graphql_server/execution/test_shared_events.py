@@ -15,9 +15,21 @@ from graphql import (
     GraphQLString,
 )
 
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server import GraphQLSettings, SharedEvent
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
+from graphql_api.graphql_server.settings import MIB
+from graphql_api.limits import Limits
+
+
+class Caller:
+    """The context of an operation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.budget = Budgets(Limits()).submitter(name)
 
 
 class Reading(SharedEvent):
@@ -50,7 +62,7 @@ def executor(event: object) -> Executor:
                 args={"times": GraphQLArgument(GraphQLInt, default_value=1)},
                 resolve=lambda reading, info, times: reading.resolve(times),
             ),
-            "whose": GraphQLField(GraphQLString, resolve=lambda reading, info: reading.whose(info.context)),
+            "whose": GraphQLField(GraphQLString, resolve=lambda reading, info: reading.whose(info.context.name)),
         },
     )
     field = GraphQLField(
@@ -61,7 +73,7 @@ def executor(event: object) -> Executor:
     )
     query = GraphQLObjectType("Query", {"hello": GraphQLField(GraphQLString)})
     schema = GraphQLSchema(query, subscription=GraphQLObjectType("Subscription", {"readings": field}))
-    return Executor(schema, GraphQLSettings())
+    return Executor(schema, GraphQLSettings(), MemoryBudget(MIB))
 
 
 def request(query: str, variables: Mapping[str, object] | None = None) -> GraphQLRequest:
@@ -71,7 +83,7 @@ def request(query: str, variables: Mapping[str, object] | None = None) -> GraphQ
 
 async def first(executor: Executor, request: GraphQLRequest, caller: str = "somebody") -> Any:
     """Return the data of the first response of a subscription."""
-    async for each in executor.subscribe(executor.prepare(request), request, caller):
+    async for each in executor.subscribe(executor.prepare(request), request, Caller(caller)):
         return orjson.loads(each.body)["data"]["readings"]
     raise AssertionError("the subscription has no response")
 

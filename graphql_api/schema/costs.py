@@ -1,0 +1,52 @@
+"""The costs of fields: what `graphql_server` adds up to the cost of an operation.
+
+A field declares its cost with `metadata=costs(...)`, in units of about one millisecond of processor time. Fields that
+only return an attribute declare no cost. The figures are rounded measurements of the API and Firestore on one machine.
+"""
+
+from typing import Any
+
+from graphql import GraphQLSchema, is_object_type
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+
+from graphql_api.graphql_server.execution.operation_cost import FieldCost, declare
+from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+
+_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+_METADATA_KEY = "cost"
+
+PAGE = FieldCost(1, 0.1, ("first", "last"), DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+"""A page of documents that one query of Firestore returns."""
+
+SCAN = FieldCost(250)
+"""All documents that pass a filter. Few scans of one submitter run at the same time."""
+
+COUNT = FieldCost(20)
+"""A count by Firestore."""
+
+COUNT_SAMPLES = FieldCost(60)
+"""A count of samples. With some filters, the server reads every sample."""
+
+READ = FieldCost(0.1)
+"""One document, read together with others."""
+
+RAW = FieldCost(0.5)
+"""One raw document. The size of all raw documents of an operation is limited separately."""
+
+
+def costs(cost: FieldCost) -> dict[str, FieldCost]:
+    """Return the metadata of a field with this cost."""
+    return {_METADATA_KEY: cost}
+
+
+def declare_costs(schema: GraphQLSchema) -> GraphQLSchema:
+    """Declare the cost of each field of a Strawberry schema in place. Return the schema."""
+    for kind in schema.type_map.values():
+        if is_object_type(kind):
+            for field in kind.fields.values():
+                definition: Any = field.extensions.get(_DEFINITION)
+                cost = definition.metadata.get(_METADATA_KEY) if isinstance(definition, StrawberryField) else None
+                if isinstance(cost, FieldCost):
+                    declare(field, cost)
+    return schema
