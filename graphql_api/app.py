@@ -108,7 +108,7 @@ class _Services:
             timeout_seconds=settings.write_timeout_seconds,
             max_pending_bytes=settings.max_pending_writes_mib * 2**20,
         )
-        self.store = Store(self._firestore, shards=settings.shards)
+        self.store = Store(self._firestore, self.budgets.turns, shards=settings.shards)
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
         self.authenticator = Authenticator(
             KeyStore(self._firestore, writer), self.budgets.addresses, cache_seconds=settings.key_cache_seconds

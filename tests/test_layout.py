@@ -23,7 +23,7 @@ API_ROOMS: Mapping[str, set[str]] = {
     "graphql_server": {"", "budgets"},
     "auth": {"", "budgets", "graphql_server"},
     "ingest": {"", "budgets", "graphql_server"},
-    "results": {""},
+    "results": {"", "budgets"},
     "live": {"", "budgets", "results"},
     "schema": {"", "auth", "budgets", "graphql_server", "ingest", "live", "results"},
     "endpoints": {"", "auth", "budgets", "graphql_server", "ingest", "results"},

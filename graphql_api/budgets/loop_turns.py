@@ -7,6 +7,11 @@ Without turns, 40 requests that each work for 2 ms in the same turn of the event
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 MAX_STEP_SECONDS = 0.002
 
@@ -61,6 +66,14 @@ class LoopTurn:
         """Wait for a step and start it."""
         await self._turns.wait(self._submitter)
         self._ends_at = time.perf_counter() + MAX_STEP_SECONDS
+
+    async def map(self, function: Callable[[T], U], items: Iterable[T]) -> list[U]:
+        """Return the value of `function` for each item. Pause between the items."""
+        values = []
+        for item in items:
+            await self.pause()
+            values.append(function(item))
+        return values
 
     async def pause(self) -> None:
         """If the step has used its time, wait for the next one."""

@@ -14,15 +14,17 @@ from starlette.routing import BaseRoute, Route
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import request_headers
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 
 
 class Services(Protocol):
-    """The service that every endpoint uses. The application creates the service when it starts."""
+    """The services that every endpoint uses. The application creates the services when it starts."""
 
     authenticator: Authenticator
+    budgets: Budgets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,23 @@ class Endpoint:
     scope: Scope | None
 
 
-def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services: Services) -> Endpoint:
-    """Return an endpoint that calls `handler` for a caller with `scope` and rejects every other caller."""
+def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services: Services, cost: int = 1) -> Endpoint:
+    """Return an endpoint that calls `handler` for a caller with `scope` and rejects every other caller.
+
+    While the handler runs, it uses `cost` units of the caller's budget, like an operation of GraphQL.
+    """
 
     async def handle(request: Request) -> Response:
         caller = await services.authenticator.authenticate(request_headers.credential(request.scope))
         if scope not in caller.scopes:
             raise missing_scope(scope)
-        return await handler(request, caller)
+        budget = services.budgets.submitter(caller.submitter).cost(cost)
+        if not budget.take_if_free(cost):
+            await budget.take(cost)
+        try:
+            return await handler(request, caller)
+        finally:
+            budget.give_back(cost)
 
     return Endpoint(Route(path, handle, methods=[method]), scope)
 

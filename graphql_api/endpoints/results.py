@@ -23,6 +23,7 @@ from starlette.responses import Response, StreamingResponse
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import request_headers
@@ -34,6 +35,9 @@ from storage.documents import STATISTICS, BadRequest, timestamps
 from storage.firestore import encoding
 
 _BATCH_SIZE = 200
+_BATCH_COST = 100
+"""Cost units of reading a batch. Few exports of one submitter read at the same time."""
+
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000
 
 
@@ -68,6 +72,7 @@ class Services(Protocol):
     """The services that this endpoint uses. The application creates the services when it starts."""
 
     authenticator: Authenticator
+    budgets: Budgets
     store: Store
 
 
@@ -96,6 +101,7 @@ class ResultEndpoints:
             head = Response(headers=headers, media_type=export.media_type)
             del head.headers["content-length"]
             return head
+        self._services.budgets.memory.check_resident()
         credential = request_headers.credential(request.scope)
         body = self._body(export, caller.submitter, credential, bounds, order)
         return StreamingResponse(body, headers=headers, media_type=export.media_type)
@@ -103,12 +109,19 @@ class ResultEndpoints:
     async def _body(
         self, export: _Export, submitter: str, credential: Credential, bounds: list[Bound], order: Order
     ) -> AsyncGenerator[bytes, None]:
+        budgets = self._services.budgets
         file = await asyncio.to_thread(export.open)  # importing pyarrow takes almost a second
         results = self._services.store.result_listing.scan(submitter, bounds, order, export.columns[1:], _BATCH_SIZE)
         async with aclosing(results) as batches:
-            async for documents in batches:
+            while True:
                 await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
-                yield file.write([_row(document) for document in documents])
+                async with budgets.submitter(submitter).cost(_BATCH_COST).hold(_BATCH_COST):
+                    documents = await anext(batches, None)
+                    if documents is None:
+                        break
+                    rows = await budgets.turns.of(submitter).map(_row, documents)
+                    written = file.write(rows)
+                yield written  # without the budget, because clients can read slowly
         yield file.finish()
 
 

@@ -39,6 +39,9 @@ _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
 _NDJSON_TYPES = frozenset({_NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
+_READ_COST = 5
+"""Cost units of reading a raw document, which can have dozens of megabytes."""
+
 _RECHECK_SECONDS = 1.0
 """Interval between two checks of the API key of a streamed request. Keys are cached, so a check is cheap."""
 
@@ -67,7 +70,7 @@ class SampleEndpoints:
         services = self._services
         return [
             endpoint("/samples", self._post, method="POST", scope=Scope.SUBMIT, services=services),
-            endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, services=services),
+            endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, services=services, cost=_READ_COST),
         ]
 
     async def _post(self, request: Request, caller: Caller) -> Response:

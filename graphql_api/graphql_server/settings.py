@@ -38,7 +38,7 @@ class GraphQLSettings:
 
     # Cache of parsed and validated documents.
     max_cached_documents: int = 1_000
-    max_cached_length: int = 512 * KIB  # total of all documents; parsed, a document takes 50 to 150 times its length
+    max_cached_length: int = 128 * KIB  # total of all documents; parsed, a document takes 50 to 150 times its length
 
     execution_timeout_seconds: float = 30.0
     credential_check_seconds: float = 5.0  # interval between checks of the credential of a stream or WebSocket

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import INDEXED_FIELDS, Bound, Order
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
@@ -22,8 +23,9 @@ from storage.firestore.client import Firestore
 class ResultListing:
     """Lists the results of one submitter. Callers pass the submitter of the authenticated credential."""
 
-    def __init__(self, firestore: Firestore, *, shards: int) -> None:
+    def __init__(self, firestore: Firestore, turns: LoopTurns, *, shards: int) -> None:
         self._firestore = firestore
+        self.turns = turns
         self._shards = shards
 
     async def page(self, submitter: str, bounds: Sequence[Bound], order: Order, request: PageRequest) -> Page[Result]:
@@ -32,7 +34,10 @@ class ResultListing:
         If a bound is checked after reading, a page can have fewer results than requested although more results follow.
         """
         page = await self._query(submitter, bounds, order).page(request)
-        return page.map(partial(decode_result, submitter))
+        cursors = [cursor for cursor, _ in page.edges]
+        documents = (document for _, document in page.edges)
+        results = await self.turns.of(submitter).map(partial(decode_result, submitter), documents)
+        return Page(list(zip(cursors, results, strict=True)), page.has_more, page.scanned_to)
 
     async def count(self, submitter: str, bounds: Sequence[Bound]) -> int:
         """Return the number of computed results within `bounds`."""

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
+from functools import partial
 
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.result_listing import ResultListing, decode_result
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
 from storage.documents import Header, NotFound, Result, document_paths
@@ -12,9 +14,10 @@ from storage.firestore.client import Firestore
 class Store:
     """Reads the documents of one submitter. Callers pass the submitter of the authenticated credential."""
 
-    def __init__(self, firestore: Firestore, *, shards: int) -> None:
+    def __init__(self, firestore: Firestore, turns: LoopTurns, *, shards: int) -> None:
         self._firestore = firestore
-        self.result_listing = ResultListing(firestore, shards=shards)
+        self._turns = turns
+        self.result_listing = ResultListing(firestore, turns, shards=shards)
         self.sample_listing = SampleListing(firestore, shards=shards)
 
     async def headers(self, submitter: str, ids: Collection[str]) -> Mapping[str, Header]:
@@ -25,7 +28,8 @@ class Store:
             if document_paths.is_sample_id(sample_id)
         }
         documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS) if paths else {}
-        return {paths[path]: decode_header(submitter, document) for path, document in documents.items()}
+        decoded = await self._turns.of(submitter).map(partial(decode_header, submitter), documents.values())
+        return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
         """Return the existing results of `ids`, COMPUTED or FAILED, by id."""
@@ -35,7 +39,8 @@ class Store:
             if document_paths.is_sample_id(sample_id)
         }
         documents = await self._firestore.batch_get(paths) if paths else {}
-        return {paths[path]: decode_result(submitter, document) for path, document in documents.items()}
+        decoded = await self._turns.of(submitter).map(partial(decode_result, submitter), documents.values())
+        return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
     async def raw(self, submitter: str, sample_id: str) -> tuple[Header, bytes]:
         """Return a sample's header and its raw document, byte for byte. Raises `NotFound` if no sample has this id."""

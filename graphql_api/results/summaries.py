@@ -22,7 +22,6 @@ MAX_BUCKETS = 2_000
 MAX_SECONDS = 25.0
 """Less than the time limit of an operation, so that clients get the specific error of this module."""
 
-_MAX_MERGED_WITHOUT_YIELDING = 200
 _STATISTICS = [statistic.name for statistic in STATISTICS.values() if statistic.is_merged]
 _FIELDS = ("timestamp", *_STATISTICS)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -77,11 +76,11 @@ async def _read(
     listing: ResultListing, submitter: str, bounds: Sequence[Bound]
 ) -> AsyncGenerator[tuple[datetime, ResultStatistics], None]:
     """Yield the time stamp and the statistics of each result, in the order of time stamps."""
+    turn = listing.turns.of(submitter)
     async with aclosing(listing.scan(submitter, bounds, Order("timestamp"), select=_FIELDS)) as batches:
         async for documents in batches:
-            for number, document in enumerate(documents, 1):
-                if number % _MAX_MERGED_WITHOUT_YIELDING == 0:
-                    await asyncio.sleep(0)  # let other tasks of the event loop run
+            for document in documents:
+                await turn.pause()
                 timestamp, *values = (encoding.from_value(document.fields[name]) for name in _FIELDS)
                 statistics: dict[str, Any] = dict(zip(_STATISTICS, values, strict=True))
                 yield cast(datetime, timestamp), ResultStatistics(**statistics)

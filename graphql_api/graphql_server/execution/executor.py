@@ -41,13 +41,9 @@ class Executor:
         self._settings = settings
         self._operations = Operations(schema, settings)
 
-    def prepare(self, request: GraphQLRequest) -> Operation:
-        """Return the operation of a request. Raises `InvalidOperation`."""
-        return self._operations.find(request)
-
-    def is_prepared(self, request: GraphQLRequest) -> bool:
-        """Return whether `prepare` does not have to parse and validate the document, which takes milliseconds."""
-        return self._operations.is_cached(request)
+    async def prepare(self, request: GraphQLRequest, context: OperationContext) -> Operation:
+        """Return the operation of a request. Raises `InvalidOperation`, or `RateLimited` if too many requests wait."""
+        return await self._operations.find(request, context.budget)
 
     def check_room(self, context: OperationContext) -> None:
         """Raise `RateLimited` or `Unavailable` if no further subscription can start now."""

@@ -19,9 +19,11 @@ from graphql import (
     parse,
     validate,
 )
+from graphql.validation import specified_rules
 
 from graphql_api import errors
-from graphql_api.budgets.submitters import HEAVY_COST
+from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets.submitters import HEAVY_COST, SubmitterBudget
 from graphql_api.errors import TooComplex
 from graphql_api.graphql_server.execution import operation_limits
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
@@ -33,6 +35,12 @@ from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError
 
 MAX_ERRORS = 10
+
+_READING_COST = 20
+"""Cost units of parsing and validating a document."""
+
+_RULES = [specified_rules[start : start + 7] for start in range(0, len(specified_rules), 7)]
+"""The validation rules of the GraphQL specification, in steps of a few milliseconds."""
 
 
 class InvalidOperation(Exception):
@@ -89,19 +97,18 @@ class Operations:
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
 
-    def is_cached(self, request: GraphQLRequest) -> bool:
-        """Return whether `find` does not have to parse and validate the document."""
-        return request.query in self._documents
+    async def find(self, request: GraphQLRequest, budget: SubmitterBudget) -> Operation:
+        """Return the operation of a request. Raises `InvalidOperation`.
 
-    def find(self, request: GraphQLRequest) -> Operation:
-        """Return the operation of a request. Raises `InvalidOperation`."""
+        To read a document that is not in the cache takes up to 40 ms, in turns and with the budget of the submitter.
+        """
         max_length = self._settings.max_document_length
         if len(request.query) > max_length:
             raise _invalid(
                 TooComplex(f"the document has more than {max_length:,} characters; send values as variables")
             )
         document = self._documents.get(request.query)
-        operations = self._read(request.query) if document is None else document.operations
+        operations = await self._read(request.query, budget) if document is None else document.operations
         name = request.operation_name
         if name is None and len(operations) == 1:
             return next(iter(operations.values()))
@@ -111,7 +118,16 @@ class Operations:
             raise _invalid(BadRequest(f"the document has no operation named `{errors.shorten(name, 60)}`"))
         return operations[name]
 
-    def _read(self, text: str) -> Mapping[str | None, Operation]:
+    async def _read(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
+        cost = budget.cost(_READING_COST)
+        async with cost.hold(_READING_COST):
+            return await self._read_in_steps(text, budget.turn())
+
+    async def _read_in_steps(self, text: str, turn: LoopTurn) -> Mapping[str | None, Operation]:
+        await turn.start()
+        known = self._documents.get(text)
+        if known is not None:  # another request has read the same document meanwhile
+            return known.operations
         try:
             document = parse(
                 text,
@@ -124,9 +140,12 @@ class Operations:
             operation_limits.check(document, self._settings)
         except DropzoneError as error:
             raise _invalid(error) from None
-        problems = validate(self._schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
-        if problems:
-            raise InvalidOperation(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
+        for rules in _RULES:
+            await turn.start()
+            problems = validate(self._schema, document, rules, max_errors=MAX_ERRORS, hide_suggestions=True)
+            if problems:
+                raise InvalidOperation(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
+        await turn.start()
         operations = {
             (definition.name.value if definition.name else None): Operation(
                 document,

@@ -7,7 +7,7 @@ cycle keeps the context and the variables of an operation in memory until the ga
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable
 from typing import Any
 
 from graphql.execution import Executor
@@ -31,7 +31,7 @@ class PacedExecutor(Executor[Any]):
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
         """Complete the items of a list, with pauses."""
-        if self._turn is not None and isinstance(result, Sequence) and len(result) > 1:
+        if self._turn is not None and isinstance(result, Collection) and len(result) > 1:
             result = _paced(result, self._turn)
         return super().complete_list_value(return_type, field_details_list, info, path, result, position_context)
 

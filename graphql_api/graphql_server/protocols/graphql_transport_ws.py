@@ -264,9 +264,7 @@ class GraphQLWebSocket:
     async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
-        if not self._executor.is_prepared(request):
-            await context.budget.turn().start()
-        operation = self._executor.prepare(request)
+        operation = await self._executor.prepare(request, context)
         responses = self._executor.subscribe(operation, request, context)
         try:
             async for response in responses:

@@ -121,10 +121,8 @@ class HTTPEndpoint:
     ) -> Response:
         if accept.single is None and accept.stream is None:
             raise NotAcceptable("expected application/graphql-response+json or application/json in the header `Accept`")
-        if not self._executor.is_prepared(request):
-            await context.budget.turn().start()
         try:
-            operation = self._executor.prepare(request)
+            operation = await self._executor.prepare(request, context)
         except InvalidOperation as invalid:
             if accept.prefers_stream:
                 return self._stream(_once(invalid.response), credential)

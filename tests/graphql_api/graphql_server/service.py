@@ -49,6 +49,11 @@ class ExampleContext(dict[str, object]):
         super().__init__(values)
         self.budget = budget
 
+    @classmethod
+    def of_somebody(cls) -> "ExampleContext":
+        """Return the context of an operation that uses nothing yet."""
+        return cls(Budgets(Limits()).submitter("somebody"), {})
+
 
 @dataclass
 class Service:

@@ -1,5 +1,6 @@
 """The cache of operations: reused by their text, and limited in number and length."""
 
+import asyncio
 import gc
 import tracemalloc
 
@@ -11,6 +12,7 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import InvalidOperation, Operation
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from tests.graphql_api.graphql_server.example import make_schema
+from tests.graphql_api.graphql_server.service import ExampleContext
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def executor() -> Executor:
 
 def prepare(executor: Executor, query: str, name: str | None = None) -> Operation:
     """Return the operation of a request."""
-    return executor.prepare(GraphQLRequest(query, name, None, None))
+    return asyncio.run(executor.prepare(GraphQLRequest(query, name, None, None), ExampleContext.of_somebody()))
 
 
 def test_an_operation_is_parsed_once(executor: Executor) -> None:

@@ -202,8 +202,8 @@ SIMPLIFIED = Executor(simplify(make_schema()), SETTINGS, MemoryBudget(MIB))
 async def execute(executor: Executor, query: str, variables: bytes, *, planned: bool) -> tuple[bytes, bool, int]:
     """Return the response without ids of errors, whether it was executed, and the sum of the changes."""
     request = GraphQLRequest(query, None, msgspec.Raw(variables), None)
-    operation = executor.prepare(request)
     changes = Changes()
+    operation = await executor.prepare(request, changes)
     response = await executor.execute(operation if planned else operation._replace(plan=None), request, changes)
     return re.sub(rb'"id":"[0-9a-f]{32}"', b"", response.body), response.is_executed, changes.by
 
@@ -238,9 +238,9 @@ def test_a_plan_responds_like_graphql_core(query: str, variables: bytes) -> None
         ("{ __schema { types { name } } }", False),
     ],
 )
-def test_only_common_operations_have_a_plan(query: str, common: bool) -> None:
+async def test_only_common_operations_have_a_plan(query: str, common: bool) -> None:
     """graphql-core executes all others."""
-    operation = SIMPLIFIED.prepare(GraphQLRequest(query, None, None, None))
+    operation = await SIMPLIFIED.prepare(GraphQLRequest(query, None, None, None), Changes())
 
     assert (operation.plan is not None) == common
 
@@ -248,7 +248,7 @@ def test_only_common_operations_have_a_plan(query: str, common: bool) -> None:
 async def test_a_plan_cancels_pending_fields_if_a_field_fails() -> None:
     """A coroutine that is never awaited would cause a warning."""
     request = GraphQLRequest("{ node { late child { late } broken } }", None, None, None)
-    operation = STRAWBERRY.prepare(request)
+    operation = await STRAWBERRY.prepare(request, Changes())
     assert operation.plan is not None
 
     outcome = await operation.plan.execute(Changes(), {})
@@ -260,7 +260,7 @@ async def test_a_plan_cancels_pending_fields_if_a_field_fails() -> None:
 async def test_a_plan_executes_a_successful_operation_alone() -> None:
     """The `info` that the resolver receives shows that the plan called it."""
     request = GraphQLRequest("{ node { shown } }", None, None, None)
-    operation = SIMPLIFIED.prepare(request)
+    operation = await SIMPLIFIED.prepare(request, Changes())
     assert operation.plan is not None
 
     data = await operation.plan.execute(Changes(), {})

@@ -83,7 +83,8 @@ def request(query: str, variables: Mapping[str, object] | None = None) -> GraphQ
 
 async def first(executor: Executor, request: GraphQLRequest, caller: str = "somebody") -> Any:
     """Return the data of the first response of a subscription."""
-    async for each in executor.subscribe(executor.prepare(request), request, Caller(caller)):
+    context = Caller(caller)
+    async for each in executor.subscribe(await executor.prepare(request, context), request, context):
         return orjson.loads(each.body)["data"]["readings"]
     raise AssertionError("the subscription has no response")
 
