@@ -41,6 +41,7 @@ SLOW = (
     "tests/infra/supervisor",
     "tests/torture",
     "tests/triggers/test_forged_events.py",
+    "tests/triggers/test_large_samples.py",
     "tests/triggers/test_on_sample_written.py",
 )
 """Folders and modules whose tests start many processes or a browser. They take three quarters of the time."""
