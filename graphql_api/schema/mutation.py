@@ -57,7 +57,7 @@ class Mutation:
             "samples in the order of `samples`, with the state of each sample. If a sample could not be stored, its "
             "item is null, and `errors` has an entry with the path of this item."
         ),
-        metadata=requires(Scope.SUBMIT) | costs(FieldCost(0, 0.1, ("samples",), MAX_SAMPLES, MAX_SAMPLES)),
+        metadata=requires(Scope.SUBMIT) | costs(FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)),
     )
     async def submit_many(
         self,

@@ -27,10 +27,10 @@ from graphql import (
     ValueNode,
     VariableNode,
     get_named_type,
+    get_nullable_type,
     is_enum_type,
     is_input_object_type,
     is_list_type,
-    is_non_null_type,
     is_object_type,
 )
 
@@ -51,7 +51,7 @@ class FieldCost:
 
     units_per_item: float = 0.0
     size_arguments: tuple[str, ...] = ()
-    """Arguments that set the number of items: a number, or a list with one element per item."""
+    """Arguments whose number is the number of items. A list argument always has one element per item."""
 
     default_size: int = 1
     """The number of items if no size argument is set."""
@@ -136,14 +136,14 @@ class OperationCost:
         field = self._schema.get_field(parent, node.name.value)
         if field is None:
             return 0.0
-        kind = field.type.of_type if is_non_null_type(field.type) else field.type
+        kind = get_nullable_type(field.type)
         is_list = is_list_type(kind)
         is_introspected = parent.name.startswith("__")
         declared = field.extensions.get(_DECLARATION)
         cost = _INTROSPECTED_FIELD_COST if is_introspected else _FIELD_COST
         size_below = 1.0
         if isinstance(declared, FieldCost):
-            size = size_below = self._size(node, declared, values)
+            size = size_below = self._size_of_field(node, field, declared, values)
             cost += declared.units + declared.units_per_item * size
         elif is_introspected:
             size = self._introspected.get(node.name.value, 1.0)
@@ -152,9 +152,10 @@ class OperationCost:
             cost += items * self._selections(node.selection_set, get_named_type(kind), size_below, values)
         return cost
 
-    def _size(self, node: FieldNode, declared: FieldCost, values: "_Values") -> float:
+    def _size_of_field(self, node: FieldNode, field: GraphQLField, declared: FieldCost, values: "_Values") -> float:
         for argument in node.arguments or ():
-            if argument.name.value in declared.size_arguments:
+            name = argument.name.value
+            if name in declared.size_arguments or is_list_type(get_nullable_type(field.args[name].type)):
                 size = self._size_of(argument.value, values)
                 if size is not None:
                     return max(0, min(size, declared.max_size))
