@@ -7,7 +7,7 @@ the same order. The server sends these lines while the body still arrives. An er
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from graphql_api.graphql_server.request_body import BodyStream, read_body, strea
 from graphql_api.graphql_server.request_headers import JSON, Credential, header, utf_8_type
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
-from graphql_api.ingest.admission import Admission
+from graphql_api.ingest.admission import StreamAdmission
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.results.store import Store
@@ -136,10 +136,13 @@ class SampleEndpoints:
                 raise refusal.result()
 
         try:
-            with memory.reserve(share) as line, memory.reserve(share) as in_flight:
-                lines = ndjson.split(body, receiver.max_sample_bytes, line, turn)
-                batches = _admitted(lines, receiver.admission, submitter, check)
-                process = partial(self._receive_batch, submitter)
+            with (
+                memory.reserve(share) as line,
+                memory.reserve(share) as in_flight,
+                receiver.admission.stream(submitter, check) as admission,
+            ):
+                batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
+                process = partial(self._receive_batch, submitter, admission)
                 async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
                     async for last_line, response in responses:  # noqa: B007 - `last_line` is logged below
                         yield response
@@ -151,10 +154,13 @@ class SampleEndpoints:
             refusal.cancel()
             await body.aclose()
 
-    async def _receive_batch(self, submitter: str, batch: Sequence[ndjson.Line]) -> tuple[int, bytes]:
+    async def _receive_batch(
+        self, submitter: str, admission: StreamAdmission, batch: Sequence[ndjson.Line]
+    ) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
         samples = [line for _, line in batch if not isinstance(line, TooLarge)]
         outcomes = iter(await self._services.receiver.receive_admitted(samples, submitter=submitter))
+        admission.release(*ndjson.size(batch))
         lines = (
             _line_response(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch
         )
@@ -196,13 +202,12 @@ class _NdjsonResponse(Response):
 
 
 async def _admitted(
-    batches: AsyncGenerator[list[ndjson.Line], None], admission: Admission, submitter: str, check: Callable[[], None]
+    batches: AsyncGenerator[list[ndjson.Line], None], admission: StreamAdmission
 ) -> AsyncGenerator[list[ndjson.Line], None]:
-    """Yield each batch as soon as its samples may be stored. `check` raises an error to end the stream."""
+    """Yield each batch as soon as its samples may be stored."""
     async with aclosing(batches):
         async for batch in batches:
-            check()
-            await admission.wait(submitter, len(batch), check)
+            await admission.wait(*ndjson.size(batch))
             yield batch
             del batch  # it must not stay in memory while the next one is read
 

@@ -1,19 +1,26 @@
 """Admission: whether a submitter may store more samples now.
 
-A request with one sample is refused at once. A stream waits, and the server does not read it meanwhile. The stream is
-refused if the backlog of its submitter stays at the limit.
+A request with one sample is refused at once. A stream waits, and the server does not read it meanwhile. All streams of
+a submitter share a limit of lines in flight, so that 64 streams do not fill the queue of the writer more than one. A
+stream is refused if the backlog of its submitter stays at its limit.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from graphql_api.budgets.budget import refusal
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.submitters import SubmitterBudget
-from storage.firestore.group_commit_writer import GroupCommitWriter
 
 BACKLOG_RETRY_SECONDS = 5
+
+_MAX_LINES_IN_FLIGHT = 2_000
+"""Lines of all streams of one submitter. Twice as many as the writer sends at a time keep it busy."""
+
+_MAX_BYTES_IN_FLIGHT = 32 * 2**20
 _MAX_BACKLOG_WAIT_SECONDS = 30.0
 _CHECK_SECONDS = 0.25
 
@@ -21,9 +28,9 @@ _CHECK_SECONDS = 0.25
 class Admission:
     """Applies the budgets of samples."""
 
-    def __init__(self, budgets: Budgets, writer: GroupCommitWriter) -> None:
+    def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
-        self._writer = writer
+        self._streams: dict[str, _InFlight] = {}
 
     def admit(self, submitter: str, count: int = 1) -> None:
         """Let `submitter` store `count` samples now. Raises `RateLimited` if a budget is exhausted."""
@@ -33,23 +40,118 @@ class Admission:
             raise refusal(pending.limit, f"at most {pending.max_amount:,} without a result", BACKLOG_RETRY_SECONDS)
         budget.samples.take(count)
 
-    async def wait(self, submitter: str, count: int, check: Callable[[], None]) -> None:
-        """Wait until `submitter` may store `count` samples.
+    @contextmanager
+    def stream(self, submitter: str, check: Callable[[], None]) -> Iterator["StreamAdmission"]:
+        """Yield the admission of one stream.
 
-        `check` is called several times a second; it raises an exception to end the wait. Raises `RateLimited` if the
-        backlog stays at its limit.
+        While the stream waits, it calls `check` several times a second. `check` raises an exception to end the stream.
         """
-        while not await self._writer.has_room(submitter):
-            check()
+        in_flight = self._streams.setdefault(submitter, _InFlight())
+        in_flight.streams += 1
+        stream = StreamAdmission(self, self._budgets, submitter, in_flight, check)
+        try:
+            yield stream
+        finally:
+            stream.close()
+            in_flight.streams -= 1
+            if not in_flight.streams:
+                del self._streams[submitter]
+
+
+class StreamAdmission:
+    """The lines of one stream that are in flight."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        budgets: Budgets,
+        submitter: str,
+        in_flight: "_InFlight",
+        check: Callable[[], None],
+    ) -> None:
+        self._admission = admission
+        self._budgets = budgets
+        self._submitter = submitter
+        self._in_flight = in_flight
+        self._check = check
+        self._lines = 0
+        self._bytes = 0
+        self._is_closed = False
+
+    async def wait(self, lines: int, byte_count: int) -> None:
+        """Wait until this number of lines may be stored. Raises `RateLimited` if the backlog stays at its limit."""
+        self._check()
+        while not await self._in_flight.admit(lines, byte_count):
+            self._check()
+        self._lines += lines
+        self._bytes += byte_count
         deadline = time.monotonic() + _MAX_BACKLOG_WAIT_SECONDS
-        while True:
-            budget = self._budgets.submitter(submitter)
+        while time.monotonic() < deadline:
+            budget = self._budgets.submitter(self._submitter)
             delay = budget.samples.delay_seconds
-            if (not delay and not _has_full_backlog(budget)) or time.monotonic() > deadline:
+            if not delay and not _has_full_backlog(budget):
                 break
-            check()
             await asyncio.sleep(min(delay or _CHECK_SECONDS, _CHECK_SECONDS))
-        self.admit(submitter, count)
+            self._check()
+        self._admission.admit(self._submitter, lines)
+
+    def release(self, lines: int, byte_count: int) -> None:
+        """Let other lines be stored instead of these, which have their outcomes."""
+        if self._is_closed:
+            return
+        self._lines -= lines
+        self._bytes -= byte_count
+        self._in_flight.release(lines, byte_count)
+
+    def close(self) -> None:
+        """Release all lines."""
+        self.release(self._lines, self._bytes)
+        self._is_closed = True
+
+
+class _InFlight:
+    """The lines in flight of all streams of one submitter, and the streams that wait, in the order of their calls."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self._lines = 0
+        self._bytes = 0
+        self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
+
+    async def admit(self, lines: int, byte_count: int) -> bool:
+        """Return True if the lines are in flight now. Otherwise wait for a moment and return whether they are."""
+        if not self._waiting and self._fits(lines, byte_count):
+            self._add(lines, byte_count)
+            return True
+        turn = asyncio.get_running_loop().create_future()
+        entry = (lines, byte_count, turn)
+        self._waiting.append(entry)
+        try:
+            await asyncio.wait([turn], timeout=_CHECK_SECONDS)
+        except asyncio.CancelledError:
+            if turn.done():
+                self.release(lines, byte_count)
+            raise
+        finally:
+            if not turn.done():
+                self._waiting.remove(entry)
+        return turn.done()
+
+    def release(self, lines: int, byte_count: int) -> None:
+        self._lines -= lines
+        self._bytes -= byte_count
+        while self._waiting and self._fits(*self._waiting[0][:2]):
+            lines, byte_count, turn = self._waiting.popleft()
+            self._add(lines, byte_count)
+            turn.set_result(None)
+
+    def _fits(self, lines: int, byte_count: int) -> bool:
+        has_room = self._lines + lines <= _MAX_LINES_IN_FLIGHT and self._bytes + byte_count <= _MAX_BYTES_IN_FLIGHT
+        return has_room or not self._lines
+
+    def _add(self, lines: int, byte_count: int) -> None:
+        self._lines += lines
+        self._bytes += byte_count
 
 
 def _has_full_backlog(budget: SubmitterBudget) -> bool:

@@ -133,6 +133,11 @@ class _IncompleteLine:
         self._reservation.resize(0)
 
 
+def size(batch: Sequence[Line]) -> tuple[int, int]:
+    """Return the number of lines and of their bytes."""
+    return len(batch), sum(map(_length, batch))
+
+
 async def process(
     batches: AsyncGenerator[list[Line], None],
     process_batch: Callable[[Sequence[Line]], Awaitable[T]],
@@ -192,9 +197,9 @@ class _Window(Generic[T]):
             await self._released.wait()
 
     def add(self, batch: Sequence[Line], processing: Awaitable[T]) -> None:
-        batch_bytes = sum(map(_length, batch))
-        self._sizes.append((len(batch), batch_bytes, _bytes_to_reserve(batch)))
-        self._lines += len(batch)
+        lines, batch_bytes = size(batch)
+        self._sizes.append((lines, batch_bytes, _bytes_to_reserve(batch)))
+        self._lines += lines
         self._bytes += batch_bytes
         self._reserved_bytes += _bytes_to_reserve(batch)
         task = asyncio.ensure_future(processing)

@@ -78,7 +78,7 @@ class Receiver:
         self._validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
         self._backlog = Backlog(firestore, budgets)
-        self.admission = Admission(budgets, writer)
+        self.admission = Admission(budgets)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
         self._zone = None if time_zone is None else ZoneInfo(time_zone)

@@ -39,11 +39,6 @@ MAX_PENDING_BYTES = 256 * 2**20
 MAX_PENDING_WRITES = 20_000
 """Writes of one submitter without an outcome."""
 
-_ROOM_WRITES = 2 * MAX_CALLS * MAX_BATCH_WRITES
-_ROOM_BYTES = 2 * MAX_CALLS * MAX_BATCH_BYTES
-"""Streams of one submitter wait while more writes are pending. Twice as many as all calls in flight hold are enough."""
-_ROOM_CHECK_SECONDS = 0.25
-
 logger = logging.getLogger(__name__)
 
 
@@ -119,30 +114,10 @@ class GroupCommitWriter:
             self._pending_bytes -= size
             own.writes -= len(writes)
             own.bytes -= size
-            own.admit_next()
-            if not own.writes and not own.waiting:
+            if not own.writes:
                 self._submitters.pop(submitter, None)
             while self._groups and self._groups[0].done.done():
                 self._groups.popleft()
-
-    async def has_room(self, submitter: str) -> bool:
-        """Return whether few writes of `submitter` are pending. If not, wait a moment until some have an outcome.
-
-        Call this again until it returns True. Requests of one submitter get room in the order of their calls.
-        """
-        own = self._submitters.get(submitter)
-        if own is None or (own.has_room and not own.waiting):
-            return True
-        turn = asyncio.get_running_loop().create_future()
-        own.waiting.append(turn)
-        try:
-            await asyncio.wait([turn], timeout=_ROOM_CHECK_SECONDS)
-            return own.has_room
-        finally:
-            if not turn.done():
-                own.waiting.remove(turn)
-            if not own.writes and not own.waiting:
-                self._submitters.pop(submitter, None)
 
     @property
     def pending(self) -> tuple[int, int]:
@@ -284,24 +259,13 @@ class _WriteGroup:
 
 
 class _Submitter:
-    """The pending writes of one submitter, and its requests that wait for room."""
+    """How many writes and bytes of one submitter are pending."""
 
-    __slots__ = ("bytes", "waiting", "writes")
+    __slots__ = ("bytes", "writes")
 
     def __init__(self) -> None:
         self.writes = 0
         self.bytes = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def has_room(self) -> bool:
-        return self.writes < _ROOM_WRITES and self.bytes < _ROOM_BYTES
-
-    def admit_next(self) -> None:
-        if self.waiting and self.has_room:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
 
 
 class _PendingWrite:
