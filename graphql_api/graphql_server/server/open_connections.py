@@ -76,7 +76,11 @@ class OpenConnection:
         self._give_back = give_back
         self._is_open = True
         self.is_busy = False
-        """Whether the server works for the client. Set it to True directly, and to False with `set_idle`."""
+        """Whether the server works for the client."""
+
+    def set_busy(self) -> None:
+        """Note that the server works for the client."""
+        self.is_busy = True
 
     def set_idle(self) -> None:
         """Note that the server waits for the client."""

@@ -95,10 +95,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._set_trusted)
-
-    def _set_trusted(self) -> None:
-        self._place.is_busy = True
+            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_busy)
 
     def handle_cont(self, event: Frame) -> None:
         if self.frames:
