@@ -45,7 +45,7 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     acknowledgement_deadline_seconds: Seconds | None = None
     retention_seconds: Seconds = 86_400.0
     min_attempts: Count = 5
-    max_crashes: Count = 5
+    max_crashes: Count = 3
     announces_given_up: bool = False
     max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"

@@ -7,7 +7,7 @@ A lane is the right to have one event in flight.
   retries.
 - A quarter of the lanes is reserved for groups without an event in flight. Slow events of a few groups therefore
   never block the events of another group.
-- After the function died, `start_slowly` reduces the lanes to two. Each response adds a lane, and `add_lanes` doubles
+- After the function died, `start_slowly` reduces the lanes to one. Each response adds a lane, and `add_lanes` doubles
   them, so that slow events do not keep the other lanes closed.
 
 Events wait in memory within `MAX_LOADED_EVENTS` and `MAX_LOADED_BYTES`. Beyond that, the queue only stores positions.
@@ -22,7 +22,7 @@ from itertools import islice
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.group import Group
 
-MIN_LANES = 2
+MIN_LANES = 1
 MIN_SHARE = 2
 MAX_LOADED_EVENTS = 1_000
 MAX_LOADED_BYTES = 32 * 1024 * 1024
@@ -42,6 +42,9 @@ class FairQueue:
         self.loaded = asyncio.Event()
         """Set when there may be positions to load, or room for more events."""
         self.in_flight: set[Delivery] = set()
+        self.restricted: set[int] = set()
+        """Groups that may have one event in flight, or none while they are held."""
+        self._holds_restricted = False
         self.pending = 0
         """The number of events that are not acknowledged and have no row."""
         self._lanes = lanes
@@ -62,6 +65,11 @@ class FairQueue:
     def is_full(self) -> bool:
         """Whether the events in memory are at a limit."""
         return self._loaded_events >= MAX_LOADED_EVENTS or self._loaded_bytes >= MAX_LOADED_BYTES
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event in memory may be sent or is in flight."""
+        return not self._idle and not self._busy and not self.in_flight
 
     @property
     def has_positions(self) -> bool:
@@ -194,7 +202,7 @@ class FairQueue:
             self._serve()
 
     def start_slowly(self) -> None:
-        """Use two lanes only."""
+        """Use one lane only."""
         self._open_lanes = MIN_LANES
 
     def pause(self) -> None:
@@ -205,6 +213,14 @@ class FairQueue:
         """Hand out events again."""
         self._is_paused = False
         self._serve()
+
+    def restrict(self, groups: set[int], *, hold: bool) -> None:
+        """Restrict these groups, and no others, to one event in flight each; with `hold`, to none."""
+        released = self.restricted if not hold else self.restricted - groups
+        self.restricted, self._holds_restricted = groups, hold
+        for number in released:
+            if number in self.groups:
+                self._offer(self.groups[number])
 
     def pause_for_trial(self) -> None:
         """Hand out no events until `resume_after_trial`."""
@@ -231,13 +247,18 @@ class FairQueue:
 
     def _offer(self, group: Group) -> None:
         """Let a group take part in the rotation if it has an event that may be sent."""
-        if group.has_events:
-            if group.in_flight == 0:
+        if group.has_events and group.in_flight < self._limit(group):
+            if group.in_flight:
+                self._busy[group.number] = group
+            else:
                 self._busy.pop(group.number, None)
                 self._idle[group.number] = group
-            elif group.in_flight < self._share:
-                self._busy[group.number] = group
         self._serve()
+
+    def _limit(self, group: Group) -> int:
+        if group.number in self.restricted:
+            return 0 if self._holds_restricted else 1
+        return self._share
 
     def _serve(self) -> None:
         while self._waiters:
@@ -252,11 +273,13 @@ class FairQueue:
     def _pop(self) -> Delivery | None:
         if self._is_paused or self._is_paused_for_trial or len(self.in_flight) >= min(self._open_lanes, self._lanes):
             return None
-        if self._idle:
-            return self._take_from(self._idle.popitem(last=False)[1])
+        while self._idle:
+            _, group = self._idle.popitem(last=False)
+            if group.in_flight < self._limit(group):
+                return self._take_from(group)
         while self._busy and len(self.in_flight) < self._lanes - self._reserved:
             _, group = self._busy.popitem(last=False)
-            if group.in_flight < self._share:
+            if group.in_flight < self._limit(group):
                 return self._take_from(group)
         return None
 
@@ -265,7 +288,7 @@ class FairQueue:
         delivery.started = time.monotonic()
         group.in_flight += 1
         self.in_flight.add(delivery)
-        if group.has_events and group.in_flight < self._share:
+        if group.has_events and group.in_flight < self._limit(group):
             self._busy[group.number] = group
         self._load_if_low(group)
         return delivery

@@ -3,9 +3,10 @@
 If a connection breaks, one of the events in flight may have killed the function. All of them become suspects. Suspects
 are sent one at a time: a poison event then kills the function alone, and the others complete.
 
-A *risky* suspect is one that was in quarantine when the function died, or belongs to a group whose suspects killed the
-function there. After a death, risky suspects wait for `PAUSE_FACTOR` times the time that the death cost, so they cost
-at most a quarter of the function's time. Other suspects do not wait.
+A *risky* suspect is one that was in flight alone when the function died, or belongs to the group of such an event.
+After a death, risky suspects wait until other events have been acknowledged, and then for `PAUSE_FACTOR` times the time
+that the death cost, so they cost at most a quarter of the function's time. Other suspects do not wait. If other groups
+are active, new events of a group that has risky suspects wait in the same way.
 """
 
 import math
@@ -16,15 +17,20 @@ from infra.embedded.eventarc.delivery.deliveries import Suspect
 from infra.embedded.eventarc.delivery.delivery import State
 
 PAUSE_FACTOR = 3.0
-DEFAULT_PAUSE_SECONDS = 5.0  # until the function has acknowledged an event after its death
-MAX_PAUSE_SECONDS = 60.0
+IDLE_PAUSE_SECONDS = 2.0  # after a death, if no other events wait
+MAX_PAUSE_SECONDS = 30.0
+MEMORY_SECONDS = 60.0
+MAX_ACTIVE_GROUPS = 2
 
 
 class Quarantine:
     """The order and the pauses of suspects. Times are on the monotonic clock."""
 
     def __init__(self) -> None:
-        self._deaths: Counter[int] = Counter()  # by group
+        self._deaths: Counter[int] = Counter()  # by group: deaths while one of its events was in flight alone
+        self._last_deaths: dict[int, float] = {}  # by group
+        self._active: dict[int, float] = {}  # the last two groups with a response, and the time of the response
+        self._last_death = -math.inf
         self._lost_since: float | None = None  # set from a death until the next acknowledgement
         self._resume_at = -math.inf
 
@@ -32,16 +38,16 @@ class Quarantine:
         """Return whether the event probably kills the function."""
         return suspect.state == State.QUARANTINED and (suspect.crashes > 0 or self._deaths[suspect.group] > 0)
 
-    def next(self, suspects: Iterable[Suspect], now: float) -> tuple[Suspect | None, float]:
-        """Return the suspect to send now, or None, and the time of the next one, or infinity."""
-        suspects = list(suspects)
-        groups = {suspect.group for suspect in suspects}
-        for group in self._deaths.keys() - groups:
-            del self._deaths[group]
+    def next(self, suspects: Iterable[Suspect], now: float, *, is_idle: bool) -> tuple[Suspect | None, float]:
+        """Return the suspect to send now, or None, and the time of the next one, or infinity.
+
+        `is_idle`: no other events wait.
+        """
+        resume_at = self._resume_time(is_idle=is_idle)
         best: Suspect | None = None
         next_due = math.inf
         for suspect in suspects:
-            due = max(suspect.due, self._resume_at) if self.is_risky(suspect) else suspect.due
+            due = max(suspect.due, resume_at) if self.is_risky(suspect) else suspect.due
             if due > now:
                 next_due = min(next_due, due)
             elif best is None or self._rank(suspect) < self._rank(best):
@@ -49,21 +55,53 @@ class Quarantine:
         return best, next_due
 
     def record_death(self, group: int | None, started: float, now: float) -> None:
-        """Record that the function died. `group` is the group of the suspect that was being sent, if any was.
+        """Record that a connection broke. `group` is the group of the event, or None if others were in flight too.
 
-        `started` is the time when this suspect, or otherwise the first broken event, was sent.
+        `started` is the time when the event was sent.
         """
+        self._last_death = now
         if group is not None:
             self._deaths[group] += 1
-        if self._lost_since is None:
-            self._lost_since = started if group is not None else now
-        self._resume_at = now + DEFAULT_PAUSE_SECONDS
+            self._last_deaths[group] = now
+            self._lost_since = started
+        elif self._lost_since is None:
+            self._lost_since = now
 
-    def record_acknowledgement(self, now: float) -> None:
-        """Record that the function works."""
+    def record_acknowledgement(self, group: int, now: float) -> None:
+        """Record that the function works: it acknowledged an event of `group`."""
+        self._active[group] = now
+        if len(self._active) > MAX_ACTIVE_GROUPS:
+            del self._active[min(self._active, key=self._active.__getitem__)]
         if self._lost_since is not None:
             self._resume_at = now + min(PAUSE_FACTOR * (now - self._lost_since), MAX_PAUSE_SECONDS)
             self._lost_since = None
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether the function has not acknowledged an event since its last death."""
+        return self._lost_since is not None
+
+    def restricted_groups(self, now: float, waiting: Iterable[int]) -> set[int]:
+        """Return the groups whose events killed the function recently, if another group is active or in `waiting`.
+
+        New events of such a group probably kill the function too.
+        """
+        for group, last in list(self._last_deaths.items()):
+            if now - last > MEMORY_SECONDS:
+                del self._last_deaths[group], self._deaths[group]
+        if not self._deaths:
+            return set()
+        active = {group for group, last in self._active.items() if now - last < MEMORY_SECONDS}.union(waiting)
+        return {group for group in self._deaths if active - {group}}
+
+    def must_wait(self, now: float, *, is_idle: bool) -> bool:
+        """Return whether risky suspects and restricted groups must wait."""
+        return now < self._resume_time(is_idle=is_idle)
+
+    def _resume_time(self, *, is_idle: bool) -> float:
+        if self._lost_since is None:
+            return self._resume_at
+        return self._last_death + (IDLE_PAUSE_SECONDS if is_idle else MAX_PAUSE_SECONDS)
 
     def _rank(self, suspect: Suspect) -> tuple[bool, int, int, int]:
         is_notice = suspect.state == State.GIVEN_UP

@@ -22,6 +22,7 @@ from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import Trigger
 
 LOG_SECONDS = 1.0
+SAME_DEATH_SECONDS = 0.1
 ADD_LANES_SECONDS = 0.5
 PROBE_BACKOFF = Backoff(0.05, 0.5)
 
@@ -36,6 +37,8 @@ class Sender:
         self.reachable = asyncio.Event()
         self.reachable.set()
         self.last_acknowledgement = -math.inf
+        self.suspects_in_flight = 0
+        self._last_shared_death = -math.inf  # several connections break when the function dies
         self._trigger = trigger
         self._selection = selection
         self._queue = queue
@@ -60,18 +63,21 @@ class Sender:
 
     async def send_alone(self, delivery: Delivery) -> None:
         """Send a suspect, or the notice that an event was given up, on a new connection; record the outcome."""
-        delivery.started = time.monotonic()
         if delivery.state is State.GIVEN_UP:
             await self._send_notice(delivery)
             return
         while True:
             await self.reachable.wait()
+            delivery.started = time.monotonic()
             try:
+                self.suspects_in_flight += 1
                 await self._attempt(delivery, alone=True)
             except Unreachable as error:
                 self._pause(error)
             else:
                 return
+            finally:
+                self.suspects_in_flight -= 1
 
     async def _work(self) -> None:
         while True:
@@ -102,7 +108,7 @@ class Sender:
         self._resume()
         self._queue.add_lane()
         if problem is None:
-            self._record_acknowledgement()
+            self._record_acknowledgement(delivery)
             self._recorder.acknowledge(delivery)
             return
         delivery.fail(problem, time.monotonic(), self._trigger, random())
@@ -120,21 +126,26 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = repr(error)
         if problem is None:
-            self._record_acknowledgement()
+            self._record_acknowledgement(delivery)
             delivery.state = State.DEAD
             logger.error("%s: %s is now a dead letter", self._trigger.name, delivery.change.name)
         else:
             delivery.fail_notice(problem, time.monotonic(), self._trigger, random())
         self._recorder.record(delivery)
 
-    def _record_acknowledgement(self) -> None:
+    def _record_acknowledgement(self, delivery: Delivery) -> None:
         self.last_acknowledgement = time.monotonic()
-        self.quarantine.record_acknowledgement(self.last_acknowledgement)
+        self.quarantine.record_acknowledgement(delivery.group, self.last_acknowledgement)
 
     def _record_crash(self, delivery: Delivery, problem: str, *, alone: bool) -> None:
         now = time.monotonic()
+        if not alone:
+            if len(self._queue.in_flight) > 1 or self.suspects_in_flight:
+                self._last_shared_death = now
+            alone = now - self._last_shared_death > SAME_DEATH_SECONDS
         self._queue.start_slowly()
         self.quarantine.record_death(delivery.group if alone else None, delivery.started, now)
+        self._restrict_groups()
         delivery.crash(problem, now, self._trigger, alone=alone)
         self._recorder.record(delivery)
         self._log_failure(delivery)
@@ -144,6 +155,13 @@ class Sender:
             await asyncio.sleep(ADD_LANES_SECONDS)
             if self.reachable.is_set():
                 self._queue.add_lanes()
+            self._restrict_groups()
+
+    def _restrict_groups(self) -> None:
+        now = time.monotonic()
+        groups = self.quarantine.restricted_groups(now, self._queue.groups)
+        if groups or self._queue.restricted:
+            self._queue.restrict(groups, hold=self.quarantine.must_wait(now, is_idle=self._queue.is_idle))
 
     async def _probe(self) -> None:
         while True:

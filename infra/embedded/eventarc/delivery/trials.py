@@ -1,7 +1,8 @@
 """Sends suspects and notices one at a time.
 
-A suspect is sent alone: the next one follows when its attempt has ended. While a risky suspect is sent, no other event
-is sent for up to `EXCLUSIVE_SECONDS`, so that the event does not kill the function while others are in flight.
+A suspect is sent alone: the next one follows when its attempt has ended. While a risky suspect is sent, or the function
+has not acknowledged an event since it died, no other event is sent for up to `EXCLUSIVE_SECONDS`. The event then does
+not kill the function while others are in flight.
 
 A slow suspect does not delay the others for long. After `SLOW_SECONDS`, the next one is sent if the function has
 acknowledged another event in the meantime, which shows that the function is not blocked.
@@ -54,7 +55,7 @@ class Trials:
             held = self._recorder.held_rows
             waiting = [each for each in await self._deliveries.suspects(MAX_SUSPECTS) if each.sequence not in held]
             now = time.monotonic()
-            suspect, next_due = self._sender.quarantine.next(waiting, now)
+            suspect, next_due = self._sender.quarantine.next(waiting, now, is_idle=self._queue.is_idle)
             if suspect is not None:
                 return suspect
             with contextlib.suppress(TimeoutError):
@@ -63,7 +64,8 @@ class Trials:
 
     async def _send(self, suspect: Suspect) -> None:
         delivery = await self._deliveries.load(suspect.sequence)
-        if not self._sender.quarantine.is_risky(suspect):
+        quarantine = self._sender.quarantine
+        if not quarantine.is_risky(suspect) and not quarantine.is_recovering:
             await self._sender.send_alone(delivery)
             return
         self._queue.pause_for_trial()
