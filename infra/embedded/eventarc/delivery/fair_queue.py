@@ -166,6 +166,11 @@ class FairQueue:
         (group.retries if delivery.sequence in group.retrying else group.queued).appendleft(delivery)
         self.release(delivery)
 
+    def withdraw(self, number: int, limit: int) -> list[Delivery]:
+        """Remove up to `limit` events of a group from the events that wait, and return them. They stay unsaved."""
+        queued = self._group(number).queued
+        return [queued.popleft() for _ in range(min(limit, len(queued)))]
+
     def remove(self, number: int, sequence: int) -> None:
         """Remove an event that is acknowledged, or whose row is saved."""
         group = self._group(number)
@@ -247,7 +252,7 @@ class FairQueue:
 
     def _offer(self, group: Group) -> None:
         """Let a group take part in the rotation if it has an event that may be sent."""
-        if group.has_events and group.in_flight < self._limit(group):
+        if self._may_send(group):
             if group.in_flight:
                 self._busy[group.number] = group
             else:
@@ -255,10 +260,11 @@ class FairQueue:
                 self._idle[group.number] = group
         self._serve()
 
-    def _limit(self, group: Group) -> int:
+    def _may_send(self, group: Group) -> bool:
+        limit = self._share
         if group.number in self.restricted:
-            return 0 if self._holds_restricted else 1
-        return self._share
+            limit = 0 if self._holds_restricted else 1
+        return group.has_events and group.in_flight < limit
 
     def _serve(self) -> None:
         while self._waiters:
@@ -275,11 +281,11 @@ class FairQueue:
             return None
         while self._idle:
             _, group = self._idle.popitem(last=False)
-            if group.in_flight < self._limit(group):
+            if self._may_send(group):
                 return self._take_from(group)
         while self._busy and len(self.in_flight) < self._lanes - self._reserved:
             _, group = self._busy.popitem(last=False)
-            if group.in_flight < self._limit(group):
+            if self._may_send(group):
                 return self._take_from(group)
         return None
 
@@ -288,7 +294,7 @@ class FairQueue:
         delivery.started = time.monotonic()
         group.in_flight += 1
         self.in_flight.add(delivery)
-        if group.has_events and group.in_flight < self._limit(group):
+        if self._may_send(group):
             self._busy[group.number] = group
         self._load_if_low(group)
         return delivery

@@ -23,6 +23,7 @@ from infra.embedded.eventarc.trigger import Trigger
 
 LOG_SECONDS = 1.0
 SAME_DEATH_SECONDS = 0.1
+MAX_WITHDRAWN = 100
 ADD_LANES_SECONDS = 0.5
 PROBE_BACKOFF = Backoff(0.05, 0.5)
 
@@ -143,12 +144,22 @@ class Sender:
             if len(self._queue.in_flight) > 1 or self.suspects_in_flight:
                 self._last_shared_death = now
             alone = now - self._last_shared_death > SAME_DEATH_SECONDS
+            if alone:
+                self._quarantine_next(delivery.group, now)
         self._queue.start_slowly()
         self.quarantine.record_death(delivery.group if alone else None, delivery.started, now)
         self._restrict_groups()
         delivery.crash(problem, now, self._trigger, alone=alone)
         self._recorder.record(delivery)
         self._log_failure(delivery)
+
+    def _quarantine_next(self, group: int, now: float) -> None:
+        """Quarantine the next events of a group, because poison events often arrive together."""
+        for delivery in self._queue.withdraw(group, MAX_WITHDRAWN):
+            delivery.state = State.QUARANTINED
+            delivery.problem = "not sent: an earlier event of its group killed the function"
+            delivery.due = now
+            self._recorder.record(delivery)
 
     async def _add_lanes(self) -> None:
         while True:
