@@ -51,6 +51,7 @@ def test_an_ambiguous_digest_revokes_nothing(stack: Stack) -> None:
     """Two digests with equal starts occur by chance only if there are very many keys, so this test makes two."""
     collection = stack.firestore().collection("api_keys")
     fields = collection.document(digest(stack.new_key("ambiguous"))).get().to_dict()
+    assert fields is not None
     for end in "ab":
         collection.document("12345678" + end * 56).set(fields)
 

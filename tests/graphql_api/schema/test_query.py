@@ -1,5 +1,6 @@
 """Queries for results and samples."""
 
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -80,7 +81,7 @@ def test_a_result_whose_sample_was_deleted_has_no_sample(stack: Stack) -> None:
     key = stack.new_key("deleted-sample")
     kept, deleted = (stack.submit({"time_stamp": "2020-01-01T00:00:00Z", "data": [1]}, key=key)["id"] for _ in "ab")
     for sample_id in (kept, deleted):
-        eventually(lambda sample_id=sample_id: stack.sample(sample_id, key=key)["state"] == "COMPUTED")
+        eventually(partial(_is_computed, stack, sample_id, key))
     stack.firestore().document(document_paths.sample("deleted-sample", deleted)).delete()
 
     response = stack.post_graphql("{ results { edges { node { id sample { id } } } } }", key=key).json()
@@ -91,3 +92,7 @@ def test_a_result_whose_sample_was_deleted_has_no_sample(stack: Stack) -> None:
     assert error["extensions"]["code"] == "NOT_FOUND"
     assert error["path"][:2] == ["results", "edges"]
     assert error["path"][-1] == "sample"
+
+
+def _is_computed(stack: Stack, sample_id: str, key: str) -> bool:
+    return bool(stack.sample(sample_id, key=key)["state"] == "COMPUTED")

@@ -15,6 +15,11 @@ from pathlib import Path
 from infra.embedded.firestore import errors
 
 LOG_SECONDS = 10.0
+DISK_TEST = (
+    "INSERT OR REPLACE INTO settings (name, value) VALUES ('disk_test', zeroblob(262144))",
+    "DELETE FROM settings WHERE name = 'disk_test'",
+)
+"""Statements that succeed only if large writes can succeed. A failed write leaves room for small ones in the log."""
 
 logger = logging.getLogger(__name__)
 

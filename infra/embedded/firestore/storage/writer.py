@@ -21,6 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from infra.embedded.firestore.encoding.resource_names import ResourceName
@@ -30,7 +31,7 @@ from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
-from infra.embedded.firestore.storage.disk_health import DiskHealth
+from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.versions import Change, DocumentVersion
 
@@ -235,9 +236,10 @@ class Writer:
         return self._queue.get()
 
     def _test_disk(self) -> None:
-        """Commit a new commit time and nothing else."""
+        """Commit as much data as a large write, and remove this data again."""
         try:
-            self._attempt([_Job(Group.next_commit_time, self._loop.create_future())])
+            for statement in DISK_TEST:
+                self._attempt([_Job(partial(_execute, statement), self._loop.create_future())])
         except sqlite3.Error as error:
             self._health.report_failure(error, 0)
 
@@ -321,3 +323,7 @@ class Writer:
             else:
                 job.future.set_result(job.result)
         self._on_commit(changes)
+
+
+def _execute(statement: str, group: Group) -> None:
+    group.connection.execute(statement)
