@@ -28,6 +28,7 @@ SLOW = (
     "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/results/test_summaries.py",
     "tests/graphql_api/schema",
+    "tests/graphql_api/test_memory_release.py",
     "tests/graphql_api/web",
     "tests/infra/eventarc/test_crashes.py",
     "tests/infra/firestore/api/test_grpc_fallback.py",

@@ -41,6 +41,10 @@ class Executor:
         self._settings = settings
         self._operations = Operations(schema, settings)
 
+    def is_prepared(self, request: GraphQLRequest) -> bool:
+        """Return whether `prepare` returns at once, because the document is in the cache."""
+        return self._operations.is_cached(request)
+
     async def prepare(self, request: GraphQLRequest, context: OperationContext) -> Operation:
         """Return the operation of a request. Raises `InvalidOperation`, or `RateLimited` if too many requests wait."""
         return await self._operations.find(request, context.budget)

@@ -97,6 +97,10 @@ class Operations:
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
 
+    def is_cached(self, request: GraphQLRequest) -> bool:
+        """Return whether `find` does not have to read the document."""
+        return request.query in self._documents
+
     async def find(self, request: GraphQLRequest, budget: SubmitterBudget) -> Operation:
         """Return the operation of a request. Raises `InvalidOperation`.
 

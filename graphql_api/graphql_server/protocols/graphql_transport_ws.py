@@ -92,6 +92,9 @@ class GraphQLWebSocket:
         self._operations: dict[str, asyncio.Task[None]] = {}
         """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._prepared = asyncio.Event()
+        """Set unless the document of an operation is being read. The next operation then waits."""
+        self._prepared.set()
         self._place = contextlib.ExitStack()
         """The place of this WebSocket in the budget of its submitter."""
 
@@ -183,7 +186,7 @@ class GraphQLWebSocket:
             case "pong":
                 pass
             case "subscribe":
-                self._subscribe(message)
+                await self._subscribe(message)
             case "complete":
                 if not isinstance(message.id, str):
                     raise _Close(_BAD_MESSAGE, "expected a string - at `id`")
@@ -209,7 +212,7 @@ class GraphQLWebSocket:
         self._is_acknowledged = True
         await self._send("connection_ack")
 
-    def _subscribe(self, message: _Message) -> None:
+    async def _subscribe(self, message: _Message) -> None:
         if not self._is_acknowledged:
             raise _Close(_UNAUTHORIZED, "Unauthorized")
         if not isinstance(message.id, str) or not 0 < len(message.id) <= self._settings.max_name_length:
@@ -222,12 +225,19 @@ class GraphQLWebSocket:
             request = read_json(message.payload)
         except BadRequest as error:
             raise _Close(_BAD_MESSAGE, str(error)) from None
+        await self._prepared.wait()
+        if not self._executor.is_prepared(request):
+            self._prepared.clear()
         is_full = len(self._operations) >= self._settings.max_operations_per_websocket
         task = asyncio.create_task(self._run(message.id, request, is_full))
         self._operations[message.id] = task
         self._notice.begin(message.id)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end_task)
+
+    def _end_task(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._prepared.set()  # the document may be invalid
 
     def _forget(self, operation_id: str) -> asyncio.Task[None] | None:
         """Free the id of an operation, and return its task."""
@@ -265,6 +275,7 @@ class GraphQLWebSocket:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
         operation = await self._executor.prepare(request, context)
+        self._prepared.set()
         responses = self._executor.subscribe(operation, request, context)
         try:
             async for response in responses:

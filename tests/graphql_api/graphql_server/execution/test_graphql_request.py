@@ -126,6 +126,16 @@ def test_unknown_keys_are_ignored() -> None:
     assert set(variables) == {"s", "x"}
 
 
+@pytest.mark.parametrize("place", [b'{"query": "{a}", %s}', b'{"query": "{a}", "variables": {%s}}'])
+def test_many_keys_that_no_operation_uses_are_refused(place: bytes) -> None:
+    """Each key takes almost a microsecond, so a million of them would block the event loop."""
+    keys = [b'"key%d": 1' % number for number in range(300)]
+
+    with pytest.raises(TooLarge, match="over 200 keys"):
+        read_variables(place % b", ".join(keys))
+    assert read_variables(place % b", ".join(keys[:150])) == {}
+
+
 def test_raw_samples_in_lists_stay_raw() -> None:
     """Null stays null, and a single value is passed as a list of one."""
     listed = read_variables(b'{"query":"a","variables":{"l":[ {"a":1}, null ,[2, 3],"x"]}}')["l"]
