@@ -24,6 +24,8 @@ SLOW = (
     "tests/end_to_end",
     "tests/graphql_api/auth",
     "tests/graphql_api/endpoints",
+    "tests/graphql_api/ingest/test_backlog.py",
+    "tests/graphql_api/ingest/test_uploads.py",
     "tests/graphql_api/results/test_connections.py",
     "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/results/test_summaries.py",

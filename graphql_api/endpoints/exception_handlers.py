@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
-from storage.documents import DropzoneError, NotFound, RetryLater
+from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
 
 
 async def _respond_with_error(request: Request, error: Exception) -> Response:
@@ -18,6 +18,8 @@ async def _respond_with_error(request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, HTTPException):  # raised by the router
         error = _of_router(error, request.method, path)
+    elif isinstance(error, MemoryError):
+        error = Unavailable("the server has too little memory for this request; retry later")
     if isinstance(error, DropzoneError):
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allow
@@ -52,6 +54,7 @@ EXCEPTION_HANDLERS: Mapping[Any, Any] = {
     ClientDisconnect: _respond_with_nothing,
     DropzoneError: _respond_with_error,
     HTTPException: _respond_with_error,
+    MemoryError: _respond_with_error,
     Exception: _respond_with_error,
 }
 """The exception handlers of the application, by exception class."""

@@ -33,7 +33,7 @@ from graphql_api.ingest.admission import StreamAdmission
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.results.store import Store
-from storage.documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge, state_of
+from storage.documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge, Unavailable, state_of
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
@@ -150,6 +150,8 @@ class SampleEndpoints:
             logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             yield _json_line({"error": describe(error)})
+        except MemoryError:
+            yield _json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
         finally:
             refusal.cancel()
             await body.aclose()

@@ -28,7 +28,7 @@ from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
 from graphql_api.graphql_server.request_headers import header
 from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
-from storage.documents.errors import BadRequest, TooLarge
+from storage.documents.errors import BadRequest, TooLarge, Unavailable
 
 MAX_RATIO = 200
 """Decoded bytes for each received byte of a stream. Samples with random numbers have a ratio of 3 to 10."""
@@ -57,7 +57,7 @@ async def read_body(
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
-    `Unavailable` if the memory budget is exhausted, and `RateLimited` if `share` is exhausted.
+    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if `share` is exhausted.
     """
     source = _Source(request, max_bytes, settings)
     decoder = _decoder(request)
@@ -66,10 +66,13 @@ async def read_body(
         return first
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
     with BytesIO() as buffer, (memory_budget or MemoryBudget(max_bytes)).reserve(share) as reservation:
-        async with aclosing(_decode(source, decoder, first, max_bytes, turn or _any_turn())) as pieces:
-            async for piece in pieces:
-                reservation.resize(buffer.tell() + len(piece))
-                buffer.write(piece)
+        try:
+            async with aclosing(_decode(source, decoder, first, max_bytes, turn or _any_turn())) as pieces:
+                async for piece in pieces:
+                    reservation.resize(buffer.tell() + len(piece))
+                    buffer.write(piece)
+        except MemoryError:
+            raise Unavailable("the server has too little memory for this body; send it again later") from None
         return buffer.getvalue()
 
 

@@ -4,6 +4,7 @@ Validation holds the interpreter, so more threads would not validate faster. The
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ class FairExecutor:
     """Runs functions in threads. Belongs to one event loop."""
 
     def __init__(self, max_threads: int, name: str) -> None:
-        self._threads = ThreadPoolExecutor(max_threads, name)
+        self._threads = started_threads(max_threads, name)
         self._max_threads = max_threads
         self._queues: dict[str, deque[_Job]] = {}
         """The jobs that wait, by submitter. The first submitter is the next one."""
@@ -61,3 +62,13 @@ class FairExecutor:
             else:
                 result.set_result(done.result())
         self._start()
+
+
+def started_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Return an executor whose threads have started. Later, memory can be too short to start a thread."""
+    threads = ThreadPoolExecutor(count, name)
+    all_started = threading.Barrier(count + 1)
+    for _ in range(count):
+        threads.submit(all_started.wait)
+    all_started.wait()
+    return threads

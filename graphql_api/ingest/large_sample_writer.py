@@ -10,12 +10,11 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from graphql_api.ingest.fair_executor import FairExecutor
+from graphql_api.ingest.fair_executor import FairExecutor, started_threads
 from graphql_api.ingest.uploads import ReadHeaders, Uploads
 from storage.documents import (
     Conflict,
@@ -32,6 +31,7 @@ from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _MAX_CHUNKS_IN_FLIGHT = 12
+_HASHER_THREADS = 2
 
 logger = logging.getLogger("graphql_api")
 
@@ -49,7 +49,8 @@ class LargeSampleWriter:
         self._removal_delay_seconds = 2 * writer.timeout_seconds  # until no write of the sample is in flight
         self._tasks: set[asyncio.Task[None]] = set()
         # Leave one processor for the event loop and for the thread that validates the sample.
-        self._compressor = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "compressor")
+        self._compressor = started_threads(max(1, (os.cpu_count() or 1) - 1), "compressor")
+        self._hashers = started_threads(_HASHER_THREADS, "hasher")
         self._start(self._uploads.sweep_regularly())
 
     @asynccontextmanager
@@ -66,7 +67,9 @@ class LargeSampleWriter:
         a delay, unless a retry may need them.
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
-        identity = await asyncio.to_thread(Identity.before_parsing, raw, submitter, idempotency_key)
+        identity = await asyncio.get_running_loop().run_in_executor(
+            self._hashers, Identity.before_parsing, raw, submitter, idempotency_key
+        )
         validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
         if identity is None:  # the sample may contain its idempotency key
             identity = (await validation).identity
@@ -86,6 +89,7 @@ class LargeSampleWriter:
     async def close(self) -> None:
         """Cancel all removals. The next process removes the remaining chunks."""
         self._compressor.shutdown(wait=False)
+        self._hashers.shutdown(wait=False)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -133,6 +133,8 @@ class Receiver:
                     samples[index] = await self._validate(raw, submitter, None, turn)
             except DropzoneError as error:
                 outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
+            except MemoryError:
+                outcomes[index] = _too_little_memory()
             except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
                 outcomes[index] = error
             await turn.pause()
@@ -163,7 +165,7 @@ class Receiver:
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
-                raise Unavailable("the server has too little memory for this sample; retry later") from None
+                raise _too_little_memory() from None
         _count(outcome, started)
         return outcome
 
@@ -243,6 +245,10 @@ def _resolve(submitted: Header, stored: Header | None) -> Outcome:
     if stored is None or stored.sha256 != submitted.sha256:
         return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
     return stored
+
+
+def _too_little_memory() -> Unavailable:
+    return Unavailable("the server has too little memory for this sample; retry later")
 
 
 def _count(header: Header, started: float) -> None:

@@ -1,0 +1,98 @@
+"""Samples beyond a budget are refused, and streams wait for it."""
+
+import asyncio
+
+import pytest
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.ingest.admission import Admission
+from graphql_api.limits import Limits
+from storage.documents import RateLimited
+
+
+def none() -> None:
+    """Let a stream wait."""
+
+
+def gone() -> None:
+    """End a stream that waits."""
+    raise ConnectionError
+
+
+def admission(**limits: int) -> Admission:
+    """Return an admission with these limits."""
+    return Admission(Budgets(Limits(**limits)))
+
+
+def test_a_submitter_may_send_a_number_of_samples_in_a_second() -> None:
+    """Another submitter has a budget of its own."""
+    budget = admission(max_samples_per_second_per_submitter=10)
+    budget.admit("a", 1_000)
+
+    with pytest.raises(RateLimited, match="max_samples_per_second_per_submitter") as refused:
+        budget.admit("a")
+
+    assert refused.value.limit == "max_samples_per_second_per_submitter"
+    budget.admit("b")
+
+
+async def test_a_stream_waits_for_the_rate() -> None:
+    """It is not refused."""
+    budget = admission(max_samples_per_second_per_submitter=1_000)
+    with budget.stream("a", none) as stream:
+        for _ in range(15):
+            await stream.wait(100, 0)
+            stream.release(100, 0)
+
+    with pytest.raises(RateLimited):
+        budget.admit("a")
+
+
+async def test_a_stream_that_waits_notices_the_end_of_its_client() -> None:
+    """The budget is not used."""
+    budget = admission(max_samples_per_second_per_submitter=1)
+    budget.admit("a", 1_000_000)
+
+    with budget.stream("a", gone) as stream, pytest.raises(ConnectionError):
+        await stream.wait(1, 0)
+
+
+async def test_the_streams_of_a_submitter_share_the_lines_in_flight() -> None:
+    """They get room in the order in which they began to wait, and streams that end give theirs back."""
+    budget = admission()
+    order: list[int] = []
+    with budget.stream("a", none) as first, budget.stream("a", none) as second, budget.stream("b", none) as other:
+        await first.wait(1_500, 0)
+
+        async def wait(number: int, lines: int) -> None:
+            await second.wait(lines, 0)
+            order.append(number)
+
+        waiting = [asyncio.create_task(wait(number, lines)) for number, lines in enumerate((1_000, 10, 10))]
+        await asyncio.sleep(0.01)
+        assert order == []
+        await other.wait(2_000, 0)
+
+        first.close()
+        await asyncio.gather(*waiting)
+
+    assert order == [0, 1, 2]
+
+
+async def test_one_batch_of_any_size_is_admitted() -> None:
+    """Its line is as large as a sample may be."""
+    with admission().stream("a", none) as stream:
+        await stream.wait(1, 2**30)
+
+
+async def test_lines_of_a_stream_that_was_cancelled_are_released() -> None:
+    """Those that waited and those that were in flight."""
+    budget = admission()
+    with budget.stream("a", none) as first:
+        await first.wait(2_000, 0)
+        waiting = asyncio.create_task(first.wait(2_000, 0))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    with budget.stream("a", none) as second:
+        await asyncio.wait_for(second.wait(2_000, 0), 10)
