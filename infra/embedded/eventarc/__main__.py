@@ -1,12 +1,15 @@
-"""`python -m infra.embedded.eventarc`: list and resend dead letters, or forget a trigger."""
+"""`python -m infra.embedded.eventarc`: show undelivered events, resend dead letters, or forget a trigger."""
 
 import argparse
 import contextlib
 import sqlite3
 import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.embedded.eventarc import dead_letters
+from infra.embedded.eventarc import dead_letters, undelivered
+from infra.embedded.eventarc.delivery.delivery import State
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -19,7 +22,11 @@ def parse_arguments() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.eventarc", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    letters = commands.add_parser("dead-letters", help="events that failed for longer than the retention")
+    status = commands.add_parser("status", help="show for each trigger how many events wait")
+    listing = commands.add_parser("undelivered", help="list events that failed, oldest first, with their last problem")
+    for command in (status, listing):
+        command.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
+    letters = commands.add_parser("dead-letters", help="events that were given up")
     actions = letters.add_subparsers(dest="action", required=True)
     resend = actions.add_parser("resend", help="send dead letters again: all, or those with the given sequences")
     resend.add_argument("sequences", type=int, nargs="*", metavar="SEQUENCE", help="number that `list` prints first")
@@ -46,6 +53,10 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
         raise CommandError(
             f"{arguments.data} contains no trigger data; start Firestore with --triggers and this file first"
         )
+    if arguments.command == "status":
+        return [line for status in undelivered.statuses(connection) for line in _describe(status)]
+    if arguments.command == "undelivered":
+        return _list(undelivered.read(connection), with_state=True)
     if arguments.command == "forget":
         if not dead_letters.forget(connection, arguments.trigger):
             raise CommandError(f"{arguments.data} contains no trigger named {arguments.trigger}")
@@ -53,11 +64,24 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
     if arguments.action == "resend":
         number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)
         return [f"dead letters to send again: {number}"]
+    return _list(undelivered.read(connection, arguments.trigger, state=State.DEAD), with_state=False)
+
+
+def _list(events: Iterable[undelivered.UndeliveredEvent], *, with_state: bool) -> list[str]:
     lines = []
-    for letter in dead_letters.read(connection, arguments.trigger):
-        written = letter.written_at.isoformat(timespec="seconds")
-        lines.append(f"{letter.sequence}  {letter.trigger}  {letter.name}")
-        lines.append(f"    written {written}, failed {letter.attempts} times: {letter.problem}")
+    for event in events:
+        written = event.written_at.isoformat(timespec="seconds")
+        lines.append(f"{event.sequence}  {event.trigger}  {event.name}" + (f"  {event.state}" if with_state else ""))
+        lines.append(f"    written {written}, failed {event.attempts} times: {event.problem}")
+    return lines
+
+
+def _describe(status: undelivered.Status) -> list[str]:
+    states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in status.states.items())
+    lines = [f"{status.trigger}", f"    changes to deliver: {status.changes}", f"    failed events: {states}"]
+    if status.oldest is not None:
+        written = datetime.fromtimestamp(status.oldest / 1_000_000, UTC).isoformat(timespec="seconds")
+        lines.append(f"    oldest change to deliver: {written}")
     return lines
 
 

@@ -1,48 +1,60 @@
-"""HTTP endpoints for operators and tests: list dead letters and resend them.
+"""HTTP endpoints for operators and tests: list undelivered events and dead letters, and resend dead letters.
 
 The endpoints reject unknown parameters. Otherwise a misspelled `sequence` would resend all dead letters.
 """
 
-import sqlite3
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
-from infra.embedded.eventarc import dead_letters
+from infra.embedded.eventarc import dead_letters, undelivered
+from infra.embedded.eventarc.delivery.delivery import State
 from infra.embedded.firestore.storage.storage import Storage
 
-PATH = "/eventarc/dead-letters"
+UNDELIVERED = "/eventarc/undelivered"
+DEAD_LETTERS = "/eventarc/dead-letters"
 
 
-class DeadLetterEndpoints:
-    """Endpoints for the dead letters of the Firestore that runs in this process."""
+class DeliveryEndpoints:
+    """Endpoints for the undelivered events of the Firestore that runs in this process."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
-        return [web.get(PATH, self._list), web.post(f"{PATH}/resend", self._resend)]
+        return [
+            web.get(UNDELIVERED, self._list),
+            web.get(DEAD_LETTERS, self._list_dead_letters),
+            web.post(f"{DEAD_LETTERS}/resend", self._resend),
+        ]
 
     async def _list(self, request: web.Request) -> web.Response:
+        _reject_unknown_parameters(request, {"trigger", "document", "state"})
+        return web.json_response({"undelivered": await self._read(**request.query)})
+
+    async def _list_dead_letters(self, request: web.Request) -> web.Response:
         _reject_unknown_parameters(request, {"trigger"})
-        trigger = request.query.get("trigger")
+        return web.json_response({"dead_letters": await self._read(state=State.DEAD, **request.query)})
 
-        def work(connection: sqlite3.Connection) -> list[dead_letters.DeadLetter]:
-            return dead_letters.read(connection, trigger)
-
-        letters = [
+    async def _read(
+        self, trigger: str | None = None, document: str | None = None, state: str | None = None
+    ) -> list[dict[str, Any]]:
+        read = partial(undelivered.read, trigger=trigger, document=document, state=state)
+        return [
             {
-                "trigger": letter.trigger,
-                "sequence": letter.sequence,
-                "document": letter.name,
-                "written_at": letter.written_at.isoformat(),
-                "attempts": letter.attempts,
-                "problem": letter.problem,
+                "trigger": event.trigger,
+                "sequence": event.sequence,
+                "document": event.name,
+                "written_at": event.written_at.isoformat(),
+                "state": event.state,
+                "attempts": event.attempts,
+                "crashes": event.crashes,
+                "problem": event.problem,
             }
-            for letter in await self._storage.read(work)
+            for event in await self._storage.read(read)
         ]
-        return web.json_response({"dead_letters": letters})
 
     async def _resend(self, request: web.Request) -> web.Response:
         _reject_unknown_parameters(request, {"trigger", "sequence"})

@@ -7,39 +7,9 @@ except during `forget`. A running server checks for resent events every 2 second
 import json
 import sqlite3
 from collections.abc import Collection
-from datetime import UTC, datetime
-from typing import NamedTuple
 
 from infra.embedded.eventarc.delivery.deliveries import CONSUMER_PREFIX
 from infra.embedded.firestore.storage import change_consumers
-
-MAX_LISTED = 1_000
-
-
-class DeadLetter(NamedTuple):
-    """An event that is not retried any more. `problem` describes the last failed attempt."""
-
-    trigger: str
-    sequence: int
-    name: str
-    commit_time: int
-    attempts: int
-    problem: str
-
-    @property
-    def written_at(self) -> datetime:
-        """The commit time of the write."""
-        return datetime.fromtimestamp(self.commit_time / 1_000_000, UTC)
-
-
-def read(connection: sqlite3.Connection, trigger: str | None) -> list[DeadLetter]:
-    """Return the oldest dead letters of a trigger, or of all triggers; at most `MAX_LISTED`."""
-    rows = connection.execute(
-        "SELECT trigger, sequence, name, commit_time, attempts, problem FROM eventarc_undelivered"
-        " WHERE state = 'dead' AND (?1 IS NULL OR trigger = ?1) ORDER BY sequence LIMIT ?2",
-        (trigger, MAX_LISTED),
-    )
-    return [DeadLetter(*row) for row in rows]
 
 
 def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Collection[int]) -> int:

@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Iterable
+from functools import partial
 
+from infra.embedded.eventarc import undelivered
 from infra.embedded.eventarc.delivery import deliveries
 from infra.embedded.eventarc.delivery.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
@@ -54,6 +57,19 @@ class Dispatcher:
             await subscription.open()
         if self._subscriptions:
             await self._storage.execute(change_consumers.end_import)
+
+    async def metrics(self) -> list[str]:
+        """Return the metrics of all triggers as lines of Prometheus text."""
+        now = time.time()
+        statuses = await self._storage.read(partial(undelivered.statuses, triggers=list(self._subscriptions)))
+        events, ages = ["# TYPE eventarc_events gauge"], ["# TYPE eventarc_oldest_event_age_seconds gauge"]
+        for status in statuses:
+            label = f'trigger="{status.trigger}"'
+            counts = {"pending": self._subscriptions[status.trigger].pending} | status.states
+            events += [f'eventarc_events{{{label},state="{state}"}} {count}' for state, count in counts.items()]
+            age = 0.0 if status.oldest is None else max(0.0, now - status.oldest / 1_000_000)
+            ages.append(f"eventarc_oldest_event_age_seconds{{{label}}} {age:.3f}")
+        return events + ages
 
     async def run(self) -> None:
         """Deliver until cancelled. Cancel this method before the storage is closed."""

@@ -138,7 +138,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             await relay.start()
             resources.push_async_callback(relay.stop)
         if arguments.http_port is not None:
-            await start_admin_endpoints(arguments, storage, server, resources)
+            await start_admin_endpoints(arguments, storage, server, dispatcher, resources)
         logger.info(
             "Firestore is ready: FIRESTORE_EMULATOR_HOST=%s:%d (data in %s)",
             arguments.host,
@@ -157,14 +157,18 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
 
 
 async def start_admin_endpoints(
-    arguments: argparse.Namespace, storage: Storage, server: FirestoreServer, resources: contextlib.AsyncExitStack
+    arguments: argparse.Namespace,
+    storage: Storage,
+    server: FirestoreServer,
+    dispatcher: Dispatcher,
+    resources: contextlib.AsyncExitStack,
 ) -> None:
     """Start the HTTP endpoints on `--http-port`."""
     # Imported here, because these modules are slow to import and rarely used.
-    from infra.embedded.eventarc.admin_endpoints import DeadLetterEndpoints
+    from infra.embedded.eventarc.admin_endpoints import DeliveryEndpoints
     from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
 
-    endpoints = AdminEndpoints(storage, server, DeadLetterEndpoints(storage).routes())
+    endpoints = AdminEndpoints(storage, server, DeliveryEndpoints(storage).routes(), dispatcher.metrics)
     await endpoints.start(arguments.host, arguments.http_port)
     resources.push_async_callback(endpoints.stop)
 

@@ -125,24 +125,25 @@ class Firestore:
         self.storage: Storage
         self.client: Any
         self._delivering: asyncio.Task[None]
-        self._server: FirestoreServer
+        self.server: FirestoreServer
+        self.dispatcher: Dispatcher
 
     async def start(self, *triggers: dict[str, Any]) -> None:
         """Serve, and deliver events of these triggers."""
         self.storage = Storage(self.path)
-        dispatcher = Dispatcher(self.storage, trigger.read(triggers))
-        await dispatcher.open()
-        self._delivering = asyncio.create_task(dispatcher.run())
-        self._server = FirestoreServer(self.storage, "127.0.0.1", 0)
-        await self._server.start()
+        self.dispatcher = Dispatcher(self.storage, trigger.read(triggers))
+        await self.dispatcher.open()
+        self._delivering = asyncio.create_task(self.dispatcher.run())
+        self.server = FirestoreServer(self.storage, "127.0.0.1", 0)
+        await self.server.start()
         with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self._server.port}")
+            environment.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{self.server.port}")
             self.client = AsyncClient(project="p", credentials=_anonymous())
 
     async def stop(self) -> None:
         """Stop everything, in the order of the command."""
         self.client.close()
-        await self._server.stop()
+        await self.server.stop()
         self._delivering.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._delivering

@@ -31,6 +31,11 @@ class Subscription:
         self._retries = Retries(self._deliveries, self._queue, self._recorder)
         self._trials = Trials(self._deliveries, self._queue, self._recorder, self._sender)
 
+    @property
+    def pending(self) -> int:
+        """The number of events that were read and not acknowledged, and that have not failed."""
+        return self._queue.pending
+
     async def open(self) -> None:
         """Register the trigger in the change feed."""
         progress = await self._deliveries.open(self._selection.group)

@@ -6,7 +6,7 @@ The route that deletes a database is the same as in Google's emulator, so tools 
 import asyncio
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -26,9 +26,16 @@ HEALTH_TIMEOUT_SECONDS = 5
 
 
 class AdminEndpoints:
-    """The HTTP server for operators. It serves `routes` in addition to its own routes."""
+    """The HTTP server for operators. It serves `routes` and `metrics` in addition to its own."""
 
-    def __init__(self, storage: Storage, server: FirestoreServer, routes: Iterable[web.RouteDef]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        server: FirestoreServer,
+        routes: Iterable[web.RouteDef],
+        metrics: Callable[[], Awaitable[list[str]]],
+    ) -> None:
+        self._other_metrics = metrics
         self._storage = storage
         self._server = server
         application = web.Application()
@@ -73,6 +80,7 @@ class AdminEndpoints:
         lines.append("# TYPE firestore_calls_total counter")
         for (method, code), count in sorted(self._server.call_counts.items()):
             lines.append(f'firestore_calls_total{{method="{method}",code="{code}"}} {count}')
+        lines += await self._other_metrics()
         return web.Response(text="\n".join(lines) + "\n")
 
     def _figures(self) -> list[tuple[str, str, float]]:

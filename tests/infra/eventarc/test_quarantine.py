@@ -1,0 +1,153 @@
+"""A poison event kills the function. It is sent alone, and given up in the end; other events are delivered."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from infra.embedded.eventarc.delivery.deliveries import Suspect
+from infra.embedded.eventarc.delivery.quarantine import Quarantine
+from tests.infra.eventarc.machine import Event, Firestore, Function, until
+
+RESTART_SECONDS = 0.2
+
+
+class MortalFunction(Function):
+    """A function that a poison event kills. It restarts after `RESTART_SECONDS`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.respond = self.respond_or_die
+        self.deaths = 0
+        self.acknowledged: Counter[str] = Counter()
+        self.notices: list[Event] = []
+        self.restarting: asyncio.Task[None] | None = None
+
+    async def respond_or_die(self, event: Event) -> int | None:
+        """Die if the event is poison; otherwise acknowledge it after a short time."""
+        if "ce-givenup" in event.headers:
+            self.notices.append(event)
+            return 200
+        if "poison" in event.document:
+            if self.restarting is None or self.restarting.done():
+                self.deaths += 1
+                self.restarting = asyncio.create_task(self._restart())
+            return None
+        await asyncio.sleep(0.005)
+        self.acknowledged[event.document] += 1
+        return 200
+
+    async def _restart(self) -> None:
+        await self.stop()
+        await asyncio.sleep(RESTART_SECONDS)
+        await self.start()
+
+
+@pytest.fixture
+async def mortal() -> Any:
+    """A running function that can die."""
+    function = MortalFunction()
+    await function.start()
+    yield function
+    await function.stop()
+
+
+def trigger_of(function: Function, **options: Any) -> dict[str, Any]:
+    """Return a trigger whose events are grouped by user."""
+    return {
+        "name": "on_written",
+        "event_type": "google.cloud.firestore.document.v1.written",
+        "document": "users/{user}/notes/{note}",
+        "url": function.url,
+        "min_backoff_seconds": 0.02,
+        "max_backoff_seconds": 0.1,
+    } | options
+
+
+@pytest.mark.parametrize("innocent", ["mallory", "alice"])
+async def test_poison_events_are_given_up_and_all_others_are_delivered(
+    firestore: Firestore, mortal: MortalFunction, innocent: str
+) -> None:
+    """Three poison events are given up after two deaths each. The others arrive, none becomes a dead letter."""
+    await firestore.start(trigger_of(mortal, max_crashes=2, announces_given_up=True))
+    names = [f"users/{innocent}/notes/{number}" for number in range(300)]
+
+    await firestore.write(*(f"users/mallory/notes/poison{number}" for number in range(3)), *names)
+    await until(lambda: set(mortal.acknowledged) == set(names))
+    deaths_until_delivered = mortal.deaths
+    await firestore.until_rows("eventarc_undelivered", "state, crashes", [("dead", 2)] * 3)
+
+    assert deaths_until_delivered <= 6
+    assert mortal.deaths <= 3 * 3
+    assert max(mortal.acknowledged.values()) <= 3
+    assert sorted(event.document for event in mortal.notices) == [
+        f"users/mallory/notes/poison{number}" for number in range(3)
+    ]
+    assert {event.body for event in mortal.notices} == {b""}
+    assert "no response" in mortal.notices[0].headers["ce-problem"].replace("%20", " ")
+
+
+async def test_a_notice_that_fails_is_repeated(
+    firestore: Firestore, function: Function, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event is not sent again meanwhile, and becomes a dead letter when the notice is acknowledged."""
+
+    async def fail(event: Event) -> int:
+        notices = [each for each in function.events if "ce-givenup" in each.headers]
+        return 200 if len(notices) >= 3 else 500
+
+    function.respond = fail
+    await firestore.start(trigger_of(function, retention_seconds=0.05, min_attempts=2, announces_given_up=True))
+
+    await firestore.write("users/alice/notes/a")
+    await firestore.until_rows("eventarc_undelivered", "state", [("dead",)])
+
+    kinds = ["ce-givenup" in event.headers for event in function.events]
+    assert kinds == sorted(kinds)
+    assert kinds.count(True) == 3
+    assert kinds.count(False) >= 2
+
+
+def suspect(sequence: int, group: int = 1, crashes: int = 0) -> Suspect:
+    """Return a suspect that is due."""
+    return Suspect(sequence, group, "quarantined", crashes, 0.0)
+
+
+def test_suspects_of_a_group_without_deaths_are_first_and_do_not_wait() -> None:
+    """Those of the other group wait for three times the time that the death cost."""
+    quarantine = Quarantine()
+    quarantine.record_death(1, 10.0, 10.0)
+    quarantine.record_acknowledgement(2, 12.0)
+
+    first = quarantine.next([suspect(1), suspect(2, group=2)], 12.0, is_idle=False)
+    other = quarantine.next([suspect(1)], 12.0, is_idle=False)
+    later = quarantine.next([suspect(1)], 18.1, is_idle=False)
+
+    assert first[0] == suspect(2, group=2)
+    assert other == (None, 18.0)
+    assert later[0] == suspect(1)
+
+
+def test_risky_suspects_wait_until_another_event_is_acknowledged() -> None:
+    """If no other event waits, they wait for two seconds only."""
+    quarantine = Quarantine()
+    quarantine.record_death(1, 10.0, 10.0)
+
+    busy, _ = quarantine.next([suspect(1)], 15.0, is_idle=False)
+    idle, _ = quarantine.next([suspect(1)], 15.0, is_idle=True)
+
+    assert busy is None
+    assert idle == suspect(1)
+
+
+def test_a_group_is_restricted_only_while_another_group_is_active() -> None:
+    """A minute after its last death, it is not restricted any more."""
+    quarantine = Quarantine()
+    quarantine.record_death(1, 10.0, 10.0)
+
+    alone = quarantine.restricted_groups(11.0, {1})
+    beside = quarantine.restricted_groups(11.0, {1, 2})
+    later = quarantine.restricted_groups(80.0, {1, 2})
+
+    assert (alone, beside, later) == (set(), {1}, set())
