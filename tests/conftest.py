@@ -33,6 +33,8 @@ SLOW = (
     "tests/graphql_api/test_memory_release.py",
     "tests/graphql_api/web",
     "tests/infra/eventarc/test_crashes.py",
+    "tests/infra/eventarc/test_fairness.py",
+    "tests/infra/eventarc/test_quarantine.py",
     "tests/infra/firestore/api/test_grpc_fallback.py",
     "tests/infra/firestore/api/test_tcp_relay.py",
     "tests/infra/firestore/data_file",
