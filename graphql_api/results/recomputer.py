@@ -1,5 +1,7 @@
 """Recompute outdated results by writing their samples again, which triggers the function.
 
+A recomputation of everything includes PENDING samples, whose event may be lost or may have failed too often.
+
 The function replaces a result if its sample has a newer update time. Until then, clients read the outdated result. The
 recomputation changes no other data of samples and results, so it can be repeated safely.
 
@@ -16,7 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +33,8 @@ MAX_IDS = 1_000
 _BATCH_SIZE = 200
 _MAX_IDLE_SECONDS = 60.0
 """How long a batch waits for its next result. Results that are still missing can arrive later."""
+_MIN_PENDING_TIME = timedelta(seconds=30)
+"""The event of a newer sample is probably still on its way."""
 _RECORD_INTERVAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_INTERVAL_SECONDS = 0.5
@@ -67,12 +71,16 @@ class Recomputer:
         return await self._start(submitter, _batches(list(dict.fromkeys(ids))))
 
     async def recompute_outdated(self, submitter: str, bounds: Sequence[Bound]) -> Recomputation:
-        """Start a recomputation of the outdated results within `bounds`.
+        """Start a recomputation of the outdated results within `bounds`. Without bounds, include PENDING samples.
 
         Raises `RateLimited` if another recomputation of this submitter is running.
         """
-        ids = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, bounds, _BATCH_SIZE)
-        return await self._start(submitter, ids)
+        outdated = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, bounds, _BATCH_SIZE)
+        if bounds:
+            return await self._start(submitter, outdated)
+        before = datetime.now(UTC) - _MIN_PENDING_TIME
+        pending = self._store.sample_listing.pending_ids(submitter, before, _BATCH_SIZE)
+        return await self._start(submitter, _chain(outdated, pending))
 
     async def get(self, submitter: str, recomputation_id: str) -> Recomputation | None:
         """Return the progress of a recomputation, or None if it does not exist."""
@@ -162,6 +170,13 @@ class _Run:
     async def _record_if_due(self) -> None:
         if time.monotonic() - self._recorded > _RECORD_INTERVAL_SECONDS:
             await self.record()
+
+
+async def _chain(*sources: AsyncGenerator[Sequence[str], None]) -> AsyncGenerator[Sequence[str], None]:
+    for source in sources:
+        async with aclosing(source) as batches:
+            async for ids in batches:
+                yield ids
 
 
 async def _batches(ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:

@@ -4,7 +4,9 @@ A header contains only the state on arrival. The state of an accepted sample, PE
 its result. If a list is filtered by one of these states, this module reads the result of each sample.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -63,6 +65,21 @@ class SampleListing:
             return await self._results(submitter, Status(state.value)).count(read_time)
         accepted = await self._headers(submitter, Arrival.ACCEPTED, bounds, ("shard",)).count(read_time)
         return accepted - sum([await self._results(submitter, status).count(read_time) for status in Status])
+
+    async def pending_ids(
+        self, submitter: str, before: datetime, batch_size: int
+    ) -> AsyncGenerator[Sequence[str], None]:
+        """Yield the ids of PENDING samples that were submitted before a time. A batch can be empty.
+
+        Reads nothing more if a count says that no sample is PENDING.
+        """
+        if await self.count(submitter, SampleState.PENDING, ()) == 0:
+            return
+        bounds = (Bound("submitted_at", "<", before),)
+        query = self._samples(submitter, SampleState.PENDING, bounds, ("shard",))
+        async with aclosing(query.scan_latest(batch_size)) as batches:
+            async for documents in batches:
+                yield [document.name.rpartition("/")[2] for document in documents]
 
     def _samples(
         self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], select: Sequence[str]

@@ -76,7 +76,8 @@ class Mutation:
         description=(
             "Starts to recompute results with the current version of the statistics. If `ids` is set, it recomputes "
             "the results of these samples. Otherwise, it recomputes the results with an outdated `statisticsVersion` "
-            "that pass `filter`. The mutation responds at once; query `recomputation` for the progress. Clients can "
+            "that pass `filter`. Without a filter, it also recomputes samples that have been PENDING for 30 seconds. "
+            "The mutation responds at once; query `recomputation` for the progress. Clients can "
             "read the previous result until the new result replaces it. To continue an interrupted recomputation, "
             "repeat the mutation."
         ),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -99,6 +100,27 @@ def test_results_are_selected_by_filter_or_by_id(stack: Stack) -> None:
         ("FINISHED", 1),
         ("FINISHED", 0),
     ]
+
+
+def test_samples_that_stay_pending_are_recomputed(stack: Stack) -> None:
+    """The event of a sample can be lost. A sample that was submitted just now is left to its event."""
+    station = Station(stack, "without-result", 2)
+    firestore = stack.firestore()
+    old, new = (firestore.document(document_paths.sample("without-result", each)) for each in station.ids)
+    results = [firestore.document(document_paths.result("without-result", each)) for each in station.ids]
+    old.update({"submitted_at": datetime.now(UTC) - timedelta(minutes=1)})
+    updated = old.get().update_time
+    eventually(lambda: results[0].get().get("sample_update_time") == updated, lambda: stack.log)
+    new.update({"submitted_at": datetime.now(UTC) + timedelta(minutes=1)})
+    updated = new.get().update_time
+    eventually(lambda: results[1].get().get("sample_update_time") == updated, lambda: stack.log)
+    for result in results:
+        result.delete()
+
+    ended = station.recompute()
+
+    assert (ended["state"], ended["requested"], ended["done"]) == ("FINISHED", 1, 1)
+    assert [station.query(RESULT, id=each)["result"] is None for each in station.ids] == [False, True]
 
 
 def test_a_subscription_reports_the_progress_until_the_end(stack: Stack) -> None:
