@@ -62,6 +62,11 @@ class LoopTurn:
         self._submitter = submitter
         self._ends_at = time.perf_counter() + MAX_STEP_SECONDS
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the step has used its time."""
+        return time.perf_counter() >= self._ends_at
+
     async def start(self) -> None:
         """Wait for a step and start it."""
         await self._turns.wait(self._submitter)
@@ -77,5 +82,5 @@ class LoopTurn:
 
     async def pause(self) -> None:
         """If the step has used its time, wait for the next one."""
-        if time.perf_counter() >= self._ends_at:
+        if self.is_over:
             await self.start()

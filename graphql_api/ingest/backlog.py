@@ -11,11 +11,12 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
-from storage.documents import Unavailable, document_paths
+from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 
@@ -37,12 +38,14 @@ class Backlog:
         self._submitters: dict[str, _Submitter] = {}
         self._checks = asyncio.create_task(self._check_all())
 
-    def add(self, submitter: str, sample_id: str) -> None:
-        """Count an accepted sample that was stored just now."""
-        own = self._submitters.get(submitter)
-        if own is None:
-            own = self._submitters[submitter] = _Submitter(self._budgets.submitter(submitter).pending_samples)
-        own.add(sample_id)
+    def add(self, submitter: str, outcomes: Iterable[object]) -> None:
+        """Count the accepted samples among `outcomes`, the headers of samples that were stored just now."""
+        ids = [each.id for each in outcomes if isinstance(each, Header) and each.arrival is Arrival.ACCEPTED]
+        if ids:
+            own = self._submitters.get(submitter)
+            if own is None:
+                own = self._submitters[submitter] = _Submitter(self._budgets.submitter(submitter).pending_samples)
+            own.add(ids)
 
     async def close(self) -> None:
         """Stop the checks."""
@@ -81,14 +84,15 @@ class _Submitter:
         self._every = max(1, budget.max_amount // _MARKS_PER_LIMIT)
         self._marks: deque[tuple[int, str]] = deque()
 
-    def add(self, sample_id: str) -> None:
-        self._stored += 1
-        self.budget.used += 1
-        self._last_id = sample_id
-        if self.budget.used - 1 < self._small <= self.budget.used:
+    def add(self, ids: Sequence[str]) -> None:
+        before = self._stored
+        self._stored += len(ids)
+        for number in range((before // self._every + 1) * self._every, self._stored + 1, self._every):
+            self._marks.append((number, ids[number - before - 1]))
+        self._last_id = ids[-1]
+        if self.budget.used < self._small <= self.budget.used + len(ids):
             self.check_at = time.monotonic()
-        if self._stored % self._every == 0:
-            self._marks.append((self._stored, sample_id))
+        self.budget.used += len(ids)
 
     def marks_to_read(self) -> list[tuple[int, str]]:
         """Return the oldest marks and the newest sample."""

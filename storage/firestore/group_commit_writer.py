@@ -98,7 +98,9 @@ class GroupCommitWriter:
         self._pending_bytes += size
         own.writes += len(writes)
         own.bytes += size
-        queue = self._queues.setdefault(submitter, deque())
+        queue = self._queues.get(submitter)
+        if queue is None:
+            queue = self._queues[submitter] = deque()
         queue.extend(
             _PendingWrite(write, size, submitter, group, index)
             for index, (write, size) in enumerate(zip(writes, sizes, strict=True))

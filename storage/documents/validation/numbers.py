@@ -19,8 +19,3 @@ def decode(text: bytes) -> list[float]:
         raise ValueError("a value is not a number")
     numbers: list[float] = orjson.loads(text)
     return numbers
-
-
-def has_exponents(text: bytes, start: int) -> bool:
-    """Return whether the numbers after `start` may have exponents."""
-    return text.find(b"e", start) >= 0 or text.find(b"E", start) >= 0

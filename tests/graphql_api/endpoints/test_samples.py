@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
+import zstandard
 
 from tests.stack import Stack, eventually
 
@@ -193,6 +195,29 @@ def test_a_disconnect_is_logged_with_the_last_line(stack: Stack) -> None:
             pass
 
     eventually(lambda: "after line 7" in stack.log)
+
+
+def test_work_for_a_client_that_has_gone_stops_within_a_chunk(stack: Stack) -> None:
+    """A kilobyte of zstd holds a million lines. The server would store the first hundred thousand of them."""
+    body = zstandard.compress(b"[]\n" * 1_000_000)
+    head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+        connection.sendall(f"{head}content-encoding: zstd\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        while b'"line":' not in connection.recv(65536):
+            pass
+
+    pattern = re.compile(r"disconnected after line (\d{2,})")
+    eventually(lambda: any(100 <= int(line) < 80_000 for line in pattern.findall(stack.log)))
+
+
+def test_a_stream_with_too_many_compressed_lines_ends_with_an_error(stack: Stack) -> None:
+    """The lines before have responses."""
+    body = zstandard.compress(b"\n" * 1_000_000)
+
+    response = stack.post_sample(body, content_type="application/x-ndjson", content_encoding="zstd")
+
+    assert response.status_code == 200
+    assert response.json()["error"]["extensions"]["code"] == "TOO_LARGE"
 
 
 @pytest.mark.parametrize("path", ["/samples", "/graphql"])

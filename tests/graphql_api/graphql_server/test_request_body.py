@@ -1,5 +1,6 @@
 """Request bodies: limits of size and time, and content encodings."""
 
+import asyncio
 import gzip
 import random
 import socket
@@ -9,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 import zstandard
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from graphql_api.graphql_server import GraphQLSettings, read_body
+from graphql_api.graphql_server import GraphQLSettings, read_body, request_body, stream_body
 from storage.documents.errors import TooLarge
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 
@@ -198,3 +199,76 @@ def test_an_incomplete_body_is_not_executed(strict: Service) -> None:
 
     assert strict.post("{ hello }").status_code == 200
     assert strict.state.submitted == []
+
+
+def request_of(body: bytes, encoding: str) -> Request:
+    """Return a request whose body arrives at once."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-encoding", encoding.encode())]}, receive)
+
+
+EMPTY = pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", gzip.compress(b"", mtime=0) * 200_000), ("zstd", zstandard.compress(b"") * 400_000)],
+    ids=["gzip", "zstd"],
+)
+
+
+@EMPTY
+async def test_the_time_for_empty_members_is_linear(encoding: str, body: bytes) -> None:
+    """After each member, zlib copies the rest of its input. Other tasks run meanwhile."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    start = time.process_time()
+    assert await read_body(request_of(body, encoding), len(body)) == b""
+
+    counting.cancel()
+    assert time.process_time() - start < 10
+    assert turns > 10
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch, compress: object) -> None:
+    """A kilobyte could keep the server busy for hours. A stream of usual samples has a much lower ratio."""
+    assert callable(compress)
+    monkeypatch.setattr(request_body, "MIN_RATIO_BYTES", 1_000_000)
+    encoding = "gzip" if compress is gzip.compress else "zstd"
+    usual = "".join(f'{{"data": [{number}.5]}}\n' for number in range(200_000)).encode()
+
+    with pytest.raises(TooLarge, match="decodes to at most 200 times its size"):
+        _ = [piece async for piece in stream_body(request_of(compress(bytes(20_000_000)), encoding))]
+
+    assert b"".join([piece async for piece in stream_body(request_of(compress(usual), encoding))]) == usual
+
+
+async def test_a_stream_notices_the_end_of_its_client_while_it_is_decoded() -> None:
+    """The messages that arrive meanwhile are not lost."""
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    headers = [(b"content-encoding", b"gzip")]
+    stream = stream_body(Request({"type": "http", "method": "POST", "headers": headers}, messages.get))
+    first, second = gzip.compress(b"a" * 1_000_000), gzip.compress(b"b")
+    messages.put_nowait({"type": "http.request", "body": first, "more_body": True})
+    pieces = aiter(stream)
+    await anext(pieces)
+    stream.check_client()
+    messages.put_nowait({"type": "http.request", "body": second, "more_body": False})
+    await asyncio.sleep(0)
+    stream.check_client()
+
+    assert b"".join([piece async for piece in pieces]).endswith(b"ab")
+
+    stream.check_client()
+    messages.put_nowait({"type": "http.disconnect"})
+    await asyncio.sleep(0.01)
+    with pytest.raises(ClientDisconnect):
+        stream.check_client()
