@@ -14,10 +14,14 @@ from tests.attack.bystander import Experience
 from tests.attack.monitor import Monitor
 from tests.attack.outcome import MAX_MEMORY_GROWTH, PATIENCE_SECONDS, WORK_PATIENCE_SECONDS, Outcome
 from tests.attack.registry import Attack
-from tests.attack.target import Harm, Target
+from tests.attack.target import NDJSON, SAMPLE, Harm, Target
 from tests.stack import SUBMIT, Stack
 
 _WARM_UP_REQUESTS = 200
+_WARM_UP_LINES = 5_000
+_QUERY = (
+    "{ __schema { types { name fields { name } } } results(first: 500) { edges { node { id histogram { counts } } } } }"
+)
 _IDLE_PROCESSORS = 0.1
 _MAX_ATTACK_SECONDS = 60.0
 _BYSTANDER_LEAD_SECONDS = 1.0
@@ -49,13 +53,15 @@ def run(attack: Attack, seconds: float) -> Outcome:
 
 
 def _warm_up(stack: Stack) -> None:
-    """Use each part once, so that memory before the attack is that of a stack in use."""
+    """Use each part, so that memory before the attack is that of a stack in use."""
+    lines = (SAMPLE + b"\n") * _WARM_UP_LINES
+    stack.post_sample(lines, content_type=NDJSON)
     for _ in range(_WARM_UP_REQUESTS):
         stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]})
-    stack.wait_for(stack.submit_fixture()["id"])
+    stack.wait_for(stack.submit_fixture()["id"])  # the results of all other samples come before
     stack.get("/healthz")
     stack.get("/metrics")
-    stack.post_graphql("{ __schema { types { name } } results(first: 50) { edges { node { id } } } }")
+    stack.post_graphql(_QUERY)
     stack.post_graphql(SUBMIT, {"sample": {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * 500_000}})
 
 
