@@ -1,7 +1,8 @@
 """Finds the operation of a request. A document that is not in the cache is parsed, measured and validated.
 
 The cache maps the text of a valid document to its operations. The number of cached documents and the total length of
-their texts are limited.
+their texts are limited. A document enters the cache when it is sent for the second time. A document that contains
+values is sent once, and would otherwise evict others and fragment the memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,10 @@ from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError
 
 MAX_ERRORS = 10
+_MAX_SEEN_DOCUMENTS = 1_000
 
-_READING_COST = 20
-"""Cost units of parsing and validating a document."""
+_READING_COST = 250
+"""Cost units of parsing and validating a document. A parsed document needs up to 2 MiB, so few are read at a time."""
 
 _RULES = [specified_rules[start : start + 7] for start in range(0, len(specified_rules), 7)]
 """The validation rules of the GraphQL specification, in steps of a few milliseconds."""
@@ -96,6 +98,8 @@ class Operations:
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
+
+        self._seen: LRUCache[int, None] = LRUCache(_MAX_SEEN_DOCUMENTS)  # the hashes of valid documents
 
     def is_cached(self, request: GraphQLRequest) -> bool:
         """Return whether `find` does not have to read the document."""
@@ -165,7 +169,9 @@ class Operations:
         }
         # A long document probably contains values, so it is rarely sent again. It would evict many other documents.
         if len(text) <= self._settings.max_cached_length // 16:
-            self._documents[text] = _Document(max(len(text), self._min_size), operations)
+            if hash(text) in self._seen:
+                self._documents[text] = _Document(max(len(text), self._min_size), operations)
+            self._seen[hash(text)] = None
         return operations
 
 

@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 from starlette.applications import Starlette
@@ -26,6 +26,8 @@ from tests.graphql_api.graphql_server.example import State, make_schema, state_k
 KEY = "a-good-key"
 OTHER_KEY = "another-good-key"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
+UNLIMITED_MIB = 2**20
+"""The memory of this process is that of all tests, not that of the service."""
 
 
 class Duplex:
@@ -101,7 +103,7 @@ def running(
 ) -> Iterator[Service]:
     """Serve on a free port, in a thread with its own event loop."""
     state = State()
-    budgets = Budgets(limits)
+    budgets = Budgets(replace(limits, max_memory_mib=UNLIMITED_MIB))
 
     async def authenticate(credential: Credential) -> ExampleContext:
         state.authentications += 1

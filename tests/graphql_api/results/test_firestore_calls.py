@@ -12,6 +12,7 @@ from google.cloud.firestore import Client
 from graphql_api.app import create_app
 from graphql_api.auth.api_keys import ApiKey, digest, new_key
 from graphql_api.auth.scopes import Scope
+from graphql_api.limits import Limits
 from graphql_api.settings import Settings
 from storage.documents import Result, Sample, Statistics, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess
@@ -73,7 +74,7 @@ async def cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         key = _store(firestore.client())
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore.address)
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
-        app = create_app(Settings())
+        app = create_app(Settings(limits=Limits(max_memory_mib=2**20)))  # this process runs other tests too
         transport = httpx.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),

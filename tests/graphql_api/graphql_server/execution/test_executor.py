@@ -26,9 +26,18 @@ def prepare(executor: Executor, query: str, name: str | None = None) -> Operatio
     return asyncio.run(executor.prepare(GraphQLRequest(query, name, None, None), ExampleContext.of_somebody()))
 
 
-def test_an_operation_is_parsed_once(executor: Executor) -> None:
-    """Requests with the same text share it."""
-    assert prepare(executor, "{ hello }") is prepare(executor, "{ hello }")
+def cached(executor: Executor, query: str) -> Operation:
+    """Return the operation of a document that is in the cache."""
+    prepare(executor, query)
+    return prepare(executor, query)
+
+
+def test_a_document_is_cached_when_it_is_sent_again(executor: Executor) -> None:
+    """From the second request on, requests with the same text share one operation."""
+    first, second, third = (prepare(executor, "{ hello }") for _ in range(3))
+
+    assert first is not second
+    assert second is third
 
 
 def test_the_operation_name_selects_an_operation(executor: Executor) -> None:
@@ -44,11 +53,11 @@ def test_the_operation_name_selects_an_operation(executor: Executor) -> None:
 
 def test_the_least_recently_used_document_is_evicted_first(executor: Executor) -> None:
     """When the cache is full."""
-    first = prepare(executor, "{ first: hello }")
-    second = prepare(executor, "{ second: hello }")
-    prepare(executor, "{ third: hello }")
+    first = cached(executor, "{ first: hello }")
+    second = cached(executor, "{ second: hello }")
+    cached(executor, "{ third: hello }")
     assert prepare(executor, "{ first: hello }") is first
-    prepare(executor, "{ fourth: hello }")
+    cached(executor, "{ fourth: hello }")
 
     assert prepare(executor, "{ first: hello }") is first
     assert prepare(executor, "{ second: hello }") is not second
@@ -56,11 +65,11 @@ def test_the_least_recently_used_document_is_evicted_first(executor: Executor) -
 
 def test_a_document_with_values_in_its_text_evicts_no_others(executor: Executor) -> None:
     """It will not be sent again."""
-    cached = prepare(executor, "{ hello }")
+    kept = cached(executor, "{ hello }")
     for number in range(10):
-        prepare(executor, f'{{ hello(name: "{number:>100}") }}')
+        cached(executor, f'{{ hello(name: "{number:>100}") }}')
 
-    assert prepare(executor, "{ hello }") is cached
+    assert prepare(executor, "{ hello }") is kept
 
 
 def test_what_is_kept_is_bounded_in_memory() -> None:
@@ -71,7 +80,7 @@ def test_what_is_kept_is_bounded_in_memory() -> None:
     tracemalloc.start()
     try:
         for number in range(30):
-            prepare(executor, "{" + " ".join(f"alias{number}x{field}: hello" for field in range(40)) + "}")
+            cached(executor, "{" + " ".join(f"alias{number}x{field}: hello" for field in range(40)) + "}")
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
     finally:
