@@ -13,6 +13,7 @@ from graphql_api.graphql_server import ServerSettings
 from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.service import KEY, Service, running
+from tests.stack import eventually
 
 HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
 BODY = b'{"query":"{hello}"}'
@@ -201,12 +202,16 @@ def test_the_connection_that_is_idle_for_the_longest_time_makes_room(limit: str,
         for client in idle:
             with contextlib.suppress(OSError):
                 client.sendall(beginning)
-        last = opened.enter_context(connection(service))
-        last.sendall(WHOLE)
 
-        assert last.recv(65536).startswith(b"HTTP/1.1 200 ")
+        # While all connections have a request in progress, a new one is refused.
+        eventually(lambda: _is_served(opened.enter_context(connection(service))))
         assert service.post("{ hello }").status_code == 200
         receive_all(idle[0])  # returns because the server has closed this connection
+
+
+def _is_served(client: socket.socket) -> bool:
+    client.sendall(WHOLE)
+    return client.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_connections_are_refused_if_all_others_are_busy() -> None:
