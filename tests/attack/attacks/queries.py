@@ -53,7 +53,11 @@ async def query(text: str, connections: int, target: Target) -> None:
 
 
 for _name, (_text, _connections) in _QUERIES.items():
-    add(f"query_of_{_name}", partial(query, _text, _connections), is_short=_name == "introspection_with_aliases")
+    add(
+        f"query_of_{_name}",
+        partial(query, _text, _connections),
+        is_short=_name in ("introspection_with_aliases", "summaries"),
+    )
 
 
 async def distinct_documents(target: Target) -> None:
@@ -87,7 +91,7 @@ def _subscribe(number: int, text: str, **variables: Any) -> bytes:
     return frame(1, json.dumps(message).encode())
 
 
-@attack(is_short=True)
+@attack()
 async def many_different_subscriptions(target: Target) -> None:
     """Open 100 WebSockets with 100 different subscriptions each."""
     async with AsyncExitStack() as opened:
