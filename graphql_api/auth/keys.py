@@ -136,9 +136,10 @@ def _confirm(selected: Sequence[tuple[str, ApiKey]]) -> None:
     """List the selected keys and ask for confirmation. Raises `BadRequest` if the user does not confirm."""
     for key_digest, api_key in selected:
         print(_line(key_digest, api_key), file=sys.stderr)
-    print(f"Revoke {len(selected)} keys? Requests with them will fail. [y/N] ", end="", file=sys.stderr, flush=True)
     if not sys.stdin.isatty():
         raise BadRequest("no key was revoked: confirm with --yes, because standard input is not a terminal")
+    keys = "this key" if len(selected) == 1 else f"these {len(selected)} keys"
+    print(f"Revoke {keys}? Requests with them will fail. [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BadRequest("no key was revoked")
 

@@ -12,6 +12,7 @@ import httpx
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1.5, 2.5, 3.5]}'
 JSON, NDJSON = "application/json", "application/x-ndjson"
+_PIECE_BYTES = 2**16
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Act = Callable[[], Awaitable[object]]
@@ -94,8 +95,8 @@ def frame(opcode: int, payload: bytes = b"", *, is_final: bool = True) -> bytes:
     return head + length + bytes(4) + payload
 
 
-async def send(streams: Streams, data: bytes, seconds: float, *, piece: int = 2**16) -> bool:
-    """Send `data` while discarding the responses. Return whether the server took all of it within `seconds`.
+async def send(streams: Streams, data: bytes, seconds: float) -> None:
+    """Send `data` for at most `seconds`, while discarding the responses.
 
     A server that closes the connection, or that stops reading, has defended itself.
     """
@@ -103,13 +104,11 @@ async def send(streams: Streams, data: bytes, seconds: float, *, piece: int = 2*
     discarding = asyncio.create_task(_discard(reader))
     try:
         async with asyncio.timeout(seconds):
-            for start in range(0, len(data), piece):
-                writer.write(data[start : start + piece])
+            for start in range(0, len(data), _PIECE_BYTES):
+                writer.write(data[start : start + _PIECE_BYTES])
                 await writer.drain()
     except (TimeoutError, ConnectionError):
-        return False
-    else:
-        return True
+        pass
     finally:
         discarding.cancel()
 
