@@ -46,6 +46,11 @@ class Turns:
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()  # the next submitter is first
         self._keys: set[Hashable] = set()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a task waits for its turn."""
+        return bool(self._waiting)
+
     @asynccontextmanager
     async def turn(self, submitter: str, key: Hashable, size: int) -> AsyncIterator[None]:
         """Wait for a turn of work that needs `size` bytes. `key` names the work: the same work is done once at a time.
