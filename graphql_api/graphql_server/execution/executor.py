@@ -6,11 +6,12 @@ to use `asyncio.shield`.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
-from graphql import ExecutionResult, GraphQLSchema, MiddlewareManager, OperationType, execute
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, MiddlewareManager, OperationType
+from graphql.execution import Executor as GraphQLExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from graphql_api import errors
@@ -96,21 +97,12 @@ class Executor:
         outcome = await operation.plan.execute(context, variables, turn) if operation.plan else None
         if isinstance(outcome, dict):
             return responses.from_payload({"data": outcome}, operation)
-        result = execute(
-            self._schema,
-            operation.document,
-            context_value=context,
-            variable_values=variables,
-            operation_name=operation.name,
-            max_coercion_errors=MAX_ERRORS,
-            middleware=MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None,
-            executor_class=PacedExecutor,
-            hide_suggestions=True,
-            turn=turn,
-        )
-        if not isinstance(result, ExecutionResult):
-            result = await result
-        return responses.from_result(result, operation)
+        middleware = MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None
+        executor = self._build(operation, variables, context, middleware=middleware, turn=turn)
+        if isinstance(executor, list):
+            return responses.from_result(ExecutionResult(None, errors=executor), operation)
+        result: Any = executor.execute_operation()
+        return responses.from_result(await result if isinstance(result, Awaitable) else result, operation)
 
     async def subscribe(
         self, operation: Operation, request: GraphQLRequest, context: OperationContext
@@ -119,19 +111,19 @@ class Executor:
 
         If the event source of a subscription fails, the last response contains the error.
         """
-        events: Any = None
-        place = ExitStack()
+        resources = AsyncExitStack()
         try:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
             self._memory_budget.check_resident()
-            place.enter_context(context.budget.subscriptions.hold())
+            resources.enter_context(context.budget.subscriptions.hold())
             key = operation.selection_key(request)  # before the variables are read, which may release them
             executor, events = await self._open(operation, request, context)
             if isinstance(events, ExecutionResult):
                 yield responses.from_result(events, operation)
                 return
+            resources.push_async_callback(events.aclose)
             turn = context.budget.turn()
             async for event in events:
                 yield await self._execute_event(executor, operation, key, event, turn)
@@ -142,9 +134,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)
             yield responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         finally:
-            if events is not None and not isinstance(events, ExecutionResult):
-                await events.aclose()
-            place.close()
+            await resources.aclose()  # gives the budget back even if closing `events` fails or is cancelled
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
         variables = operation.variables.read(request.variables, request.placeholder)
@@ -159,15 +149,7 @@ class Executor:
     async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
         """Return an executor and the events of a subscription. If it fails, return None and a result with errors."""
         variables = await self._read_variables(operation, request)
-        executor = PacedExecutor.build(
-            self._schema,
-            operation.document,
-            context_value=context,
-            raw_variable_values=variables,
-            operation_name=operation.name,
-            max_coercion_errors=MAX_ERRORS,
-            hide_suggestions=True,
-        )
+        executor = self._build(operation, variables, context)
         if isinstance(executor, list):
             return None, ExecutionResult(None, errors=executor)
         try:
@@ -177,6 +159,21 @@ class Executor:
         except TimeoutError:
             seconds = self._settings.execution_timeout_seconds
             raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
+
+    def _build(
+        self, operation: Operation, variables: dict[str, Any], context: object, **options: Any
+    ) -> GraphQLExecutor[Any] | list[GraphQLError]:
+        """Return an executor of graphql-core, or the errors in `variables`."""
+        return PacedExecutor.build(
+            self._schema,
+            operation.document,
+            context_value=context,
+            raw_variable_values=variables,
+            operation_name=operation.name,
+            max_coercion_errors=MAX_ERRORS,
+            hide_suggestions=True,
+            **options,
+        )
 
     async def _execute_event(
         self, executor: Any, operation: Operation, key: SelectionKey, event: object, turn: LoopTurn

@@ -168,6 +168,14 @@ class Subscription:
             yield SharedStory(cursor=str(number), text="x" * length)
 
     @strawberry.subscription
+    async def slow_to_close(self) -> AsyncIterator[int]:
+        """Yield once. Closing this source does not end."""
+        try:
+            yield 1
+        finally:
+            await asyncio.Event().wait()
+
+    @strawberry.subscription
     async def failing(self, on_purpose: bool) -> AsyncIterator[int]:
         """Yield once, then raise an error."""
         yield 1

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import tracemalloc
+from contextlib import aclosing
 
 import pytest
 
@@ -87,3 +88,26 @@ def test_what_is_kept_is_bounded_in_memory() -> None:
         tracemalloc.stop()
 
     assert held < 200 * settings.max_cached_length
+
+
+async def test_a_subscription_that_is_cancelled_while_it_closes_gives_its_budget_back(executor: Executor) -> None:
+    """The first cancellation closes the source, and the second one interrupts this."""
+    context = ExampleContext.of_somebody()
+    request = GraphQLRequest("subscription { slowToClose }", None, None, None)
+    operation = await executor.prepare(request, context)
+    has_response = asyncio.Event()
+
+    async def read_slowly() -> None:
+        async with aclosing(executor.subscribe(operation, request, context)) as responses:
+            async for _ in responses:
+                has_response.set()
+                await asyncio.Event().wait()
+
+    reading = asyncio.create_task(read_slowly())
+    await has_response.wait()
+    assert context.budget.subscriptions.used == 1
+    while not reading.done():
+        reading.cancel()
+        await asyncio.sleep(0)
+
+    assert context.budget.subscriptions.used == 0
