@@ -155,8 +155,10 @@ class OperationCost:
     def _size_of_field(self, node: FieldNode, field: GraphQLField, declared: FieldCost, values: "_Values") -> float:
         for argument in node.arguments or ():
             name = argument.name.value
-            if name in declared.size_arguments or is_list_type(get_nullable_type(field.args[name].type)):
-                size = self._size_of(argument.value, values)
+            is_list = is_list_type(get_nullable_type(field.args[name].type))
+            if is_list or name in declared.size_arguments:
+                is_one_item = is_list and isinstance(argument.value, IntValueNode)  # GraphQL makes a list of it
+                size = 1 if is_one_item else self._size_of(argument.value, values)
                 if size is not None:
                     return max(0, min(size, declared.max_size))
         return declared.default_size
@@ -179,7 +181,9 @@ def _size(value: object) -> int | None:
     """Return the number of items that the value of a variable asks for, or None if it sets no number."""
     if isinstance(value, list):
         return len(value)
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, int | float) else None
 
 
 @dataclass(frozen=True, slots=True)

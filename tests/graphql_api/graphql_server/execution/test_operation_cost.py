@@ -55,8 +55,10 @@ def cost(query: str, variables: dict[str, Any] | None = None, schema: GraphQLSch
         ("query($n: Int = 30) { page(first: $n) { total } }", {}, 32),
         ("query($n: Int) { page(first: $n) { total } }", {"n": "many"}, 22),
         ("query($n: Int) { page(first: $n) { total } }", {"n": 1e400}, 22),
+        ("query($n: Int) { page(first: $n) { total } }", {"n": 10**400}, 102),
         ("query($ids: [Int]) { items(ids: $ids) { id } }", {"ids": [1] * 5}, 7),
         ("{ items(ids: [1, 2, 3]) { id } }", {}, 5),
+        (f"{{ items(ids: {'1' * 5_000}) {{ id }} }}", {}, 3),
         ("{ a: page(first: 10) { total } b: page(first: 10) { total } }", {}, 23),
     ],
 )
