@@ -16,6 +16,7 @@ import asyncio
 import logging
 from typing import Any, cast
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
@@ -99,9 +100,10 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         if self.frames:
-            if not isinstance(self.frames[0], bytearray):
-                self.frames[0] = bytearray(self.frames[0])  # type: ignore[call-overload]
-            self.frames[0] += event.data
+            frames = cast(list[Any], self.frames)
+            if not isinstance(frames[0], bytearray):
+                frames[0] = bytearray(frames[0])
+            frames[0] += event.data
             if event.fin:
                 self.send_receive_event_to_app()
 
@@ -120,6 +122,9 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         return await self.queue.get()
 
     async def send(self, message: Any) -> None:
+        await self.writable.wait()
+        if self.close_sent:
+            raise ClientDisconnected  # uvicorn would raise an error that names a bug of the application
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = (

@@ -121,7 +121,7 @@ def test_an_invalid_handshake_ends_the_connection(header: str) -> None:
 
 
 def test_mistakes_of_clients_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """For example text that is not UTF-8, and a page of another origin."""
+    """For example text that is not UTF-8, a page of another origin, and an invalid frame during a subscription."""
     with running() as service:
         with pytest.raises(InvalidStatus) as refused, socket(service, origin="https://other.example"):
             pass
@@ -129,6 +129,12 @@ def test_mistakes_of_clients_are_not_logged(caplog: pytest.LogCaptureFixture) ->
             connection.protocol.send_text(b"\xff")
             connection.socket.sendall(b"".join(connection.protocol.data_to_send()))
             assert closed(connection)[0] == 1007
+        with initialized(service) as connection:
+            send(connection, *(subscribe("subscription { text(length: 5) }", str(number)) for number in range(50)))
+            for _ in range(200):
+                receive(connection)
+            connection.socket.sendall(b"\xf1\x80\0\0\0\0")
+            assert closed(connection)[0] == 1002
 
     assert refused.value.response.status_code == 403
     assert caplog.records == []
