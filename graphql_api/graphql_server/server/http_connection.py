@@ -57,7 +57,7 @@ class HTTPConnection(SequentialRequests):
     settings: ServerSettings
     place: OpenConnection | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._bytes_without_content = 0  # since the last bytes of body content
         self._discarded_bytes = 0  # after the response
@@ -68,7 +68,7 @@ class HTTPConnection(SequentialRequests):
         self._close_timer: asyncio.TimerHandle | None = None
         self._stall_timer = StallTimer(
             self.loop,
-            transport,
+            self.transport,
             self._end_stalled_response,
             seconds=self.settings.stall_seconds,
             min_bytes_per_second=self.settings.min_read_bytes_per_second,
@@ -79,7 +79,7 @@ class HTTPConnection(SequentialRequests):
         except RetryLater as error:
             self._refuse(HTTP_STATUS[error.code], error)
             if len(self.connections) > self.open_connections.count + _MAX_REFUSED_CONNECTIONS:
-                transport.close()
+                self.transport.close()
         else:
             self._start_header_timer()
 
@@ -89,6 +89,7 @@ class HTTPConnection(SequentialRequests):
         if self.place is not None:
             self.place.end()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn keeps a connection that was reset until its timer has expired
         self.cycle = None  # type: ignore[assignment]  # it refers to this connection
 
     def shutdown(self) -> None:

@@ -39,9 +39,9 @@ class SequentialRequests(HttpToolsProtocol):
     content_end: int | None = 0
     """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.flow = self._flow = _Flow(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self.flow = self._flow = _Flow(self.transport)
         self._unparsed = UnparsedData(self.open_connections.unparsed)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,7 +3,8 @@
 import gc
 import time
 from collections.abc import Callable, Iterator
-from socket import create_connection
+from socket import SO_LINGER, SOL_SOCKET, create_connection
+from struct import pack
 
 import pytest
 
@@ -28,6 +29,14 @@ def request(service: Service, data: bytes) -> None:
             assert client.recv(65536)
 
 
+def reset(service: Service) -> None:
+    """Send a request, and reset the connection after the response."""
+    with create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(QUERY)
+        assert client.recv(65536)
+        client.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+
+
 def subscribe_over_a_websocket(service: Service) -> None:
     """Open a WebSocket with a subscription, and close it."""
     with clients.initialized(service) as connection:
@@ -38,6 +47,7 @@ def subscribe_over_a_websocket(service: Service) -> None:
 CONNECTIONS: dict[str, Callable[[Service], None]] = {
     "a request": lambda service: request(service, QUERY),
     "a refused request": lambda service: request(service, b"GET / HTTP/1.1\r\n\r\n"),
+    "a reset": reset,
     "half a request": lambda service: request(service, QUERY[:20]),
     "a subscription": subscribe_over_a_websocket,
 }
