@@ -108,16 +108,18 @@ class WaitingBudget:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # admitted and cancelled in the same turn of the event loop
+            if (amount, turn) in self._waiting:
+                self._waiting.remove((amount, turn))
+            else:  # admitted and cancelled in the same turn of the event loop
                 self.used -= amount
             self._admit()
             raise
 
     def _admit(self) -> None:
-        while self._waiting and (self._waiting[0][1].cancelled() or self._fits(self._waiting[0][0])):
+        while self._waiting and self._fits(self._waiting[0][0]):
             amount, turn = self._waiting.popleft()
+            self.used += amount
             if not turn.cancelled():
-                self.used += amount
                 turn.set_result(None)
 
 

@@ -91,6 +91,22 @@ async def test_a_cancelled_user_uses_nothing() -> None:
     assert (budget.used, budget.waiting, last.exception()) == (0, 0, None)
 
 
+async def test_a_cancelled_user_does_not_count_as_waiting() -> None:
+    """Otherwise a client that sends its requests again would be refused."""
+    budget = waiting_budget(2, max_waiting=2)
+    async with budget.hold(2):
+        first, cancelled = (asyncio.create_task(_use(budget)) for _ in range(2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        again = asyncio.create_task(_use(budget))
+        await asyncio.sleep(0)
+        assert (again.done(), budget.waiting) == (False, 2)
+
+    await asyncio.gather(first, again)
+    assert (budget.used, budget.waiting) == (0, 0)
+
+
 async def _use(budget: WaitingBudget) -> None:
     async with budget.hold(1):
         pass
