@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
@@ -144,10 +144,12 @@ class SampleEndpoints:
                 batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
                 process = partial(self._receive_batch, submitter, admission)
                 async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
-                    async for last_line, response in responses:  # noqa: B007 - `last_line` is logged below
+                    async for number, response in responses:
+                        last_line = number
                         yield response
         except ClientDisconnect:
-            logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
+            if last_line:  # otherwise nothing was acknowledged, so nothing is lost
+                logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             yield _json_line({"error": describe(error)})
         except MemoryError:
@@ -169,15 +171,14 @@ class SampleEndpoints:
         return batch[-1][0], b"".join(map(_json_line, lines))
 
 
-class _NdjsonResponse(Response):
+class _NdjsonResponse(StreamingResponse):
     """A response that is sent while the request body is still read.
 
-    StreamingResponse of Starlette cannot do this, because it reads the request body to detect a disconnect.
+    StreamingResponse of Starlette reads the request body to detect a disconnect. This class does not.
     """
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], buffer: ResponseBuffer) -> None:
-        super().__init__(media_type=_NDJSON)
-        del self.headers["content-length"]
+        super().__init__(chunks, media_type=_NDJSON)
         self._chunks = chunks
         self._buffer = buffer
 

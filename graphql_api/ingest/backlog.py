@@ -19,6 +19,7 @@ from graphql_api.budgets.budgets import Budgets
 from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
+from storage.firestore.throttled_log import ThrottledLog
 
 _MARKS_PER_LIMIT = 200
 _MAX_MARKS_READ = 20
@@ -26,7 +27,7 @@ _CHECK_SECONDS = 0.5
 _SMALL_BACKLOG_CHECK_SECONDS = 30.0
 _SMALL_BACKLOG = 0.1  # of the limit
 
-logger = logging.getLogger("graphql_api")
+_failed_reads = ThrottledLog(logging.getLogger("graphql_api"))
 
 
 class Backlog:
@@ -61,7 +62,7 @@ class Backlog:
                     try:
                         await self._check(submitter, own)
                     except (Unavailable, FirestoreError) as error:
-                        logger.warning("could not read which samples have results: %s", error)
+                        _failed_reads.warning("could not read which samples have results: %s", error)
 
     async def _check(self, submitter: str, own: "_Submitter") -> None:
         marks = own.marks_to_read()

@@ -197,6 +197,19 @@ def test_a_disconnect_is_logged_with_the_last_line(stack: Stack) -> None:
     eventually(lambda: "after line 7" in stack.log)
 
 
+def test_a_disconnect_before_the_first_response_is_not_logged(stack: Stack) -> None:
+    """A client can disconnect a thousand times a second."""
+    head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
+    before = stack.log
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+        connection.sendall(head.encode() + b"content-length: 100000\r\n\r\n" + LINE[:20])
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+    for _ in range(3):
+        assert stack.post_sample(LINE).status_code == 201
+    assert stack.log == before
+
+
 def test_work_for_a_client_that_has_gone_stops_within_a_chunk(stack: Stack) -> None:
     """A kilobyte of zstd holds a million lines. The server would store the first hundred thousand of them."""
     body = zstandard.compress(b"[]\n" * 1_000_000)
