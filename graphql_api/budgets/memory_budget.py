@@ -8,8 +8,8 @@ request has a reservation, a request may exceed the budget. Its own size limit s
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -30,17 +30,12 @@ class MemoryBudget:
         self._resident_bytes = 0
         self._measured_at = 0.0
 
-    @contextmanager
-    def reserve(self, share: Budget | None = None) -> Iterator["Reservation"]:
-        """Yield an empty reservation. Release the reservation when the context ends.
+    def reserve(self, share: Budget | None = None) -> "Reservation":
+        """Return an empty reservation. Use it in a `with` statement, whose end releases it.
 
         `share` limits the bytes of one submitter.
         """
-        reservation = Reservation(self, share)
-        try:
-            yield reservation
-        finally:
-            reservation.resize(0)
+        return Reservation(self, share)
 
     def exchange(self, before: int, after: int) -> None:
         """Resize a reservation from `before` to `after` bytes. Raises `Unavailable` if the budget is exhausted."""
@@ -67,10 +62,24 @@ class MemoryBudget:
 class Reservation:
     """The bytes that one request has reserved."""
 
+    __slots__ = ("_budget", "_share", "_size")
+
     def __init__(self, budget: MemoryBudget, share: Budget | None) -> None:
         self._budget = budget
         self._share = share
         self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Reserve nothing."""
+        self.resize(0)
 
     def resize(self, size: int) -> None:
         """Set the reserved bytes to `size`.

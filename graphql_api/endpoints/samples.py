@@ -92,13 +92,13 @@ class SampleEndpoints:
                 f"expected the header content-type: {_JSON} (one sample) or {_NDJSON} (one sample per line), in UTF-8"
             )
         receiver, budgets = self._services.receiver, self._services.budgets
-        raw = await read_body(
-            request,
-            receiver.max_sample_bytes,
-            memory_budget=budgets.memory,
-            share=budgets.submitter(caller.submitter).request_bytes,
-            turn=budgets.turns.of(caller.submitter),
-        )
+        with budgets.memory.reserve(budgets.submitter(caller.submitter).request_bytes) as reservation:
+            raw = await read_body(
+                request,
+                receiver.max_sample_bytes,
+                reservation=reservation,
+                turn=budgets.turns.of(caller.submitter),
+            )
         stored = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=idempotency_key)
         return Response(
             _json_line(_receipt(stored)),

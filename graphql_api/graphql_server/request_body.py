@@ -22,9 +22,8 @@ import zstandard
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
-from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
 from graphql_api.graphql_server.request_headers import header
 from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
@@ -46,18 +45,19 @@ async def read_body(
     request: Request,
     max_bytes: int,
     settings: GraphQLSettings = _DEFAULTS,
-    memory_budget: MemoryBudget | None = None,
     *,
-    share: Budget | None = None,
+    reservation: Reservation | None = None,
     turn: LoopTurn | None = None,
 ) -> bytes:
     """Return the whole decoded body.
 
-    `share` limits the bytes of all large bodies of one submitter. `turn` limits the work on the event loop.
+    If the body is large, `reservation` grows to its size. The caller releases it. `turn` limits the work on the event
+    loop.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
-    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if `share` is exhausted.
+    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the submitter is
+    exhausted.
     """
     source = _Source(request, max_bytes, settings)
     decoder = _decoder(request)
@@ -65,11 +65,12 @@ async def read_body(
     if source.is_complete and decoder is None:
         return first
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
-    with BytesIO() as buffer, (memory_budget or MemoryBudget(max_bytes)).reserve(share) as reservation:
+    with BytesIO() as buffer:
         try:
             async with aclosing(_decode(source, decoder, first, max_bytes, turn or _any_turn())) as pieces:
                 async for piece in pieces:
-                    reservation.resize(buffer.tell() + len(piece))
+                    if reservation is not None:
+                        reservation.resize(buffer.tell() + len(piece))
                     buffer.write(piece)
         except MemoryError:
             raise Unavailable("the server has too little memory for this body; send it again later") from None

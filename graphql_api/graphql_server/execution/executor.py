@@ -74,6 +74,7 @@ class Executor:
                 if not budget.take_if_free(cost):
                     await budget.take(cost)
                 try:
+                    request.release_memory()
                     return await self._execute(operation, variables, context, cost)
                 finally:
                     budget.give_back(cost)
@@ -120,6 +121,7 @@ class Executor:
             resources.enter_context(context.budget.subscriptions.hold())
             key = operation.selection_key(request)  # before the variables are read, which may release them
             executor, events = await self._open(operation, request, context)
+            request.release_memory()
             if isinstance(events, ExecutionResult):
                 yield responses.from_result(events, operation)
                 return

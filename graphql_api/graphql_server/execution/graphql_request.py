@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from graphql import ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefinitionNode, TypeNode
 
+from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.errors import shorten
 from graphql_api.graphql_server.execution.placeholder import Placeholder, replace_list
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
@@ -47,6 +48,13 @@ class GraphQLRequest:
     variables: msgspec.Raw | None
     placeholder: Placeholder | None = None
     """Set if `variables` is long: its marker in `variables` replaces the contents of a list."""
+    reservation: Reservation | None = None
+    """The memory of the body. It stays reserved while the operation waits for its turn."""
+
+    def release_memory(self) -> None:
+        """Release the reservation, because the operation starts. Resolvers reserve the memory that they need."""
+        if self.reservation is not None:
+            self.reservation.release()
 
 
 class _Envelope(msgspec.Struct):

@@ -7,6 +7,7 @@ to another origin without a preflight request.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -61,49 +62,52 @@ class HTTPEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        try:
-            response = await self._respond(request)
-        except ClientDisconnect:
-            return
-        except DropzoneError as error:
-            response = refusal(error)
-        except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
-            body = orjson.dumps({"errors": [errors.describe_unexpected(error, "an HTTP request")]})
-            response = _response(500, JSON, body)
-        await response(scope, receive, send)
+        with ExitStack() as reserved:
+            try:
+                response = await self._respond(request, reserved)
+            except ClientDisconnect:
+                return
+            except DropzoneError as error:
+                response = refusal(error)
+            except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
+                body = orjson.dumps({"errors": [errors.describe_unexpected(error, "an HTTP request")]})
+                response = _response(500, JSON, body)
+            await response(scope, receive, send)
 
     def end_streams(self) -> None:
         """End all event streams, so that their clients reconnect."""
         self._stopping.set()
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, reserved: ExitStack) -> Response:
+        """Return the response. `reserved` holds the memory of a large body: an event stream executes it later."""
         accept = accepted(header(request, b"accept"))
         if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
         credential = request_headers.credential(request.scope)
         context = await self._authenticate(credential)
         if request.method == "POST":
-            graphql_request = await self._read_body(request, context)
+            graphql_request = await self._read_body(request, context, reserved)
             return await self._execute(request, graphql_request, credential, context, accept)
         if request.method == "GET":
             graphql_request = read_query_string(request["query_string"])
             return await self._execute(request, graphql_request, credential, context, accept, is_read_only=True)
         raise MethodNotAllowed(f"this path does not support {request.method}; use {_METHODS}", allow=_METHODS)
 
-    async def _read_body(self, request: Request, context: OperationContext) -> GraphQLRequest:
+    async def _read_body(self, request: Request, context: OperationContext, reserved: ExitStack) -> GraphQLRequest:
         if not is_json(header(request, b"content-type")):
             raise UnsupportedMediaType(
                 "expected the header Content-Type: application/json, with the charset UTF-8 or without a charset"
             )
+        reservation = reserved.enter_context(self._memory_budget.reserve(context.budget.request_bytes))
         body = await read_body(
             request,
             self._settings.max_body_bytes,
             self._settings,
-            self._memory_budget,
-            share=context.budget.request_bytes,
+            reservation=reservation,
             turn=context.budget.turn(),
         )
         graphql_request = read_json(body)
+        graphql_request.reservation = reservation
         if len(body) > _LARGE_BODY_BYTES:
             # The next long step splits the variables. Other requests can run before it.
             await asyncio.sleep(YIELD_SECONDS)

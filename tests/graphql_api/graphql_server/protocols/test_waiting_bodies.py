@@ -1,0 +1,67 @@
+"""The memory of large bodies whose operations wait for their turn."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.submitters import SubmitterBudget
+from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
+from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.limits import Limits
+from tests.graphql_api.graphql_server.example import State, make_schema, state_key
+from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, ExampleContext
+
+QUERY = "mutation($sample: RawSample!) { submit(sample: $sample) }"
+BODY = json.dumps({"query": QUERY, "variables": {"sample": "x" * 900_000}}).encode()
+
+
+def client_of(budgets: Budgets, submitter: SubmitterBudget) -> httpx.AsyncClient:
+    """Return a client of the example schema in this event loop."""
+
+    async def authenticate(_: Credential) -> ExampleContext:
+        return ExampleContext(submitter, {state_key: State()})
+
+    async def page(_: Request) -> Response:
+        return Response()
+
+    endpoint = GraphQLEndpoint(make_schema(), authenticate, GraphQLSettings(), page, budgets.memory)
+    app = Starlette(routes=endpoint.routes)
+
+    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {}}, receive, send)
+
+    return httpx.AsyncClient(transport=httpx.ASGITransport(with_state), base_url="http://x")
+
+
+async def in_chunks(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a body as a server receives it."""
+    for start in range(0, len(body), 65_536):
+        yield body[start : start + 65_536]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_large_body_counts_while_its_operation_waits(accept: str) -> None:
+    """Otherwise a submitter could fill the memory with bodies of operations that wait for their turn."""
+    budgets = Budgets(Limits(max_cost_per_submitter=2, max_memory_mib=UNLIMITED_MIB))
+    submitter = budgets.submitter("somebody")
+    headers = {"accept": accept, "content-type": "application/json"}
+    async with client_of(budgets, submitter) as client:
+        async with submitter.light_cost.hold(1):
+            request = asyncio.create_task(client.post("/graphql", content=in_chunks(BODY), headers=headers))
+            while not submitter.light_cost.waiting:  # noqa: ASYNC110 (budgets have no event)
+                await asyncio.sleep(0.01)
+            assert submitter.request_bytes.used == len(BODY)
+
+        response = await request
+
+    assert response.status_code == 200
+    assert "errors" not in response.text
+    assert submitter.request_bytes.used == 0
