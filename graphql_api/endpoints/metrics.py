@@ -33,7 +33,7 @@ from graphql_api.endpoints.endpoint import Endpoint, public
 _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SAMPLING_SECONDS = 0.25
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives this function no type hints
 for _collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
     REGISTRY.unregister(_collector)
 

@@ -16,6 +16,7 @@ from starlette.types import Message
 from graphql_api.graphql_server import GraphQLSettings, read_body, request_body, stream_body
 from storage.documents.errors import TooLarge
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
+from tests.graphql_api.turns import counted_turns
 
 LIMIT = 1_000_000
 HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
@@ -220,21 +221,12 @@ EMPTY = pytest.mark.parametrize(
 @EMPTY
 async def test_the_time_for_empty_members_is_linear(encoding: str, body: bytes) -> None:
     """After each member, zlib copies the rest of its input. Other tasks run meanwhile."""
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count_turns())
     start = time.process_time()
-    assert await read_body(request_of(body, encoding), len(body)) == b""
+    async with counted_turns() as turns:
+        assert await read_body(request_of(body, encoding), len(body)) == b""
 
-    counting.cancel()
     assert time.process_time() - start < 10
-    assert turns > 10
+    assert turns.count > 10
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])

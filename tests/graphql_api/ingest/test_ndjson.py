@@ -10,6 +10,7 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.ingest import ndjson
 from storage.documents import TooLarge
+from tests.graphql_api.turns import counted_turns
 
 MAX_LINE_BYTES = 8
 
@@ -78,20 +79,11 @@ async def test_a_line_that_is_too_long_affects_no_other_line(size: int) -> None:
 @pytest.mark.parametrize("blank", [b"\n", b" \r\n"])
 async def test_blank_lines_let_other_tasks_run(blank: bytes) -> None:
     """A body that never waits and yields no batch gives other tasks many turns."""
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    other = asyncio.create_task(count_turns())
-    batches = [batch async for batch in lines_of(Body(blank * 2_000_000 + b"last", 2**20))]
-    other.cancel()
+    async with counted_turns() as turns:
+        batches = [batch async for batch in lines_of(Body(blank * 2_000_000 + b"last", 2**20))]
 
     assert batches == [[(2_000_001, b"last")]]
-    assert turns > 20
+    assert turns.count > 20
 
 
 async def test_the_lines_of_a_compressed_body_are_limited() -> None:
