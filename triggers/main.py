@@ -15,7 +15,7 @@ import traceback
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 
 import functions_framework.aio
 from cloudevents.abstract import CloudEvent
@@ -118,7 +118,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
     is_new = 0 <= time.time() - update_time.timestamp() <= MAX_NEW_SECONDS
     if not (is_new and "chunks" not in document.fields) and not await store.is_needed(event, update_time):
         return
-    failed = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_NOT_COMPUTABLE)
+    failed = partial(Result, event.submitter, event.sample_id, update_time, 0, Status.FAILED)
     try:
         header = Header.from_fields(event.submitter, event.sample_id, encoding.from_document(document))
         if header.arrival is Arrival.REJECTED:
@@ -136,11 +136,11 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
         traceback.clear_frames(error.__traceback__)  # they refer to the numbers of the sample
         if "chunks" not in document.fields or not _has_no_more_attempts(f"{event.submitter}/{event.sample_id}"):
             raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
-        result = Result(event.submitter, event.sample_id, update_time, 0, Status.FAILED, problem=_OUT_OF_MEMORY)
+        result = failed(problem=_OUT_OF_MEMORY)
         await store.write(result)
     except Exception:  # no retry can fix this
         logger.exception("sample %s/%s: cannot compute the statistics", event.submitter, event.sample_id)
-        result = failed
+        result = failed(problem=_NOT_COMPUTABLE)
         await store.write(result)
     _log(result)
 

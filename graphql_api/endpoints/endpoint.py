@@ -46,8 +46,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
         if scope not in caller.scopes:
             raise missing_scope(scope)
         budget = services.budgets.submitter(caller.submitter).cost(cost)
-        if not budget.take_if_free(cost):
-            await budget.take(cost)
+        await budget.take(cost)
         try:
             return await handler(request, caller)
         finally:
