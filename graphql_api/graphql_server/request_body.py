@@ -1,8 +1,6 @@
 """Request bodies, decompressed while they are received, and limited in size and time.
 
-The size limit applies to the body as sent and to the decoded body. A decoder gets its input in small pieces, because
-four bytes of a zstd frame can decode to a block of 128 KiB, and because a gzip body can have a member every 20 bytes,
-after each of which zlib copies the rest of its input.
+The size limit applies to the body as sent and to the decoded body.
 
 A streamed body may be endless. It may decode to `MAX_RATIO` times the received bytes, because the server would
 otherwise work for days on a few kilobytes. While it works, it can check whether the client has disconnected.
@@ -12,21 +10,19 @@ body.
 """
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from io import BytesIO
-from typing import Protocol
 
-import zstandard
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import Reservation
-from graphql_api.errors import RequestTimeout, UnsupportedMediaType
+from graphql_api.errors import RequestTimeout
+from graphql_api.graphql_server.body_decoder import Decoder, decoded_pieces, decoder_of
 from graphql_api.graphql_server.request_headers import header
-from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
+from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge, Unavailable
 
 MAX_RATIO = 200
@@ -35,9 +31,6 @@ MAX_RATIO = 200
 MIN_RATIO_BYTES = 64 * MIB
 """The ratio applies after this many decoded bytes, because a stream of equal samples has a high ratio."""
 
-_OUTPUT_BYTES = 256 * KIB
-_INPUT_BYTES = 16 * KIB  # of one piece of output
-_MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
 _DEFAULTS = GraphQLSettings()
 
 
@@ -60,7 +53,7 @@ async def read_body(
     exhausted.
     """
     source = _Source(request, max_bytes, settings)
-    decoder = _decoder(request)
+    decoder = decoder_of(request)
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
@@ -83,13 +76,13 @@ def stream_body(request: Request, settings: GraphQLSettings = _DEFAULTS, turn: L
     This function raises errors in the headers at once, so that the response can have the status of the error. The
     iterator raises all other errors while it reads the body; see `read_body`.
     """
-    return BodyStream(_Source(request, None, settings), _decoder(request), turn or _any_turn())
+    return BodyStream(_Source(request, None, settings), decoder_of(request), turn or _any_turn())
 
 
 class BodyStream:
     """An iterator over the pieces of a decoded body."""
 
-    def __init__(self, source: "_Source", decoder: "_Decoder | None", turn: LoopTurn) -> None:
+    def __init__(self, source: "_Source", decoder: Decoder | None, turn: LoopTurn) -> None:
         self._source = source
         self._pieces = _stream(source, decoder, turn)
 
@@ -110,7 +103,7 @@ class BodyStream:
         await self._pieces.aclose()
 
 
-async def _stream(source: "_Source", decoder: "_Decoder | None", turn: LoopTurn) -> AsyncGenerator[bytes, None]:
+async def _stream(source: "_Source", decoder: Decoder | None, turn: LoopTurn) -> AsyncGenerator[bytes, None]:
     try:
         async with aclosing(_decode(source, decoder, await source.receive(), None, turn)) as pieces:
             async for piece in pieces:
@@ -182,7 +175,7 @@ class _Source:
 
 
 async def _decode(
-    source: _Source, decoder: "_Decoder | None", chunk: bytes, max_bytes: int | None, turn: LoopTurn
+    source: _Source, decoder: Decoder | None, chunk: bytes, max_bytes: int | None, turn: LoopTurn
 ) -> AsyncGenerator[bytes, None]:
     decoded_bytes = 0
     while True:
@@ -190,7 +183,7 @@ async def _decode(
             yield chunk
         elif decoder is not None:
             await turn.start()
-            for piece in _pieces(decoder, chunk):
+            for piece in decoded_pieces(decoder, chunk):
                 decoded_bytes += len(piece)
                 if max_bytes is None:
                     _check_ratio(decoded_bytes, source.received_bytes)
@@ -216,92 +209,3 @@ def _check_ratio(decoded_bytes: int, received_bytes: int) -> None:
 
 def _any_turn() -> LoopTurn:
     return LoopTurns().of("")
-
-
-class _Decoder(Protocol):
-    input_bytes: int
-    """The number of bytes that `decode` gets at a time."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the last member or frame has ended."""
-
-    def decode(self, part: bytes) -> Iterator[bytes]:
-        """Yield the decoded part in pieces of limited size. Raises `BadRequest`."""
-
-
-def _pieces(decoder: _Decoder, chunk: bytes) -> Iterator[bytes]:
-    """Yield the decoded chunk in pieces, each after a limited amount of input or output. A piece can be empty."""
-    pieces: list[bytes] = []
-    output_bytes = input_bytes = 0
-    for start in range(0, len(chunk), decoder.input_bytes):
-        part = chunk[start : start + decoder.input_bytes]
-        input_bytes += len(part)
-        for piece in decoder.decode(part):
-            pieces.append(piece)
-            output_bytes += len(piece)
-            if output_bytes >= _OUTPUT_BYTES or input_bytes >= _INPUT_BYTES:
-                yield b"".join(pieces)
-                pieces, output_bytes, input_bytes = [], 0, 0
-    yield b"".join(pieces)
-
-
-def _decoder(request: Request) -> _Decoder | None:
-    match header(request, b"content-encoding").strip().lower():
-        case b"" | b"identity":
-            return None
-        case b"gzip" | b"x-gzip":
-            return _Gzip()
-        case b"zstd":
-            return _Zstd()
-        case _:
-            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
-
-
-class _Gzip:
-    input_bytes = 4 * KIB
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(wbits=31)
-        self._has_begun = False
-
-    @property
-    def is_complete(self) -> bool:
-        return self._has_begun and self._member.eof
-
-    def decode(self, part: bytes) -> Iterator[bytes]:
-        self._has_begun = True
-        while part:
-            if self._member.eof:
-                self._member = zlib.decompressobj(wbits=31)
-            try:
-                piece = self._member.decompress(part, _OUTPUT_BYTES)
-            except zlib.error:
-                raise BadRequest("the body is not valid gzip data, but the header Content-Encoding is gzip") from None
-            part = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            yield piece
-
-
-class _Zstd:
-    input_bytes = 64  # they can decode to 2 MiB
-
-    def __init__(self) -> None:
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)
-        self._frame = self._decompressor.decompressobj()
-        self._has_begun = False
-
-    @property
-    def is_complete(self) -> bool:
-        return self._has_begun and self._frame.eof
-
-    def decode(self, part: bytes) -> Iterator[bytes]:
-        self._has_begun = True
-        while part:
-            if self._frame.eof:
-                self._frame = self._decompressor.decompressobj()
-            try:
-                piece = self._frame.decompress(part)
-            except zstandard.ZstdError:
-                raise BadRequest("the body is not valid zstd data, but the header Content-Encoding is zstd") from None
-            part = self._frame.unused_data if self._frame.eof else b""
-            yield piece

@@ -1,0 +1,113 @@
+"""Decoders of compressed request bodies, for gzip and zstd.
+
+A decoder gets its input in small pieces, because four bytes of a zstd frame can decode to a block of 128 KiB, and
+because a gzip body can have a member every 20 bytes, after each of which zlib copies the rest of its input.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import zstandard
+from starlette.requests import Request
+
+from graphql_api.errors import UnsupportedMediaType
+from graphql_api.graphql_server.request_headers import header
+from graphql_api.graphql_server.settings import KIB, MIB
+from storage.documents.errors import BadRequest
+
+_OUTPUT_BYTES = 256 * KIB
+_INPUT_BYTES = 16 * KIB  # of one piece of output
+_MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
+
+
+class Decoder(Protocol):
+    """Decodes one body."""
+
+    input_bytes: int
+    """The number of bytes that `decode` gets at a time."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last member or frame has ended."""
+
+    def decode(self, part: bytes) -> Iterator[bytes]:
+        """Yield the decoded part in pieces of limited size. Raises `BadRequest`."""
+
+
+def decoded_pieces(decoder: Decoder, chunk: bytes) -> Iterator[bytes]:
+    """Yield the decoded chunk in pieces, each after a limited amount of input or output. A piece can be empty."""
+    decoded: list[bytes] = []
+    output_bytes = input_bytes = 0
+    for start in range(0, len(chunk), decoder.input_bytes):
+        part = chunk[start : start + decoder.input_bytes]
+        input_bytes += len(part)
+        for piece in decoder.decode(part):
+            decoded.append(piece)
+            output_bytes += len(piece)
+            if output_bytes >= _OUTPUT_BYTES or input_bytes >= _INPUT_BYTES:
+                yield b"".join(decoded)
+                decoded, output_bytes, input_bytes = [], 0, 0
+    yield b"".join(decoded)
+
+
+def decoder_of(request: Request) -> Decoder | None:
+    """Return the decoder for the content encoding of a request, or None. Raises `UnsupportedMediaType`."""
+    match header(request, b"content-encoding").strip().lower():
+        case b"" | b"identity":
+            return None
+        case b"gzip" | b"x-gzip":
+            return _Gzip()
+        case b"zstd":
+            return _Zstd()
+        case _:
+            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
+
+
+class _Gzip:
+    input_bytes = 4 * KIB
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=31)
+        self._has_begun = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self._has_begun and self._member.eof
+
+    def decode(self, part: bytes) -> Iterator[bytes]:
+        self._has_begun = True
+        while part:
+            if self._member.eof:
+                self._member = zlib.decompressobj(wbits=31)
+            try:
+                piece = self._member.decompress(part, _OUTPUT_BYTES)
+            except zlib.error:
+                raise BadRequest("the body is not valid gzip data, but the header Content-Encoding is gzip") from None
+            part = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            yield piece
+
+
+class _Zstd:
+    input_bytes = 64  # they can decode to 2 MiB
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)
+        self._frame = self._decompressor.decompressobj()
+        self._has_begun = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self._has_begun and self._frame.eof
+
+    def decode(self, part: bytes) -> Iterator[bytes]:
+        self._has_begun = True
+        while part:
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+            try:
+                piece = self._frame.decompress(part)
+            except zstandard.ZstdError:
+                raise BadRequest("the body is not valid zstd data, but the header Content-Encoding is zstd") from None
+            part = self._frame.unused_data if self._frame.eof else b""
+            yield piece
