@@ -31,10 +31,10 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stdout)
     try:
-        settings = Settings.from_environ()
+        settings = _within_open_files(Settings.from_environ(), _raise_open_file_limit())
     except ValueError as error:
         sys.exit(f"error: {error}")
-    app = create_app(_within_open_files(settings, _raise_open_file_limit()))
+    app = create_app(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     memory_release.configure()
     server = Server(
@@ -58,8 +58,13 @@ def _raise_open_file_limit() -> int:
 
 
 def _within_open_files(settings: Settings, max_open_files: int) -> Settings:
-    """Return the settings with a lower limit of connections if the process may not open enough files."""
+    """Return the settings with a lower limit of connections if the process may not open enough files.
+
+    Raises `ValueError` if no file would be left for connections.
+    """
     max_connections = max_open_files - _RESERVED_FILES
+    if max_connections < 1:
+        raise ValueError(f"the process may open only {max_open_files} files; raise `ulimit -n` above {_RESERVED_FILES}")
     if settings.limits.max_connections <= max_connections:
         return settings
     logging.getLogger("graphql_api").warning(
