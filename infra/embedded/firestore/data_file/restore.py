@@ -30,10 +30,13 @@ def restore(backup: Path, path: Path) -> Path | None:
     try:
         marker = DataMarker(path)
         restored = path.with_name(path.name + ".restored")
-        restored.unlink(missing_ok=True)
-        _copy(backup, restored)
-        if not marker.exists():
-            marker.write(_RESTORING)
+        try:
+            restored.unlink(missing_ok=True)
+            _copy(backup, restored)
+        except BaseException:
+            restored.unlink(missing_ok=True)
+            raise
+        marker.write(_RESTORING)
         former = _move_aside(path)
         restored.replace(path)
         sync_folder(path.parent)

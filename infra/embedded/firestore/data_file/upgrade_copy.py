@@ -26,7 +26,12 @@ def copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: int
     Raise `UnusableFile` if the disk has too little free space. An existing copy is replaced: the file has changed since
     that copy, because an earlier upgrade was undone.
     """
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # from here on, the file itself is complete
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise UnusableFile(
+            f"{path} must be upgraded to format version {FORMAT_VERSION}, but another process reads it: stop that process"
+        )
+    # From here on, the file itself is complete.
     copy = path.with_name(f"{path.stem}.format-{version}{path.suffix}")
     partial = copy.with_name(copy.name + ".partial")
     connection.execute("BEGIN IMMEDIATE")  # other processes cannot write

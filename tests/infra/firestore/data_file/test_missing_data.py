@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.data_file import restore
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 
@@ -219,6 +220,43 @@ def test_a_restore_that_was_interrupted_does_not_start_empty(own: FirestoreProce
     assert len(list(own.client().collection("t").stream())) == 60
 
 
+class Killed(BaseException):
+    """Ends a restore between two steps."""
+
+
+@pytest.mark.parametrize("renamed", [1, 2, 3, 4])
+def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
+    own: FirestoreProcess, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes."""
+    backup = own.data.with_name("backup.sqlite")
+    own.start()
+    write(own, 0)
+    own.end()
+    own.start()
+    write(own, 100)
+    archive("backup", "--data", own.data, "--output", backup)
+    own.end(signal.SIGKILL)
+    own.data.with_name("firestore.sqlite.marker").write_text("damaged")
+    done: list[Path] = []
+    replace = Path.replace
+
+    def replace_or_end(source: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise Killed
+        done.append(target)
+        return replace(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "replace", replace_or_end)
+        restore.restore(backup, own.data)
+
+    refusal(own)
+    archive("restore", backup, "--data", own.data)
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == 120
+
+
 @pytest.mark.parametrize("damage", [_empty, _halve, _overwrite])
 def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, damage: Callable[[Path], None]) -> None:
     """The present file stays."""
@@ -231,6 +269,7 @@ def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, damage: Callabl
 
     assert "the backup" in archive("restore", backup, "--data", own.data, code=1)
 
+    assert not own.data.with_name("firestore.sqlite.restored").exists()
     own.start()
     assert len(list(own.client().collection("t").stream())) == 60
 

@@ -60,7 +60,7 @@ def test_a_file_of_an_earlier_release_is_upgraded_and_a_copy_is_kept(own: Firest
 
 
 def test_indexes_that_changed_since_the_earlier_release_are_built(own: FirestoreProcess, tmp_path: Path) -> None:
-    """A new composite index, and a field that is no longer exempted."""
+    """The definitions add a composite index and no longer exempt a field. Queries use both new indexes."""
     write_old_file(own.data)
     fields = [{"fieldPath": "mean", "order": "ASCENDING"}, {"fieldPath": "shard", "order": "ASCENDING"}]
     index = {"collectionGroup": "results", "fields": fields}
@@ -123,6 +123,24 @@ def test_a_copy_of_an_earlier_state_starts_again(tmp_path: Path) -> None:
         copy = upgrade_copy.copy_before_upgrade(connection, path, 1)
 
     assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_copy_that_would_lack_the_log_is_not_made(tmp_path: Path) -> None:
+    """A reader of an earlier state prevents that SQLite copies the log into the file."""
+    path = tmp_path / "firestore.sqlite"
+    write_old_file(path)
+    with (
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader,
+        contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0.1)) as connection,
+    ):
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM settings").fetchall()
+        connection.execute("INSERT INTO settings VALUES ('later', 1)")
+
+        with pytest.raises(UnusableFile, match="another process reads it"):
+            upgrade_copy.copy_before_upgrade(connection, path, 1)
+
+    assert list(tmp_path.glob("*format-1*")) == []
 
 
 def test_a_disk_without_space_for_the_copy_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
