@@ -5,6 +5,7 @@ commit, so triggers and listeners receive the change. If the machine's clock is 
 early: see storage/steady_clock.py.
 """
 
+import contextlib
 import logging
 import sqlite3
 from functools import partial
@@ -12,6 +13,7 @@ from functools import partial
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import FieldPath
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import DocumentVersion, current
@@ -21,6 +23,10 @@ from infra.embedded.firestore.writes.document_write import PreparedWrite
 
 BATCH_SIZE = 500
 
+_ENTRIES = """
+SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?
+"""
+
 logger = logging.getLogger(__name__)
 
 
@@ -29,8 +35,10 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
     low = entries.single_field_prefix(field, contains=False, group=True) + values.TIMESTAMP
     high = low[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(storage.steady_clock.now())))
     for (database, numbered_id), number in list(storage.catalog.numbers.items()):
-        while numbered_id == collection_id:
-            expired = await storage.read(partial(_expired, collection_number=number, low=low, high=high))
+        start: bytes | None = low if numbered_id == collection_id else None
+        while start is not None:
+            read = partial(_expired, collection_number=number, low=start, high=high)
+            expired, start = await storage.read(read)
             if expired:
                 deletions = [
                     _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), stored)
@@ -38,22 +46,25 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
                 ]
                 await storage.write(partial(_commit_each, deletions))
                 logger.info("Deleted %d expired documents of collection group %s", len(expired), collection_id)
-            if len(expired) < BATCH_SIZE:
-                break
 
 
 def _expired(
     connection: sqlite3.Connection, collection_number: int, low: bytes, high: bytes
-) -> list[tuple[bytes, DocumentVersion]]:
-    """Return the path and the version of documents with an index entry from `low` up to but not including `high`."""
+) -> tuple[list[tuple[bytes, DocumentVersion]], bytes | None]:
+    """Return the path and the version of documents with an index entry from `low` up to but not including `high`.
+
+    Also return the next `low`, or None if there are no more entries. Leave damaged documents out: they cannot be
+    deleted, because their other index entries are unknown. They must not prevent the deletion of other documents.
+    """
     expired = []
-    sql = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?"
-    for key, size in connection.execute(sql, (collection_number, low, high, BATCH_SIZE)):
+    rows = connection.execute(_ENTRIES, (collection_number, low, high, BATCH_SIZE)).fetchall()
+    for key, size in rows:
         path = entries.path_of(key, size)
-        stored = current(connection, collection_number, path)
-        if stored is not None:
-            expired.append((path, stored))
-    return expired
+        with contextlib.suppress(StatusError):  # damaged, which the read has logged
+            stored = current(connection, collection_number, path)
+            if stored is not None:
+                expired.append((path, stored))
+    return expired, rows[-1][0] + b"\0" if len(rows) == BATCH_SIZE else None
 
 
 def _deletion(name: resource_names.ResourceName, stored: DocumentVersion) -> PreparedWrite:

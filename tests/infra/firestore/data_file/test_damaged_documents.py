@@ -1,5 +1,6 @@
 """A stored document whose bytes have changed is never returned. The error names the document."""
 
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -8,7 +9,10 @@ from google.api_core import exceptions
 
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.indexes.definitions import Definitions
+from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
+from infra.embedded.firestore.writes import commits, document_write, time_to_live
 from tests.infra.firestore.data_file.test_missing_data import archive
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 
@@ -64,6 +68,34 @@ def test_the_check_names_the_damaged_document(damaged: FirestoreProcess) -> None
     assert "the document t/b is damaged" in archive("check", "--data", damaged.data, code=1)
     damaged.end()
     assert "the document t/b is damaged" in archive("restore", backup, "--data", damaged.data, code=1)
+
+
+async def test_a_damaged_document_does_not_stop_the_expiration_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if there are as many damaged documents as one step deletes. They stay, because they cannot be deleted."""
+    monkeypatch.setattr(time_to_live, "BATCH_SIZE", 2)
+    documents = [m.Document(name=f"{ROOT}/t/{name}") for name in "abcd"]
+    for document in documents:
+        document.fields["at"].timestamp_value.CopyFrom(m.timestamp(0))
+    writes = [document_write.prepare(m.Write(update=document), DATABASE) for document in documents]
+    storage = Storage(tmp_path / "firestore.sqlite", definitions=Definitions(ttl_fields={"t": ("at",)}))
+    try:
+        await storage.write(partial(commits.commit, writes=writes, check_conflicts=commits.no_conflicts))
+        damage = "UPDATE versions SET document = x'00' WHERE sequence <= 2"
+        await storage.execute(lambda connection: connection.execute(damage).rowcount)
+
+        await time_to_live.delete_expired(storage, "t", ("at",))
+
+        found = await storage.read(lambda connection: connection.execute("SELECT version FROM documents").fetchall())
+        assert found == [(1,), (2,)]
+    finally:
+        await storage.close()
+
+
+def test_an_export_fails_with_the_name_of_the_damaged_document(damaged: FirestoreProcess) -> None:
+    """An import would otherwise give the damaged content a new checksum."""
+    assert "the document t/b is damaged" in archive("export", "--data", damaged.data, code=1)
 
 
 def test_an_event_of_a_damaged_document_has_no_body() -> None:
