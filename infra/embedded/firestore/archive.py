@@ -16,9 +16,10 @@ from typing import TextIO
 from google.protobuf import json_format
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.data_file import consistency, restore
+from infra.embedded.firestore.data_file import consistency, file_check, restore
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
+from infra.embedded.firestore.encoding import checksums, path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage
@@ -26,9 +27,10 @@ from infra.embedded.firestore.writes.document_import import ImportRefused, impor
 
 BACKUP_PAGES_PER_STEP = 1_000
 
-_DOCUMENTS = (
-    "SELECT v.document FROM documents d JOIN versions v ON v.sequence = d.version ORDER BY d.collection_number, d.path"
-)
+_DOCUMENTS = """
+SELECT d.path, v.document, v.sequence, {checksum} FROM documents d JOIN versions v ON v.sequence = d.version
+ORDER BY d.collection_number, d.path
+"""
 
 
 class ArchiveError(Exception):
@@ -46,10 +48,17 @@ def backup(source: Path, target: Path) -> None:
 
 
 def export_documents(source: Path, target: TextIO) -> int:
-    """Write each document of a file as a line of JSON, and return the number of documents."""
+    """Write each document of a file as a line of JSON, and return the number of documents.
+
+    Raise ArchiveError at the first damaged document.
+    """
     count = 0
     with contextlib.closing(_open(source)) as live:
-        for (raw,) in live.execute(_DOCUMENTS):
+        column = "v.checksum" if format_version(live, source) == FORMAT_VERSION else "NULL"
+        for path, raw, sequence, checksum in live.execute(_DOCUMENTS.format(checksum=column)):
+            if not checksums.matches(raw, sequence, checksum):
+                name = "/".join(path_encoding.decode_path(path))
+                raise ArchiveError(f"the document {name} is damaged, so the export is incomplete. Restore a backup")
             json.dump(json_format.MessageToDict(m.Document.FromString(raw)), target, ensure_ascii=False)
             target.write("\n")
             count += 1
@@ -85,7 +94,7 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise ArchiveError(f"the data file {path} does not exist")
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=30)
+    return file_check.connect(path, "mode=ro")
 
 
 def parse_arguments() -> argparse.Namespace:

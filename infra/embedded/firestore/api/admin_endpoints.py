@@ -14,6 +14,7 @@ from aiohttp import web
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
+from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
@@ -84,7 +85,7 @@ class AdminEndpoints:
         return web.Response(text="\n".join(lines) + "\n")
 
     def _figures(self) -> list[tuple[str, str, float]]:
-        log = self._storage.path.with_name(self._storage.path.name + "-wal")
+        log = file_check.log_of(self._storage.path)
         rss_unit = 1 if sys.platform == "darwin" else 1024
         builds = list(self._storage.index_builds.values())
         return [
@@ -99,7 +100,7 @@ class AdminEndpoints:
             ("streams", "gauge", self._server.open_streams),
             ("transactions", "gauge", self._server.open_transactions),
             ("file_bytes", "gauge", self._storage.path.stat().st_size),
-            ("log_bytes", "gauge", log.stat().st_size if log.exists() else 0),
+            ("log_bytes", "gauge", file_check.size_of(log)),
             ("max_resident_bytes", "gauge", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit),
         ]
 

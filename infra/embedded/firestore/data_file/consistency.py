@@ -36,7 +36,7 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
     versions = connection.execute("SELECT sequence, path, document, checksum FROM versions WHERE document IS NOT NULL")
     damaged = set()
     for sequence, path, document, checksum in versions:
-        if checksum is not None and checksums.of(document, sequence) != checksum:
+        if not checksums.matches(document, sequence, checksum):
             damaged.add(path)
             yield f"the document {_text(path)} is damaged (sequence {sequence})"
     for table in ("documents", "history"):
@@ -85,7 +85,7 @@ def _count(connection: sqlite3.Connection, number: int, keys: list[bytes]) -> in
     for start in range(0, len(keys), MAX_KEYS):
         part = keys[start : start + MAX_KEYS]
         marks = ", ".join("?" * len(part))
-        sql = f"SELECT count(*) FROM entries WHERE collection_number = ? AND key IN ({marks})"  # noqa: S608
+        sql = f"SELECT count(*) FROM entries WHERE collection_number = ? AND key IN ({marks})"  # noqa: S608 - the marks are question marks
         count += connection.execute(sql, (number, *part)).fetchone()[0]
     return count
 

@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -234,14 +234,23 @@ def _add_entries(
     added: list[tuple[int, bytes, int]] = []
     for path, sequence, raw, checksum in connection.execute(_NEXT_DOCUMENTS, (number, after)):
         count, after = count + 1, path
-        try:
-            document = Document.FromString(checksums.verified(raw, sequence, checksum))
-            keys = indexer.entries(path, path_encoding.decode_path(path)[-1], document)
-        except (checksums.DamagedDocument, DecodeError):
-            logger.error("A document is damaged and gets no index entries: %s", path_encoding.decode_path(path))  # noqa: TRY400
+        segments = path_encoding.decode_path(path)
+        document = _parsed(raw, sequence, checksum)
+        if document is None:
+            logger.error("A document is damaged and gets no index entries: %s", "/".join(segments))
         else:
-            added += [(number, key, size) for key, size in keys.items()]
+            added += [(number, key, size) for key, size in indexer.entries(path, segments[-1], document).items()]
         if time.monotonic() > deadline:
             break
     connection.executemany(_INSERT_ENTRY, sorted(added))
     return count, after
+
+
+def _parsed(raw: bytes, sequence: int, checksum: int | None) -> Any | None:
+    """Return a stored document, or None if it is damaged."""
+    if not checksums.matches(raw, sequence, checksum):
+        return None
+    try:
+        return Document.FromString(raw)
+    except DecodeError:  # a document without a checksum
+        return None

@@ -32,7 +32,7 @@ class RowBuffer:
     def prefetch_absent(self, collection_number: int, paths: Sequence[bytes]) -> None:
         """Record which documents do not exist, with one statement, so that `current` does not query for them."""
         marks = ", ".join("?" * len(paths))
-        sql = f"SELECT path FROM documents WHERE collection_number = ? AND path IN ({marks})"  # noqa: S608
+        sql = f"SELECT path FROM documents WHERE collection_number = ? AND path IN ({marks})"  # noqa: S608 - the marks are question marks
         existing = {path for (path,) in self._connection.execute(sql, (collection_number, *paths))}
         self._absent.update((collection_number, path) for path in paths if path not in existing)
 

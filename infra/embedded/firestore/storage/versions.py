@@ -87,7 +87,7 @@ def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read
 def _verified(row: tuple[int, int, bytes, int | None], path: bytes) -> DocumentVersion:
     """Return the version in a row. Raise DATA_LOSS if the document does not match its checksum."""
     sequence, commit_time, document, checksum = row
-    if checksum is not None and checksum != checksums.of(document, sequence):
+    if not checksums.matches(document, sequence, checksum):
         name = "/".join(path_encoding.decode_path(path))
         _report_damage(name, sequence)
         raise data_loss(name)
@@ -137,10 +137,10 @@ def _name(catalog: Catalog, number: int, path: bytes) -> str:
 
 def _intact(document: bytes, sequence: int, checksum: int | None, name: str) -> bytes:
     """Return a document, or empty bytes if it does not match its checksum."""
-    if checksum is not None and checksum != checksums.of(document, sequence):
-        _report_damage(name, sequence)
-        return b""
-    return document
+    if checksums.matches(document, sequence, checksum):
+        return document
+    _report_damage(name, sequence)
+    return b""
 
 
 @lru_cache(maxsize=MAX_REPORTS)  # log each damaged version once
