@@ -81,8 +81,7 @@ class StreamAdmission:
     async def wait(self, lines: int, byte_count: int) -> None:
         """Wait until this number of lines may be stored. Raises `RateLimited` if the backlog stays at its limit."""
         self._check()
-        while not await self._in_flight.admit(lines, byte_count):
-            self._check()
+        await self._in_flight.admit(lines, byte_count, self._check)
         self._lines += lines
         self._bytes += byte_count
         deadline = time.monotonic() + _MAX_BACKLOG_WAIT_SECONDS
@@ -118,28 +117,32 @@ class _InFlight:
         self._bytes = 0
         self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
 
-    async def admit(self, lines: int, byte_count: int) -> bool:
-        """Return True if the lines are in flight now. Otherwise wait for a moment and return whether they are."""
+    async def admit(self, lines: int, byte_count: int, check: Callable[[], None]) -> None:
+        """Wait until the lines may be in flight. Meanwhile, call `check` several times a second; it may raise."""
         if not self._waiting and self._fits(lines, byte_count):
             self._add(lines, byte_count)
-            return True
+            return
         turn = asyncio.get_running_loop().create_future()
         entry = (lines, byte_count, turn)
         self._waiting.append(entry)
         try:
-            await asyncio.wait([turn], timeout=_CHECK_SECONDS)
-        except asyncio.CancelledError:
+            while not turn.done():
+                await asyncio.wait([turn], timeout=_CHECK_SECONDS)
+                check()
+        except BaseException:
             if turn.done():
                 self.release(lines, byte_count)
-            raise
-        finally:
-            if not turn.done():
+            else:
                 self._waiting.remove(entry)
-        return turn.done()
+                self._start_waiting()  # they may need less than this stream
+            raise
 
     def release(self, lines: int, byte_count: int) -> None:
         self._lines -= lines
         self._bytes -= byte_count
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
         while self._waiting and self._fits(*self._waiting[0][:2]):
             lines, byte_count, turn = self._waiting.popleft()
             self._add(lines, byte_count)

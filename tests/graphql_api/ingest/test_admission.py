@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.ingest import admission as admission_module
 from graphql_api.ingest.admission import Admission
 from graphql_api.limits import Limits
 from storage.documents import RateLimited
@@ -77,6 +78,48 @@ async def test_the_streams_of_a_submitter_share_the_lines_in_flight() -> None:
         await asyncio.gather(*waiting)
 
     assert order == [0, 1, 2]
+
+
+async def test_a_stream_keeps_its_place_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that needs much room would otherwise wait as long as others need little."""
+    monkeypatch.setattr(admission_module, "_CHECK_SECONDS", 0.2)
+    budget = admission()
+    order: list[str] = []
+    checks: dict[str, asyncio.Event] = {"large": asyncio.Event(), "small": asyncio.Event()}
+    with budget.stream("a", none) as first:
+        await first.wait(2_000, 0)
+
+        async def wait(name: str, lines: int) -> None:
+            with budget.stream("a", checks[name].set) as stream:
+                await stream.wait(lines, 0)
+                order.append(name)
+
+        large = asyncio.create_task(wait("large", 1_000))
+        await asyncio.sleep(0.1)
+        small = asyncio.create_task(wait("small", 10))
+        await asyncio.sleep(0)
+        checks["large"].clear()
+        await checks["large"].wait()
+
+        first.close()
+        await asyncio.gather(large, small)
+
+    assert order == ["large", "small"]
+
+
+async def test_a_stream_that_ends_its_wait_lets_smaller_ones_start() -> None:
+    """No other stream has to end for this."""
+    budget = admission()
+    with budget.stream("a", none) as stream:
+        await stream.wait(1_900, 0)
+        large = asyncio.create_task(stream.wait(1_000, 0))
+        await asyncio.sleep(0)
+        small = asyncio.create_task(stream.wait(100, 0))
+        await asyncio.sleep(0)
+
+        large.cancel()
+
+        await asyncio.wait_for(small, 10)
 
 
 async def test_one_batch_of_any_size_is_admitted() -> None:
