@@ -19,6 +19,9 @@ MAX_CONNECTIONS = 512
 
 MAX_CHUNK_BYTES = 65_536
 
+CLOSE_SECONDS = 1.0
+"""How long a client may take to read the last bytes. It counts as a connection until then."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,8 +68,7 @@ class TcpRelay:
         finally:
             for task in copying:
                 task.cancel()
-            writer.close()
-            grpc_writer.close()
+            await asyncio.gather(*copying, _close(writer), _close(grpc_writer), return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,3 +76,14 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while chunk := await reader.read(MAX_CHUNK_BYTES):
             writer.write(chunk)
             await writer.drain()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Send the remaining bytes and close the connection. Drop the bytes if the other side does not read them."""
+    writer.close()
+    try:
+        with contextlib.suppress(OSError):  # the connection is lost, or CLOSE_SECONDS are over
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await writer.wait_closed()
+    finally:
+        writer.transport.abort()

@@ -1,15 +1,18 @@
 """The TCP port of the stack's Firestore, which is relayed to the Unix socket of gRPC."""
 
+import asyncio
 import os
 import queue
+import select
 import signal
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from google.api_core.retry import Retry
 
-from infra.embedded.firestore.api.tcp_relay import MAX_CONNECTIONS
+from infra.embedded.firestore.api.tcp_relay import MAX_CONNECTIONS, TcpRelay
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 
@@ -29,6 +32,32 @@ def test_googles_client_uses_the_port(stack: Stack) -> None:
     watching.unsubscribe()
 
     assert stored == documents
+
+
+async def test_a_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
+    """Its connection would otherwise stay open beyond the limit, with bytes that nothing reads."""
+    path = tmp_path / "grpc"
+
+    def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(16 * 2**20))
+        writer.close()
+
+    server = await asyncio.start_unix_server(respond, path)
+    listening = socket.create_server(("127.0.0.1", 0))
+    relay = TcpRelay(path, [listening])
+    await relay.start()
+    with socket.create_connection(listening.getsockname(), PATIENCE_SECONDS) as client:
+        client.setblocking(False)
+        client.shutdown(socket.SHUT_WR)
+        poller = select.poll()
+        poller.register(client, select.POLLHUP)
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not poller.poll(0):
+                await asyncio.sleep(0.01)
+
+    await relay.stop()
+    server.close()
 
 
 def test_connections_wait_while_firestore_restarts(own_stack: Stack) -> None:
