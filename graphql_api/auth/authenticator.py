@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from graphql_api.auth.api_keys import ApiKey, digest, is_key
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller
-from graphql_api.budgets.addresses import AddressBudgets
+from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.graphql_server.request_headers import Credential
 from storage.documents import Unauthenticated
 

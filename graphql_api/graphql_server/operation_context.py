@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from graphql_api.budgets.submitters import SubmitterBudget
+from graphql_api.budgets.budgets import SubmitterBudget
 
 
 class OperationContext(Protocol):

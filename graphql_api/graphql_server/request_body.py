@@ -17,8 +17,8 @@ from io import BytesIO
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from graphql_api.budgets.budget import Reservation
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
-from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.errors import RequestTimeout
 from graphql_api.graphql_server.body_decoder import Decoder, decoded_pieces, decoder_of
 from graphql_api.graphql_server.request_headers import header

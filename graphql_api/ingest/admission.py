@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from graphql_api.budgets.budget import refusal
-from graphql_api.budgets.budgets import Budgets
-from graphql_api.budgets.submitters import SubmitterBudget
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 
 BACKLOG_RETRY_SECONDS = 5
 

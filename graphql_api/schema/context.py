@@ -18,8 +18,7 @@ from strawberry.dataloader import DataLoader
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller
-from graphql_api.budgets.budgets import Budgets
-from graphql_api.budgets.submitters import SubmitterBudget
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults

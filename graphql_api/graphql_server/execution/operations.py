@@ -23,8 +23,8 @@ from graphql import (
 from graphql.validation import specified_rules
 
 from graphql_api import errors
+from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
-from graphql_api.budgets.submitters import HEAVY_COST, SubmitterBudget
 from graphql_api.errors import TooComplex
 from graphql_api.graphql_server.execution import operation_limits
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
-from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.budget import MemoryBudget
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor

@@ -10,7 +10,7 @@ from graphql_api.auth.api_keys import ApiKey, digest, new_key
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
-from graphql_api.budgets.addresses import AddressBudgets
+from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable

@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets.budgets import Budgets
-from graphql_api.budgets.submitters import SubmitterBudget
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.limits import Limits
