@@ -10,12 +10,14 @@ from ipaddress import IPv6Address, ip_address
 from typing import Generic, Protocol, TypeVar
 
 from graphql_api import metrics
-from graphql_api.budgets.budget import Budget, MemoryBudget, RateBudget, WaitingBudget
+from graphql_api.budgets.budget import Budget, MemoryBudget, RateBudget, WaitingBudget, refusal
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.limits import Limits
 
 HEAVY_COST = 10
 """From this cost on, an operation is heavy. Half of the cost of a submitter is for heavy operations."""
+
+BACKLOG_RETRY_SECONDS = 5
 
 _FAILED = "max_failed_authentications_per_second"
 _MAX_KEY_READS = 10
@@ -107,6 +109,18 @@ class SubmitterBudget:
     def cost(self, amount: int) -> WaitingBudget:
         """Return the budget for an operation that costs `amount`."""
         return self.heavy_cost if amount >= HEAVY_COST else self.light_cost
+
+    @property
+    def has_full_backlog(self) -> bool:
+        """Whether no sample may be stored until other samples have results."""
+        return self.pending_samples.used >= self.pending_samples.max_amount
+
+    def admit_samples(self, count: int) -> None:
+        """Let the submitter store `count` samples now. Raises `RateLimited` if a budget is exhausted."""
+        if self.has_full_backlog:
+            pending = self.pending_samples
+            raise refusal(pending.limit, f"at most {pending.max_amount:,} without a result", BACKLOG_RETRY_SECONDS)
+        self.samples.take(count)
 
     @property
     def is_unused(self) -> bool:

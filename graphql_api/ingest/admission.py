@@ -1,8 +1,8 @@
-"""Admission: whether a submitter may store more samples now.
+"""Admission of streams: when the next lines of a stream may be stored.
 
-A request with one sample is refused at once. A stream waits, and the server does not read it meanwhile. All streams of
-a submitter share a limit of lines in flight, so that 64 streams do not fill the queue of the writer more than one. A
-stream is refused if the backlog of its submitter stays at its limit.
+`SubmitterBudget.admit_samples` refuses a request with one sample at once. A stream waits instead, and the server does
+not read it meanwhile. All streams of a submitter share a limit of lines in flight, so that 64 streams do not fill the
+queue of the writer more than one. A stream is refused if the backlog of its submitter stays at its limit.
 """
 
 import asyncio
@@ -11,10 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from graphql_api.budgets.budget import refusal
-from graphql_api.budgets.budgets import Budgets, SubmitterBudget
-
-BACKLOG_RETRY_SECONDS = 5
+from graphql_api.budgets.budgets import Budgets
 
 _MAX_LINES_IN_FLIGHT = 2_000
 """Lines of all streams of one submitter. Twice as many as the writer sends at a time keep it busy."""
@@ -25,19 +22,11 @@ _CHECK_SECONDS = 0.25
 
 
 class Admission:
-    """Applies the budgets of samples."""
+    """The streams of all submitters."""
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
         self._streams: dict[str, _InFlight] = {}
-
-    def admit(self, submitter: str, count: int = 1) -> None:
-        """Let `submitter` store `count` samples now. Raises `RateLimited` if a budget is exhausted."""
-        budget = self._budgets.submitter(submitter)
-        if _has_full_backlog(budget):
-            pending = budget.pending_samples
-            raise refusal(pending.limit, f"at most {pending.max_amount:,} without a result", BACKLOG_RETRY_SECONDS)
-        budget.samples.take(count)
 
     @contextmanager
     def stream(self, submitter: str, check: Callable[[], None]) -> Iterator["StreamAdmission"]:
@@ -47,7 +36,7 @@ class Admission:
         """
         in_flight = self._streams.setdefault(submitter, _InFlight())
         in_flight.streams += 1
-        stream = StreamAdmission(self, self._budgets, submitter, in_flight, check)
+        stream = StreamAdmission(self._budgets, submitter, in_flight, check)
         try:
             yield stream
         finally:
@@ -60,15 +49,7 @@ class Admission:
 class StreamAdmission:
     """The lines of one stream that are in flight."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        budgets: Budgets,
-        submitter: str,
-        in_flight: "_InFlight",
-        check: Callable[[], None],
-    ) -> None:
-        self._admission = admission
+    def __init__(self, budgets: Budgets, submitter: str, in_flight: "_InFlight", check: Callable[[], None]) -> None:
         self._budgets = budgets
         self._submitter = submitter
         self._in_flight = in_flight
@@ -87,11 +68,11 @@ class StreamAdmission:
         while time.monotonic() < deadline:
             budget = self._budgets.submitter(self._submitter)
             delay = budget.samples.delay_seconds
-            if not delay and not _has_full_backlog(budget):
+            if not delay and not budget.has_full_backlog:
                 break
             await asyncio.sleep(min(delay or _CHECK_SECONDS, _CHECK_SECONDS))
             self._check()
-        self._admission.admit(self._submitter, lines)
+        self._budgets.submitter(self._submitter).admit_samples(lines)
 
     def release(self, lines: int, byte_count: int) -> None:
         """Let other lines be stored instead of these, which have their outcomes."""
@@ -154,7 +135,3 @@ class _InFlight:
     def _add(self, lines: int, byte_count: int) -> None:
         self._lines += lines
         self._bytes += byte_count
-
-
-def _has_full_backlog(budget: SubmitterBudget) -> bool:
-    return budget.pending_samples.used >= budget.pending_samples.max_amount

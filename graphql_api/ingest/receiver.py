@@ -95,7 +95,7 @@ class Receiver:
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
-        self.admission.admit(submitter)
+        self._budgets.submitter(submitter).admit_samples(1)
         if len(raw) > MAX_INLINE_BYTES:
             return await self._receive_large(raw, submitter, idempotency_key)
         started = time.perf_counter()
@@ -114,7 +114,7 @@ class Receiver:
 
         Raises `RateLimited` if the submitter may not store as many samples now.
         """
-        self.admission.admit(submitter, len(raws))
+        self._budgets.submitter(submitter).admit_samples(len(raws))
         return await self.receive_admitted(raws, submitter=submitter)
 
     async def receive_admitted(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:

@@ -35,6 +35,31 @@ def test_a_submitter_does_not_use_the_budget_of_another() -> None:
     budgets.submitter("b").subscriptions.take()
 
 
+def test_a_submitter_may_send_a_number_of_samples_in_a_second() -> None:
+    """The refusal names the limit. Another submitter has a budget of its own."""
+    budgets = Budgets(Limits(max_samples_per_second_per_submitter=10))
+    budgets.submitter("a").admit_samples(1_000)
+
+    with pytest.raises(RateLimited) as refused:
+        budgets.submitter("a").admit_samples(1)
+
+    assert refused.value.limit == "max_samples_per_second_per_submitter"
+    budgets.submitter("b").admit_samples(1)
+
+
+def test_a_submitter_may_have_a_number_of_samples_without_a_result() -> None:
+    """Samples that get a result make room for others."""
+    budgets = Budgets(Limits(max_pending_samples_per_submitter=2))
+    budgets.submitter("a").pending_samples.take(2)
+
+    with pytest.raises(RateLimited) as refused:
+        budgets.submitter("a").admit_samples(1)
+
+    assert refused.value.limit == "max_pending_samples_per_submitter"
+    budgets.submitter("a").pending_samples.give_back(1)
+    budgets.submitter("a").admit_samples(1)
+
+
 def test_unused_budgets_are_forgotten() -> None:
     """Clients can invent any number of addresses. A used budget stays."""
     addresses = Budgets(Limits()).addresses

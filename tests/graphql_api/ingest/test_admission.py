@@ -1,4 +1,4 @@
-"""Samples beyond a budget are refused, and streams wait for it."""
+"""Streams wait for the budgets of their submitter."""
 
 import asyncio
 
@@ -20,41 +20,29 @@ def gone() -> None:
     raise ConnectionError
 
 
-def admission(**limits: int) -> Admission:
-    """Return an admission with these limits."""
-    return Admission(Budgets(Limits(**limits)))
-
-
-def test_a_submitter_may_send_a_number_of_samples_in_a_second() -> None:
-    """Another submitter has a budget of its own."""
-    budget = admission(max_samples_per_second_per_submitter=10)
-    budget.admit("a", 1_000)
-
-    with pytest.raises(RateLimited, match="max_samples_per_second_per_submitter") as refused:
-        budget.admit("a")
-
-    assert refused.value.limit == "max_samples_per_second_per_submitter"
-    budget.admit("b")
+def admission() -> Admission:
+    """Return an admission with the default limits."""
+    return Admission(Budgets(Limits()))
 
 
 async def test_a_stream_waits_for_the_rate() -> None:
     """It is not refused."""
-    budget = admission(max_samples_per_second_per_submitter=1_000)
-    with budget.stream("a", none) as stream:
+    budgets = Budgets(Limits(max_samples_per_second_per_submitter=1_000))
+    with Admission(budgets).stream("a", none) as stream:
         for _ in range(15):
             await stream.wait(100, 0)
             stream.release(100, 0)
 
     with pytest.raises(RateLimited):
-        budget.admit("a")
+        budgets.submitter("a").admit_samples(1)
 
 
 async def test_a_stream_that_waits_notices_the_end_of_its_client() -> None:
     """The budget is not used."""
-    budget = admission(max_samples_per_second_per_submitter=1)
-    budget.admit("a", 1_000_000)
+    budgets = Budgets(Limits(max_samples_per_second_per_submitter=1))
+    budgets.submitter("a").admit_samples(1_000_000)
 
-    with budget.stream("a", gone) as stream, pytest.raises(ConnectionError):
+    with Admission(budgets).stream("a", gone) as stream, pytest.raises(ConnectionError):
         await stream.wait(1, 0)
 
 
