@@ -92,13 +92,9 @@ class SampleEndpoints:
                 f"expected the header content-type: {_JSON} (one sample) or {_NDJSON} (one sample per line), in UTF-8"
             )
         receiver, budgets = self._services.receiver, self._services.budgets
-        with budgets.memory.reserve(budgets.submitter(caller.submitter).request_bytes) as reservation:
-            raw = await read_body(
-                request,
-                receiver.max_sample_bytes,
-                reservation=reservation,
-                turn=budgets.turns.of(caller.submitter),
-            )
+        budget = budgets.submitter(caller.submitter)
+        with budgets.memory.reserve(budget.request_bytes) as reservation:
+            raw = await read_body(request, receiver.max_sample_bytes, reservation=reservation, turn=budget.turn)
         stored = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=idempotency_key)
         return Response(
             _json_line(_receipt(stored)),

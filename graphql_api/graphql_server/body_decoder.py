@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import zstandard
-from starlette.requests import Request
 
-from graphql_api.errors import UnsupportedMediaType
-from graphql_api.graphql_server.request_headers import header
 from graphql_api.graphql_server.settings import KIB, MIB
 from storage.documents.errors import BadRequest
 
@@ -51,20 +48,9 @@ def decoded_pieces(decoder: Decoder, chunk: bytes) -> Iterator[bytes]:
     yield b"".join(decoded)
 
 
-def decoder_of(request: Request) -> Decoder | None:
-    """Return the decoder for the content encoding of a request, or None. Raises `UnsupportedMediaType`."""
-    match header(request, b"content-encoding").strip().lower():
-        case b"" | b"identity":
-            return None
-        case b"gzip" | b"x-gzip":
-            return _Gzip()
-        case b"zstd":
-            return _Zstd()
-        case _:
-            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
+class GzipDecoder:
+    """Decodes the members of a gzip body."""
 
-
-class _Gzip:
     input_bytes = 4 * KIB
 
     def __init__(self) -> None:
@@ -88,7 +74,9 @@ class _Gzip:
             yield piece
 
 
-class _Zstd:
+class ZstdDecoder:
+    """Decodes the frames of a zstd body."""
+
     input_bytes = 64  # they can decode to 2 MiB
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ body.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from io import BytesIO
 
@@ -19,8 +19,8 @@ from starlette.types import Message
 
 from graphql_api.budgets.budget import Reservation
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
-from graphql_api.errors import RequestTimeout
-from graphql_api.graphql_server.body_decoder import Decoder, decoded_pieces, decoder_of
+from graphql_api.errors import RequestTimeout, UnsupportedMediaType
+from graphql_api.graphql_server.body_decoder import Decoder, GzipDecoder, ZstdDecoder, decoded_pieces
 from graphql_api.graphql_server.request_headers import header
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge, Unavailable
@@ -34,18 +34,22 @@ MIN_RATIO_BYTES = 64 * MIB
 _DEFAULTS = GraphQLSettings()
 
 
+def _any_turn() -> LoopTurn:
+    return LoopTurns().of("")
+
+
 async def read_body(
     request: Request,
     max_bytes: int,
     settings: GraphQLSettings = _DEFAULTS,
     *,
     reservation: Reservation | None = None,
-    turn: LoopTurn | None = None,
+    turn: Callable[[], LoopTurn] = _any_turn,
 ) -> bytes:
     """Return the whole decoded body.
 
-    If the body is large, `reservation` grows to its size. The caller releases it. `turn` limits the work on the event
-    loop.
+    If the body is large, `reservation` grows to its size. The caller releases it. `turn` returns the turn in which a
+    compressed body is decoded on the event loop.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
@@ -53,14 +57,14 @@ async def read_body(
     exhausted.
     """
     source = _Source(request, max_bytes, settings)
-    decoder = decoder_of(request)
+    decoder = _decoder_of(request)
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
     with BytesIO() as buffer:
         try:
-            async with aclosing(_decode(source, decoder, first, max_bytes, turn or _any_turn())) as pieces:
+            async with aclosing(_decode(source, decoder, first, max_bytes, turn())) as pieces:
                 async for piece in pieces:
                     if reservation is not None:
                         reservation.resize(buffer.tell() + len(piece))
@@ -76,7 +80,7 @@ def stream_body(request: Request, settings: GraphQLSettings = _DEFAULTS, turn: L
     This function raises errors in the headers at once, so that the response can have the status of the error. The
     iterator raises all other errors while it reads the body; see `read_body`.
     """
-    return BodyStream(_Source(request, None, settings), decoder_of(request), turn or _any_turn())
+    return BodyStream(_Source(request, None, settings), _decoder_of(request), turn or _any_turn())
 
 
 class BodyStream:
@@ -207,5 +211,14 @@ def _check_ratio(decoded_bytes: int, received_bytes: int) -> None:
         )
 
 
-def _any_turn() -> LoopTurn:
-    return LoopTurns().of("")
+def _decoder_of(request: Request) -> Decoder | None:
+    """Return the decoder for the content encoding of a request, or None. Raises `UnsupportedMediaType`."""
+    match header(request, b"content-encoding").strip().lower():
+        case b"" | b"identity":
+            return None
+        case b"gzip" | b"x-gzip":
+            return GzipDecoder()
+        case b"zstd":
+            return ZstdDecoder()
+        case _:
+            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")

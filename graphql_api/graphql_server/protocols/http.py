@@ -104,7 +104,7 @@ class HTTPEndpoint:
             self._settings.max_body_bytes,
             self._settings,
             reservation=reservation,
-            turn=context.budget.turn(),
+            turn=context.budget.turn,
         )
         graphql_request = read_json(body)
         graphql_request.reservation = reservation
