@@ -14,6 +14,7 @@ from infra.embedded.eventarc.delivery.deliveries import Deliveries, Progress
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.event_reader import EventReader
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.eventarc.delivery.held_rows import HeldRows
 from infra.embedded.firestore.errors import disk_failure
 
 SAVE_SECONDS = 0.1
@@ -27,8 +28,7 @@ class Recorder:
     """Saves the state of one trigger."""
 
     def __init__(self, name: str, deliveries: Deliveries, queue: FairQueue, reader: EventReader) -> None:
-        self.held_rows: set[int] = set()
-        """Sequences of rows that must not be sent now: they are in flight or being saved."""
+        self.held_rows = HeldRows()
         self.has_news = reader.on_read
         """Set when there may be something to save."""
         self.on_saved: list[asyncio.Event] = []
@@ -97,7 +97,7 @@ class Recorder:
         progress = Progress(lowest, position, {})
         if not changed_rows and not changed_cursors and progress == self._saved:
             return
-        self.held_rows.update(changed_rows)
+        self.held_rows.hold(changed_rows)
         try:
             await self._deliveries.save(progress, changed_cursors, changed_rows)
         except BaseException:
@@ -136,7 +136,7 @@ class Recorder:
                 self._queue.remove(delivery.group, sequence)
             if sequence in self._changed_rows or (delivery is not None and delivery.is_unsettled):
                 continue
-            self.held_rows.discard(sequence)
+            self.held_rows.release(sequence)
         if saved_rows:
             for event in self.on_saved:
                 event.set()

@@ -32,15 +32,17 @@ class Retries:
             deliveries: list[Delivery] = []
             next_due = math.inf
             waiting = {group.number: len(group.retrying) for group in self._queue.groups.values() if group.retrying}
-            held = frozenset(self._recorder.held_rows)
             room = self._queue.free_retries()
-            if room > 0:
-                deliveries, next_due = await self._deliveries.due(
-                    time.monotonic(), room, self._queue.max_retries(), waiting, held, self._last_group
-                )
+            with self._recorder.held_rows.during_read() as held:
+                if room > 0:
+                    deliveries, next_due = await self._deliveries.due(
+                        time.monotonic(), room, self._queue.max_retries(), waiting, held, self._last_group
+                    )
             for delivery in deliveries:
+                if delivery.sequence in held:
+                    continue
                 self._last_group = delivery.group
-                self._recorder.held_rows.add(delivery.sequence)
+                self._recorder.held_rows.hold([delivery.sequence])
                 self._queue.add_retry(delivery)
             seconds = min(max(next_due - time.monotonic(), MIN_WAIT_SECONDS), MAX_WAIT_SECONDS)
             with contextlib.suppress(TimeoutError):

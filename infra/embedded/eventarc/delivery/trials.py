@@ -43,7 +43,7 @@ class Trials:
             while True:
                 await self._sender.reachable.wait()
                 suspect = await self._next()
-                self._recorder.held_rows.add(suspect.sequence)
+                self._recorder.held_rows.hold([suspect.sequence])
                 trial = tasks.create_task(self._send(suspect))
                 slow.add(trial)
                 trial.add_done_callback(slow.discard)
@@ -52,8 +52,9 @@ class Trials:
     async def _next(self) -> Suspect:
         while True:
             self._has_news.clear()
-            held = self._recorder.held_rows
-            waiting = [each for each in await self._deliveries.suspects(MAX_SUSPECTS) if each.sequence not in held]
+            with self._recorder.held_rows.during_read() as held:
+                suspects = await self._deliveries.suspects(MAX_SUSPECTS)
+            waiting = [suspect for suspect in suspects if suspect.sequence not in held]
             now = time.monotonic()
             suspect, next_due = self._sender.quarantine.next(waiting, now, is_idle=self._queue.is_idle)
             if suspect is not None:
