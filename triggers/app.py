@@ -2,7 +2,8 @@
 
 functions-framework parses the events and calls the function. It would parse any request, also one that
 a web page sends. The endpoint in this module therefore checks a request before its body is read: the
-token, the media type and the length. It also refuses requests that come from a browser.
+token, the media type and the length. It also refuses requests that come from a browser. The same
+applies to requests to `/dead-letters`, which do not reach functions-framework.
 
 A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
 probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
@@ -12,7 +13,7 @@ import ipaddress
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import functions_framework.aio
 import google.auth.exceptions
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,7 +35,12 @@ MAX_EVENT_BYTES = 2**20
 
 BINARY_TYPES = frozenset({b"application/protobuf", b"application/json"})
 STRUCTURED_TYPE = b"application/cloudevents+json"
+EVENT_PATH = "/"
+DEAD_LETTER_PATH = "/dead-letters"
 HEALTH_PATH = "/healthz"
+
+Handler = Callable[[bytes], Awaitable[None]]
+"""Processes the body of a request. Raises `HTTPException` with the response if it cannot."""
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -53,18 +60,20 @@ def create_app() -> ASGIApp:
         sender, hosts_are_local = GoogleIdentity(settings.event_audience, settings.event_service_account), False
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
     framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
-    return EventEndpoint(framework, sender, hosts_are_local=hosts_are_local)
+    handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter}
+    return EventEndpoint(framework, handlers, sender, hosts_are_local=hosts_are_local)
 
 
 class EventEndpoint:
-    """Passes authentic events to `app`, and refuses all other requests.
+    """Passes authentic events to `app`, and other authentic requests to the handler of their path. Refuses the rest.
 
     `hosts_are_local`: accept only requests that name this machine as their host. A web page with a DNS
     name that resolves to this machine has another host.
     """
 
-    def __init__(self, app: ASGIApp, sender: Sender, *, hosts_are_local: bool) -> None:
+    def __init__(self, app: ASGIApp, handlers: Mapping[str, Handler], sender: Sender, *, hosts_are_local: bool) -> None:
         self._app = app
+        self._handlers = handlers
         self._sender = sender
         self._hosts_are_local = hosts_are_local
         self._log = ThrottledLog(logger)
@@ -78,8 +87,19 @@ class EventEndpoint:
         elif refusal := await self._refusal(scope):
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)
-        else:
+        elif scope["path"] == EVENT_PATH:
             await self._app(scope, _limited(receive), send)
+        else:
+            response = await self._handle(Request(scope, _limited(receive)))
+            await response(scope, receive, send)
+
+    async def _handle(self, request: Request) -> Response:
+        """Return the response to a request that is not an event."""
+        try:
+            await self._handlers[request.url.path](await request.body())
+        except HTTPException as error:
+            return PlainTextResponse(error.detail, error.status_code, error.headers)
+        return Response(status_code=204)
 
     def _health(self, scope: Scope) -> Response:
         """Return the response to a liveness probe. The event loop that computes samples sends it."""
@@ -93,8 +113,9 @@ class EventEndpoint:
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """Return the response to a request that is not an event of the sender, or None."""
-        if scope["path"] != "/":
-            return _refuse(404, "expected the path / or /healthz")
+        paths = (EVENT_PATH, *self._handlers)
+        if scope["path"] not in paths:
+            return _refuse(404, f"expected one of the paths {', '.join((*paths, HEALTH_PATH))}")
         if scope["method"] != "POST":
             return _refuse(405, "expected the method POST", allow="POST")
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
@@ -109,13 +130,17 @@ class EventEndpoint:
                 return _refuse(401, "expected the bearer token of the sender", www_authenticate="Bearer")
         except google.auth.exceptions.TransportError as error:
             return _refuse(503, str(error), retry_after="1")
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type != STRUCTURED_TYPE and (media_type not in BINARY_TYPES or b"ce-id" not in headers):
+        if scope["path"] == EVENT_PATH and not _is_event(headers):
             return _refuse(415, "expected a CloudEvent in binary mode, or application/cloudevents+json")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 10 or int(length) > MAX_EVENT_BYTES:
             return _refuse(413, f"expected a body of at most {MAX_EVENT_BYTES} bytes")
         return None
+
+
+def _is_event(headers: Mapping[bytes, bytes]) -> bool:
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return media_type == STRUCTURED_TYPE or (media_type in BINARY_TYPES and b"ce-id" in headers)
 
 
 def _refuse(status: int, reason: str, **headers: str) -> Response:

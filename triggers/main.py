@@ -16,12 +16,13 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache, partial
+from typing import Any
 
 import functions_framework.aio
 from cloudevents.abstract import CloudEvent
 from starlette.exceptions import HTTPException
 
-from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Status, Unavailable
+from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Status, Unavailable, timestamps
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -83,8 +84,22 @@ async def on_sample_written(cloud_event: CloudEvent) -> None:
     repeated event does not create a second result.
     """
     event = sample_event.parse(cloud_event)
-    if event is None or event.is_deletion:
-        return
+    if event is not None and not event.is_deletion:
+        await _process(event)
+
+
+async def on_dead_letter(body: bytes) -> None:
+    """Write a FAILED result for the sample of a dead letter, unless it has a result.
+
+    `body` is the request that the push subscription of the dead-letter topic sends.
+    """
+    event = sample_event.parse_dead_letter(body)
+    if event is not None and not event.is_deletion:
+        await _process(event)
+
+
+async def _process(event: SampleEvent) -> None:
+    """Process an event or a notice. Raises `HTTPException` if a retry can succeed."""
     try:
         await _write_result(_connect(event.database), event)
     except Unavailable as error:
@@ -118,7 +133,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
     is_new = 0 <= time.time() - update_time.timestamp() <= MAX_NEW_SECONDS
     if not (is_new and "chunks" not in document.fields) and not await store.is_needed(event, update_time):
         return
-    failed = partial(Result, event.submitter, event.sample_id, update_time, 0, Status.FAILED)
+    failed = partial(_failed, event, document, update_time)
     try:
         header = Header.from_fields(event.submitter, event.sample_id, encoding.from_document(document))
         if header.arrival is Arrival.REJECTED:
@@ -136,29 +151,39 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
         traceback.clear_frames(error.__traceback__)  # they refer to the numbers of the sample
         if "chunks" not in document.fields or not _has_no_more_attempts(f"{event.submitter}/{event.sample_id}"):
             raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
-        result = failed(problem=_OUT_OF_MEMORY)
+        result = failed(_OUT_OF_MEMORY)
         await store.write(result)
     except Exception:  # no retry can fix this
         logger.exception("sample %s/%s: cannot compute the statistics", event.submitter, event.sample_id)
-        result = failed(problem=_NOT_COMPUTABLE)
+        result = failed(_NOT_COMPUTABLE)
         await store.write(result)
     _log(result)
 
 
 async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> None:
     """Write a FAILED result, unless the sample was changed after the event or has a result."""
-    version = await store.read_version(event)
-    if version is None or (event.written_at is not None and version[0] > event.written_at):
-        return
-    problem = Problem(
-        "$",
-        f"the function failed {notice.attempts} times to compute this sample; recompute it to try again. "
-        f"The last problem: {notice.problem}",
-        ProblemCode.GIVEN_UP,
+    since = "" if event.written_at is None else f" since {timestamps.to_text(event.written_at)}"
+    reason = (
+        f"the function failed {notice.attempts} times{since} to compute this sample; recompute it to try again. "
+        f"The last problem: {notice.problem}"
     )
-    result = Result(event.submitter, event.sample_id, version[0], version[1], Status.FAILED, problem=problem)
-    if await store.write(result):
+    result = await store.give_up(event.submitter, event.sample_id, reason, written_at=event.written_at)
+    if result is not None:
         _log(result)
+
+
+def _failed(event: SampleEvent, document: Any, update_time: datetime, problem: Problem) -> Result:
+    """Return the result of a sample that cannot be computed. Its header may be damaged."""
+    submitted_at = document.fields.get("submitted_at")
+    return Result(
+        event.submitter,
+        event.sample_id,
+        update_time,
+        0,
+        Status.FAILED,
+        problem=problem,
+        submitted_at=encoding.to_datetime(submitted_at.timestamp_value) if submitted_at else update_time,
+    )
 
 
 async def _compute_medium(header: Header, update_time: datetime) -> Result:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from storage.documents import Header, Problem, ProblemCode, Result, Unavailable, document_paths
+from storage.documents import Header, Problem, ProblemCode, Result, Status, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
@@ -74,14 +74,32 @@ class ResultStore:
             )
         return stored == update_time and not (result in states and _is_final(states[result], update_time))
 
-    async def read_version(self, event: SampleEvent) -> tuple[datetime, int] | None:
-        """Return the update time and the shard of a sample, or None if the sample does not exist."""
-        path = document_paths.sample(event.submitter, event.sample_id)
-        document = (await self._read([path], "shard")).get(path)
+    async def give_up(
+        self, submitter: str, sample_id: str, reason: str, *, written_at: datetime | None = None
+    ) -> Result | None:
+        """Write a FAILED result with the code GIVEN_UP, and return it.
+
+        Return None, and write nothing, if the sample has a result, does not exist or was changed after `written_at`.
+        """
+        path = document_paths.sample(submitter, sample_id)
+        document = (await self._read([path], "shard", "submitted_at")).get(path)
         if document is None:
             return None
-        shard = encoding.from_document(document).get("shard")
-        return encoding.to_datetime(document.update_time), shard if isinstance(shard, int) else 0
+        update_time = encoding.to_datetime(document.update_time)
+        if written_at is not None and update_time > written_at:
+            return None
+        fields = encoding.from_document(document)
+        shard, submitted_at = fields.get("shard"), fields.get("submitted_at")
+        result = Result(
+            submitter,
+            sample_id,
+            update_time,
+            shard if isinstance(shard, int) else 0,
+            Status.FAILED,
+            problem=Problem("$", reason, ProblemCode.GIVEN_UP),
+            submitted_at=submitted_at if isinstance(submitted_at, datetime) else update_time,
+        )
+        return result if await self.write(result) else None
 
     async def read_chunks(self, header: Header) -> list[bytes]:
         """Return the existing chunks of a sample in order. `Header.assemble` reports missing chunks."""

@@ -4,18 +4,24 @@ The body is a protobuf message with the document before and after the write. Eve
 body if it is too large, so a missing body does not mean that the sample was deleted. The function
 then reads the document that the event's attributes name.
 
-A *notice* is an event with the attribute `givenup`. It says that the delivery of an event has failed
-too often, and why. A notice has no body.
+A *notice* says that the delivery of an event has failed too often. On one machine, it is an event with
+the attribute `givenup` and without a body. On Google Cloud, it is a message of the dead-letter topic:
+the message of the event, with further attributes. Pub/Sub wraps it in JSON and sends it to an endpoint
+of its own.
 """
 
 import logging
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 from cloudevents.abstract import CloudEvent
+from cloudevents.exceptions import GenericException
+from cloudevents.http import CloudEvent as ReceivedEvent
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
@@ -29,6 +35,10 @@ _DATABASE = re.compile(r"projects/[\w.:-]{1,100}/databases/[\w()-]{1,100}", re.A
 _SAMPLE_ID = re.compile(r"[\w.-]{1,100}", re.ASCII)
 MAX_LOGGED_CHARACTERS = 200
 MAX_PROBLEM_CHARACTERS = 300
+
+_ATTRIBUTE_PREFIX = "ce-"
+_DELIVERY_COUNT = "CloudPubSubDeadLetterSourceDeliveryCount"
+_NO_PROBLEM = "Pub/Sub does not store it; see the log of the function"
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +69,47 @@ class SampleEvent:
     notice: Notice | None = None
 
 
+class _Message(msgspec.Struct):
+    """A message of Pub/Sub. JSON has the data in base64, which msgspec decodes."""
+
+    attributes: dict[str, str] = {}
+    data: bytes = b""
+
+
+class _Delivery(msgspec.Struct):
+    """The body of a request of a push subscription."""
+
+    message: _Message
+
+
+def parse_dead_letter(body: bytes) -> SampleEvent | None:
+    """Return the notice in the body of a request of the dead-letter topic's push subscription.
+
+    The attributes of the message are those of the CloudEvent, with the prefix `ce-`. If the message does not name a
+    sample, log an error and return None: a retry cannot change the message.
+    """
+    try:
+        message = msgspec.json.decode(body, type=_Delivery).message
+        prefixed = message.attributes.items()
+        attributes = {
+            name.removeprefix(_ATTRIBUTE_PREFIX): value
+            for name, value in prefixed
+            if name.startswith(_ATTRIBUTE_PREFIX)
+        }
+        event = parse(ReceivedEvent(attributes, message.data))
+    except (msgspec.DecodeError, GenericException) as error:
+        logger.error("dead letter: ignored, not an event in a message of Pub/Sub: %s", printable(error))  # noqa: TRY400
+        return None
+    if event is None:
+        logger.error("dead letter: ignored, it names no sample: %s", printable(attributes.get("document")))
+        return None
+    written_at = event.written_at or _time(attributes)
+    if event.header is not None:
+        written_at = event.header.update_time.ToDatetime(tzinfo=UTC)
+    notice = Notice(_attempts(message.attributes.get(_DELIVERY_COUNT)), _NO_PROBLEM)
+    return replace(event, header=None, written_at=written_at, notice=notice)
+
+
 def parse(event: CloudEvent) -> SampleEvent | None:
     """Return the sample event in `event`. If the event is not about a sample, log a warning and return None."""
     event_type = event["type"]
@@ -87,8 +138,9 @@ def parse(event: CloudEvent) -> SampleEvent | None:
         data.HasField("old_value") or event_type.removeprefix(_TYPE_PREFIX).startswith("deleted")
     )
     if header is None and event.get("givenup") == "true":  # `get` takes 9 us, and most events have a body
+        attributes = event.get_attributes()
         return SampleEvent(
-            database, parts[1], parts[3], is_deletion=is_deletion, written_at=_time(event), notice=_notice(event)
+            database, parts[1], parts[3], is_deletion=is_deletion, written_at=_time(attributes), notice=_notice(event)
         )
     return SampleEvent(database, parts[1], parts[3], header, is_deletion)
 
@@ -100,16 +152,19 @@ def printable(text: object, max_characters: int = MAX_LOGGED_CHARACTERS) -> str:
 
 
 def _notice(event: CloudEvent) -> Notice:
-    attempts = str(event.get("attempts", ""))
     problem = printable(
         unquote(str(event.get("problem") or "unknown"))[:MAX_PROBLEM_CHARACTERS], MAX_PROBLEM_CHARACTERS
     )
-    return Notice(int(attempts) if re.fullmatch(r"[0-9]{1,9}", attempts) else 1, problem)
+    return Notice(_attempts(event.get("attempts")), problem)
 
 
-def _time(event: CloudEvent) -> datetime | None:
+def _attempts(text: object) -> int:
+    return int(str(text)) if re.fullmatch(r"[0-9]{1,9}", str(text)) else 1
+
+
+def _time(attributes: Mapping[str, Any]) -> datetime | None:
     try:
-        time = datetime.fromisoformat(str(event.get("time")))
+        time = datetime.fromisoformat(str(attributes.get("time")))
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

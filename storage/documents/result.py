@@ -19,7 +19,8 @@ class Result:
     """The result of one sample.
 
     A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
-    write by Firestore's clock, or None before Firestore has confirmed the write.
+    write by Firestore's clock, or None before Firestore has confirmed the write. `submitted_at` is that of the sample,
+    so that an audit can count samples and results of the same time. Results of earlier releases lack it.
     """
 
     submitter: str
@@ -32,6 +33,7 @@ class Result:
     problem: Problem | None = None
     statistics_version: int = STATISTICS_VERSION
     computed_at: datetime | None = None
+    submitted_at: datetime | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -42,6 +44,8 @@ class Result:
             "statistics_version": self.statistics_version,
             "computed_at": SERVER_TIME,
         }
+        if self.submitted_at is not None:
+            fields["submitted_at"] = self.submitted_at
         if self.timestamp is not None and self.statistics is not None:
             fields["timestamp"] = self.timestamp
             fields |= self.statistics.fields()
@@ -57,7 +61,7 @@ class Result:
         """
         status = Status(str(fields["status"]))
         computed = status is Status.COMPUTED
-        problem = fields.get("problem")
+        problem, submitted_at = fields.get("problem"), fields.get("submitted_at")
         return cls(
             submitter=submitter,
             sample_id=sample_id,
@@ -69,6 +73,7 @@ class Result:
             problem=Problem.from_fields(problem) if isinstance(problem, Mapping) else None,
             statistics_version=int(str(fields["statistics_version"])),
             computed_at=_time(fields, "computed_at"),
+            submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
         )
 
 
