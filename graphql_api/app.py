@@ -14,11 +14,10 @@ from starlette.middleware import Middleware
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.endpoints.endpoint import public
+from graphql_api.endpoints.endpoint import RequestMetrics, public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
-from graphql_api.endpoints.request_metrics import RequestMetrics
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings

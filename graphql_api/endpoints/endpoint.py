@@ -1,23 +1,31 @@
-"""An HTTP endpoint: a route, and the scope that a caller of this route needs.
+"""An HTTP endpoint: a route, the scope that a caller of this route needs, and the metrics of all requests.
 
 `endpoint` declares a scope, which is checked before the handler runs. `public` declares a route without such a check.
 The application consists of endpoints only, so every route has one of these two declarations.
 """
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as ASGIScope
 
+from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import request_headers
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_OTHER = "other"
+_SWITCHING_PROTOCOLS = 101
 
 
 class Services(Protocol):
@@ -58,3 +66,60 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
 def public(route: BaseRoute) -> Endpoint:
     """Return an endpoint without a scope. The route is open to all clients, or it checks scopes itself like GraphQL."""
     return Endpoint(route, None)
+
+
+class RequestMetrics:
+    """An ASGI middleware that counts responses and open WebSockets, and measures the time until a response starts.
+
+    Each label has few values. The route is a template such as `/samples/{id}`, and never the path that a client
+    requested. Unknown paths and methods are counted as `other`.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+        self._app = app
+        templates = [route for route in routes if isinstance(route, Route | Mount | WebSocketRoute)]
+        self._static_paths = {route.path for route in templates if not route.param_convertors}
+        self._patterns = [(route.path_regex, route.path_format) for route in templates if route.param_convertors]
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        started_at = time.perf_counter()
+        route = self._route(scope["path"])
+        method = scope.get("method", "GET")  # the handshake of a WebSocket is a GET request
+        if method not in _METHODS:
+            method = _OTHER
+        has_websocket = False
+
+        def count(status: int) -> None:
+            metrics.http_requests(route, method, status).inc()
+            metrics.http_request_duration(route, method).observe(time.perf_counter() - started_at)
+
+        async def send_and_count(message: Message) -> None:
+            nonlocal has_websocket
+            kind = message["type"]
+            if kind == "http.response.start" or kind == "websocket.http.response.start":
+                count(message["status"])
+            elif kind == "websocket.accept":
+                has_websocket = True
+                count(_SWITCHING_PROTOCOLS)
+                metrics.WEBSOCKETS.inc()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_count)
+        except Exception:
+            count(500)  # the outermost middleware of Starlette sends the response
+            raise
+        finally:
+            if has_websocket:
+                metrics.WEBSOCKETS.dec()
+
+    def _route(self, path: str) -> str:
+        if path in self._static_paths:
+            return path
+        for pattern, template in self._patterns:
+            if pattern.match(path):
+                return template
+        return _OTHER

@@ -1,10 +1,11 @@
-"""Request headers: raw values, the credential, the content type, and the accepted media types.
+"""Request headers: raw values, rules, the credential, the content type, and the accepted media types.
 
 `*/*` and a missing Accept header both mean `application/json`, as the GraphQL-over-HTTP audits require.
 Parsed header values are cached, because most clients send the same few values.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ EVENT_STREAM = b"text/event-stream"
 HTML = b"text/html"
 _UTF_8 = (b"utf-8", b"utf8")
 _BY_NAME = "headers by name"
+_HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
 
 
 class Credential(NamedTuple):
@@ -63,6 +65,30 @@ def headers_by_name(scope: Scope) -> Mapping[bytes, bytes]:
             for key, value in scope["headers"]:
                 by_name[key] = b"%b,%b" % (by_name[key], value) if key in by_name else value
     return by_name
+
+
+def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
+    """Return what is wrong with the headers of a request, or None. The parser does not enforce these rules.
+
+    A proxy and this server must agree on where a request ends and which host it is for. A request on which they could
+    disagree is therefore refused (RFC 9112, sections 3.2 and 6.3).
+    """
+    host = headers.get(b"host")
+    if host is None:
+        if http_version() != "1.0":
+            return "expected the header Host"
+    elif not _is_host(host):
+        return "expected one header Host with a valid host"
+    if b"transfer-encoding" in headers:
+        if headers[b"transfer-encoding"].lower() != b"chunked":
+            return "expected the header Transfer-Encoding to be chunked; other codings are not supported"
+        if b"content-length" in headers:
+            return "expected Content-Length or Transfer-Encoding, got both"
+        if http_version() == "1.0":
+            return "HTTP/1.0 does not have the header Transfer-Encoding"
+    if b"te" in headers and b"chunked" in headers[b"te"].lower():
+        return "the header TE must not contain chunked"
+    return None
 
 
 def credential(scope: Scope) -> Credential:
@@ -147,6 +173,11 @@ def utf_8_type(content_type: bytes) -> bytes | None:
     if parsed is None or any(name == b"charset" and value not in _UTF_8 for name, value in parsed.parameters):
         return None
     return parsed.media_type
+
+
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
 
 
 @lru_cache(maxsize=256)

@@ -26,9 +26,8 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graphql_api.errors import HTTP_STATUS, RequestTimeout, describe, shorten
-from graphql_api.graphql_server.request_headers import headers_by_name
+from graphql_api.graphql_server.request_headers import headers_by_name, violation
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
-from graphql_api.graphql_server.server.request_rules import violation
 from graphql_api.graphql_server.server.sequential_requests import SequentialRequests
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
