@@ -3,27 +3,32 @@
 uvicorn parses all requests that it receives. A client that sends many small requests at once would therefore use a
 hundred times the memory of its data. The parser handles all bytes that it gets in one call, so this module cuts the
 received data where a request may end. It keeps the rest, and reads no more data until it has parsed the rest.
+
+Most requests are small and arrive whole, after the response to the previous one. They do not need this module.
 """
 
 import asyncio
 import time
 from typing import cast
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 
-_END_OF_HEADERS = b"\r\n\r\n"  # a chunked body ends with these bytes too
-_MAX_WHOLE_BYTES = 4 * 1024
+END_OF_HEADERS = b"\r\n\r\n"
+"""A chunked body ends with these bytes too."""
+
 _MAX_CHUNKED_PART_BYTES = 32 * 1024
 _MAX_SECONDS_PER_TURN = 0.002
 """A chunk of a body may have one byte, so a part may take the parser several milliseconds."""
 
 
 class SequentialRequests(HttpToolsProtocol):
-    """An HTTP connection that parses one request at a time. The subclass keeps track of where in a request it is."""
+    """An HTTP connection that parses one request at a time.
+
+    The subclass keeps track of where in a request it is.
+    """
 
     open_connections: OpenConnections
     max_header_bytes: int
@@ -39,42 +44,29 @@ class SequentialRequests(HttpToolsProtocol):
     content_end: int | None = 0
     """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
-        self.flow = self._flow = _Flow(self.transport)
-        self._unparsed = UnparsedData(self.open_connections.unparsed)
+    unparsed: UnparsedData | None = None
+    """The data that cannot be parsed yet. None until there is such data."""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unparsed.clear()
-        super().connection_lost(exc)
+    def hold_reading(self) -> None:
+        """Read no more data until `release_reading`, also if the application asks for the rest of a body."""
+        raise NotImplementedError
+
+    def release_reading(self) -> None:
+        """Allow reading again."""
+        raise NotImplementedError
 
     @property
     def is_responding(self) -> bool:
         """Whether the response to a request is not complete."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def data_received(self, data: bytes) -> None:
-        cycle = self.cycle
-        if self._unparsed.data:
-            self._unparsed.append(data)
-            self._hold()
-        elif (
-            self.is_in_headers
-            and not self.header_bytes
-            and (cycle is None or cycle.response_complete)
-            and len(data) <= _MAX_WHOLE_BYTES
-            and (end := data.find(_END_OF_HEADERS)) >= 0
-            and data.find(_END_OF_HEADERS, end + len(_END_OF_HEADERS)) < 0
-        ):
-            self.parse_whole(data)
-            if self.is_upgraded:
-                self._pass_on(data[end + len(_END_OF_HEADERS) :])
+    def receive(self, data: bytes) -> None:
+        """Parse data that may contain a part of a request, or several requests."""
+        if self.unparsed:
+            self.unparsed.append(data)
+            self._hold(self.unparsed)
         else:
             self._parse(data, 0)
-
-    def parse_whole(self, data: bytes) -> None:
-        """Parse data that contains the end of the headers of only one request. This is the usual case."""
-        super().data_received(data)
 
     def parse_part(self, part: bytes) -> bool:
         """Parse data that belongs to at most one request. Return whether to parse more data."""
@@ -83,13 +75,13 @@ class SequentialRequests(HttpToolsProtocol):
 
     def discard(self) -> None:
         """Discard the data that is not parsed yet, and read more."""
-        self._unparsed.clear()
-        self._flow.release()
+        if self.unparsed is not None:
+            self.unparsed.clear()
+        self.release_reading()
 
     def parse_held(self) -> None:
         """Parse the data that was received during the last response."""
-        if self._unparsed:
-            self.loop.call_soon(self._parse_held)
+        self.loop.call_soon(self._parse_held)
 
     def handle_websocket_upgrade(self) -> None:
         self.is_upgraded = True
@@ -99,18 +91,20 @@ class SequentialRequests(HttpToolsProtocol):
         deadline = time.monotonic() + _MAX_SECONDS_PER_TURN
         while start < len(data):
             if (self.is_in_headers and self.is_responding) or time.monotonic() > deadline:
-                self._unparsed.set(data, start)
-                self._hold()
+                if self.unparsed is None:
+                    self.unparsed = UnparsedData(self.open_connections.unparsed)
+                self.unparsed.set(data, start)
+                self._hold(self.unparsed)
                 return
             end = self._end_of_part(data, start)
             if not self.parse_part(data[start:end]):
                 return
             start = end
             if self.is_upgraded:
-                self._pass_on(data[start:])
+                self.pass_on(data[start:])
                 return
 
-    def _pass_on(self, data: bytes) -> None:
+    def pass_on(self, data: bytes) -> None:
         """Pass data that follows the handshake to the WebSocket."""
         if data:
             cast(asyncio.Protocol, self.transport.get_protocol()).data_received(data)
@@ -122,43 +116,21 @@ class SequentialRequests(HttpToolsProtocol):
             limit = start + _MAX_CHUNKED_PART_BYTES
         else:
             return start + self.content_end - self.received_body_bytes
-        end = data.find(_END_OF_HEADERS, start, limit)
-        return limit if end < 0 else end + len(_END_OF_HEADERS)
+        end = data.find(END_OF_HEADERS, start, limit)
+        return limit if end < 0 else end + len(END_OF_HEADERS)
 
-    def _hold(self) -> None:
-        if self._unparsed.is_too_much:
+    def _hold(self, unparsed: UnparsedData) -> None:
+        if unparsed.is_too_much:
             self.transport.abort()
             return
-        self._flow.hold()
+        self.hold_reading()
         if not (self.is_in_headers and self.is_responding):
             self.loop.call_soon(self._parse_held)
 
     def _parse_held(self) -> None:
-        if self._unparsed and not self.transport.is_closing():
-            data, start = self._unparsed.data, self._unparsed.start
-            self._unparsed.clear()
+        if self.unparsed and not self.transport.is_closing():
+            data, start = self.unparsed.data, self.unparsed.start
+            self.unparsed.clear()
             self._parse(data, start)
-            if not self._unparsed:
-                self._flow.release()
-
-
-class _Flow(FlowControl):
-    """uvicorn's flow control. While data is held, the application cannot resume reading."""
-
-    _is_held = False
-
-    def hold(self) -> None:
-        """Stop reading until `release`."""
-        self._is_held = True
-        self.pause_reading()
-
-    def release(self) -> None:
-        """Allow reading again."""
-        self._is_held = False
-        if not self._transport.is_closing():
-            self.resume_reading()
-
-    def resume_reading(self) -> None:
-        """Read more data, unless data is held."""
-        if not self._is_held:
-            super().resume_reading()
+            if not self.unparsed:
+                self.release_reading()
