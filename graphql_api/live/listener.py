@@ -21,7 +21,7 @@ from typing import Any
 import grpc.aio
 from google.cloud.firestore_v1.types import firestore as _protocol
 
-from graphql_api.live.written_result import WrittenResult
+from graphql_api.live.result_log import WrittenResult
 from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore, ListenRequest

@@ -16,8 +16,7 @@ from datetime import datetime
 from graphql_api import metrics
 from graphql_api.live.listener import Listener, ListenTarget
 from graphql_api.live.replay import Replay
-from graphql_api.live.result_log import ResultLog
-from graphql_api.live.written_result import Position, WrittenResult
+from graphql_api.live.result_log import Position, ResultLog, WrittenResult
 from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
 

@@ -5,16 +5,48 @@ Thousands of readers share a log. A reader stores only its position in the log, 
 
 import asyncio
 import contextlib
+import logging
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 
-from graphql_api.live.written_result import Position, WrittenResult
-from storage.documents import DropzoneError
+from storage.documents import DropzoneError, Result
+from storage.firestore import encoding
+
+Position = tuple[datetime, str]
+"""The position of a result in the order of the writes: the time of the write, then the id of the sample."""
 
 _AFTER_ALL_IDS = chr(0x10FFFF)
+
+logger = logging.getLogger(__name__)
+
+
+class WrittenResult:
+    """A result document at the time of one write. All subscribers share it. It is decoded once, on first use."""
+
+    __slots__ = ("_document", "_result", "_submitter", "event", "position")
+
+    def __init__(self, submitter: str, document: Any) -> None:
+        self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
+        self.event: object = None
+        """The event that subscribers receive. The first subscription sets it for all subscriptions."""
+        self._submitter = submitter
+        self._document = document
+        self._result: Result | None = None
+
+    @property
+    def result(self) -> Result | None:
+        """The decoded result, or None if the document is not a valid result. In that case the log has an error."""
+        if self._document is not None:
+            document, self._document = self._document, None
+            try:
+                self._result = Result.from_fields(self._submitter, self.position[1], encoding.from_document(document))
+            except (KeyError, TypeError, ValueError):
+                logger.exception("skipped %s: not a valid result", document.name)
+        return self._result
 
 
 class ResultLog:

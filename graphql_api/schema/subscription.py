@@ -14,7 +14,7 @@ import strawberry
 from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
-from graphql_api.live.written_result import WrittenResult
+from graphql_api.live.result_log import WrittenResult
 from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
 from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, SampleId
@@ -86,7 +86,9 @@ class Subscription:
         async with aclosing(context.live.follow(context.caller.submitter, position)) as written_results:
             async for written in written_results:
                 result = written.result
-                if result is not None and result.status is Status.COMPUTED and matches(bounds, result):
+                if result is None or result.status is not Status.COMPUTED:
+                    continue
+                if not bounds or matches(bounds, result):
                     metrics.DELIVERED.inc()
                     context.clear_loaders()
                     yield _shared_edge(written, result)

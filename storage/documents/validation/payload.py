@@ -13,7 +13,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
@@ -21,6 +21,11 @@ from storage.documents import document_paths, timestamps
 from storage.documents.errors import InvalidSample
 from storage.documents.validation import json_scanner, numbers, thorough_reader
 from storage.documents.validation.validation_report import Append, ValidationReport
+
+_USUAL_TIME_STAMP = re.compile(
+    r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{3}|\.\d{6})?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)", re.ASCII
+)
+"""Most time stamps have this form. The standard library parses it several times as fast as `timestamps`."""
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
 _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
@@ -110,7 +115,7 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
             sample, pieces = _decode(raw)
         else:  # msgspec is slow for numbers with exponents
             sample, pieces = _decode_in_pieces(raw, data_at)
-        timestamp = timestamps.parse(sample.time_stamp, default_time_zone)
+        timestamp = _parse_time_stamp(sample.time_stamp, default_time_zone)
         count = 0
         for piece in pieces:
             if not piece:
@@ -123,6 +128,16 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     if key is not None and not document_paths.is_idempotency_key(key):
         return None
     return ValidationReport(sample.time_stamp, timestamp, count, key)
+
+
+def _parse_time_stamp(text: str, default_time_zone: tzinfo | None) -> datetime:
+    """Return the instant of a time stamp in UTC, as `timestamps.parse` does. Raises `ValueError`."""
+    if _USUAL_TIME_STAMP.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("the time is outside the years 1 to 9999 in UTC") from error
+    return timestamps.parse(text, default_time_zone)
 
 
 def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:

@@ -10,7 +10,7 @@ import pytest
 from google.cloud.firestore_v1.types import firestore as _protocol
 
 from graphql_api.live.listener import Listener, ListenTarget
-from graphql_api.live.written_result import WrittenResult
+from graphql_api.live.result_log import WrittenResult
 from storage.firestore.client import Firestore, ListenRequest, ListenResponse
 
 Kind = _protocol.TargetChange.TargetChangeType

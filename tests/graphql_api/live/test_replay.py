@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from graphql_api.live.replay import Replay
-from graphql_api.live.written_result import Position
+from graphql_api.live.result_log import Position
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from tests.stack import Stack

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from google.cloud.firestore_v1.types import document
 
-from graphql_api.live.result_log import ResultLog
-from graphql_api.live.written_result import WrittenResult
+from graphql_api.live.result_log import ResultLog, WrittenResult
 from storage.documents import Unavailable
 
 PATIENCE_SECONDS = 20

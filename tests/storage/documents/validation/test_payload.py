@@ -1,7 +1,7 @@
 """The bytes of a sample become a time stamp and numbers, or problems."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import NoReturn
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage.documents import InvalidSample, NotJson
+from storage.documents import InvalidSample, NotJson, timestamps
 from storage.documents.problems import MAX_PROBLEMS, ProblemCode
 from storage.documents.validation import payload
 
@@ -113,6 +113,28 @@ def test_a_default_time_zone_applies_only_without_a_utc_offset() -> None:
 
     assert without.timestamp == datetime(2019, 5, 1, 4, tzinfo=UTC)
     assert with_one.timestamp == datetime(2019, 5, 1, 10, tzinfo=UTC)
+
+
+@given(
+    st.datetimes(
+        datetime(1, 1, 1),
+        datetime.max,
+        timezones=st.integers(-15 * 60, 15 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+    ),
+    st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+)
+@example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "seconds")
+@example(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-2))), "seconds")
+def test_usual_time_stamps_are_read_as_all_others(instant: datetime, precision: str) -> None:
+    """A short way for usual time stamps saves time. It has the same results and errors as the long way."""
+    text = instant.isoformat(timespec=precision)
+    report = payload.validate(sample(time_stamp=text))
+
+    try:
+        expected: tuple[datetime | None, list[str]] = timestamps.parse(text), []
+    except timestamps.TimeStampError as error:
+        expected = None, [str(error)]
+    assert (report.timestamp, [problem.message for problem in report.problems]) == expected
 
 
 @pytest.mark.parametrize("depth", [63, 64, 65, 2_000, 500_000])
