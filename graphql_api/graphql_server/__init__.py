@@ -1,6 +1,6 @@
 """GraphQL over HTTP, Server-Sent Events and WebSockets for any schema. This package is independent of samples."""
 
-from graphql_api.graphql_server.execution.shared_events import SharedEvent
+from graphql_api.graphql_server.execution.responses import SharedEvent
 from graphql_api.graphql_server.request_body import read_body, stream_body
 from graphql_api.graphql_server.routes import GraphQLEndpoint
 from graphql_api.graphql_server.server.uvicorn_server import Server

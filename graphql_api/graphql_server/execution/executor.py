@@ -23,8 +23,7 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations
 from graphql_api.graphql_server.execution.paced_executor import PacedExecutor
 from graphql_api.graphql_server.execution.plans import RootOutcome
-from graphql_api.graphql_server.execution.responses import GraphQLResponse
-from graphql_api.graphql_server.execution.shared_events import SelectionKey, SharedEvent
+from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, Unavailable

@@ -12,13 +12,19 @@ from typing import Any, NamedTuple
 import orjson
 from cachetools import LRUCache
 from graphql import (
+    BREAK,
     DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    Visitor,
+    VisitorAction,
     parse,
     validate,
+    visit,
 )
 from graphql.validation import specified_rules
 
@@ -30,8 +36,7 @@ from graphql_api.graphql_server.execution import operation_limits
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.graphql_server.execution.plans import Plan, compile_plan
-from graphql_api.graphql_server.execution.responses import GraphQLResponse
-from graphql_api.graphql_server.execution.shared_events import SelectionKey, uses_variables_below_root
+from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey
 from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError
 
@@ -162,7 +167,7 @@ class Operations:
                 VariableReader(definition, self._settings),
                 compile_plan(self._schema, definition),
                 OperationCost(self._schema, document, definition),
-                uses_variables_below_root(document, definition),
+                _uses_variables_below_root(document, definition),
             )
             for definition in document.definitions
             if isinstance(definition, OperationDefinitionNode)
@@ -177,3 +182,27 @@ class Operations:
 
 def _invalid(error: DropzoneError) -> InvalidOperation:
     return InvalidOperation([errors.describe(error)])
+
+
+def _uses_variables_below_root(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation uses variables outside of the arguments of its root fields."""
+    finder = _VariableFinder()
+    for definition in document.definitions:
+        if isinstance(definition, FragmentDefinitionNode):
+            visit(definition, finder)
+    for selection in operation.selection_set.selections:
+        if isinstance(selection, FieldNode):
+            for part in (*(selection.directives or ()), selection.selection_set):
+                if part is not None:
+                    visit(part, finder)
+        else:
+            visit(selection, finder)
+    return finder.has_found
+
+
+class _VariableFinder(Visitor):
+    has_found = False
+
+    def enter_variable(self, *_: object) -> VisitorAction:
+        self.has_found = True
+        return BREAK

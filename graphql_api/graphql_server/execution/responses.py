@@ -1,5 +1,6 @@
 """GraphQL responses as JSON bytes. All protocols send the same bytes."""
 
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -7,6 +8,9 @@ from graphql import ExecutionResult
 
 from graphql_api import errors
 from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
+
+SelectionKey = tuple[str, str | None, bytes]
+"""A document, the name of an operation, and a digest of the variables that the responses depend on."""
 
 
 class GraphQLResponse(NamedTuple):
@@ -21,6 +25,28 @@ class GraphQLResponse(NamedTuple):
     """The HTTP status of a response with `retry_after`: 429 if all fields failed because of limits."""
     cursor: str = ""
     """The position of a subscription event, after which a client can resume. Empty if the event has no position."""
+
+
+class SharedEvent:
+    """An event that is equal for many subscriptions, so that each response to it is encoded only once.
+
+    A source yields an instance of a subclass. The response then depends on the event, the document, and the variables
+    that the document uses below its root fields. Variables in arguments of a root field only select events.
+
+    A shared response must not depend on the caller. Resolvers await only values that the loaders of one caller read. A
+    response is therefore shared only if its resolvers did not await a value.
+    """
+
+    cursor: str = ""
+    """The position after which a subscriber can resume. Empty if a subscriber cannot resume."""
+
+    executions: int = 0
+    """How often the event was executed, because no response with the same selection key was there."""
+
+    @cached_property
+    def responses(self) -> dict[SelectionKey, GraphQLResponse]:
+        """The responses that are already encoded for this event, by selection key."""
+        return {}
 
 
 def from_payload(payload: dict[str, Any], operation: object) -> GraphQLResponse:
