@@ -1,12 +1,11 @@
-"""The statistics of a sample's values. `moments`, `quantiles` and `histogram` compute them."""
+"""The statistics of a sample's values. `moments` and `distribution` compute them."""
 
 from collections.abc import Callable
 from math import isfinite
 
 from storage.documents import Statistics
-from triggers.histogram import histogram
+from triggers.distribution import SortedValues, histogram, quantile
 from triggers.moments import Moments, Vector
-from triggers.quantiles import SortedValues, quantile
 
 MAX_SMALL_SAMPLE = 200
 """Up to this number of values, Python's lists and integers are faster than NumPy."""

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from storage.documents import Histogram
 from tests.triggers.exact import LARGEST, SMALLEST, array
-from triggers.histogram import MAX_BINS, histogram
-from triggers.quantiles import quantile
+from triggers.distribution import MAX_BINS, histogram, quantile
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.triggers.exact import LARGEST, SMALLEST
-from triggers.quantiles import quantile
+from triggers.distribution import quantile
 
 PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 
