@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PAGES := graphiql dashboard
-PACKAGES := storage graphql_api triggers infra dropzone tests
+PACKAGES := observability storage graphql_api triggers infra dropzone tests
 
 .PHONY: help setup run test check schema audit conformance differential torture attack load lock clean
 

@@ -14,6 +14,7 @@ from graphql_api import memory_release
 from graphql_api.app import create_app
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
+from observability import logs
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 """How long a thread that validates a large sample runs before the event loop runs again. Python's default is 5 ms."""
@@ -29,9 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m graphql_api", description=__doc__)
     parser.add_argument("--sockets", type=_sockets, metavar="FD,FD", help="file descriptors of listening sockets")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stdout)
     try:
-        settings = _within_open_files(Settings.from_environ(), _raise_open_file_limit())
+        settings = Settings.from_environ()
+        logs.configure(settings.log_format)
+        settings = _within_open_files(settings, _raise_open_file_limit())
     except ValueError as error:
         sys.exit(f"error: {error}")
     app = create_app(settings)

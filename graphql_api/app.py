@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.endpoints.endpoint import RequestMetrics, public
+from graphql_api.endpoints.endpoint import RequestRecorder, public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Starlette:
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(RequestMetrics, routes)],
+        middleware=[Middleware(RequestRecorder, routes)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=services.lifespan,
     )

@@ -18,6 +18,7 @@ from uuid import uuid4
 from graphql import GraphQLError
 
 from graphql_api import metrics
+from observability import request_context
 from storage.documents.errors import DropzoneError, InvalidSample, RetryLater
 
 logger = logging.getLogger("graphql_api")
@@ -106,7 +107,7 @@ def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
 def describe(error: DropzoneError) -> dict[str, Any]:
     """Return the entry of a `DropzoneError` for the list `errors` of a GraphQL response."""
     metrics.errors(error.code).inc()
-    extensions: dict[str, Any] = {"code": error.code}
+    extensions = _extensions(error.code)
     if isinstance(error, RetryLater):
         extensions["retryAfter"] = error.retry_after
         if error.limit:
@@ -199,7 +200,7 @@ def _public_message(error: GraphQLError) -> str:
 
 
 def _visible(error: GraphQLError, code: str) -> dict[str, Any]:
-    extensions = {"code": code} | (error.extensions or {})
+    extensions = _extensions(code) | (error.extensions or {})
     metrics.errors(extensions["code"]).inc()
     return {"message": _public_message(error), "extensions": extensions}
 
@@ -207,7 +208,13 @@ def _visible(error: GraphQLError, code: str) -> dict[str, Any]:
 def _masked(error_id: str) -> dict[str, Any]:
     metrics.errors("INTERNAL").inc()
     message = "an unexpected error occurred; report this id to the operator, whose log has the details"
-    return {"message": message, "extensions": {"code": "INTERNAL", "id": error_id}}
+    return {"message": message, "extensions": _extensions("INTERNAL") | {"id": error_id}}
+
+
+def _extensions(code: str) -> dict[str, Any]:
+    """Return the code, and the id of the request in whose response the error is."""
+    request_id = request_context.request_id()
+    return {"code": code, "requestId": request_id} if request_id else {"code": code}
 
 
 def _position(error: GraphQLError) -> dict[str, Any]:
@@ -220,8 +227,8 @@ def _position(error: GraphQLError) -> dict[str, Any]:
 
 
 def _log(error_id: str, errors: Sequence[BaseException], where: str) -> None:
-    trace = "".join(traceback.format_exception(errors[0], limit=-20))
+    trace = "".join(traceback.format_exception(errors[0], limit=-20)).rstrip()
     more = f" (the first of {len(errors)})" if len(errors) > 1 else ""
     if len(trace) > _MAX_TRACEBACK_LENGTH:
         trace = f"{trace[: _MAX_TRACEBACK_LENGTH // 2]} (cut) {trace[-_MAX_TRACEBACK_LENGTH // 2 :]}"
-    logger.error("error %s in %s%s\n%s", error_id, shorten(where), more, trace)
+    logger.error("error %s in %s%s", error_id, shorten(where), more, extra={"exception": trace})

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from starlette.config import Config
 
 from graphql_api.limits import Limits
+from observability import logs
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -70,6 +71,9 @@ class Settings:
     allowed_origins: str = ""
     """Other web origins that may open WebSockets, separated by commas."""
 
+    log_format: str = ""
+    """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""
+
     local_key_file: str = ""
     """File with the API key for web pages opened on this machine. The embedded stack sets this."""
 
@@ -103,6 +107,10 @@ class Settings:
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
+        try:
+            logs.check_format(self.log_format)
+        except ValueError as error:
+            raise ValueError(f"{PREFIX}LOG_FORMAT: {error}") from None
         try:
             ZoneInfo(self.default_time_zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -43,6 +43,7 @@ class Stack(AbstractContextManager["Stack"]):
             "DROPZONE_FIRESTORE_PORT": str(self.firestore_port),
             "DROPZONE_FUNCTION_PORT": str(self.function_port),
             "DROPZONE_DATA_DIR": str(self._data),
+            "DROPZONE_LOG_FORMAT": "text",
             **settings,
         }
         self._client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
@@ -102,6 +103,11 @@ class Stack(AbstractContextManager["Stack"]):
     def log(self) -> str:
         """Everything that the stack has printed."""
         return self._log.read_text()
+
+    @property
+    def events(self) -> list[str]:
+        """The lines of the log without those of the access log."""
+        return [line for line in self.log.splitlines() if " access INFO " not in line]
 
     def new_key(self, submitter: str, scopes: str = "submit,read", *options: str) -> str:
         """Create a key with the keys command."""

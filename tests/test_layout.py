@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 PACKAGES: Mapping[str, set[str]] = {
+    "observability": set(),
     "storage/documents": set(),
-    "storage/firestore": {"storage/documents"},
-    "graphql_api": {"storage/documents", "storage/firestore"},
-    "triggers": {"storage/documents", "storage/firestore"},
+    "storage/firestore": {"observability", "storage/documents"},
+    "graphql_api": {"observability", "storage/documents", "storage/firestore"},
+    "triggers": {"observability", "storage/documents", "storage/firestore"},
     "client/dropzone": set(),
-    "infra/embedded": set(),
+    "infra/embedded": {"observability"},
 }
 """Each package, and those of ours that it may import."""
 

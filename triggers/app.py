@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from observability import logs
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main
 from triggers.event_authentication import GoogleIdentity, Sender, SharedSecret
@@ -53,6 +54,7 @@ def create_app() -> ASGIApp:
         settings = Settings.from_environ()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    logs.configure(settings.log_format)
     sender: Sender
     if settings.event_secret:
         sender, hosts_are_local = SharedSecret(settings.event_secret), True

@@ -1,4 +1,4 @@
-"""An HTTP endpoint: a route, the scope that a caller of this route needs, and the metrics of all requests.
+"""An HTTP endpoint: a route, the scope that a caller of this route needs, and the record of all requests.
 
 `endpoint` declares a scope, which is checked before the handler runs. `public` declares a route without such a check.
 The application consists of endpoints only, so every route has one of these two declarations.
@@ -20,12 +20,16 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import request_headers
+from observability import request_context
+from observability.access_log import AccessLog
+from observability.request_context import RequestContext
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _OTHER = "other"
 _SWITCHING_PROTOCOLS = 101
+_UNLOGGED_ROUTES = frozenset({"/healthz", "/metrics", "/readyz"})
 
 
 class Services(Protocol):
@@ -51,6 +55,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
 
     async def handle(request: Request) -> Response:
         caller = await services.authenticator.authenticate(request_headers.credential(request.scope))
+        request_context.set_submitter(caller.submitter)
         if scope not in caller.scopes:
             raise missing_scope(scope)
         budget = services.budgets.submitter(caller.submitter).cost(cost)
@@ -68,15 +73,19 @@ def public(route: BaseRoute) -> Endpoint:
     return Endpoint(route, None)
 
 
-class RequestMetrics:
-    """An ASGI middleware that counts responses and open WebSockets, and measures the time until a response starts.
+class RequestRecorder:
+    """An ASGI middleware that gives each request an id, measures it, and writes the access log.
 
     Each label has few values. The route is a template such as `/samples/{id}`, and never the path that a client
-    requested. Unknown paths and methods are counted as `other`.
+    requested. Unknown paths and methods are recorded as `other`.
+
+    The id is in the response header `x-request-id`, in errors and in the log. Probes and `/metrics` are not logged:
+    programs send them every few seconds.
     """
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
+        self._access_log = AccessLog()
         templates = [route for route in routes if isinstance(route, Route | Mount | WebSocketRoute)]
         self._static_paths = {route.path for route in templates if not route.param_convertors}
         self._patterns = [(route.path_regex, route.path_format) for route in templates if route.param_convertors]
@@ -90,31 +99,61 @@ class RequestMetrics:
         method = scope.get("method", "GET")  # the handshake of a WebSocket is a GET request
         if method not in _METHODS:
             method = _OTHER
+        headers = request_headers.headers_by_name(scope)
+        context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
+        request_context.enter(context)
         has_websocket = False
+        response_status = received = sent = 0
 
         def count(status: int) -> None:
+            nonlocal response_status
+            response_status = status
             metrics.http_requests(route, method, status).inc()
             metrics.http_request_duration(route, method).observe(time.perf_counter() - started_at)
 
+        async def receive_and_count() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body") or message.get("text") or message.get("bytes") or b"")
+            return message
+
         async def send_and_count(message: Message) -> None:
-            nonlocal has_websocket
+            nonlocal has_websocket, sent
             kind = message["type"]
-            if kind == "http.response.start" or kind == "websocket.http.response.start":
+            if kind == "http.response.body":
+                sent += len(message.get("body", b""))
+            elif kind == "http.response.start" or kind == "websocket.http.response.start":
                 count(message["status"])
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
             elif kind == "websocket.accept":
                 has_websocket = True
                 count(_SWITCHING_PROTOCOLS)
                 metrics.WEBSOCKETS.inc()
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+            elif kind == "websocket.send":
+                sent += len(message.get("text") or message.get("bytes") or b"")
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_count)
+            await self._app(scope, receive_and_count, send_and_count)
         except Exception:
             count(500)  # the outermost middleware of Starlette sends the response
             raise
         finally:
             if has_websocket:
                 metrics.WEBSOCKETS.dec()
+            if response_status and route not in _UNLOGGED_ROUTES:
+                client = scope.get("client")
+                self._access_log.write(
+                    context,
+                    method=method,
+                    route=route,
+                    status=response_status,
+                    seconds=time.perf_counter() - started_at,
+                    request_bytes=received,
+                    response_bytes=sent,
+                    address=client[0] if client else "",
+                )
 
     def _route(self, path: str) -> str:
         if path in self._static_paths:

@@ -24,6 +24,7 @@ from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
+from observability import request_context
 from storage.documents import Header, Result, TooLarge
 from storage.documents.validation import payload
 
@@ -59,6 +60,7 @@ class Context:
         Raises `Unauthenticated` if `credential` is not a valid key, and `Unavailable` if Firestore does not respond.
         """
         caller = await services.authenticator.authenticate(credential)
+        request_context.set_submitter(caller.submitter)
         return cls(caller, services.store, services.live, services.receiver, services.recomputer, services.budgets)
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infra.embedded import stack as stack_file
 from infra.embedded.instances import open_instances
-from infra.embedded.logs import Logs
+from infra.embedded.logs import JsonStyle, Logs, Style, TextStyle
 from infra.embedded.output import Output
 from infra.embedded.preflight import PreflightError, prepare
 from infra.embedded.supervisor import Supervisor
@@ -35,9 +35,11 @@ def main() -> int:
     except (stack_file.StackError, PreflightError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    is_colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     names = ["stack", *(instance.name for instance in instances)]
-    logs = Logs(Output(sys.stdout.fileno()), names, is_colored=is_colored)
+    style: Style = JsonStyle()
+    if stack.log_format == "text":
+        style = TextStyle(names, is_colored=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    logs = Logs(Output(sys.stdout.fileno()), names, style)
     with Watchdog(lock, stack.scratch_folder) as watchdog:
         return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
 

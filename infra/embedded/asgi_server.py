@@ -17,7 +17,13 @@ def main() -> None:
     parser.add_argument("factory", metavar="MODULE:FUNCTION", help="a function that returns the application")
     arguments = parser.parse_args()
     config = uvicorn.Config(
-        arguments.factory, factory=True, log_level="warning", access_log=False, proxy_headers=False, server_header=False
+        arguments.factory,
+        factory=True,
+        log_config=None,  # the application configures the log
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
     uvicorn.Server(config).run(arguments.sockets)
 

@@ -1,9 +1,12 @@
-"""The output of all processes on one stream. Each line starts with the name of its process.
+"""The output of all processes on one stream, as text or as JSON.
+
+Each line of text starts with the name of its process. Each line of JSON has this name as a label. A process that logs
+JSON lines keeps its fields; any other line becomes the message of an entry.
 
 A process that fails in a loop writes the same lines again and again. Of equal lines, the first few are written, and
 then one summary every ten seconds. Lines are equal if they differ only in their times.
 
-Lines are colored only on a terminal, and only if NO_COLOR is not set. A log file therefore contains plain text.
+Text is colored only on a terminal, and only if NO_COLOR is not set.
 """
 
 import math
@@ -11,8 +14,13 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
 
 from infra.embedded.output import Output
+from observability.logs import LABELS, json_line
 
 MAX_LINE_BYTES = 16_384  # longer lines are split to limit memory
 COLORS = (36, 33, 35, 32, 34, 96, 93, 95)
@@ -24,44 +32,104 @@ MAX_COUNTED_LINES = 1_000  # different lines of one process whose repetitions ar
 _time = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?")
 
 
-class Logs:
-    """Writes lines of named processes to an output, with the names aligned."""
+class Style(Protocol):
+    """How a line of output looks."""
 
-    def __init__(self, output: Output, names: Iterable[str], *, is_colored: bool) -> None:
-        """Prepare to write to `output`. `names` are the names of all processes."""
-        self.output = output
+    def line(self, name: str, text: str, *, repeated: int = 0, is_error: bool = False) -> str:
+        """Return a line of the process `name`. `repeated` says how often an equal line was left out."""
+        ...
+
+    def plain(self, text: str) -> str | None:
+        """Return a line that belongs to no process, or None to leave it out."""
+        ...
+
+
+class TextStyle:
+    """Lines for people: the name of the process, in a color, and the text."""
+
+    def __init__(self, names: Iterable[str], *, is_colored: bool) -> None:
+        """Align the names of all processes."""
         self._is_colored = is_colored
         self._colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
         self._width = max(map(len, self._colors), default=0)
-        self._repetitions = {name: Repetitions() for name in self._colors}
 
-    def write(self, name: str, text: str) -> None:
+    def line(self, name: str, text: str, *, repeated: int = 0, is_error: bool = False) -> str:
+        """Return the prefix and the text; an error is red."""
+        if repeated:
+            text = f"repeated {repeated} times: {text}"
+        prefix = self._paint(f"{name:<{self._width}} |", self._colors[name])
+        return f"{prefix} {self._paint(text, RED) if is_error else text}"
+
+    def plain(self, text: str) -> str:
+        """Return the text unchanged."""
+        return text
+
+    def _paint(self, text: str, color: int) -> str:
+        return f"\x1b[{color}m{text}\x1b[0m" if self._is_colored else text
+
+
+class JsonStyle:
+    """Lines for programs, with the field names of Cloud Logging."""
+
+    def line(self, name: str, text: str, *, repeated: int = 0, is_error: bool = False) -> str:
+        """Return an entry with the fields that a process wrote, or with the text as its message."""
+        entry = _fields(text) or _entry(text, is_error=is_error)
+        entry[LABELS] = {"process": name}
+        if repeated:
+            entry["repeated"] = repeated
+        return json_line(entry)
+
+    def plain(self, text: str) -> str | None:
+        """Return an entry with the text as its message, or None for an empty line."""
+        return json_line(_entry(text)) if text.strip() else None
+
+
+def _fields(text: str) -> dict[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        fields: dict[str, Any] = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if "message" in fields else None
+
+
+def _entry(text: str, *, is_error: bool = False) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"severity": "ERROR" if is_error else "INFO", "message": text, "time": now}
+
+
+class Logs:
+    """Writes lines of named processes to an output."""
+
+    def __init__(self, output: Output, names: Iterable[str], style: Style) -> None:
+        """Prepare to write to `output`. `names` are the names of all processes."""
+        self.output = output
+        self._style = style
+        self._repetitions = {name: Repetitions() for name in names}
+
+    def write(self, name: str, text: str, *, is_error: bool = False) -> None:
         """Write a line of a process, unless it is one of many equal lines."""
         if self._repetitions[name].admit(text, time.monotonic()):
-            self._write(name, text)
+            self.output.write(self._style.line(name, text, is_error=is_error))
 
     def summarize_repeated(self, *, is_last: bool = False) -> None:
         """Write how often lines were repeated. Call this regularly, and at the end with `is_last`."""
         now = math.inf if is_last else time.monotonic()
         for name, repetitions in self._repetitions.items():
             for text, count in repetitions.summarize(now):
-                self._write(name, f"repeated {count} times: {text}")
+                self.output.write(self._style.line(name, text, repeated=count))
 
     def write_error(self, name: str, text: str) -> None:
-        """Write lines of a process in red."""
+        """Write lines of a process as errors."""
         for line in text.splitlines():
-            self.write(name, self._paint(line, RED))
-
-    def _write(self, name: str, text: str) -> None:
-        prefix = self._paint(f"{name:<{self._width}} |", self._colors[name])
-        self.write_plain(f"{prefix} {text}")
+            self.write(name, line, is_error=True)
 
     def write_plain(self, text: str) -> None:
         """Write a line without a name."""
-        self.output.write(text)
-
-    def _paint(self, text: str, color: int) -> str:
-        return f"\x1b[{color}m{text}\x1b[0m" if self._is_colored else text
+        line = self._style.plain(text)
+        if line is not None:
+            self.output.write(line)
 
 
 class Repetitions:

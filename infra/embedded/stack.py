@@ -28,6 +28,8 @@ from typing import Any
 
 import msgspec
 
+from observability import logs
+
 INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
 """Placeholders that are replaced when an instance is created."""
 
@@ -107,6 +109,9 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment_prefix: str = ""
     data_setting: str | None = None
     """The setting that holds the data folder. Two running stacks cannot use the same data folder."""
+    log_setting: str | None = None
+    """The setting that holds the log format, `text` or `json`. If the setting is empty, all processes log text on a
+    terminal, and JSON otherwise. If None, the log is text."""
     max_start_seconds: float = 60.0
     """The maximum time for each process to become ready."""
     check: tuple[str, ...] = ()
@@ -123,6 +128,11 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def data_folder(self) -> Path | None:
         """The data folder, or None if `data_setting` is None."""
         return None if self.data_setting is None else Path(str(self.settings[self.data_setting]))
+
+    @property
+    def log_format(self) -> str:
+        """The format of the output: `text` or `json`."""
+        return "text" if self.log_setting is None else str(self.settings[self.log_setting])
 
     @property
     def scratch_folder(self) -> Path | None:
@@ -160,6 +170,8 @@ def read(path: Path, environ: Mapping[str, str]) -> Stack:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise StackError(f"{path}: {error}") from error
     settings = {name: _setting(stack, name, environ) for name in stack.settings}
+    if stack.log_setting in settings and not settings[stack.log_setting]:
+        settings[stack.log_setting] = logs.default_format(sys.stdout)
     stack = msgspec.structs.replace(stack, settings=settings)
     _validate(path, stack)
     try:
@@ -191,6 +203,10 @@ def _validate(path: Path, stack: Stack) -> None:
     ports: dict[int, str] = {}
     if stack.data_setting is not None and stack.data_setting not in stack.settings:
         raise StackError(f"{path}: data_setting is {stack.data_setting!r}, which is not a setting")
+    if stack.log_setting is not None and stack.log_setting not in stack.settings:
+        raise StackError(f"{path}: log_setting is {stack.log_setting!r}, which is not a setting")
+    if stack.log_format not in logs.FORMATS:
+        raise StackError(f"{stack.variable(stack.log_setting or '')} must be text or json, not {stack.log_format!r}")
     for process in stack.processes:
         if not process.command:
             raise StackError(f"{path}: process {process.name!r} has an empty command")

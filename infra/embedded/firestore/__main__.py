@@ -31,6 +31,7 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
+from observability import logs
 
 SHORT_BUILD_SECONDS = 2.0
 """Builds of indexes that take less time finish before the port opens. Longer builds run while the server runs."""
@@ -74,6 +75,9 @@ def parse_arguments() -> argparse.Namespace:
         help="accept connections on inherited listening sockets; requires --unix-socket",
     )
     parser.add_argument("--unix-socket", type=Path, help="path on which gRPC listens in place of --port")
+    parser.add_argument(
+        "--log-format", choices=logs.FORMATS, default="text", help="format of the log on standard error (default: text)"
+    )
     parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]], which send document writes to URLs")
     arguments = parser.parse_args()
     if (arguments.sockets is None) != (arguments.unix_socket is None):
@@ -183,7 +187,7 @@ async def cancel(task: asyncio.Task[None]) -> None:
 def main() -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(arguments.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(arguments, read_triggers(arguments.triggers)))

@@ -200,14 +200,14 @@ def test_a_disconnect_is_logged_with_the_last_line(stack: Stack) -> None:
 def test_a_disconnect_before_the_first_response_is_not_logged(stack: Stack) -> None:
     """A client can disconnect a thousand times a second."""
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
-    before = stack.log
+    before = stack.events
     with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
         connection.sendall(head.encode() + b"content-length: 100000\r\n\r\n" + LINE[:20])
         assert connection.recv(12) == b"HTTP/1.1 200"
 
     for _ in range(3):
         assert stack.post_sample(LINE).status_code == 201
-    assert stack.log == before
+    assert stack.events == before
 
 
 def test_work_for_a_client_that_has_gone_stops_within_a_chunk(stack: Stack) -> None:
@@ -237,7 +237,7 @@ def test_a_stream_with_too_many_compressed_lines_ends_with_an_error(stack: Stack
 def test_a_disconnect_within_a_sample_is_not_logged(stack: Stack, path: str) -> None:
     """Nothing was acknowledged, so nothing is lost."""
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/json\r\n"
-    before = stack.log
+    before = stack.events
     with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
         connection.sendall(head.encode() + b'content-length: 100\r\n\r\n{"data')
     with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
@@ -246,7 +246,7 @@ def test_a_disconnect_within_a_sample_is_not_logged(stack: Stack, path: str) -> 
 
     for _ in range(3):
         assert stack.post_sample(LINE).status_code == 201
-    assert stack.log == before
+    assert stack.events == before
 
 
 def test_a_damaged_sample_does_not_affect_others_of_the_same_operation(stack: Stack) -> None:

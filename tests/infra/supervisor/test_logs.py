@@ -1,10 +1,13 @@
 """The log writer: equal lines in a loop are summarized, all others are written."""
 
+import json
 import os
 import threading
+from collections.abc import Callable
 
-from infra.embedded.logs import MAX_EQUAL_LINES, SUMMARY_SECONDS, Logs, Repetitions
+from infra.embedded.logs import MAX_EQUAL_LINES, SUMMARY_SECONDS, JsonStyle, Logs, Repetitions, TextStyle
 from infra.embedded.output import MAX_WAITING_BYTES, Output
+from tests.infra.supervisor.run import Run
 
 FAILURE = "2026-11-27 11:38:10,{:03d} firestore ERROR the disk is full"
 
@@ -61,7 +64,7 @@ def test_the_end_of_the_stack_writes_the_last_summary() -> None:
     """No line is lost without a word."""
     reader, writer = os.pipe()
     output = Output(writer)
-    logs = Logs(output, ["api"], is_colored=False)
+    logs = Logs(output, ["api"], TextStyle(["api"], is_colored=False))
 
     for _ in range(20):
         logs.write("api", "again")
@@ -109,3 +112,50 @@ def test_the_end_of_the_reader_is_reported_before_and_after_the_callback_is_know
 
         assert lost.wait(60)
         os.close(writer)
+
+
+def test_a_json_line_of_a_process_keeps_its_fields_and_gets_the_name_as_a_label() -> None:
+    """Any other line becomes the message of an entry, also if it only looks like JSON."""
+    style = JsonStyle()
+
+    entry = json.loads(style.line("api", '{"severity":"INFO","message":"hello"}'))
+    texts = [json.loads(style.line("api", text)) for text in ("plain", "{not json}", '{"a": 1}')]
+    repeated = json.loads(style.line("api", '{"severity":"INFO","message":"hello"}', repeated=3))
+
+    label = {"logging.googleapis.com/labels": {"process": "api"}}
+    assert entry == {"severity": "INFO", "message": "hello"} | label
+    assert [each["message"] for each in texts] == ["plain", "{not json}", '{"a": 1}']
+    assert repeated == entry | {"repeated": 3}
+
+
+def test_the_supervisor_sets_one_format_for_all_processes(start: Callable[..., Run], two_servers: str) -> None:
+    """Without a setting, the output of a supervisor without a terminal is JSON."""
+    stack = two_servers.replace('slow = "0"', 'slow = "0"\nformat = ""').replace(
+        'data_setting = "data"', 'data_setting = "data"\nlog_setting = "format"\nready_message = "\\nready\\n"'
+    )
+    stack = stack.replace('"{python}",', '"sh", "-c", "echo format $TEST_FORMAT; exec \\"$@\\"", "sh", "{python}",', 1)
+
+    run = start(stack)
+    run.until('"message":"ready"')
+    run.stop()
+
+    entries = [json.loads(line) for line in run.lines]
+    assert "format json" in [entry["message"] for entry in entries]
+    assert {
+        entry["logging.googleapis.com/labels"]["process"] for entry in entries if "runs as" in entry["message"]
+    } == {
+        "first",
+        "second",
+    }
+
+
+def test_an_unknown_format_is_refused(start: Callable[..., Run], two_servers: str) -> None:
+    """The message names the variable."""
+    stack = two_servers.replace('slow = "0"', 'slow = "0"\nformat = ""').replace(
+        'data_setting = "data"', 'data_setting = "data"\nlog_setting = "format"'
+    )
+
+    run = start(stack, TEST_FORMAT="xml")
+
+    assert run.wait() == 1
+    assert run.text == "error: TEST_FORMAT must be text or json, not 'xml'"
