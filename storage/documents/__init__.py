@@ -19,9 +19,8 @@ from storage.documents.errors import (
     Unavailable,
 )
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.result import Result
-from storage.documents.sample import Header, Identity, Sample, chunk_count, compress_chunk
-from storage.documents.states import Arrival, SampleState, Status, state_of
+from storage.documents.result import Result, SampleState, Status, state_of
+from storage.documents.sample import Arrival, Header, Identity, Sample, chunk_count, compress_chunk
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 
 __all__ = [

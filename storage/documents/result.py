@@ -1,4 +1,4 @@
-"""A result: the statistics of a sample, or the reason why they cannot be computed.
+"""A result: the statistics of a sample, or the reason why they cannot be computed. The result determines the state.
 
 A result has the id of its sample, so a second write of a result does not create a second document. A result also stores
 the update time of its sample, so a late event never replaces the result of a newer version of the sample.
@@ -7,11 +7,39 @@ the update time of its sample, so a late event never replaces the result of a ne
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from storage.documents.problems import Problem
+from storage.documents.sample import Arrival
 from storage.documents.server_time import SERVER_TIME
-from storage.documents.states import Status
 from storage.documents.statistics import STATISTICS_VERSION, Statistics
+
+
+class Status(StrEnum):
+    """The outcome of the trigger function. It is stored in the result."""
+
+    COMPUTED = "COMPUTED"
+    FAILED = "FAILED"
+
+
+class SampleState(StrEnum):
+    """The state of a sample as clients see it. A submission ends in exactly one of COMPUTED, FAILED and REJECTED.
+
+    PENDING is not stored: it is the state of an accepted sample without a result. Therefore no write can leave a sample
+    in two states, and a crash between two writes cannot leave a sample without a state.
+    """
+
+    PENDING = "PENDING"
+    COMPUTED = "COMPUTED"
+    FAILED = "FAILED"
+    REJECTED = "REJECTED"
+
+
+def state_of(arrival: Arrival, status: Status | None = None) -> SampleState:
+    """Return the state of a sample. `status` is the status of its result, or None if the sample has no result."""
+    if arrival is Arrival.REJECTED:
+        return SampleState.REJECTED
+    return SampleState.PENDING if status is None else SampleState(status.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,6 @@ from storage.documents import document_paths
 from storage.documents.errors import InvalidSample
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.server_time import SERVER_TIME
-from storage.documents.states import Arrival
 from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
 
@@ -32,6 +32,13 @@ CHUNK_BYTES = 900 * 1024
 _SEARCH_BYTES = 1024 * 1024
 
 Document = tuple[str, Mapping[str, object]]
+
+
+class Arrival(StrEnum):
+    """The outcome of validation on arrival. It is stored in the header and never changes."""
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
 
 
 @dataclass(slots=True)
