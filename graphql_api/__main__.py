@@ -9,6 +9,7 @@ import resource
 import socket
 import sys
 from dataclasses import replace
+from ipaddress import ip_address
 
 from graphql_api import memory_release
 from graphql_api.app import create_app
@@ -36,6 +37,7 @@ def main() -> None:
         settings = _within_open_files(settings, _raise_open_file_limit())
     except ValueError as error:
         sys.exit(f"error: {error}")
+    warn_of_other_machines(settings)
     app = create_app(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     memory_release.configure()
@@ -47,6 +49,20 @@ def main() -> None:
         on_shutdown=app.state.end_streams,
     )
     server.run(arguments.sockets)
+
+
+def warn_of_other_machines(settings: Settings) -> None:
+    """Log a warning if other machines can connect."""
+    try:
+        is_loopback = settings.host == "localhost" or ip_address(settings.host).is_loopback
+    except ValueError:  # a host name
+        is_loopback = False
+    if not is_loopback:
+        logging.getLogger("graphql_api").warning(
+            "DROPZONE_HOST is %s, so other machines can connect: use a reverse proxy with TLS, because keys and "
+            "samples are not encrypted here, and block /metrics there, because it requires no key",
+            settings.host,
+        )
 
 
 def _raise_open_file_limit() -> int:

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder, public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
@@ -20,6 +21,7 @@ from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
+from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
@@ -52,8 +54,8 @@ def create_app(settings: Settings) -> Starlette:
     )
     budgets = Budgets(settings.limits)
     services = _Services(settings, budgets)
-    dashboard = dashboard_page(settings.local_key_path, FIXTURE)
-    graphiql = graphiql_page(settings.local_key_path, FIXTURE)
+    dashboard = dashboard_page(FIXTURE)
+    graphiql = graphiql_page(FIXTURE)
     graphql = GraphQLEndpoint(
         executable(), partial(Context.create, services), graphql_settings, graphiql.respond, budgets.memory
     )
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> Starlette:
         public(dashboard.route),
         public(dashboard.assets),
         public(graphiql.assets),
+        *SessionEndpoints(services).endpoints,
         *SampleEndpoints(services).endpoints,
         *ResultEndpoints(services).endpoints,
     ]
@@ -88,6 +91,8 @@ class _Services:
     """
 
     authenticator: Authenticator
+    keys: KeyStore
+    sessions: SessionStore
     receiver: Receiver
     store: Store
     live: LiveResults
@@ -109,8 +114,10 @@ class _Services:
         )
         self.store = Store(self._firestore, self.budgets.turns, shards=settings.shards)
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
+        self.keys = KeyStore(self._firestore, writer)
+        self.sessions = SessionStore(self._firestore, writer, self.keys)
         self.authenticator = Authenticator(
-            KeyStore(self._firestore, writer), self.budgets.addresses, cache_seconds=settings.key_cache_seconds
+            [self.keys, self.sessions], self.budgets.addresses, cache_seconds=settings.key_cache_seconds
         )
         self.receiver = Receiver(
             self._firestore,

@@ -75,7 +75,7 @@ class Settings:
     """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""
 
     local_key_file: str = ""
-    """File with the API key for web pages opened on this machine. The embedded stack sets this."""
+    """File with the API key of the stack. `/readyz` waits for it. The embedded stack sets this."""
 
     limits: Limits = field(default_factory=Limits)
     """The limits of addresses, submitters and the process. Each of their fields is a setting too."""
@@ -125,7 +125,7 @@ class Settings:
 
     @property
     def local_key_path(self) -> Path | None:
-        """Path of the file with the API key for web pages. None outside of the embedded stack."""
+        """Path of the file with the API key of the stack. None outside of the embedded stack."""
         return Path(self.local_key_file) if self.local_key_file else None
 
 

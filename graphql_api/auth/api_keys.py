@@ -1,25 +1,13 @@
-"""An API key: a random secret with a checksum, and the stored document with its scopes and lifetime.
+"""An API key: a secret that an operator creates, and the stored document with its scopes and lifetime."""
 
-The checksum is a CRC-32. Without a correct checksum, the API refuses a key without a read from Firestore.
-
-Only the SHA-256 of a key is stored. A key has 256 random bits, so the key cannot be computed from
-its SHA-256. A stolen database therefore contains no usable key.
-"""
-
-import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
-from zlib import crc32
+from datetime import UTC, datetime
 
 from graphql_api.auth.scopes import Scope
+from graphql_api.auth.secret_text import is_secret, new_secret
 
 KEY_PREFIX = "dz_"
-_SECRET_BYTES = 32
-_FORM = re.compile(rf"{KEY_PREFIX}([A-Za-z0-9_-]{{43}})([0-9a-f]{{8}})", re.ASCII)
-"""A prefix, the secret in base64url, and the checksum of the secret in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +52,22 @@ class ApiKey:
         """Return whether the key is neither revoked nor expired at `time`."""
         return self.revoked is None and (self.expires is None or time < self.expires)
 
+    def remaining_seconds(self) -> float:
+        """Return for how many seconds the key stays valid. The number is 0 if the key is not valid now."""
+        now = datetime.now(UTC)
+        if not self.is_valid_at(now):
+            return 0.0
+        return float("inf") if self.expires is None else (self.expires - now).total_seconds()
+
 
 def new_key() -> str:
     """Return a new random key. The operator sees the key once; it is never stored."""
-    secret = secrets.token_urlsafe(_SECRET_BYTES)
-    return KEY_PREFIX + secret + _checksum(secret)
+    return new_secret(KEY_PREFIX)
 
 
 def is_key(text: str) -> bool:
     """Return whether `text` has the form of a key, and a correct checksum."""
-    form = _FORM.fullmatch(text)
-    return form is not None and _checksum(form[1]) == form[2]
-
-
-def digest(key: str) -> str:
-    """Return the SHA-256 of `key` in hexadecimal. It is the id of the stored document."""
-    return sha256(key.encode()).hexdigest()
-
-
-def _checksum(secret: str) -> str:
-    return f"{crc32(secret.encode()):08x}"
+    return is_secret(text, KEY_PREFIX)
 
 
 def _time(value: object) -> datetime | None:

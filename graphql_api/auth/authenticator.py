@@ -1,4 +1,4 @@
-"""Authentication: finds the caller that an API key belongs to.
+"""Authentication: finds the caller that a credential belongs to, such as an API key.
 
 The authenticator caches callers for a few seconds, so most requests read nothing from Firestore. A revoked key
 stops working when its cache entry expires. Concurrent requests with the same uncached key share one read.
@@ -9,14 +9,13 @@ limit, so a flood of unknown keys does not affect the clients that share its add
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from graphql_api.auth.api_keys import ApiKey, digest, is_key
-from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.graphql_server.request_headers import Credential
@@ -33,10 +32,10 @@ class _CacheEntry(NamedTuple):
 
 
 class Authenticator:
-    """Authenticates callers by their API keys. Used by one event loop."""
+    """Authenticates callers by credentials of several kinds. Used by one event loop."""
 
-    def __init__(self, key_store: KeyStore, addresses: AddressBudgets, *, cache_seconds: float) -> None:
-        self._key_store = key_store
+    def __init__(self, sources: Sequence[CredentialSource], addresses: AddressBudgets, *, cache_seconds: float) -> None:
+        self._sources = sources
         self._addresses = addresses
         self._cache_seconds = cache_seconds
         self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
@@ -60,12 +59,19 @@ class Authenticator:
             raise Unauthenticated("send a valid API key in the header x-api-key, or as Authorization: Bearer")
         return caller
 
+    def forget(self, key: str) -> None:
+        """Look for this key again at its next use, because it has ended."""
+        self._valid.pop(key, None)
+
     async def _find(self, key: str, address: str) -> Caller | None:
-        if time.monotonic() < self._invalid.get(key, 0) or not is_key(key):
+        if time.monotonic() < self._invalid.get(key, 0):
+            return None
+        source = next((source for source in self._sources if source.is_form(key)), None)
+        if source is None:
             return None
         read = self._reads.get(key)
         if read is None:
-            reading = self._read(key) if key in self._valid else self._read_unknown(key, address)
+            reading = self._read(source, key) if key in self._valid else self._read_unknown(source, key, address)
             read = self._reads[key] = asyncio.create_task(reading)
             read.add_done_callback(partial(self._forget_read, key))
         return await asyncio.shield(read)  # a cancelled request must not cancel a read that other requests await
@@ -75,31 +81,22 @@ class Authenticator:
         if not read.cancelled():
             read.exception()  # otherwise asyncio logs the error if all requests have been cancelled
 
-    async def _read_unknown(self, key: str, address: str) -> Caller | None:
+    async def _read_unknown(self, source: CredentialSource, key: str, address: str) -> Caller | None:
         budget = self._addresses.of(address)
         async with budget.key_reads.hold(1):
             budget.failed_authentications.take(0)
-            caller = await self._read(key)
+            caller = await self._read(source, key)
             if caller is None:
                 budget.failed_authentications.take(1)
         return caller
 
-    async def _read(self, key: str) -> Caller | None:
+    async def _read(self, source: CredentialSource, key: str) -> Caller | None:
         expires_at = time.monotonic() + self._cache_seconds  # the time starts before the read, which may be slow
-        api_key = await self._key_store.read(digest(key))
-        lifetime = 0.0 if api_key is None else _remaining_seconds(api_key)
-        if api_key is None or lifetime <= 0:
+        found = await source.find(key)
+        if found is None:
             self._valid.pop(key, None)
             self._invalid[key] = expires_at
             return None
-        caller = Caller(api_key.submitter, api_key.scopes)
-        self._valid[key] = _CacheEntry(caller, min(expires_at, time.monotonic() + lifetime))
-        return caller
-
-
-def _remaining_seconds(api_key: ApiKey) -> float:
-    """Return for how many seconds a key stays valid, or 0 if the key is not valid now."""
-    now = datetime.now(UTC)
-    if not api_key.is_valid_at(now):
-        return 0.0
-    return float("inf") if api_key.expires is None else (api_key.expires - now).total_seconds()
+        ends_at = time.monotonic() + found.seconds
+        self._valid[key] = _CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at)
+        return found.caller

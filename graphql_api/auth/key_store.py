@@ -4,7 +4,10 @@ from typing import Any
 
 from google.cloud.firestore_v1.types import query
 
-from graphql_api.auth.api_keys import ApiKey
+from graphql_api.auth.api_keys import ApiKey, is_key
+from graphql_api.auth.credential_source import Found
+from graphql_api.auth.scopes import Caller
+from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -16,13 +19,32 @@ _StructuredQuery: Any = query.StructuredQuery.pb()
 class KeyStore:
     """Reads and writes API keys by their digest: the SHA-256 of the key in hexadecimal."""
 
+    is_revocable = True
+
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
 
-    async def read(self, digest: str) -> ApiKey | None:
-        """Return the API key with this `digest`, or None if it does not exist."""
-        path = document_paths.api_key(digest)
+    def is_form(self, text: str) -> bool:
+        """Return whether `text` has the form of a key."""
+        return is_key(text)
+
+    async def find(self, text: str) -> Found | None:
+        """Return the caller to whom a key belongs, or None if the key is not valid now."""
+        return await self.find_by_digest(digest(text))
+
+    async def find_by_digest(self, key_digest: str) -> Found | None:
+        """Return the caller to whom the key with this digest belongs, or None if the key is not valid now."""
+        api_key = await self.read(key_digest)
+        seconds = 0.0 if api_key is None else api_key.remaining_seconds()
+        if api_key is None or seconds <= 0:
+            return None
+        caller = Caller(api_key.submitter, api_key.scopes, f"key {key_digest[:SHOWN_DIGITS]}", api_key.expires)
+        return Found(caller, seconds)
+
+    async def read(self, key_digest: str) -> ApiKey | None:
+        """Return the API key with this digest, or None if it does not exist."""
+        path = document_paths.api_key(key_digest)
         documents = await self._firestore.batch_get([path])
         return ApiKey.from_fields(encoding.from_document(documents[path])) if path in documents else None
 
@@ -36,7 +58,7 @@ class KeyStore:
             for document in documents
         }
 
-    async def write(self, digest: str, api_key: ApiKey) -> None:
-        """Store an API key under `digest`. Replaces the API key that is stored under this digest."""
-        name = self._firestore.name(document_paths.api_key(digest))
+    async def write(self, key_digest: str, api_key: ApiKey) -> None:
+        """Store an API key under its digest. Replaces the API key that is stored under this digest."""
+        name = self._firestore.name(document_paths.api_key(key_digest))
         await self._writer.write(encoding.to_write(name, api_key.fields()))

@@ -1,4 +1,4 @@
-"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|revoke`.
+"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|revoke|sign-in-link`.
 
 `create` prints the new key once. Firestore stores only the SHA-256 of the key, its digest. `revoke` lists the selected
 keys and asks for confirmation.
@@ -7,7 +7,9 @@ keys and asks for confirmation.
 import argparse
 import asyncio
 import math
+import os
 import re
+import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,17 +19,21 @@ from pathlib import Path
 from google.auth.exceptions import DefaultCredentialsError
 
 from graphql_api.auth import key_file
-from graphql_api.auth.api_keys import ApiKey, digest, new_key
+from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
+from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from graphql_api.auth.sessions import SessionStore
 from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
-_SHOWN_DIGITS = 12
 _MIN_DIGITS = 8
 _MAX_DAYS = 36_500
+
+_TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
+"""The variable with the token of the sign-in link that the stack prints. `ensure` stores it for the key of the file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
     revoke.add_argument("--label", help="revoke only keys with this label")
     revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
+    link = commands.add_parser("sign-in-link", help="print a link that signs a browser in, once, within a day")
+    link.add_argument("--file", type=Path, required=True, help="a file that holds an API key with at least scope read")
+    link.add_argument("--url", default="http://127.0.0.1:8000", help="the address of the dashboard (%(default)s)")
     return parser
 
 
@@ -77,19 +86,23 @@ async def _run(options: argparse.Namespace) -> None:
                 await store.write(digest(key), _api_key(options))
                 print(key)
             case "ensure":
-                await _ensure(store, options)
+                key = await _ensure(store, options)
+                if token := os.environ.get(_TOKEN_VARIABLE):
+                    await SessionStore(firestore, writer, store).add_token(token, digest(key))
             case "list":
                 for key_digest, api_key in await _select(store, submitter=options.submitter):
                     print(_line(key_digest, api_key))
             case "revoke":
                 await _revoke(store, options)
+            case "sign-in-link":
+                print(await _sign_in_link(SessionStore(firestore, writer, store), options))
     finally:
         await writer.close()
         await firestore.close()
 
 
-async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
-    """Make sure that the file holds a valid key, and that Firestore knows it.
+async def _ensure(store: KeyStore, options: argparse.Namespace) -> str:
+    """Make sure that the file holds a valid key, and that Firestore knows it. Return the key.
 
     The file is written first. After a crash between these steps, the next run stores the key. A revoked or expired key
     stays refused: the file gets a new one.
@@ -105,6 +118,16 @@ async def _ensure(store: KeyStore, options: argparse.Namespace) -> None:
         key_file.write(file, key)
     if stored is None:
         await store.write(digest(key), _api_key(options))
+    return key
+
+
+async def _sign_in_link(sessions: SessionStore, options: argparse.Namespace) -> str:
+    key = key_file.read(options.file)
+    if key is None:
+        raise NotFound(f"{options.file} does not contain an API key")
+    token = secrets.token_urlsafe()
+    await sessions.add_token(token, digest(key))
+    return f"{options.url.rstrip('/')}/#sign-in={token}"
 
 
 async def _read_or_none(store: KeyStore, key_digest: str) -> ApiKey | None:
@@ -129,7 +152,7 @@ async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
     for key_digest, api_key in valid:
         await store.write(key_digest, replace(api_key, revoked=datetime.now(UTC)))
     for key_digest, api_key in selected:
-        print(f"revoked {key_digest[:_SHOWN_DIGITS]} of {api_key.submitter}")
+        print(f"revoked {key_digest[:SHOWN_DIGITS]} of {api_key.submitter}")
 
 
 def _confirm(selected: Sequence[tuple[str, ApiKey]]) -> None:
@@ -161,7 +184,7 @@ def _line(key_digest: str, key: ApiKey) -> str:
     end = expires if key.revoked is None else f"revoked {timestamps.to_text(key.revoked)}"
     scopes = ",".join(sorted(key.scopes))
     created = timestamps.to_text(key.created)
-    return f"{key_digest[:_SHOWN_DIGITS]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
+    return f"{key_digest[:SHOWN_DIGITS]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
 
 
 def _api_key(options: argparse.Namespace) -> ApiKey:

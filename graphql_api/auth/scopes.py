@@ -4,7 +4,8 @@ Every root field of the schema (`schema/required_scopes.py`) and every HTTP endp
 declares a scope. A request without this scope fails with FORBIDDEN.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from storage.documents import Forbidden
@@ -20,10 +21,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The submitter to which the API key of a request belongs, and the scopes of the key."""
+    """The submitter to which the credential of a request belongs, and what the credential allows."""
 
     submitter: str
     scopes: frozenset[Scope]
+    credential: str = field(default="", compare=False)
+    """A short text that tells operators which credential it was, such as the start of a key's digest."""
+    expires: datetime | None = field(default=None, compare=False)
+    """When the credential expires, or None if it does not expire."""
 
 
 def missing_scope(scope: Scope) -> Forbidden:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.types import Scope
 
 from storage.documents.errors import BadRequest, Unauthenticated
@@ -27,9 +27,11 @@ class Credential(NamedTuple):
     """Who a client claims to be. The key is not validated yet."""
 
     key: str | None
-    """The API key, or None if the client sent none."""
+    """The API key, access token or session, or None if the client sent none."""
     address: str
     """The IP address of the client. Empty if it is not known."""
+    is_cookie: bool = False
+    """Whether the key is a session, which the browser sent by itself."""
 
 
 class Accepted(NamedTuple):
@@ -94,16 +96,54 @@ def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -
 def credential(scope: Scope) -> Credential:
     """Return the credential of a request: the value of `x-api-key`, or the token of `Authorization: Bearer`.
 
+    Without them, it is the session in the cookie, if a page of this server sent the request. A request that another
+    site makes a browser send therefore has no credential.
+
     Raises `Unauthenticated` if the headers contain two different keys.
     """
     key = None
+    has_cookie = False
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             key = single_key(key, value.decode("latin-1"))
         elif name == b"authorization":
             key = single_key(key, bearer_token(value.decode("latin-1")))
+        elif name == b"cookie":
+            has_cookie = True
     client = scope.get("client")
-    return Credential(key, client[0] if client else "")
+    address = client[0] if client else ""
+    if key is None and has_cookie and is_same_origin(scope):
+        session = session_in(scope)
+        return Credential(session, address, is_cookie=session is not None)
+    return Credential(key, address)
+
+
+def is_same_origin(scope: Scope) -> bool:
+    """Return whether a page of this server sent a request. Only browsers send the headers that say so.
+
+    Over plain HTTP, browsers send `Sec-Fetch-Site` to loopback addresses only. The pages therefore send
+    `X-Requested-With`, which no page of another origin can send without a preflight request.
+    """
+    headers = headers_by_name(scope)
+    origin = headers.get(b"origin")
+    if origin is not None:
+        _, _, host = origin.partition(b"://")
+        return bool(host) and host.lower() == headers.get(b"host", b"").lower()
+    site = headers.get(b"sec-fetch-site")
+    return b"x-requested-with" in headers if site is None else site == b"same-origin"
+
+
+def session_cookie(scope: Scope) -> str:
+    """Return the name of the cookie with the session. It contains the port, because cookies apply to all ports."""
+    server = scope.get("server")
+    name = f"dropzone_session_{server[1] if server else ''}"
+    return f"__Host-{name}" if scope["scheme"] in ("https", "wss") else name
+
+
+def session_in(scope: Scope) -> str | None:
+    """Return the session in the cookies of a request, or None if there is none."""
+    cookies = cookie_parser(headers_by_name(scope).get(b"cookie", b"").decode("latin-1"))
+    return cookies.get(session_cookie(scope)) or None
 
 
 def single_key(key: str | None, other: str | None) -> str | None:

@@ -21,7 +21,7 @@ _GRAPHIQL_POLICY = {
 """GraphiQL's editors run in workers and set inline styles."""
 
 
-def dashboard_page(local_key_file: Path | None, fixture: Path, folder: Path = DASHBOARD_FOLDER) -> WebPage:
+def dashboard_page(fixture: Path, folder: Path = DASHBOARD_FOLDER) -> WebPage:
     """Return the dashboard. Its example button submits the sample in the file `fixture`."""
     return WebPage(
         "/",
@@ -29,11 +29,10 @@ def dashboard_page(local_key_file: Path | None, fixture: Path, folder: Path = DA
         fallback="missing.html",
         policy=STRICT_POLICY,
         sample=fixture.read_text(encoding="utf-8"),
-        local_key_file=local_key_file,
     )
 
 
-def graphiql_page(local_key_file: Path | None, fixture: Path, folder: Path = GRAPHIQL_FOLDER) -> WebPage:
+def graphiql_page(fixture: Path, folder: Path = GRAPHIQL_FOLDER) -> WebPage:
     """Return GraphiQL. The variables of its first tab contain the sample in the file `fixture`."""
     return WebPage(
         "/graphql",
@@ -41,5 +40,4 @@ def graphiql_page(local_key_file: Path | None, fixture: Path, folder: Path = GRA
         fallback="cdn.html",
         policy=_GRAPHIQL_POLICY,
         sample=fixture.read_text(encoding="utf-8"),
-        local_key_file=local_key_file,
     )

@@ -12,6 +12,8 @@ An environment variable overrides a setting. If `environment_prefix` is `DROPZON
 - `{own_address}`: the address on which only this instance listens
 - `{secret}`: a random text that is new at every start; only in the `environment` of a process, because other users of
   the machine can read commands
+- `{start_token}`: another random text that is new at every start; only in the `environment` of a process and in
+  `ready_message`
 
 Note: path patterns of triggers contain braces too, so placeholders of a trigger are replaced in its `url` only.
 """
@@ -256,10 +258,10 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
     def command(words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.format_map(values) for word in words)
 
-    def variables(environment: dict[str, str], **secret: str) -> dict[str, str]:
-        return {name: value.format_map({**values, **secret}) for name, value in environment.items()}
+    def variables(environment: dict[str, str], random: Mapping[str, str]) -> dict[str, str]:
+        return {name: value.format_map({**values, **random}) for name, value in environment.items()}
 
-    secret = secrets.token_urlsafe(32)
+    random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
 
     def process(described: Process) -> Process:
         several = described.environment_of_several if stack.count(described) > 1 else {}
@@ -269,7 +271,7 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
             command=command(described.command),
             ready=described.ready and described.ready.format_map(values),
             liveness=liveness and msgspec.structs.replace(liveness, address=liveness.address.format_map(values)),
-            environment=environment | variables(described.environment | several, secret=secret),
+            environment=environment | variables(described.environment | several, random),
         )
 
     settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
@@ -277,12 +279,12 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
         **environ,
         "PYTHONUNBUFFERED": "1",
         **(settings if stack.environment_prefix else {}),
-        **variables(stack.environment),
+        **variables(stack.environment, {}),
     }
     return msgspec.structs.replace(
         stack,
         check=command(stack.check),
-        ready_message=stack.ready_message.format_map(values),
+        ready_message=stack.ready_message.format_map({**values, "start_token": random["start_token"]}),
         environment=environment,
         processes=tuple(process(described) for described in stack.processes),
         triggers=tuple(

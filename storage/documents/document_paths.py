@@ -14,6 +14,8 @@ RESULTS = "results"
 CHUNKS = "chunks"
 RECOMPUTATIONS = "recomputations"
 API_KEYS = "api_keys"
+SESSIONS = "sessions"
+SIGN_IN_TOKENS = "sign_in_tokens"
 UPLOADS = "uploads"
 
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
@@ -64,6 +66,16 @@ def recomputation(submitter: str, recomputation_id: str) -> str:
 def api_key(digest: str) -> str:
     """Return the path of the API key whose SHA-256 is `digest`, in hexadecimal."""
     return f"{API_KEYS}/{digest}"
+
+
+def session(digest: str) -> str:
+    """Return the path of the browser session whose secret has the SHA-256 `digest`, in hexadecimal."""
+    return f"{SESSIONS}/{digest}"
+
+
+def sign_in_token(digest: str) -> str:
+    """Return the path of the one-time token whose SHA-256 is `digest`, in hexadecimal."""
+    return f"{SIGN_IN_TOKENS}/{digest}"
 
 
 def keyed_sample_id(submitter: str, idempotency_key: str) -> str:

@@ -298,16 +298,17 @@ class GraphQLWebSocket:
 def _credential(payload: Mapping[str, object], of_headers: Credential) -> Credential:
     """Return the credential in the payload of `connection_init`, or that of the headers if the payload has none.
 
-    Clients use several spellings of the same name. Raises `Unauthenticated` if there are two different keys.
+    A key in the payload replaces the session of a page. Clients use several spellings of the same name. Raises
+    `Unauthenticated` if there are two different keys.
     """
-    key = of_headers.key
+    key = None if of_headers.is_cookie else of_headers.key
     for name, value in payload.items():
         match name.lower().replace("-", ""), value:
             case "xapikey" | "apikey", str():
                 key = single_key(key, value)
             case "authorization", str():
                 key = single_key(key, bearer_token(value))
-    return of_headers._replace(key=key)
+    return of_headers if key is None else of_headers._replace(key=key, is_cookie=False)
 
 
 def _refusal(credential: Credential, error: BaseException) -> _Close:

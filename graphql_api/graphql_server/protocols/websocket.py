@@ -1,7 +1,6 @@
 """The WebSocket endpoint: accepts or denies a WebSocket before its protocol starts."""
 
 import contextlib
-from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
@@ -30,7 +29,7 @@ class WebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
-            if not self._is_allowed_origin(dict(scope["headers"])):
+            if not self._is_allowed_origin(scope):
                 raise Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it")
             credential = request_headers.credential(scope)
             self._memory_budget.check_resident()
@@ -44,16 +43,15 @@ class WebSocketEndpoint:
         with contextlib.suppress(OSError):  # the client has disconnected
             await websocket.run(SUBPROTOCOL in scope["subprotocols"])
 
-    def _is_allowed_origin(self, headers: Mapping[bytes, bytes]) -> bool:
+    def _is_allowed_origin(self, scope: Scope) -> bool:
         """Return whether the Origin header is allowed.
 
         Browsers open WebSockets to other origins without a preflight request, so the server has to check the origin.
         """
-        origin = headers.get(b"origin")
+        origin = request_headers.headers_by_name(scope).get(b"origin")
         if origin is None or origin.decode("latin-1").lower() in self._settings.allowed_origins:
             return True
-        _, _, host = origin.partition(b"://")
-        return bool(host) and host.lower() == headers.get(b"host", b"").lower()
+        return request_headers.is_same_origin(scope)
 
 
 async def _deny(send: Send, error: DropzoneError) -> None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from graphql_api.auth.api_keys import ApiKey, digest, new_key
+from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.limits import Limits
@@ -30,17 +31,17 @@ class MemoryKeyStore(KeyStore):
         self.error: Exception | None = None
         self._api_keys = {digest(key): api_key for key, api_key in api_keys.items()}
 
-    async def read(self, digest: str) -> ApiKey | None:
+    async def read(self, key_digest: str) -> ApiKey | None:
         """Return an API key, or raise `error` if it is set."""
         self.reads += 1
         await self.release.wait()
         if self.error is not None:
             raise self.error
-        return self._api_keys.get(digest)
+        return self._api_keys.get(key_digest)
 
 
 def _authenticator(store: KeyStore, *, cache_seconds: float = 60, limits: Limits = Limits()) -> Authenticator:  # noqa: B008
-    return Authenticator(store, AddressBudgets(limits), cache_seconds=cache_seconds)
+    return Authenticator([store], AddressBudgets(limits), cache_seconds=cache_seconds)
 
 
 def _from(key: str | None, address: str = "192.0.2.1") -> Credential:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from graphql_api.auth.api_keys import digest
+from graphql_api.auth.secret_text import digest
 from tests.stack import Stack
 
 

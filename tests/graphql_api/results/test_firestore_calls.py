@@ -10,8 +10,9 @@ import pytest
 from google.cloud.firestore import Client
 
 from graphql_api.app import create_app
-from graphql_api.auth.api_keys import ApiKey, digest, new_key
+from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.scopes import Scope
+from graphql_api.auth.secret_text import digest
 from graphql_api.limits import Limits
 from graphql_api.settings import Settings
 from storage.documents import Result, Sample, Statistics, Status, document_paths

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.stack import Stack
 
 T = TypeVar("T")
 
@@ -23,6 +26,13 @@ class Browser:
     def go_to(self, url: str) -> None:
         """Navigate to a page without waiting for its content."""
         self._driver.get(url)
+
+    def sign_in(self, stack: Stack) -> None:
+        """Give the browser a session of the stack's key, in a cookie that scripts cannot read."""
+        [cookie] = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key}).cookies.jar
+        self.command(
+            "Network.setCookie", url=stack.url, name=cookie.name, value=cookie.value, httpOnly=True, sameSite="Strict"
+        )
 
     @property
     def address(self) -> str:
@@ -64,9 +74,9 @@ class Browser:
         """Return the value that a script passes to its callback."""
         return self._driver.execute_async_script(script)
 
-    def command(self, name: str, **parameters: object) -> None:
+    def command(self, method: str, **parameters: object) -> None:
         """Send a command of the Chrome DevTools protocol."""
-        self._driver.execute_cdp_cmd(name, parameters)
+        self._driver.execute_cdp_cmd(method, parameters)
 
     def wait_for(self, condition: Callable[[], T | None]) -> T:
         """Poll a condition until it returns a true value, and return that value."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.graphql_api.web.browser import Browser
+from tests.stack import Stack
 
 AXE = Path(__file__).parents[1] / "audit" / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = {"serious", "critical"}
@@ -11,9 +12,10 @@ SERIOUS = {"serious", "critical"}
 class Dashboard(Browser):
     """The page with its controls and displayed data."""
 
-    def open(self, url: str) -> None:
-        """Navigate to the page and wait until it is live."""
-        self.go_to(url)
+    def open(self, stack: Stack, path: str = "/") -> None:
+        """Sign in, navigate to the page and wait until it is live."""
+        self.sign_in(stack)
+        self.go_to(f"{stack.url}{path}")
         self.wait_until_live()
 
     def wait_until_live(self) -> None:

@@ -3,6 +3,7 @@
 import re
 
 from tests.graphql_api.web.browser import Browser
+from tests.stack import Stack
 
 PLAY = ".graphiql-execute-button"
 
@@ -10,9 +11,10 @@ PLAY = ".graphiql-execute-button"
 class GraphiQL(Browser):
     """The page with its controls and displayed data."""
 
-    def open(self, url: str) -> None:
-        """Navigate to the page and wait until it is usable."""
-        self.go_to(url)
+    def open(self, stack: Stack) -> None:
+        """Sign in, navigate to the page and wait until it is usable."""
+        self.sign_in(stack)
+        self.go_to(f"{stack.url}/graphql")
         self.wait_until_usable()
 
     def wait_until_usable(self) -> None:

@@ -36,7 +36,7 @@ def test_dropped_file_is_submitted_without_requests_to_other_hosts(
 ) -> None:
     """Each line has an outcome. The table contains the results, and problems are listed. The console is empty."""
     key = stack.key
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     before = dashboard.results()
 
     dashboard.drop(ndjson(tmp_path, GOOD, BAD, GOOD))
@@ -56,7 +56,7 @@ def test_chosen_file_is_submitted_and_displayed(stack: Stack, dashboard: Dashboa
     """A JSON file over several lines is one sample. The newest sample is displayed with statistics and histogram."""
     file = tmp_path / "sample.json"
     file.write_text(json.dumps({"time_stamp": "2026-11-24T01:02:03Z", "data": [7.25, 7.5]}, indent=2))
-    dashboard.open(stack.url)
+    dashboard.open(stack)
 
     dashboard.write("input[type=file]", str(file))
 
@@ -67,7 +67,7 @@ def test_chosen_file_is_submitted_and_displayed(stack: Stack, dashboard: Dashboa
 
 def test_histogram_of_equal_values_has_a_wide_bar(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """The line of the mean must not cover it."""
-    dashboard.open(stack.url)
+    dashboard.open(stack)
 
     dashboard.drop(ndjson(tmp_path, GOOD | {"data": [7.75, 7.75]}))
 
@@ -79,7 +79,7 @@ def test_histogram_of_equal_values_has_a_wide_bar(stack: Stack, dashboard: Dashb
 def test_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """Line numbers continue across parts. A line that is longer than a part is submitted too."""
     long = {"time_stamp": "2026-11-24T01:02:03Z", "data": [0.123456789] * 150_000}
-    dashboard.open(stack.url)
+    dashboard.open(stack)
 
     dashboard.drop(ndjson(tmp_path, GOOD, long, GOOD, *[long] * 2, BAD))
 
@@ -89,7 +89,7 @@ def test_long_file_is_sent_in_parts(stack: Stack, dashboard: Dashboard, tmp_path
 
 def test_file_with_samples_is_never_displayed_as_empty(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """This holds between the last part and the outcome too."""
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     dashboard.run(
         "window.texts = new Set();"
         "new MutationObserver(() => texts.add(document.querySelector('.outcome')?.textContent))"
@@ -109,7 +109,7 @@ def test_deviations_near_the_largest_double_are_drawn(stack: Stack, dashboard: D
     largest = {"time_stamp": "1999-01-01T00:00:00Z", "data": [-1.7e308, 1.7e308]}
     stack.wait_for(stack.submit(largest)["id"])
 
-    dashboard.open(f"{stack.url}/?timestamp.lt=2000-01-01T00:00:00Z")
+    dashboard.open(stack, "/?timestamp.lt=2000-01-01T00:00:00Z")
 
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
     painted = dashboard.wait_for(lambda: dashboard.painted(".plot canvas", like=".key-point"))
@@ -126,7 +126,7 @@ def test_sample_selected_during_an_outage_is_displayed_afterwards(own_stack: Sta
     stack = own_stack
     for _ in range(2):
         stack.wait_for(stack.submit(GOOD)["id"])
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     newest, older = dashboard.wait_for(lambda: ids if len(ids := dashboard.results()) == 2 else None)
     displayed = ".sample code.hint"
     dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [newest])
@@ -146,7 +146,7 @@ def test_stream_survives_restarts(own_stack: Stack, dashboard: Dashboard) -> Non
     stack = own_stack
     first = stack.submit(GOOD)["id"]
     stack.wait_for(first)
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     assert dashboard.wait_for(dashboard.results) == [first]
     sent = [stack.submit(GOOD)["id"] for _ in range(20)]
     dashboard.wait_for(lambda: dashboard.arrived() > 0)
@@ -176,7 +176,7 @@ def test_filter_is_in_the_address_the_download_and_the_link_to_graphiql(
     """The link opens GraphiQL with the query and its variables. It does not contain the key."""
     for mean in (4100.0, 4200.0):
         stack.wait_for(stack.submit({"time_stamp": "2026-11-24T01:02:03Z", "data": [mean]})["id"])
-    dashboard.open(f"{stack.url}/?mean.gte=4000&mean.lte=4300")
+    dashboard.open(stack, "/?mean.gte=4000&mean.lte=4300")
     dashboard.wait_for(lambda: len(dashboard.results()) == 2)
 
     dashboard.write("[name='mean.lte']", f"{Keys.CONTROL}a{Keys.NULL}4150")
@@ -199,33 +199,56 @@ def test_filter_is_in_the_address_the_download_and_the_link_to_graphiql(
     )
 
 
-def test_page_requests_a_key_under_another_host_name(stack: Stack, dashboard: Dashboard) -> None:
-    """The page does not contain the local key there. It refuses a wrong key and stores a valid one."""
-    url = f"http://dropzone.test:{urlsplit(stack.url).port}"
-    dashboard.go_to(url)
+def test_a_key_is_exchanged_for_a_session(stack: Stack, dashboard: Dashboard) -> None:
+    """The form has the focus. A wrong key is refused. The page keeps no key, and stays signed in after a reload."""
+    key = stack.key
+    dashboard.go_to(stack.url)
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+    assert dashboard.run("return document.activeElement.id") == "key"
+    assert dashboard.console() == []
     dashboard.write("#key", "wrong")
     dashboard.press(".key button[type=submit]")
-    dashboard.wait_for(lambda: dashboard.text("h1") == "The key was refused")
-    assert dashboard.text(".key .fault") == "The key is unknown, expired or revoked."
+    dashboard.wait_for(lambda: dashboard.text(".key .fault") == "The key is unknown, expired or revoked.")
     dashboard.write("#key", "headers cannot contain ✓")
     dashboard.press(".key button[type=submit]")
-    assert dashboard.text("h1") == "The key was refused"
+    assert dashboard.text("h1") == "Sign in again"
     dashboard.run("document.querySelector('#key').value = ''")
 
-    dashboard.write("#key", stack.key)
+    dashboard.write("#key", key)
     dashboard.press(".key button[type=submit]")
 
     dashboard.wait_until_live()
-    dashboard.open(url)
-    dashboard.press("nav button", "Forget key")
+    dashboard.go_to(stack.url)
+    dashboard.wait_until_live()
+    kept = dashboard.run(
+        "return [document.cookie, JSON.stringify({...localStorage, ...sessionStorage}), document.body.outerHTML]"
+    )
+    assert kept[0] == ""
+    assert key not in "".join(kept)
+    dashboard.press("nav button", "Sign out")
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+    dashboard.go_to(stack.url)
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+
+
+def test_a_sign_in_link_works_once(stack: Stack, dashboard: Dashboard) -> None:
+    """The page removes the token from the address. The same link does not sign in a second browser."""
+    link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", stack.url).strip()
+
+    dashboard.go_to(link)
+    dashboard.wait_until_live()
+
+    assert dashboard.address == f"{stack.url}/"
+    dashboard.command("Network.clearBrowserCookies")
+    dashboard.go_to("about:blank")
+    dashboard.go_to(link)
+    dashboard.wait_for(lambda: "was used or has expired" in (dashboard.text(".key .fault") or ""))
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in tests/graphql_api/audit")
 def test_page_is_accessible(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """axe-core finds no serious violation, in both themes and in the form for the key."""
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     dashboard.drop(ndjson(tmp_path, GOOD, BAD))
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed, 1 rejected")
     dashboard.wait_for(lambda: dashboard.text(".problems time"))
@@ -237,7 +260,7 @@ def test_page_is_accessible(stack: Stack, dashboard: Dashboard, tmp_path: Path) 
     dark = dashboard.violations()
     assert dashboard.run("return getComputedStyle(document.documentElement).backgroundColor") != background
 
-    dashboard.go_to(f"http://dropzone.test:{urlsplit(stack.url).port}")
+    dashboard.press("nav button", "Sign out")
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
     assert [light, dark, dashboard.violations()] == [[], [], []]
 
@@ -246,7 +269,7 @@ def test_table_is_usable_by_keyboard(stack: Stack, dashboard: Dashboard) -> None
     """Each row has a button. The arrow keys move between rows and select the sample."""
     for mean in (1.0, 2.0):
         stack.wait_for(stack.submit({"time_stamp": "2026-11-24T01:02:03Z", "data": [mean]})["id"])
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     dashboard.wait_for(lambda: len(dashboard.results()) >= 2)
 
     dashboard.write("tbody tr:first-child button", "\ue007")  # Enter
@@ -259,7 +282,7 @@ def test_table_is_usable_by_keyboard(stack: Stack, dashboard: Dashboard) -> None
 def test_skip_link_scrolls_below_the_header(stack: Stack, dashboard: Dashboard) -> None:
     """The header is fixed and must not cover the target."""
     dashboard.command("Emulation.setDeviceMetricsOverride", width=360, height=120, deviceScaleFactor=1, mobile=True)
-    dashboard.open(stack.url)
+    dashboard.open(stack)
 
     dashboard.write(".skip", "\ue007")  # Enter
 
@@ -271,10 +294,10 @@ def test_skip_link_scrolls_below_the_header(stack: Stack, dashboard: Dashboard) 
 def test_selected_theme_survives_a_reload(stack: Stack, dashboard: Dashboard) -> None:
     """It overrides that of the system."""
     dashboard.prefer("light")
-    dashboard.open(stack.url)
+    dashboard.open(stack)
 
     dashboard.press("nav button[aria-label^='Theme: system']")
     dashboard.press("nav button[aria-label^='Theme: light']")
 
-    dashboard.open(stack.url)
+    dashboard.open(stack)
     assert dashboard.run("return getComputedStyle(document.documentElement).colorScheme") == "dark"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_first_tab_submits_the_fixture_without_requests_to_other_hosts(stack: Stack, graphiql: GraphiQL) -> None:
     """The page loads all files from the server."""
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
 
     graphiql.play()
 
@@ -26,7 +26,7 @@ def test_first_tab_submits_the_fixture_without_requests_to_other_hosts(stack: St
 
 def test_latest_results_contain_the_submitted_sample(stack: Stack, graphiql: GraphiQL) -> None:
     """The result is two clicks away from the receipt."""
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
     graphiql.play()
     receipt = graphiql.wait_for_response('"id": "([^"]+)"')
     graphiql.show_tab("LatestResults")
@@ -44,7 +44,7 @@ def test_documentation_contains_the_descriptions_of_the_schema(stack: Stack, gra
     mutation = stack.graphql('{ __type(name: "Mutation") { fields { name description } } }')["__type"]
     descriptions = {field["name"]: field["description"] for field in mutation["fields"]}
     first_sentence = descriptions["submit"].partition(".")[0]
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
 
     graphiql.press("[aria-label='Show Documentation Explorer']")
     graphiql.press(".graphiql-doc-explorer-type-name", "Mutation")
@@ -53,8 +53,8 @@ def test_documentation_contains_the_descriptions_of_the_schema(stack: Stack, gra
 
 
 def test_subscription_displays_new_results(stack: Stack, graphiql: GraphiQL) -> None:
-    """It uses a WebSocket to the same host and sends the key."""
-    graphiql.open(f"{stack.url}/graphql")
+    """It uses a WebSocket to the same host, with the session in the cookie."""
+    graphiql.open(stack)
     graphiql.show_tab("WatchResults")
 
     graphiql.play()
@@ -70,7 +70,7 @@ def test_subscription_displays_new_results(stack: Stack, graphiql: GraphiQL) -> 
 def test_interrupted_subscription_displays_the_last_cursor(own_stack: Stack, graphiql: GraphiQL) -> None:
     """The error replaces the last response, so it must contain the cursor."""
     stack = own_stack
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
     graphiql.show_tab("WatchResults")
     graphiql.play()
 
@@ -87,29 +87,45 @@ def test_interrupted_subscription_displays_the_last_cursor(own_stack: Stack, gra
     assert results[-1]["cursor"] in graphiql.response().replace(" ", "")  # the editor wraps lines within words
 
 
-def test_page_requests_a_key_under_another_host_name(stack: Stack, graphiql: GraphiQL) -> None:
-    """Without a valid key each response is an error. With a valid key the page works."""
-    port = urlsplit(stack.url).port
-    graphiql.open(f"http://dropzone.test:{port}/graphql")
+def test_a_key_is_exchanged_for_a_session(stack: Stack, graphiql: GraphiQL) -> None:
+    """Without a session each response is an error. With a session the page works, and a reload keeps it."""
+    graphiql.go_to(f"{stack.url}/graphql")
+    graphiql.wait_until_usable()
+    graphiql.wait_for(lambda: graphiql.text("#key") is not None)
+    assert graphiql.run("return document.activeElement.id") == "key"
     graphiql.play()
     graphiql.wait_for_response("UNAUTHENTICATED")
     graphiql.write("#key", "wrong")
     graphiql.press(".key button")
-    graphiql.play()
-    graphiql.wait_for_response("UNAUTHENTICATED")
-    graphiql.press(".key button", "Forget key")
+    graphiql.wait_for(lambda: "valid API key" in (graphiql.text(".key strong") or ""))
+    graphiql.run("document.querySelector('#key').value = ''")
 
     graphiql.write("#key", stack.key)
     graphiql.press(".key button")
+    graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
     graphiql.play()
 
     graphiql.wait_for_response('"state": "PENDING"')
+    graphiql.press(".key button", "Sign out")
+    graphiql.wait_for(lambda: graphiql.text("#key") is not None)
+    graphiql.play()
+    graphiql.wait_for_response("UNAUTHENTICATED")
+
+
+def test_a_sign_in_link_signs_in(stack: Stack, graphiql: GraphiQL) -> None:
+    """The page removes the token from the address. The dashboard is then signed in, too."""
+    link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", f"{stack.url}/graphql").strip()
+
+    graphiql.go_to(link.replace("/#", "#"))
+    graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
+
+    assert graphiql.address == f"{stack.url}/graphql"
 
 
 def test_tabs_survive_a_reload(stack: Stack, graphiql: GraphiQL) -> None:
     """The first operation still runs."""
-    graphiql.open(f"{stack.url}/graphql")
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
+    graphiql.open(stack)
 
     graphiql.play()
 
@@ -121,7 +137,7 @@ def test_tabs_survive_a_reload(stack: Stack, graphiql: GraphiQL) -> None:
 def test_every_example_runs_unchanged(stack: Stack, graphiql: GraphiQL) -> None:
     """Each tab returns data with its default variables. The problems of the invalid sample are displayed."""
     stack.wait_for(stack.submit_fixture()["id"])
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
     expected = {
         "SubmitMany": "expected a UTC offset",
         "LatestResults": '"computedAt": "20',
@@ -138,7 +154,7 @@ def test_every_example_runs_unchanged(stack: Stack, graphiql: GraphiQL) -> None:
 
 def test_explorer_adds_fields_and_history_lists_operations(stack: Stack, graphiql: GraphiQL) -> None:
     """Both are plugins of GraphiQL."""
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
     graphiql.play()
     graphiql.wait_for_response('"state": "PENDING"')
 
@@ -152,12 +168,12 @@ def test_explorer_adds_fields_and_history_lists_operations(stack: Stack, graphiq
 
 def test_link_opens_its_query_in_a_new_tab(stack: Stack, graphiql: GraphiQL) -> None:
     """Stored tabs remain. The link is removed from the address, and a reload keeps the tab."""
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
     graphiql.go_to(f"{stack.url}/graphql#query=query+Linked+%7B+__typename+%7D&variables=%7B%7D")
     graphiql.wait_for(lambda: graphiql.address == f"{stack.url}/graphql")
     graphiql.wait_for(lambda: "Linked" in (graphiql.text(".graphiql-tab-button") or ""))
 
-    graphiql.open(f"{stack.url}/graphql")
+    graphiql.open(stack)
     graphiql.play()
 
     graphiql.wait_for_response('"__typename": "Query"')

@@ -20,7 +20,7 @@ FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"
 def url(tmp_path: Path) -> Iterator[str]:
     """Serve the page without a build."""
     folder = shutil.copytree(GRAPHIQL_FOLDER / "page", tmp_path / "graphiql" / "page").parent
-    page = graphiql_page(None, FIXTURE, folder)
+    page = graphiql_page(FIXTURE, folder)
     app = Starlette(routes=[page.route, page.assets])
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listening:

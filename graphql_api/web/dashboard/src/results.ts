@@ -3,9 +3,9 @@
 // Thousands of results can arrive per second, so the page collects them and displays them a few times per second.
 import { batch, effect, signal, untracked } from '@preact/signals';
 import { filter } from './filter.ts';
-import { key, refusal } from './key.ts';
 import { resultsQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
+import { refusal, session } from './session.ts';
 import { streamResults, type ConnectionState } from './stream.ts';
 import type { Result, ResultFilter, ResultPage } from './types.ts';
 
@@ -28,14 +28,14 @@ export const fault = signal<string | null>(null);
 let olderCursor: string | null = null;
 let view: AbortController | null = null;
 
-/** Starts a new stream whenever the filter or the key changes. */
+/** Starts a new stream whenever the filter or the session changes. */
 export function start(): void {
   effect(() => {
-    const [currentKey, currentFilter] = [key.value, filter.value];
+    const [current, currentFilter] = [session.value, filter.value];
     untracked(() => {
       view?.abort();
       view = null;
-      if (currentKey) open(currentFilter);
+      if (current) open(currentFilter);
     });
   });
 }
@@ -100,7 +100,7 @@ function open(filter: ResultFilter): void {
       connection.value = state;
     },
     onRefused: (error: ServerError) => {
-      if (error.isAboutKey) refusal.value = error.refusal;
+      if (error.isAboutSession) refusal.value = error.refusal;
       else fault.value = error.message;
     },
   };

@@ -1,9 +1,9 @@
 // The sample that is displayed in detail: the selected sample, or the newest sample if none is selected.
 import { computed, effect, signal } from '@preact/signals';
-import { key } from './key.ts';
 import { sampleQuery } from './queries.ts';
 import { connection, results } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
+import { session } from './session.ts';
 import type { Sample } from './types.ts';
 
 const MIN_RELOAD_MILLISECONDS = 1_000;
@@ -23,7 +23,7 @@ export function start(): void {
     const id = displayedId.value;
     void computedAt.value;
     clearTimeout(timer);
-    if (id === null || !key.value) {
+    if (id === null || !session.value) {
       sample.value = null;
       return;
     }

@@ -1,5 +1,4 @@
 // Requests to the server: GraphQL over HTTP, and files. Each failure is an error with a message for users.
-import { key } from './key.ts';
 
 export interface GraphQLError {
   message: string;
@@ -19,23 +18,23 @@ export class ServerError extends Error {
     return new ServerError(first?.message ?? 'The server returned an error.', first?.extensions?.code ?? 'INTERNAL');
   }
 
-  /** Whether a retry would fail too, because the key or the request is invalid. */
+  /** Whether a retry would fail too, because the session or the request is invalid. */
   get isFinal(): boolean {
     return !['UNREACHABLE', 'UNAVAILABLE', 'INTERNAL', 'RATE_LIMITED', 'REQUEST_TIMEOUT'].includes(this.code);
   }
 
-  get isAboutKey(): boolean {
+  get isAboutSession(): boolean {
     return this.code === 'UNAUTHENTICATED' || this.code === 'FORBIDDEN';
   }
 
-  /** The message for users. If the key was refused, it replaces the server's message, which is for programmers. */
+  /** The message for users. If the session was refused, it replaces the server's message, which is for programmers. */
   get refusal(): string {
-    return this.code === 'UNAUTHENTICATED' ? 'The key is unknown, expired or revoked.' : this.message;
+    return this.code === 'UNAUTHENTICATED' ? 'The session has ended.' : this.message;
   }
 }
 
 export function headers(more: Record<string, string> = {}): Record<string, string> {
-  return key.peek() ? { 'x-api-key': key.peek() as string, ...more } : more;
+  return { 'x-requested-with': 'dropzone', ...more }; // no page of another origin can send it
 }
 
 /** Returns the data of a query. Throws `ServerError`. */

@@ -2,22 +2,21 @@
 //
 // The client of graphql-ws must not reconnect: it would repeat the old variables, without the last cursor.
 import { createClient, type Client } from 'graphql-ws';
-import { key } from './key.ts';
 import { ServerError, type GraphQLError } from './server.ts';
+import { session, type Session } from './session.ts';
 
 const PING_MILLISECONDS = 10_000;
 const PONG_MILLISECONDS = 5_000;
 
-let current: { key: string | null; client: Client } | null = null;
+let current: { session: Session | null | undefined; client: Client } | null = null;
 
-/** Returns the client for the current key. */
+/** Returns the client for the current session. */
 function client(): Client {
-  if (current?.key === key.peek()) return current.client;
+  if (current && current.session === session.peek()) return current.client;
   current?.client.dispose();
   let pongTimer: ReturnType<typeof setTimeout> | undefined;
   const created = createClient({
     url: `${location.protocol.replace('http', 'ws')}//${location.host}/graphql`,
-    connectionParams: { 'x-api-key': key.peek() },
     retryAttempts: 0,
     keepAlive: PING_MILLISECONDS,
     on: {
@@ -28,7 +27,7 @@ function client(): Client {
       closed: () => clearTimeout(pongTimer),
     },
   });
-  current = { key: key.peek(), client: created };
+  current = { session: session.peek(), client: created };
   return created;
 }
 
@@ -77,7 +76,7 @@ function toServerError(reason: unknown): ServerError {
   if (Array.isArray(reason)) return ServerError.of(reason);
   if (reason instanceof CloseEvent) {
     const message = reason.reason || 'The connection was lost.';
-    if (reason.code === 4401) return new ServerError(message, 'UNAUTHENTICATED');
+    if (reason.code === 4401 || (reason.code === 4403 && message.startsWith('UNAUTHENTICATED'))) return new ServerError(message, 'UNAUTHENTICATED');
     if (reason.code === 4403) return new ServerError(message, 'FORBIDDEN');
     return new ServerError(message, 'UNREACHABLE');
   }

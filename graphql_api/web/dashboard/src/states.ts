@@ -5,13 +5,13 @@
 // neither rejected nor computed. It counts FAILED samples separately when that number stops changing, and every 8
 // seconds.
 import { batch, effect, signal } from '@preact/signals';
-import { key, refusal } from './key.ts';
 import delaysQuery from './operations/delays.graphql';
 import failedQuery from './operations/failed.graphql';
 import problemsQuery from './operations/problems.graphql';
 import statesQuery from './operations/states.graphql';
 import { arrived, fault } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
+import { refusal, session } from './session.ts';
 import type { ProblemSample, SampleState } from './types.ts';
 
 const BUSY_MILLISECONDS = 1_000;
@@ -43,7 +43,7 @@ let failedCountedAt = -Infinity;
 export function start(): void {
   effect(() => {
     void arrived.value;
-    if (key.value) refreshSoon();
+    if (session.value) refreshSoon();
     else clear();
   });
   document.addEventListener('visibilitychange', refreshSoon);
@@ -74,7 +74,7 @@ function schedule(milliseconds: number): void {
 
 async function refresh(): Promise<void> {
   due = Infinity;
-  if (isRefreshing || document.hidden || !key.peek()) return;
+  if (isRefreshing || document.hidden || !session.peek()) return;
   isRefreshing = true;
   const before = counts.peek();
   try {
@@ -84,7 +84,7 @@ async function refresh(): Promise<void> {
     counts.value = now;
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (error.isAboutKey) refusal.value = error.refusal;
+    if (error.isAboutSession) refusal.value = error.refusal;
     else if (error.isFinal) fault.value = error.message;
   } finally {
     isRefreshing = false;

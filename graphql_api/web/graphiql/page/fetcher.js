@@ -12,6 +12,7 @@ async function post(operation, headers) {
       headers: {
         accept: 'application/graphql-response+json, application/json;q=0.9',
         'content-type': 'application/json',
+        'x-requested-with': 'dropzone', // no page of another origin can send it
         ...headers,
       },
       body: JSON.stringify(operation),
@@ -59,11 +60,9 @@ function toErrors(reason, cursor) {
   return [{ message: `${message} Press play to watch again.${after}` }];
 }
 
-/** Adds the key, unless the headers editor contains a credential. */
-function withKey(key, edited = {}) {
-  const headers = Object.fromEntries(Object.entries(edited).map(([name, value]) => [name.toLowerCase(), value]));
-  return !key || 'x-api-key' in headers || 'authorization' in headers ? headers : { ...headers, 'x-api-key': key };
-}
+/** Returns the headers of the headers editor. A credential in them replaces the session. */
+const lowerCase = (edited = {}) =>
+  Object.fromEntries(Object.entries(edited).map(([name, value]) => [name.toLowerCase(), value]));
 
 /** Returns the operation in the text. After a tab change, GraphiQL briefly passes the old tab's name instead. */
 function selectOperation({ query, operationName }, parse) {
@@ -77,8 +76,8 @@ function selectOperation({ query, operationName }, parse) {
   return operations.length === 1 ? operations[0] : operations.find(({ name }) => name?.value === operationName);
 }
 
-export const createFetcher = (key, createClient, parse) => (request, options) => {
-  const headers = withKey(key, options?.headers);
+export const createFetcher = (createClient, parse) => (request, options) => {
+  const headers = lowerCase(options?.headers);
   const definition = selectOperation(request, parse);
   const operation = definition ? { ...request, operationName: definition.name?.value } : request;
   return definition?.operation === 'subscription'

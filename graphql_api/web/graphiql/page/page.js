@@ -1,13 +1,13 @@
 // The GraphiQL page. The same code runs with packages from npm and from a CDN.
 //
-// If the browser is on the server's machine, the page contains a key (`start.key`). Otherwise the user enters a key,
-// and the browser tab stores it.
+// The server keeps the session, and the browser keeps its secret in a cookie that scripts cannot read. The page never
+// holds a key: it sends an entered key once, in exchange for a session.
 import { createFetcher } from './fetcher.js';
 import { readLink } from './link.js';
+import { endSession, openSession, startSession } from './session.js';
 import { openStorage } from './storage.js';
 import { tabs } from './tabs.js';
 
-const STORAGE_NAME = 'dropzone:api-key';
 /** The schema of a sample for the variables editor. The server validates more. */
 const SCALARS = {
   RawSample: {
@@ -22,27 +22,31 @@ const SCALARS = {
 const start = JSON.parse(document.getElementById('start').textContent);
 
 export function open({ React, createRoot, GraphiQL, createClient, parse, plugins }) {
-  const { createElement, useMemo, useState } = React;
+  const { createElement, useEffect, useState } = React;
   const linked = readLink();
   const defaultTabs = linked ? [linked, ...tabs(start.sample)] : tabs(start.sample);
   const storage = openStorage(defaultTabs[0], Boolean(linked));
 
-  function KeyForm({ hasKey, onKey }) {
-    if (hasKey) {
+  const fetcher = createFetcher(createClient, parse);
+  const opening = openSession();
+
+  function SignIn({ session, refusal, onChange }) {
+    if (session) {
+      const signOut = async () => onChange(await endSession());
       return createElement(
         'form',
-        { className: 'key', onReset: () => onKey(null) },
-        'Requests contain the API key that you entered, until you close this browser tab.',
-        createElement('button', { type: 'reset' }, 'Forget key'),
+        { className: 'key', onReset: () => void signOut() },
+        `Signed in as ${session.submitter}.`,
+        createElement('button', { type: 'reset' }, 'Sign out'),
       );
     }
     return createElement(
       'form',
       {
         className: 'key',
-        onSubmit: (event) => {
+        onSubmit: async (event) => {
           event.preventDefault();
-          onKey(event.target.elements.key.value.trim());
+          onChange(await startSession({ 'x-api-key': event.target.elements.key.value.trim() }));
         },
       },
       createElement('label', { htmlFor: 'key' }, 'Enter an API key:'),
@@ -51,27 +55,23 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
         name: 'key',
         type: 'password',
         autoComplete: 'off',
+        autoFocus: true,
         required: true,
         pattern: '\\s*[!-~]+\\s*',
         title: 'ASCII letters, digits and signs, without spaces',
       }),
-      createElement('button', { type: 'submit' }, 'Use key'),
+      createElement('button', { type: 'submit' }, 'Sign in'),
+      refusal && createElement('strong', { role: 'alert' }, refusal),
     );
   }
 
   function Page() {
-    const [enteredKey, setEnteredKey] = useState(() => sessionStorage.getItem(STORAGE_NAME));
-    const key = start.key ?? enteredKey;
-    const fetcher = useMemo(() => createFetcher(key, createClient, parse), [key]);
-    const onKey = (value) => {
-      if (value) sessionStorage.setItem(STORAGE_NAME, value);
-      else sessionStorage.removeItem(STORAGE_NAME);
-      setEnteredKey(value);
-    };
+    const [state, setState] = useState({ session: undefined, refusal: null });
+    useEffect(() => void opening.then(setState), []);
     return createElement(
       React.Fragment,
       null,
-      !start.key && createElement(KeyForm, { hasKey: Boolean(enteredKey), onKey }),
+      state.session !== undefined && createElement(SignIn, { ...state, onChange: setState }),
       createElement(
         GraphiQL,
         {

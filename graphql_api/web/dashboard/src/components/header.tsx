@@ -1,8 +1,8 @@
 import { filter } from '../filter.ts';
 import { graphiql } from '../graphiql.ts';
-import { forgetKey, hasLocalKey, key } from '../key.ts';
 import { resultsQuery } from '../queries.ts';
 import { connection } from '../results.ts';
+import { session, signOut } from '../session.ts';
 import { theme, type Theme } from '../theme.ts';
 import { LinkIcon, Logo, MoonIcon, ScreenIcon, SunIcon } from './icons.tsx';
 
@@ -23,9 +23,9 @@ export function Header({ isOpen }: { isOpen: boolean }) {
       </div>
       {isOpen && <Connection />}
       <nav aria-label="Page">
-        {!hasLocalKey && key.value && (
-          <button type="button" class="quiet forget" onClick={forgetKey}>
-            Forget key
+        {isOpen && session.value && (
+          <button type="button" class="quiet forget" title={`Signed in as ${session.value.submitter}`} onClick={signOut}>
+            Sign out
           </button>
         )}
         <a

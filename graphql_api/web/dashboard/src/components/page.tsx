@@ -1,26 +1,26 @@
 import { announcement } from '../announcements.ts';
-import { key, refusal } from '../key.ts';
 import { connection, fault } from '../results.ts';
+import { refusal, session } from '../session.ts';
 import { DropTarget } from './drop.tsx';
 import { StateCounts } from './counts.tsx';
 import { FilterForm } from './filter.tsx';
 import { Header } from './header.tsx';
-import { KeyForm } from './key.tsx';
 import { MeansPlot } from './means.tsx';
 import { Problems } from './problems.tsx';
 import { ResultsTable } from './results.tsx';
 import { SampleDetail } from './sample.tsx';
+import { SignIn } from './sign-in.tsx';
 import { Uploads } from './uploads.tsx';
 
 export function Page() {
-  const isOpen = key.value !== null && refusal.value === null;
+  const isOpen = Boolean(session.value) && refusal.value === null;
   return (
     <>
       <a class="skip" href="#results">
         Skip to the results
       </a>
       <Header isOpen={isOpen} />
-      <main>{isOpen ? <Dashboard /> : <KeyForm />}</main>
+      <main>{isOpen ? <Dashboard /> : session.value !== undefined && <SignIn />}</main>
       <p class="unseen" aria-live="polite" role="status">
         {announcement}
       </p>

@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { bytes, integer, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
-import { example } from '../key.ts';
+import { example } from '../session.ts';
 import type { Line, Outcome } from '../tracking.ts';
 import { dismiss, isActive, submit, summary, uploads, type Upload } from '../uploads.ts';
 import { CloseIcon, UploadIcon } from './icons.tsx';

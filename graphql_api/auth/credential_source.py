@@ -1,0 +1,29 @@
+"""A kind of credential, as the authenticator uses it."""
+
+from typing import NamedTuple, Protocol
+
+from graphql_api.auth.scopes import Caller
+
+
+class Found(NamedTuple):
+    """The caller to whom a valid credential belongs, and for how many seconds the credential stays valid."""
+
+    caller: Caller
+    seconds: float
+
+
+class CredentialSource(Protocol):
+    """Finds callers by one kind of credential."""
+
+    @property
+    def is_revocable(self) -> bool:
+        """Whether a credential can end before it expires. The authenticator then looks for it every few seconds."""
+
+    def is_form(self, text: str) -> bool:
+        """Return whether `text` has the form of such a credential."""
+
+    async def find(self, text: str) -> Found | None:
+        """Return the caller, or None if the credential is not valid now.
+
+        Raises `Unavailable` if this is not known now.
+        """

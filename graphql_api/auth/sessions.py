@@ -1,0 +1,133 @@
+"""Browser sessions: what a web page gets in exchange for a sign-in link or an API key.
+
+A session is a secret in a cookie, which scripts cannot read and which expires after half a day. A page therefore never
+holds a key. A session that stands for a key ends when the key is revoked or expires.
+
+A sign-in link contains a token that works once. Firestore stores the SHA-256 of tokens and sessions only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from graphql_api.auth.credential_source import Found
+from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.secret_text import digest, is_secret, new_secret
+from storage.documents import document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.errors import PreconditionFailed
+from storage.firestore.group_commit_writer import GroupCommitWriter
+
+SESSION_LIFETIME = timedelta(hours=12)
+TOKEN_LIFETIME = timedelta(hours=24)
+SESSION_PREFIX = "dzs_"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The stored document of a session. `key_digest` is None if the session does not stand for a key."""
+
+    submitter: str
+    scopes: frozenset[Scope]
+    credential: str
+    expires: datetime
+    key_digest: str | None
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the stored document."""
+        return {
+            "submitter": self.submitter,
+            "scopes": sorted(self.scopes),
+            "credential": self.credential,
+            "expires": self.expires,
+            "key_digest": self.key_digest,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> "Session":
+        """Read the fields of a stored document. Raises `TypeError` if they are not those of a session."""
+        scopes, expires, key_digest = fields["scopes"], fields["expires"], fields["key_digest"]
+        if not isinstance(scopes, list) or not isinstance(expires, datetime):
+            raise TypeError("expected a stored session with a list `scopes` and a time `expires`")
+        return cls(
+            submitter=str(fields["submitter"]),
+            scopes=frozenset(map(Scope, scopes)),
+            credential=str(fields["credential"]),
+            expires=expires,
+            key_digest=None if key_digest is None else str(key_digest),
+        )
+
+
+class SessionStore:
+    """Creates, finds and ends sessions, and exchanges the tokens of sign-in links for them."""
+
+    is_revocable = True
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, key_store: KeyStore) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._key_store = key_store
+
+    def is_form(self, text: str) -> bool:
+        """Return whether `text` has the form of a session's secret."""
+        return is_secret(text, SESSION_PREFIX)
+
+    async def find(self, text: str) -> Found | None:
+        """Return the caller of a session, or None if it has ended or its key is no longer valid."""
+        fields = await self._read(document_paths.session(digest(text)))
+        if fields is None:
+            return None
+        session = Session.from_fields(fields)
+        seconds = (session.expires - datetime.now(UTC)).total_seconds()
+        if session.key_digest is not None:
+            api_key = await self._key_store.read(session.key_digest)
+            seconds = min(seconds, 0.0 if api_key is None else api_key.remaining_seconds())
+        if seconds <= 0:
+            return None
+        return Found(Caller(session.submitter, session.scopes, session.credential, session.expires), seconds)
+
+    async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
+        """Store a new session of `caller`, and return its secret. It expires no later than the caller's credential."""
+        latest = datetime.now(UTC) + SESSION_LIFETIME
+        expires = latest if caller.expires is None else min(latest, caller.expires)
+        session = Session(caller.submitter, caller.scopes, caller.credential, expires, key_digest)
+        secret = new_secret(SESSION_PREFIX)
+        name = self._firestore.name(document_paths.session(digest(secret)))
+        await self._writer.write(encoding.to_write(name, session.fields()))
+        return secret, session
+
+    async def end(self, secret: str) -> None:
+        """Delete a session."""
+        await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.session(digest(secret)))))
+
+    async def add_token(self, token: str, key_digest: str) -> None:
+        """Store the token of a sign-in link. It stands for a key and works once within a day."""
+        name = self._firestore.name(document_paths.sign_in_token(digest(token)))
+        fields = {"key_digest": key_digest, "expires": datetime.now(UTC) + TOKEN_LIFETIME}
+        await self._writer.write(encoding.to_write(name, fields))
+
+    async def exchange(self, token: str) -> tuple[str, Session] | None:
+        """Start a session for the token of a sign-in link. Returns None if the token was used, expired or is unknown.
+
+        Of several requests with one token, the one that deletes the token gets the session.
+        """
+        path = document_paths.sign_in_token(digest(token))
+        fields = await self._read(path)
+        expires = None if fields is None else fields["expires"]
+        if fields is None or not isinstance(expires, datetime) or expires <= datetime.now(UTC):
+            return None
+        deletion = encoding.to_delete(self._firestore.name(path))
+        deletion.current_document.exists = True
+        try:
+            await self._writer.write(deletion)
+        except PreconditionFailed:
+            return None
+        key_digest = str(fields["key_digest"])
+        found = await self._key_store.find_by_digest(key_digest)
+        return None if found is None else await self.start(found.caller, key_digest)
+
+    async def _read(self, path: str) -> dict[str, object] | None:
+        documents = await self._firestore.batch_get([path])
+        return encoding.from_document(documents[path]) if path in documents else None

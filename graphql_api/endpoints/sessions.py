@@ -1,0 +1,127 @@
+"""`/session`: the session of a browser, in a cookie, and who the caller is.
+
+- `POST /session` exchanges the token of a sign-in link, an API key or an access token for a session.
+- `GET /session` says who the caller is, for any kind of credential.
+- `DELETE /session` ends the session.
+"""
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.scopes import Caller
+from graphql_api.auth.secret_text import digest
+from graphql_api.auth.sessions import Session, SessionStore
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.errors import UnsupportedMediaType
+from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.request_body import read_body
+from graphql_api.graphql_server.request_headers import header, is_json, is_same_origin, session_cookie
+from storage.documents import BadRequest, Forbidden, Unauthenticated
+
+_MAX_BODY_BYTES = 4_096
+_HEADERS = {"cache-control": "no-store"}
+
+
+class Services(Protocol):
+    """The services that these endpoints use. The application creates the services when it starts."""
+
+    authenticator: Authenticator
+    budgets: Budgets
+    keys: KeyStore
+    sessions: SessionStore
+
+
+class SessionEndpoints:
+    """The endpoints of `/session`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints. Each checks the credential itself."""
+        handlers = {"GET": self._get, "POST": self._post, "DELETE": self._delete}
+        return [public(Route("/session", handler, methods=[method])) for method, handler in handlers.items()]
+
+    async def _get(self, request: Request) -> Response:
+        credential = request_headers.credential(request.scope)
+        if credential.key is None:
+            return _response(None)
+        try:
+            return _response(await self._services.authenticator.authenticate(credential))
+        except Unauthenticated:
+            if not credential.is_cookie:
+                raise
+            return _without_cookie(request)  # the session has ended: the page asks for a key
+
+    async def _post(self, request: Request) -> Response:
+        if "origin" in request.headers and not is_same_origin(request.scope):
+            raise Forbidden("a page of another origin cannot sign in")
+        credential = request_headers.credential(request.scope)
+        if credential.key is None or credential.is_cookie:
+            secret, session = await self._exchange(request, credential.address)
+        else:
+            caller = await self._services.authenticator.authenticate(credential)
+            key_digest = digest(credential.key) if self._services.keys.is_form(credential.key) else None
+            secret, session = await self._services.sessions.start(caller, key_digest)
+        response = _response(session, status=201)
+        seconds = int((session.expires - datetime.now(UTC)).total_seconds())
+        _set_cookie(response, request, secret, seconds)
+        return response
+
+    async def _delete(self, request: Request) -> Response:
+        credential = request_headers.credential(request.scope)
+        if credential.is_cookie and credential.key is not None:
+            await self._services.sessions.end(credential.key)
+            self._services.authenticator.forget(credential.key)
+        return _without_cookie(request)
+
+    async def _exchange(self, request: Request, address: str) -> tuple[str, Session]:
+        """Return a session for the token in the body. An address can try a few unknown tokens per second."""
+        if not is_json(header(request, b"content-type")):
+            raise UnsupportedMediaType("expected the header Content-Type: application/json")
+        body = await read_body(request, _MAX_BODY_BYTES)
+        try:
+            token = orjson.loads(body)["token"]
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            token = None
+        if not isinstance(token, str):
+            raise BadRequest('expected a body such as {"token": "..."}, or an API key in the header x-api-key')
+        budget = self._services.budgets.addresses.of(address)
+        async with budget.key_reads.hold(1):
+            budget.failed_authentications.take(0)
+            started = await self._services.sessions.exchange(token)
+            if started is None:
+                budget.failed_authentications.take(1)
+                raise Unauthenticated("this sign-in link was used or has expired; enter an API key, or get a new link")
+        return started
+
+
+def _response(caller: Caller | Session | None, status: int = 200) -> Response:
+    body = {
+        "submitter": None if caller is None else caller.submitter,
+        "scopes": [] if caller is None else sorted(caller.scopes),
+        "expires": None if caller is None else caller.expires,
+    }
+    return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, _HEADERS, "application/json")
+
+
+def _without_cookie(request: Request) -> Response:
+    response = _response(None)
+    _set_cookie(response, request, "", 0)
+    return response
+
+
+def _set_cookie(response: Response, request: Request, value: str, seconds: int) -> None:
+    """Set the cookie: scripts cannot read it, and browsers send it only with requests of this site's own pages."""
+    name = session_cookie(request.scope)
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(name, value, max_age=seconds, path="/", secure=is_secure, httponly=True, samesite="strict")

@@ -1,0 +1,60 @@
+// Who is signed in. The server keeps the session, and the browser keeps its secret in a cookie that scripts cannot read.
+// The page never holds a key. It sends an entered key once, in exchange for a session.
+import { signal } from '@preact/signals';
+
+export interface Session {
+  submitter: string;
+  scopes: readonly string[];
+  expires: string;
+}
+
+const LINK = '#sign-in=';
+const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
+const start = JSON.parse(document.getElementById('start')?.textContent ?? 'null') as { sample: string } | null;
+
+/** The text of an example sample. */
+export const example = start?.sample ?? '';
+/** The session, null if the user is not signed in, or undefined until the server has responded. */
+export const session = signal<Session | null | undefined>(undefined);
+/** The reason why the server refused the session, the link or the key, or null. */
+export const refusal = signal<string | null>(null);
+
+/** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
+export async function open(): Promise<void> {
+  if (!location.hash.startsWith(LINK)) return change(await request('GET'));
+  const token = location.hash.slice(LINK.length);
+  history.replaceState(null, '', location.pathname + location.search);
+  change(await request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token })));
+}
+
+/** Exchanges a key for a session. */
+export async function signIn(key: string): Promise<void> {
+  change(await request('POST', { 'x-api-key': key }));
+}
+
+export async function signOut(): Promise<void> {
+  await request('DELETE');
+  change(null);
+}
+
+function change(next: Session | null): void {
+  if (next !== null) refusal.value = null;
+  session.value = next;
+}
+
+async function request(method: string, headers: Record<string, string> = {}, body: string | null = null): Promise<Session | null> {
+  refusal.value = null;
+  try {
+    const response = await fetch('/session', { method, headers: { ...PAGE, ...headers }, body });
+    const answer = await response.json();
+    if (response.ok) return answer.submitter === null ? null : answer;
+    refusal.value = headers['x-api-key'] ? 'The key is unknown, expired or revoked.' : sentence(answer.error.message);
+  } catch {
+    refusal.value = 'The server does not respond.';
+  }
+  return null;
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}

@@ -1,0 +1,27 @@
+// The session of the page. Each function returns `{ session, refusal }`: the session or null, and why it was refused.
+const LINK = '#sign-in=';
+const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
+
+/** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
+export function openSession() {
+  if (!location.hash.startsWith(LINK)) return request('GET');
+  const token = location.hash.slice(LINK.length);
+  history.replaceState(null, '', location.pathname);
+  return request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token }));
+}
+
+/** Exchanges the key in the headers for a session. */
+export const startSession = (headers) => request('POST', headers);
+
+export const endSession = () => request('DELETE');
+
+async function request(method, headers = {}, body = undefined) {
+  try {
+    const response = await fetch('/session', { method, headers: { ...PAGE, ...headers }, body });
+    const answer = await response.json();
+    if (response.ok) return { session: answer.submitter === null ? null : answer, refusal: null };
+    return { session: null, refusal: answer.error.message };
+  } catch {
+    return { session: null, refusal: `${location.host} does not respond` };
+  }
+}

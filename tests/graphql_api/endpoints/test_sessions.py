@@ -1,0 +1,226 @@
+"""Sessions of browsers: what starts and ends one, and that no page of another site can use it."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from graphql_api.auth.secret_text import digest
+from storage.documents import document_paths
+from tests.stack import SUBMIT, Stack, eventually
+
+SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
+MUTATION = {"query": SUBMIT, "variables": {"sample": SAMPLE}}
+
+
+@pytest.fixture
+def browser(stack: Stack) -> Iterator[httpx.Client]:
+    """A client that is signed in and sends the headers of a page of this server."""
+    with httpx.Client(base_url=stack.url, headers={"origin": stack.url}, timeout=60) as client:
+        assert client.post("/session", headers={"x-api-key": stack.key}).status_code == 201
+        yield client
+
+
+def link_token(stack: Stack, *options: str) -> str:
+    """Return the token of a new sign-in link."""
+    link = stack.keys("sign-in-link", "--file", str(stack.key_file), *options).strip()
+    match = re.fullmatch(r"http://127\.0\.0\.1:8000/#sign-in=(\S{43})", link)
+    assert match
+    return match[1]
+
+
+def test_the_cookie_is_hidden_from_scripts_and_other_sites_and_expires(stack: Stack) -> None:
+    """Its name contains the port, because browsers send cookies to all ports of a host."""
+    response = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key})
+
+    name, *attributes = response.headers["set-cookie"].split("; ")
+    assert name.startswith(f"dropzone_session_{stack.api_port}=dzs_")
+    assert {each.lower() for each in attributes} == {"httponly", "max-age=43199", "path=/", "samesite=strict"}
+    assert response.json() | {"expires": ""} == {
+        "submitter": "local",
+        "scopes": ["admin", "read", "submit"],
+        "expires": "",
+    }
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_a_session_opens_what_its_key_opens(stack: Stack, browser: httpx.Client) -> None:
+    """It works for queries, mutations and files."""
+    receipt = browser.post("/graphql", json=MUTATION).json()["data"]["submit"]
+
+    assert browser.get("/session").json()["submitter"] == "local"
+    assert json.loads(browser.get(f"/samples/{receipt['id']}").content) == SAMPLE
+    key = stack.new_key("reads-only", "read")
+    with httpx.Client(base_url=stack.url, headers={"origin": stack.url}) as other:
+        other.post("/session", headers={"x-api-key": key})
+        assert other.get("/session").json()["scopes"] == ["read"]
+        assert other.post("/graphql", json=MUTATION).json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        assert other.get(f"/samples/{receipt['id']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"origin": "https://evil.example"}, id="another site"),
+        pytest.param({"origin": "http://127.0.0.1:9"}, id="another port"),
+        pytest.param({"origin": "null"}, id="a sandboxed frame"),
+        pytest.param({"origin": ""}, id="an empty origin"),
+        pytest.param({"sec-fetch-site": "cross-site"}, id="a link or a form"),
+        pytest.param({"sec-fetch-site": "same-site"}, id="a page of another port"),
+        pytest.param({"sec-fetch-site": "none"}, id="the address bar"),
+        pytest.param({}, id="no header of a browser"),
+        pytest.param({"origin": "https://evil.example", "x-requested-with": "dropzone"}, id="a header it cannot send"),
+    ],
+)
+def test_a_request_of_another_origin_has_no_session(
+    stack: Stack, browser: httpx.Client, headers: Mapping[str, str]
+) -> None:
+    """Even if a browser sends the cookie, the request counts as one without a credential: CSRF is impossible."""
+    del browser.headers["origin"]
+
+    responses = [
+        browser.post("/graphql", json=MUTATION, headers=headers),
+        browser.post("/samples", json=SAMPLE, headers=headers),
+        browser.get("/graphql", params={"query": "{ __typename }"}, headers=headers),
+        browser.get("/results", headers=headers),
+    ]
+
+    assert [response.status_code for response in responses] == [401] * 4
+    assert browser.get("/session", headers=headers).json()["submitter"] is None
+    assert browser.delete("/session", headers=headers).status_code == 200
+    cookies = {"x-requested-with": "dropzone"}
+    assert httpx.get(f"{stack.url}/session", headers=cookies).json()["submitter"] is None
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"x-requested-with": "dropzone"}])
+def test_a_page_of_this_server_has_its_session(browser: httpx.Client, headers: Mapping[str, str]) -> None:
+    """Browsers send no `Origin` with a GET request to the same origin."""
+    del browser.headers["origin"]
+
+    assert browser.get("/session", headers=headers).json()["submitter"] == "local"
+
+
+@pytest.mark.parametrize("site", ["https://evil.example", "http://127.0.0.1:9"])
+async def test_a_websocket_of_another_origin_is_refused(stack: Stack, browser: httpx.Client, site: str) -> None:
+    """A WebSocket needs no preflight request. One of this server's page needs no key in `connection_init`."""
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    url = f"{stack.url.replace('http', 'ws')}/graphql"
+
+    protocols = [Subprotocol("graphql-transport-ws")]
+
+    with pytest.raises(websockets.InvalidStatus, match="403"):
+        await connect(url, subprotocols=protocols, additional_headers={"cookie": cookie, "origin": site})
+    own = {"cookie": cookie, "origin": stack.url}
+    async with connect(url, subprotocols=protocols, additional_headers=own) as socket:
+        await socket.send('{"type": "connection_init"}')
+        assert json.loads(await socket.recv())["type"] == "connection_ack"
+
+
+def test_a_page_of_another_origin_cannot_sign_a_browser_in(stack: Stack) -> None:
+    """Otherwise a user could submit samples to the attacker's account."""
+    headers = {"x-api-key": stack.key, "origin": "https://evil.example"}
+
+    response = httpx.post(f"{stack.url}/session", headers=headers)
+
+    assert response.status_code == 403
+    assert "set-cookie" not in response.headers
+
+
+def test_a_link_starts_one_session(stack: Stack) -> None:
+    """The second use and an unknown token are refused with the same message."""
+    body = {"token": link_token(stack)}
+
+    statuses = [httpx.post(f"{stack.url}/session", json=body).status_code for _ in range(2)]
+    unknown = httpx.post(f"{stack.url}/session", json={"token": "unknown"})
+
+    assert statuses == [201, 401]
+    assert "was used or has expired" in unknown.json()["error"]["message"]
+
+
+def test_an_expired_link_starts_no_session(stack: Stack) -> None:
+    """Firestore deletes expired tokens some time later."""
+    token = link_token(stack)
+    document = stack.firestore().document(document_paths.sign_in_token(digest(token)))
+    expires = stack.firestore().document(document_paths.api_key(digest(stack.key))).get().get("created")
+    document.update({"expires": expires})
+
+    assert httpx.post(f"{stack.url}/session", json={"token": token}).status_code == 401
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b"\xff"])
+def test_a_body_without_a_token_is_refused(stack: Stack, body: bytes) -> None:
+    """The message says what the body must be."""
+    response = httpx.post(f"{stack.url}/session", content=body, headers={"content-type": "application/json"})
+
+    assert response.status_code == 400
+    assert '{"token": "..."}' in response.json()["error"]["message"]
+
+
+def test_a_form_of_another_site_cannot_use_a_link(stack: Stack) -> None:
+    """A form can send `text/plain` without a preflight request."""
+    body = json.dumps({"token": link_token(stack)})
+
+    response = httpx.post(f"{stack.url}/session", content=body, headers={"content-type": "text/plain"})
+
+    assert response.status_code == 415
+
+
+def test_a_session_ends_when_its_user_signs_out(stack: Stack, browser: httpx.Client) -> None:
+    """A copy of the cookie does not work any more either."""
+    cookies = dict(browser.cookies)
+
+    assert browser.delete("/session").status_code == 200
+
+    with httpx.Client(base_url=stack.url, headers={"origin": stack.url}, cookies=cookies) as copy:
+        assert copy.post("/graphql", json=MUTATION).status_code == 401
+        ended = copy.get("/session")
+    assert ended.json()["submitter"] is None
+    assert "max-age=0" in ended.headers["set-cookie"].lower()
+
+
+def test_a_session_ends_with_its_key(stack: Stack) -> None:
+    """It stands for the key, so revoking the key is enough."""
+    key = stack.new_key("leaves")
+    with httpx.Client(base_url=stack.url, headers={"origin": stack.url}) as browser:
+        browser.post("/session", headers={"x-api-key": key})
+        assert browser.get("/session").json()["submitter"] == "leaves"
+
+        stack.keys("revoke", "--submitter", "leaves", "--yes")
+
+        eventually(lambda: browser.get("/session").json()["submitter"] is None)
+
+
+def test_a_session_ends_no_later_than_its_key_expires(stack: Stack) -> None:
+    """The response says when."""
+    key = stack.new_key("short", "read", "--expires-in-days", "0.1")
+
+    response = httpx.post(f"{stack.url}/session", headers={"x-api-key": key})
+
+    [seconds] = re.findall(r"Max-Age=(\d+)", response.headers["set-cookie"])
+    assert 8_000 < int(seconds) <= 8_640
+
+
+def test_a_proxy_on_this_machine_gives_nobody_a_key(stack: Stack) -> None:
+    """A reverse proxy connects from loopback. The server infers nothing from the address of the client."""
+    pages = [
+        httpx.get(f"{stack.url}{path}", headers={"host": host, "accept": "text/html"}).text
+        for path in ("/", "/graphql")
+        for host in ("dropzone.example.org", "127.0.0.1", "localhost")
+    ]
+
+    assert not any("dz_" in page or "dzs_" in page for page in pages)
+
+
+def test_the_stack_prints_a_link_that_works(stack: Stack) -> None:
+    """It is new at every start."""
+    eventually(lambda: "#sign-in=" in stack.log)
+    [token] = re.findall(rf"{stack.url}/#sign-in=(\S{{43}})", stack.log)
+
+    response = httpx.post(f"{stack.url}/session", json={"token": token})
+
+    assert response.json()["submitter"] == "local"
