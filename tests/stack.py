@@ -171,9 +171,11 @@ class Stack(AbstractContextManager["Stack"]):
         """Return a sample with its state and result over GraphQL."""
         return self.graphql(SAMPLE, {"id": sample_id}, key=key)["sample"]
 
-    def wait_for(self, sample_id: str, state: str = "COMPUTED") -> Any:
+    def wait_for(self, sample_id: str, state: str = "COMPUTED", *, key: str | None = None) -> Any:
         """Wait until a sample is in `state`; return the sample."""
-        return eventually(lambda: (sample := self.sample(sample_id))["state"] == state and sample, lambda: self.log)
+        return eventually(
+            lambda: (sample := self.sample(sample_id, key=key))["state"] == state and sample, lambda: self.log
+        )
 
     def pids_of(self, words: str, parent: int | None = None) -> list[int]:
         """Return the child processes of the stack, or of `parent`, whose commands contain `words`."""

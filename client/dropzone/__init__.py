@@ -27,7 +27,7 @@ from dropzone.errors import (
     UnusableSample,
 )
 from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
-from dropzone.samples import Problem, Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.samples import FailedAttempts, Problem, Receipt, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.statistics import (
     Histogram,
     OrderField,
@@ -49,6 +49,7 @@ __all__ = [
     "Client",
     "Conflict",
     "DropzoneError",
+    "FailedAttempts",
     "Forbidden",
     "Histogram",
     "Internal",

@@ -20,7 +20,8 @@ def _selection(kind: type) -> str:
 
 _RESULT = _selection(Result)
 _PROBLEMS = "problems { path message code }"
-_SAMPLE = f"id state {_PROBLEMS} submittedAt timeStamp count bytes sha256 result {{ {_RESULT} }}"
+_FAILED_ATTEMPTS = "failedAttempts { count problem updatedAt }"
+_SAMPLE = f"id state {_PROBLEMS} {_FAILED_ATTEMPTS} submittedAt timeStamp count bytes sha256 result {{ {_RESULT} }}"
 _SETTLED = f"id state {_PROBLEMS} result {{ {_selection(ResultOverview)} }}"
 _SUMMARY = _selection(Summary)
 _PAGE_INFO = "pageInfo { hasNextPage endCursor }"

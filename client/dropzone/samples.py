@@ -62,13 +62,28 @@ class SettledSample:
         return cls(values["id"], SampleState(values["state"]), parse_problems(values["problems"]), result)
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAttempts:
+    """The failed attempts to compute a sample, as of `updated_at`. `problem` is that of the last attempt."""
+
+    count: int
+    problem: str
+    updated_at: datetime
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the failed attempts for their GraphQL object."""
+        return cls(values["count"], values["problem"], parse_time(values["updatedAt"]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A stored sample. `result` is None unless the state is COMPUTED."""
+    """A stored sample. `result` is None unless the state is COMPUTED, and `failed_attempts` unless it is PENDING."""
 
     id: str
     state: SampleState
     problems: tuple[Problem, ...]
+    failed_attempts: FailedAttempts | None
     submitted_at: datetime
     time_stamp: str | None
     count: int
@@ -79,10 +94,12 @@ class Sample:
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Return the sample for its GraphQL object."""
+        attempts = values["failedAttempts"]
         return cls(
             id=values["id"],
             state=SampleState(values["state"]),
             problems=parse_problems(values["problems"]),
+            failed_attempts=attempts and FailedAttempts.parse(attempts),
             submitted_at=parse_time(values["submittedAt"]),
             time_stamp=values["timeStamp"],
             count=values["count"],

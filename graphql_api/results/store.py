@@ -7,7 +7,8 @@ from functools import partial
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.result_listing import ResultListing, decode_result
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
-from storage.documents import Header, NotFound, Result, document_paths
+from storage.documents import FailedAttempts, Header, NotFound, Result, document_paths
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
 
@@ -41,6 +42,17 @@ class Store:
         documents = await self._firestore.batch_get(paths) if paths else {}
         decoded = await self._turns.of(submitter).map(partial(decode_result, submitter), documents.values())
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
+
+    async def failed_attempts(self, submitter: str, ids: Collection[str]) -> Mapping[str, FailedAttempts]:
+        """Return the failed attempts to compute samples, by id. Most samples have none."""
+        paths = {document_paths.failed_attempts(submitter, sample_id): sample_id for sample_id in ids}
+        documents = await self._firestore.batch_get(paths)
+        return {
+            paths[path]: FailedAttempts.from_fields(
+                encoding.from_document(document), encoding.to_datetime(document.update_time)
+            )
+            for path, document in documents.items()
+        }
 
     async def raw(self, submitter: str, sample_id: str) -> tuple[Header, bytes]:
         """Return a sample's header and its raw document, byte for byte. Raises `NotFound` if no sample has this id."""

@@ -25,7 +25,7 @@ from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
 from observability import request_context
-from storage.documents import Header, Result, TooLarge
+from storage.documents import FailedAttempts, Header, Result, TooLarge
 from storage.documents.validation import payload
 
 T = TypeVar("T")
@@ -84,6 +84,11 @@ class Context:
         return DataLoader(load_fn=partial(_load_results, self.store, self.caller.submitter))
 
     @cached_property
+    def failed_attempts(self) -> DataLoader[str, FailedAttempts | None]:
+        """Loads the failed attempts to compute samples by sample id. None: there are none."""
+        return DataLoader(load_fn=partial(_load_failed_attempts, self.store, self.caller.submitter))
+
+    @cached_property
     def values(self) -> DataLoader[str, Sequence[float]]:
         """Loads the values of samples by sample id."""
         return DataLoader(load_fn=partial(_load_values, self.headers, self.raw_documents))
@@ -130,6 +135,11 @@ async def _load_headers(store: Store, submitter: str, ids: list[str]) -> Sequenc
 async def _load_results(store: Store, submitter: str, ids: list[str]) -> Sequence[Result | None]:
     results = await store.results(submitter, ids)
     return [results.get(sample_id) for sample_id in ids]
+
+
+async def _load_failed_attempts(store: Store, submitter: str, ids: list[str]) -> Sequence[FailedAttempts | None]:
+    attempts = await store.failed_attempts(submitter, ids)
+    return [attempts.get(sample_id) for sample_id in ids]
 
 
 async def _load_values(

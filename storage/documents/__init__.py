@@ -18,6 +18,7 @@ from storage.documents.errors import (
     Unauthenticated,
     Unavailable,
 )
+from storage.documents.failed_attempts import FailedAttempts
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import Result, SampleState, Status, state_of
 from storage.documents.sample import Arrival, Header, Identity, Sample, chunk_count, compress_chunk
@@ -30,6 +31,7 @@ __all__ = [
     "BadRequest",
     "Conflict",
     "DropzoneError",
+    "FailedAttempts",
     "Forbidden",
     "Header",
     "Histogram",

@@ -12,6 +12,7 @@ SUBMITTERS = "submitters"
 SAMPLES = "samples"
 RESULTS = "results"
 CHUNKS = "chunks"
+FAILED_ATTEMPTS = "failed_attempts"
 RECOMPUTATIONS = "recomputations"
 API_KEYS = "api_keys"
 SESSIONS = "sessions"
@@ -56,6 +57,14 @@ def upload(sample_id: str, digest: str) -> str:
 def result(submitter: str, sample_id: str) -> str:
     """Return the path of the result of a sample. The result has the same id as the sample."""
     return f"{SUBMITTERS}/{submitter}/{RESULTS}/{sample_id}"
+
+
+def failed_attempts(submitter: str, sample_id: str) -> str:
+    """Return the path of the document that shows how often the function failed for a sample.
+
+    On one machine, event delivery writes it (`infra/embedded/stack.toml`). On Google Cloud it does not exist.
+    """
+    return f"{SUBMITTERS}/{submitter}/{FAILED_ATTEMPTS}/{sample_id}"
 
 
 def recomputation(submitter: str, recomputation_id: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import uuid
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from dropzone import Client
+from storage.documents import document_paths
 from tests.client.conftest import Process, Start, read_terminal
 from tests.stack import Stack
 
@@ -80,6 +82,22 @@ def test_show_prints_a_sample_with_its_histogram(stack: Stack, start: Start, sub
     assert any(line.endswith("█" * 40) for line in lines)
     assert sample["result"]["mean"] == 1.0
     assert json.loads(raw) == {"time_stamp": "2019-05-01T00:00:00Z", "data": [0.5, 1.5]}
+
+
+def test_show_prints_why_a_sample_is_still_pending(stack: Stack, start: Start) -> None:
+    """Event delivery writes the document while the function fails."""
+    submitter = f"show-{uuid.uuid4().hex[:8]}"
+    key = stack.new_key(submitter)
+    sample_id = stack.submit_fixture(key=key)["id"]
+    stack.wait_for(sample_id, key=key)
+    attempts = {"attempts": 8, "problem": "500 Internal Server Error"}
+    stack.firestore().document(document_paths.failed_attempts(submitter, sample_id)).set(attempts)
+    stack.firestore().document(document_paths.result(submitter, sample_id)).delete()
+
+    lines = output_of(start(stack, key, "show", sample_id)).splitlines()
+
+    assert any(line.startswith("failed        8 attempts until ") for line in lines)
+    assert "last problem  500 Internal Server Error" in [line.rstrip() for line in lines]
 
 
 @pytest.mark.parametrize("options", [["--raw"], ["--json"], []])

@@ -63,6 +63,10 @@ def _sample_rows(sample: Sample) -> Iterator[tuple[str, str]]:
     yield "state", sample.state.value
     for problem in sample.problems:
         yield "problem", str(problem)
+    if sample.failed_attempts is not None:
+        attempts = sample.failed_attempts
+        yield "failed", f"{attempts.count:,} attempts until {format_time(attempts.updated_at)}"
+        yield "last problem", attempts.problem
     yield "submitted", format_time(sample.submitted_at)
     yield "time stamp", sample.time_stamp or "none"
     if sample.result is not None:

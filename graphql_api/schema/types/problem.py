@@ -4,14 +4,16 @@ Note: importing this module registers `ProblemCode` and `SampleState` as GraphQL
 therefore import both enums from this module.
 """
 
+from datetime import datetime
 from typing import Self
 
 import strawberry
 
 from graphql_api.schema.types.enums import describe_enum
+from storage.documents import FailedAttempts as StoredFailedAttempts
 from storage.documents import Problem, ProblemCode, SampleState
 
-__all__ = ["ProblemCode", "ProblemType", "SampleState"]
+__all__ = ["FailedAttempts", "ProblemCode", "ProblemType", "SampleState"]
 
 _STATES = {
     SampleState.PENDING: "The sample is stored. Its result is not computed yet.",
@@ -53,3 +55,20 @@ class ProblemType:
     def of(cls, problem: Problem) -> Self:
         """Return the GraphQL object of a stored problem."""
         return cls(path=problem.path, message=problem.message, code=problem.code)
+
+
+@strawberry.type(
+    description="The failed attempts to compute a sample. They are updated after 2, 4, 8, ... failures, and when the "
+    "service gives up."
+)
+class FailedAttempts:
+    """Failed attempts as clients see them."""
+
+    count: int = strawberry.field(description="The number of failed attempts at the last update.")
+    problem: str = strawberry.field(description="The problem of the last of these attempts, a message for people.")
+    updated_at: datetime = strawberry.field(description="The time of the last update.")
+
+    @classmethod
+    def of(cls, attempts: StoredFailedAttempts) -> Self:
+        """Return the GraphQL object of stored failed attempts."""
+        return cls(count=attempts.count, problem=attempts.problem, updated_at=attempts.updated_at)

@@ -8,7 +8,7 @@ from strawberry import Private
 
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import RAW, READ, costs
-from graphql_api.schema.types.problem import ProblemType, SampleState
+from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.scalars import JSON, Vector
 from storage.documents import BadRequest, Header, state_of
@@ -61,6 +61,18 @@ class Sample:
         result = await self._stored_result(info)
         problems = [*self.header.problems, *([result.problem] if result and result.problem else [])]
         return [ProblemType.of(problem) for problem in problems]
+
+    @strawberry.field(
+        description="The failed attempts to compute the sample, while it is PENDING. Null if the function has failed "
+        "less than twice, and always null on Google Cloud.",
+        metadata=costs(READ),
+    )
+    async def failed_attempts(self, info: Info) -> FailedAttempts | None:
+        """Return the failed attempts of a sample without a result."""
+        if self.is_new or self.header.problems or await self._stored_result(info) is not None:
+            return None
+        attempts = await info.context.failed_attempts.load(self.header.id)
+        return None if attempts is None else FailedAttempts.of(attempts)
 
     @strawberry.field(
         description="The statistics of the sample. Null unless the state is COMPUTED.", metadata=costs(READ)

@@ -35,11 +35,16 @@ class Pattern:
     def __init__(self, text: str) -> None:
         """Compile the pattern. Raises `InvalidPattern`."""
         self.text = text
-        self._names: set[str] = set()
+        self.names: set[str] = set()
+        """The names of the wildcards."""
         segments = text.split("/")
         if "" in segments:
             raise InvalidPattern(text, "it is empty, has an empty segment, or starts or ends with a slash")
         expressions = [self._expression(segment) for segment in segments]
+        named = [
+            f"(?P<{variable[1]}>{expression})" if (variable := _variable.fullmatch(segment)) else expression
+            for segment, expression in zip(segments, expressions, strict=True)
+        ]
         if expressions.count(_any_segments) > 1:
             raise InvalidPattern(text, "it has more than one `**`; use at most one")
         if _any_segments not in expressions and len(segments) % 2:
@@ -52,6 +57,7 @@ class Pattern:
                 expressions[index] = f"({expression})"
                 break
         self._match = re.compile("/".join(expressions), re.DOTALL).fullmatch
+        self._match_values = re.compile("/".join(named), re.DOTALL).fullmatch
 
     def group(self, path: str) -> str | None:
         """Return the group of the document at `path`, such as `users/marie`, or None if the pattern does not match.
@@ -61,6 +67,11 @@ class Pattern:
         match = self._match(path)
         return None if match is None else match[1] if match.re.groups else ""
 
+    def values(self, path: str) -> dict[str, str] | None:
+        """Return the values of the named wildcards for the document at `path`, or None without a match."""
+        match = self._match_values(path)
+        return None if match is None else match.groupdict()
+
     def _expression(self, segment: str) -> str:
         wildcard = segment
         if "{" in segment or "}" in segment:
@@ -68,9 +79,9 @@ class Pattern:
             if variable is None:
                 raise InvalidPattern(self.text, f"expected `{{name}}` or `{{name=wildcard}}`, got {segment!r}")
             name, wildcard = variable[1], variable[2] or "*"
-            if name in self._names:
+            if name in self.names:
                 raise InvalidPattern(self.text, f"the name {name!r} is used twice; choose another name")
-            self._names.add(name)
+            self.names.add(name)
             if "*" not in wildcard:
                 raise InvalidPattern(self.text, f"{segment!r} has no wildcard; add `*`, or write the id without braces")
         if wildcard == "**":

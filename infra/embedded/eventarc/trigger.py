@@ -47,6 +47,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_attempts: Count = 5
     max_crashes: Count = 3
     announces_given_up: bool = False
+    failed_attempts_document: str | None = None
+    """The path of the document that shows failed attempts, with wildcards of `document` by name, or None."""
     max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"
     token_variable: str | None = None
@@ -82,8 +84,8 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
     for table in tables:
         try:
             trigger = msgspec.convert(table, Trigger)
-            Pattern(trigger.document)
-        except (msgspec.ValidationError, InvalidPattern) as error:
+            _check_failed_attempts_document(trigger, Pattern(trigger.document))
+        except (msgspec.ValidationError, InvalidPattern, ValueError) as error:
             raise InvalidTrigger(f"trigger {table.get('name', '')!r}: {error}") from error
         if trigger.event_type not in [cloudevent.EVENT_TYPE_PREFIX + kind for kind in KINDS]:
             raise InvalidTrigger(
@@ -102,3 +104,20 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
             raise InvalidTrigger(f"two triggers are named {trigger.name!r}; rename one of them")
         triggers[trigger.name] = trigger
     return list(triggers.values())
+
+
+def _check_failed_attempts_document(trigger: Trigger, pattern: Pattern) -> None:
+    """Raise ValueError unless the document is valid and does not cause events of the same trigger."""
+    template = trigger.failed_attempts_document
+    if template is None:
+        return
+    names = dict.fromkeys(pattern.names, "x")
+    try:
+        path = template.format_map(names)
+    except (AttributeError, LookupError, ValueError):
+        path = ""
+    if "" in path.split("/") or path.count("/") % 2 == 0:
+        expected = "expected the path of a document, with names of the path pattern in braces"
+        raise ValueError(f"failed_attempts_document {template!r}: {expected}")
+    if pattern.group(path) is not None:
+        raise ValueError(f"failed_attempts_document {template!r}: the trigger selects this document")

@@ -38,6 +38,15 @@ def test_a_pattern_selects_documents_and_groups_them_by_its_first_wildcard(
     assert Pattern(pattern).group(path) == group
 
 
+def test_a_pattern_returns_the_values_of_its_named_wildcards() -> None:
+    """Wildcards without a name have no value."""
+    pattern = Pattern("users/{user=m*}/*/{path=**}")
+
+    assert pattern.names == {"user", "path"}
+    assert pattern.values("users/marie/notes/a/b") == {"user": "marie", "path": "a/b"}
+    assert pattern.values("users/anna/notes/a") is None
+
+
 INVALID = [
     ("", "empty"),
     ("/users/{user}", "slash"),

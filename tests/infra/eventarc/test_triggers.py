@@ -29,6 +29,10 @@ VALID = {
         ({"url": "ftp://somewhere/"}, "HTTP"),
         ({"concurrency": 0}, "concurrency"),
         ({"patience": 1}, "patience"),
+        ({"failed_attempts_document": "attempts/{team}"}, "names of the path pattern"),
+        ({"failed_attempts_document": "attempts/{"}, "names of the path pattern"),
+        ({"failed_attempts_document": "users/{user}/attempts"}, "path of a document"),
+        ({"failed_attempts_document": "users/{user}"}, "the trigger selects this document"),
         ({"fault_injection": {"duplicate_probability": 1.5}}, "duplicate_probability"),
     ],
 )

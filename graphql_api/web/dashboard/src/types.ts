@@ -62,7 +62,14 @@ export type ResultDetail = DetailStatistics & {
   histogram: Histogram | null;
 };
 
+export interface FailedAttempts {
+  count: number;
+  problem: string;
+  updatedAt: string;
+}
+
 export interface Sample extends ProblemSample {
+  failedAttempts: FailedAttempts | null;
   timeStamp: string | null;
   count: number;
   bytes: number;

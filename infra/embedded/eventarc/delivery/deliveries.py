@@ -12,15 +12,20 @@ Times in rows are on the monotonic clock of the run that saved them. `open` conv
 time between two runs does not count.
 """
 
+import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from infra.embedded.eventarc.delivery.delivery import Delivery, State
+from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Change, Storage
+from infra.embedded.firestore.storage.writer import Group
+from infra.embedded.firestore.writes import commits
+from infra.embedded.firestore.writes.document_write import PreparedWrite
 
 CONSUMER_PREFIX = "eventarc/"  # followed by the name of the trigger
 
@@ -67,6 +72,8 @@ SELECT trigger, sequence, commit_time, name, old, new, 0, iif(dead, 'dead', 'ret
     0, 0, 0
 FROM eventarc_failed
 """
+
+logger = logging.getLogger("eventarc")
 
 
 class Suspect(NamedTuple):
@@ -154,8 +161,12 @@ class Deliveries:
         progress: Progress,
         changed_cursors: Mapping[int, int | None],
         changed_rows: Mapping[int, Delivery | None],
+        documents: Sequence[PreparedWrite],
     ) -> None:
-        """Write the progress, the changed cursors of groups and the changed rows in one transaction. None deletes."""
+        """Write the progress, the changed cursors of groups and the changed rows in one transaction. None deletes.
+
+        The transaction also stores `documents`, except those that Firestore refuses.
+        """
         now = time.monotonic()
         trigger = self._trigger
         rows = [_row(trigger, delivery, now) for delivery in changed_rows.values() if delivery is not None]
@@ -163,7 +174,9 @@ class Deliveries:
         cursors = [(trigger, number, cursor) for number, cursor in changed_cursors.items() if cursor is not None]
         deleted_cursors = [(trigger, number) for number, cursor in changed_cursors.items() if cursor is None]
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(group: Group) -> list[StatusError]:
+            outcomes = commits.batch_write(group, list(documents), commits.no_conflicts) if documents else []
+            connection = group.connection
             change_consumers.advance(connection, CONSUMER_PREFIX + trigger, progress.cursor)
             connection.execute(
                 "INSERT OR REPLACE INTO eventarc_positions VALUES (?, ?, ?)",
@@ -175,8 +188,10 @@ class Deliveries:
             )
             connection.executemany(_SAVE, rows)
             connection.executemany("DELETE FROM eventarc_undelivered WHERE trigger = ? AND sequence = ?", deleted_rows)
+            return [error for _, error in outcomes if error is not None]
 
-        await self._storage.execute(work)
+        for error in await self._storage.write(work):
+            logger.warning("%s: cannot store a document that shows failed attempts: %s", trigger, error)
 
     async def due(
         self,

@@ -13,9 +13,12 @@ import time
 from infra.embedded.eventarc.delivery.deliveries import Deliveries, Progress
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.event_reader import EventReader
+from infra.embedded.eventarc.delivery.failed_attempts import FailedAttempts
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.held_rows import HeldRows
+from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.errors import disk_failure
+from infra.embedded.firestore.writes.document_write import PreparedWrite
 
 SAVE_SECONDS = 0.1
 SLOW_SECONDS = 1.0
@@ -27,17 +30,19 @@ logger = logging.getLogger("eventarc")
 class Recorder:
     """Saves the state of one trigger."""
 
-    def __init__(self, name: str, deliveries: Deliveries, queue: FairQueue, reader: EventReader) -> None:
+    def __init__(self, trigger: Trigger, deliveries: Deliveries, queue: FairQueue, reader: EventReader) -> None:
         self.held_rows = HeldRows()
         self.has_news = reader.on_read
         """Set when there may be something to save."""
         self.on_saved: list[asyncio.Event] = []
         """Set after rows were saved."""
-        self._name = name
+        self._name = trigger.name
+        self._failed_attempts = FailedAttempts(trigger)
         self._deliveries = deliveries
         self._queue = queue
         self._reader = reader
         self._changed_rows: dict[int, Delivery | None] = {}  # to be saved; None deletes the row
+        self._documents: dict[str, PreparedWrite] = {}  # to be saved, by name
         self._cursors: dict[int, int] = {}  # by group: as saved
         self._saved = Progress(0, 0, {})
         self._read_before = 0
@@ -53,6 +58,7 @@ class Recorder:
         delivery.is_unsettled = False
         if delivery.has_row:
             self._changed_rows[delivery.sequence] = None
+            self._add_document(self._failed_attempts.after_acknowledgement(delivery))
         self._queue.remove(delivery.group, delivery.sequence)
         self.has_news.set()
 
@@ -61,6 +67,7 @@ class Recorder:
         delivery.is_unsettled = False
         delivery.has_row = True
         self._changed_rows[delivery.sequence] = delivery
+        self._add_document(self._failed_attempts.after_failure(delivery))
         self.has_news.set()
 
     async def run(self) -> None:
@@ -85,6 +92,7 @@ class Recorder:
         self._add_rows_of_slow_events()
         position = self._reader.position
         changed_rows, self._changed_rows = self._changed_rows, {}
+        documents, self._documents = self._documents, {}
         changed_groups, self._queue.changed = self._queue.changed, set()
         touched = changed_groups | {delivery.group for delivery in changed_rows.values() if delivery is not None}
         if self._is_catching_up and position >= self._read_before:
@@ -99,9 +107,10 @@ class Recorder:
             return
         self.held_rows.hold(changed_rows)
         try:
-            await self._deliveries.save(progress, changed_cursors, changed_rows)
+            await self._deliveries.save(progress, changed_cursors, changed_rows, list(documents.values()))
         except BaseException:
             self._changed_rows = changed_rows | self._changed_rows
+            self._documents = documents | self._documents
             self._queue.changed |= touched
             raise
         self._saved = progress
@@ -140,6 +149,10 @@ class Recorder:
         if saved_rows:
             for event in self.on_saved:
                 event.set()
+
+    def _add_document(self, write: PreparedWrite | None) -> None:
+        if write is not None:
+            self._documents[write.full_name] = write
 
     def _add_rows_of_slow_events(self) -> None:
         latest = time.monotonic() - SLOW_SECONDS

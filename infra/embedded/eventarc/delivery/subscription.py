@@ -26,7 +26,7 @@ class Subscription:
         self._deliveries = Deliveries(storage, trigger.name, trigger.document)
         self._queue = FairQueue(trigger.concurrency)
         self._reader = EventReader(storage, self._selection, self._queue)
-        self._recorder = Recorder(trigger.name, self._deliveries, self._queue, self._reader)
+        self._recorder = Recorder(trigger, self._deliveries, self._queue, self._reader)
         self._sender = Sender(trigger, self._selection, self._queue, self._recorder)
         self._retries = Retries(self._deliveries, self._queue, self._recorder)
         self._trials = Trials(self._deliveries, self._queue, self._recorder, self._sender)

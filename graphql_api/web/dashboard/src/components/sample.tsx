@@ -36,7 +36,7 @@ export function SampleDetail() {
 const scrolling = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth');
 
 function Detail({ sample: displayed }: { sample: Sample }) {
-  const { id, state, problems, result, submittedAt, timeStamp, count, bytes: size, sha256 } = displayed;
+  const { id, state, problems, failedAttempts, result, submittedAt, timeStamp, count, bytes: size, sha256 } = displayed;
   return (
     <>
       <div class="row">
@@ -59,6 +59,11 @@ function Detail({ sample: displayed }: { sample: Sample }) {
             </li>
           ))}
         </ul>
+      )}
+      {failedAttempts && (
+        <p class="problem" title={`until ${time(failedAttempts.updatedAt)}`}>
+          The function has failed {plural(failedAttempts.count, 'time')}: {failedAttempts.problem}
+        </p>
       )}
       {result?.histogram && (
         <HistogramPlot histogram={result.histogram} mean={result.mean} deviation={result.standardDeviation} />
