@@ -5,7 +5,9 @@ With `--sockets`, the process accepts connections on inherited listening sockets
 
 import argparse
 import logging
+import os
 import resource
+import signal
 import socket
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ from ipaddress import ip_address
 
 from graphql_api import memory_release
 from graphql_api.app import create_app
+from graphql_api.graphql_server import ServerSettings
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
 from observability import logs
@@ -38,6 +41,9 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     warn_of_other_machines(settings)
+    # uvicorn raises the signal again after the shutdown. As the first process of a container, this process would ignore
+    # it, and wait for its threads.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     app = create_app(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     memory_release.configure()
@@ -46,6 +52,7 @@ def main() -> None:
         app.state.budgets,
         host=settings.host,
         port=settings.api_port,
+        settings=ServerSettings(shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
     )
     server.run(arguments.sockets)

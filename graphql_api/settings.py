@@ -45,10 +45,13 @@ class Settings:
     """Address that the API listens on."""
 
     api_port: int = 8000
-    """Port that the API listens on."""
+    """Port that the API listens on. If it is not set, the variable `PORT` has the port, for example on Cloud Run."""
 
     max_sample_mib: int = 64
     """Maximum size of a request body, after decompression."""
+
+    shutdown_seconds: int = 1
+    """How long the requests in progress may take after SIGTERM. Longer ones are refused with UNAVAILABLE."""
 
     write_timeout_seconds: float = 10.0
     """How long a request waits for Firestore before it fails with UNAVAILABLE."""
@@ -87,6 +90,8 @@ class Settings:
         read = Config(environ=environ, env_prefix=PREFIX)
         limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
         values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}
+        if f"{PREFIX}API_PORT" not in environ and "PORT" in environ:
+            values["api_port"] = int(environ["PORT"])
         return cls(**values, limits=limits)
 
     @classmethod
@@ -98,6 +103,7 @@ class Settings:
         """Raise `ValueError` for a value with which every request would fail."""
         minimums = {
             "max_sample_mib": 1,
+            "shutdown_seconds": 0,
             "write_timeout_seconds": 0.1,
             "max_pending_writes_mib": self.max_sample_mib,
             "shards": 1,

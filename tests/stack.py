@@ -201,7 +201,7 @@ class Stack(AbstractContextManager["Stack"]):
 
     def function_pids(self) -> list[int]:
         """Return the processes of the trigger function."""
-        return self.pids_of("triggers.app")
+        return self.pids_of("-m triggers")
 
     def api_pid(self) -> int:
         """Return the process of the API."""

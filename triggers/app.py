@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from observability import logs
+from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main
 from triggers.event_authentication import GoogleIdentity, Sender, SharedSecret
@@ -39,6 +40,7 @@ STRUCTURED_TYPE = b"application/cloudevents+json"
 EVENT_PATH = "/"
 DEAD_LETTER_PATH = "/dead-letters"
 HEALTH_PATH = "/healthz"
+READY_PATH = "/readyz"
 
 Handler = Callable[[bytes], Awaitable[None]]
 """Processes the body of a request. Raises `HTTPException` with the response if it cannot."""
@@ -57,13 +59,15 @@ def create_app() -> ASGIApp:
     logs.configure(settings.log_format)
     sender: Sender
     if settings.event_secret:
-        sender, hosts_are_local = SharedSecret(settings.event_secret), True
+        sender, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local
     else:
         sender, hosts_are_local = GoogleIdentity(settings.event_audience, settings.event_service_account), False
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
     framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
     handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter}
-    return EventEndpoint(framework, handlers, sender, hosts_are_local=hosts_are_local)
+    return EventEndpoint(
+        framework, handlers, sender, hosts_are_local=hosts_are_local, check_firestore=main.check_firestore
+    )
 
 
 class EventEndpoint:
@@ -71,13 +75,23 @@ class EventEndpoint:
 
     `hosts_are_local`: accept only requests that name this machine as their host. A web page with a DNS
     name that resolves to this machine has another host.
+    `check_firestore`: raises `Unavailable` if the function cannot read from Firestore.
     """
 
-    def __init__(self, app: ASGIApp, handlers: Mapping[str, Handler], sender: Sender, *, hosts_are_local: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        handlers: Mapping[str, Handler],
+        sender: Sender,
+        *,
+        hosts_are_local: bool,
+        check_firestore: Callable[[], Awaitable[None]],
+    ) -> None:
         self._app = app
         self._handlers = handlers
         self._sender = sender
         self._hosts_are_local = hosts_are_local
+        self._check_firestore = check_firestore
         self._log = ThrottledLog(logger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +100,8 @@ class EventEndpoint:
             await self._app(scope, receive, send)
         elif scope["path"] == HEALTH_PATH:
             await self._health(scope)(scope, receive, send)
+        elif scope["path"] == READY_PATH:
+            await (await self._readiness(scope))(scope, receive, send)
         elif refusal := await self._refusal(scope):
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)
@@ -113,11 +129,21 @@ class EventEndpoint:
             body["proof"] = proof
         return JSONResponse(body, headers={"cache-control": "no-store", "connection": "close"})
 
+    async def _readiness(self, scope: Scope) -> Response:
+        """Return the response to a startup probe: 503 until Firestore responds."""
+        if scope["method"] not in ("GET", "HEAD"):
+            return _refuse(405, "expected the method GET", allow="GET, HEAD")
+        try:
+            await self._check_firestore()
+        except Unavailable as error:
+            return _refuse(503, str(error), retry_after="1")
+        return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store", "connection": "close"})
+
     async def _refusal(self, scope: Scope) -> Response | None:
         """Return the response to a request that is not an event of the sender, or None."""
         paths = (EVENT_PATH, *self._handlers)
         if scope["path"] not in paths:
-            return _refuse(404, f"expected one of the paths {', '.join((*paths, HEALTH_PATH))}")
+            return _refuse(404, f"expected one of the paths {', '.join((*paths, HEALTH_PATH, READY_PATH))}")
         if scope["method"] != "POST":
             return _refuse(405, "expected the method POST", allow="POST")
         headers: Mapping[bytes, bytes] = dict(scope["headers"])

@@ -36,6 +36,7 @@ logger = logging.getLogger("triggers")
 _responses_503 = ThrottledLog(logger)
 
 READ_TIMEOUT_SECONDS = 30.0
+READINESS_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 8.0
 """Less than the default acknowledgement deadline of Eventarc, 10 s, so that the function can report a failure."""
 
@@ -110,6 +111,16 @@ async def _process(event: SampleEvent) -> None:
             error,
         )
         raise HTTPException(503, str(error), {"retry-after": str(error.retry_after)}) from error
+
+
+async def check_firestore() -> None:
+    """Read from the default database. Raises `Unavailable` if Firestore does not respond."""
+    await _default_database().ping(READINESS_TIMEOUT_SECONDS)
+
+
+@cache
+def _default_database() -> Firestore:
+    return Firestore.connect(timeout_seconds=READINESS_TIMEOUT_SECONDS)
 
 
 @cache

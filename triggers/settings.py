@@ -1,12 +1,16 @@
-"""Settings of the function: who may send events, and the format of the log. They are read from environment variables.
+"""Settings of the function: who may send events, where it listens, and how it logs. They are environment variables.
 
-Without one of them, any process or web page that reaches the port could store results. The function
-therefore does not start without a setting for the sender of events.
+Without a sender, any process or web page that reaches the port could store results. The function
+therefore does not start without one.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
+
+from starlette.config import Config
 
 from observability import logs
 
@@ -16,6 +20,15 @@ MIN_SECRET_CHARACTERS = 32
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings. The field `event_secret` is read from `DROPZONE_EVENT_SECRET`, and so on."""
+
+    host: str = "127.0.0.1"
+    """Address that the function listens on. On a loopback address, events must name this machine as their host."""
+
+    function_port: int = 8081
+    """Port that the function listens on. Without this setting, the variable `PORT` has the port, as on Cloud Run."""
+
+    shutdown_seconds: int = 1
+    """How long the events in progress may take after SIGTERM."""
 
     event_secret: str = ""
     """The bearer token of events on one machine. `make run` makes a new one at every start."""
@@ -32,7 +45,21 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which says what to set."""
-        return cls(**{name: environ.get(f"DROPZONE_{name.upper()}", "") for name in cls.__dataclass_fields__})
+        read = Config(environ=environ, env_prefix="DROPZONE_")
+        values: dict[str, Any] = {
+            each.name: read(each.name.upper(), cast=type(each.default), default=each.default) for each in fields(cls)
+        }
+        if "DROPZONE_FUNCTION_PORT" not in environ and "PORT" in environ:
+            values["function_port"] = int(environ["PORT"])
+        return cls(**values)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can connect."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless exactly one way to authenticate events is configured and all settings are valid."""

@@ -71,3 +71,4 @@ class ServerSettings:
     ping_interval_seconds: float = 20.0
     shutdown_seconds: float = 1.0  # time for the requests in progress when the server stops
     cleanup_seconds: float = 0.25  # time for requests that were ended because the server stops
+    close_seconds: float = 1.0  # time for the application to close its connections

@@ -13,6 +13,16 @@ def test_a_setting_is_read_from_its_environment_variable() -> None:
 
 
 @pytest.mark.parametrize(
+    ("environment", "port"),
+    [({}, 8000), ({"PORT": "1234"}, 1234), ({"PORT": "1234", "DROPZONE_API_PORT": "5678"}, 5678)],
+    ids=["default", "Cloud Run", "both"],
+)
+def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port: int) -> None:
+    """Cloud Run tells a container its port in the variable PORT."""
+    assert Settings.from_environ(environment).api_port == port
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("MAX_SAMPLE_MIB", "0", "must be at least 1, got 0"),

@@ -73,6 +73,7 @@ class Machine:
     """A Firestore, the function, Google's client of Firestore and an HTTP client of the function."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         firestore_port, function_port = free_port(), free_port()
         host = f"127.0.0.1:{firestore_port}"
         self.firestore = Process(
@@ -82,10 +83,10 @@ class Machine:
         )
         self.function = Process(
             function_port,
-            f"-m uvicorn triggers.app:create_app --factory --host 127.0.0.1 "
-            f"--port {function_port} --log-level warning --no-access-log",
+            "-m triggers",
             folder,
             {
+                "PORT": str(function_port),
                 "DROPZONE_EVENT_SECRET": SECRET,
                 "FIRESTORE_EMULATOR_HOST": host,
             },

@@ -177,7 +177,7 @@ def test_settings_that_do_not_say_who_may_send_events_are_rejected(environment: 
 def test_the_function_does_not_start_without_a_sender() -> None:
     """The message says what to set. It prints no traceback."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DROPZONE_")}
-    command = [sys.executable, "-m", "uvicorn", "triggers.app:create_app", "--factory", "--port", "1"]
+    command = [sys.executable, "-m", "triggers"]
 
     ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 

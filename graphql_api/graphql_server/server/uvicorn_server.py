@@ -79,7 +79,13 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # the loop cannot be closed while a connection is open
         if not self.force_exit:
-            await self.lifespan.shutdown()
+            try:
+                async with asyncio.timeout(self._settings.close_seconds):
+                    await self.lifespan.shutdown()
+            except TimeoutError:
+                logger.warning(
+                    "the application did not close its connections within %g s", self._settings.close_seconds
+                )
 
     async def _end_requests(self) -> None:
         tasks = self.server_state.tasks

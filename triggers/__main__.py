@@ -1,0 +1,53 @@
+"""Serve the function: `python -m triggers`.
+
+With `--sockets`, the process accepts connections on inherited listening sockets. Other processes may share them.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from triggers.settings import Settings
+
+
+def main() -> None:
+    """Read the settings and serve until a signal stops the process.
+
+    After SIGTERM, the process accepts no connection, and completes the events in progress. An event that takes longer
+    than `shutdown_seconds` is not acknowledged, so it is sent again.
+    """
+    parser = argparse.ArgumentParser(prog="python -m triggers", description=__doc__)
+    parser.add_argument("--sockets", type=_sockets, metavar="FD,FD", help="file descriptors of listening sockets")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.from_environ()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    # uvicorn raises the signal again after the shutdown. As the first process of a container, this process would ignore
+    # it, and wait for the threads that compute large samples.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    config = uvicorn.Config(
+        "triggers.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.function_port,
+        log_config=None,  # the application configures the log
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    uvicorn.Server(config).run(arguments.sockets)
+
+
+def _sockets(descriptors: str) -> list[socket.socket]:
+    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
+
+
+if __name__ == "__main__":
+    main()
