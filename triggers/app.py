@@ -61,7 +61,7 @@ def create_app() -> ASGIApp:
     if settings.event_secret:
         sender, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local
     else:
-        sender, hosts_are_local = GoogleIdentity(settings.event_audience, settings.event_service_account), False
+        sender, hosts_are_local = GoogleIdentity(settings.event_audiences, settings.event_service_account), False
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
     framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
     handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter}

@@ -16,7 +16,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import google.auth.exceptions
@@ -70,10 +70,13 @@ class SharedSecret:
 
 
 class GoogleIdentity:
-    """The sender is a service account of Google Cloud that sends an OpenID Connect token for `audience`."""
+    """The sender is a service account of Google Cloud that sends an OpenID Connect token for one of `audiences`.
 
-    def __init__(self, audience: str, service_account: str, certificates_url: str = CERTIFICATES_URL) -> None:
-        self._audience = audience
+    Cloud Run serves a service under two URLs. Eventarc uses one of them as the audience.
+    """
+
+    def __init__(self, audiences: Sequence[str], service_account: str, certificates_url: str = CERTIFICATES_URL) -> None:
+        self._audiences = list(audiences)
         self._service_account = service_account
         self._certificates_url = certificates_url
         self._request = google.auth.transport.requests.Request()
@@ -96,7 +99,7 @@ class GoogleIdentity:
             claims = _jwt.decode(
                 token,
                 certs=self._certificates,
-                audience=self._audience,
+                audience=self._audiences,
                 clock_skew_in_seconds=MAX_CLOCK_SKEW_SECONDS,
             )
         except google.auth.exceptions.TransportError:

@@ -34,7 +34,10 @@ class Settings:
     """The bearer token of events on one machine. `make run` makes a new one at every start."""
 
     event_audience: str = ""
-    """On Google Cloud: the audience of the identity tokens that Eventarc sends, which is the URL of the function."""
+    """On Google Cloud: the audiences of the identity tokens that Eventarc sends, separated by commas.
+
+    These are the URLs of the function.
+    """
 
     event_service_account: str = ""
     """On Google Cloud: the e-mail address of the service account of the Eventarc trigger."""
@@ -60,6 +63,11 @@ class Settings:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def event_audiences(self) -> list[str]:
+        """The audiences of identity tokens that are accepted."""
+        return [audience for audience in self.event_audience.split(",") if audience]
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless exactly one way to authenticate events is configured and all settings are valid."""

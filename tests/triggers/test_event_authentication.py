@@ -26,6 +26,7 @@ from triggers.settings import Settings
 _jwt: Any = google.auth.jwt  # the library has no type hints
 _RSASigner: Any = google.auth.crypt.RSASigner
 AUDIENCE = "https://function.example"
+OTHER_AUDIENCE = "https://function-123.europe-west6.run.app"
 ACCOUNT = "eventarc@project.iam.gserviceaccount.com"
 
 
@@ -102,8 +103,8 @@ def certificates(keys: KeyPair) -> Iterator[Certificates]:
 
 @pytest.fixture
 def identity(certificates: Certificates) -> GoogleIdentity:
-    """The check of the function's audience and service account."""
-    return GoogleIdentity(AUDIENCE, ACCOUNT, certificates.url)
+    """The check of the function's audiences and service account."""
+    return GoogleIdentity([OTHER_AUDIENCE, AUDIENCE], ACCOUNT, certificates.url)
 
 
 async def test_a_token_of_the_service_account_is_accepted(
@@ -114,6 +115,14 @@ async def test_a_token_of_the_service_account_is_accepted(
 
     assert [await identity.is_proved_by(token) for token in tokens * 2] == [True] * 6
     assert certificates.requests == 1
+
+
+async def test_each_audience_of_the_settings_is_accepted(identity: GoogleIdentity, keys: KeyPair) -> None:
+    """Cloud Run serves the function under two URLs, and Eventarc uses one of them."""
+    settings = Settings(event_audience=f"{OTHER_AUDIENCE},{AUDIENCE}", event_service_account=ACCOUNT)
+
+    assert settings.event_audiences == [OTHER_AUDIENCE, AUDIENCE]
+    assert [await identity.is_proved_by(keys.token(aud=each)) for each in settings.event_audiences] == [True, True]
 
 
 @pytest.mark.parametrize(

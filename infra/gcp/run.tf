@@ -1,0 +1,228 @@
+# Two Cloud Run services and a job, from one image. The function accepts requests of Eventarc, Pub/Sub and
+# Cloud Scheduler in this project; the API is public and requires API keys.
+
+locals {
+  port = 8080
+
+  api_environment = merge(var.api_settings, {
+    GOOGLE_CLOUD_PROJECT     = var.project
+    DROPZONE_SHARDS          = tostring(var.shards)
+    DROPZONE_MAX_REQUEST_MIB = "30" # Cloud Run refuses HTTP/1 requests above 32 MiB
+  })
+
+  # Cloud Run serves each service under two URLs. Eventarc uses one of them as the audience of its identity
+  # tokens. The first is known before the service exists. The second differs from that of the API in the name only.
+  function_name = "dropzone-function"
+  function_urls = [
+    "https://${local.function_name}-${data.google_project.this.number}.${var.region}.run.app",
+    replace(google_cloud_run_v2_service.api.uri, google_cloud_run_v2_service.api.name, local.function_name),
+  ]
+
+  function_environment = {
+    GOOGLE_CLOUD_PROJECT           = var.project
+    DROPZONE_SHARDS                = tostring(var.shards)
+    DROPZONE_EVENT_AUDIENCE        = join(",", distinct(local.function_urls))
+    DROPZONE_EVENT_SERVICE_ACCOUNT = google_service_account.this["eventarc"].email
+  }
+}
+
+resource "google_cloud_run_v2_service" "api" {
+  project             = var.project
+  name                = "dropzone-api"
+  location            = var.region
+  description         = "GraphQL and HTTP API of Dropzone"
+  ingress             = local.has_load_balancer ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+  deletion_protection = var.delete_protection
+  labels              = local.labels
+
+  template {
+    service_account                  = google_service_account.this["api"].email
+    timeout                          = "3600s" # subscriptions are requests; subscribers resume after the timeout
+    max_instance_request_concurrency = var.api.concurrency
+    session_affinity                 = true
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+    labels                           = local.labels
+
+    scaling {
+      min_instance_count = var.api.min_instances
+      max_instance_count = var.api.max_instances
+    }
+
+    containers {
+      image = var.image
+      args  = ["graphql_api"]
+
+      ports {
+        container_port = local.port
+      }
+
+      resources {
+        limits            = { cpu = var.api.cpu, memory = var.api.memory }
+        cpu_idle          = var.api.cpu_idle
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = local.api_environment
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      startup_probe {
+        period_seconds    = 3
+        timeout_seconds   = 2
+        failure_threshold = 40
+
+        http_get {
+          path = "/readyz"
+          port = local.port
+        }
+      }
+
+      liveness_probe { # not /readyz: a new instance would not repair Firestore
+        period_seconds    = 10
+        timeout_seconds   = 5
+        failure_threshold = 6
+
+        http_get {
+          path = "/healthz"
+          port = local.port
+        }
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this, google_firestore_database.this]
+}
+
+resource "google_cloud_run_v2_service" "function" {
+  project             = var.project
+  name                = local.function_name
+  location            = var.region
+  description         = "Computes statistics of samples; audits that every sample ends in a state"
+  ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+  deletion_protection = var.delete_protection
+  labels              = local.labels
+
+  template {
+    service_account                  = google_service_account.this["function"].email
+    timeout                          = "600s" # the longest acknowledgement deadline of Eventarc's subscription
+    max_instance_request_concurrency = var.function.concurrency
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+    labels                           = local.labels
+
+    scaling {
+      min_instance_count = var.function.min_instances
+      max_instance_count = var.function.max_instances
+    }
+
+    containers {
+      image = var.image
+      args  = ["triggers"]
+
+      ports {
+        container_port = local.port
+      }
+
+      resources {
+        limits            = { cpu = var.function.cpu, memory = var.function.memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = local.function_environment
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      startup_probe {
+        period_seconds    = 3
+        timeout_seconds   = 2
+        failure_threshold = 40
+
+        http_get {
+          path = "/readyz"
+          port = local.port
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 10
+        timeout_seconds   = 5
+        failure_threshold = 6
+
+        http_get {
+          path = "/healthz"
+          port = local.port
+        }
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this, google_firestore_database.this]
+}
+
+# `make deploy` executes this job: it stores the digest of the API key in Secret Manager.
+resource "google_cloud_run_v2_job" "keys" {
+  project             = var.project
+  name                = "dropzone-keys"
+  location            = var.region
+  deletion_protection = false # it stores nothing
+  labels              = local.labels
+
+  template {
+    labels = local.labels
+
+    template {
+      service_account       = google_service_account.this["keys"].email
+      timeout               = "120s"
+      max_retries           = 1
+      execution_environment = "EXECUTION_ENVIRONMENT_GEN2"
+
+      volumes {
+        name = "key"
+
+        secret {
+          secret = google_secret_manager_secret.api_key.secret_id
+
+          items {
+            version = "latest"
+            path    = "api-key"
+            mode    = 292 # 0444
+          }
+        }
+      }
+
+      containers {
+        image = var.image
+        args = [
+          "graphql_api.auth.keys", "ensure", "--file", "/secrets/api-key",
+          "--submitter", "operator", "--scopes", "submit,read,admin", "--label", "made by make deploy",
+        ]
+
+        env {
+          name  = "GOOGLE_CLOUD_PROJECT"
+          value = var.project
+        }
+
+        resources {
+          limits = { cpu = "1", memory = "512Mi" }
+        }
+
+        volume_mounts {
+          name       = "key"
+          mount_path = "/secrets"
+        }
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.keys, google_firestore_database.this]
+}

@@ -1,0 +1,281 @@
+# The whole module with a provider that creates nothing. `make infra-check` runs these tests.
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = {
+      number = "123456789012"
+    }
+  }
+
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = {
+      uri = "https://dropzone-api-x7k2-oa.a.run.app"
+    }
+  }
+
+  mock_resource "google_service_account" {
+    defaults = {
+      email  = "account@example-project.iam.gserviceaccount.com"
+      member = "serviceAccount:account@example-project.iam.gserviceaccount.com"
+      name   = "projects/example-project/serviceAccounts/account@example-project.iam.gserviceaccount.com"
+    }
+  }
+}
+
+variables {
+  project = "example-project"
+  region  = "europe-west6"
+  image   = "europe-west6-docker.pkg.dev/example-project/dropzone/dropzone@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+}
+
+run "the_database_can_be_restored_and_not_deleted" {
+  assert {
+    condition     = google_firestore_database.this.type == "FIRESTORE_NATIVE" && google_firestore_database.this.name == "(default)"
+    error_message = "The API reads the database (default) in native mode."
+  }
+
+  assert {
+    condition     = google_firestore_database.this.point_in_time_recovery_enablement == "POINT_IN_TIME_RECOVERY_ENABLED"
+    error_message = "Point-in-time recovery must be on."
+  }
+
+  assert {
+    condition     = google_firestore_database.this.delete_protection_state == "DELETE_PROTECTION_ENABLED"
+    error_message = "Delete protection must be on by default."
+  }
+
+  assert {
+    condition     = google_firestore_backup_schedule.daily.retention == "604800s" && google_firestore_backup_schedule.weekly.retention == "8467200s"
+    error_message = "Daily backups are kept for 7 days, weekly backups for 14 weeks."
+  }
+}
+
+run "every_index_and_exemption_of_the_file_exists" {
+  assert {
+    condition     = length(google_firestore_index.this) == length(jsondecode(file("firestore.indexes.json")).indexes)
+    error_message = "Expected one index for each entry of firestore.indexes.json."
+  }
+
+  assert {
+    condition = toset([
+      for index in google_firestore_index.this :
+      jsonencode([index.collection, index.query_scope, [for field in index.fields : [field.field_path, field.order]]])
+      ]) == toset([
+      for index in jsondecode(file("firestore.indexes.json")).indexes :
+      jsonencode([index.collectionGroup, index.queryScope, [for field in index.fields : [field.fieldPath, field.order]]])
+    ])
+    error_message = "The indexes differ from firestore.indexes.json."
+  }
+
+  assert {
+    condition = toset([for field in google_firestore_field.this : "${field.collection} ${field.field}"]) == toset([
+      for field in jsondecode(file("firestore.indexes.json")).fieldOverrides : "${field.collectionGroup} ${field.fieldPath}"
+    ])
+    error_message = "The exemptions differ from firestore.indexes.json."
+  }
+
+  assert {
+    condition     = alltrue([for field in google_firestore_field.this : length(field.index_config) == 1])
+    error_message = "Without an index_config block, a field keeps its default indexes."
+  }
+
+  assert {
+    condition = toset([for field in google_firestore_field.this : "${field.collection} ${field.field}" if length(field.ttl_config) == 1]) == toset([
+      for field in jsondecode(file("firestore.indexes.json")).fieldOverrides : "${field.collectionGroup} ${field.fieldPath}" if try(field.ttl, false)
+    ])
+    error_message = "A TTL policy exists for each entry with ttl, and for no other."
+  }
+}
+
+run "the_api_is_public_and_checks_itself" {
+  assert {
+    condition     = google_cloud_run_v2_service.api.ingress == "INGRESS_TRAFFIC_ALL" && google_cloud_run_v2_service_iam_member.public_api.member == "allUsers"
+    error_message = "Clients with API keys call the API from anywhere."
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service_iam_member.public_api.name == "dropzone-api"
+    error_message = "Only the API is public."
+  }
+
+  assert {
+    condition = (
+      google_cloud_run_v2_service.api.template[0].containers[0].startup_probe[0].http_get[0].path == "/readyz" &&
+      google_cloud_run_v2_service.api.template[0].containers[0].liveness_probe[0].http_get[0].path == "/healthz"
+    )
+    error_message = "A restart of the API cannot repair Firestore, so liveness must not depend on it."
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.api.template[0].timeout == "3600s" && google_cloud_run_v2_service.api.template[0].session_affinity
+    error_message = "Subscriptions last as long as Cloud Run allows, 60 minutes, and reconnect to the same instance."
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.api.template[0].containers[0].resources[0].startup_cpu_boost
+    error_message = "Instances start faster with the CPU boost."
+  }
+
+  assert {
+    condition = contains(
+      [for env in google_cloud_run_v2_service.api.template[0].containers[0].env : "${env.name}=${env.value}"],
+      "DROPZONE_MAX_REQUEST_MIB=30",
+    )
+    error_message = "Clients must learn the limit of Cloud Run, 32 MiB."
+  }
+}
+
+run "only_the_project_calls_the_function" {
+  assert {
+    condition     = google_cloud_run_v2_service.function.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+    error_message = "The function must not be reachable from outside."
+  }
+
+  assert {
+    condition = (
+      google_cloud_run_v2_service_iam_member.eventarc_calls_function.name == "dropzone-function" &&
+      google_cloud_run_v2_service_iam_member.eventarc_calls_function.member == google_service_account.this["eventarc"].member
+    )
+    error_message = "Only the service account of the events may call the function."
+  }
+
+  assert {
+    condition = contains(
+      [for env in google_cloud_run_v2_service.function.template[0].containers[0].env : "${env.name}=${env.value}"],
+      "DROPZONE_EVENT_AUDIENCE=https://dropzone-function-123456789012.europe-west6.run.app,https://dropzone-function-x7k2-oa.a.run.app",
+    )
+    error_message = "The function accepts tokens for both of its URLs."
+  }
+
+  assert {
+    condition = anytrue([
+      for env in google_cloud_run_v2_service.function.template[0].containers[0].env : env.name == "DROPZONE_SHARDS" && env.value == "4"
+    ])
+    error_message = "API and function must use the same number of shards."
+  }
+}
+
+run "written_samples_become_events" {
+  assert {
+    condition = toset([for criterion in google_eventarc_trigger.sample_written.matching_criteria : jsonencode([criterion.attribute, criterion.value, criterion.operator])]) == toset([
+      jsonencode(["type", "google.cloud.firestore.document.v1.written", null]),
+      jsonencode(["database", "(default)", null]),
+      jsonencode(["document", "submitters/{submitter}/samples/{sample}", "match-path-pattern"]),
+    ])
+    error_message = "The trigger matches headers of samples: not chunks, not results."
+  }
+
+  assert {
+    condition     = google_eventarc_trigger.sample_written.event_data_content_type == "application/protobuf"
+    error_message = "The function reads protobuf."
+  }
+
+  assert {
+    condition     = length(google_eventarc_trigger.sample_written.retry_policy) == 0
+    error_message = "A retry policy would switch retries off."
+  }
+
+  assert {
+    condition     = google_eventarc_trigger.sample_written.location == "europe-west6"
+    error_message = "Firestore's events are available in the location of the database."
+  }
+}
+
+run "the_trigger_follows_a_multi_region_database" {
+  variables {
+    database_location = "eur3"
+  }
+
+  assert {
+    condition     = google_firestore_database.this.location_id == "eur3" && google_eventarc_trigger.sample_written.location == "eur3"
+    error_message = "The trigger must be in the location of the database."
+  }
+
+  assert {
+    condition     = google_eventarc_trigger.sample_written.destination[0].cloud_run_service[0].region == "europe-west6"
+    error_message = "The function stays in the region."
+  }
+}
+
+run "dead_letters_reach_the_function" {
+  assert {
+    condition     = google_pubsub_subscription.dead_letters.push_config[0].push_endpoint == "${google_cloud_run_v2_service.function.uri}/dead-letters"
+    error_message = "The function stores a FAILED result for each dead letter."
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.dead_letters.expiration_policy[0].ttl == ""
+    error_message = "The subscription must not expire while no event fails."
+  }
+
+  assert {
+    condition = (
+      google_pubsub_topic_iam_member.pubsub_publishes_dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" &&
+      google_pubsub_subscription_iam_member.pubsub_acknowledges_dead_letters.member == google_pubsub_topic_iam_member.pubsub_publishes_dead_letters.member
+    )
+    error_message = "Pub/Sub needs to publish dead letters and to acknowledge the events."
+  }
+}
+
+run "the_audit_runs_every_five_minutes" {
+  assert {
+    condition     = google_cloud_scheduler_job.audit.schedule == "*/5 * * * *" && google_cloud_scheduler_job.audit.http_target[0].uri == "${google_cloud_run_v2_service.function.uri}/audit"
+    error_message = "Cloud Scheduler calls /audit of the function every five minutes."
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.audit.http_target[0].oidc_token[0].audience == google_cloud_run_v2_service.function.uri
+    error_message = "The function accepts tokens for its URL only."
+  }
+}
+
+run "workflows_of_one_repository_sign_in" {
+  variables {
+    github_repository = "example/dropzone"
+    environment       = "staging"
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.github[0].attribute_condition == "assertion.sub == 'repo:example/dropzone:environment:staging' || assertion.sub == 'repo:example/dropzone:pull_request'"
+    error_message = "Tokens of other repositories, branches and environments must be refused."
+  }
+
+  assert {
+    condition     = endswith(google_service_account_iam_member.github_deploys[0].member, "/subject/repo:example/dropzone:environment:staging")
+    error_message = "Only jobs of the GitHub environment may deploy."
+  }
+
+  assert {
+    condition     = length([for member in google_project_iam_member.planner : member.role if can(regex("[aA]dmin|[eE]ditor|owner", member.role))]) == 0
+    error_message = "A plan of a pull request must not be able to change anything."
+  }
+}
+
+run "without_a_repository_no_workflow_signs_in" {
+  assert {
+    condition     = length(google_iam_workload_identity_pool.github) == 0 && length(google_project_iam_member.deployer) == 0
+    error_message = "Expected no identity for workflows."
+  }
+}
+
+run "all_resources_with_labels_have_them" {
+  variables {
+    labels = { team = "measurements" }
+  }
+
+  assert {
+    condition = alltrue([
+      for labels in [
+        google_artifact_registry_repository.images.labels,
+        google_cloud_run_v2_service.api.labels,
+        google_cloud_run_v2_service.function.labels,
+        google_cloud_run_v2_job.keys.labels,
+        google_eventarc_trigger.sample_written.labels,
+        google_pubsub_topic.dead_letters.labels,
+        google_pubsub_subscription.dead_letters.labels,
+        google_secret_manager_secret.api_key.labels,
+      ] : labels == tomap({ application = "dropzone", environment = "production", team = "measurements" })
+    ])
+    error_message = "Expected the labels application, environment and those of the variable."
+  }
+}
