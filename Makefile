@@ -6,10 +6,10 @@ BIN := .venv/bin
 PAGES := graphiql dashboard
 PACKAGES := observability storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check schema audit conformance differential torture attack load lock clean
+.PHONY: help setup run test check infra-check schema audit conformance differential torture attack load lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
@@ -48,17 +48,22 @@ attack: setup .venv/developer ## run hostile clients against fresh stacks and me
 load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load
 
+infra-check: .venv/infra ## check the image, the manifests, the workflows and the Terraform configuration
+	@.venv-infra/bin/python -m infra.check
+	@.venv-infra/bin/python -m pytest --quiet --noconftest --override-ini filterwarnings=default tests/infra/check
+
 schema: setup ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
 
 lock: .venv/developer ## update the lock files from pyproject.toml, for all platforms
 	@$(BIN)/uv pip compile pyproject.toml --extra server --group build --upgrade $(LOCKING) --output-file requirements.lock
 	@$(BIN)/uv pip compile --group dev --upgrade $(LOCKING) --constraint requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile --group infra --upgrade $(LOCKING) --output-file requirements-infra.lock
 
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 clean: ## remove .venv, caches and built pages; submitted samples stay in .dropzone
-	@rm -rf .venv $(foreach page,$(PAGES),graphql_api/web/$(page)/node_modules graphql_api/web/$(page)/dist) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-infra $(foreach page,$(PAGES),graphql_api/web/$(page)/node_modules graphql_api/web/$(page)/dist) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 setup: .venv/product $(PAGES:%=.venv/%)
 
@@ -68,6 +73,11 @@ setup: .venv/product $(PAGES:%=.venv/%)
 
 .venv/developer: requirements-dev.lock .venv/product
 	@sh infra/embedded/set_up.sh requirements-dev.lock
+	@touch $@
+
+.venv/infra: requirements-infra.lock .venv/developer
+	@$(BIN)/uv venv --quiet --clear .venv-infra
+	@$(BIN)/uv pip install --quiet --python .venv-infra --require-hashes --requirements requirements-infra.lock
 	@touch $@
 
 # `make run` also works without npm or its registry: `/` then shows a notice, and GraphiQL loads from a CDN.
