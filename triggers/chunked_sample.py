@@ -73,4 +73,4 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], 
     if digest.hexdigest() != header.sha256:
         raise _UnusualShape
     frame = payload.read(b"".join([before_data, b"0", *after_data]), header.default_time_zone(), check)
-    return Payload(frame.timestamp, data)
+    return Payload(frame.timestamp, data, frame.labels)

@@ -47,7 +47,12 @@ def compute(
     except OverBudget:
         message = f"the computation needs more than {max_seconds:g} s of processor time; split the sample"
         return result(Status.FAILED, problem=Problem("$", message, ProblemCode.OVER_BUDGET))
-    return result(Status.COMPUTED, timestamp=sample.timestamp, statistics=statistics)
+    return result(
+        Status.COMPUTED,
+        timestamp=sample.timestamp,
+        statistics=statistics,
+        labels=header.labels or sample.labels,
+    )
 
 
 def _budget(max_seconds: float) -> Callable[[], None]:

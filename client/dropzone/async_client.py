@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
 from dropzone.retry import retrying
 from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.statistics import ResultFilter, ResultOrder, Summary
-from dropzone.submission import SampleLike, content_key, encode, map_in_order
+from dropzone.submission import SampleLike, check_labels, content_key, encode, map_in_order
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PAGE_SIZE = 500
@@ -55,25 +56,36 @@ class AsyncClient:
         """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
         await self._connection.query(operations.PING)
 
-    async def submit(self, sample: SampleLike, *, idempotency_key: str | None = None) -> Receipt:
+    async def submit(
+        self, sample: SampleLike, *, idempotency_key: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Receipt:
         """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems.
 
         The idempotency key derives from the content, so the server stores the same content once. To store the content
         again, pass another `idempotency_key`, or set the member `idempotency_key` of the sample.
+
+        The sample has `labels` in addition to the labels in its member `labels`.
         """
-        raw = encode(sample)
-        return await self._retry(self._connection.post_sample, raw, idempotency_key or content_key(raw))
+        raw, labels = encode(sample), labels or {}
+        check_labels(labels)
+        key = idempotency_key or content_key(raw, labels)
+        return await self._retry(self._connection.post_sample, raw, key, labels)
 
     async def submit_many(
-        self, samples: Iterable[SampleLike] | AsyncIterable[SampleLike], *, concurrency: int = 64
+        self,
+        samples: Iterable[SampleLike] | AsyncIterable[SampleLike],
+        *,
+        concurrency: int = 64,
+        labels: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Receipt | DropzoneError, None]:
         """Submit samples concurrently and yield the receipts in the order of the samples.
 
         If one sample cannot be stored, its error is yielded instead of a receipt. An error that concerns all samples,
         such as an unknown key, is raised. A sample with a receipt is stored. If you submit all samples again, the
-        server still stores each sample once.
+        server still stores each sample once. The samples have `labels` in addition to their own labels.
         """
-        async with aclosing(map_in_order(samples, self._submit_or_error, _size, concurrency)) as receipts:
+        send = partial(self._submit_or_error, labels or {})
+        async with aclosing(map_in_order(samples, send, _size, concurrency)) as receipts:
             async for receipt in receipts:
                 yield receipt
 
@@ -177,9 +189,9 @@ class AsyncClient:
         buckets = (await self._query(operations.OVER_TIME, variables))["buckets"]
         return [Bucket(parse_time(values["start"]), Summary.parse(values)) for values in buckets]
 
-    async def _submit_or_error(self, sample: SampleLike) -> Receipt | DropzoneError:
+    async def _submit_or_error(self, labels: Mapping[str, str], sample: SampleLike) -> Receipt | DropzoneError:
         try:
-            return await self.submit(sample)
+            return await self.submit(sample, labels=labels)
         except ABOUT_ONE_SAMPLE as error:
             return error
 

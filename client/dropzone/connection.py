@@ -54,11 +54,13 @@ class Connection:
             await self._session.close()
             self._session = None
 
-    async def post_sample(self, raw: bytes, idempotency_key: str | None) -> Receipt:
+    async def post_sample(self, raw: bytes, idempotency_key: str | None, labels: Mapping[str, str]) -> Receipt:
         """Submit one sample."""
         headers = {"content-type": "application/json"}
         if idempotency_key is not None:
             headers["idempotency-key"] = idempotency_key
+        for name, value in labels.items():
+            headers[f"x-label-{name.replace('_', '-')}"] = value
         body = raw if len(raw) <= _MAX_UNCHUNKED_BYTES else BytesIO(raw)
         status, retry_after, response = await self._request("POST", "/samples", body, headers)
         values = _parse_json(response)

@@ -10,7 +10,7 @@ from dropzone.statistics import ResultOverview, Summary
 MAX_SETTLED_IDS = 25
 """The maximum number of samples in one `settled` query. The server allows 350 selections per operation."""
 
-_SUBSELECTIONS = {"histogram": "histogram { edges counts }"}
+_SUBSELECTIONS = {"histogram": "histogram { edges counts }", "labels": "labels { name value }"}
 
 
 def _selection(kind: type) -> str:
@@ -21,7 +21,10 @@ def _selection(kind: type) -> str:
 _RESULT = _selection(Result)
 _PROBLEMS = "problems { path message code }"
 _FAILED_ATTEMPTS = "failedAttempts { count problem updatedAt }"
-_SAMPLE = f"id state {_PROBLEMS} {_FAILED_ATTEMPTS} submittedAt timeStamp count bytes sha256 result {{ {_RESULT} }}"
+_SAMPLE = (
+    f"id state {_PROBLEMS} {_FAILED_ATTEMPTS} submittedAt timeStamp count bytes sha256 labels {{ name value }} "
+    f"result {{ {_RESULT} }}"
+)
 _SETTLED = f"id state {_PROBLEMS} result {{ {_selection(ResultOverview)} }}"
 _SUMMARY = _selection(Summary)
 _PAGE_INFO = "pageInfo { hasNextPage endCursor }"

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from dropzone.encoding import camel_case, parse_time
-from dropzone.statistics import Histogram, Statistics, Summary
+from dropzone.statistics import Histogram, Statistics, Summary, parse_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Result(Statistics, _Identity):
     # A dataclass orders fields by base class, the last base first: id, timestamp, statistics, then the fields below.
     computed_at: datetime
     statistics_version: int
+    labels: dict[str, str]
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -30,6 +31,7 @@ class Result(Statistics, _Identity):
         read: dict[str, Any] = {field.name: values.get(camel_case(field.name)) for field in fields(cls)}
         for name in ("timestamp", "computed_at"):
             read[name] = parse_time(read[name])
+        read["labels"] = parse_labels(read["labels"])
         if (histogram := read["histogram"]) is not None:
             read["histogram"] = Histogram(tuple(histogram["edges"]), tuple(map(int, histogram["counts"])))
         return cls(**read)

@@ -1,14 +1,14 @@
 """Samples of the API as Python objects. Field names are the GraphQL names in snake_case."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from dropzone.encoding import parse_time
 from dropzone.results import Result
-from dropzone.statistics import Range, ResultOverview
+from dropzone.statistics import Range, ResultOverview, label_variables, parse_labels
 
 
 class SampleState(StrEnum):
@@ -39,11 +39,13 @@ class Receipt:
     id: str
     state: SampleState
     problems: tuple[Problem, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Return the receipt for its JSON or GraphQL object."""
-        return cls(values["id"], SampleState(values["state"]), parse_problems(values["problems"]))
+        """Return the receipt for its JSON object."""
+        problems, labels = parse_problems(values["problems"]), values.get("labels", {})
+        return cls(values["id"], SampleState(values["state"]), problems, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Sample:
     count: int
     bytes: int
     sha256: str
+    labels: Mapping[str, str]
     result: Result | None
 
     @classmethod
@@ -105,6 +108,7 @@ class Sample:
             count=values["count"],
             bytes=values["bytes"],
             sha256=values["sha256"],
+            labels=parse_labels(values["labels"]),
             result=None if values["result"] is None else Result.parse(values["result"]),
         )
 
@@ -115,6 +119,7 @@ class SampleFilter:
 
     state: SampleState | None = None
     submitted_at: Range | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         """Return the filter as a GraphQL variable."""
@@ -123,7 +128,7 @@ class SampleFilter:
             variables["state"] = self.state.value
         if self.submitted_at is not None:
             variables["submittedAt"] = self.submitted_at.variables()
-        return variables
+        return variables | label_variables(self.labels)
 
 
 def parse_problems(values: list[dict[str, str]]) -> tuple[Problem, ...]:

@@ -7,6 +7,7 @@ orders by the statistic, also add it to `ResultFilter` and `OrderField`. GraphQL
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -116,9 +117,19 @@ class Range:
         }
 
 
+def label_variables(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the member `labels` of a filter as a GraphQL variable, or nothing without labels."""
+    return {"labels": [{"name": name, "value": value} for name, value in labels.items()]} if labels else {}
+
+
+def parse_labels(values: list[dict[str, str]]) -> dict[str, str]:
+    """Return the labels for a list of GraphQL objects."""
+    return {label["name"]: label["value"] for label in values}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFilter:
-    """Selects the results that are within all ranges of this filter."""
+    """Selects the results that are within all ranges of this filter and have all of its labels."""
 
     timestamp: Range | None = None
     count: Range | None = None
@@ -127,11 +138,13 @@ class ResultFilter:
     minimum: Range | None = None
     maximum: Range | None = None
     median: Range | None = None
+    labels: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         """Return the filter as a GraphQL variable."""
-        ranges = {camel_case(field.name): getattr(self, field.name) for field in fields(self)}
-        return {name: bounds.variables() for name, bounds in ranges.items() if bounds is not None}
+        ranges = {camel_case(field.name): getattr(self, field.name) for field in fields(self) if field.name != "labels"}
+        variables = {name: bounds.variables() for name, bounds in ranges.items() if bounds is not None}
+        return variables | label_variables(self.labels)
 
 
 class OrderField(StrEnum):

@@ -7,6 +7,7 @@ another run, the server therefore stores it once. A sample with a member `idempo
 
 import asyncio
 import json
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -22,6 +23,7 @@ SampleLike = bytes | str | Mapping[str, Any]
 """A sample: JSON text, or a mapping that JSON can represent."""
 
 _MAX_PENDING_BYTES = 64 * 2**20
+_LABEL_NAME = re.compile("[a-z][a-z0-9_]*", re.ASCII)
 _KEY_MEMBER = b'"idempotency_key"'
 
 
@@ -36,8 +38,18 @@ def encode(sample: SampleLike) -> bytes:
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
 
 
-def content_key(raw: bytes) -> str | None:
-    """Return the idempotency key that derives from the bytes, or None if the sample contains its own key."""
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise `UnusableSample` if a label cannot be sent as a header of a request."""
+    for name, value in labels.items():
+        if not _LABEL_NAME.fullmatch(name) or not value.isprintable():
+            raise UnusableSample(f"expected a label such as site=zurich, got {name}={value}")
+
+
+def content_key(raw: bytes, labels: Mapping[str, str]) -> str | None:
+    """Return the idempotency key that derives from the bytes and the labels of the request.
+
+    Return None if the sample contains its own key.
+    """
     if _KEY_MEMBER in raw:
         try:
             sample = json.loads(raw)
@@ -45,7 +57,10 @@ def content_key(raw: bytes) -> str | None:
             sample = None
         if isinstance(sample, dict) and isinstance(key := sample.get("idempotency_key"), str) and key:
             return None
-    return f"sha256:{sha256(raw).hexdigest()}"
+    digest = sha256(raw)
+    if labels:  # equal numbers of two sensors are two samples
+        digest.update(json.dumps(sorted(labels.items())).encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 async def map_in_order(

@@ -5,7 +5,7 @@ The thread is a daemon, so a program that does not close its client still exits.
 
 import asyncio
 import atexit
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -60,13 +60,17 @@ class Client:
         """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
         self._call(self._client.ping)
 
-    def submit(self, sample: SampleLike, *, idempotency_key: str | None = None) -> Receipt:
+    def submit(
+        self, sample: SampleLike, *, idempotency_key: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Receipt:
         """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems."""
-        return self._call(lambda: self._client.submit(sample, idempotency_key=idempotency_key))
+        return self._call(lambda: self._client.submit(sample, idempotency_key=idempotency_key, labels=labels))
 
-    def submit_many(self, samples: Iterable[SampleLike], *, concurrency: int = 64) -> Iterator[Receipt | DropzoneError]:
+    def submit_many(
+        self, samples: Iterable[SampleLike], *, concurrency: int = 64, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Receipt | DropzoneError]:
         """Submit samples concurrently. Yield a receipt or an error for each sample, in the order of the samples."""
-        return self._iterate(lambda: self._client.submit_many(samples, concurrency=concurrency))
+        return self._iterate(lambda: self._client.submit_many(samples, concurrency=concurrency, labels=labels))
 
     def sample(self, sample_id: str) -> Sample:
         """Return a sample, with its result if the sample has one. Raises `NotFound` if the sample does not exist."""

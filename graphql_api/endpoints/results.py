@@ -29,9 +29,9 @@ from graphql_api.errors import NotAcceptable, shorten
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.request_headers import Credential, preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson
-from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order
+from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.results.store import Store
-from storage.documents import STATISTICS, BadRequest, timestamps
+from storage.documents import STATISTICS, BadRequest, labels, timestamps
 from storage.firestore import encoding
 
 _BATCH_SIZE = 200
@@ -60,6 +60,7 @@ _EXPORTS = {
         "application/vnd.apache.parquet", "results.parquet", COLUMNS, lambda: Arrow(parquet=True), needs_arrow=True
     ),
 }
+_LABEL_PREFIX = "label."
 _PARAMETERS = (
     "format",
     "order_by",
@@ -89,7 +90,7 @@ class ResultEndpoints:
 
     async def _get(self, request: Request, caller: Caller) -> Response:
         parameters = _parameters(request.query_params)
-        bounds, order = _bounds(parameters), _order(parameters)
+        selection, order = _selection(parameters), _order(parameters)
         export = _export(parameters.get("format"), request.headers.get("accept", ""))
         headers = {
             "content-disposition": f'attachment; filename="{export.file_name}"',
@@ -103,15 +104,16 @@ class ResultEndpoints:
             return head
         self._services.budgets.memory.check_resident()
         credential = request_headers.credential(request.scope)
-        body = self._body(export, caller.submitter, credential, bounds, order)
+        columns = export.columns[1:]
+        results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _BATCH_SIZE)
+        body = self._body(export, caller.submitter, credential, results)
         return StreamingResponse(body, headers=headers, media_type=export.media_type)
 
     async def _body(
-        self, export: _Export, submitter: str, credential: Credential, bounds: list[Bound], order: Order
+        self, export: _Export, submitter: str, credential: Credential, results: AsyncGenerator[list[Any], None]
     ) -> AsyncGenerator[bytes, None]:
         budgets = self._services.budgets
         file = await asyncio.to_thread(export.open)  # importing pyarrow takes almost a second
-        results = self._services.store.result_listing.scan(submitter, bounds, order, export.columns[1:], _BATCH_SIZE)
         async with aclosing(results) as batches:
             while True:
                 await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
@@ -126,30 +128,38 @@ class ResultEndpoints:
 
 
 def _row(document: Any) -> Mapping[str, Any]:
-    return {"id": document.name.rpartition("/")[2], **encoding.from_document(document)}
+    fields = encoding.from_document(document)
+    return {**fields, "id": document.name.rpartition("/")[2], "labels": labels.from_fields(fields)}
 
 
 def _parameters(query: QueryParams) -> dict[str, str]:
     """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter."""
     for name in query:
-        if name not in _PARAMETERS:
-            known = f"format, order_by, direction, and .gte, .gt, .lte or .lt after {', '.join(FILTER_FIELDS)}"
+        if name not in _PARAMETERS and not name.startswith(_LABEL_PREFIX):
+            known = (
+                f"format, order_by, direction, {_LABEL_PREFIX}NAME, "
+                f"and .gte, .gt, .lte or .lt after {', '.join(FILTER_FIELDS)}"
+            )
             raise BadRequest(f"expected one of the parameters {known}, got `{shorten(name, 40)}`")
         if len(query.getlist(name)) > 1:
             raise BadRequest(f"expected one value, got {len(query.getlist(name))} - at `{name}`")
     return dict(query)
 
 
-def _bounds(parameters: Mapping[str, str]) -> list[Bound]:
-    bounds = []
+def _selection(parameters: Mapping[str, str]) -> Selection:
+    bounds, given = [], {}
     for name, text in parameters.items():
         field, dot, limit = name.partition(".")
-        if dot:
+        if name.startswith(_LABEL_PREFIX):
+            given[limit] = text
+        elif dot:
             try:
                 bounds.append(Bound(field, OPERATORS[limit], _value(field, text)))
             except ValueError as error:
                 raise BadRequest(f"{error} - at `{name}`") from None
-    return bounds
+    for problem in labels.problems(given, "label"):
+        raise BadRequest(f"{problem.message} - at `{problem.path}`")
+    return Selection(bounds, given)
 
 
 def _value(field: str, text: str) -> datetime | float | int:

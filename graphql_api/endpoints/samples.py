@@ -22,6 +22,7 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.endpoints import label_headers
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.graphql_server import request_headers
@@ -33,7 +34,17 @@ from graphql_api.ingest.admission import StreamAdmission
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.results.store import Store
-from storage.documents import Arrival, BadRequest, DropzoneError, Header, InvalidSample, TooLarge, Unavailable, state_of
+from storage.documents import (
+    Arrival,
+    BadRequest,
+    DropzoneError,
+    Header,
+    InvalidSample,
+    Labels,
+    TooLarge,
+    Unavailable,
+    state_of,
+)
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
@@ -76,6 +87,7 @@ class SampleEndpoints:
     async def _post(self, request: Request, caller: Caller) -> Response:
         media_type = utf_8_type(header(request, b"content-type"))
         idempotency_key = request_headers.utf_8_text(request, "Idempotency-Key")
+        request_labels = label_headers.read(request)
         if media_type in _NDJSON_TYPES:
             if idempotency_key is not None:
                 raise BadRequest(
@@ -85,7 +97,7 @@ class SampleEndpoints:
             credential = request_headers.credential(request.scope)
             turn = self._services.budgets.turns.of(caller.submitter)
             body = stream_body(request, turn=turn)
-            receipts = self._receive_lines(body, turn, caller.submitter, credential)
+            receipts = self._receive_lines(body, turn, caller.submitter, credential, request_labels)
             return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
         if media_type != JSON:
             raise UnsupportedMediaType(
@@ -95,7 +107,9 @@ class SampleEndpoints:
         budget = budgets.submitter(caller.submitter)
         with budgets.memory.reserve(budget.request_bytes) as reservation:
             raw = await read_body(request, receiver.max_sample_bytes, reservation=reservation, turn=budget.turn)
-        stored = await receiver.receive(raw, submitter=caller.submitter, idempotency_key=idempotency_key)
+        stored = await receiver.receive(
+            raw, submitter=caller.submitter, idempotency_key=idempotency_key, labels=request_labels
+        )
         return Response(
             _json_line(_receipt(stored)),
             status_code=201 if stored.arrival is Arrival.ACCEPTED else 422,
@@ -117,7 +131,7 @@ class SampleEndpoints:
         return Response(raw, media_type=_JSON, headers=_response_headers(stored))
 
     async def _receive_lines(
-        self, body: BodyStream, turn: LoopTurn, submitter: str, credential: Credential
+        self, body: BodyStream, turn: LoopTurn, submitter: str, credential: Credential, labels: Labels
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
         authenticate = self._services.authenticator.authenticate
@@ -138,7 +152,7 @@ class SampleEndpoints:
                 receiver.admission.stream(submitter, check) as admission,
             ):
                 batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
-                process = partial(self._receive_batch, submitter, admission)
+                process = partial(self._receive_batch, submitter, labels, admission)
                 async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
                     async for number, response in responses:
                         last_line = number
@@ -155,11 +169,12 @@ class SampleEndpoints:
             await body.aclose()
 
     async def _receive_batch(
-        self, submitter: str, admission: StreamAdmission, batch: Sequence[ndjson.Line]
+        self, submitter: str, labels: Labels, admission: StreamAdmission, batch: Sequence[ndjson.Line]
     ) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
         samples = [line for _, line in batch if not isinstance(line, TooLarge)]
-        outcomes = iter(await self._services.receiver.receive_admitted(samples, submitter=submitter))
+        receiver = self._services.receiver
+        outcomes = iter(await receiver.receive_admitted(samples, submitter=submitter, labels=labels))
         admission.release(*ndjson.size(batch))
         lines = (
             _line_response(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch
@@ -239,4 +254,5 @@ def _json_line(value: dict[str, Any]) -> bytes:
 
 def _receipt(header: Header) -> dict[str, Any]:
     problems = [problem.fields() for problem in header.problems]
-    return {"id": header.id, "state": state_of(header.arrival), "problems": problems}
+    receipt = {"id": header.id, "state": state_of(header.arrival), "problems": problems}
+    return receipt | {"labels": header.labels} if header.labels else receipt

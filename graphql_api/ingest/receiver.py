@@ -27,6 +27,7 @@ from storage.documents import (
     DropzoneError,
     Header,
     Identity,
+    Labels,
     Sample,
     TooLarge,
     Unavailable,
@@ -86,8 +87,12 @@ class Receiver:
         self._shards = shards
         self._budgets = budgets
 
-    async def receive(self, raw: bytes, *, submitter: str, idempotency_key: str | None = None) -> Header:
+    async def receive(
+        self, raw: bytes, *, submitter: str, idempotency_key: str | None = None, labels: Labels | None = None
+    ) -> Header:
         """Store the sample `raw`, also if it is invalid. Return its header after Firestore has committed it.
+
+        The sample has `labels` in addition to its own labels.
 
         Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
         `idempotency_key`, `Conflict` if that key was used for other content, and `Unavailable`.
@@ -97,12 +102,12 @@ class Receiver:
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
         self._budgets.submitter(submitter).admit_samples(1)
         if len(raw) > MAX_INLINE_BYTES:
-            return await self._receive_large(raw, submitter, idempotency_key)
+            return await self._receive_large(raw, submitter, idempotency_key, labels)
         started = time.perf_counter()
         if len(raw) > _MIN_TURN_BYTES:
             await self._budgets.turns.wait(submitter)
         report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
-        sample = self._sample(raw, submitter, idempotency_key, report=report)
+        sample = self._sample(raw, submitter, idempotency_key, labels, report=report)
         (outcome,) = await self._write_headers([sample], submitter)
         if isinstance(outcome, Exception):
             raise outcome
@@ -117,11 +122,16 @@ class Receiver:
         self._budgets.submitter(submitter).admit_samples(len(raws))
         return await self.receive_admitted(raws, submitter=submitter)
 
-    async def receive_admitted(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:
-        """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does."""
+    async def receive_admitted(
+        self, raws: Sequence[bytes], *, submitter: str, labels: Labels | None = None
+    ) -> list[Outcome]:
+        """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does.
+
+        Each sample has `labels` in addition to its own labels.
+        """
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
-            *(self._receive_large(raws[index], submitter, None) for index in large), return_exceptions=True
+            *(self._receive_large(raws[index], submitter, None, labels) for index in large), return_exceptions=True
         )
         outcomes: dict[int, Any] = {}
         samples: dict[int, Sample] = {}
@@ -134,7 +144,7 @@ class Receiver:
                     report = payload.validate_quickly(raw, self._zone)
                     if report is None:
                         report = await self._validate_thoroughly(raw, submitter)
-                    samples[index] = self._sample(raw, submitter, None, report=report)
+                    samples[index] = self._sample(raw, submitter, None, labels, report=report)
             except DropzoneError as error:
                 outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
             except MemoryError:
@@ -157,13 +167,15 @@ class Receiver:
         await self._large_samples.close()
         self._validators.close()
 
-    async def _receive_large(self, raw: bytes, submitter: str, idempotency_key: str | None) -> Header:
+    async def _receive_large(
+        self, raw: bytes, submitter: str, idempotency_key: str | None, labels: Labels | None
+    ) -> Header:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
         started = time.perf_counter()
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
-            validate = partial(self._sample, raw, submitter, idempotency_key)
+            validate = partial(self._sample, raw, submitter, idempotency_key, labels)
             try:
                 async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
                     (outcome,) = await self._write_headers([sample], submitter)
@@ -188,6 +200,7 @@ class Receiver:
         raw: bytes,
         submitter: str,
         idempotency_key: str | None,
+        labels: Labels | None,
         identity: Identity | None = None,
         report: ValidationReport | None = None,
     ) -> Sample:
@@ -199,6 +212,7 @@ class Receiver:
             shards=self._shards,
             identity=identity,
             report=report,
+            default_labels=labels,
         )
 
     async def _write_headers(self, samples: Sequence[Sample], submitter: str) -> list[Outcome]:

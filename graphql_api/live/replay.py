@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from graphql_api.live.result_log import Position, WrittenResult
-from graphql_api.results.filters import Bound, Order
+from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Cursor
 from storage.documents import document_paths
@@ -143,8 +143,8 @@ class Replay:
 
     async def _read_page(self, start: _PageStart, readable_until: datetime) -> _Page:
         parent = document_paths.submitter(start.submitter)
-        since = Bound("computed_at", ">=", start.computed_at)
-        query = OrderedQuery(document_paths.RESULTS, Order("computed_at"), bounds=[since])
+        since = Selection([Bound("computed_at", ">=", start.computed_at)])
+        query = OrderedQuery(document_paths.RESULTS, Order("computed_at"), selection=since)
         collection = self._firestore.name(f"{parent}/{document_paths.RESULTS}")
         message = query.message(collection, start.shard, _PAGE_SIZE, start=start.after)
         documents = await self._firestore.documents(parent, message)

@@ -1,7 +1,7 @@
 """Results as a file, written in batches of rows: NDJSON, CSV, and Arrow or Parquet if pyarrow is installed.
 
 A row has the names and values of the stored result. Numbers keep all their digits. If a result lacks a value, the value
-is null, or an empty field in CSV.
+is null, or an empty field in CSV. Labels are an object in NDJSON, the text of this object in CSV, and a map in Arrow.
 """
 
 import csv
@@ -18,7 +18,7 @@ from storage.documents import STATISTICS, Histogram, timestamps
 Row = Mapping[str, Any]
 
 _HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
-COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version")
+COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version", "labels")
 FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in _HISTOGRAMS)
 """The columns of a CSV file. A field of CSV cannot hold a list."""
 
@@ -64,7 +64,7 @@ class Csv:
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Return the lines of `rows`. The first call also returns the header line."""
-        self._writer.writerows([_text(row.get(name)) for name in FLAT_COLUMNS] for row in rows)
+        self._writer.writerows([_cell(row.get(name)) for name in FLAT_COLUMNS] for row in rows)
         return self.finish()
 
     def finish(self) -> bytes:
@@ -95,7 +95,8 @@ class Arrow:
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Buffer `rows`. Return the bytes that the Arrow writer has produced."""
-        self._batches.append(self._to_batch(list(rows), schema=self._schema))
+        converted = [{**row, "labels": [*row["labels"].items()]} for row in rows]
+        self._batches.append(self._to_batch(converted, schema=self._schema))
         if sum(batch.num_rows for batch in self._batches) >= self._min_rows:
             self._write_batches()
         return self._output.drain()
@@ -137,6 +138,12 @@ class _OutputBuffer(io.RawIOBase):
         return drained
 
 
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return orjson.dumps(value).decode() if value else None
+    return _text(value)
+
+
 def _text(value: Any) -> Any:
     return timestamps.to_text(value) if isinstance(value, datetime) else value
 
@@ -144,6 +151,8 @@ def _text(value: Any) -> Any:
 def _arrow_type(pyarrow: Any, name: str) -> Any:
     if name == "id":
         return pyarrow.string()
+    if name == "labels":
+        return pyarrow.map_(pyarrow.string(), pyarrow.string())
     if name in _HISTOGRAMS:
         return pyarrow.struct([("edges", pyarrow.list_(pyarrow.float64())), ("counts", pyarrow.list_(pyarrow.int64()))])
     if name in _TIMES:

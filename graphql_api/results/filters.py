@@ -1,13 +1,13 @@
-"""Filters and orders of results: bounds on stored fields, as GraphQL and `GET /results` accept them."""
+"""Filters and orders: bounds on stored fields, and labels, as GraphQL and `GET /results` accept them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from operator import ge, gt, le, lt
 from typing import Any
 
-from storage.documents import STATISTICS, Result
+from storage.documents import STATISTICS, Labels, Result, labels
 
 OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 """The operators of a bound by their public names."""
@@ -15,6 +15,8 @@ _INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_index
 INDEXED_FIELDS = (*sorted(["timestamp", *(each.name for each in _INDEXED if not each.is_nullable)]),)
 """The fields that every computed result has. Each composite index of results contains them, in this order."""
 FILTER_FIELDS = (*INDEXED_FIELDS, *(each.name for each in _INDEXED if each.is_nullable))
+LABEL_ORDER = "timestamp"
+"""The only order of the index with labels. Each further index would have up to 15 more entries per result."""
 ORDER_FIELDS = ("timestamp", *(each.name for each in _INDEXED), "computed_at")
 
 _COMPARE = {">=": ge, ">": gt, "<=": le, "<": lt}
@@ -48,9 +50,31 @@ class Bound:
         return value is not None and bool(_COMPARE[self.operator](value, self.value))
 
 
-def matches(bounds: Sequence[Bound], result: Result) -> bool:
-    """Return whether a computed `result` is within all `bounds`. The comparison is the same as Firestore's."""
-    return all(bound.contains(_value(result, bound.field)) for bound in bounds)
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Selects the documents that are within all `bounds` and have all `labels`."""
+
+    bounds: Sequence[Bound] = ()
+    labels: Labels = field(default_factory=dict)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether this selects all documents."""
+        return not self.bounds and not self.labels
+
+    @property
+    def label_term(self) -> str | None:
+        """The index term of the documents that have all labels, or None without labels."""
+        return labels.term(self.labels) if self.labels else None
+
+    def matches(self, result: Result) -> bool:
+        """Return whether this selects a computed `result`. The comparison is the same as Firestore's."""
+        if not all(bound.contains(_value(result, bound.field)) for bound in self.bounds):
+            return False
+        return all(result.labels.get(name) == value for name, value in self.labels.items())
+
+
+EVERYTHING = Selection()
 
 
 def _value(result: Result, field: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.cloud.firestore_v1.types import query as _query
 
-from graphql_api.results.filters import Bound, Order
+from graphql_api.results.filters import EVERYTHING, Order, Selection
 from graphql_api.results.pagination import Cursor
 from storage.documents import BadRequest
 from storage.firestore import encoding
@@ -40,13 +40,14 @@ class OrderedQuery:
         *,
         then: Sequence[str] = (),
         equal: Mapping[str, str] | None = None,
-        bounds: Sequence[Bound] = (),
+        selection: Selection = EVERYTHING,
         select: Sequence[str] = (),
     ) -> None:
         self.collection = collection
         self._descending = order is not None and order.descending
         self._equal = dict(equal or {})
-        self._bounds = bounds
+        self._bounds = selection.bounds
+        self._label_term = selection.label_term
         self._fields = tuple(dict.fromkeys((order.field, *then))) if order else ()
         self._select = tuple(dict.fromkeys((*select, *self._fields))) if select else ()
         self._signature = ("-" if self._descending else "+") + (order.field if order else "")
@@ -119,6 +120,10 @@ class OrderedQuery:
             equal = filters.filters.add().field_filter
             equal.field.field_path, equal.op = field, _Operator.EQUAL
             equal.value.CopyFrom(encoding.to_value(value))
+        if self._label_term is not None:
+            contains = filters.filters.add().field_filter
+            contains.field.field_path, contains.op = "label_terms", _Operator.ARRAY_CONTAINS
+            contains.value.string_value = self._label_term
         for bound in self._bounds:
             ranged = filters.filters.add().field_filter
             ranged.field.field_path, ranged.op = bound.field, _OPERATORS[bound.operator]

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from graphql_api.results.filters import Bound
+from graphql_api.results.filters import Selection
 from graphql_api.results.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
@@ -70,13 +70,13 @@ class Recomputer:
                 raise NotFound(f"no accepted sample has this id - at `ids[{index}]`")
         return await self._start(submitter, _batches(list(dict.fromkeys(ids))))
 
-    async def recompute_outdated(self, submitter: str, bounds: Sequence[Bound]) -> Recomputation:
-        """Start a recomputation of the outdated results within `bounds`. Without bounds, include PENDING samples.
+    async def recompute_outdated(self, submitter: str, selection: Selection) -> Recomputation:
+        """Start a recomputation of the selected outdated results. If all are selected, include PENDING samples.
 
         Raises `RateLimited` if another recomputation of this submitter is running.
         """
-        outdated = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, bounds, _BATCH_SIZE)
-        if bounds:
+        outdated = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, selection, _BATCH_SIZE)
+        if not selection.is_everything:
             return await self._start(submitter, outdated)
         before = datetime.now(UTC) - _MIN_PENDING_TIME
         pending = self._store.sample_listing.pending_ids(submitter, before, _BATCH_SIZE)

@@ -7,15 +7,16 @@ checks a bound on the statistic after reading the documents.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.results.filters import INDEXED_FIELDS, Bound, Order
+from graphql_api.results.filters import INDEXED_FIELDS, LABEL_ORDER, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.sharded_query import ShardedQuery
-from storage.documents import Result, Status, document_paths
+from storage.documents import BadRequest, Result, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -28,44 +29,47 @@ class ResultListing:
         self.turns = turns
         self._shards = shards
 
-    async def page(self, submitter: str, bounds: Sequence[Bound], order: Order, request: PageRequest) -> Page[Result]:
-        """Return the computed results of `request` that are within `bounds`.
+    async def page(self, submitter: str, selection: Selection, order: Order, request: PageRequest) -> Page[Result]:
+        """Return the computed results of `request` that `selection` selects.
 
         If a bound is checked after reading, a page can have fewer results than requested although more results follow.
         """
-        page = await self._query(submitter, bounds, order).page(request)
+        page = await self._query(submitter, selection, order).page(request)
         cursors = [cursor for cursor, _ in page.edges]
         documents = (document for _, document in page.edges)
         results = await self.turns.of(submitter).map(partial(decode_result, submitter), documents)
         return Page(list(zip(cursors, results, strict=True)), page.has_more, page.scanned_to)
 
-    async def count(self, submitter: str, bounds: Sequence[Bound]) -> int:
-        """Return the number of computed results within `bounds`."""
-        order = next((bound.field for bound in bounds if bound.field not in INDEXED_FIELDS), "timestamp")
-        return await self._query(submitter, bounds, Order(order)).count()
+    async def count(self, submitter: str, selection: Selection) -> int:
+        """Return the number of computed results that `selection` selects."""
+        others = (bound.field for bound in selection.bounds if bound.field not in INDEXED_FIELDS)
+        order = LABEL_ORDER if selection.labels else next(others, "timestamp")
+        return await self._query(submitter, selection, Order(order)).count()
 
     def scan(
-        self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str], batch_size: int = 2_000
+        self, submitter: str, selection: Selection, order: Order, select: Sequence[str], batch_size: int = 2_000
     ) -> AsyncGenerator[list[Any], None]:
-        """Yield all computed results within `bounds` as protocol `Document`s, in order, as of one read time.
+        """Yield all computed results that `selection` selects as protocol `Document`s, in order, as of one read time.
 
         Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order.
         """
-        return self._query(submitter, bounds, order, select).scan(batch_size)
+        return self._query(submitter, selection, order, select).scan(batch_size)
 
     async def outdated_ids(
-        self, submitter: str, version: int, bounds: Sequence[Bound], batch_size: int
+        self, submitter: str, version: int, selection: Selection, batch_size: int
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Yield the ids of results within `bounds` that are older than `version`, up to `batch_size` at a time.
+        """Yield the ids of selected results that are older than `version`, up to `batch_size` at a time.
 
         Each batch has its own read time. A result that is replaced during the scan keeps its position or is skipped.
         A batch can be empty.
         """
-        if bounds:
-            query = self._query(submitter, bounds, Order("timestamp"), select=("statistics_version",))
+        if not selection.is_everything:
+            query = self._query(submitter, selection, Order("timestamp"), select=("statistics_version",))
         else:
-            older = Bound("statistics_version", "<", version)
-            ordered = OrderedQuery(document_paths.RESULTS, Order(older.field), bounds=[older], select=(older.field,))
+            older = Selection([Bound("statistics_version", "<", version)])
+            ordered = OrderedQuery(
+                document_paths.RESULTS, Order("statistics_version"), selection=older, select=("statistics_version",)
+            )
             query = ShardedQuery(self._firestore, submitter, self._shards, ordered)
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
@@ -75,15 +79,20 @@ class ResultListing:
                     if document.fields["statistics_version"].integer_value < version
                 ]
 
-    def _query(self, submitter: str, bounds: Sequence[Bound], order: Order, select: Sequence[str] = ()) -> ShardedQuery:
+    def _query(self, submitter: str, selection: Selection, order: Order, select: Sequence[str] = ()) -> ShardedQuery:
+        if selection.labels and order.field != LABEL_ORDER:
+            raise BadRequest(
+                f"results with given labels are indexed by `{LABEL_ORDER}` only, ascending and descending, "
+                f"got the order `{order.field}`; order by {LABEL_ORDER.upper()}, or remove the labels"
+            )
         indexed = {order.field, *INDEXED_FIELDS}
-        later_bounds = [bound for bound in bounds if bound.field not in indexed]
+        later_bounds = [bound for bound in selection.bounds if bound.field not in indexed]
         query = OrderedQuery(
             document_paths.RESULTS,
             order,
             then=INDEXED_FIELDS,
             equal={"status": Status.COMPUTED.value},
-            bounds=[bound for bound in bounds if bound.field in indexed],
+            selection=replace(selection, bounds=[bound for bound in selection.bounds if bound.field in indexed]),
             select=(*select, *(bound.field for bound in later_bounds)) if select else (),
         )
         document_filter = partial(_are_within, later_bounds) if later_bounds else None

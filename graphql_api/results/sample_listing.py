@@ -1,16 +1,18 @@
 """Lists of samples, the newest first, read as pages or as a count.
 
 A header contains only the state on arrival. The state of an accepted sample, PENDING, COMPUTED or FAILED, depends on
-its result. If a list is filtered by one of these states, this module reads the result of each sample.
+its result. If a list is filtered by one of these states, this module reads the result of each sample. The index with
+labels does not contain the state on arrival. If a list is filtered by a state and by labels, this module checks the
+state after reading the samples.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from graphql_api.results.filters import Bound, Order
+from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
@@ -29,6 +31,7 @@ HEADER_FIELDS = (
     "sha256",
     "chunks",
     "shard",
+    "labels",
 )
 """The fields of a header without the raw document."""
 
@@ -43,27 +46,27 @@ class SampleListing:
         self._shards = shards
 
     async def page(
-        self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], request: PageRequest
+        self, submitter: str, state: SampleState | None, selection: Selection, request: PageRequest
     ) -> Page[Header]:
-        """Return the samples of `request` that are in `state` and within `bounds`.
+        """Return the samples of `request` that are in `state` and that `selection` selects.
 
         With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested although more samples
         follow.
         """
-        page = await self._samples(submitter, state, bounds, HEADER_FIELDS).page(request)
+        page = await self._samples(submitter, state, selection, HEADER_FIELDS).page(request)
         return page.map(partial(decode_header, submitter))
 
-    async def count(self, submitter: str, state: SampleState | None, bounds: Sequence[Bound]) -> int:
-        """Return the number of samples in `state` and within `bounds`.
+    async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
+        """Return the number of samples in `state` that `selection` selects.
 
-        If `bounds` are given, each accepted sample within them is read for the states PENDING, COMPUTED and FAILED.
+        Unless it selects everything, each selected sample is read for the states PENDING, COMPUTED and FAILED.
         """
-        if bounds or state is None or state is SampleState.REJECTED:
-            return await self._samples(submitter, state, bounds, ("shard",)).count()
+        if state is None or state is SampleState.REJECTED or not selection.is_everything:
+            return await self._samples(submitter, state, selection, ("shard",)).count()
         read_time = await self._firestore.now()
         if state is not SampleState.PENDING:
             return await self._results(submitter, Status(state.value)).count(read_time)
-        accepted = await self._headers(submitter, Arrival.ACCEPTED, bounds, ("shard",)).count(read_time)
+        accepted = await self._headers(submitter, Arrival.ACCEPTED, EVERYTHING, ("shard",)).count(read_time)
         return accepted - sum([await self._results(submitter, status).count(read_time) for status in Status])
 
     async def pending_ids(
@@ -73,34 +76,35 @@ class SampleListing:
 
         Reads nothing more if a count says that no sample is PENDING.
         """
-        if await self.count(submitter, SampleState.PENDING, ()) == 0:
+        if await self.count(submitter, SampleState.PENDING, EVERYTHING) == 0:
             return
-        bounds = (Bound("submitted_at", "<", before),)
-        query = self._samples(submitter, SampleState.PENDING, bounds, ("shard",))
+        earlier = Selection([Bound("submitted_at", "<", before)])
+        query = self._samples(submitter, SampleState.PENDING, earlier, ("shard",))
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
                 yield [document.name.rpartition("/")[2] for document in documents]
 
     def _samples(
-        self, submitter: str, state: SampleState | None, bounds: Sequence[Bound], select: Sequence[str]
+        self, submitter: str, state: SampleState | None, selection: Selection, select: Sequence[str]
     ) -> ShardedQuery:
         if state is None:
-            return self._headers(submitter, None, bounds, select)
-        if state is SampleState.REJECTED:
-            return self._headers(submitter, Arrival.REJECTED, bounds, select)
+            return self._headers(submitter, None, selection, select)
+        if state is SampleState.REJECTED and not selection.labels:
+            return self._headers(submitter, Arrival.REJECTED, selection, select)
         in_state = partial(self._are_in_state, submitter, state)
-        return self._headers(submitter, Arrival.ACCEPTED, bounds, select, in_state)
+        arrival = None if selection.labels else Arrival.ACCEPTED
+        return self._headers(submitter, arrival, selection, ("state_on_arrival", *select), in_state)
 
     def _headers(
         self,
         submitter: str,
         arrival: Arrival | None,
-        bounds: Sequence[Bound],
+        selection: Selection,
         select: Sequence[str],
         document_filter: DocumentFilter | None = None,
     ) -> ShardedQuery:
         equal = {} if arrival is None else {"state_on_arrival": arrival.value}
-        query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, bounds=bounds, select=select)
+        query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, selection=selection, select=select)
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
     def _results(self, submitter: str, status: Status) -> ShardedQuery:
@@ -108,13 +112,24 @@ class SampleListing:
         return ShardedQuery(self._firestore, submitter, self._shards, query)
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
-        paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
-        results = await self._firestore.batch_get(paths, mask=["status"]) if paths else {}
-        if state is SampleState.PENDING:
-            return [path not in results for path in paths]
-        return [path in results and results[path].fields["status"].string_value == state for path in paths]
+        accepted = {
+            header.name: document_paths.result(submitter, header.name.rpartition("/")[2])
+            for header in headers
+            if header.fields["state_on_arrival"].string_value != Arrival.REJECTED
+        }
+        is_read = accepted and state is not SampleState.REJECTED
+        results = await self._firestore.batch_get(accepted.values(), mask=["status"]) if is_read else {}
+        return [_state(header, accepted, results) == state for header in headers]
 
 
 def decode_header(submitter: str, document: Any) -> Header:
     """Return the header in a protocol `Document`. Damaged fields have default values."""
     return Header.from_damaged_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
+
+
+def _state(header: Any, accepted: Mapping[str, str], results: Mapping[str, Any]) -> str:
+    """Return the state of a sample. `accepted` has the paths of the results of accepted samples."""
+    if header.name not in accepted:
+        return SampleState.REJECTED
+    result = results.get(accepted[header.name])
+    return SampleState.PENDING if result is None else result.fields["status"].string_value

@@ -5,14 +5,14 @@ number of results, but its duration does. A summary therefore raises an error af
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, cast
 
 from graphql_api.errors import TooComplex
-from graphql_api.results.filters import Bound, Order
+from graphql_api.results.filters import Order, Selection
 from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
 from graphql_api.results.result_listing import ResultListing
 from storage.documents import STATISTICS
@@ -41,24 +41,24 @@ class TimeBucket(Enum):
         return _EPOCH + (timestamp - _EPOCH) // length * length
 
 
-async def summarize(listing: ResultListing, submitter: str, bounds: Sequence[Bound]) -> MergedStatistics:
-    """Return the merged statistics of all results within `bounds`. Raises `TooComplex` after `MAX_SECONDS`."""
+async def summarize(listing: ResultListing, submitter: str, selection: Selection) -> MergedStatistics:
+    """Return the merged statistics of all selected results. Raises `TooComplex` after `MAX_SECONDS`."""
     merged = MergedStatistics()
-    async with _time_limit(), aclosing(_read(listing, submitter, bounds)) as results:
+    async with _time_limit(), aclosing(_read(listing, submitter, selection)) as results:
         async for _, statistics in results:
             merged.add(statistics)
     return merged
 
 
 async def summarize_over_time(
-    listing: ResultListing, submitter: str, bounds: Sequence[Bound], bucket: TimeBucket
+    listing: ResultListing, submitter: str, selection: Selection, bucket: TimeBucket
 ) -> Mapping[datetime, MergedStatistics]:
     """Return the merged statistics by the start of the bucket, the earliest first. Buckets without results are omitted.
 
     Raises `TooComplex` after `MAX_SECONDS`, or if there are more than `MAX_BUCKETS` buckets.
     """
     buckets: dict[datetime, MergedStatistics] = {}
-    async with _time_limit(), aclosing(_read(listing, submitter, bounds)) as results:
+    async with _time_limit(), aclosing(_read(listing, submitter, selection)) as results:
         async for timestamp, statistics in results:
             start = bucket.start(timestamp)
             if start not in buckets:
@@ -73,11 +73,11 @@ async def summarize_over_time(
 
 
 async def _read(
-    listing: ResultListing, submitter: str, bounds: Sequence[Bound]
+    listing: ResultListing, submitter: str, selection: Selection
 ) -> AsyncGenerator[tuple[datetime, ResultStatistics], None]:
     """Yield the time stamp and the statistics of each result, in the order of time stamps."""
     turn = listing.turns.of(submitter)
-    async with aclosing(listing.scan(submitter, bounds, Order("timestamp"), select=_FIELDS)) as batches:
+    async with aclosing(listing.scan(submitter, selection, Order("timestamp"), select=_FIELDS)) as batches:
         async for documents in batches:
             for document in documents:
                 await turn.pause()

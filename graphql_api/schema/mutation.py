@@ -10,7 +10,7 @@ from graphql_api.results.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
-from graphql_api.schema.types.inputs import ResultFilter, bounds_of
+from graphql_api.schema.types.inputs import ResultFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
@@ -109,7 +109,7 @@ class Mutation:
         """Start a recomputation."""
         submitter, recomputer = info.context.caller.submitter, info.context.recomputer
         if ids is None:
-            return RecomputationType.of(await recomputer.recompute_outdated(submitter, bounds_of(result_filter)))
+            return RecomputationType.of(await recomputer.recompute_outdated(submitter, selection_of(result_filter)))
         if result_filter is not None or len(ids) > MAX_IDS:
             raise BadRequest(f"expected at most {MAX_IDS:,} ids, and no `filter` together with `ids` - at `ids`")
         return RecomputationType.of(await recomputer.recompute_ids(submitter, ids))

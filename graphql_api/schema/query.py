@@ -15,7 +15,7 @@ from graphql_api.schema.context import Info
 from graphql_api.schema.costs import PAGE, SCAN, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
-from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, bounds_of
+from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
@@ -67,7 +67,7 @@ class Query:
         context, listing = info.context, info.context.store.result_listing
         request = PageRequest.of(first, after, last, before)
         order = LATEST_FIRST if order_by is None else order_by.order()
-        selection = context.caller.submitter, bounds_of(result_filter)
+        selection = context.caller.submitter, selection_of(result_filter)
         read = partial(listing.page, *selection, order)
         page = await read(request)
         for _, result in page.edges:
@@ -97,7 +97,7 @@ class Query:
         context, listing = info.context, info.context.store.sample_listing
         request = PageRequest.of(first, after, last, before)
         state = None if sample_filter is None else sample_filter.state
-        selection = context.caller.submitter, state, bounds_of(sample_filter)
+        selection = context.caller.submitter, state, selection_of(sample_filter)
         read = partial(listing.page, *selection)
         page = await read(request)
         for _, header in page.edges:
@@ -115,7 +115,7 @@ class Query:
     async def results_summary(self, info: Info, result_filter: OptionalResultFilter = None) -> ResultsSummary:
         """Return the summary of the results that pass the filter."""
         context = info.context
-        merged = await summarize(context.store.result_listing, context.caller.submitter, bounds_of(result_filter))
+        merged = await summarize(context.store.result_listing, context.caller.submitter, selection_of(result_filter))
         return ResultsSummary.of(merged)
 
     @strawberry.field(
@@ -136,7 +136,7 @@ class Query:
         """Return a summary for each time bucket that contains results that pass the filter."""
         context = info.context
         listing, submitter = context.store.result_listing, context.caller.submitter
-        buckets = await summarize_over_time(listing, submitter, bounds_of(result_filter), bucket)
+        buckets = await summarize_over_time(listing, submitter, selection_of(result_filter), bucket)
         return [ResultsBucket.of(merged, start=start) for start, merged in buckets.items()]
 
     @strawberry.field(

@@ -15,13 +15,12 @@ from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
 from graphql_api.live.result_log import WrittenResult
-from graphql_api.results.filters import matches
 from graphql_api.results.pagination import Cursor
 from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, SampleId
 from graphql_api.schema.context import Info
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultEdge
-from graphql_api.schema.types.inputs import bounds_of
+from graphql_api.schema.types.inputs import selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
@@ -80,7 +79,7 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[ResultEdge, None]:
         """Yield the computed results that pass the filter."""
-        context, bounds = info.context, bounds_of(result_filter)
+        context, selection = info.context, selection_of(result_filter)
         cursor = None if after is None else Cursor.decode(after)
         position = None if cursor is None else (cursor.written_at, cursor.id)
         async with aclosing(context.live.follow(context.caller.submitter, position)) as written_results:
@@ -88,7 +87,7 @@ class Subscription:
                 result = written.result
                 if result is None or result.status is not Status.COMPUTED:
                     continue
-                if not bounds or matches(bounds, result):
+                if selection.is_everything or selection.matches(result):
                     metrics.DELIVERED.inc()
                     context.clear_loaders()
                     yield _shared_edge(written, result)

@@ -19,6 +19,7 @@ from storage.documents.errors import (
     Unavailable,
 )
 from storage.documents.failed_attempts import FailedAttempts
+from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import Result, SampleState, Status, state_of
 from storage.documents.sample import Arrival, Header, Identity, Sample, chunk_count, compress_chunk
@@ -37,6 +38,7 @@ __all__ = [
     "Histogram",
     "Identity",
     "InvalidSample",
+    "Labels",
     "NotFound",
     "NotJson",
     "Problem",

@@ -5,10 +5,12 @@ the update time of its sample, so a late event never replaces the result of a ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from storage.documents import labels
+from storage.documents.labels import Labels
 from storage.documents.problems import Problem
 from storage.documents.sample import Arrival
 from storage.documents.server_time import SERVER_TIME
@@ -62,6 +64,7 @@ class Result:
     statistics_version: int = STATISTICS_VERSION
     computed_at: datetime | None = None
     submitted_at: datetime | None = None
+    labels: Labels = field(default_factory=dict)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -71,6 +74,7 @@ class Result:
             "sample_update_time": self.sample_update_time,
             "statistics_version": self.statistics_version,
             "computed_at": SERVER_TIME,
+            **labels.stored_fields(self.labels),
         }
         if self.submitted_at is not None:
             fields["submitted_at"] = self.submitted_at
@@ -102,6 +106,7 @@ class Result:
             statistics_version=int(str(fields["statistics_version"])),
             computed_at=_time(fields, "computed_at"),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
+            labels=labels.from_fields(fields),
         )
 
 

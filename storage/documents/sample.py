@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 
 import zstandard
 
-from storage.documents import document_paths
+from storage.documents import document_paths, labels
 from storage.documents.errors import InvalidSample
+from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
@@ -65,6 +66,7 @@ class Header:
     raw: bytes | None = field(repr=False)
     chunks: int = 0
     submitted_at: datetime | None = None
+    labels: Labels = field(default_factory=dict)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored header."""
@@ -81,6 +83,8 @@ class Header:
             fields["problems"] = [problem.fields() for problem in self.problems]
         if self.time_zone is not None:
             fields["time_zone"] = self.time_zone
+        if self.labels:
+            fields |= labels.stored_fields(self.labels)
         if self.raw is None:
             fields["chunks"] = self.chunks
         else:
@@ -112,6 +116,7 @@ class Header:
             raw=raw.encode() if isinstance(raw, str) else None,
             chunks=int(str(fields.get("chunks", 0))),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
+            labels=labels.from_fields(fields),
         )
 
     @classmethod
@@ -217,6 +222,7 @@ class Sample:
         shards: int = 1,
         identity: Identity | None = None,
         report: ValidationReport | None = None,
+        default_labels: Labels | None = None,
     ) -> "Sample":
         """Return the sample with the raw document `raw`: accepted, or rejected with its problems.
 
@@ -225,17 +231,25 @@ class Sample:
         The sample has `identity` if that argument is passed. Otherwise its id is derived from `idempotency_key`, or
         from the member `idempotency_key` of `raw`. Without an idempotency key, the id is random.
 
+        The sample has `default_labels` in addition to its own labels. If both have a name, the sample's own label
+        is used.
+
         Raises `NotJson` if `raw` is not a JSON text.
         """
         if report is None:
             report = payload.validate(raw, None if time_zone is None else ZoneInfo(time_zone))
         identity = identity or Identity.of(raw, submitter, idempotency_key or report.idempotency_key)
         chunks = chunk_count(raw)
+        problems, sample_labels = report.problems, report.labels
+        if default_labels:
+            sample_labels = {**default_labels, **sample_labels}
+            if len(sample_labels) > labels.MAX_LABELS:
+                problems, sample_labels = (*problems, labels.too_many()), report.labels
         header = Header(
             submitter=submitter,
             id=identity.id,
-            arrival=Arrival.REJECTED if report.problems else Arrival.ACCEPTED,
-            problems=report.problems,
+            arrival=Arrival.REJECTED if problems else Arrival.ACCEPTED,
+            problems=problems,
             time_stamp=report.time_stamp,
             count=report.count,
             byte_count=len(raw),
@@ -244,6 +258,7 @@ class Sample:
             time_zone=time_zone,
             raw=None if chunks else raw,
             chunks=chunks,
+            labels=sample_labels,
         )
         return cls(header, identity, raw)
 

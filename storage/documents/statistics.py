@@ -10,8 +10,10 @@ from enum import Enum
 from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
-STATISTICS_VERSION = 2
-"""Increase this number when a statistic is added or its definition changes. Each result stores the number."""
+STATISTICS_VERSION = 3
+"""Increase this number when a statistic is added or its definition changes, so that earlier results are recomputed.
+
+Each result stores the number. Version 3 adds the labels of the sample."""
 
 
 class Unit(Enum):

@@ -138,6 +138,7 @@ class ResultPrinter:
     def _add_to_csv(self, result: Result) -> None:
         values = to_json(result)
         del values["histogram"]  # a spreadsheet cell cannot hold a list
+        values["labels"] = json.dumps(values["labels"], ensure_ascii=False, separators=(",", ":"))
         if self._count == 0:
             self._csv.writerow(values)
         self._csv.writerow(values.values())

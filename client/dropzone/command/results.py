@@ -12,9 +12,10 @@ import typer
 from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder
 from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.command.labels import Labels, parse_labels
 from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
 
-_FIELDS = [field.name for field in fields(ResultFilter)]
+_FIELDS = [field.name for field in fields(ResultFilter) if field.name != "labels"]
 _BOUNDS = [field.name for field in fields(Range)]
 
 
@@ -41,6 +42,7 @@ Where = Annotated[
 def results(
     *,
     where: Where = None,
+    label: Labels = None,
     order_by: Annotated[OrderField | None, typer.Option(help="Order. Default: the latest time stamp first.")] = None,
     descending: Annotated[bool, typer.Option("--descending", "-d", help="Order from large to small.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of results.")] = 50,
@@ -54,7 +56,7 @@ def results(
         raise typer.BadParameter("requires --order-by", param_hint="--descending")
     order = None if order_by is None else ResultOrder(order_by, descending)
     maximum = None if is_unlimited else limit
-    run(_results(connect(url, key), parse_filter(where or []), order, maximum, choose_format(output_format)))
+    run(_results(connect(url, key), parse_filter(where or [], label), order, maximum, choose_format(output_format)))
 
 
 async def _results(
@@ -68,8 +70,11 @@ async def _results(
     return ExitCode.DONE
 
 
-def parse_filter(conditions: Iterable[str]) -> ResultFilter:
-    """Return the filter for conditions such as `mean.gte=1.5`. Raises `typer.BadParameter` if one is invalid."""
+def parse_filter(conditions: Iterable[str], labels: Iterable[str] | None) -> ResultFilter:
+    """Return the filter for conditions such as `mean.gte=1.5` and labels such as `site=zurich`.
+
+    Raises `typer.BadParameter` if one is invalid.
+    """
     ranges: dict[str, Range] = {}
     for condition in conditions:
         name, side, value = _split(condition)
@@ -79,7 +84,7 @@ def parse_filter(conditions: Iterable[str]) -> ResultFilter:
         bound: dict[str, Any] = {side: _parse_bound(name, value)}
         ranges[name] = replace(current, **bound)
     arguments: dict[str, Any] = dict(ranges)
-    return ResultFilter(**arguments)
+    return ResultFilter(**arguments, labels=parse_labels(labels))
 
 
 def _split(condition: str) -> tuple[str, str, str]:

@@ -72,6 +72,8 @@ def _sample_rows(sample: Sample) -> Iterator[tuple[str, str]]:
     if sample.result is not None:
         yield "in UTC", format_time(sample.result.timestamp)
         yield "computed", f"{format_time(sample.result.computed_at)}, version {sample.result.statistics_version}"
+    for name, value in sample.labels.items():
+        yield f"label {name}", value
     yield "values", f"{sample.count:,}"
     yield "size", f"{sample.bytes:,} bytes"
     yield "SHA-256", sample.sha256

@@ -18,6 +18,7 @@ from dropzone import DEFAULT_URL, AsyncClient, DropzoneError, Receipt, SampleSta
 from dropzone.command import output, sample_files
 from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.command.labels import Labels, parse_labels
 from dropzone.encoding import format_time
 
 _MAX_LISTED_PROBLEMS = 20
@@ -46,6 +47,7 @@ def submit(
     is_waiting: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait for the results and print their statistics.")
     ] = False,
+    label: Labels = None,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of concurrent requests.")] = 64,
     url: Url = DEFAULT_URL,
     key: Key = "",
@@ -57,14 +59,17 @@ def submit(
     expanded = list(sample_files.expand(files))
     if not expanded:
         raise typer.BadParameter("the folder has no file named .json, .ndjson or .jsonl", param_hint="FILE")
-    run(_submit(expanded, connect(url, key), is_waiting=is_waiting, concurrency=concurrency))
+    labels = parse_labels(label)
+    run(_submit(expanded, connect(url, key), labels, is_waiting=is_waiting, concurrency=concurrency))
 
 
-async def _submit(files: list[Path], client: AsyncClient, *, is_waiting: bool, concurrency: int) -> ExitCode:
+async def _submit(
+    files: list[Path], client: AsyncClient, labels: dict[str, str], *, is_waiting: bool, concurrency: int
+) -> ExitCode:
     async with client:
         await client.ping()
         with _progress() as progress:
-            submission = Submission(client, progress, is_waiting=is_waiting)
+            submission = Submission(client, progress, labels, is_waiting=is_waiting)
             try:
                 await submission.send(files, concurrency)
             except (asyncio.CancelledError, DropzoneError):
@@ -123,9 +128,10 @@ class Tally:
 class Submission:
     """One run of `dropzone submit`."""
 
-    def __init__(self, client: AsyncClient, progress: Progress, *, is_waiting: bool) -> None:
+    def __init__(self, client: AsyncClient, progress: Progress, labels: dict[str, str], *, is_waiting: bool) -> None:
         self._client = client
         self._progress = progress
+        self._labels = labels
         self._is_waiting = is_waiting
         self._prints_json = not sys.stdout.isatty()
         self._sent: deque[str] = deque()  # the sources of samples without a receipt, in order
@@ -136,7 +142,9 @@ class Submission:
     async def send(self, files: list[Path], concurrency: int) -> None:
         """Submit all samples of the files. With `--wait`, also wait for their results."""
         task = self._progress.add_task("submitting", total=sample_files.total_bytes(files), note="")
-        async with aclosing(self._client.submit_many(self._read(files, task), concurrency=concurrency)) as receipts:
+        samples = self._read(files, task)
+        sending = self._client.submit_many(samples, concurrency=concurrency, labels=self._labels)
+        async with aclosing(sending) as receipts:
             async for receipt in receipts:
                 source = self._sent.popleft()
                 if isinstance(receipt, DropzoneError):

@@ -13,6 +13,7 @@ from dropzone import DEFAULT_URL, AsyncClient, ResultEdge, ResultFilter
 from dropzone.command import output
 from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.command.labels import Labels
 from dropzone.command.results import Where, parse_filter
 from dropzone.encoding import format_time
 
@@ -26,6 +27,7 @@ EPILOG = (
 def watch(
     *,
     where: Where = None,
+    label: Labels = None,
     after: Annotated[
         str,
         typer.Option(
@@ -58,7 +60,7 @@ def watch(
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
     cursor = _read_cursor(state) or after or None
-    run(_watch(connect(url, key), parse_filter(where or []), cursor, state, limit))
+    run(_watch(connect(url, key), parse_filter(where or [], label), cursor, state, limit))
 
 
 async def _watch(

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
-from graphql_api.results.filters import OPERATORS, ORDER_FIELDS, Bound, Direction, Order
+from graphql_api.results.filters import EVERYTHING, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.problem import SampleState
 from graphql_api.schema.types.result import graphql_name
-from storage.documents import STATISTICS, BadRequest, Statistic
+from storage.documents import STATISTICS, BadRequest, Labels, Statistic, labels
+from storage.documents.problems import echo
 
 T = TypeVar("T")
 
@@ -77,30 +78,51 @@ def _filter_description(statistic: Statistic) -> str:
     )
 
 
-@strawberry.input(description="Selects the results that are within all given ranges.")
+@strawberry.input(description="A label that selected samples and results have.")
+class LabelFilter:
+    """The name and the value of a label."""
+
+    name: str = strawberry.field(description="The name of the label.")
+    value: str = strawberry.field(description="The value of the label. The comparison is exact.")
+
+
+_LABELS = (
+    f"Up to {labels.MAX_LABELS} labels, which must all be present. Results with given labels can be ordered by "
+    "TIMESTAMP only."
+)
+
+
+@strawberry.input(description="Selects the results that are within all given ranges and have all given labels.")
 @_with_statistics
 class ResultFilter:
-    """Ranges of the time stamp and of the indexed statistics."""
+    """Labels, and ranges of the time stamp and of the indexed statistics."""
 
     timestamp: DateTimeRange | None = strawberry.field(default=None, description="The time stamp of the sample in UTC.")
+    labels: list[LabelFilter] | None = strawberry.field(default=None, description=_LABELS)
 
-    def bounds(self) -> list[Bound]:
-        """Return the ranges as bounds of stored fields."""
-        return [bound for field in fields(self) for bound in _bounds(field.name, getattr(self, field.name))]
+    def selection(self) -> Selection:
+        """Return the ranges as bounds of stored fields, and the labels."""
+        ranges = (field.name for field in fields(self) if field.name != "labels")
+        return Selection(
+            [bound for name in ranges for bound in _bounds(name, getattr(self, name))], _labels(self.labels)
+        )
 
 
 @strawberry.input(description="Selects the samples that match all given fields.")
 class SampleFilter:
-    """A state and a range of submission times."""
+    """A state, a range of submission times, and labels."""
 
     state: SampleState | None = strawberry.field(default=None, description="The state of the sample.")
     submitted_at: DateTimeRange | None = strawberry.field(
         default=None, description="The time when the sample was stored."
     )
+    labels: list[LabelFilter] | None = strawberry.field(
+        default=None, description=f"Up to {labels.MAX_LABELS} labels, which must all be present."
+    )
 
-    def bounds(self) -> list[Bound]:
-        """Return the range as bounds of a stored field."""
-        return list(_bounds("submitted_at", self.submitted_at))
+    def selection(self) -> Selection:
+        """Return the range as bounds of a stored field, and the labels."""
+        return Selection(list(_bounds("submitted_at", self.submitted_at)), _labels(self.labels))
 
 
 _ORDER_DESCRIPTIONS = {
@@ -134,9 +156,19 @@ class ResultOrder:
         return Order(str(self.field.value), descending=self.direction is Direction.DESC)
 
 
-def bounds_of(selection: ResultFilter | SampleFilter | None) -> list[Bound]:
-    """Return the bounds of a filter, or an empty list if `selection` is None."""
-    return [] if selection is None else selection.bounds()
+def selection_of(given: ResultFilter | SampleFilter | None) -> Selection:
+    """Return what a filter selects. None selects everything."""
+    return EVERYTHING if given is None else given.selection()
+
+
+def _labels(given: list[LabelFilter] | None) -> Labels:
+    found: dict[str, str] = {}
+    for label in given or ():
+        if found.setdefault(label.name, label.value) != label.value:
+            raise BadRequest(f"expected each name once, got {echo(label.name)} twice - at `filter.labels`")
+    for problem in labels.problems(found, "filter.labels"):
+        raise BadRequest(f"{problem.message} - at `{problem.path}`")
+    return found
 
 
 def _bounds(field: str, limits: FloatRange | IntRange | DateTimeRange | None) -> Iterator[Bound]:

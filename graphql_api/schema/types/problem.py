@@ -31,6 +31,7 @@ _CODES = {
     ProblemCode.TOO_LONG: "The sample has too many members, or a string, number or white space that is too long.",
     ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
+    ProblemCode.INVALID_LABEL: "A label has an invalid name or value, or there are too many labels.",
     ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
     ProblemCode.NOT_COMPUTABLE: "The service failed to compute the result. The sample is not the cause.",
     ProblemCode.OVER_BUDGET: "The computation needs more time or memory than the service allows for one sample.",

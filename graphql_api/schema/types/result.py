@@ -9,8 +9,9 @@ from strawberry import Private
 
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import READ, costs
+from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.scalars import Vector
-from storage.documents import STATISTICS, NotFound, Statistic, Statistics
+from storage.documents import STATISTICS, Labels, NotFound, Statistic, Statistics
 from storage.documents import Histogram as StoredHistogram
 from storage.documents import Result as StoredResult
 
@@ -87,6 +88,7 @@ class Result:
     """A result with the status COMPUTED. The problem of a FAILED result is in `problems` of its sample."""
 
     statistics: Private[Statistics]
+    stored_labels: Private[Labels]
 
     id: strawberry.ID = strawberry.field(description="The id of the sample.")
     timestamp: datetime = strawberry.field(description="The time stamp of the sample in UTC.")
@@ -110,7 +112,13 @@ class Result:
             timestamp=result.timestamp,
             computed_at=result.computed_at,
             statistics_version=result.statistics_version,
+            stored_labels=result.labels,
         )
+
+    @strawberry.field(description=LABELS)
+    def labels(self) -> list[Label]:
+        """Return the labels."""
+        return graphql_labels(self.stored_labels)
 
     @strawberry.field(
         description="The sample that the result was computed from. Null, with the error NOT_FOUND, if it was deleted.",

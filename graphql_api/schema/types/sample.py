@@ -8,6 +8,7 @@ from strawberry import Private
 
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import RAW, READ, costs
+from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.scalars import JSON, Vector
@@ -46,6 +47,11 @@ class Sample:
             bytes=header.byte_count,
             sha256=header.sha256,
         )
+
+    @strawberry.field(description=LABELS)
+    def labels(self) -> list[Label]:
+        """Return the labels."""
+        return graphql_labels(self.header.labels)
 
     @strawberry.field(description="The state of the sample.", metadata=costs(READ))
     async def state(self, info: Info) -> SampleState:

@@ -12,13 +12,14 @@ The numbers of a large sample are therefore decoded in pieces.
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from storage.documents import document_paths, timestamps
+from storage.documents import document_paths, labels, timestamps
 from storage.documents.errors import InvalidSample
+from storage.documents.labels import Labels
 from storage.documents.validation import json_scanner, numbers, thorough_reader
 from storage.documents.validation.validation_report import Append, ValidationReport
 
@@ -29,7 +30,7 @@ _USUAL_TIME_STAMP = re.compile(
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
 _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
-_ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[67])")  # `_` or a to z: the keys contain no other characters
+_ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[367])")  # `_`, a to z or 0 to 9: keys and names of labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,14 @@ class Payload:
 
     timestamp: datetime
     data: "array[float]"
+    labels: Labels = field(default_factory=dict)
 
 
 class _Sample(msgspec.Struct):
     time_stamp: str
     data: list[float]
     idempotency_key: str | None = None
+    labels: dict[str, str] | None = None
 
 
 _QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Sample.__struct_fields__]
@@ -54,7 +57,8 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[]
     """Return the payload of `raw`, a JSON text in UTF-8.
 
     `default_time_zone` applies to a time stamp without a UTC offset. `check` is called for each piece of numbers, and
-    may raise an error. Raises `InvalidSample` with the problems of an invalid sample, and `NotJson` if `raw` is not a
+    may raise an error. Invalid labels are left out: samples that were accepted before labels existed may have a member
+    `labels` of any kind. Raises `InvalidSample` with the problems of an invalid sample, and `NotJson` if `raw` is not a
     JSON text.
     """
     data: array[float] = array("d")
@@ -67,9 +71,10 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[]
     if report is None:
         del data[:]
         report = thorough_reader.read(raw, default_time_zone, append)
-    if report.timestamp is None or report.problems:
-        raise InvalidSample(report.problems)
-    return Payload(report.timestamp, data)
+    problems = [problem for problem in report.problems if not problem.path.startswith("$.labels")]
+    if report.timestamp is None or problems:
+        raise InvalidSample(problems)
+    return Payload(report.timestamp, data, report.labels)
 
 
 def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationReport:
@@ -111,7 +116,9 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     """
     try:
         data_at = raw.index(b'"data"', 0, _MAX_FRAME_BYTES)
-        if len(raw) <= json_scanner.PIECE_BYTES and raw.find(b"e", data_at) < 0 and raw.find(b"E", data_at) < 0:
+        data_end = raw.find(b"]", data_at)
+        is_small = len(raw) <= json_scanner.PIECE_BYTES
+        if is_small and raw.find(b"e", data_at, data_end) < 0 and raw.find(b"E", data_at, data_end) < 0:
             sample, pieces = _decode(raw)
         else:  # msgspec is slow for numbers with exponents
             sample, pieces = _decode_in_pieces(raw, data_at)
@@ -127,7 +134,11 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     key = sample.idempotency_key
     if key is not None and not document_paths.is_idempotency_key(key):
         return None
-    return ValidationReport(sample.time_stamp, timestamp, count, key)
+    if not sample.labels:
+        return ValidationReport(sample.time_stamp, timestamp, count, key)
+    if not labels.are_valid(sample.labels):
+        return None
+    return ValidationReport(sample.time_stamp, timestamp, count, key, labels=sample.labels)
 
 
 def _parse_time_stamp(text: str, default_time_zone: tzinfo | None) -> datetime:
@@ -148,13 +159,15 @@ def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
     brackets = raw.count(b"[") + raw.count(b"{")
     if brackets > json_scanner.MAX_DEPTH and not json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH):
         raise ValueError("the text is nested too deeply")
-    time_stamps, data, idempotency_keys = (raw.count(key) for key in _QUOTED_KEYS)
-    if (time_stamps, data) != (1, 1) or idempotency_keys > 1:
+    time_stamps, data, *optional = (raw.count(key) for key in _QUOTED_KEYS)
+    if (time_stamps, data) != (1, 1) or max(optional) > 1:
         raise ValueError("a key may occur twice")
     if b"\\u00" in raw and _ESCAPED_KEY_CHARACTER.search(raw):
         raise ValueError("a key may be spelled with escapes")
     raw.decode()  # the decoder does not check the UTF-8 of members that it skips
     sample = _sample_decoder.decode(raw)
+    if sample.labels and any(raw.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
+        raise ValueError("a label may occur twice")
     return sample, [sample.data]
 
 

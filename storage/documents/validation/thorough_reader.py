@@ -16,17 +16,20 @@ from typing import Any, NoReturn
 
 import orjson
 
-from storage.documents import document_paths, timestamps
+from storage.documents import document_paths, labels, timestamps
 from storage.documents.errors import NotJson
+from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode, echo
 from storage.documents.validation import json_scanner, numbers, syntax
 from storage.documents.validation.json_scanner import MAX_DEPTH, Span
 from storage.documents.validation.validation_report import Append, ProblemCollector, ValidationReport
 
-_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY = "time_stamp", "data", "idempotency_key"
+_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS = "time_stamp", "data", "idempotency_key", "labels"
+_MAX_LABEL_BYTES = 12 * labels.MAX_VALUE_CHARACTERS + 2  # a character has up to two escapes of 6 bytes
 _EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*+\]")
 _MAX_MEMBERS = 100_000
 _MAX_FAULTS = 1_000_000
+_MAX_LABEL_MEMBERS = 10  # of which problems are reported
 _TYPES = {dict: "an object", list: "a list", bool: "a boolean", float: "a number", type(None): "null"}
 
 
@@ -64,9 +67,10 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> Valid
     if contents is None:
         problems.add(_no_numbers(members))
     idempotency_key = _read_idempotency_key(members, problems)
+    sample_labels = _read_labels(raw, spans.get(_LABELS), problems)
     count = 0 if contents is None else _read_values(raw, contents, problems, append)
     return ValidationReport(
-        _storable_text(members.get(_TIME_STAMP)), timestamp, count, idempotency_key, problems.problems()
+        _storable_text(members.get(_TIME_STAMP)), timestamp, count, idempotency_key, problems.problems(), sample_labels
     )
 
 
@@ -81,7 +85,7 @@ def _find_members(raw: bytes, start: int) -> tuple[Counter[str], dict[str, Span]
             if key_span[1] - key_span[0] > syntax.MAX_PIECE_BYTES:
                 raise syntax.too_long()
             key = str(_decode(raw, key_span))
-            if key in (_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY):
+            if key in (_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS):
                 counts[key] += 1
                 spans[key] = span
     except ValueError:
@@ -131,6 +135,44 @@ def _read_idempotency_key(members: dict[str, object], problems: ProblemCollector
     expected = f"1 to {document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters as a string"
     problems.add(_wrong_type("$.idempotency_key", expected, key))
     return None
+
+
+def _read_labels(raw: bytes, span: Span | None, problems: ProblemCollector) -> Labels:
+    """Add the problems of the labels. Return the labels, or no labels if one of them has a problem."""
+    if span is None or raw[slice(*span)] == b"null":
+        return {}
+    if raw[span[0]] != 0x7B:
+        problems.add(_wrong_type("$.labels", "an object of names and strings", _decode(raw, span)))
+        return {}
+    found: dict[str, str] = {}
+    names: Counter[str] = Counter()
+    faults: list[Problem] = []
+    for number, (key_span, value_span) in enumerate(json_scanner.members(raw, span[0])):
+        if number == _MAX_LABEL_MEMBERS:
+            break
+        name = str(_decode(raw, key_span)) if key_span[1] - key_span[0] <= _MAX_LABEL_BYTES else "a longer name"
+        names[name] += 1
+        if not labels.is_name(name):
+            faults.append(labels.invalid_name(name))
+            continue
+        length = value_span[1] - value_span[0]
+        if raw[value_span[0]] == 0x22 and length > _MAX_LABEL_BYTES:
+            faults.append(labels.too_long(name, length - 2))
+            continue
+        value = _decode(raw, value_span)
+        if isinstance(value, str):
+            found[name] = value
+        else:
+            faults.append(_wrong_type(f"$.labels.{name}", "a string", value))
+    faults += (
+        _duplicate(f"labels.{name}", count) for name, count in names.items() if count > 1 and labels.is_name(name)
+    )
+    faults += labels.problems(found)
+    if names.total() > labels.MAX_LABELS >= len(found):
+        faults.append(labels.too_many())
+    for fault in faults:
+        problems.add(fault)
+    return {} if faults else found
 
 
 def _no_numbers(members: dict[str, object]) -> Problem:

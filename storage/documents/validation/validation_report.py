@@ -1,10 +1,11 @@
 """The report of a reader: the members of a sample that Dropzone uses, and the problems of the sample."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice, starmap
 
+from storage.documents.labels import Labels
 from storage.documents.problems import MAX_PROBLEMS, Problem, ProblemCode
 
 Append = Callable[[list[float]], None]
@@ -16,7 +17,8 @@ class ValidationReport:
     """The members of a sample and its problems.
 
     `time_stamp` is the text as submitted, or None if it cannot be stored. `timestamp` is the same instant in UTC, or
-    None if it is not valid. `count` is the number of values in `data`, or 0 if `data` is not a list.
+    None if it is not valid. `count` is the number of values in `data`, or 0 if `data` is not a list. `labels` is empty
+    if a label has a problem.
     """
 
     time_stamp: str | None
@@ -24,6 +26,7 @@ class ValidationReport:
     count: int
     idempotency_key: str | None = None
     problems: tuple[Problem, ...] = ()
+    labels: Labels = field(default_factory=dict)
 
 
 class ProblemCollector:

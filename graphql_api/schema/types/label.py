@@ -1,0 +1,20 @@
+"""Labels as clients see them."""
+
+import strawberry
+
+from storage.documents import Labels
+
+LABELS = "The labels of the sample, in alphabetical order of their names."
+
+
+@strawberry.type(description="A name and a value that say where a sample comes from, for example `site` and `zurich`.")
+class Label:
+    """A label of a sample."""
+
+    name: str = strawberry.field(description="The name of the label.")
+    value: str = strawberry.field(description="The value of the label.")
+
+
+def graphql_labels(labels: Labels) -> list[Label]:
+    """Return the GraphQL objects of labels."""
+    return [Label(name=name, value=value) for name, value in sorted(labels.items())]

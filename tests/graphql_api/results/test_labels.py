@@ -1,0 +1,198 @@
+"""Samples and results with given labels: in queries, exports, subscriptions, summaries and recomputations."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from storage.documents import document_paths
+from tests.graphql_api.results.test_recomputation import RECOMPUTE
+from tests.stack import Stack, eventually
+
+RESULTS = """query ($labels: [LabelFilter!], $order: ResultOrder, $last: Int, $mean: FloatRange) {
+    results(filter: {labels: $labels, mean: $mean}, orderBy: $order, last: $last) {
+        totalCount edges { node { id mean labels { name value } } } pageInfo { hasPreviousPage }
+    } }"""
+SAMPLES = """query ($labels: [LabelFilter!], $state: SampleState) {
+    samples(filter: {labels: $labels, state: $state}) { totalCount edges { node { id labels { name value } } } } }"""
+SUMMARY = "query ($labels: [LabelFilter!]) { resultsSummary(filter: {labels: $labels}) { results mean } }"
+SITES, UNITS = ("bern", "zürich"), ("V", "A")
+
+
+class Sensors:
+    """Four sensors, one per site and unit, with two samples each, and a sample without labels."""
+
+    def __init__(self, stack: Stack, submitter: str) -> None:
+        self.stack, self.submitter = stack, submitter
+        self.key = stack.new_key(submitter, "submit,read,admin")
+        self.client = httpx.Client(base_url=stack.url, headers={"x-api-key": self.key}, timeout=30)
+        self.samples = [
+            {
+                "time_stamp": f"2019-05-01T0{day}:00:00Z",
+                "data": [10 * number + day],
+                "labels": {"site": site, "unit": unit},
+            }
+            for number, (site, unit) in enumerate((site, unit) for site in SITES for unit in UNITS)
+            for day in (1, 2)
+        ] + [{"time_stamp": "2019-05-01T00:00:00Z", "data": [99]}]
+        self.receipts = self.post("".join(json.dumps(sample) + "\n" for sample in self.samples))
+        self.wait(len(self.samples))
+
+    def post(self, lines: str, **headers: str) -> list[Any]:
+        """Submit the lines of an NDJSON body; return the receipts."""
+        kind = {"content-type": "application/x-ndjson", **headers}
+        return [json.loads(line) for line in self.client.post("/samples", content=lines, headers=kind).iter_lines()]
+
+    def wait(self, count: int) -> None:
+        """Wait until `count` results are stored."""
+        eventually(lambda: self.query(RESULTS)["results"]["totalCount"] == count, lambda: self.stack.log)
+
+    def query(self, document: str, **variables: Any) -> Any:
+        """Return the data of a response."""
+        return self.stack.graphql(document, variables, key=self.key)
+
+    def error(self, document: str, **variables: Any) -> Any:
+        """Return the only error of a response."""
+        (error,) = self.stack.post_graphql(document, variables, key=self.key).json()["errors"]
+        return error
+
+    def means(self, **variables: Any) -> list[float]:
+        """Return the means of the results."""
+        return [edge["node"]["mean"] for edge in self.query(RESULTS, **variables)["results"]["edges"]]
+
+
+def wanted(**given: str) -> list[dict[str, str]]:
+    """Return a filter by labels."""
+    return [{"name": name, "value": value} for name, value in given.items()]
+
+
+@pytest.fixture(scope="module")
+def sensors(stack: Stack) -> Iterator[Sensors]:
+    """Return sensors whose samples are computed."""
+    sensors = Sensors(stack, "sensors")
+    yield sensors
+    sensors.client.close()
+
+
+def test_results_are_selected_by_any_combination_of_labels(sensors: Sensors) -> None:
+    """All labels of a filter must be present. Ranges narrow the selection further."""
+    assert sensors.means(labels=wanted(site="zürich")) == [32, 22, 31, 21]
+    assert sensors.means(labels=wanted(site="zürich", unit="A")) == [32, 31]
+    assert sensors.means(labels=wanted(unit="A", site="zürich"), mean={"gt": 31}) == [32]
+    assert sensors.means(labels=wanted(site="basel")) == []
+    assert len(sensors.means(labels=[])) == 9
+
+
+def test_results_with_labels_are_read_from_both_ends(sensors: Sensors) -> None:
+    """The earliest comes first on request, and `last` reads from the end of the list."""
+    ascending = {"field": "TIMESTAMP", "direction": "ASC"}
+    last = sensors.query(RESULTS, labels=wanted(site="bern", unit="V"), last=1)["results"]
+
+    assert sensors.means(labels=wanted(site="bern", unit="V"), order=ascending) == [1, 2]
+    assert [edge["node"]["mean"] for edge in last["edges"]] == [1]
+    assert (last["totalCount"], last["pageInfo"]["hasPreviousPage"]) == (2, True)
+
+
+def test_an_order_without_an_index_is_refused_with_the_orders_that_have_one(sensors: Sensors) -> None:
+    """An index per order would have up to 15 entries per result."""
+    error = sensors.error(RESULTS, labels=wanted(site="bern"), order={"field": "MEAN"})
+
+    assert error["extensions"]["code"] == "BAD_REQUEST"
+    assert "indexed by `timestamp` only, ascending and descending" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        (wanted(Site="x"), "filter.labels"),
+        (wanted(site=""), "filter.labels.site"),
+        (wanted(a="1", b="2", c="3", d="4", e="5"), "filter.labels"),
+        ([*wanted(site="a"), *wanted(site="b")], "filter.labels"),
+    ],
+)
+def test_an_invalid_filter_by_labels_is_refused(sensors: Sensors, given: Any, path: str) -> None:
+    """The message names the label."""
+    error = sensors.error(RESULTS, labels=given)
+
+    assert error["extensions"]["code"] == "BAD_REQUEST"
+    assert f"`{path}`" in error["message"]
+
+
+def test_samples_are_selected_by_labels_and_state(sensors: Sensors) -> None:
+    """A rejected sample keeps its valid labels."""
+    labels = {"site": "lausanne"}
+    (rejected,) = sensors.post(json.dumps({"time_stamp": "never", "data": [1], "labels": labels}))
+
+    both = sensors.query(SAMPLES, labels=wanted(site="bern", unit="A"))["samples"]
+    states = {
+        state: sensors.query(SAMPLES, labels=wanted(**labels), state=state)["samples"]["totalCount"]
+        for state in ("REJECTED", "PENDING", "COMPUTED", "FAILED")
+    }
+
+    assert both["totalCount"] == 2
+    assert both["edges"][0]["node"]["labels"] == wanted(site="bern", unit="A")
+    assert (rejected["state"], rejected["labels"]) == ("REJECTED", labels)
+    assert states == {"REJECTED": 1, "PENDING": 0, "COMPUTED": 0, "FAILED": 0}
+    assert sensors.query(SAMPLES, labels=wanted(unit="V"), state="COMPUTED")["samples"]["totalCount"] == 4
+
+
+def test_a_summary_covers_the_results_with_the_labels(sensors: Sensors) -> None:
+    """The mean is that of all values of these results."""
+    assert sensors.query(SUMMARY, labels=wanted(unit="V"))["resultsSummary"] == {"results": 4, "mean": 11.5}
+
+
+@pytest.mark.parametrize("file_format", ["ndjson", "csv"])
+def test_an_export_has_labels_and_is_selected_by_labels(sensors: Sensors, file_format: str) -> None:
+    """The parameter `label.NAME` selects results. CSV has the labels as JSON."""
+    parameters = {"label.site": "zürich", "label.unit": "V", "order_by": "timestamp", "format": file_format}
+    response = sensors.client.get("/results", params=parameters)
+    refused = sensors.client.get("/results", params={"label.site": "bern", "order_by": "mean"})
+
+    if file_format == "ndjson":
+        rows = [json.loads(line) for line in response.iter_lines()]
+        assert [(row["mean"], row["labels"]) for row in rows] == [
+            (21, {"site": "zürich", "unit": "V"}),
+            (22, {"site": "zürich", "unit": "V"}),
+        ]
+    else:
+        assert response.text.splitlines()[1].endswith('"{""site"":""zürich"",""unit"":""V""}"')
+    assert (refused.status_code, refused.json()["error"]["extensions"]["code"]) == (400, "BAD_REQUEST")
+
+
+def test_a_header_adds_a_label_to_each_sample_of_a_request(sensors: Sensors) -> None:
+    """A label of the sample itself takes precedence. A `-` in the header stands for `_`."""
+    lines = '{"time_stamp": "2019-05-01T00:00:00Z", "data": [1], "labels": {"site": "own"}}\n' + "{}"
+    receipts = sensors.post(lines, **{"x-label-site": "header", "X-Label-Serial-Number": "7"})
+    one = sensors.client.post("/samples", json=sensors.samples[-1], headers={"x-label-site": "zürich".encode()})
+    refused = [
+        sensors.client.post("/samples", json={}, headers=headers)
+        for headers in ({"x-label-": "a"}, {"x-label-site": "x" * 65}, [("x-label-a", "1"), ("x-label-a", "2")])
+    ]
+
+    assert [receipt["labels"] for receipt in receipts] == [
+        {"serial_number": "7", "site": "own"},
+        {"serial_number": "7", "site": "header"},
+    ]
+    assert one.json()["labels"] == {"site": "zürich"}
+    assert [response.status_code for response in refused] == [400, 400, 400]
+
+
+def test_recomputing_labels_a_result_from_before_labels_existed(stack: Stack) -> None:
+    """The labels come from the stored raw document."""
+    sensors = Sensors(stack, "old-sensors")
+    sensors.client.close()
+    sample_id = sensors.receipts[0]["id"]
+    firestore = stack.firestore()
+    fields = ("labels", "label_terms")
+    for path in (document_paths.sample, document_paths.result):
+        document = firestore.document(path("old-sensors", sample_id))
+        stored = document.get().to_dict()
+        older = {"statistics_version": 2} if path is document_paths.result else {}
+        document.set({name: value for name, value in stored.items() if name not in fields} | older)
+    eventually(lambda: len(sensors.means(labels=wanted(site="bern", unit="V"))) == 1)
+
+    sensors.query(RECOMPUTE)
+
+    eventually(lambda: sensors.means(labels=wanted(site="bern", unit="V")) == [2, 1])
