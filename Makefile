@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PAGES := graphiql dashboard
-PACKAGES := observability storage graphql_api triggers infra dropzone tests
+PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
 .PHONY: help setup run test check infra-check schema audit conformance differential torture attack load lock clean
 

@@ -25,7 +25,6 @@ from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
-from graphql_api.memory_release import release_memory
 from graphql_api.results.recomputation_store import RecomputationStore
 from graphql_api.results.recomputer import Recomputer
 from graphql_api.results.store import Store
@@ -33,6 +32,7 @@ from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
+from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError

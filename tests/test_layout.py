@@ -8,12 +8,13 @@ import pytest
 
 PACKAGES: Mapping[str, set[str]] = {
     "observability": set(),
+    "runtime": set(),
     "storage/documents": set(),
     "storage/firestore": {"observability", "storage/documents"},
-    "graphql_api": {"observability", "storage/documents", "storage/firestore"},
-    "triggers": {"observability", "storage/documents", "storage/firestore"},
+    "graphql_api": {"observability", "runtime", "storage/documents", "storage/firestore"},
+    "triggers": {"observability", "runtime", "storage/documents", "storage/firestore"},
     "client/dropzone": set(),
-    "infra/embedded": {"observability"},
+    "infra/embedded": {"observability", "runtime"},
 }
 """Each package, and those of ours that it may import."""
 

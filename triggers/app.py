@@ -9,6 +9,7 @@ A refusal closes the connection, so that the rest of the body is not read. The r
 probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
 """
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -26,6 +27,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from observability import logs
+from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main
@@ -96,7 +98,13 @@ class EventEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            releasing = asyncio.create_task(release_memory())
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                releasing.cancel()
+        elif scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"] == HEALTH_PATH:
             await self._health(scope)(scope, receive, send)

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -32,11 +31,14 @@ from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
 from observability import logs
+from runtime import memory_release
 
 SHORT_BUILD_SECONDS = 2.0
 """Builds of indexes that take less time finish before the port opens. Longer builds run while the server runs."""
 
-GC_THRESHOLD = 20_000  # a commit allocates thousands of objects, almost none of them in reference cycles
+NEW_OBJECTS = (
+    20_000  # between two collections; a commit allocates thousands of objects, almost none of them in reference cycles
+)
 
 logger = logging.getLogger("firestore")
 
@@ -149,8 +151,8 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             server.port,
             arguments.data,
         )
-        gc.freeze()  # objects that exist now live until the process ends
-        gc.set_threshold(GC_THRESHOLD, 20, 100)
+        memory_release.configure(NEW_OBJECTS)
+        resources.push_async_callback(cancel, asyncio.create_task(memory_release.release_memory()))
         stopping = asyncio.create_task(stop.wait())
         failures: list[asyncio.Future[Any]] = [delivering, storage.failed]
         await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,71 @@
+"""A process gives memory back, and collects garbage only when that is likely to free memory."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROLOGUE = """
+import asyncio, gc, time, psutil
+from runtime import memory_release
+
+class Cycle:
+    def __init__(self):
+        self.self, self.text = self, "x" * 200
+
+def memory():
+    return psutil.Process().memory_info().rss
+
+full = []
+gc.callbacks.append(lambda phase, info: full.append(phase) if info["generation"] == 2 else None)
+
+def work(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        sum(range(1000))
+
+async def main():
+    memory_release.configure(20_000)
+    at_start = memory()
+    full.clear()
+    releasing = asyncio.create_task(memory_release.release_memory(0.2))
+    await asyncio.sleep(0)
+    await check(at_start)
+    releasing.cancel()
+"""
+
+
+def run(check: str) -> str:
+    """Run a check in a process of its own; return what it prints."""
+    script = f"{PROLOGUE}\nasync def check(at_start):\n{check}\nasyncio.run(main())"
+    return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux gives memory back on request")
+def test_memory_of_reference_cycles_is_given_back() -> None:
+    """The young collections do not find them, because they live too long."""
+    output = run("""
+    cycles = [Cycle() for _ in range(200_000)]
+    grown = memory()
+    work(1)
+    del cycles
+    while memory() > at_start + (grown - at_start) / 4:
+        await asyncio.sleep(0.05)
+    print("given back", grown > 1.5 * at_start)
+""")
+
+    assert output == "given back True\n"
+
+
+def test_a_busy_process_that_does_not_grow_is_not_collected_again() -> None:
+    """A full collection stops everything else while it visits all objects."""
+    output = run("""
+    memory_release._MIN_PAUSE_RATIO = 0
+    objects = [[number] for number in range(300_000)]
+    for _ in range(60):
+        work(0.02)
+        await asyncio.sleep(0)
+    print(len(full) // 2)
+""")
+
+    assert int(output) <= 1
