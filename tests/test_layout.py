@@ -1,6 +1,7 @@
 """Folders import each other in one direction only. DESIGN of the arrows: docs/architecture.md."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -180,3 +181,15 @@ def test_a_folder_has_at_most_about_a_dozen_modules() -> None:
     }
 
     assert crowded == {}
+
+
+def test_the_documented_way_of_a_sample_exists() -> None:
+    """The table in docs/architecture.md lists each file once, and the text below it counts them."""
+    section = Path("docs/architecture.md").read_text().partition("## The life of a sample")[2]
+    steps = re.findall(r"^\| \d+\. .* \| (.*) \|$", section, re.MULTILINE)
+    files = [file for step in steps for file in re.findall(r"`([^`]*)`", step)]
+    to_firestore = sum(step.count("`") // 2 for step in steps[:5])
+
+    assert len(files) == len(set(files))
+    assert [file for file in files if not Path(file).is_file()] == []
+    assert f"Steps 1 to 5 use {to_firestore} files. All {len(steps)} steps use {len(files)}." in section

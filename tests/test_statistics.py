@@ -16,7 +16,7 @@ from graphql_api.results.filters import FILTER_FIELDS, INDEXED_FIELDS, ORDER_FIE
 from graphql_api.results.merged_statistics import ResultStatistics
 from graphql_api.schema.types.result import graphql_name
 from storage.documents import STATISTICS, STATISTICS_VERSION, Histogram, Result, Statistic, Statistics, Status
-from triggers.summary import summarize
+from triggers.computation import summarize
 
 SCHEMA = build_schema(Path("schema.graphql").read_text())
 DASHBOARD = Path("graphql_api/web/dashboard/src/statistics.ts").read_text()

@@ -10,13 +10,15 @@ probe closes it too: uvicorn would otherwise hold thousands of pipelined request
 """
 
 import asyncio
+import hashlib
+import hmac
 import ipaddress
 import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import functions_framework.aio
@@ -31,7 +33,7 @@ from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main
-from triggers.event_authentication import GoogleIdentity, Sender, SharedSecret
+from triggers.google_identity import GoogleIdentity
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
@@ -50,6 +52,33 @@ Handler = Callable[[bytes], Awaitable[None]]
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 logger = logging.getLogger("triggers")
+
+
+class Sender(Protocol):
+    """Decides whether a token proves that its sender may send events."""
+
+    async def is_proved_by(self, token: bytes) -> bool:
+        """Return whether `token` is valid. Raises `google.auth.exceptions.TransportError` if that cannot be known."""
+        ...
+
+    def proof(self, nonce: str) -> str | None:
+        """Return a text that proves that this process knows the secret, or None on Google Cloud."""
+        ...
+
+
+class SharedSecret:
+    """The sender knows the same secret as this process."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    async def is_proved_by(self, token: bytes) -> bool:
+        """Return whether `token` is the secret. The time of the comparison does not depend on `token`."""
+        return hmac.compare_digest(token, self._secret)
+
+    def proof(self, nonce: str) -> str:
+        """Return the HMAC of `nonce`, so that a supervisor with the same secret recognizes this process."""
+        return hmac.digest(self._secret, b"healthz:" + nonce.encode(), hashlib.sha256).hex()
 
 
 def create_app() -> ASGIApp:

@@ -1,4 +1,6 @@
-"""The result of a sample, computed from its header and chunks. Opens no connection.
+"""The statistics of a sample: of its values, and of its header and chunks. Opens no connection.
+
+`moments` and `distribution` have the formulas.
 
 A thread cannot be ended from outside. The computation of a large sample therefore checks its own
 budget between pieces, and each piece takes milliseconds. The budget is processor time of the
@@ -9,16 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from math import isfinite
 
 import numpy as np
 
-from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCode, Result, Status
+from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCode, Result, Statistics, Status
 from storage.documents.validation import payload
 from triggers import chunked_sample
-from triggers.summary import summarize
+from triggers.distribution import SortedValues, histogram, quantile
+from triggers.moments import Moments, Vector
 
 MAX_PROCESSOR_SECONDS = 20.0
 """A valid sample of 64 MiB takes up to 3 s, in any shape."""
+
+MAX_SMALL_SAMPLE = 200
+"""Up to this number of values, Python's lists and integers are faster than NumPy."""
 
 
 class OverBudget(Exception):
@@ -52,6 +59,48 @@ def compute(
         timestamp=sample.timestamp,
         statistics=statistics,
         labels=header.labels or sample.labels,
+    )
+
+
+def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Statistics:
+    """Return the statistics of at least one finite value. Each statistic is the double nearest to the exact value.
+
+    Sorts `values` in place if they are many, because a copy of them could exceed the memory of the process. `check` is
+    called between steps, and may raise an error.
+
+    Raises `ValueError` if `values` is empty or contains an infinite value or NaN.
+    """
+    if not values.size:
+        raise ValueError("expected at least one value, got none")
+    if not (isfinite(values.min()) and isfinite(values.max())):  # NaN is the minimum of values that contain NaN
+        raise ValueError("expected finite values, got an infinite value or NaN")
+    sorted_values: SortedValues
+    if values.size <= MAX_SMALL_SAMPLE:
+        sorted_values = small = sorted(values.tolist())
+        moments = Moments.of_small_sample(small)
+    else:
+        values.sort()
+        sorted_values = values
+        moments = Moments.of(values, check)
+    lower_quartile, upper_quartile = quantile(sorted_values, 25), quantile(sorted_values, 75)
+    return Statistics(
+        count=moments.count,
+        mean=moments.mean,
+        standard_deviation=moments.standard_deviation,
+        minimum=quantile(sorted_values, 0),
+        maximum=quantile(sorted_values, 100),
+        sum=moments.sum,
+        sample_standard_deviation=moments.sample_standard_deviation,
+        percentile_1=quantile(sorted_values, 1),
+        percentile_5=quantile(sorted_values, 5),
+        lower_quartile=lower_quartile,
+        median=quantile(sorted_values, 50),
+        upper_quartile=upper_quartile,
+        percentile_95=quantile(sorted_values, 95),
+        percentile_99=quantile(sorted_values, 99),
+        skewness=moments.skewness,
+        kurtosis=moments.kurtosis,
+        histogram=histogram(sorted_values, lower_quartile, upper_quartile),
     )
 
 

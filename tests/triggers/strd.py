@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.triggers.exact import central, nearest_root
-from triggers.summary import summarize
+from triggers.computation import summarize
 
 CERTIFIED_DIGITS = 15
 DOUBLE_DIGITS = 16

@@ -14,7 +14,7 @@ from storage.documents import Sample, compress_chunk, document_paths
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_large_sample, new_sample
 from triggers import computation
-from triggers.summary import summarize
+from triggers.computation import summarize
 
 
 async def test_a_large_sample_is_computed_from_its_chunks_in_order(machine: Machine, submitter: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
-from triggers.summary import summarize
+from triggers.computation import summarize
 
 LARGEST = sys.float_info.max
 finite = st.floats(allow_nan=False, allow_infinity=False)

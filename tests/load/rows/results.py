@@ -18,7 +18,7 @@ from tests.load.plan import Plan, attempt, powers, repeat
 from tests.load.stack_processes import SUBMITTER
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
-from triggers.summary import summarize
+from triggers.computation import summarize
 
 PAGE = 50
 SMALL = 1_000

@@ -1,8 +1,6 @@
-"""Who sent an event: the bearer token of a request proves it.
+"""Who sent an event on Google Cloud: Eventarc sends an identity token that Google has signed.
 
-On one machine, the token is a secret that only the event delivery and the function know. On Google
-Cloud, Eventarc sends an identity token that Google has signed. google-auth checks its signature,
-its audience and its expiry.
+google-auth checks the signature of the token, its audience and its expiry.
 
 Note: Google changes its keys every few days. The keys are therefore cached as long as their
 response allows, and fetched again if a token names an unknown key.
@@ -10,14 +8,13 @@ response allows, and fetched again if a token names an unknown key.
 
 import asyncio
 import hashlib
-import hmac
 import json
 import logging
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import google.auth.exceptions
 import google.auth.jwt
@@ -40,33 +37,6 @@ _jwt: Any = google.auth.jwt  # the library has no type hints
 _TransportError: Any = google.auth.exceptions.TransportError
 
 logger = logging.getLogger("triggers")
-
-
-class Sender(Protocol):
-    """Decides whether a token proves that its sender may send events."""
-
-    async def is_proved_by(self, token: bytes) -> bool:
-        """Return whether `token` is valid. Raises `google.auth.exceptions.TransportError` if that cannot be known."""
-        ...
-
-    def proof(self, nonce: str) -> str | None:
-        """Return a text that proves that this process knows the secret, or None on Google Cloud."""
-        ...
-
-
-class SharedSecret:
-    """The sender knows the same secret as this process."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
-
-    async def is_proved_by(self, token: bytes) -> bool:
-        """Return whether `token` is the secret. The time of the comparison does not depend on `token`."""
-        return hmac.compare_digest(token, self._secret)
-
-    def proof(self, nonce: str) -> str:
-        """Return the HMAC of `nonce`, so that a supervisor with the same secret recognizes this process."""
-        return hmac.digest(self._secret, b"healthz:" + nonce.encode(), hashlib.sha256).hex()
 
 
 class GoogleIdentity:

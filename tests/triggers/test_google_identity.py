@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.triggers.machine import SECRET, Machine
-from triggers.event_authentication import GoogleIdentity
+from triggers.google_identity import GoogleIdentity
 from triggers.settings import Settings
 
 _jwt: Any = google.auth.jwt  # the library has no type hints

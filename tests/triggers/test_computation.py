@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.triggers.exact import array
-from triggers.summary import summarize
+from triggers.computation import summarize
 
 FIXTURE = Path(__file__).parents[2] / "fixture"
 
