@@ -45,7 +45,9 @@ class GoogleIdentity:
     Cloud Run serves a service under two URLs. Eventarc uses one of them as the audience.
     """
 
-    def __init__(self, audiences: Sequence[str], service_account: str, certificates_url: str = CERTIFICATES_URL) -> None:
+    def __init__(
+        self, audiences: Sequence[str], service_account: str, certificates_url: str = CERTIFICATES_URL
+    ) -> None:
         self._audiences = list(audiences)
         self._service_account = service_account
         self._certificates_url = certificates_url
