@@ -18,7 +18,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder, public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
-from graphql_api.endpoints.metrics import metrics_endpoint, remove_dead_processes, sample_process
+from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
@@ -32,6 +32,7 @@ from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
+from observability.metrics import remove_dead_processes
 from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> Starlette:
     endpoints = [
         *map(public, graphql.routes),  # each root field of an operation checks its scope
         *HealthEndpoints(services, settings.local_key_path).endpoints,
-        metrics_endpoint(),
+        metrics_endpoint(settings.metrics_sources),
         public(dashboard.route),
         public(dashboard.assets),
         public(graphiql.assets),

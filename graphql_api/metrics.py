@@ -5,7 +5,9 @@
 A label never holds a value that a client chose.
 """
 
+import platform
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -54,6 +56,18 @@ EVENT_LOOP_LAG = Histogram(
     "How much later than scheduled a timer of the event loop fires, in seconds.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
+
+BUILD_INFO = Gauge(
+    "dropzone_build_info",
+    "The version of this software and of Python. The value is 1.",
+    ["version", "python_version"],
+    multiprocess_mode="max",
+)
+try:
+    _version = version("dropzone")
+except PackageNotFoundError:  # an image can contain the source alone
+    _version = "unknown"
+BUILD_INFO.labels(_version, platform.python_version()).set(1)
 
 # A label lookup costs more than an increment.
 http_requests = cache(HTTP_REQUESTS.labels)

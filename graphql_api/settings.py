@@ -77,6 +77,9 @@ class Settings:
     log_format: str = ""
     """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""
 
+    metrics_sources: str = ""
+    """Addresses of the metrics of other processes, which `/metrics` adds. The embedded stack sets this."""
+
     local_key_file: str = ""
     """File with the API key of the stack. `/readyz` waits for it. The embedded stack sets this."""
 

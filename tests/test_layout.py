@@ -42,7 +42,7 @@ FIRESTORE_ROOMS: Mapping[str, set[str]] = {
     "queries": {"", "encoding", "indexes", "storage"},
     "writes": {"", "encoding", "indexes", "queries", "storage"},
     "listen": {"", "encoding", "queries", "storage"},
-    "api": {"", "encoding", "indexes", "listen", "queries", "storage", "writes"},
+    "api": {"", "data_file", "encoding", "indexes", "listen", "queries", "storage", "writes"},
 }
 WIRING = {
     "graphql_api/app.py",

@@ -8,10 +8,13 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 
 from triggers.settings import Settings
+
+_SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main() -> None:
@@ -27,6 +30,8 @@ def main() -> None:
         settings = Settings.from_environ()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    if _SHARED_METRICS in os.environ:  # prometheus_client expects that the folder exists
+        Path(os.environ[_SHARED_METRICS]).mkdir(parents=True, exist_ok=True)
     # uvicorn raises the signal again after the shutdown. As the first process of a container, this process would ignore
     # it, and wait for the threads that compute large samples.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -29,6 +29,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from observability import logs
+from observability.metrics import CONTENT_TYPE, exposition
 from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
@@ -45,6 +46,7 @@ EVENT_PATH = "/"
 DEAD_LETTER_PATH = "/dead-letters"
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
+METRICS_PATH = "/metrics"
 
 Handler = Callable[[bytes], Awaitable[None]]
 """Processes the body of a request. Raises `HTTPException` with the response if it cannot."""
@@ -139,6 +141,8 @@ class EventEndpoint:
             await self._health(scope)(scope, receive, send)
         elif scope["path"] == READY_PATH:
             await (await self._readiness(scope))(scope, receive, send)
+        elif scope["path"] == METRICS_PATH and scope["method"] == "GET":
+            await Response(exposition(), media_type=CONTENT_TYPE, headers={"connection": "close"})(scope, receive, send)
         elif refusal := await self._refusal(scope):
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)

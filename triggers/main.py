@@ -19,6 +19,7 @@ from typing import Any
 
 import functions_framework.aio
 from cloudevents.abstract import CloudEvent
+from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 
 from runtime import memory_release
@@ -77,6 +78,21 @@ _OUT_OF_MEMORY = Problem(
 )
 
 
+IGNORED = "IGNORED"
+"""The outcome of an event that needs no result."""
+UNAVAILABLE = "UNAVAILABLE"
+"""The outcome of an event that must be sent again."""
+
+_DURATION = Histogram(
+    "dropzone_function_duration_seconds",
+    "Time to process an event, in seconds, by outcome. The count is the number of events.",
+    ["outcome"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+# Prometheus sees no increase in a counter whose first value is 1. All outcomes therefore start at 0.
+_durations = {outcome: _DURATION.labels(outcome) for outcome in (*map(str, Status), IGNORED, UNAVAILABLE)}
+
+
 @functions_framework.aio.cloud_event
 async def on_sample_written(cloud_event: CloudEvent) -> None:
     """Write the statistics of a sample to `results/{id}`.
@@ -101,8 +117,10 @@ async def on_dead_letter(body: bytes) -> None:
 
 async def _process(event: SampleEvent) -> None:
     """Process an event or a notice. Raises `HTTPException` if a retry can succeed."""
+    started_at = time.perf_counter()
+    outcome = UNAVAILABLE
     try:
-        await _write_result(_connect(event.database), event)
+        outcome = await _write_result(_connect(event.database), event)
     except Unavailable as error:
         _responses_503.warning(
             "sample %s/%s: responded 503, so Eventarc sends the event again: %s",
@@ -111,6 +129,8 @@ async def _process(event: SampleEvent) -> None:
             error,
         )
         raise HTTPException(503, str(error), {"retry-after": str(error.retry_after)}) from error
+    finally:
+        _durations[outcome].observe(time.perf_counter() - started_at)
 
 
 async def check_firestore() -> None:
@@ -130,25 +150,25 @@ def _connect(database: str) -> ResultStore:
     return ResultStore(firestore, GroupCommitWriter(firestore, timeout_seconds=WRITE_TIMEOUT_SECONDS))
 
 
-async def _write_result(store: ResultStore, event: SampleEvent) -> None:
+async def _write_result(store: ResultStore, event: SampleEvent) -> str:
+    """Write the result of the sample. Return the status of the result, or IGNORED if none was needed."""
     if event.notice is not None:
-        await _write_given_up(store, event, event.notice)
-        return
+        return await _write_given_up(store, event, event.notice)
     document = await store.read_header(event)
     if document is None:
-        return
+        return IGNORED
     if "state_on_arrival" not in document.fields:
         logger.warning("sample %s/%s: event ignored, not a sample header", event.submitter, event.sample_id)
-        return
+        return IGNORED
     update_time = encoding.to_datetime(document.update_time)
     is_new = 0 <= time.time() - update_time.timestamp() <= MAX_NEW_SECONDS
     if not (is_new and "chunks" not in document.fields) and not await store.is_needed(event, update_time):
-        return
+        return IGNORED
     failed = partial(_failed, event, document, update_time)
     try:
         header = Header.from_fields(event.submitter, event.sample_id, encoding.from_document(document))
         if header.arrival is Arrival.REJECTED:
-            return
+            return IGNORED
         if header.chunks:
             result = await _compute_large(store, header, update_time)
         elif header.byte_count > MAX_SMALL_BYTES:
@@ -169,18 +189,21 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> None:
         result = failed(_NOT_COMPUTABLE)
         await store.write(result)
     _log(result)
+    return result.status
 
 
-async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> None:
-    """Write a FAILED result, unless the sample was changed after the event or has a result."""
+async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> str:
+    """Write a FAILED result, unless the sample was changed after the event or has a result. Return the outcome."""
     since = "" if event.written_at is None else f" since {timestamps.to_text(event.written_at)}"
     reason = (
         f"the function failed {notice.attempts} times{since} to compute this sample; recompute it to try again. "
         f"The last problem: {notice.problem}"
     )
     result = await store.give_up(event.submitter, event.sample_id, reason, written_at=event.written_at)
-    if result is not None:
-        _log(result)
+    if result is None:
+        return IGNORED
+    _log(result)
+    return result.status
 
 
 def _failed(event: SampleEvent, document: Any, update_time: datetime, problem: Problem) -> Result:

@@ -1,56 +1,29 @@
-"""`GET /metrics`: all metrics in the text format of Prometheus.
-
-If `PROMETHEUS_MULTIPROC_DIR` names a folder, all API processes of a machine write their metrics to it. Each process
-then responds with the metrics of all processes. `prometheus_client` reads this variable when it is imported.
-
-A single process responds with the same metrics. It therefore leaves out those that `prometheus_client` adds only if it
-does not use a folder.
-"""
+"""`GET /metrics`: the metrics of the API and of the processes that it knows, in the text format of Prometheus."""
 
 import asyncio
-import os
 from collections.abc import Callable
-from pathlib import Path
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    GC_COLLECTOR,
-    PLATFORM_COLLECTOR,
-    PROCESS_COLLECTOR,
-    REGISTRY,
-    CollectorRegistry,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from graphql_api import metrics
 from graphql_api.endpoints.endpoint import Endpoint, public
+from observability.metrics import CONTENT_TYPE, exposition, parse_sources
 
-_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SAMPLING_SECONDS = 0.25
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives this function no type hints
-for _collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
-    REGISTRY.unregister(_collector)
 
+def metrics_endpoint(sources: str) -> Endpoint:
+    """Return `GET /metrics`. `sources` are the addresses of the metrics of other processes."""
+    addresses = parse_sources(sources)
 
-def metrics_endpoint() -> Endpoint:
-    """Return `GET /metrics`."""
-    return public(Route("/metrics", _respond))
+    def respond(request: Request) -> Response:
+        """Return all metrics. Starlette runs this function in a thread, because it is not a coroutine function."""
+        del request
+        return Response(exposition(addresses), media_type=CONTENT_TYPE)
 
-
-def _respond(request: Request) -> Response:
-    """Return all metrics. Starlette runs this function in a thread, because it is not a coroutine function."""
-    del request
-    registry = REGISTRY
-    if _SHARED_FOLDER in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return public(Route("/metrics", respond))
 
 
 async def sample_process(pending_writes: Callable[[], tuple[int, int]]) -> None:
@@ -66,16 +39,3 @@ async def sample_process(pending_writes: Callable[[], tuple[int, int]]) -> None:
         writes, size = pending_writes()
         metrics.PENDING_WRITES.set(writes)
         metrics.PENDING_WRITE_BYTES.set(size)
-
-
-def remove_dead_processes() -> None:
-    """Remove the gauges of processes that no longer run. A killed process cannot reset its gauges itself."""
-    folder = os.environ.get(_SHARED_FOLDER)
-    if folder is None:
-        return
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -56,7 +56,7 @@ async def test_every_subscriber_gets_the_results_of_all_processes(stack: Stack) 
 
 
 async def test_each_process_serves_the_metrics_of_all(stack: Stack) -> None:
-    """Requests reach both processes."""
+    """Requests reach both processes. The metrics of the function are those of both of its processes."""
     counted = re.compile(r'^dropzone_submit_duration_seconds_count{state="PENDING"} (\S+)$', re.MULTILINE)
     before = {float(value) for value in counted.findall(await metrics(stack))}
 

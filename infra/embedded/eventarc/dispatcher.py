@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
 from infra.embedded.eventarc import undelivered
 from infra.embedded.eventarc.delivery import deliveries
 from infra.embedded.eventarc.delivery.subscription import Subscription
@@ -58,18 +61,25 @@ class Dispatcher:
         if self._subscriptions:
             await self._storage.execute(change_consumers.end_import)
 
-    async def metrics(self) -> list[str]:
-        """Return the metrics of all triggers as lines of Prometheus text."""
+    async def metrics(self) -> list[Metric]:
+        """Return the metrics of waiting events."""
         now = time.time()
         statuses = await self._storage.read(partial(undelivered.statuses, triggers=list(self._subscriptions)))
-        events, ages = ["# TYPE eventarc_events gauge"], ["# TYPE eventarc_oldest_event_age_seconds gauge"]
+        events = GaugeMetricFamily(
+            "eventarc_events", "Events that are not acknowledged, by trigger and state.", labels=["trigger", "state"]
+        )
+        ages = GaugeMetricFamily(
+            "eventarc_oldest_event_age_seconds",
+            "Age of the oldest event that is not delivered and not a dead letter, in seconds, by trigger.",
+            labels=["trigger"],
+        )
         for status in statuses:
-            label = f'trigger="{status.trigger}"'
             counts = {"pending": self._subscriptions[status.trigger].pending} | status.states
-            events += [f'eventarc_events{{{label},state="{state}"}} {count}' for state, count in counts.items()]
+            for state, count in counts.items():
+                events.add_metric([status.trigger, state], count)
             age = 0.0 if status.oldest is None else max(0.0, now - status.oldest / 1_000_000)
-            ages.append(f"eventarc_oldest_event_age_seconds{{{label}}} {age:.3f}")
-        return events + ages
+            ages.add_metric([status.trigger], round(age, 3))
+        return [events, ages]
 
     async def run(self) -> None:
         """Deliver until cancelled. Cancel this method before the storage is closed."""

@@ -54,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--http-port", type=int, help="port of /healthz, /readyz, /metrics, dead letters and deleting a database"
     )
+    parser.add_argument("--http-socket", type=Path, help="Unix socket of the same HTTP endpoints")
     parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries that lack an index fail")
     parser.add_argument(
         "--create-indexes", action="store_true", help="with --indexes: create missing indexes and log their definitions"
@@ -143,7 +144,7 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
             relay = TcpRelay(arguments.unix_socket, arguments.sockets)
             await relay.start()
             resources.push_async_callback(relay.stop)
-        if arguments.http_port is not None:
+        if arguments.http_port is not None or arguments.http_socket is not None:
             await start_admin_endpoints(arguments, storage, server, dispatcher, resources)
         logger.info(
             "Firestore is ready: FIRESTORE_EMULATOR_HOST=%s:%d (data in %s)",
@@ -169,13 +170,13 @@ async def start_admin_endpoints(
     dispatcher: Dispatcher,
     resources: contextlib.AsyncExitStack,
 ) -> None:
-    """Start the HTTP endpoints on `--http-port`."""
-    # Imported here, because these modules are slow to import and rarely used.
+    """Start the HTTP endpoints on `--http-port` and `--http-socket`."""
+    # Imported here, because these modules are slow to import and a server alone does not need them.
     from infra.embedded.eventarc.admin_endpoints import DeliveryEndpoints
     from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
 
     endpoints = AdminEndpoints(storage, server, DeliveryEndpoints(storage).routes(), dispatcher.metrics)
-    await endpoints.start(arguments.host, arguments.http_port)
+    await endpoints.start(arguments.host, arguments.http_port, arguments.http_socket)
     resources.push_async_callback(endpoints.stop)
 
 

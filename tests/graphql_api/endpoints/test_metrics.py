@@ -15,7 +15,10 @@ from websockets.asyncio.client import connect
 
 from tests.stack import FIXTURE, Stack, eventually
 
-LABELS = {"route", "method", "status", "state", "code", "limit", "le"}
+LABELS = {"route", "method", "status", "state", "code", "limit", "le", "outcome", "process", "trigger", "version"}
+LABELS |= {"python_version"}
+DOCUMENTS = ("README.md", "infra/embedded/README.md", "infra/embedded/firestore/README.md")
+UNITS = re.compile(r"_(milliseconds|minutes|hours|kilobytes|kib|mib|megabytes)(_|$)")
 
 
 def numbers(stack: Stack) -> dict[str, float]:
@@ -55,13 +58,59 @@ def test_metrics_need_no_key_and_no_label_holds_a_value_that_a_client_chose(stac
 
 
 def test_the_readme_lists_every_metric_and_no_other(stack: Stack) -> None:
-    """A metric without documentation fails here."""
-    rows = re.findall(r"^\| (`dropzone_.*?) \|", Path("README.md").read_text(), re.MULTILINE)
+    """A metric without documentation fails here. Those of the embedded Firestore are listed in its folder."""
+    rows = [
+        row
+        for document in DOCUMENTS
+        for row in re.findall(
+            r"^\| (`(?:dropzone|firestore|eventarc)_.*?) \|", Path(document).read_text(), re.MULTILINE
+        )
+    ]
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
     served = set(re.findall(r"^# TYPE (\w+)", httpx.get(f"{stack.url}/metrics").text, re.MULTILINE))
 
-    assert {name for name in served if name.startswith("dropzone_")} == listed
+    assert {name for name in served if not name.startswith("process_")} == listed
+
+
+def test_names_and_texts_follow_the_rules_of_prometheus(stack: Stack) -> None:
+    """The rules of `promtool check metrics`."""
+    text = httpx.get(f"{stack.url}/metrics").text
+    families = list(text_string_to_metric_families(text))
+
+    names = [family.name for family in families]
+    assert len(set(names)) == len(names)
+    assert [family.name for family in families if not family.documentation] == []
+    assert [name for name in names if UNITS.search(name) or name != name.lower()] == []
+    counters = re.findall(r"^# TYPE (\w+) counter$", text, re.MULTILINE)
+    others = re.findall(r"^# TYPE (\w+) (?:gauge|histogram)$", text, re.MULTILINE)
+    assert [name for name in counters if not name.endswith("_total")] == []
+    assert [name for name in others if name.endswith(("_total", "_count", "_sum", "_bucket", "_info"))] == [
+        "dropzone_build_info"
+    ]
+
+
+def test_one_place_has_the_metrics_of_the_api_the_function_and_firestore(stack: Stack) -> None:
+    """A sample is counted where it is received, stored, delivered and computed."""
+    before = numbers(stack)
+    stack.wait_for(stack.submit_fixture()["id"])
+    counted = {
+        "dropzone_submit_duration_seconds_count PENDING",
+        "dropzone_function_duration_seconds_count COMPUTED function",
+        "eventarc_delivery_attempt_duration_seconds_count acknowledged firestore on_sample_written",
+        "firestore_changes_total firestore",
+        "firestore_commit_duration_seconds_count firestore",
+    }
+    eventually(lambda: counted <= set(risen(before, numbers(stack))), lambda: str(risen(before, numbers(stack))))
+
+    now = numbers(stack)
+    assert {name: now[name] for name in now if name.startswith("dropzone_source_up")} == {
+        "dropzone_source_up firestore": 1,
+        "dropzone_source_up function": 1,
+    }
+    assert now["firestore_writable firestore"] == 1
+    assert now["firestore_disk_free_bytes firestore"] > 0
+    assert now["process_resident_memory_bytes function"] > 2**20
 
 
 def test_a_submission_is_counted_once_with_its_state_and_size(stack: Stack) -> None:
@@ -213,6 +262,8 @@ def test_a_hanging_firestore_shows_as_pending_writes_and_errors(own_stack: Stack
     size = numbers(stack)["dropzone_pending_write_bytes"]
     eventually(lambda: stack.get("/readyz").status_code == 503)
     failed = numbers(stack)
+    assert failed["dropzone_source_up firestore"] == 0
+    assert failed["dropzone_source_up function"] == 1
     os.kill(firestore, signal.SIGCONT)
 
     assert 0 < size < 2_000

@@ -62,7 +62,7 @@ def _store(client: Client) -> str:
 def _calls(http_port: int) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics", timeout=10) as response:
         lines = response.read().decode().splitlines()
-    return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith("firestore_calls_total{"))
+    return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("firestore_calls_total{"))
 
 
 @pytest.fixture

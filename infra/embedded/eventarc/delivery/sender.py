@@ -12,6 +12,7 @@ import time
 from random import random
 
 from infra.embedded.backoff import Backoff
+from infra.embedded.eventarc import metrics
 from infra.embedded.eventarc.delivery.delivery import Delivery, State
 from infra.embedded.eventarc.delivery.event_reader import Selection
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
@@ -45,6 +46,10 @@ class Sender:
         self._queue = queue
         self._recorder = recorder
         self._push = Push(trigger)
+        self._attempt_durations = {
+            outcome: metrics.ATTEMPT_DURATION.labels(trigger.name, outcome) for outcome in metrics.OUTCOMES
+        }
+        self._dead_letters = metrics.DEAD_LETTERS.labels(trigger.name)
         self._unreachable = asyncio.Event()
         self._unreachable_since: float | None = None
         self._probes = 0
@@ -94,6 +99,7 @@ class Sender:
     async def _attempt(self, delivery: Delivery, *, alone: bool) -> None:
         """Send an event once and record the outcome. Raises `Unreachable` if it was not sent."""
         problem: str | None
+        started_at = time.monotonic()
         try:
             if delivery.has_row and not self._selection.selects(delivery.change):
                 problem = "the trigger has changed and does not select this event any more"
@@ -102,10 +108,13 @@ class Sender:
         except Unreachable:
             raise
         except BrokenConnection as error:
+            self._attempt_durations[metrics.CRASHED].observe(time.monotonic() - started_at)
             self._record_crash(delivery, f"no response: {error}", alone=alone)
             return
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = f"the event cannot be sent: {error!r}"
+        outcome = metrics.ACKNOWLEDGED if problem is None else metrics.FAILED
+        self._attempt_durations[outcome].observe(time.monotonic() - started_at)
         self._resume()
         self._queue.add_lane()
         if problem is None:
@@ -129,6 +138,7 @@ class Sender:
         if problem is None:
             self._record_acknowledgement(delivery)
             delivery.state = State.DEAD
+            self._dead_letters.inc()
             logger.error("%s: %s is now a dead letter", self._trigger.name, delivery.change.name)
         else:
             delivery.fail_notice(problem, time.monotonic(), self._trigger, random())
@@ -210,6 +220,7 @@ class Sender:
         """Log a dead letter, or the number of failed attempts and the last problem once per `LOG_SECONDS`."""
         name, document = self._trigger.name, delivery.change.name
         if delivery.state is State.DEAD:
+            self._dead_letters.inc()
             logger.error("%s: %s is now a dead letter: %s", name, document, delivery.problem)
             return
         if delivery.state is State.GIVEN_UP:

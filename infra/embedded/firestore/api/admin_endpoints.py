@@ -4,13 +4,15 @@ The route that deletes a database is the same as in Google's emulator, so tools 
 """
 
 import asyncio
-import resource
-import sys
-from collections.abc import Awaitable, Callable, Iterable
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
@@ -20,6 +22,7 @@ from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
+from observability.metrics import CONTENT_TYPE, exposition
 
 DOCUMENTS_ROUTE = "/emulator/v1/projects/{project}/databases/{database}/documents"
 DELETE_BATCH_SIZE = 500
@@ -34,7 +37,7 @@ class AdminEndpoints:
         storage: Storage,
         server: FirestoreServer,
         routes: Iterable[web.RouteDef],
-        metrics: Callable[[], Awaitable[list[str]]],
+        metrics: Callable[[], Awaitable[list[Metric]]],
     ) -> None:
         self._other_metrics = metrics
         self._storage = storage
@@ -47,9 +50,14 @@ class AdminEndpoints:
         application.router.add_routes(routes)
         self._runner = web.AppRunner(application, access_log=None)
 
-    async def start(self, host: str, port: int) -> None:
-        """Accept requests from now on. Raise PortInUse if the port cannot be bound."""
+    async def start(self, host: str, port: int | None, path: Path | None) -> None:
+        """Accept requests on a port and on a Unix socket from now on. Raise PortInUse if the port cannot be bound."""
         await self._runner.setup()
+        if path is not None:
+            path.unlink(missing_ok=True)
+            await web.UnixSite(self._runner, path).start()
+        if port is None:
+            return
         try:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as problem:
@@ -75,34 +83,45 @@ class AdminEndpoints:
         return await self._health(request)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        lines = []
-        for name, kind, value in self._figures():
-            lines += [f"# TYPE firestore_{name} {kind}", f"firestore_{name} {value}"]
-        lines.append("# TYPE firestore_calls_total counter")
-        for (method, code), count in sorted(self._server.call_counts.items()):
-            lines.append(f'firestore_calls_total{{method="{method}",code="{code}"}} {count}')
-        lines += await self._other_metrics()
-        return web.Response(text="\n".join(lines) + "\n")
+        families = [*self._figures(), *await self._other_metrics()]
+        text = await asyncio.to_thread(exposition, more=families)
+        return web.Response(body=text, headers={"content-type": CONTENT_TYPE})
 
-    def _figures(self) -> list[tuple[str, str, float]]:
-        log = file_check.log_of(self._storage.path)
-        rss_unit = 1 if sys.platform == "darwin" else 1024
-        builds = list(self._storage.index_builds.values())
-        return [
-            ("index_builds", "gauge", len(builds)),
-            ("index_build_documents", "gauge", sum(build.total for build in builds)),
-            ("index_build_documents_done", "gauge", sum(build.done for build in builds)),
-            ("changes_total", "counter", self._storage.snapshot().sequence),
-            ("group_commits_total", "counter", self._storage.group_commits),
-            ("failed_writes_total", "counter", self._storage.health.failed_writes),
-            ("writable", "gauge", int(self._storage.health.problem is None)),
-            ("clock_ahead_seconds", "gauge", round(self._storage.clock.seconds_ahead, 6)),
-            ("streams", "gauge", self._server.open_streams),
-            ("transactions", "gauge", self._server.open_transactions),
-            ("file_bytes", "gauge", self._storage.path.stat().st_size),
-            ("log_bytes", "gauge", file_check.size_of(log)),
-            ("max_resident_bytes", "gauge", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit),
-        ]
+    def _figures(self) -> Iterator[Metric]:
+        storage, server, health = self._storage, self._server, self._storage.health
+        builds = list(storage.index_builds.values())
+        disk = shutil.disk_usage(storage.path.parent)
+        gauges = {
+            "index_builds": ("Index builds that are running.", len(builds)),
+            "index_build_documents": ("Documents that running builds index.", sum(build.total for build in builds)),
+            "index_build_documents_done": (
+                "Documents that running builds have indexed.",
+                sum(build.done for build in builds),
+            ),
+            "writable": ("Whether the disk accepts writes (1) or not (0).", int(health.problem is None)),
+            "clock_ahead_seconds": (
+                "How far commit times are ahead of the clock of the machine, in seconds.",
+                round(storage.clock.seconds_ahead, 6),
+            ),
+            "streams": ("Open Listen streams.", server.open_streams),
+            "transactions": ("Active transactions.", server.open_transactions),
+            "file_bytes": ("Size of the data file.", storage.path.stat().st_size),
+            "log_bytes": (
+                "Size of the write-ahead log next to the data file.",
+                file_check.size_of(file_check.log_of(storage.path)),
+            ),
+            "disk_free_bytes": ("Free space on the disk of the data file.", disk.free),
+            "disk_size_bytes": ("Size of the disk of the data file.", disk.total),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"firestore_{name}", text, value)
+        changes = storage.snapshot().sequence
+        yield CounterMetricFamily("firestore_changes", "Document changes in the data file.", changes)
+        yield CounterMetricFamily("firestore_failed_writes", "Writes that the disk refused.", health.failed_writes)
+        calls = CounterMetricFamily("firestore_calls", "gRPC calls, by method and status.", labels=["method", "code"])
+        for labels, count in sorted(server.call_counts.items()):
+            calls.add_metric(labels, count)
+        yield calls
 
     async def _delete_documents(self, request: web.Request) -> web.Response:
         database = f"projects/{request.match_info['project']}/databases/{request.match_info['database']}"

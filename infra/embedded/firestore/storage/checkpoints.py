@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+from infra.embedded.firestore import metrics
 from infra.embedded.firestore.storage.reserve_file import free_bytes
 
 MAX_LOG_PAGES = 16_000
@@ -96,13 +97,16 @@ class Checkpointer:
         try:
             if not has_room(self._connection, self._path):
                 return "the disk has no room for the log in the database file"
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with metrics.CHECKPOINT_DURATION.time():
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except (sqlite3.Error, OSError) as error:
             return str(error)
         return None
 
     def _report(self, problem: str | None) -> None:
-        """Log a problem when it starts and when it ends."""
+        """Count a problem, and log it when it starts and when it ends."""
+        if problem is not None:
+            metrics.FAILED_CHECKPOINTS.inc()
         if problem is not None and self._problem is None:
             logger.warning("Checkpoints fail and are retried until they succeed: %s", problem)
         elif problem is None and self._problem is not None:

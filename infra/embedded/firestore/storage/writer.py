@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from infra.embedded.firestore import metrics
 from infra.embedded.firestore.encoding.resource_names import ResourceName
 from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
@@ -244,8 +245,11 @@ class Writer:
             self._health.report_failure(error, 0)
 
     def _commit(self, jobs: list[_Job]) -> None:
+        started_at = time.perf_counter()
         try:
             changes = self._attempt(jobs)
+            metrics.COMMIT_DURATION.observe(time.perf_counter() - started_at)
+            metrics.COMMITTED_JOBS.observe(len(jobs))
         except Exception as error:
             if len(jobs) > 1:
                 self._commit_each(jobs)

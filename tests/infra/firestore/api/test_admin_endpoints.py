@@ -31,7 +31,7 @@ def test_health_metrics_and_deleting_a_database(tmp_path: Path) -> None:
         send(port, "/emulator/v1/projects/p/databases/(default)/documents", "DELETE")
 
         assert health == ["ok\n", "ok\n"]
-        assert 'firestore_calls_total{method="Commit",code="OK"} 3' in metrics
+        assert 'firestore_calls_total{code="OK",method="Commit"} 3' in metrics
         assert deleted_elsewhere == '{"deleted": 0}'
         assert (remaining, len(client.collection_group("b").get())) == (3, 0)
     finally:
