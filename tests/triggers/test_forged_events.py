@@ -131,20 +131,30 @@ async def test_only_the_path_of_events_and_the_liveness_probe_exist(machine: Mac
 
 @asynccontextmanager
 async def web_page() -> AsyncIterator[int]:
-    """Serve an empty page to a browser; yield the port."""
+    """Serve an empty page to a browser; yield the port. Close the connections that the browser has not used."""
+    serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # browsers open unused connections
+        serving.add(asyncio.current_task())
+        try:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             )
             await writer.drain()
+        except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
+            writer.transport.abort()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     port = free_port()
     async with await asyncio.start_server(serve, "127.0.0.1", port):
         yield port
+        tasks = [task for task in serving if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
 
 
 FORGE = """

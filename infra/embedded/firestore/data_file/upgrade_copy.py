@@ -29,7 +29,8 @@ def copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: int
     busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise UnusableFile(
-            f"{path} must be upgraded to format version {FORMAT_VERSION}, but another process reads it: stop that process"
+            f"{path} must be upgraded to format version {FORMAT_VERSION}, but another process reads it: "
+            "stop that process"
         )
     # From here on, the file itself is complete.
     copy = path.with_name(f"{path.stem}.format-{version}{path.suffix}")

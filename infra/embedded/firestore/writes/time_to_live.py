@@ -53,7 +53,7 @@ def _expired(
 ) -> tuple[list[tuple[bytes, DocumentVersion]], bytes | None]:
     """Return the path and the version of documents with an index entry from `low` up to but not including `high`.
 
-    Also return the next `low`, or None if there are no more entries. Leave damaged documents out: they cannot be
+    Also return the next `low`, or None after the last entry. Leave damaged documents out: they cannot be
     deleted, because their other index entries are unknown. They must not prevent the deletion of other documents.
     """
     expired = []

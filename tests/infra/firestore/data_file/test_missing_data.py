@@ -247,9 +247,10 @@ def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
         done.append(target)
         return replace(source, target)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", replace_or_end)
-        restore.restore(backup, own.data)
+        with pytest.raises(Killed):
+            restore.restore(backup, own.data)
 
     refusal(own)
     archive("restore", backup, "--data", own.data)
