@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGES := graphiql dashboard
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check infra-check schema audit conformance differential torture attack load lock clean
+.PHONY: help setup run test check smoke infra-check schema audit conformance differential torture attack load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ attack: setup .venv/developer ## run hostile clients against fresh stacks and me
 
 load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load
+
+smoke: setup ## submit a sample to a running API and wait for its result: make smoke URL=... KEY=...
+	@DROPZONE_KEY="$${KEY:-$$(cat .dropzone/api-key 2>/dev/null)}" $(BIN)/python -m infra.smoke $(if $(URL),--url "$(URL)")
 
 infra-check: .venv/infra ## check the image, the manifests, the workflows and the Terraform configuration
 	@.venv-infra/bin/python -m infra.check

@@ -43,6 +43,7 @@ SLOW = (
     "tests/infra/firestore/listen",
     "tests/infra/firestore/storage",
     "tests/infra/firestore/writes/test_rate_limits.py",
+    "tests/infra/smoke",
     "tests/infra/supervisor",
     "tests/torture",
     "tests/triggers/test_forged_events.py",
