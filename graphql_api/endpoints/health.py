@@ -1,5 +1,6 @@
 """`GET /healthz` and `GET /readyz`: whether the process runs, and whether it can serve requests."""
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from graphql_api.endpoints.endpoint import Endpoint, public
 from storage.documents import Unavailable
 
 _FIRESTORE_TIMEOUT_SECONDS = 1.0
+
+logger = logging.getLogger("graphql_api")
 
 
 class Services(Protocol):
@@ -27,6 +30,7 @@ class HealthEndpoints:
     def __init__(self, services: Services, local_key_path: Path | None) -> None:
         self._services = services
         self._local_key_path = local_key_path
+        self._problem: str | None = None
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -39,12 +43,25 @@ class HealthEndpoints:
         return PlainTextResponse("healthy\n")
 
     async def _get_readiness(self, request: Request) -> Response:
-        """Respond with 200 if Firestore serves reads and writes and the local key exists. Otherwise with 503."""
+        """Respond with 200 if Firestore serves reads and writes and the local key exists. Otherwise with 503.
+
+        One line is logged when the process is not ready any more, and one when it is ready again.
+        """
         del request
+        problem = await self._find_problem()
+        if problem is not None and self._problem is None:
+            logger.warning("not ready: %s", problem)
+        elif problem is None and self._problem is not None:
+            logger.warning("ready again")
+        self._problem = problem
+        return PlainTextResponse("ready\n") if problem is None else PlainTextResponse(f"{problem}\n", 503)
+
+    async def _find_problem(self) -> str | None:
+        """Return why the process is not ready, or None if it is."""
         if self._local_key_path is not None and not await anyio.Path(self._local_key_path).exists():
-            return PlainTextResponse(f"the API key file {self._local_key_path} does not exist yet\n", 503)
+            return f"the API key file {self._local_key_path} does not exist yet"
         try:
             await self._services.check_firestore(_FIRESTORE_TIMEOUT_SECONDS)
         except Unavailable as error:
-            return PlainTextResponse(f"{error}\n", 503)
-        return PlainTextResponse("ready\n")
+            return str(error)
+        return None

@@ -5,6 +5,7 @@ whose index is being built. Every other code becomes a `FirestoreError`, which i
 the caller handles it.
 """
 
+import re
 from typing import Any
 
 import grpc
@@ -17,15 +18,19 @@ from storage.firestore.retry import TRANSIENT
 _INDEX_IS_BUILDING = "index is currently building"
 """Firestore refuses a query with FAILED_PRECONDITION and these words until the index is built."""
 
+_SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;'-]{1,150}\.?")
+"""The messages that clients see. Messages of the connection contain addresses, which this pattern does not match."""
+
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class FirestoreUnavailable(Unavailable):
-    """Firestore returned a transient status, or could not be reached."""
+    """Firestore returned a transient status, or could not be reached. `reason` is the status with its message."""
 
-    def __init__(self, status: grpc.StatusCode) -> None:
-        super().__init__(f"Firestore returned {status.name}; retry later")
+    def __init__(self, status: grpc.StatusCode, message: str = "") -> None:
         self.status = status
+        self.reason = f"{status.name}: {message.rstrip('.')}" if _SENTENCE.fullmatch(message) else status.name
+        super().__init__(f"Firestore returned {self.reason}; retry later")
 
 
 class FirestoreError(Exception):
@@ -58,7 +63,7 @@ def call_error(error: grpc.aio.AioRpcError) -> FirestoreUnavailable | FirestoreE
     code, details = error.code(), error.details() or ""
     metrics.count_error(code)
     if code in TRANSIENT or _INDEX_IS_BUILDING in details:
-        return FirestoreUnavailable(code)
+        return FirestoreUnavailable(code, details)
     return FirestoreError(code, details)
 
 
@@ -68,7 +73,7 @@ def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:
     error_class = _CLASSES.get(code, FirestoreError)
     if error_class is not PreconditionFailed:
         metrics.count_error(code)
-    return FirestoreUnavailable(code) if code in TRANSIENT else error_class(code, status.message)
+    return FirestoreUnavailable(code, status.message) if code in TRANSIENT else error_class(code, status.message)
 
 
 def status_code(number: int) -> grpc.StatusCode:

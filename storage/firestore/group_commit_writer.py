@@ -203,7 +203,7 @@ class GroupCommitWriter:
         try:
             response = await self._firestore.batch_write([pending.write for pending in batch])
         except FirestoreUnavailable as error:
-            self._retry_later(batch, error.status)
+            self._retry_later(batch, error)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
             self.is_failing = True
             for pending in batch:
@@ -216,19 +216,19 @@ class GroupCommitWriter:
                     pending.resolve(result)
                 elif isinstance(rejection := write_error(status), FirestoreUnavailable):
                     transient.append(pending)
-                    last_status = rejection.status
+                    last_error = rejection
                 else:
                     pending.resolve(rejection)
             if transient:
-                self._retry_later(transient, last_status)
+                self._retry_later(transient, last_error)
 
-    def _retry_later(self, batch: "list[_PendingWrite]", status: grpc.StatusCode) -> None:
+    def _retry_later(self, batch: "list[_PendingWrite]", error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
-        self.is_failing = status is not grpc.StatusCode.ABORTED
+        self.is_failing = error.status is not grpc.StatusCode.ABORTED
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
         for pending in batch:
             pending.pauses = pauses
-            pending.group.last_status = status
+            pending.group.last_problem = error.reason
         asyncio.get_running_loop().call_later(next(pauses), self._requeue, batch)
 
     def _requeue(self, batch: "list[_PendingWrite]") -> None:
@@ -239,20 +239,20 @@ class GroupCommitWriter:
 class _WriteGroup:
     """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have one."""
 
-    __slots__ = ("deadline", "done", "last_status", "outcomes", "unresolved")
+    __slots__ = ("deadline", "done", "last_problem", "outcomes", "unresolved")
 
     def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[Any]]") -> None:
         self.deadline = deadline
         self.done = done
         self.outcomes: list[Any] = [None] * count
         self.unresolved = count
-        self.last_status: grpc.StatusCode | None = None
+        self.last_problem = ""
 
     def expire(self, timeout_seconds: float) -> None:
         """Fail the writes that have no outcome."""
         if self.done.done():
             return
-        reason = "" if self.last_status is None else f" (last status: {self.last_status.name})"
+        reason = f" (last status: {self.last_problem})" if self.last_problem else ""
         late = Unavailable(
             f"Firestore did not confirm the write within {timeout_seconds:g} s{reason} and may still apply it; "
             "retry with the same idempotency key or document id"

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 
-LOG_SECONDS = 10.0
+LOG_SECONDS = 60.0
 
 
 class ThrottledLog:

@@ -22,15 +22,21 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a running process")
 def test_readiness_depends_on_writes(stack: Stack) -> None:
     """While the disk refuses writes, the API is not ready. It is ready again without a request that writes."""
-    pid = stack.firestore_pid()
+    pid, start = stack.firestore_pid(), len(stack.log)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     eventually(lambda: stack.post_sample(SAMPLE).status_code == 503)
 
-    readiness = stack.get("/readyz")
+    refused = stack.post_sample(SAMPLE)
+    readiness = [stack.get("/readyz") for _ in range(3)][-1]
     health = stack.get("/healthz")
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     eventually(stack.is_ready, lambda: stack.log)
 
     assert (readiness.status_code, health.status_code) == (503, 200)
     assert "Firestore does not accept writes" in readiness.text
+    assert "nothing was written" in readiness.text
+    assert "nothing was written" in refused.json()["error"]["message"]
+    assert int(refused.headers["retry-after"]) >= 1
+    eventually(lambda: "WARNING ready again" in stack.log[start:])
+    assert stack.log[start:].count("WARNING not ready: Firestore does not accept writes") == 1
     assert stack.post_sample(SAMPLE).status_code == 201

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.embedded.firestore import errors
 
-LOG_SECONDS = 10.0
+LOG_SECONDS = 60.0
 DISK_TEST = (
     "INSERT OR REPLACE INTO settings (name, value) VALUES ('disk_test', zeroblob(262144))",
     "DELETE FROM settings WHERE name = 'disk_test'",
