@@ -25,12 +25,13 @@ check: setup .venv/developer ## run the linters and type checkers, and compare t
 	@$(BIN)/python -m pytest --quiet tests/test_layout.py tests/test_plain_english.py
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql differs from the code; run: make schema"; exit 1; }
 
-audit: setup .venv/developer ## run GraphQL audits, a schema linter and common Node and Python clients against the API
+audit: setup .venv/developer ## run GraphQL audits, a schema linter, a certified OpenID provider and common Node and Python clients against the API
 	@cd tests/graphql_api/audit && npm ci --no-audit --no-fund --loglevel=error
 	@cd tests/clients && npm ci --no-audit --no-fund --loglevel=error
+	@cd tests/identity_provider && npm ci --no-audit --no-fund --loglevel=error
 	@test -d tests/clients/.venv || $(BIN)/uv venv --quiet tests/clients/.venv
 	@$(BIN)/uv pip install --quiet --python tests/clients/.venv --requirements tests/clients/generated.lock
-	@$(BIN)/python -m pytest tests/graphql_api/audit tests/clients
+	@$(BIN)/python -m pytest tests/graphql_api/audit tests/clients tests/identity_provider
 
 conformance: setup .venv/developer ## run Google's own system tests against the embedded Firestore
 	@$(BIN)/python tests/conformance/google.py

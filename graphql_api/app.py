@@ -11,7 +11,9 @@ from functools import partial
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from graphql_api.auth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
@@ -19,10 +21,13 @@ from graphql_api.endpoints.endpoint import RequestRecorder, public
 from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
+from graphql_api.endpoints.protected_resource import metadata_url, protected_resource_endpoint
+from graphql_api.endpoints.response_headers import ResponseHeaders
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
+from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
 from graphql_api.results.recomputation_store import RecomputationStore
@@ -67,6 +72,7 @@ def create_app(settings: Settings) -> Starlette:
         public(dashboard.route),
         public(dashboard.assets),
         public(graphiql.assets),
+        protected_resource_endpoint(settings),
         *SessionEndpoints(services).endpoints,
         *SampleEndpoints(services).endpoints,
         *ResultEndpoints(services).endpoints,
@@ -74,7 +80,7 @@ def create_app(settings: Settings) -> Starlette:
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(RequestRecorder, routes)],
+        middleware=[Middleware(RequestRecorder, routes), Middleware(ResponseHeaders, metadata_url(settings))],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=services.lifespan,
     )
@@ -117,9 +123,8 @@ class _Services:
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
         self.keys = KeyStore(self._firestore, writer)
         self.sessions = SessionStore(self._firestore, writer, self.keys)
-        self.authenticator = Authenticator(
-            [self.keys, self.sessions], self.budgets.addresses, cache_seconds=settings.key_cache_seconds
-        )
+        sources: list[CredentialSource] = [self.keys, self.sessions, _access_tokens(settings)]
+        self.authenticator = Authenticator(sources, self.budgets.addresses, cache_seconds=settings.key_cache_seconds)
         self.receiver = Receiver(
             self._firestore,
             writer,
@@ -152,3 +157,13 @@ class _Services:
             except (FirestoreError, Unavailable) as error:
                 raise Unavailable(f"Firestore does not accept writes: {error}") from error
             self._writer.is_failing = False
+
+
+def _access_tokens(settings: Settings) -> AccessTokens:
+    rules = TokenRules(
+        audience=settings.token_audience,
+        submitter_claim=settings.oidc_submitter_claim,
+        scope_claim=settings.oidc_scope_claim,
+        scopes=parse_scopes(settings.oidc_scopes),
+    )
+    return AccessTokens(parse_issuers(settings.oidc_issuers), rules)

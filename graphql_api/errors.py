@@ -19,7 +19,7 @@ from graphql import GraphQLError
 
 from graphql_api import metrics
 from observability import request_context
-from storage.documents.errors import DropzoneError, InvalidSample, RetryLater
+from storage.documents.errors import DropzoneError, Forbidden, InvalidSample, RetryLater, Unauthenticated
 
 logger = logging.getLogger("graphql_api")
 
@@ -50,6 +50,18 @@ _MAX_REQUEST_ERRORS_BYTES = 600
 _MAX_TRACEBACK_LENGTH = 8_000
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
+
+
+class InvalidCredential(Unauthenticated):
+    """The request has a credential, but it is unknown, expired or revoked."""
+
+
+class MissingScope(Forbidden):
+    """The credential is valid but lacks `scope`."""
+
+    def __init__(self, message: str, *, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
 
 
 class MethodNotAllowed(DropzoneError):
@@ -102,6 +114,17 @@ def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
     if len(text) <= max_bytes and len(encoded) <= max_bytes:
         return encoded.decode()
     return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "…"
+
+
+def challenge(error: DropzoneError) -> str | None:
+    """Return the value of `WWW-Authenticate` (RFC 6750) for an error that another credential could prevent."""
+    if isinstance(error, InvalidCredential):
+        return 'Bearer realm="dropzone", error="invalid_token"'
+    if isinstance(error, Unauthenticated):
+        return 'Bearer realm="dropzone"'
+    if isinstance(error, MissingScope):
+        return f'Bearer realm="dropzone", error="insufficient_scope", scope="{error.scope}"'
+    return None
 
 
 def describe(error: DropzoneError) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
 
+from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
 from observability import logs
 
@@ -83,6 +84,27 @@ class Settings:
     local_key_file: str = ""
     """File with the API key of the stack. `/readyz` waits for it. The embedded stack sets this."""
 
+    public_url: str = ""
+    """Address at which clients reach the API, such as `https://dropzone.example.org`, for OAuth2."""
+
+    oidc_issuers: str = ""
+    """OpenID providers whose access tokens the API accepts, separated by commas."""
+
+    oidc_audience: str = ""
+    """The audience that an access token must have. By default, the public URL."""
+
+    oidc_client_id: str = ""
+    """The public client of the first issuer with which pages and the command line sign in."""
+
+    oidc_submitter_claim: str = "sub"
+    """The claim of an access token that names the submitter."""
+
+    oidc_scope_claim: str = "scope"
+    """The claim of an access token with its scopes."""
+
+    oidc_scopes: str = "submit=submit,read=read,admin=admin"
+    """The provider's name of each scope."""
+
     limits: Limits = field(default_factory=Limits)
     """The limits of addresses, submitters and the process. Each of their fields is a setting too."""
 
@@ -126,6 +148,24 @@ class Settings:
             raise ValueError(
                 f"{PREFIX}DEFAULT_TIME_ZONE must be a time zone such as Europe/Zurich, got {self.default_time_zone}"
             ) from None
+
+        for name, parse in (("oidc_issuers", parse_issuers), ("oidc_scopes", parse_scopes)):
+            try:
+                parse(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{PREFIX}{name.upper()}: {error}") from None
+        if self.oidc_issuers and not (self.oidc_audience or self.public_url):
+            raise ValueError(f"{PREFIX}OIDC_ISSUERS needs {PREFIX}PUBLIC_URL, the address that clients use")
+
+    @property
+    def public_address(self) -> str:
+        """The address at which clients reach the API, without a slash at its end."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.api_port}"
+
+    @property
+    def token_audience(self) -> str:
+        """The audience that an access token must have."""
+        return self.oidc_audience or self.public_url.rstrip("/")
 
     @property
     def max_sample_bytes(self) -> int:

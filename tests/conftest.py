@@ -32,6 +32,7 @@ SLOW = (
     "tests/graphql_api/schema",
     "tests/graphql_api/test_memory_release.py",
     "tests/graphql_api/web",
+    "tests/identity_provider",
     "tests/infra/eventarc/test_crashes.py",
     "tests/infra/eventarc/test_fairness.py",
     "tests/infra/eventarc/test_quarantine.py",

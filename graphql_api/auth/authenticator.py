@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import AddressBudgets
+from graphql_api.errors import InvalidCredential
 from graphql_api.graphql_server.request_headers import Credential
 from storage.documents import Unauthenticated
 
@@ -56,7 +57,8 @@ class Authenticator:
             return entry.caller
         caller = await self._find(key, credential.address) if key else None
         if caller is None:
-            raise Unauthenticated("send a valid API key in the header x-api-key, or as Authorization: Bearer")
+            error = Unauthenticated if key is None else InvalidCredential
+            raise error("send a valid API key in the header x-api-key, or an access token as Authorization: Bearer")
         return caller
 
     def forget(self, key: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from storage.documents import Forbidden
+from graphql_api.errors import MissingScope
 
 
 class Scope(StrEnum):
@@ -31,6 +31,7 @@ class Caller:
     """When the credential expires, or None if it does not expire."""
 
 
-def missing_scope(scope: Scope) -> Forbidden:
+def missing_scope(scope: Scope) -> MissingScope:
     """Return the error for a caller without `scope`."""
-    return Forbidden(f"this key does not have the scope `{scope}`; ask your operator for a key that has it")
+    message = f"this key does not have the scope `{scope}`; ask your operator for a key that has it"
+    return MissingScope(message, scope=scope)

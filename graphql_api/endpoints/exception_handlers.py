@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, challenge, describe, describe_unexpected, shorten
 from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
 
 
@@ -23,6 +23,8 @@ async def _respond_with_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DropzoneError):
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allow
+        if (value := challenge(error)) is not None:
+            headers["www-authenticate"] = value
         if isinstance(error, RetryLater):
             headers["retry-after"] = str(error.retry_after)
         described, status = describe(error), HTTP_STATUS.get(error.code, 400)

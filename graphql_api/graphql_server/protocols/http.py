@@ -31,7 +31,7 @@ from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import JSON, Accepted, Credential, accepted, header, is_json
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
-from storage.documents.errors import DropzoneError, RetryLater, Unauthenticated
+from storage.documents.errors import DropzoneError, RetryLater
 
 _METHODS = "GET, POST"
 _LARGE_BODY_BYTES = 1 * MIB
@@ -161,8 +161,8 @@ class HTTPEndpoint:
 def refusal(error: DropzoneError) -> Response:
     """Return the response to a request that fails before its operation is executed."""
     headers = {}
-    if isinstance(error, Unauthenticated):
-        headers["www-authenticate"] = 'Bearer realm="dropzone"'
+    if (value := errors.challenge(error)) is not None:
+        headers["www-authenticate"] = value
     elif isinstance(error, RetryLater):
         headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, MethodNotAllowed):

@@ -1,0 +1,133 @@
+"""Access tokens of identity providers: signed JSON Web Tokens of the form in RFC 9068.
+
+The type of the token must be `at+jwt`, so that no other signed token of the provider, such as an ID token, opens the
+API. Only asymmetric algorithms are allowed, so the public keys of a provider cannot sign.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from joserfc.errors import JoseError
+from joserfc.jws import JWSRegistry, extract_compact, validate_compact
+from joserfc.jwt import JWTClaimsRegistry
+
+from graphql_api.auth.credential_source import Found
+from graphql_api.auth.issuer_keys import IssuerKeys
+from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.errors import shorten
+from graphql_api.identity_providers import IssuerSettings
+from storage.documents import document_paths
+
+MAX_TOKEN_BYTES = 8_192
+_TYPES = ("at+jwt", "application/at+jwt")
+_CLOCK_SKEW_SECONDS = 5
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
+_REGISTRY = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
+
+logger = logging.getLogger("graphql_api")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenRules:
+    """What a token must contain, and what it means here."""
+
+    audience: str
+    submitter_claim: str
+    scope_claim: str
+    scopes: Mapping[str, str]
+    """The scope of the provider by our scope."""
+
+
+class _Refused(Exception):
+    """The token is not valid. The log has the reason; clients see one message for all reasons."""
+
+
+class AccessTokens:
+    """Finds callers by their access tokens."""
+
+    is_revocable = False
+    """A token is valid until it expires: no request asks the provider."""
+
+    def __init__(
+        self, issuers: Sequence[IssuerSettings], rules: TokenRules, keys: Mapping[str, IssuerKeys] | None = None
+    ) -> None:
+        self._issuers = {issuer.url: issuer for issuer in issuers}
+        self._keys = keys or {issuer.url: IssuerKeys(issuer.url) for issuer in issuers}
+        self._rules = rules
+
+    def is_form(self, text: str) -> bool:
+        """Return whether `text` can be a signed token: three parts, and not too long."""
+        return bool(self._issuers) and text.count(".") == 2 and len(text) <= MAX_TOKEN_BYTES and text.isascii()
+
+    async def find(self, text: str) -> Found | None:
+        """Return the caller of a token, or None if the token is not valid now."""
+        try:
+            issuer, claims = await self._verify(text)
+            return self._caller(issuer, claims)
+        except (JoseError, _Refused, ValueError, TypeError, RecursionError) as error:
+            logger.info("refused an access token: %s", shorten(str(error) or type(error).__name__))
+            return None
+
+    async def _verify(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
+        token = extract_compact(text.encode(), registry=_REGISTRY)
+        header = token.headers()
+        kind = header.get("typ")
+        if not isinstance(kind, str) or kind.lower() not in _TYPES:
+            raise _Refused(f"the type is {kind}, not at+jwt")
+        _REGISTRY.get_alg(header["alg"])
+        claims = json.loads(token.payload or b"")
+        if not isinstance(claims, dict):
+            raise _Refused("the payload is not an object")
+        issuer = self._issuers.get(str(claims.get("iss")))
+        if issuer is None:
+            raise _Refused(f"the issuer {claims.get('iss')} is not in DROPZONE_OIDC_ISSUERS")
+        self._check(claims)  # before the signature: a token that is refused in any case needs no key of the provider
+        key = await self._keys[issuer.url].find(header.get("kid"))
+        if key is None:
+            raise _Refused(f"the issuer {issuer.url} has no key {header.get('kid')}")
+        if not validate_compact(token, key, registry=_REGISTRY):
+            raise _Refused("the signature is wrong")
+        return issuer, claims
+
+    def _check(self, claims: dict[str, object]) -> None:
+        JWTClaimsRegistry(
+            leeway=_CLOCK_SKEW_SECONDS,
+            iss={"essential": True},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+            aud={"essential": True, "values": [self._rules.audience]},
+        ).validate(claims)
+        expires = claims["exp"]
+        if not isinstance(expires, int | float) or expires <= time.time():
+            raise _Refused("the token has expired")
+
+    def _caller(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> Found:
+        rules = self._rules
+        name = claims.get(rules.submitter_claim)
+        submitter = f"{issuer.prefix}.{name}" if issuer.prefix else name
+        if not isinstance(name, str) or not isinstance(submitter, str) or not document_paths.is_submitter(submitter):
+            raise _Refused(f"the claim {rules.submitter_claim} is not the name of a submitter: {name}")
+        if not issuer.prefix and any(submitter.startswith(f"{other.prefix}.") for other in self._prefixed()):
+            raise _Refused(f"the name {submitter} has the prefix of another issuer")
+        expires = claims["exp"]
+        assert isinstance(expires, int | float)
+        granted = _texts(claims.get(rules.scope_claim))
+        scopes = frozenset(Scope(ours) for ours, theirs in rules.scopes.items() if theirs in granted)
+        client = claims.get("client_id") or claims.get("azp") or claims["sub"]
+        ends = datetime.fromtimestamp(min(expires, 253_402_300_799), UTC)
+        return Found(Caller(submitter, scopes, shorten(f"token of {client}", 100), ends), expires - time.time())
+
+    def _prefixed(self) -> list[IssuerSettings]:
+        return [issuer for issuer in self._issuers.values() if issuer.prefix]
+
+
+def _texts(value: object) -> set[str]:
+    """Return the values of a claim that is a text with spaces, or a list of texts."""
+    if isinstance(value, str):
+        return set(value.split())
+    return {each for each in value if isinstance(each, str)} if isinstance(value, list) else set()

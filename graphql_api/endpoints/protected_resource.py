@@ -1,0 +1,38 @@
+"""`GET /.well-known/oauth-protected-resource`: where clients get an access token for this API (RFC 9728)."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.identity_providers import parse_issuers, parse_scopes
+from graphql_api.settings import Settings
+from storage.documents import NotFound
+
+PATH = "/.well-known/oauth-protected-resource"
+
+
+def metadata_url(settings: Settings) -> str | None:
+    """Return the address of the metadata, or None if the API accepts no access tokens."""
+    return settings.public_address + PATH if settings.oidc_issuers else None
+
+
+def protected_resource_endpoint(settings: Settings) -> Endpoint:
+    """Return the endpoint. It responds with 404 if the API accepts no access tokens."""
+    metadata: dict[str, object] = {
+        "resource": settings.public_address,
+        "authorization_servers": [issuer.url for issuer in parse_issuers(settings.oidc_issuers)],
+        "scopes_supported": sorted(set(parse_scopes(settings.oidc_scopes).values())),
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Dropzone",
+    }
+    if settings.oidc_client_id:
+        metadata["dropzone_client_id"] = settings.oidc_client_id  # with which `dropzone login` signs in
+
+    async def respond(request: Request) -> Response:
+        del request
+        if not settings.oidc_issuers:
+            raise NotFound("this server accepts no access tokens; send an API key")
+        return JSONResponse(metadata, headers={"cache-control": "max-age=3600"})
+
+    return public(Route(PATH, respond, methods=["GET"]))
