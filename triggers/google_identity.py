@@ -20,6 +20,8 @@ import google.auth.exceptions
 import google.auth.jwt
 import google.auth.transport.requests
 
+from storage.documents import Unavailable
+
 CERTIFICATES_URL = "https://www.googleapis.com/oauth2/v1/certs"
 ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 MAX_CLOCK_SKEW_SECONDS = 10
@@ -34,7 +36,6 @@ MAX_TOKEN_CHARACTERS = 4_096
 _MAX_AGE = re.compile(r"max-age=(\d+)")
 
 _jwt: Any = google.auth.jwt  # the library has no type hints
-_TransportError: Any = google.auth.exceptions.TransportError
 
 logger = logging.getLogger("triggers")
 
@@ -60,7 +61,10 @@ class GoogleIdentity:
         self._known: OrderedDict[bytes, float] = OrderedDict()  # the expiry of valid tokens, by digest
 
     async def is_proved_by(self, token: bytes) -> bool:
-        """Return whether `token` is a valid identity token of the service account for the audience."""
+        """Return whether `token` is a valid identity token of the service account for one of the audiences.
+
+        Raises `Unavailable` if the keys of Google cannot be read.
+        """
         digest = hashlib.sha256(token).digest()
         if self._known.get(digest, 0.0) > time.time():
             return True
@@ -74,8 +78,6 @@ class GoogleIdentity:
                 audience=self._audiences,
                 clock_skew_in_seconds=MAX_CLOCK_SKEW_SECONDS,
             )
-        except google.auth.exceptions.TransportError:
-            raise
         except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
             logger.warning("an identity token was refused: %.200r", str(error))
             return False
@@ -111,7 +113,7 @@ class GoogleIdentity:
                 except (google.auth.exceptions.TransportError, ValueError, TypeError) as error:
                     self._next_fetch, self._fetch_problem = time.monotonic() + RETRY_SECONDS, str(error)
             if self._fetch_problem and key_id not in self._certificates:
-                raise _TransportError(f"cannot read the keys of Google: {self._fetch_problem}")
+                raise Unavailable(f"cannot read the keys of Google: {self._fetch_problem}")
 
     def _read_certificates(self) -> tuple[Mapping[str, str], float]:
         response = self._request(self._certificates_url, method="GET", timeout=FETCH_TIMEOUT_SECONDS)

@@ -1,9 +1,5 @@
 """API keys in Firestore. The id of each document is the SHA-256 of the key."""
 
-from typing import Any
-
-from google.cloud.firestore_v1.types import query
-
 from graphql_api.auth.api_keys import ApiKey, is_key
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import Caller
@@ -12,8 +8,7 @@ from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-
-_StructuredQuery: Any = query.StructuredQuery.pb()
+from storage.firestore.messages import StructuredQuery
 
 
 class KeyStore:
@@ -50,7 +45,7 @@ class KeyStore:
 
     async def read_all(self) -> dict[str, ApiKey]:
         """Return all API keys by digest."""
-        all_keys = _StructuredQuery()
+        all_keys = StructuredQuery()
         all_keys.from_.add(collection_id=document_paths.API_KEYS)
         documents = await self._firestore.documents("", all_keys)
         return {

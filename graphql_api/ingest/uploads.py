@@ -15,19 +15,17 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from google.cloud.firestore_v1.types import query as _query
-
 from storage.documents import Header, Identity, RetryLater, Unavailable, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import StructuredQuery
 
 MIN_AGE = timedelta(hours=1)
 """An upload takes seconds. A client that retries it later than this writes its chunks again."""
 
-_StructuredQuery: Any = _query.StructuredQuery.pb()
 _SWEEP_SECONDS = 600.0
 _PAGE_SIZE = 100
 
@@ -111,7 +109,7 @@ class Uploads:
         return removed
 
     async def _page(self, after: str) -> list[Any]:
-        query = _StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}], limit={"value": _PAGE_SIZE})
+        query = StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}], limit={"value": _PAGE_SIZE})
         query.order_by.add(direction=1).field.field_path = "__name__"
         if after:
             query.start_at.values.add(reference_value=after)

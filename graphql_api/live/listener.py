@@ -19,17 +19,16 @@ from operator import attrgetter
 from typing import Any
 
 import grpc.aio
-from google.cloud.firestore_v1.types import firestore as _protocol
 
 from graphql_api.live.result_log import WrittenResult
 from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding
-from storage.firestore.client import Firestore, ListenRequest
+from storage.firestore.client import Firestore
 from storage.firestore.errors import status_code
+from storage.firestore.messages import ListenRequest, TargetChange
 from storage.firestore.metrics import count_error
 from storage.firestore.retry import TRANSIENT, backoff
 
-_ChangeType = _protocol.TargetChange.TargetChangeType
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.1, 10.0
 _MAX_SILENCE_SECONDS = 120.0
 """Firestore sends a response about every 30 seconds, even without changes."""
@@ -191,7 +190,7 @@ class Listener:
     def _process_target_change(self, change: Any) -> bool:
         targets = self._find_targets(change.target_ids) if change.target_ids else list(self._targets.values())
         kind = change.target_change_type
-        if kind == _ChangeType.REMOVE:
+        if kind == TargetChange.REMOVE:
             if status_code(change.cause.code) in TRANSIENT:
                 raise Unavailable(f"Firestore removed a target of the Listen stream: {change.cause.message}")
             for target in targets:
@@ -202,14 +201,14 @@ class Listener:
                 )
                 self._forget(target)
                 target.on_end(Unavailable("Firestore ended this subscription; subscribe again after the last cursor"))
-        elif kind == _ChangeType.CURRENT:
+        elif kind == TargetChange.CURRENT:
             for target in targets:
                 target.current_on = self._stream
-        elif kind == _ChangeType.RESET:
+        elif kind == TargetChange.RESET:
             for target in targets:
                 target.buffer.clear()
                 target.current_on = None
-        elif kind == _ChangeType.NO_CHANGE and not change.target_ids and change.HasField("read_time"):
+        elif kind == TargetChange.NO_CHANGE and not change.target_ids and change.HasField("read_time"):
             read_time = encoding.to_datetime(change.read_time)
             for target in targets:
                 if target.current_on is self._stream:

@@ -9,14 +9,12 @@ index of the other direction. `infra/gcp/firestore.indexes.json` defines the ind
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.cloud.firestore_v1.types import query as _query
-
 from graphql_api.results.filters import EVERYTHING, Order, Selection
 from graphql_api.results.pagination import Cursor
 from storage.documents import BadRequest
 from storage.firestore import encoding
+from storage.firestore.messages import StructuredQuery
 
-StructuredQuery: Any = _query.StructuredQuery.pb()
 _Operator = StructuredQuery.FieldFilter
 _OPERATORS = {
     ">": _Operator.GREATER_THAN,

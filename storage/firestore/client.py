@@ -13,24 +13,24 @@ from typing import Any
 from urllib.parse import urlencode
 
 import grpc.aio
-from google.cloud.firestore_v1.types import firestore as _protocol
 
 from storage.documents import Unavailable
 from storage.firestore import encoding
 from storage.firestore.channel import open_connection
 from storage.firestore.errors import call_error, write_error
+from storage.firestore.messages import (
+    BatchGetDocumentsRequest,
+    BatchGetDocumentsResponse,
+    BatchWriteRequest,
+    BatchWriteResponse,
+    ListenRequest,
+    ListenResponse,
+    RunAggregationQueryRequest,
+    RunAggregationQueryResponse,
+    RunQueryRequest,
+    RunQueryResponse,
+)
 from storage.firestore.retry import TRANSIENT, backoff
-
-BatchGetDocumentsRequest: Any = _protocol.BatchGetDocumentsRequest.pb()
-BatchGetDocumentsResponse: Any = _protocol.BatchGetDocumentsResponse.pb()
-BatchWriteRequest: Any = _protocol.BatchWriteRequest.pb()
-BatchWriteResponse: Any = _protocol.BatchWriteResponse.pb()
-RunAggregationQueryRequest: Any = _protocol.RunAggregationQueryRequest.pb()
-RunAggregationQueryResponse: Any = _protocol.RunAggregationQueryResponse.pb()
-ListenRequest: Any = _protocol.ListenRequest.pb()
-ListenResponse: Any = _protocol.ListenResponse.pb()
-RunQueryRequest: Any = _protocol.RunQueryRequest.pb()
-RunQueryResponse: Any = _protocol.RunQueryResponse.pb()
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 _PING_PATH = "clock/now"

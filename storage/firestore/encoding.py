@@ -8,14 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.cloud.firestore_v1.types import document as _document
-from google.cloud.firestore_v1.types import write as _write
-
 from storage.documents.server_time import SERVER_TIME
+from storage.firestore.messages import Value, Write
 
-Value: Any = _document.Value.pb()
-Document: Any = _document.Document.pb()
-Write: Any = _write.Write.pb()
 _REQUEST_TIME = (
     Write.DESCRIPTOR.file.pool.FindEnumTypeByName("google.firestore.v1.DocumentTransform.FieldTransform.ServerValue")
     .values_by_name["REQUEST_TIME"]

@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import google.auth.crypt
-import google.auth.exceptions
 import google.auth.jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from storage.documents import Unavailable
 from tests.triggers.machine import SECRET, Machine
 from triggers.google_identity import GoogleIdentity
 from triggers.settings import Settings
@@ -162,7 +162,7 @@ async def test_while_the_keys_cannot_be_read_no_token_is_judged(
     certificates.status = 500
 
     for _ in range(3):
-        with pytest.raises(google.auth.exceptions.TransportError, match="cannot read the keys of Google"):
+        with pytest.raises(Unavailable, match="cannot read the keys of Google"):
             await identity.is_proved_by(keys.token())
     assert certificates.requests == 1
 

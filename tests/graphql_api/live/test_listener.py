@@ -11,7 +11,8 @@ from google.cloud.firestore_v1.types import firestore as _protocol
 
 from graphql_api.live.listener import Listener, ListenTarget
 from graphql_api.live.result_log import WrittenResult
-from storage.firestore.client import Firestore, ListenRequest, ListenResponse
+from storage.firestore.client import Firestore
+from storage.firestore.messages import ListenRequest, ListenResponse
 
 Kind = _protocol.TargetChange.TargetChangeType
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from storage.firestore.client import BatchWriteRequest, BatchWriteResponse, Firestore
+from storage.firestore.client import Firestore
+from storage.firestore.messages import BatchWriteRequest, BatchWriteResponse
 
 DATABASE = "projects/p/databases/(default)"
 

@@ -10,8 +10,9 @@ import grpc.aio
 import pytest
 
 from storage.documents import Unavailable
-from storage.firestore.client import BatchGetDocumentsRequest, BatchGetDocumentsResponse, Firestore
+from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, FirestoreUnavailable
+from storage.firestore.messages import BatchGetDocumentsRequest, BatchGetDocumentsResponse
 
 DATABASE = "projects/p/databases/(default)"
 Code = grpc.StatusCode
