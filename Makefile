@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGES := graphiql dashboard
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check smoke infra-check schema audit conformance differential torture attack load lock clean
+.PHONY: help setup run test check image push deploy smoke destroy infra-check schema audit conformance differential torture attack load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +49,21 @@ attack: setup .venv/developer ## run hostile clients against fresh stacks and me
 load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load
 
-smoke: setup ## submit a sample to a running API and wait for its result: make smoke URL=... KEY=...
+image: ## build the container image, with docker or podman
+	@sh infra/gcp/image.sh build
+
+push: image ## push the container image to a project: make push PROJECT=... REGION=...
+	@sh infra/gcp/image.sh push
+
+deploy: ## deploy to Google Cloud: make deploy PROJECT=... REGION=...
+	@sh infra/gcp/deploy.sh
+
+smoke: setup ## submit samples to a running API and wait for their results: make smoke URL=... KEY=...
 	@DROPZONE_KEY="$${KEY:-$$(cat .dropzone/api-key 2>/dev/null)}" $(BIN)/python -m infra.smoke $(if $(URL),--url "$(URL)")
+	@[ -z "$(PROJECT)" ] || sh infra/gcp/subscription.sh check
+
+destroy: ## delete what `make deploy` created, with all samples: make destroy PROJECT=... REGION=...
+	@sh infra/gcp/destroy.sh
 
 infra-check: .venv/infra ## check the image, the manifests, the workflows and the Terraform configuration
 	@.venv-infra/bin/python -m infra.check

@@ -95,7 +95,8 @@ resource "google_cloud_run_v2_service" "api" {
     }
   }
 
-  depends_on = [google_project_service.this, google_firestore_database.this]
+  # An instance is ready once it can read Firestore.
+  depends_on = [google_firestore_database.this, google_project_iam_member.workloads]
 }
 
 resource "google_cloud_run_v2_service" "function" {
@@ -166,7 +167,8 @@ resource "google_cloud_run_v2_service" "function" {
     }
   }
 
-  depends_on = [google_project_service.this, google_firestore_database.this]
+  # An instance is ready once it can read Firestore.
+  depends_on = [google_firestore_database.this, google_project_iam_member.workloads]
 }
 
 # `make deploy` executes this job: it stores the digest of the API key in Secret Manager.
@@ -224,5 +226,5 @@ resource "google_cloud_run_v2_job" "keys" {
     }
   }
 
-  depends_on = [google_secret_manager_secret_iam_member.keys, google_firestore_database.this]
+  depends_on = [google_firestore_database.this, google_secret_manager_secret_iam_member.keys]
 }

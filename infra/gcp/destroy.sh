@@ -1,0 +1,24 @@
+#!/bin/sh
+# Delete everything that `make deploy` created, with all samples: make destroy PROJECT=... REGION=...
+#
+# Refuses while delete protection is on. The state bucket stays; it holds the history of the state.
+set -eu
+. infra/gcp/tools.sh
+COMMAND=destroy
+require_variables PROJECT REGION
+require_tools terraform gcloud
+
+protection=$(gcloud firestore databases describe --database='(default)' --project="$PROJECT" --format='value(deleteProtectionState)')
+if [ "$protection" = DELETE_PROTECTION_ENABLED ]; then
+  fail "delete protection is on, and the database of $PROJECT holds all samples. To lift the protection, write
+  delete_protection = false
+into infra/gcp/deployment/terraform.tfvars and run: make deploy PROJECT=$PROJECT REGION=$REGION
+Then run make destroy again. To keep the samples, export them first: gcloud firestore export gs://BUCKET --project=$PROJECT"
+fi
+
+authenticate_terraform
+TF_VAR_image=$(repository):latest # not used, but required
+export TF_VAR_image
+initialize_terraform
+deployment destroy # shows the plan and asks
+echo "deleted. The state bucket remains; to delete it: gcloud storage rm --recursive gs://$PROJECT-dropzone-state"

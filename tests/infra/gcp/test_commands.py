@@ -1,0 +1,268 @@
+"""`make deploy`, `make destroy` and the second step, with programs in place of gcloud, terraform and docker.
+
+The programs record how they are called and answer like the real ones. No cloud account takes part.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+KEY = "dz_0123"
+FAKE = """#!/bin/sh
+name=$(basename "$0")
+echo "$name $*" >> "$CALLS"
+case "$name $*" in
+{cases}
+esac
+"""
+SUBSCRIPTION = "projects/example/subscriptions/eventarc-123"
+ANSWERS = {
+    "gcloud auth print-access-token*": "echo token",
+    "gcloud eventarc triggers list*": f"echo {SUBSCRIPTION}",
+    "gcloud artifacts docker images describe*": "echo sha256:abc",
+    "gcloud secrets versions access*": f"echo {KEY}",
+    "gcloud secrets versions add*": 'cat > "$CALLS.secret"',
+    "gcloud pubsub subscriptions describe*ackDeadlineSeconds*": "echo 600",
+    "gcloud pubsub subscriptions describe*deadLetterTopic*": "echo projects/example/topics/dropzone-dead-letters",
+    "gcloud pubsub subscriptions describe*maxDeliveryAttempts*": "echo 100",
+    "gcloud pubsub subscriptions describe*audience*": "echo https://function-b.run.app",
+    "gcloud firestore databases describe*": "echo DELETE_PROTECTION_ENABLED",
+    "docker run*new_key*": f"echo {KEY}",
+    "docker login*": "cat >/dev/null",
+    "terraform *output -raw api_url*": "echo https://api.run.app",
+    "terraform *output -raw keys_job*": "echo dropzone-keys",
+    "terraform *output -raw event_audiences*": "echo https://function-a.run.app,https://function-b.run.app",
+}
+
+
+class Machine:
+    """A machine with programs that record their calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self._programs = folder / "bin"
+        self._programs.mkdir()
+        self._calls = folder / "calls"
+        self._calls.touch()
+        for name in ("sh", "git", "cat", "basename", "printf", "rm"):
+            (self._programs / name).symlink_to(
+                next(path for path in (Path("/bin") / name, Path("/usr/bin") / name) if path.exists())
+            )
+        self.install()
+
+    def install(
+        self, answers: Mapping[str, str] = {}, *, names: tuple[str, ...] = ("gcloud", "terraform", "docker")
+    ) -> None:
+        """Install the programs. `answers` are shell commands by the pattern of a call, and precede the usual ones."""
+        merged = [*answers.items(), *ANSWERS.items()]
+        cases = "\n".join(f"  {pattern.replace(' ', chr(92) + ' ')}) {command} ;;" for pattern, command in merged)
+        for name in names:
+            program = self._programs / name
+            program.write_text(FAKE.format(cases=cases))
+            program.chmod(0o755)
+
+    def remove(self, name: str) -> None:
+        """Remove a program."""
+        (self._programs / name).unlink()
+
+    def run(self, script: str, *arguments: str, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of infra/gcp."""
+        return subprocess.run(
+            ["/bin/sh", f"infra/gcp/{script}", *arguments],
+            env={"PATH": str(self._programs), "CALLS": str(self._calls), "HOME": os.environ["HOME"], **variables},
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        """The calls so far, without the calls of git."""
+        return self._calls.read_text().splitlines()
+
+    @property
+    def stored_secret(self) -> str:
+        """What was added to Secret Manager."""
+        return Path(f"{self._calls}.secret").read_text()
+
+    def index(self, words: str) -> int:
+        """Return the position of the first call that contains `words`."""
+        return next(number for number, call in enumerate(self.calls) if words in call)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with all programs."""
+    return Machine(tmp_path)
+
+
+PROJECT = {"PROJECT": "example", "REGION": "europe-west6"}
+
+
+def test_a_deployment_makes_its_steps_in_order(machine: Machine) -> None:
+    """The plan is applied before the second step; the smoke test is last and gets the key in its environment."""
+    run = machine.run("deploy.sh", text="y\n", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    steps = [
+        "gcloud storage buckets update gs://example-dropzone-state --versioning",
+        "terraform -chdir=infra/gcp/deployment init",
+        "docker build",
+        "docker push europe-west6-docker.pkg.dev/example/dropzone/dropzone:",
+        "gcloud secrets versions add dropzone-api-key",
+        "terraform -chdir=infra/gcp/deployment plan",
+        "terraform -chdir=infra/gcp/deployment apply -input=false dropzone.tfplan",
+        f"gcloud pubsub subscriptions update {SUBSCRIPTION}",
+        "gcloud run jobs execute dropzone-keys",
+        "gcloud pubsub subscriptions describe",
+        "infra.smoke --url https://api.run.app",
+    ]
+    positions = [machine.index(words) for words in steps]
+    assert positions == sorted(positions)
+    assert machine.stored_secret == KEY
+    assert not any(KEY in call for call in machine.calls), "a key in a command line is visible to other users"
+    assert "https://api.run.app" in run.stdout
+
+
+def test_nothing_is_applied_without_consent(machine: Machine) -> None:
+    """The plan is shown; Enter means no."""
+    run = machine.run("deploy.sh", text="\n", **PROJECT)
+
+    assert run.returncode == 1
+    assert "nothing was applied" in run.stderr
+    assert not any(" apply " in call for call in machine.calls)
+
+
+def test_a_new_project_gets_the_repository_before_the_image(machine: Machine) -> None:
+    """The services need the image, and the image needs a repository."""
+    machine.install({"gcloud artifacts repositories describe*": "exit 1", "gcloud storage buckets describe*": "exit 1"})
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    assert machine.index("buckets create gs://example-dropzone-state") < machine.index("terraform")
+    assert machine.index("-target=module.dropzone.google_artifact_registry_repository.images") < machine.index(
+        "docker push"
+    )
+
+
+def test_an_existing_key_is_kept(machine: Machine) -> None:
+    """A second deployment must not lock out those who use the key."""
+    machine.install({"gcloud secrets versions list*": "echo 1"})
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    assert not any("versions add" in call for call in machine.calls)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "docker build*",
+        "docker push*",
+        "docker run*new_key*",
+        "terraform*plan*",
+        "gcloud run jobs*",
+        "docker run*smoke*",
+    ],
+)
+def test_a_failed_step_ends_the_deployment(machine: Machine, failing: str) -> None:
+    """Nothing that fails is followed by the message that Dropzone is deployed."""
+    machine.install({failing: "exit 7"})
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT)
+
+    assert run.returncode != 0
+    assert "Dropzone is deployed" not in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "tool", "named"),
+    [
+        ("deploy.sh", "terraform", "terraform"),
+        ("deploy.sh", "gcloud", "gcloud"),
+        ("deploy.sh", "docker", "docker (or podman)"),
+        ("destroy.sh", "terraform", "terraform"),
+    ],
+)
+def test_a_missing_tool_is_named(machine: Machine, script: str, tool: str, named: str) -> None:
+    """Before anything is changed."""
+    machine.remove(tool)
+
+    run = machine.run(script, **PROJECT)
+
+    assert run.returncode == 1
+    assert run.stderr == f"error: not installed: {named}\n"
+    assert machine.calls == []
+
+
+def test_podman_takes_the_place_of_docker(machine: Machine) -> None:
+    """Either is enough."""
+    machine.remove("docker")
+    machine.install({"podman login*": "cat >/dev/null"}, names=("podman",))
+
+    run = machine.run("image.sh", "push", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    assert any(call.startswith("podman push europe-west6-docker.pkg.dev/example/") for call in machine.calls)
+
+
+def test_a_missing_project_is_named(machine: Machine) -> None:
+    """The message shows how to pass it."""
+    run = machine.run("deploy.sh", REGION="europe-west6")
+
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: set PROJECT, for example: make deploy PROJECT=")
+
+
+def test_a_protected_database_is_not_destroyed(machine: Machine) -> None:
+    """The message says how to lift the protection."""
+    run = machine.run("destroy.sh", **PROJECT)
+
+    assert run.returncode == 1
+    assert "delete_protection = false" in run.stderr
+    assert not any(call.startswith("terraform") for call in machine.calls)
+
+
+def test_an_unprotected_database_is_destroyed(machine: Machine) -> None:
+    """Terraform shows what it deletes, and asks."""
+    machine.install({"gcloud firestore databases describe*": "echo DELETE_PROTECTION_DISABLED"})
+
+    run = machine.run("destroy.sh", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    assert "terraform -chdir=infra/gcp/deployment destroy" in machine.calls
+
+
+def test_the_second_step_sets_deadline_and_dead_letters(machine: Machine) -> None:
+    """It can be repeated: `update` sets the same values again."""
+    run = machine.run("subscription.sh", "set", PROJECT="example")
+
+    assert run.returncode == 0, run.stderr
+    [update] = [call for call in machine.calls if "subscriptions update" in call]
+    assert "--ack-deadline=600" in update
+    assert "--dead-letter-topic=projects/example/topics/dropzone-dead-letters" in update
+    assert "--max-delivery-attempts=100" in update
+
+
+@pytest.mark.parametrize(
+    ("pattern", "answer", "problem"),
+    [
+        ("*ackDeadlineSeconds*", "echo 10", "expected the acknowledgement deadline 600, got 10"),
+        ("*deadLetterTopic*", "echo", "got none"),
+        ("*maxDeliveryAttempts*", "echo 5", "expected the maximum number of attempts 100, got 5"),
+        ("*audience*", "echo https://other.run.app", "the function accepts https://function-b.run.app only"),
+    ],
+)
+def test_the_check_finds_a_missing_second_step(machine: Machine, pattern: str, answer: str, problem: str) -> None:
+    """`make deploy` and `make smoke PROJECT=...` run this check."""
+    machine.install({f"gcloud pubsub subscriptions describe{pattern}": answer})
+
+    run = machine.run("subscription.sh", "check", PROJECT="example", AUDIENCES="https://function-b.run.app")
+
+    assert run.returncode == 1
+    assert problem in run.stderr
