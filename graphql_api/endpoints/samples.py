@@ -176,10 +176,14 @@ class SampleEndpoints:
         receiver = self._services.receiver
         outcomes = iter(await receiver.receive_admitted(samples, submitter=submitter, labels=labels))
         admission.release(*ndjson.size(batch))
-        lines = (
-            _line_response(number, line if isinstance(line, TooLarge) else next(outcomes)) for number, line in batch
-        )
-        return batch[-1][0], b"".join(map(_json_line, lines))
+
+        def respond(entry: ndjson.Line) -> bytes:
+            number, line = entry
+            return _json_line(_line_response(number, line if isinstance(line, TooLarge) else next(outcomes)))
+
+        turn = self._services.budgets.turns.of(submitter)
+        await turn.start()  # the writes of several batches end in the same turn of the event loop
+        return batch[-1][0], b"".join(await turn.map(respond, batch))
 
 
 class _NdjsonResponse(StreamingResponse):

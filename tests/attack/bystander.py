@@ -6,6 +6,7 @@ request opens a connection of its own. The process runs until its standard input
 
 import asyncio
 import json
+import ssl
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -37,7 +38,9 @@ class Bystander:
         headers = {"x-api-key": key, "content-type": "application/json"}
         self._url = url
         self._headers = headers
-        self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
+        # A client without this context makes one, which takes 55 ms of processor time and delays all requests.
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._client = self._new_client()
         self._acknowledged: dict[str, float] = {}
         self._computed: dict[str, float] = {}
         self._changed = asyncio.Event()
@@ -67,13 +70,16 @@ class Bystander:
         self.experience.without_result = len(self._acknowledged) - len(done)
         return self.experience
 
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=60, verify=self._tls)
+
     async def _request(self, number: int) -> None:
         started = time.monotonic()
         try:
             if number % 10:
                 response = await self._client.post("/samples", content=SAMPLE)
             else:
-                async with httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=60) as client:
+                async with self._new_client() as client:
                     health = await client.get("/healthz")
                     self.experience.health_checks.append(time.monotonic() - started)
                     if health.status_code != 200:
