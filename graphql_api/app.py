@@ -30,8 +30,8 @@ from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
-from graphql_api.results.recomputation_store import RecomputationStore
-from graphql_api.results.recomputer import Recomputer
+from graphql_api.results.recomputation.recomputation_store import RecomputationStore
+from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from graphql_api.schema.context import Context
 from graphql_api.schema.executable import executable

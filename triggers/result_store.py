@@ -12,12 +12,14 @@ late: the sample may have changed, may have a result, or may not exist any more.
 both documents then. Measured: a read of each new sample would cost 11 % of the function's events.
 """
 
+import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from storage.documents import Header, Problem, ProblemCode, Result, Status, Unavailable, document_paths
+from storage.documents import Header, Problem, ProblemCode, Result, Status, Unavailable, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
@@ -25,6 +27,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.grouped_reader import GroupedReader
 from triggers.sample_event import SampleEvent
 
+MAX_REMEMBERED_SERIES = 100_000
 _STATE_FIELDS = ("sample_update_time", "problem.code")
 
 logger = logging.getLogger("triggers")
@@ -41,6 +44,7 @@ class ResultStore:
         self._firestore = firestore
         self._writer = writer
         self._states = GroupedReader(firestore, _STATE_FIELDS)
+        self._series = _SeriesRegistry(firestore, writer)
 
     async def read_header(self, event: SampleEvent) -> Any:
         """Return the header of a sample as a protocol `Document`, or None if the sample does not exist.
@@ -117,6 +121,10 @@ class ResultStore:
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """
+        try:
+            await self._series.register(result)
+        except FirestoreError as error:
+            raise Unavailable(str(error)) from error
         path = document_paths.result(result.submitter, result.sample_id)
         write = encoding.to_write(self._firestore.name(path), result.fields())
         write.current_document.exists = False
@@ -147,6 +155,34 @@ class ResultStore:
             return await self._firestore.batch_get(paths, mask=mask)
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
+
+
+class _SeriesRegistry:
+    """Registers each combination of labels once, so that readers find the groups of results without reading results.
+
+    A process remembers the series that it has registered, so a sample of a known series costs no write.
+    """
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._registered: OrderedDict[str, None] = OrderedDict()  # paths
+
+    async def register(self, result: Result) -> None:
+        """Store the series of a result unless it is stored. Raises `FirestoreError` if Firestore rejects the write."""
+        if not result.labels:
+            return
+        path = document_paths.series(result.submitter, labels.term(result.labels))
+        if path in self._registered:
+            self._registered.move_to_end(path)
+            return
+        write = encoding.to_write(self._firestore.name(path), {"labels": dict(result.labels)})
+        write.current_document.exists = False
+        with contextlib.suppress(PreconditionFailed):  # another sample of the series was first
+            await self._writer.write(write)
+        self._registered[path] = None
+        if len(self._registered) > MAX_REMEMBERED_SERIES:
+            self._registered.popitem(last=False)
 
 
 def _is_final(result: Any, update_time: datetime, *, is_notice: bool = False) -> bool:

@@ -26,7 +26,7 @@ from dropzone.errors import (
     Unreachable,
     UnusableSample,
 )
-from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
+from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.samples import FailedAttempts, Problem, Receipt, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.statistics import (
     Histogram,
@@ -51,6 +51,7 @@ __all__ = [
     "DropzoneError",
     "FailedAttempts",
     "Forbidden",
+    "Group",
     "Histogram",
     "Internal",
     "NotFound",

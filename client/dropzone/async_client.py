@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
@@ -13,10 +13,10 @@ from dropzone.connection import Connection
 from dropzone.encoding import parse_time
 from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated
 from dropzone.result_stream import ResultStream, newest_cursor
-from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
+from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.retry import retrying
 from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, SettledSample
-from dropzone.statistics import ResultFilter, ResultOrder, Summary
+from dropzone.statistics import ResultFilter, ResultOrder, Summary, parse_labels
 from dropzone.submission import SampleLike, check_labels, content_key, encode, map_in_order
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -183,11 +183,42 @@ class AsyncClient:
         self,
         bucket: TimeBucket,
         where: ResultFilter | None = None,
+        group_by: Sequence[str] = (),
     ) -> list[Bucket]:
-        """Return one summary per time bucket. Buckets without results are omitted."""
-        variables = {"filter": where and where.variables(), "bucket": bucket.value}
+        """Return one summary per time bucket and group of equal labels. Buckets without results are omitted.
+
+        `group_by` has the names of labels. By default, all results are in one group.
+        """
+        variables = {"filter": where and where.variables(), "bucket": bucket.value, "groupBy": list(group_by)}
         buckets = (await self._query(operations.OVER_TIME, variables))["buckets"]
-        return [Bucket(parse_time(values["start"]), Summary.parse(values)) for values in buckets]
+        return [
+            Bucket(parse_time(values["start"]), Summary.parse(values), parse_labels(values["labels"]))
+            for values in buckets
+        ]
+
+    async def groups(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Group]:
+        """Return one summary per group of matching results with equal labels. `group_by` has the names of labels."""
+        variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
+        groups = (await self._query(operations.GROUPS, variables))["summary"]["groups"]
+        return [Group(parse_labels(values["labels"]), Summary.parse(values)) for values in groups]
+
+    async def latest(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Result]:
+        """Return the result with the latest time stamp of each group of matching results with equal labels.
+
+        `group_by` has the names of labels. Results without one of these labels are left out.
+        """
+        variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
+        return [Result.parse(values) for values in (await self._query(operations.LATEST, variables))["results"]]
+
+    async def label_names(self) -> list[str]:
+        """Return the names of all labels of results, in alphabetical order."""
+        names: list[str] = (await self._query(operations.LABEL_NAMES))["names"]
+        return names
+
+    async def label_values(self, name: str) -> list[str]:
+        """Return the values of a label, in alphabetical order."""
+        values: list[str] = (await self._query(operations.LABEL_VALUES, {"name": name}))["values"]
+        return values
 
     async def _submit_or_error(self, labels: Mapping[str, str], sample: SampleLike) -> Receipt | DropzoneError:
         try:

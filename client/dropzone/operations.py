@@ -50,10 +50,21 @@ WATCH = (
     "subscription ($filter: ResultFilter, $after: String) "
     f"{{ edge: results(filter: $filter, after: $after) {{ cursor node {{ {_RESULT} }} }} }}"
 )
+GROUPS = (
+    "query ($filter: ResultFilter, $groupBy: [String!]) { summary: resultsSummary(filter: $filter, groupBy: $groupBy) "
+    f"{{ groups {{ labels {{ name value }} {_SUMMARY} }} }} }}"
+)
+LATEST = (
+    "query ($filter: ResultFilter, $groupBy: [String!]!) "
+    f"{{ results: latestResults(filter: $filter, groupBy: $groupBy) {{ {_RESULT} }} }}"
+)
+LABEL_NAMES = "query { names: labelNames }"
+LABEL_VALUES = "query ($name: String!) { values: labelValues(name: $name) }"
 SUMMARY = f"query ($filter: ResultFilter) {{ summary: resultsSummary(filter: $filter) {{ {_SUMMARY} }} }}"
 OVER_TIME = (
-    "query ($filter: ResultFilter, $bucket: TimeBucket!) "
-    f"{{ buckets: resultsOverTime(filter: $filter, bucket: $bucket) {{ start {_SUMMARY} }} }}"
+    "query ($filter: ResultFilter, $bucket: TimeBucket!, $groupBy: [String!]) "
+    "{ buckets: resultsOverTime(filter: $filter, bucket: $bucket, groupBy: $groupBy) "
+    f"{{ start labels {{ name value }} {_SUMMARY} }} }}"
 )
 
 

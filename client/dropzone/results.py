@@ -1,7 +1,7 @@
 """Results of the API as Python objects. Field names are the GraphQL names in snake_case."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -28,7 +28,7 @@ class Result(Statistics, _Identity):
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Return the result for its GraphQL object."""
-        read: dict[str, Any] = {field.name: values.get(camel_case(field.name)) for field in fields(cls)}
+        read: dict[str, Any] = {each.name: values.get(camel_case(each.name)) for each in fields(cls)}
         for name in ("timestamp", "computed_at"):
             read[name] = parse_time(read[name])
         read["labels"] = parse_labels(read["labels"])
@@ -56,7 +56,19 @@ class TimeBucket(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The summary of the results whose time stamps are in one time bucket. `start` is the start of the bucket."""
+    """The summary of the results whose time stamps are in one time bucket. `start` is the start of the bucket.
+
+    `labels` is empty unless `over_time` was called with `group_by`. The results of the bucket then share these labels.
+    """
 
     start: datetime
+    summary: Summary
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The summary of the results that share `labels`."""
+
+    labels: Mapping[str, str]
     summary: Summary

@@ -5,7 +5,7 @@ The thread is a daemon, so a program that does not close its client still exits.
 
 import asyncio
 import atexit
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from dropzone.async_client import AsyncClient
 from dropzone.errors import DropzoneError
-from dropzone.results import Bucket, Result, ResultEdge, TimeBucket
+from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.samples import Receipt, Sample, SampleFilter, SettledSample
 from dropzone.statistics import ResultFilter, ResultOrder, Summary
 from dropzone.submission import SampleLike
@@ -116,9 +116,27 @@ class Client:
         """Return the statistics of all values of the matching results."""
         return self._call(lambda: self._client.summary(where))
 
-    def over_time(self, bucket: TimeBucket, where: ResultFilter | None = None) -> list[Bucket]:
-        """Return one summary per time bucket. Buckets without results are omitted."""
-        return self._call(lambda: self._client.over_time(bucket, where))
+    def over_time(
+        self, bucket: TimeBucket, where: ResultFilter | None = None, group_by: Sequence[str] = ()
+    ) -> list[Bucket]:
+        """Return one summary per time bucket and group of equal labels. Buckets without results are omitted."""
+        return self._call(lambda: self._client.over_time(bucket, where, group_by))
+
+    def groups(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Group]:
+        """Return one summary per group of matching results with equal labels. `group_by` has the names of labels."""
+        return self._call(lambda: self._client.groups(group_by, where))
+
+    def latest(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Result]:
+        """Return the result with the latest time stamp of each group of matching results with equal labels."""
+        return self._call(lambda: self._client.latest(group_by, where))
+
+    def label_names(self) -> list[str]:
+        """Return the names of all labels of results, in alphabetical order."""
+        return self._call(self._client.label_names)
+
+    def label_values(self, name: str) -> list[str]:
+        """Return the values of a label, in alphabetical order."""
+        return self._call(lambda: self._client.label_values(name))
 
     def _call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         future = asyncio.run_coroutine_threadsafe(function(), self._loop)

@@ -20,6 +20,8 @@ from storage.documents import BadRequest, Result, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
+_LATEST_FIRST = Order("timestamp", descending=True)
+
 
 class ResultListing:
     """Lists the results of one submitter. Callers pass the submitter of the authenticated credential."""
@@ -45,6 +47,11 @@ class ResultListing:
         others = (bound.field for bound in selection.bounds if bound.field not in INDEXED_FIELDS)
         order = LABEL_ORDER if selection.labels else next(others, "timestamp")
         return await self._query(submitter, selection, Order(order)).count()
+
+    async def newest(self, submitter: str, selection: Selection) -> Result | None:
+        """Return the selected result with the latest time stamp, or None if no result is selected."""
+        document = await self._query(submitter, selection, _LATEST_FIRST).first()
+        return None if document is None else decode_result(submitter, document)
 
     def scan(
         self, submitter: str, selection: Selection, order: Order, select: Sequence[str], batch_size: int = 2_000

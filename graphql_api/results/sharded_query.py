@@ -64,6 +64,14 @@ class ShardedQuery:
             scanned += len(documents)
         return _page(request, edges, has_more=True, scanned_to=position)
 
+    async def first(self) -> Any:
+        """Return the first matching document, or None. One document needs no common read time of the shards."""
+        if self._document_filter is not None:
+            page = await self.page(PageRequest(1))
+            return page.edges[0][1] if page.edges else None
+        batches = await self._read_shards(PageRequest(1), None, 1, None)
+        return next(iter(self._merge(batches, backward=False)), None)
+
     async def scan(self, batch_size: int = _FILTERED_BATCH_SIZE) -> AsyncGenerator[list[Any], None]:
         """Yield all matching documents in order, about `batch_size` at a time. All batches share one read time."""
         read_time = await self._firestore.now()

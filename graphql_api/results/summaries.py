@@ -1,11 +1,12 @@
-"""Summaries of results: the merged statistics of all results that match a filter, in total or per time bucket.
+"""Summaries of results: the merged statistics of all results that match a filter, in total, per group of
+results with equal labels, or per time bucket.
 
 A summary reads only the fields that it merges, in batches that share one read time. Its memory does not grow with the
 number of results, but its duration does. A summary therefore raises an error after `MAX_SECONDS`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -15,6 +16,7 @@ from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Order, Selection
 from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
 from graphql_api.results.result_listing import ResultListing
+from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from storage.documents import STATISTICS
 from storage.firestore import encoding
 
@@ -41,49 +43,69 @@ class TimeBucket(Enum):
         return _EPOCH + (timestamp - _EPOCH) // length * length
 
 
-async def summarize(listing: ResultListing, submitter: str, selection: Selection) -> MergedStatistics:
-    """Return the merged statistics of all selected results. Raises `TooComplex` after `MAX_SECONDS`."""
+Group = tuple[str | None, ...]
+"""The values of the labels by which results are grouped. None means that the results lack the label."""
+
+
+async def summarize(
+    listing: ResultListing, submitter: str, selection: Selection, names: Sequence[str] = ()
+) -> tuple[MergedStatistics, Mapping[Group, MergedStatistics]]:
+    """Return the merged statistics of all selected results, and those of each group with equal labels `names`.
+
+    Without `names`, there are no groups. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
+    """
     merged = MergedStatistics()
-    async with _time_limit(), aclosing(_read(listing, submitter, selection)) as results:
-        async for _, statistics in results:
+    groups: dict[Group, MergedStatistics] = {}
+    async with _time_limit(), aclosing(_read(listing, submitter, selection, names)) as results:
+        async for _, group, statistics in results:
             merged.add(statistics)
-    return merged
+            if names:
+                if group not in groups:
+                    if len(groups) == MAX_GROUPS:
+                        raise too_many_groups()
+                    groups[group] = MergedStatistics()
+                groups[group].add(statistics)
+    return merged, groups
 
 
 async def summarize_over_time(
-    listing: ResultListing, submitter: str, selection: Selection, bucket: TimeBucket
-) -> Mapping[datetime, MergedStatistics]:
-    """Return the merged statistics by the start of the bucket, the earliest first. Buckets without results are omitted.
+    listing: ResultListing, submitter: str, selection: Selection, bucket: TimeBucket, names: Sequence[str] = ()
+) -> Mapping[tuple[datetime, Group], MergedStatistics]:
+    """Return the merged statistics by the start of the bucket, the earliest first, and by group.
 
-    Raises `TooComplex` after `MAX_SECONDS`, or if there are more than `MAX_BUCKETS` buckets.
+    Buckets without results are omitted. Raises `TooComplex` after `MAX_SECONDS`, or if there are more than
+    `MAX_BUCKETS` buckets of all groups.
     """
-    buckets: dict[datetime, MergedStatistics] = {}
-    async with _time_limit(), aclosing(_read(listing, submitter, selection)) as results:
-        async for timestamp, statistics in results:
-            start = bucket.start(timestamp)
-            if start not in buckets:
+    buckets: dict[tuple[datetime, Group], MergedStatistics] = {}
+    async with _time_limit(), aclosing(_read(listing, submitter, selection, names)) as results:
+        async for timestamp, group, statistics in results:
+            key = bucket.start(timestamp), group
+            if key not in buckets:
                 if len(buckets) == MAX_BUCKETS:
                     raise TooComplex(
-                        f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket` or a "
-                        "shorter range in `filter.timestamp`"
+                        f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
+                        "groups, or a shorter range in `filter.timestamp`"
                     )
-                buckets[start] = MergedStatistics()
-            buckets[start].add(statistics)
+                buckets[key] = MergedStatistics()
+            buckets[key].add(statistics)
     return buckets
 
 
 async def _read(
-    listing: ResultListing, submitter: str, selection: Selection
-) -> AsyncGenerator[tuple[datetime, ResultStatistics], None]:
-    """Yield the time stamp and the statistics of each result, in the order of time stamps."""
+    listing: ResultListing, submitter: str, selection: Selection, names: Sequence[str]
+) -> AsyncGenerator[tuple[datetime, Group, ResultStatistics], None]:
+    """Yield the time stamp, the group and the statistics of each result, in the order of time stamps."""
     turn = listing.turns.of(submitter)
-    async with aclosing(listing.scan(submitter, selection, Order("timestamp"), select=_FIELDS)) as batches:
+    fields = (*_FIELDS, "labels") if names else _FIELDS
+    async with aclosing(listing.scan(submitter, selection, Order("timestamp"), select=fields)) as batches:
         async for documents in batches:
             for document in documents:
                 await turn.pause()
                 timestamp, *values = (encoding.from_value(document.fields[name]) for name in _FIELDS)
                 statistics: dict[str, Any] = dict(zip(_STATISTICS, values, strict=True))
-                yield cast(datetime, timestamp), ResultStatistics(**statistics)
+                stored = document.fields["labels"].map_value.fields if names else {}
+                group = tuple(stored[name].string_value if name in stored else None for name in names)
+                yield cast(datetime, timestamp), group, ResultStatistics(**statistics)
 
 
 @asynccontextmanager

@@ -5,13 +5,24 @@ from typing import Annotated
 import strawberry
 
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from graphql_api.results.series_listing import MAX_GROUPS, check_names
 from graphql_api.schema.types.inputs import ResultFilter
+from storage.documents import labels
 
 SampleId = Annotated[strawberry.ID, strawberry.argument(name="id", description="The id of the sample.")]
 RecomputationId = Annotated[strawberry.ID, strawberry.argument(name="id", description="The id of the recomputation.")]
 OptionalResultFilter = Annotated[
     ResultFilter | None,
     strawberry.argument(name="filter", description="Selects results. By default, all results are selected."),
+]
+OptionalGroupBy = Annotated[
+    list[str] | None,
+    strawberry.argument(
+        description=(
+            f"The names of up to {labels.MAX_LABELS} labels. Results with equal values of these labels form a group. "
+            f"If there are more than {MAX_GROUPS:,} groups, the server returns the error OPERATION_TOO_COMPLEX."
+        )
+    ),
 ]
 First = Annotated[
     int | None,
@@ -39,3 +50,10 @@ Before = Annotated[
     str | None,
     strawberry.argument(description="The cursor of an item. The page ends before this item."),
 ]
+
+
+def names_of(group_by: list[str] | None) -> list[str]:
+    """Return the names of the labels by which results are grouped. Raises `BadRequest` if they are not valid."""
+    if group_by:
+        check_names(group_by)
+    return group_by or []

@@ -22,7 +22,7 @@ from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
-from graphql_api.results.recomputer import Recomputer
+from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from observability import request_context
 from storage.documents import FailedAttempts, Header, Result, TooLarge

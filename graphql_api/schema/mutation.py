@@ -6,7 +6,7 @@ import strawberry
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
-from graphql_api.results.recomputer import MAX_IDS
+from graphql_api.results.recomputation.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires

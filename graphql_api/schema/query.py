@@ -1,4 +1,4 @@
-"""The queries: samples, results, summaries and recomputations."""
+"""The queries: samples, results, summaries, labels and recomputations."""
 
 from functools import partial
 from typing import Annotated
@@ -9,17 +9,28 @@ from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
+from graphql_api.results.series_listing import MAX_GROUPS
 from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
-from graphql_api.schema.arguments import After, Before, First, Last, OptionalResultFilter, RecomputationId, SampleId
+from graphql_api.schema.arguments import (
+    After,
+    Before,
+    First,
+    Last,
+    OptionalGroupBy,
+    OptionalResultFilter,
+    RecomputationId,
+    SampleId,
+    names_of,
+)
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import PAGE, SCAN, costs
+from graphql_api.schema.costs import COUNT, PAGE, SCAN, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
 from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
-from graphql_api.schema.types.summary import ResultsBucket, ResultsSummary
+from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
 
 LATEST_FIRST = Order("timestamp", descending=True)
 
@@ -112,11 +123,17 @@ class Query:
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
-    async def results_summary(self, info: Info, result_filter: OptionalResultFilter = None) -> ResultsSummary:
+    async def results_summary(
+        self, info: Info, result_filter: OptionalResultFilter = None, group_by: OptionalGroupBy = None
+    ) -> ResultsSummary:
         """Return the summary of the results that pass the filter."""
-        context = info.context
-        merged = await summarize(context.store.result_listing, context.caller.submitter, selection_of(result_filter))
-        return ResultsSummary.of(merged)
+        context, names = info.context, names_of(group_by)
+        listing, submitter = context.store.result_listing, context.caller.submitter
+        merged, groups = await summarize(listing, submitter, selection_of(result_filter), names)
+        return ResultsSummary.of(
+            merged,
+            groups=[ResultsGroup.of(each, labels=group_labels(names, group)) for group, each in groups.items()],
+        )
 
     @strawberry.field(
         description=(
@@ -132,12 +149,65 @@ class Query:
         info: Info,
         bucket: Annotated[TimeBucket, strawberry.argument(description="The length of each bucket.")],
         result_filter: OptionalResultFilter = None,
+        group_by: OptionalGroupBy = None,
     ) -> list[ResultsBucket]:
         """Return a summary for each time bucket that contains results that pass the filter."""
-        context = info.context
+        context, names = info.context, names_of(group_by)
         listing, submitter = context.store.result_listing, context.caller.submitter
-        buckets = await summarize_over_time(listing, submitter, selection_of(result_filter), bucket)
-        return [ResultsBucket.of(merged, start=start) for start, merged in buckets.items()]
+        buckets = await summarize_over_time(listing, submitter, selection_of(result_filter), bucket, names)
+        return [
+            ResultsBucket.of(merged, start=start, labels=group_labels(names, group))
+            for (start, group), merged in buckets.items()
+        ]
+
+    @strawberry.field(
+        description=(
+            "Returns the result with the latest time stamp of each group of results with equal labels. The groups are "
+            f"in alphabetical order of their labels. If there are more than {MAX_GROUPS:,} groups, the server returns "
+            "the error OPERATION_TOO_COMPLEX. A label gets its groups when the first result with it is computed."
+        ),
+        metadata=requires(Scope.READ) | costs(SCAN),
+    )
+    async def latest_results(
+        self,
+        info: Info,
+        group_by: Annotated[
+            list[str],
+            strawberry.argument(
+                description="The names of one to four labels. Results without one of them are left out."
+            ),
+        ],
+        result_filter: OptionalResultFilter = None,
+    ) -> list[Result]:
+        """Return the newest result of each group. Add the results to the loader."""
+        context = info.context
+        series, submitter = context.store.series_listing, context.caller.submitter
+        results = await series.latest(submitter, group_by, selection_of(result_filter))
+        for result in results:
+            context.results.prime(result.sample_id, result)
+        return [Result.of(result) for result in results]
+
+    @strawberry.field(
+        description="Returns the names of all labels of computed results, in alphabetical order.",
+        metadata=requires(Scope.READ) | costs(COUNT),
+    )
+    async def label_names(self, info: Info) -> list[str]:
+        """Return the names of labels."""
+        context = info.context
+        series = await context.store.series_listing.read(context.caller.submitter, {})
+        return sorted({name for each in series for name in each})
+
+    @strawberry.field(
+        description="Returns the values of a label of computed results, in alphabetical order.",
+        metadata=requires(Scope.READ) | costs(COUNT),
+    )
+    async def label_values(
+        self, info: Info, name: Annotated[str, strawberry.argument(description="The name of the label.")]
+    ) -> list[str]:
+        """Return the values of a label."""
+        context = info.context
+        series = await context.store.series_listing.read(context.caller.submitter, {})
+        return sorted({each[name] for each in series if name in each})
 
     @strawberry.field(
         description="Returns the progress of a recomputation, or null if it does not exist.",

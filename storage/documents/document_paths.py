@@ -7,10 +7,12 @@ address the documents of another tenant.
 
 import re
 import uuid
+from hashlib import sha256
 
 SUBMITTERS = "submitters"
 SAMPLES = "samples"
 RESULTS = "results"
+SERIES = "series"
 CHUNKS = "chunks"
 FAILED_ATTEMPTS = "failed_attempts"
 RECOMPUTATIONS = "recomputations"
@@ -65,6 +67,11 @@ def failed_attempts(submitter: str, sample_id: str) -> str:
     On one machine, event delivery writes it (`infra/embedded/stack.toml`). On Google Cloud it does not exist.
     """
     return f"{SUBMITTERS}/{submitter}/{FAILED_ATTEMPTS}/{sample_id}"
+
+
+def series(submitter: str, labels_term: str) -> str:
+    """Return the path of the series of the samples whose labels have the index term `labels_term`."""
+    return f"{SUBMITTERS}/{submitter}/{SERIES}/{sha256(labels_term.encode()).hexdigest()}"
 
 
 def recomputation(submitter: str, recomputation_id: str) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dropzone import Client, ResultFilter, SampleFilter, UnusableSample
+from dropzone import Client, ResultFilter, SampleFilter, TimeBucket, UnusableSample
 from tests.client.conftest import Start
 from tests.stack import FIXTURE, Stack
 
@@ -46,3 +46,30 @@ def test_the_command_submits_and_filters_with_labels(stack: Stack, start: Start)
     assert json.loads(found)["labels"] == {"site": "zürich", "unit": "V"}
     assert missing == b""
     assert b"expected NAME=VALUE, got site" in wrong.communicate(timeout=100)[1]
+
+
+def test_the_newest_result_of_each_sensor_is_printed(stack: Stack, start: Start) -> None:
+    """The client has the same groups."""
+    key = stack.new_key("latest-command")
+    with Client(stack.url, key) as client:
+        receipts = [
+            client.submit({"time_stamp": f"2019-05-0{day}T00:00:00Z", "data": [day]}, labels={"serial_number": number})
+            for number in ("1", "2")
+            for day in (1, 2)
+        ]
+        list(client.wait([receipt.id for receipt in receipts]))
+        groups = client.groups(["serial_number"])
+        buckets = client.over_time(TimeBucket.DAY, group_by=["serial_number"])
+        listed = client.label_names(), client.label_values("serial_number")
+
+    printed = start(stack, key, "latest", "--by", "serial_number").communicate(timeout=100)[0]
+
+    assert [json.loads(line)["id"] for line in printed.splitlines()] == [receipts[1].id, receipts[3].id]
+    assert {group.labels["serial_number"]: group.summary.mean for group in groups} == {"1": 1.5, "2": 1.5}
+    assert sorted((bucket.start.day, bucket.labels["serial_number"]) for bucket in buckets) == [
+        (1, "1"),
+        (1, "2"),
+        (2, "1"),
+        (2, "2"),
+    ]
+    assert listed == (["serial_number"], ["1", "2"])

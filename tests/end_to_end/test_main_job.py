@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -32,21 +33,29 @@ def test_the_fixture_is_submitted_and_its_result_is_exact(stack: Stack) -> None:
     }
 
 
-def test_the_greeting_prints_the_result_of_the_fixture_and_the_addresses(own_stack: Stack) -> None:
-    """`make run` starts the stack with this option."""
-    own_stack.stop()
-    length = len(own_stack.log)
-    own_stack.start("--greet")
-
-    eventually(lambda: "Ctrl-C stops everything." in own_stack.log[length:], lambda: own_stack.log)
+def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own_stack: Stack) -> None:
+    """`make run` starts the stack with this option. The example has a label and the time of today."""
+    logs = []
+    for _ in range(2):
+        own_stack.stop()
+        length = len(own_stack.log)
+        own_stack.start("--greet")
+        eventually(lambda start=length: "Ctrl-C stops everything." in own_stack.log[start:], lambda: own_stack.log)
+        logs.append(own_stack.log[length:])
 
     for line in (
-        r'.*"state":"COMPUTED","problems":\[\],"result":{"timestamp":"2019-05-01T10:00:00Z","count":100,'
-        r'"mean":0\.9985282517566032,"standard_deviation":1\.01280885259315}}',
+        r"example +COMPUTED",
+        r" +mean 0\.9985282517566032, standard deviation 1\.01280885259315, 100 values at .*",
         rf"Dashboard +{own_stack.url}/",
         rf"GraphiQL +{own_stack.url}/graphql",
     ):
-        assert re.search(f"^{line} *$", own_stack.log[length:], re.MULTILINE), own_stack.log
+        assert re.search(f"^{line} *$", logs[0], re.MULTILINE), own_stack.log
+    assert "COMPUTED" not in logs[1]
+    (edge,) = own_stack.graphql("{ results { edges { node { timestamp labels { name value } } } } }")["results"][
+        "edges"
+    ]
+    assert edge["node"]["labels"] == [{"name": "source", "value": "example"}]
+    assert datetime.now(UTC) - datetime.fromisoformat(edge["node"]["timestamp"]) < timedelta(hours=1)
 
 
 async def test_a_subscription_delivers_each_result_exactly_once(stack: Stack) -> None:

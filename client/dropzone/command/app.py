@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command(epilog=submit.EPILOG)(submit.submit)
 app.command(epilog=results.EPILOG)(results.results)
+app.command(epilog=EXIT_CODES)(results.latest)
 app.command(epilog=watch.EPILOG)(watch.watch)
 app.command(epilog=EXIT_CODES)(show.show)
 app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.keys)

@@ -129,11 +129,13 @@ class ResultPrinter:
     def _add_to_table(self, result: Result) -> None:
         if self._count == 0:
             self._table.add_column("time stamp (UTC)", no_wrap=True)
+            self._table.add_column("labels", no_wrap=True)
             for heading in TABLE_COLUMNS.values():
                 self._table.add_column(heading, justify="right", no_wrap=True)
             self._table.add_column("id", no_wrap=True)
         cells = (number(getattr(result, name)) for name in TABLE_COLUMNS)
-        self._table.add_row(format_time(result.timestamp), *cells, result.id)
+        labels = printable(" ".join(f"{name}={value}" for name, value in result.labels.items()))
+        self._table.add_row(format_time(result.timestamp), labels, *cells, result.id)
 
     def _add_to_csv(self, result: Result) -> None:
         values = to_json(result)

@@ -1,4 +1,4 @@
-"""`dropzone results`: filtered and ordered results in several formats."""
+"""`dropzone results` and `dropzone latest`: filtered results in several formats."""
 
 import math
 from collections.abc import Iterable
@@ -57,6 +57,31 @@ def results(
     order = None if order_by is None else ResultOrder(order_by, descending)
     maximum = None if is_unlimited else limit
     run(_results(connect(url, key), parse_filter(where or [], label), order, maximum, choose_format(output_format)))
+
+
+def latest(
+    *,
+    group_by: Annotated[
+        list[str],
+        typer.Option("--by", metavar="NAME", help="Name of a label. Repeat the option for several labels."),
+    ],
+    where: Where = None,
+    label: Labels = None,
+    output_format: FormatOption = None,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Print the latest result of each combination of labels."""
+    run(_latest(connect(url, key), group_by, parse_filter(where or [], label), choose_format(output_format)))
+
+
+async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter, output_format: Format) -> ExitCode:
+    printer = ResultPrinter(output_format)
+    async with client:
+        for result in await client.latest(group_by, where):
+            printer.add(result)
+    printer.end()
+    return ExitCode.DONE
 
 
 async def _results(

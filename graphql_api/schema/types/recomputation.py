@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from graphql_api.results.recomputation import Recomputation, RecomputationState
+from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.schema.types.enums import describe_enum
 
 _STATES = {

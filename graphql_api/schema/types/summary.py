@@ -1,13 +1,15 @@
 """Summaries of results as clients see them."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import strawberry
 
 from graphql_api.results.merged_statistics import MergedStatistics
-from graphql_api.results.summaries import TimeBucket
+from graphql_api.results.summaries import Group, TimeBucket
 from graphql_api.schema.types.enums import describe_enum
+from graphql_api.schema.types.label import Label, graphql_labels
 
 _BUCKETS = {
     TimeBucket.MINUTE: "One minute.",
@@ -19,9 +21,9 @@ _BUCKETS = {
 describe_enum(TimeBucket, "The length of a time bucket. Buckets start at multiples of their length, in UTC.", _BUCKETS)
 
 
-@strawberry.type(description="Combined statistics of the values of all selected results.")
-class ResultsSummary:
-    """The merged statistics of the selected results as clients see them."""
+@strawberry.type(description="Combined statistics of the values of some results.")
+class _CombinedStatistics:
+    """The fields that all summaries have. The schema does not contain this type."""
 
     results: int = strawberry.field(description="The number of selected results.")
     values: float = strawberry.field(
@@ -42,7 +44,7 @@ class ResultsSummary:
     maximum: float | None = strawberry.field(description="The largest value. Null if no result is selected.")
 
     @classmethod
-    def of(cls, merged: MergedStatistics, **fields: datetime) -> Self:
+    def of(cls, merged: MergedStatistics, **fields: Any) -> Self:
         """Return the GraphQL object of `merged`. `fields` holds the values of the fields that a subclass adds."""
         empty = not merged.count
         return cls(
@@ -56,10 +58,39 @@ class ResultsSummary:
         )
 
 
+_GROUP_LABELS = "The labels in `groupBy` that the results of this group have, with the values that they share."
+
+
+@strawberry.type(description="Combined statistics of the values of all selected results with equal labels.")
+class ResultsGroup(_CombinedStatistics):
+    """The summary of one group."""
+
+    labels: list[Label] = strawberry.field(description=_GROUP_LABELS)
+
+
+@strawberry.type(description="Combined statistics of the values of all selected results.")
+class ResultsSummary(_CombinedStatistics):
+    """The summary of all selected results."""
+
+    groups: list[ResultsGroup] = strawberry.field(
+        description="A summary per group of results with equal labels. Empty if `groupBy` is not set."
+    )
+
+
 @strawberry.type(
-    description="Combined statistics of the values of all selected results whose time stamps are in one time bucket."
+    description=(
+        "Combined statistics of the values of all selected results whose time stamps are in one time bucket. With "
+        "`groupBy`, each group has buckets of its own."
+    )
 )
-class ResultsBucket(ResultsSummary):
-    """The summary of one time bucket."""
+class ResultsBucket(_CombinedStatistics):
+    """The summary of one time bucket, or of one group in one time bucket."""
 
     start: datetime = strawberry.field(description="The start of the bucket. The argument `bucket` is its length.")
+    labels: list[Label] = strawberry.field(description=_GROUP_LABELS)
+
+
+def group_labels(names: Sequence[str], group: Group) -> list[Label]:
+    """Return the labels that the results of a group share."""
+    pairs = zip(names, group, strict=True)
+    return graphql_labels({name: value for name, value in pairs if value is not None})

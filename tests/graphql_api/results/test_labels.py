@@ -196,3 +196,54 @@ def test_recomputing_labels_a_result_from_before_labels_existed(stack: Stack) ->
     sensors.query(RECOMPUTE)
 
     eventually(lambda: sensors.means(labels=wanted(site="bern", unit="V")) == [2, 1])
+
+
+GROUPS = """query ($by: [String!]!, $labels: [LabelFilter!]) {
+    labelNames  labelValues(name: "site")
+    resultsSummary(groupBy: $by, filter: {labels: $labels}) { results groups { labels { value } results mean } }
+    resultsOverTime(groupBy: $by, bucket: DAY, filter: {labels: $labels}) { start labels { value } values }
+    latestResults(groupBy: $by, filter: {labels: $labels}) { mean labels { value } } }"""
+
+
+def values_of(group: Any) -> tuple[str, ...]:
+    """Return the values of the labels of a group."""
+    return tuple(label["value"] for label in group["labels"])
+
+
+def test_results_are_summarized_per_group_and_the_newest_of_each_is_found(stack: Stack) -> None:
+    """Results without the label form a group of a summary. They have no newest result by label."""
+    sensors = Sensors(stack, "grouped-sensors")
+    sensors.client.close()
+
+    by_site = sensors.query(GROUPS, by=["site"])
+    by_both = sensors.query(GROUPS, by=["site", "unit"], labels=wanted(unit="A"))
+
+    assert (by_site["labelNames"], by_site["labelValues"]) == (["site", "unit"], ["bern", "zürich"])
+    assert {values_of(each): (each["results"], each["mean"]) for each in by_site["resultsSummary"]["groups"]} == {
+        ("bern",): (4, 6.5),
+        ("zürich",): (4, 26.5),
+        (): (1, 99),
+    }
+    assert {values_of(each): each["values"] for each in by_site["resultsOverTime"]} == {
+        ("bern",): 4,
+        ("zürich",): 4,
+        (): 1,
+    }
+    assert [(each["mean"], values_of(each)) for each in by_site["latestResults"]] == [
+        (12, ("bern", "A")),
+        (32, ("zürich", "A")),
+    ]
+    assert [(each["mean"], values_of(each)) for each in by_both["latestResults"]] == [
+        (12, ("bern", "A")),
+        (32, ("zürich", "A")),
+    ]
+    assert by_both["resultsSummary"]["results"] == 4
+
+
+@pytest.mark.parametrize("names", [[], ["Site"], ["a", "a"], ["a", "b", "c", "d", "e"]])
+def test_groups_need_one_to_four_names_of_labels(sensors: Sensors, names: list[str]) -> None:
+    """The message names the argument."""
+    error = sensors.error("query ($by: [String!]!) { latestResults(groupBy: $by) { id } }", by=names)
+
+    assert error["extensions"]["code"] == "BAD_REQUEST"
+    assert "`groupBy" in error["message"]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from graphql_api.results.recomputation import Recomputation
+from graphql_api.results.recomputation.recomputation import Recomputation
 from storage.documents import Arrival, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding

@@ -23,8 +23,8 @@ from typing import Any
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
-from graphql_api.results.recomputation import Recomputation, RecomputationState
-from graphql_api.results.recomputation_store import RecomputationStore
+from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
+from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
 from storage.firestore.retry import backoff
