@@ -17,7 +17,7 @@ from graphql_api.app import create_app
 from graphql_api.graphql_server import ServerSettings
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
-from observability import logs
+from observability import logs, tracing
 from runtime import memory_release
 
 _SWITCH_INTERVAL_SECONDS = 0.001
@@ -40,6 +40,7 @@ def main() -> None:
     try:
         settings = Settings.from_environ()
         logs.configure(settings.log_format)
+        tracing.configure("dropzone-api")
         settings = _within_open_files(settings, _raise_open_file_limit())
     except ValueError as error:
         sys.exit(f"error: {error}")

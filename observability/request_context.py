@@ -34,6 +34,11 @@ class RequestContext:
             self.trace_id, self.span_id = match[1].decode(), match[2].decode()
             self.is_sampled = bool(int(match[3], 16) & _SAMPLED)
 
+    @property
+    def traceparent(self) -> str:
+        """The value of `traceparent` with which others continue the trace. Empty if the request has no trace."""
+        return f"00-{self.trace_id}-{self.span_id}-{int(self.is_sampled):02x}" if self.trace_id else ""
+
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
 
@@ -49,6 +54,12 @@ def set_submitter(submitter: str) -> None:
     context = current()
     if context is not None:
         context.submitter = submitter
+
+
+def traceparent() -> str:
+    """Return the `traceparent` of the current request. Empty outside of requests and without a trace."""
+    context = current()
+    return "" if context is None else context.traceparent
 
 
 def request_id() -> str:

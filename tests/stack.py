@@ -167,6 +167,10 @@ class Stack(AbstractContextManager["Stack"]):
         """Request a path with the local key."""
         return self._client.get(path, headers={"x-api-key": self.key} | headers)
 
+    def stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[httpx.Response]:
+        """Send a request whose response is read while it arrives."""
+        return self._client.stream(method, path, **options)
+
     def sample(self, sample_id: str, *, key: str | None = None) -> Any:
         """Return a sample with its state and result over GraphQL."""
         return self.graphql(SAMPLE, {"id": sample_id}, key=key)["sample"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from observability import tracing
 from triggers.settings import Settings
 
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -34,7 +35,7 @@ def main() -> None:
         Path(os.environ[_SHARED_METRICS]).mkdir(parents=True, exist_ok=True)
     # uvicorn raises the signal again after the shutdown. As the first process of a container, this process would ignore
     # it, and wait for the threads that compute large samples.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, _exit)
     config = uvicorn.Config(
         "triggers.app:create_app",
         factory=True,
@@ -48,6 +49,11 @@ def main() -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     uvicorn.Server(config).run(arguments.sockets)
+
+
+def _exit(*_: object) -> None:
+    tracing.shutdown()
+    os._exit(0)
 
 
 def _sockets(descriptors: str) -> list[socket.socket]:

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from observability import logs
+from observability import logs, tracing
 from observability.metrics import CONTENT_TYPE, exposition
 from runtime.memory_release import release_memory
 from storage.documents import Unavailable
@@ -88,6 +88,7 @@ def create_app() -> ASGIApp:
     except ValueError as error:
         sys.exit(f"error: {error}")
     logs.configure(settings.log_format)
+    tracing.configure("dropzone-function")
     sender: Sender
     if settings.event_secret:
         sender, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local

@@ -22,6 +22,7 @@ from cloudevents.abstract import CloudEvent
 from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 
+from observability import tracing
 from runtime import memory_release
 from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Status, Unavailable, timestamps
 from storage.firestore import encoding
@@ -101,7 +102,18 @@ async def on_sample_written(cloud_event: CloudEvent) -> None:
     repeated event does not create a second result.
     """
     event = sample_event.parse(cloud_event)
-    if event is not None and not event.is_deletion:
+    if event is None or event.is_deletion:
+        return
+    if not tracing.is_on:
+        await _process(event)
+        return
+    fields = {} if event.header is None else event.header.fields
+    stored = fields["traceparent"].string_value if "traceparent" in fields else ""
+    delivered = str(cloud_event.get("traceparent") or "")  # on Google Cloud, events have none
+    if stored or delivered:
+        with tracing.request_span("compute", "CONSUMER", parent=delivered or stored, links=[stored]):
+            await _process(event)
+    else:
         await _process(event)
 
 

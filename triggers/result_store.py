@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from observability import request_context
 from storage.documents import Header, Problem, ProblemCode, Result, Status, Unavailable, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -127,6 +128,8 @@ class ResultStore:
             raise Unavailable(str(error)) from error
         path = document_paths.result(result.submitter, result.sample_id)
         write = encoding.to_write(self._firestore.name(path), result.fields())
+        if trace := request_context.traceparent():
+            write.update.fields["traceparent"].string_value = trace
         write.current_document.exists = False
         while not await self._try_write(write):
             existing = (await self._read([path], *_STATE_FIELDS)).get(path)

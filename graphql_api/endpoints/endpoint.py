@@ -20,7 +20,7 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import request_headers
-from observability import request_context
+from observability import request_context, tracing
 from observability.access_log import AccessLog
 from observability.request_context import RequestContext
 
@@ -29,6 +29,7 @@ Handler = Callable[[Request, Caller], Awaitable[Response]]
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _OTHER = "other"
 _SWITCHING_PROTOCOLS = 101
+_SERVER_ERROR = 500
 _UNLOGGED_ROUTES = frozenset({"/healthz", "/metrics", "/readyz"})
 
 
@@ -102,6 +103,10 @@ class RequestRecorder:
         headers = request_headers.headers_by_name(scope)
         context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
         request_context.enter(context)
+        span = None
+        if tracing.is_on and route not in _UNLOGGED_ROUTES:
+            span = tracing.start(f"{method} {route}", "SERVER", parent=context.traceparent)
+            tracing.continue_request(context, span)
         has_websocket = False
         response_status = received = sent = 0
 
@@ -142,6 +147,10 @@ class RequestRecorder:
         finally:
             if has_websocket:
                 metrics.WEBSOCKETS.dec()
+            if span is not None:
+                attributes = {"http.request.method": method, "http.route": route}
+                problem = f"HTTP {response_status}" if response_status >= _SERVER_ERROR else None
+                tracing.end(span, problem, **attributes, **{"http.response.status_code": response_status})
             if response_status and route not in _UNLOGGED_ROUTES:
                 client = scope.get("client")
                 self._access_log.write(

@@ -21,6 +21,7 @@ from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
 from graphql_api.ingest.uploads import ReadHeaders
+from observability import request_context
 from storage.documents import (
     BadRequest,
     Conflict,
@@ -236,6 +237,8 @@ class Receiver:
 
     def _header_write(self, sample: Sample) -> Any:
         path, header = sample.document()
+        if trace := request_context.traceparent():
+            header = {**header, "traceparent": trace}
         write = encoding.to_write(self._firestore.name(path), header)
         write.current_document.exists = False
         return write

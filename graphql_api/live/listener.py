@@ -21,6 +21,7 @@ from typing import Any
 import grpc.aio
 
 from graphql_api.live.result_log import WrittenResult
+from observability import tracing
 from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -181,6 +182,9 @@ class Listener:
         for target in self._find_targets(change.target_ids):
             written = WrittenResult(target.submitter, change.document)
             if written.position[0] > target.since:
+                if tracing.is_on and "traceparent" in change.document.fields:
+                    parent = change.document.fields["traceparent"].string_value
+                    written.span = tracing.start("fan out", "PRODUCER", parent=parent)
                 target.buffer[change.document.name] = written
 
     def _discard(self, document_name: str, target_ids: Any) -> None:

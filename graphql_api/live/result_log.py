@@ -13,6 +13,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+from observability import tracing
 from storage.documents import DropzoneError, Result
 from storage.firestore import encoding
 
@@ -27,10 +28,12 @@ logger = logging.getLogger(__name__)
 class WrittenResult:
     """A result document at the time of one write. All subscribers share it. It is decoded once, on first use."""
 
-    __slots__ = ("_document", "_result", "_submitter", "event", "position")
+    __slots__ = ("_document", "_result", "_submitter", "event", "position", "span")
 
     def __init__(self, submitter: str, document: Any) -> None:
         self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
+        self.span: Any = None
+        """The span from the arrival of the document until the subscribers can read it, if traces are on."""
         self.event: object = None
         """The event that subscribers receive. The first subscription sets it for all subscriptions."""
         self._submitter = submitter
@@ -120,6 +123,10 @@ class ResultLog:
                 if not future.done():
                     future.set_result(None)
         self._wake_readers()
+        for written in snapshot:
+            if written.span is not None:
+                tracing.end(written.span)
+                written.span = None
 
     def close(self, error: DropzoneError) -> None:
         """Make all readers raise `error` after they have read the rest of the log."""

@@ -24,6 +24,7 @@ from typing import Any
 
 import grpc
 
+from observability import request_context, tracing
 from storage.documents import RateLimited, Unavailable
 from storage.firestore import metrics
 from storage.firestore.client import Firestore
@@ -94,6 +95,8 @@ class GroupCommitWriter:
             )
         loop = asyncio.get_running_loop()
         group = _WriteGroup(len(writes), loop.time() + self.timeout_seconds, loop.create_future())
+        if tracing.is_on and (parent := request_context.traceparent()):
+            group.span = tracing.start("commit", "CLIENT", parent=parent)
         self._pending_writes += len(writes)
         self._pending_bytes += size
         own.writes += len(writes)
@@ -112,6 +115,8 @@ class GroupCommitWriter:
         try:
             return await group.done
         finally:
+            if group.span is not None:
+                tracing.end(group.span, group.problem)
             self._pending_writes -= len(writes)
             self._pending_bytes -= size
             own.writes -= len(writes)
@@ -200,15 +205,19 @@ class GroupCommitWriter:
 
     async def _call(self, batch: "list[_PendingWrite]") -> None:
         metrics.BATCH_WRITE_SIZE.observe(len(batch))
+        span = self._start_span(batch) if tracing.is_on else None
         try:
             response = await self._firestore.batch_write([pending.write for pending in batch])
         except FirestoreUnavailable as error:
+            tracing.end(span, error.reason)
             self._retry_later(batch, error)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
+            tracing.end(span, type(error).__name__)
             self.is_failing = True
             for pending in batch:
                 pending.resolve(error)
         else:
+            tracing.end(span)
             self.is_failing = False
             transient: list[_PendingWrite] = []
             for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
@@ -221,6 +230,29 @@ class GroupCommitWriter:
                     pending.resolve(rejection)
             if transient:
                 self._retry_later(transient, last_error)
+
+    def _start_span(self, batch: "list[_PendingWrite]") -> Any:
+        """Start a span for a call. It belongs to the trace of the first commit; all commits are linked to it."""
+        commits = list({id(each.group): each.group.span for each in batch if each.group.span is not None}.values())
+        if not commits:
+            return None
+        parents = [tracing.traceparent(commit) for commit in commits]
+        span = tracing.start(
+            "BatchWrite",
+            "CLIENT",
+            parent=parents[0],
+            links=parents[1:],
+            attributes={
+                "db.system.name": "gcp.firestore",
+                "db.namespace": self._firestore.database,
+                "db.operation.name": "BatchWrite",
+                "db.operation.batch.size": len(batch),
+            },
+        )
+        for commit in commits:
+            if span is not None:
+                tracing.link(commit, span)
+        return span
 
     def _retry_later(self, batch: "list[_PendingWrite]", error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
@@ -239,7 +271,7 @@ class GroupCommitWriter:
 class _WriteGroup:
     """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have one."""
 
-    __slots__ = ("deadline", "done", "last_problem", "outcomes", "unresolved")
+    __slots__ = ("deadline", "done", "last_problem", "outcomes", "span", "unresolved")
 
     def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[Any]]") -> None:
         self.deadline = deadline
@@ -247,6 +279,12 @@ class _WriteGroup:
         self.outcomes: list[Any] = [None] * count
         self.unresolved = count
         self.last_problem = ""
+        self.span: Any = None
+
+    @property
+    def problem(self) -> str | None:
+        """The class of the first outcome that is an error, or None."""
+        return next((type(each).__name__ for each in self.outcomes if isinstance(each, Exception)), None)
 
     def expire(self, timeout_seconds: float) -> None:
         """Fail the writes that have no outcome."""

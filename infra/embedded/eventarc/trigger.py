@@ -49,6 +49,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     announces_given_up: bool = False
     failed_attempts_document: str | None = None
     """The path of the document that shows failed attempts, with wildcards of `document` by name, or None."""
+    traceparent_field: str | None = None
+    """The field of the document with the `traceparent` of the trace that a delivery continues, or None."""
     max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"
     token_variable: str | None = None

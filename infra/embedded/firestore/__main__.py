@@ -30,7 +30,7 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
-from observability import logs
+from observability import logs, tracing
 from runtime import memory_release
 
 SHORT_BUILD_SECONDS = 2.0
@@ -191,6 +191,7 @@ def main() -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments()
     logs.configure(arguments.log_format)
+    tracing.configure("firestore")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(arguments, read_triggers(arguments.triggers)))

@@ -50,7 +50,7 @@ class AdminEndpoints:
         application.router.add_routes(routes)
         self._runner = web.AppRunner(application, access_log=None)
 
-    async def start(self, host: str, port: int | None, path: Path | None) -> None:
+    async def start(self, host: str, port: int | None, path: Path | None = None) -> None:
         """Accept requests on a port and on a Unix socket from now on. Raise PortInUse if the port cannot be bound."""
         await self._runner.setup()
         if path is not None:
