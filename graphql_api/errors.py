@@ -103,9 +103,13 @@ class UnsupportedMediaType(DropzoneError):
 
 
 class TooComplex(DropzoneError):
-    """The operation exceeds a limit on the work of one request."""
+    """The operation exceeds a limit on the work of one request. `limit` is the name of the limit."""
 
     code = "OPERATION_TOO_COMPLEX"
+
+    def __init__(self, message: str, *, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
@@ -133,8 +137,8 @@ def describe(error: DropzoneError) -> dict[str, Any]:
     extensions = _extensions(error.code)
     if isinstance(error, RetryLater):
         extensions["retryAfter"] = error.retry_after
-        if error.limit:
-            extensions["limit"] = error.limit
+    if isinstance(error, (RetryLater, TooComplex)) and error.limit:
+        extensions["limit"] = error.limit
     if isinstance(error, TooSlow) and error.cursor:
         extensions["cursor"] = error.cursor
     return {"message": shorten(str(error)), "extensions": extensions}

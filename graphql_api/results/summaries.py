@@ -84,7 +84,8 @@ async def summarize_over_time(
                 if len(buckets) == MAX_BUCKETS:
                     raise TooComplex(
                         f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
-                        "groups, or a shorter range in `filter.timestamp`"
+                        "groups, or a shorter range in `filter.timestamp`",
+                        limit="max_time_buckets",
                     )
                 buckets[key] = MergedStatistics()
             buckets[key].add(statistics)
@@ -115,5 +116,6 @@ async def _time_limit() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TooComplex(
-            f"the summary took longer than {MAX_SECONDS:g} s; use a narrower filter, for example on `timestamp`"
+            f"the summary took longer than {MAX_SECONDS:g} s; use a narrower filter, for example on `timestamp`",
+            limit="max_summary_seconds",
         ) from None

@@ -103,7 +103,8 @@ class OperationCost:
         if cost > max_cost:
             raise TooComplex(
                 f"the operation costs {cost:,} units, and the limit max_operation_cost is {max_cost:,}; request fewer "
-                "items with `first` or `last`, select fewer fields, or split the operation"
+                "items with `first` or `last`, select fewer fields, or split the operation",
+                limit="max_operation_cost",
             )
 
     def _measure(self, variables: Mapping[str, Any]) -> int:

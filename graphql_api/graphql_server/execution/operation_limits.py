@@ -77,19 +77,21 @@ class _Measure:
 
 
 def _check_limits(measure: _Measure, settings: GraphQLSettings) -> None:
-    for description, number, limit in (
-        ("is nested {} levels deep", measure.depth, settings.max_selection_depth),
-        ("selects {} fields and fragments", measure.selections, settings.max_selections),
-        ("has {} directives", measure.directives, settings.max_directives),
-        ("selects the schema {} times", measure.introspections, settings.max_introspections),
-        ("selects {} lists of the schema", measure.introspected_lists, settings.max_introspected_lists),
-        ("repeats names, which needs {} comparisons", measure.comparisons, settings.max_comparisons),
+    for description, number, name in (
+        ("is nested {} levels deep", measure.depth, "max_selection_depth"),
+        ("selects {} fields and fragments", measure.selections, "max_selections"),
+        ("has {} directives", measure.directives, "max_directives"),
+        ("selects the schema {} times", measure.introspections, "max_introspections"),
+        ("selects {} lists of the schema", measure.introspected_lists, "max_introspected_lists"),
+        ("repeats names, which needs {} comparisons", measure.comparisons, "max_comparisons"),
     ):
+        limit = getattr(settings, name)
         if number > limit:
             counted = str(number) if number < 1_000_000 else "over a million"
             raise TooComplex(
                 f"the operation {description.format(counted)} with fragments expanded, and the limit is {limit}; "
-                "split it into several operations"
+                "split it into several operations",
+                limit=name,
             )
 
 
@@ -136,7 +138,8 @@ def _measure_field(
     response_name = selection.alias.value if selection.alias else name
     if len(response_name) > settings.max_name_length:
         raise TooComplex(
-            f"expected names of at most {settings.max_name_length} characters in the operation, got a longer name"
+            f"expected names of at most {settings.max_name_length} characters in the operation, got a longer name",
+            limit="max_name_length",
         )
     size = 1
     if selection.selection_set:

@@ -118,7 +118,10 @@ class Operations:
         max_length = self._settings.max_document_length
         if len(request.query) > max_length:
             raise _invalid(
-                TooComplex(f"the document has more than {max_length:,} characters; send values as variables")
+                TooComplex(
+                    f"the document has more than {max_length:,} characters; send values as variables",
+                    limit="max_document_length",
+                )
             )
         document = self._documents.get(request.query)
         operations = await self._read(request.query, budget) if document is None else document.operations

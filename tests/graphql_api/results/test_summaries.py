@@ -71,6 +71,7 @@ def test_too_many_time_buckets_are_rejected(stack: Stack) -> None:
 
     (error,) = response["errors"]
     assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
+    assert error["extensions"]["limit"] == "max_time_buckets"
     assert "2,000 time buckets" in error["message"]
     assert "`bucket`" in error["message"]
     assert len(stack.graphql(OVER_TIME, {"bucket": "HOUR"}, key=key)["resultsOverTime"]) == 34

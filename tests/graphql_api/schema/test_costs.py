@@ -42,7 +42,8 @@ def test_an_operation_that_costs_too_much_is_not_executed(small_budget: Stack, s
     """The error says what it costs and what to reduce."""
     response = small_budget.post_graphql(f"{{ {selection} }}").json()
 
-    assert response["errors"][0]["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
+    extensions = response["errors"][0]["extensions"]
+    assert (extensions["code"], extensions["limit"]) == ("OPERATION_TOO_COMPLEX", "max_operation_cost")
     assert "the limit max_operation_cost is 300" in response["errors"][0]["message"]
     assert "data" not in response
 
