@@ -52,3 +52,13 @@ output "planner_service_account" {
   description = "For the GitHub workflows: the service account that plans, read only. Null without `github_repository`."
   value       = one(google_service_account.planner[*].email)
 }
+
+output "dashboard_url" {
+  description = "The dashboard in the console."
+  value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.dropzone.id)}?project=${var.project}"
+}
+
+output "load_balancer_address" {
+  description = "IP address that the DNS record of `domain` must point to. Null without `domain`."
+  value       = one(google_compute_global_address.api[*].address)
+}

@@ -28,20 +28,21 @@ provider "google" {
 module "dropzone" {
   source = "../"
 
-  project             = var.project
-  region              = var.region
-  database_location   = var.database_location
-  image               = var.image
-  environment         = var.environment
-  labels              = var.labels
-  delete_protection   = var.delete_protection
-  shards              = var.shards
-  api                 = var.api
-  api_settings        = var.api_settings
-  function            = var.function
-  notification_emails = var.notification_emails
-  billing_account     = var.billing_account
-  monthly_budget      = var.monthly_budget
-  github_repository   = var.github_repository
-  domain              = var.domain
+  project                             = var.project
+  region                              = var.region
+  database_location                   = var.database_location
+  image                               = var.image
+  environment                         = var.environment
+  labels                              = var.labels
+  delete_protection                   = var.delete_protection
+  shards                              = var.shards
+  api                                 = var.api
+  api_settings                        = var.api_settings
+  function                            = var.function
+  notification_emails                 = var.notification_emails
+  billing_account                     = var.billing_account
+  monthly_budget                      = var.monthly_budget
+  github_repository                   = var.github_repository
+  domain                              = var.domain
+  max_requests_per_minute_and_address = var.max_requests_per_minute_and_address
 }

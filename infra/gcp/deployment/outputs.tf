@@ -52,3 +52,13 @@ output "planner_service_account" {
   description = "For the GitHub workflows: the service account that plans, read only. Null without `github_repository`."
   value       = module.dropzone.planner_service_account
 }
+
+output "dashboard_url" {
+  description = "The dashboard in the console."
+  value       = module.dropzone.dashboard_url
+}
+
+output "load_balancer_address" {
+  description = "IP address that the DNS record of `domain` must point to. Null without `domain`."
+  value       = module.dropzone.load_balancer_address
+}

@@ -105,3 +105,9 @@ variable "domain" {
   type        = string
   default     = null
 }
+
+variable "max_requests_per_minute_and_address" {
+  description = "Requests per minute that Cloud Armor allows a client address, if `domain` is set."
+  type        = number
+  default     = 6000
+}

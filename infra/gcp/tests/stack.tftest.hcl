@@ -59,10 +59,10 @@ run "every_index_and_exemption_of_the_file_exists" {
   assert {
     condition = toset([
       for index in google_firestore_index.this :
-      jsonencode([index.collection, index.query_scope, [for field in index.fields : [field.field_path, field.order]]])
+      jsonencode([index.collection, index.query_scope, [for field in index.fields : [field.field_path, field.order, field.array_config]]])
       ]) == toset([
       for index in jsondecode(file("firestore.indexes.json")).indexes :
-      jsonencode([index.collectionGroup, index.queryScope, [for field in index.fields : [field.fieldPath, field.order]]])
+      jsonencode([index.collectionGroup, index.queryScope, [for field in index.fields : [field.fieldPath, try(field.order, null), try(field.arrayConfig, null)]]])
     ])
     error_message = "The indexes differ from firestore.indexes.json."
   }
@@ -277,5 +277,90 @@ run "all_resources_with_labels_have_them" {
       ] : labels == tomap({ application = "dropzone", environment = "production", team = "measurements" })
     ])
     error_message = "Expected the labels application, environment and those of the variable."
+  }
+}
+
+run "every_alert_says_what_to_do_and_reaches_someone" {
+  variables {
+    notification_emails = ["operator@example.org"]
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in concat(
+        [google_monitoring_alert_policy.uptime],
+        values(google_monitoring_alert_policy.threshold),
+        values(google_monitoring_alert_policy.log),
+        values(google_monitoring_alert_policy.burn_rate),
+      ) : length(policy.documentation[0].content) > 80 && length(policy.notification_channels) == 1
+    ])
+    error_message = "An alert without advice or without a channel helps nobody."
+  }
+
+  assert {
+    condition     = google_monitoring_uptime_check_config.api.http_check[0].path == "/readyz" && google_monitoring_uptime_check_config.api.monitored_resource[0].labels.host == "dropzone-api-x7k2-oa.a.run.app"
+    error_message = "Google answers /healthz of Cloud Run services itself."
+  }
+
+  assert {
+    condition     = google_monitoring_slo.availability.goal == 0.999 && length(google_monitoring_alert_policy.burn_rate) == 4
+    error_message = "Each objective has a fast and a slow burn-rate alert."
+  }
+
+  assert {
+    condition     = length(jsondecode(google_monitoring_dashboard.dropzone.dashboard_json).mosaicLayout.tiles) == 8
+    error_message = "The dashboard shows a sample on its way."
+  }
+}
+
+run "a_budget_needs_a_billing_account" {
+  variables {
+    billing_account = "01AB23-CD45EF-678901"
+    monthly_budget  = 500
+  }
+
+  assert {
+    condition     = google_billing_budget.dropzone[0].amount[0].specified_amount[0].units == "500" && google_billing_budget.dropzone[0].budget_filter[0].projects == toset(["projects/123456789012"])
+    error_message = "The budget covers this project only."
+  }
+
+  assert {
+    condition     = contains(keys(google_project_service.this), "billingbudgets.googleapis.com")
+    error_message = "A budget needs its API."
+  }
+}
+
+run "a_domain_puts_a_load_balancer_in_front" {
+  variables {
+    domain = "dropzone.example.org"
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.api.ingress == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" && output.api_url == "https://dropzone.example.org"
+    error_message = "The run.app URL must not bypass Cloud Armor."
+  }
+
+  assert {
+    condition     = google_compute_backend_service.api[0].load_balancing_scheme == google_compute_global_forwarding_rule.api[0].load_balancing_scheme && google_compute_backend_service.api[0].security_policy == google_compute_security_policy.api[0].id
+    error_message = "The backend needs the policy and the scheme of its forwarding rule."
+  }
+
+  assert {
+    condition = anytrue([
+      for rule in google_compute_security_policy.api[0].rule : try(rule.rate_limit_options[0].rate_limit_threshold[0].count, 0) == 6000 if rule.action == "throttle"
+    ])
+    error_message = "Each client address has a limit."
+  }
+
+  assert {
+    condition     = google_compute_ssl_policy.api[0].min_tls_version == "TLS_1_2"
+    error_message = "Old TLS versions are not accepted."
+  }
+}
+
+run "without_a_domain_there_is_no_load_balancer" {
+  assert {
+    condition     = length(google_compute_global_forwarding_rule.api) == 0 && !contains(keys(google_project_service.this), "compute.googleapis.com")
+    error_message = "A load balancer costs money without requests."
   }
 }

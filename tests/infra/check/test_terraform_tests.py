@@ -42,6 +42,18 @@ MUTATIONS = {
         'resource "google_iam_workload_identity_pool" "github" {\n  count = 1',
     ),
     "all_resources_with_labels_have_them": ("main.tf", "merge(var.labels, {", "merge({}, {"),
+    "every_alert_says_what_to_do_and_reaches_someone": ("monitoring.tf", '"/readyz"', '"/healthz"'),
+    "a_budget_needs_a_billing_account": ("budget.tf", '["projects/${data.google_project.this.number}"]', "[]"),
+    "a_domain_puts_a_load_balancer_in_front": (
+        "run.tf",
+        '? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : ',
+        '? "INGRESS_TRAFFIC_ALL" : ',
+    ),
+    "without_a_domain_there_is_no_load_balancer": (
+        "main.tf",
+        'local.has_load_balancer ? ["compute',
+        'true ? ["compute',
+    ),
     "invalid_values_are_refused": ("variables.tf", "var.weekly_backup_weeks <= 14", "var.weekly_backup_weeks <= 20"),
 }
 """For each test a change that it must notice: file, text, replacement."""
