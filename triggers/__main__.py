@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from observability import tracing
+from triggers.connections import connection_class
 from triggers.settings import Settings
 
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -41,6 +42,8 @@ def main() -> None:
         factory=True,
         host=settings.host,
         port=settings.function_port,
+        http=connection_class(),
+        ws="none",
         log_config=None,  # the application configures the log
         log_level="warning",
         access_log=False,

@@ -42,7 +42,8 @@ class SeriesListing:
         if len(documents) > MAX_SERIES:
             raise TooComplex(
                 f"the samples have more than {MAX_SERIES:,} combinations of labels; use labels for properties of the "
-                "sensor, not of a single sample"
+                "sensor, not of a single sample",
+                limit="max_series",
             )
         found = await self._results.turns.of(submitter).map(_labels_of, documents)
         return [each for each in found if having.items() <= each.items()]
@@ -84,7 +85,9 @@ def check_names(names: Sequence[str]) -> None:
 
 def too_many_groups() -> TooComplex:
     """Return the error of a response with too many groups."""
-    return TooComplex(f"the results are in more than {MAX_GROUPS:,} groups; use a narrower filter or fewer labels")
+    return TooComplex(
+        f"the results are in more than {MAX_GROUPS:,} groups; use a narrower filter or fewer labels", limit="max_groups"
+    )
 
 
 def _labels_of(document: Any) -> Labels:

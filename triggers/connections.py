@@ -1,0 +1,62 @@
+"""Connections to the function's port, with limits that uvicorn has no setting for.
+
+Any program of this machine can open connections. Without limits, connections without a request stay open until the
+process has no file descriptors left, and no event arrives. A connection without complete headers is therefore closed
+after a while, and earlier if too many connections are open. A connection with a request is authentic or is closed by
+its response, see app.py.
+
+`HttpToolsProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
+docs/architecture.md.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_CONNECTIONS = 1_000
+"""Twice as many as event delivery uses (`concurrency` in infra/embedded/stack.toml)."""
+
+HEADER_SECONDS = 10.0
+
+
+def connection_class(
+    max_connections: int = MAX_CONNECTIONS, header_seconds: float = HEADER_SECONDS
+) -> type[HttpToolsProtocol]:
+    """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
+    silent: dict[EventConnection, None] = {}  # the oldest connection is first
+    members = {"silent": silent, "max_connections": max_connections, "header_seconds": header_seconds}
+    return type("ConfiguredEventConnection", (EventConnection,), members)
+
+
+class EventConnection(HttpToolsProtocol):
+    """One connection. `silent` has the connections without complete headers of a first request."""
+
+    silent: "dict[EventConnection, None]"
+    max_connections: int
+    header_seconds: float
+    _header_timer: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(Any, transport))
+        self.silent[self] = None
+        self._header_timer = self.loop.call_later(self.header_seconds, self._abort)
+        if len(self.connections) > self.max_connections:
+            next(iter(self.silent))._abort()
+
+    def on_headers_complete(self) -> None:
+        self._end_silence()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_silence()
+        super().connection_lost(exc)
+
+    def _abort(self) -> None:
+        self._end_silence()
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _end_silence(self) -> None:
+        self.silent.pop(self, None)
+        self._header_timer.cancel()
