@@ -23,6 +23,7 @@ FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
 
 STACK_SETTINGS = (
     "firestore_port",
+    "function_host",
     "function_port",
     "data_dir",
     "api_processes",

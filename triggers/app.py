@@ -41,6 +41,8 @@ MAX_EVENT_BYTES = 2**20
 BINARY_TYPES = frozenset({b"application/protobuf", b"application/json"})
 STRUCTURED_TYPE = b"application/cloudevents+json"
 EVENT_PATH = "/"
+EVENTS_PREFIX = "/events/"
+"""The prefix of the path of an event that has its token in the path, for a sender that cannot send a header."""
 DEAD_LETTER_PATH = "/dead-letters"
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
@@ -139,7 +141,10 @@ class EventEndpoint:
                 releasing.cancel()
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"] == HEALTH_PATH:
+            return
+        if scope["path"].startswith(EVENTS_PREFIX):
+            scope = _with_token_of_path(scope)
+        if scope["path"] == HEALTH_PATH:
             await self._health(scope)(scope, receive, send)
         elif scope["path"] == READY_PATH:
             await (await self._readiness(scope))(scope, receive, send)
@@ -212,6 +217,14 @@ class EventEndpoint:
 def _is_event(headers: Mapping[bytes, bytes]) -> bool:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return media_type == STRUCTURED_TYPE or (media_type in BINARY_TYPES and b"ce-id" in headers)
+
+
+def _with_token_of_path(scope: Scope) -> Scope:
+    """Return the scope of a request to `/events/TOKEN` as if the token were in the header `Authorization`."""
+    token = scope["path"].removeprefix(EVENTS_PREFIX).encode()
+    headers = [(name, value) for name, value in scope["headers"] if name != b"authorization"]
+    headers.append((b"authorization", b"Bearer " + token))
+    return {**scope, "path": EVENT_PATH, "raw_path": EVENT_PATH.encode(), "headers": headers}
 
 
 def _refuse(status: int, reason: str, **headers: str) -> Response:

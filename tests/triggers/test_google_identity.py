@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from storage.documents import Unavailable
-from tests.triggers.machine import SECRET, Machine
+from tests.triggers.machine import SECRET, Machine, event_body, event_headers
+from tests.triggers.samples import new_sample
 from triggers.google_identity import GoogleIdentity
 from triggers.settings import Settings
 
@@ -204,3 +205,18 @@ async def test_a_liveness_probe_with_a_nonce_proves_who_responds(machine: Machin
         "proof": expected,
     }
     assert (await machine.http.get("/healthz", headers={"x-nonce": "a nonce"})).json() == {"status": "ok"}
+
+
+async def test_the_path_of_an_event_can_hold_the_secret(machine: Machine, submitter: str) -> None:
+    """Some senders cannot send a header. Another token in the path is refused, even if the header is valid."""
+    sample = new_sample(submitter)
+    document = await machine.store(sample)
+    headers = event_headers(document.name.partition("/documents/")[2])
+    body = event_body(document)
+
+    forged = await machine.http.post("/events/x", content=body, headers=headers)
+    del headers["authorization"]
+    accepted = await machine.http.post(f"/events/{SECRET}", content=body, headers=headers)
+
+    assert (forged.status_code, accepted.status_code) == (401, 200)
+    assert (await machine.result(sample)).exists

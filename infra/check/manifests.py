@@ -1,0 +1,179 @@
+"""Builds the Kubernetes manifests, validates them against strict schemas, and checks their policies.
+
+`python -m infra.check.manifests OVERLAY` prints the manifests of an overlay as JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+FOLDER = Path("infra/kubernetes")
+VERSIONS = ("1.34", "1.37")
+"""The oldest version of Kubernetes that has all features of the manifests, and the newest that is released."""
+
+CUSTOM_KINDS = frozenset({"ServiceMonitor"})
+"""Kinds that Kubernetes itself does not have, so there is no schema."""
+
+COMPONENTS = ("service-monitor",)
+
+Document = Mapping[str, Any]
+
+
+def check() -> list[str]:
+    """Return the problems of all overlays. They can be built with and without the optional components."""
+    overlays = sorted(path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml"))
+    problems = []
+    for overlay in overlays:
+        build(overlay)
+        documents = build(overlay, COMPONENTS)
+        found = [*schema_problems(documents), *policy_problems(documents), *reference_problems(documents)]
+        problems += [f"{overlay}: {problem}" for problem in found]
+    return problems
+
+
+def build(overlay: str, components: Iterable[str] = ()) -> list[Document]:
+    """Return the manifests of an overlay. Raises `ValueError` with the message of kustomize."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(os.path.relpath(FOLDER.resolve(), Path(scratch).resolve()))
+        kustomization = {
+            "resources": [str(root / "overlays" / overlay)],
+            "components": [str(root / "components" / name) for name in components],
+            "namespace": "dropzone",
+        }
+        (Path(scratch) / "kustomization.yaml").write_text(json.dumps(kustomization))
+        kubectl = Path(sys.executable).with_name("kubectl")
+        command = [str(kubectl), "kustomize", scratch]
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 (fixed command)
+    if ran.returncode:
+        raise ValueError(f"{overlay}: {ran.stderr.strip()}")
+    return list(yaml.safe_load_all(ran.stdout))
+
+
+def schema_problems(documents: Iterable[Document]) -> Iterator[str]:
+    """Yield the deviations from Kubernetes' schemas. Unknown fields are deviations too."""
+    for document in documents:
+        if document["kind"] in CUSTOM_KINDS:
+            continue
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(document, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                yield f"{name_of(document)}: {error.message} - at {'.'.join(map(str, error.path))}"
+
+
+def policy_problems(documents: Iterable[Document]) -> Iterator[str]:
+    """Yield what the pod security standard `restricted` forbids, and what a container lacks in operation."""
+    for document in documents:
+        template = document.get("spec", {}).get("template")
+        if template is None:
+            continue
+        name, pod = name_of(document), template["spec"]
+        security = pod.get("securityContext", {})
+        if security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
+            yield f"{name}: does not run as a numeric user without privileges"
+        if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+            yield f"{name}: has no seccomp profile"
+        if pod.get("automountServiceAccountToken") is not False:
+            yield f"{name}: gets a token of the Kubernetes API, which it does not need"
+        for container in pod["containers"]:
+            yield from (f"{name}: {problem}" for problem in _container_problems(container))
+
+
+def _container_problems(container: Document) -> Iterator[str]:
+    security = container.get("securityContext", {})
+    if security.get("readOnlyRootFilesystem") is not True:
+        yield "its root file system is writable"
+    if security.get("allowPrivilegeEscalation") is not False or security.get("capabilities") != {"drop": ["ALL"]}:
+        yield "has capabilities, or can get them"
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if probe not in container:
+            yield f"has no {probe}"
+    resources = container.get("resources", {})
+    if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
+        yield "does not declare what it needs: cpu and memory, and a limit of memory"
+    if container["image"].rpartition(":")[2] in ("latest", container["image"]):
+        yield "its image has no version"
+
+
+def reference_problems(documents: Iterable[Document]) -> Iterator[str]:
+    """Yield references to objects, labels and ports that do not exist."""
+    documents = list(documents)
+    names = {name_of(document) for document in documents}
+    workloads = [document for document in documents if "template" in document.get("spec", {})]
+    pods = [workload["spec"]["template"] for workload in workloads]
+    for document in documents:
+        name, spec = name_of(document), document.get("spec", {})
+        if document["kind"] == "Service":
+            selected = [pod for pod in pods if selects({"matchLabels": spec["selector"]}, pod["metadata"]["labels"])]
+            ports = _ports(selected)
+            yield from (f"{name}: no pod has the port {each}" for each in _named_ports(spec) if each not in ports)
+        elif document["kind"] == "NetworkPolicy":
+            yield from (f"{name}: {problem}" for problem in _network_policy_problems(spec, pods))
+        elif document["kind"] == "PodDisruptionBudget":
+            if not any(selects(spec["selector"], pod["metadata"]["labels"]) for pod in pods):
+                yield f"{name}: selects no pod"
+        elif document["kind"] == "ServiceMonitor":
+            if not any(
+                selects(spec["selector"], other["metadata"].get("labels", {}))
+                and spec["endpoints"][0]["port"] in [port["name"] for port in other["spec"]["ports"]]
+                for other in documents
+                if other["kind"] == "Service"
+            ):
+                yield f"{name}: selects no port of a service"
+        elif document["kind"] == "HorizontalPodAutoscaler":
+            target = spec["scaleTargetRef"]
+            if f"{target['kind']} {target['name']}" not in names:
+                yield f"{name}: scales nothing"
+    for workload in workloads:
+        pod = workload["spec"]["template"]["spec"]
+        wanted = [f"ServiceAccount {pod['serviceAccountName']}"]
+        for container in pod["containers"]:
+            wanted += [f"ConfigMap {source['configMapRef']['name']}" for source in container.get("envFrom", ())]
+        yield from (f"{name_of(workload)}: {each} does not exist" for each in wanted if each not in names)
+
+
+def _network_policy_problems(spec: Document, pods: list[Document]) -> Iterator[str]:
+    selected = [pod for pod in pods if selects(spec["podSelector"], pod["metadata"]["labels"])]
+    if not selected:
+        yield "selects no pod"
+    for direction, key in (("ingress", "from"), ("egress", "to")):
+        for rule in spec.get(direction, ()):
+            peers = [peer["podSelector"] for peer in rule.get(key, ()) if "podSelector" in peer]
+            called = [pod for pod in pods for peer in peers if selects(peer, pod["metadata"]["labels"])]
+            if peers and not called:
+                yield "allows traffic of pods that do not exist"
+            ports = _ports(selected if direction == "ingress" else called)
+            named = [port["port"] for port in rule.get("ports", ()) if isinstance(port["port"], str)]
+            yield from (f"no pod has the port {each}" for each in named if each not in ports)
+
+
+def selects(selector: Document, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector selects an object with these labels. It may use the operator `In`."""
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
+    )
+
+
+def name_of(document: Document) -> str:
+    """Return kind and name of an object."""
+    return f"{document['kind']} {document['metadata']['name']}"
+
+
+def _ports(pods: Iterable[Document]) -> set[str]:
+    return {port["name"] for pod in pods for each in pod["spec"]["containers"] for port in each.get("ports", ())}
+
+
+def _named_ports(service: Document) -> list[str]:
+    return [port["targetPort"] for port in service["ports"]]
+
+
+if __name__ == "__main__":
+    json.dump(build(sys.argv[1]), sys.stdout)

@@ -1,0 +1,52 @@
+"""The processes accept the arguments and variables that the manifests give them."""
+
+import pytest
+
+from graphql_api.settings import Settings
+from infra.embedded import stack
+from infra.embedded.eventarc import trigger
+from infra.embedded.firestore.__main__ import parse_arguments
+from tests.infra.kubernetes.workloads import SECRET, standalone
+from triggers.settings import Settings as FunctionSettings
+
+
+def test_the_api_starts_with_the_manifests() -> None:
+    """It listens on the port of its probes."""
+    container = standalone()["api"]
+    settings = Settings.from_environ(container.environment)
+
+    assert container.arguments == ["graphql_api"]
+    assert (container.startup_probe, container.liveness_probe) == (
+        f"{settings.api_port}/readyz",
+        f"{settings.api_port}/healthz",
+    )
+
+
+def test_the_function_starts_with_the_manifests() -> None:
+    """It listens on the port of its probes, and knows the secret of events."""
+    container = standalone()["function"]
+    settings = FunctionSettings.from_environ(container.environment)
+
+    assert container.arguments == ["triggers"]
+    assert settings.event_secret == SECRET
+    assert (container.startup_probe, container.liveness_probe) == (
+        f"{settings.function_port}/readyz",
+        f"{settings.function_port}/healthz",
+    )
+
+
+def test_firestore_sends_events_to_the_service_of_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stores its data on the volume."""
+    container = standalone()["firestore"]
+    module, *arguments = container.arguments
+    monkeypatch.setattr("sys.argv", ["firestore", *arguments])
+    for name, value in container.environment.items():
+        monkeypatch.setenv(name, value)
+    parsed = parse_arguments()
+    [sent] = trigger.read(stack.read(parsed.triggers, container.environment).triggers)
+
+    assert module == "infra.embedded.firestore"
+    assert (sent.url, sent.token) == ("http://function:8081/", SECRET)
+    assert str(parsed.data.parent) in container.writable_folders
+    assert container.environment["FIRESTORE_EMULATOR_HOST"] == f"firestore:{parsed.port}"
+    assert container.startup_probe == f"{parsed.http_port}/healthz"
