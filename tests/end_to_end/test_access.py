@@ -51,7 +51,7 @@ def test_a_submitter_cannot_detect_the_sample_of_another(stack: Stack) -> None:
         (
             stack.sample(sample_id, key=other),
             stack.graphql("query ($id: ID!) { result(id: $id) { id } }", {"id": sample_id}, key=other),
-            stack.get(f"/samples/{sample_id}", **{"x-api-key": other}).json(),
+            stack.get(f"/samples/{sample_id}", **{"x-api-key": other, "x-request-id": "same"}).json(),
         )
         for sample_id in (foreign, unknown)
     ]

@@ -1,7 +1,6 @@
-"""A browser, if one is installed, with a new profile for each test, because pages store data in the profile."""
+"""A browser, if one is installed. Each test gets a new tab and no data of other tests."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
@@ -11,11 +10,24 @@ from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.graphiql import GraphiQL
 
 
-@pytest.fixture
-def driver(tmp_path: Path) -> Iterator[Chrome]:
-    """Yield a browser without an open page."""
-    with open_browser(tmp_path / "profile") as started:
+@pytest.fixture(scope="session")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Start one browser for all tests: a start takes longer than most tests."""
+    with open_browser(tmp_path_factory.mktemp("profile")) as started:
         yield started
+
+
+@pytest.fixture
+def driver(chrome: Chrome) -> Iterator[Chrome]:
+    """Yield the browser with a new tab. Afterwards, delete the data of all pages."""
+    chrome.switch_to.new_window("tab")
+    for log in ("performance", "browser"):
+        chrome.get_log(log)  # type: ignore[no-untyped-call]  # discards the entries of other tests
+    yield chrome
+    chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chrome.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
+    chrome.close()
+    chrome.switch_to.window(chrome.window_handles[0])
 
 
 @pytest.fixture
