@@ -30,6 +30,8 @@ from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
+from graphql_api.results.deletion.deleter import Deleter
+from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
@@ -104,6 +106,7 @@ class _Services:
     store: Store
     live: LiveResults
     recomputer: Recomputer
+    deleter: Deleter
 
     def __init__(self, settings: Settings, budgets: Budgets) -> None:
         self._settings = settings
@@ -134,6 +137,7 @@ class _Services:
             shards=settings.shards,
             budgets=self.budgets,
         )
+        self.deleter = Deleter(self.store, DeletionStore(self._firestore, writer))
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()
         tasks = [asyncio.create_task(sample_process(lambda: writer.pending)), asyncio.create_task(release_memory())]
@@ -143,6 +147,7 @@ class _Services:
             for task in tasks:
                 task.cancel()
             await self.recomputer.close()
+            await self.deleter.close()
             await self.live.close()
             await self.receiver.close()
             await writer.close()

@@ -11,7 +11,7 @@ from typing import Any, Self
 from dropzone import operations
 from dropzone.connection import Connection
 from dropzone.encoding import parse_time
-from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated
+from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated, Unavailable
 from dropzone.result_stream import ResultStream, newest_cursor
 from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.retry import retrying
@@ -21,6 +21,7 @@ from dropzone.submission import SampleLike, check_labels, content_key, encode, m
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PAGE_SIZE = 500
+_MAX_IDS = 1_000
 _FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.05, 1.0
 
 
@@ -209,6 +210,37 @@ class AsyncClient:
         """
         variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
         return [Result.parse(values) for values in (await self._query(operations.LATEST, variables))["results"]]
+
+    async def delete(
+        self,
+        sample_ids: Iterable[str] | None = None,
+        where: SampleFilter | None = None,
+        *,
+        reason: str = "",
+    ) -> int:
+        """Delete samples with their results, and return how many were deleted. Pass ids or a filter.
+
+        Requires a key with the scope `admin`. Ids of samples that do not exist are skipped. Raises `Unavailable` if the
+        deletion was interrupted. To continue, call this method again.
+        """
+        deleted = 0
+        ids = None if sample_ids is None else list(sample_ids)
+        parts = [None] if ids is None else [ids[start : start + _MAX_IDS] for start in range(0, len(ids), _MAX_IDS)]
+        for part in parts:
+            variables = {"ids": part, "filter": where and where.variables(), "reason": reason}
+            deletion_id = (await self._query(operations.DELETE, variables))["deletion"]["id"]
+            poll_seconds = _FIRST_POLL_SECONDS
+            while (progress := await self._deletion(deletion_id))["state"] == "RUNNING":
+                await asyncio.sleep(poll_seconds)
+                poll_seconds = min(2 * poll_seconds, _MAX_POLL_SECONDS)
+            deleted += progress["deleted"]
+            if progress["state"] != "FINISHED":
+                raise Unavailable(f"the deletion was interrupted after {deleted:,} samples; repeat it to continue")
+        return deleted
+
+    async def _deletion(self, deletion_id: str) -> dict[str, Any]:
+        progress: dict[str, Any] = (await self._query(operations.DELETION, {"id": deletion_id}))["deletion"]
+        return progress
 
     async def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""

@@ -58,6 +58,11 @@ LATEST = (
     "query ($filter: ResultFilter, $groupBy: [String!]!) "
     f"{{ results: latestResults(filter: $filter, groupBy: $groupBy) {{ {_RESULT} }} }}"
 )
+DELETE = (
+    "mutation ($ids: [ID!], $filter: SampleFilter, $reason: String!) "
+    "{ deletion: deleteSamples(ids: $ids, filter: $filter, reason: $reason) { id } }"
+)
+DELETION = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
 LABEL_NAMES = "query { names: labelNames }"
 LABEL_VALUES = "query ($name: String!) { values: labelValues(name: $name) }"
 SUMMARY = f"query ($filter: ResultFilter) {{ summary: resultsSummary(filter: $filter) {{ {_SUMMARY} }} }}"

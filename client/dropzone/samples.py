@@ -12,12 +12,13 @@ from dropzone.statistics import Range, ResultOverview, label_variables, parse_la
 
 
 class SampleState(StrEnum):
-    """The state of a sample. COMPUTED, FAILED and REJECTED are final."""
+    """The state of a sample. COMPUTED, FAILED and REJECTED are final. A sample is DELETED for a moment."""
 
     PENDING = "PENDING"
     COMPUTED = "COMPUTED"
     FAILED = "FAILED"
     REJECTED = "REJECTED"
+    DELETED = "DELETED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,12 @@ class Client:
         """Return the result with the latest time stamp of each group of matching results with equal labels."""
         return self._call(lambda: self._client.latest(group_by, where))
 
+    def delete(
+        self, sample_ids: Iterable[str] | None = None, where: SampleFilter | None = None, *, reason: str = ""
+    ) -> int:
+        """Delete samples with their results, and return how many were deleted. Pass ids or a filter."""
+        return self._call(lambda: self._client.delete(sample_ids, where, reason=reason))
+
     def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""
         return self._call(self._client.label_names)

@@ -1,4 +1,4 @@
-"""`POST /samples` and `GET /samples/{id}`: samples over plain HTTP.
+"""`POST /samples`, and `GET` and `DELETE` of `/samples/{id}`: samples over plain HTTP.
 
 A JSON body is one sample. An NDJSON body has one sample per line. The response to NDJSON has one line per sample, in
 the same order. The server sends these lines while the body still arrives. An error is
@@ -33,6 +33,7 @@ from graphql_api.ingest import ndjson
 from graphql_api.ingest.admission import StreamAdmission
 from graphql_api.ingest.receiver import Outcome, Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
+from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.store import Store
 from storage.documents import (
     Arrival,
@@ -64,6 +65,7 @@ class Services(Protocol):
 
     authenticator: Authenticator
     budgets: Budgets
+    deleter: Deleter
     receiver: Receiver
     store: Store
 
@@ -77,11 +79,12 @@ class SampleEndpoints:
 
     @property
     def endpoints(self) -> list[Endpoint]:
-        """Return `POST /samples` and `GET /samples/{id}`."""
+        """Return `POST /samples`, `GET /samples/{id}` and `DELETE /samples/{id}`."""
         services = self._services
         return [
             endpoint("/samples", self._post, method="POST", scope=Scope.SUBMIT, services=services),
             endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, services=services, cost=_READ_COST),
+            endpoint("/samples/{id}", self._delete, method="DELETE", scope=Scope.ADMIN, services=services),
         ]
 
     async def _post(self, request: Request, caller: Caller) -> Response:
@@ -129,6 +132,11 @@ class SampleEndpoints:
             body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
             return Response(orjson.dumps(body), 500, media_type=_JSON)
         return Response(raw, media_type=_JSON, headers=_response_headers(stored))
+
+    async def _delete(self, request: Request, caller: Caller) -> Response:
+        reason = request.query_params.get("reason", "")
+        await self._services.deleter.delete_one(caller.submitter, request.path_params["id"], reason)
+        return Response(status_code=204)
 
     async def _receive_lines(
         self, body: BodyStream, turn: LoopTurn, submitter: str, credential: Credential, labels: Labels

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from observability import tracing
-from storage.documents import DropzoneError, Result
+from storage.documents import DropzoneError, Result, Tombstone
 from storage.firestore import encoding
 
 Position = tuple[datetime, str]
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class WrittenResult:
     """A result document at the time of one write. All subscribers share it. It is decoded once, on first use."""
 
-    __slots__ = ("_document", "_result", "_submitter", "event", "position", "span")
+    __slots__ = ("_document", "_result", "_submitter", "_tombstone", "event", "position", "span")
 
     def __init__(self, submitter: str, document: Any) -> None:
         self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
@@ -39,17 +39,29 @@ class WrittenResult:
         self._submitter = submitter
         self._document = document
         self._result: Result | None = None
+        self._tombstone: Tombstone | None = None
 
     @property
     def result(self) -> Result | None:
         """The decoded result, or None if the document is not a valid result. In that case the log has an error."""
+        self._decode()
+        return self._result
+
+    @property
+    def tombstone(self) -> Tombstone | None:
+        """The decoded tombstone, or None if the document is a result."""
+        self._decode()
+        return self._tombstone
+
+    def _decode(self) -> None:
         if self._document is not None:
             document, self._document = self._document, None
             try:
-                self._result = Result.from_fields(self._submitter, self.position[1], encoding.from_document(document))
+                fields = encoding.from_document(document)
+                self._result = Result.from_fields(self._submitter, self.position[1], fields)
+                self._tombstone = Tombstone.from_fields(self._submitter, self.position[1], fields)
             except (KeyError, TypeError, ValueError):
                 logger.exception("skipped %s: not a valid result", document.name)
-        return self._result
 
 
 class ResultLog:

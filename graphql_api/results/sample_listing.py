@@ -35,6 +35,9 @@ HEADER_FIELDS = (
 )
 """The fields of a header without the raw document."""
 
+_OUTCOMES = (Status.COMPUTED, Status.FAILED)
+"""The outcomes of samples that exist. A tombstone has no sample."""
+
 _NEWEST_FIRST = Order("submitted_at", descending=True)
 
 
@@ -67,7 +70,19 @@ class SampleListing:
         if state is not SampleState.PENDING:
             return await self._results(submitter, Status(state.value)).count(read_time)
         accepted = await self._headers(submitter, Arrival.ACCEPTED, EVERYTHING, ("shard",)).count(read_time)
-        return accepted - sum([await self._results(submitter, status).count(read_time) for status in Status])
+        return accepted - sum([await self._results(submitter, status).count(read_time) for status in _OUTCOMES])
+
+    async def ids(
+        self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
+    ) -> AsyncGenerator[Sequence[str], None]:
+        """Yield the ids of samples in `state` that `selection` selects, the newest first. A batch can be empty.
+
+        Each batch has its own read time.
+        """
+        query = self._samples(submitter, state, selection, ("shard",))
+        async with aclosing(query.scan_latest(batch_size)) as batches:
+            async for documents in batches:
+                yield [document.name.rpartition("/")[2] for document in documents]
 
     async def pending_ids(
         self, submitter: str, before: datetime, batch_size: int
@@ -79,10 +94,9 @@ class SampleListing:
         if await self.count(submitter, SampleState.PENDING, EVERYTHING) == 0:
             return
         earlier = Selection([Bound("submitted_at", "<", before)])
-        query = self._samples(submitter, SampleState.PENDING, earlier, ("shard",))
-        async with aclosing(query.scan_latest(batch_size)) as batches:
-            async for documents in batches:
-                yield [document.name.rpartition("/")[2] for document in documents]
+        async with aclosing(self.ids(submitter, SampleState.PENDING, earlier, batch_size)) as batches:
+            async for ids in batches:
+                yield ids
 
     def _samples(
         self, submitter: str, state: SampleState | None, selection: Selection, select: Sequence[str]

@@ -11,11 +11,11 @@ from typing import Any
 
 from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Selection
-from graphql_api.results.ordered_query import StructuredQuery
 from graphql_api.results.result_listing import ResultListing
 from storage.documents import BadRequest, Labels, Result, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import StructuredQuery
 
 MAX_SERIES = 10_000
 MAX_GROUPS = 1_000

@@ -11,6 +11,7 @@ from storage.documents import labels
 
 SampleId = Annotated[strawberry.ID, strawberry.argument(name="id", description="The id of the sample.")]
 RecomputationId = Annotated[strawberry.ID, strawberry.argument(name="id", description="The id of the recomputation.")]
+DeletionId = Annotated[strawberry.ID, strawberry.argument(name="id", description="The id of the deletion.")]
 OptionalResultFilter = Annotated[
     ResultFilter | None,
     strawberry.argument(name="filter", description="Selects results. By default, all results are selected."),

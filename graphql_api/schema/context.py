@@ -22,6 +22,7 @@ from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.live.live_results import LiveResults
+from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from observability import request_context
@@ -38,6 +39,7 @@ class Services(Protocol):
     budgets: Budgets
     live: LiveResults
     receiver: Receiver
+    deleter: Deleter
     recomputer: Recomputer
     store: Store
 
@@ -50,6 +52,7 @@ class Context:
     store: Store
     live: LiveResults
     receiver: Receiver
+    deleter: Deleter
     recomputer: Recomputer
     budgets: Budgets
 
@@ -61,7 +64,15 @@ class Context:
         """
         caller = await services.authenticator.authenticate(credential)
         request_context.set_submitter(caller.submitter)
-        return cls(caller, services.store, services.live, services.receiver, services.recomputer, services.budgets)
+        return cls(
+            caller,
+            services.store,
+            services.live,
+            services.receiver,
+            services.deleter,
+            services.recomputer,
+            services.budgets,
+        )
 
     @property
     def budget(self) -> SubmitterBudget:

@@ -1,4 +1,4 @@
-"""The mutations: submit samples, and recompute results."""
+"""The mutations: submit and delete samples, and recompute results."""
 
 from typing import Annotated, Any
 
@@ -6,11 +6,13 @@ import strawberry
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
+from graphql_api.results.deletion.deleter import MAX_IDS as MAX_DELETED_IDS
 from graphql_api.results.recomputation.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
-from graphql_api.schema.types.inputs import ResultFilter, selection_of
+from graphql_api.schema.types.deletion import DeletionType
+from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
@@ -71,6 +73,47 @@ class Mutation:
         # If an item of a list is an exception, graphql-core returns null for the item and adds an error with its path.
         items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, is_new=True) for each in outcomes]
         return items
+
+    @strawberry.mutation(
+        description=(
+            "Starts to delete samples: their raw documents, labels and results. Pass `ids` or `filter`. What remains "
+            "of each sample is its id, its SHA-256, the time and the reason; query `deletedSample` for these. The "
+            "mutation responds at once; query `deletion` for the progress. Ids of samples that do not exist are "
+            "skipped. To continue an interrupted deletion, repeat the mutation."
+        ),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+    )
+    async def delete_samples(
+        self,
+        info: Info,
+        ids: Annotated[
+            list[strawberry.ID] | None,
+            strawberry.argument(description=f"The ids of up to {MAX_DELETED_IDS:,} samples."),
+        ] = None,
+        sample_filter: Annotated[
+            SampleFilter | None,
+            strawberry.argument(
+                name="filter",
+                description="Selects the samples to delete. Must set a field. Cannot be combined with `ids`.",
+            ),
+        ] = None,
+        reason: Annotated[
+            str, strawberry.argument(description="Why the samples are deleted, in up to 200 characters.")
+        ] = "",
+    ) -> DeletionType:
+        """Start a deletion."""
+        submitter, deleter = info.context.caller.submitter, info.context.deleter
+        if (ids is None) == (sample_filter is None):
+            raise BadRequest("expected either `ids` or `filter`")
+        if ids is not None:
+            if len(ids) > MAX_DELETED_IDS:
+                raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
+            return DeletionType.of(await deleter.delete_ids(submitter, ids, reason))
+        assert sample_filter is not None
+        selection = selection_of(sample_filter)
+        if selection.is_everything and sample_filter.state is None:
+            raise BadRequest("expected a filter that sets at least one field - at `filter`")
+        return DeletionType.of(await deleter.delete_selected(submitter, sample_filter.state, selection, reason))
 
     @strawberry.mutation(
         description=(

@@ -14,6 +14,7 @@ from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, 
 from graphql_api.schema.arguments import (
     After,
     Before,
+    DeletionId,
     First,
     Last,
     OptionalGroupBy,
@@ -26,6 +27,7 @@ from graphql_api.schema.context import Info
 from graphql_api.schema.costs import COUNT, PAGE, SCAN, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
+from graphql_api.schema.types.deletion import DeletedSample, DeletionType
 from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
@@ -208,6 +210,24 @@ class Query:
         context = info.context
         series = await context.store.series_listing.read(context.caller.submitter, {})
         return sorted({each[name] for each in series if name in each})
+
+    @strawberry.field(
+        description="Returns what remains of a deleted sample, or null if the sample is not deleted.",
+        metadata=requires(Scope.READ),
+    )
+    async def deleted_sample(self, info: Info, sample_id: SampleId) -> DeletedSample | None:
+        """Return one tombstone."""
+        tombstone = await info.context.deleter.tombstone(info.context.caller.submitter, sample_id)
+        return None if tombstone is None else DeletedSample.of(tombstone)
+
+    @strawberry.field(
+        description="Returns the progress of a deletion, or null if it does not exist.",
+        metadata=requires(Scope.ADMIN),
+    )
+    async def deletion(self, info: Info, deletion_id: DeletionId) -> DeletionType | None:
+        """Return one deletion."""
+        deletion = await info.context.deleter.get(info.context.caller.submitter, deletion_id)
+        return None if deletion is None else DeletionType.of(deletion)
 
     @strawberry.field(
         description="Returns the progress of a recomputation, or null if it does not exist.",

@@ -24,6 +24,7 @@ from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import Result, SampleState, Status, state_of
 from storage.documents.sample import Arrival, Header, Identity, Sample, chunk_count, compress_chunk
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
+from storage.documents.tombstone import Tombstone
 
 __all__ = [
     "STATISTICS",
@@ -51,6 +52,7 @@ __all__ = [
     "Statistic",
     "Statistics",
     "Status",
+    "Tombstone",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",

@@ -16,6 +16,7 @@ SERIES = "series"
 CHUNKS = "chunks"
 FAILED_ATTEMPTS = "failed_attempts"
 RECOMPUTATIONS = "recomputations"
+DELETIONS = "deletions"
 API_KEYS = "api_keys"
 SESSIONS = "sessions"
 SIGN_IN_TOKENS = "sign_in_tokens"
@@ -77,6 +78,11 @@ def series(submitter: str, labels_term: str) -> str:
 def recomputation(submitter: str, recomputation_id: str) -> str:
     """Return the path of the document that records a recomputation."""
     return f"{SUBMITTERS}/{submitter}/{RECOMPUTATIONS}/{recomputation_id}"
+
+
+def deletion(submitter: str, deletion_id: str) -> str:
+    """Return the path of the document that records a deletion."""
+    return f"{SUBMITTERS}/{submitter}/{DELETIONS}/{deletion_id}"
 
 
 def api_key(digest: str) -> str:

@@ -18,14 +18,17 @@ from storage.documents.statistics import STATISTICS_VERSION, Statistics
 
 
 class Status(StrEnum):
-    """The outcome of the trigger function. It is stored in the result."""
+    """The outcome of the trigger function, or DELETED for the tombstone of a deleted sample."""
 
     COMPUTED = "COMPUTED"
     FAILED = "FAILED"
+    DELETED = "DELETED"
 
 
 class SampleState(StrEnum):
     """The state of a sample as clients see it. A submission ends in exactly one of COMPUTED, FAILED and REJECTED.
+
+    A sample is DELETED for a moment, between the writes of its deletion. After that, it does not exist.
 
     PENDING is not stored: it is the state of an accepted sample without a result. Therefore no write can leave a sample
     in two states, and a crash between two writes cannot leave a sample without a state.
@@ -35,6 +38,7 @@ class SampleState(StrEnum):
     COMPUTED = "COMPUTED"
     FAILED = "FAILED"
     REJECTED = "REJECTED"
+    DELETED = "DELETED"
 
 
 def state_of(arrival: Arrival, status: Status | None = None) -> SampleState:

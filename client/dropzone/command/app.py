@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from stamina.instrumentation import set_on_retry_hooks
 
-from dropzone.command import operator_commands, output, results, show, submit, watch
+from dropzone.command import operator_commands, output, results, sample, submit, watch
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode
 from dropzone.command.settings import misspelled_setting
 
@@ -20,7 +20,8 @@ app.command(epilog=submit.EPILOG)(submit.submit)
 app.command(epilog=results.EPILOG)(results.results)
 app.command(epilog=EXIT_CODES)(results.latest)
 app.command(epilog=watch.EPILOG)(watch.watch)
-app.command(epilog=EXIT_CODES)(show.show)
+app.command(epilog=EXIT_CODES)(sample.show)
+app.command(epilog=EXIT_CODES)(sample.delete)
 app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.keys)
 app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.up)
 

@@ -19,6 +19,7 @@ _STATES = {
     SampleState.PENDING: "The sample is stored. Its result is not computed yet.",
     SampleState.COMPUTED: "The result is stored.",
     SampleState.FAILED: "The result cannot be computed. `problems` contains the reason.",
+    SampleState.DELETED: "The sample is being deleted. It will not exist in a moment.",
     SampleState.REJECTED: "The sample is invalid. It is stored without a result. `problems` contains the reasons.",
 }
 _CODES = {

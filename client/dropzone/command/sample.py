@@ -1,4 +1,4 @@
-"""`dropzone show`: prints one sample with its problems, its statistics and a histogram."""
+"""`dropzone show` prints one sample with its problems, statistics and histogram. `dropzone delete` deletes samples."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -8,10 +8,11 @@ import typer
 from rich.bar import Bar
 from rich.table import Table
 
-from dropzone import DEFAULT_URL, AsyncClient, Histogram, Result, Sample
+from dropzone import DEFAULT_URL, AsyncClient, Histogram, Result, Sample, SampleFilter, SampleState
 from dropzone.command import output
 from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import ExitCode, run
+from dropzone.command.labels import Labels, parse_labels
 from dropzone.encoding import format_time
 from dropzone.statistics import Statistics
 
@@ -35,6 +36,39 @@ def show(
         raise typer.BadParameter("cannot be combined with --raw", param_hint="--json")
     client = connect(url, key)
     run(_print_raw(client, sample_id) if is_raw else _show(client, sample_id, is_json=is_json))
+
+
+def delete(
+    sample_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the samples.", show_default=False)
+    ] = None,
+    *,
+    label: Labels = None,
+    state: Annotated[SampleState | None, typer.Option(help="State of the samples.", show_default=False)] = None,
+    reason: Annotated[str, typer.Option(help="Why the samples are deleted. The tombstones keep the text.")] = "",
+    is_confirmed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Delete samples and their results, by ids or by labels and state. Requires a key with the scope admin."""
+    where = SampleFilter(state=state, labels=parse_labels(label))
+    is_filtered = bool(where.variables())
+    if bool(sample_ids) == is_filtered:
+        raise typer.BadParameter("expected ids, or --label or --state", param_hint="ID")
+    run(_delete(connect(url, key), sample_ids, where if is_filtered else None, reason, is_confirmed=is_confirmed))
+
+
+async def _delete(
+    client: AsyncClient, sample_ids: list[str] | None, where: SampleFilter | None, reason: str, *, is_confirmed: bool
+) -> ExitCode:
+    async with client:
+        if not is_confirmed:
+            what = f"{len(sample_ids):,} samples" if sample_ids else "all samples that match"
+            if not typer.confirm(f"Delete {what} and their results? This cannot be undone.", err=True):
+                return ExitCode.INCOMPLETE
+        deleted = await client.delete(sample_ids or None, where, reason=reason)
+    output.print_line({"deleted": deleted})
+    return ExitCode.INCOMPLETE if sample_ids and deleted < len(set(sample_ids)) else ExitCode.DONE
 
 
 async def _print_raw(client: AsyncClient, sample_id: str) -> ExitCode:

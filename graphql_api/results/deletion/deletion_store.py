@@ -1,0 +1,101 @@
+"""The documents of a deletion: its record, and the samples, chunks and results that it removes.
+
+A tombstone is written first, then the chunks are deleted, and the header last. If the process stops in between, the
+header still exists, so a repeated deletion finds the sample again. The header is deleted only if it was not changed
+since it was read: a recomputation could otherwise write a result after its tombstone.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from graphql_api.results.deletion.deletion import Deletion
+from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
+from storage.documents import Header, Tombstone, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.errors import PreconditionFailed
+from storage.firestore.group_commit_writer import GroupCommitWriter
+
+_MAX_ATTEMPTS = 5
+
+
+class DeletionStore:
+    """Reads and writes the documents of one submitter. Callers pass the submitter of the authenticated credential."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
+        self._firestore = firestore
+        self._writer = writer
+
+    async def read(self, submitter: str, deletion_id: str) -> Deletion | None:
+        """Return the stored deletion, or None if it does not exist."""
+        if not document_paths.is_sample_id(deletion_id):
+            return None
+        path = document_paths.deletion(submitter, deletion_id)
+        documents = await self._firestore.batch_get([path])
+        return Deletion.from_fields(deletion_id, encoding.from_document(documents[path])) if documents else None
+
+    async def write(self, submitter: str, deletion: Deletion) -> None:
+        """Store a deletion. This replaces an earlier record with the same id."""
+        name = self._firestore.name(document_paths.deletion(submitter, deletion.id))
+        await self._writer.write(encoding.to_write(name, deletion.fields()))
+
+    async def tombstone(self, submitter: str, sample_id: str) -> Tombstone | None:
+        """Return the tombstone of a sample, or None if the sample exists or never existed."""
+        if not document_paths.is_sample_id(sample_id):
+            return None
+        path = document_paths.result(submitter, sample_id)
+        documents = await self._firestore.batch_get([path])
+        if path not in documents:
+            return None
+        return Tombstone.from_fields(submitter, sample_id, encoding.from_document(documents[path]))
+
+    async def delete(self, submitter: str, ids: Collection[str], reason: str) -> int:
+        """Delete the samples `ids`. Return the number of samples that existed."""
+        remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
+        for _ in range(_MAX_ATTEMPTS):
+            if not remaining:
+                break
+            paths = [document_paths.sample(submitter, sample_id) for sample_id in remaining]
+            documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS)
+            remaining = await self._delete_as_read(submitter, list(documents.values()), reason)
+            deleted += len(documents) - len(remaining)
+        return deleted
+
+    async def _delete_as_read(self, submitter: str, documents: Collection[Any], reason: str) -> set[str]:
+        """Delete samples whose headers have not changed since they were read. Return the ids of the others."""
+        if not documents:
+            return set()
+        deleted_at = await self._firestore.now()
+        headers = [decode_header(submitter, document) for document in documents]
+        tombstones = []
+        for header in headers:
+            tombstone = Tombstone(submitter, header.id, header.sha256, header.shard, deleted_at, reason)
+            name = self._firestore.name(document_paths.result(submitter, header.id))
+            tombstones.append(encoding.to_write(name, tombstone.fields()))
+        await self._write(submitter, tombstones)
+        await self._write(submitter, [write for header in headers for write in self._chunk_deletions(header)])
+        deletions = []
+        for document in documents:
+            write = encoding.to_delete(document.name)
+            write.current_document.update_time.CopyFrom(document.update_time)
+            deletions.append(write)
+        outcomes = await self._write(submitter, deletions)
+        return {
+            header.id
+            for header, outcome in zip(headers, outcomes, strict=True)
+            if isinstance(outcome, PreconditionFailed)
+        }
+
+    def _chunk_deletions(self, header: Header) -> list[Any]:
+        paths = (
+            document_paths.chunk(header.submitter, header.id, header.sha256, number) for number in range(header.chunks)
+        )
+        return [encoding.to_delete(self._firestore.name(path)) for path in paths]
+
+    async def _write(self, submitter: str, writes: list[Any]) -> list[Any]:
+        """Write in turn with other submitters. Return the outcomes. Raises any error but a failed precondition."""
+        outcomes = await self._writer.write_all(writes, submitter) if writes else []
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):
+                raise outcome
+        return outcomes

@@ -1,0 +1,56 @@
+"""A tombstone: what remains of a deleted sample.
+
+A tombstone takes the place of the result. It has the time of the deletion where a result has the update time of its
+sample. A late event therefore never writes a result again, because its sample is older. If the same sample is submitted
+again later, its result replaces the tombstone. The write of a tombstone also tells subscribers of the deletion.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from storage.documents.result import Status
+from storage.documents.server_time import SERVER_TIME
+from storage.documents.statistics import STATISTICS_VERSION
+
+MAX_REASON_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The id, the digest, the time and the reason of a deletion."""
+
+    submitter: str
+    sample_id: str
+    sha256: str
+    shard: int
+    deleted_at: datetime
+    reason: str
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the stored document."""
+        return {
+            "status": Status.DELETED.value,
+            "shard": self.shard,
+            "sample_update_time": self.deleted_at,
+            "statistics_version": STATISTICS_VERSION,
+            "computed_at": SERVER_TIME,
+            "sha256": self.sha256,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Tombstone | None":
+        """Return the tombstone that is stored as `fields`, or None if the fields are those of a result."""
+        deleted_at = fields.get("sample_update_time")
+        if fields.get("status") != Status.DELETED.value or not isinstance(deleted_at, datetime):
+            return None
+        shard = fields.get("shard")
+        return cls(
+            submitter=submitter,
+            sample_id=sample_id,
+            sha256=str(fields.get("sha256", "")),
+            shard=shard if isinstance(shard, int) else 0,
+            deleted_at=deleted_at,
+            reason=str(fields.get("reason", "")),
+        )

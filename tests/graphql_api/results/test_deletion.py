@@ -1,0 +1,156 @@
+"""Deleted samples leave a tombstone and nothing else, whatever arrives late."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from google.cloud.firestore import Client
+
+from storage.documents import document_paths
+from storage.documents.sample import MAX_INLINE_BYTES
+from tests.stack import Stack, eventually
+
+DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wrong sensor") {
+    deleteSamples(ids: $ids, filter: $filter, reason: $reason) { id state deleted reason } }"""
+PROGRESS = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
+COUNTS = """{ samples { totalCount } results { totalCount } resultsSummary { results }
+    pending: samples(filter: {state: PENDING}) { totalCount } }"""
+LOOKED_UP = """query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean }
+    deletedSample(id: $id) { id sha256 deletedAt reason } }"""
+SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2], "labels": {"site": "bern"}}
+
+
+class Operator:
+    """A submitter with computed samples, and a key with all scopes."""
+
+    def __init__(self, stack: Stack, submitter: str, samples: list[Any]) -> None:
+        self.stack, self.submitter = stack, submitter
+        self.key = stack.new_key(submitter, "submit,read,admin")
+        self.ids = [stack.submit(sample, key=self.key)["id"] for sample in samples]
+        for sample_id in self.ids:
+            eventually(lambda each=sample_id: stack.sample(each, key=self.key)["state"] != "PENDING", lambda: stack.log)
+
+    def query(self, document: str, **variables: Any) -> Any:
+        """Return the data of a response."""
+        return self.stack.graphql(document, variables, key=self.key)
+
+    def error(self, document: str, **variables: Any) -> Any:
+        """Return the only error of a response."""
+        (error,) = self.stack.post_graphql(document, variables, key=self.key).json()["errors"]
+        return error
+
+    def delete(self, **variables: Any) -> Any:
+        """Delete samples; return the progress when it has ended."""
+        started = self.query(DELETE, **variables)["deleteSamples"]
+        assert (started["state"], started["deleted"], started["reason"]) == ("RUNNING", 0, "wrong sensor")
+        return eventually(
+            lambda: (now := self.query(PROGRESS, id=started["id"])["deletion"])["state"] != "RUNNING" and now,
+            lambda: self.stack.log,
+        )
+
+
+@pytest.fixture
+def firestore(stack: Stack) -> Iterator[Client]:
+    """Return Google's client."""
+    client = stack.firestore()
+    yield client
+    client.close()
+
+
+def test_a_deleted_sample_leaves_a_tombstone(stack: Stack, firestore: Client) -> None:
+    """Lists, counts and summaries do not contain it, and its chunks are deleted."""
+    large = {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * (MAX_INLINE_BYTES // 2)}
+    operator = Operator(stack, "deleted", [SAMPLE, large, {"time_stamp": "never", "data": [1]}, SAMPLE])
+    *wrong, right = operator.ids
+    digest = operator.query("query ($id: ID!) { sample(id: $id) { sha256 } }", id=wrong[0])["sample"]["sha256"]
+
+    ended = operator.delete(ids=[*wrong, wrong[0], "00000000-0000-4000-8000-000000000000"])
+
+    assert ended == {"state": "FINISHED", "deleted": 3}
+    assert operator.query(COUNTS) == {
+        "samples": {"totalCount": 1},
+        "results": {"totalCount": 1},
+        "resultsSummary": {"results": 1},
+        "pending": {"totalCount": 0},
+    }
+    found = operator.query(LOOKED_UP, id=wrong[0])
+    assert (found["sample"], found["result"]) == (None, None)
+    assert found["deletedSample"] == {
+        "id": wrong[0],
+        "sha256": digest,
+        "deletedAt": found["deletedSample"]["deletedAt"],
+        "reason": "wrong sensor",
+    }
+    assert operator.query(LOOKED_UP, id=right)["deletedSample"] is None
+    samples = firestore.collection(f"{document_paths.submitter('deleted')}/{document_paths.SAMPLES}")
+    assert [document.id for document in samples.list_documents()] == [right]  # also lists parents of chunks
+
+
+def test_samples_are_deleted_by_labels_and_state(stack: Stack) -> None:
+    """A filter that selects everything is refused, because it is likely a mistake."""
+    rejected = {"time_stamp": "never", "data": [1], "labels": {"site": "bern"}}
+    operator = Operator(stack, "filtered", [SAMPLE, rejected, {**SAMPLE, "labels": {"site": "basel"}}])
+    bern = [{"name": "site", "value": "bern"}]
+
+    refused = [operator.error(DELETE, **each) for each in ({"filter": {}}, {}, {"ids": [], "filter": {"labels": bern}})]
+    only_rejected = operator.delete(filter={"labels": bern, "state": "REJECTED"})
+    rest = operator.delete(filter={"labels": bern})
+
+    assert [error["extensions"]["code"] for error in refused] == ["BAD_REQUEST"] * 3
+    assert [only_rejected["deleted"], rest["deleted"]] == [1, 1]
+    assert operator.query(COUNTS)["samples"]["totalCount"] == 1
+
+
+def test_a_late_event_does_not_bring_a_result_back(stack: Stack, firestore: Client) -> None:
+    """The event of the deleted version is older than the tombstone. A new submission replaces the tombstone."""
+    operator = Operator(stack, "late", [])
+    receipt = stack.submit(SAMPLE, key=operator.key, idempotency_key="once")
+    operator.delete(ids=[receipt["id"]])  # the event may still be on its way
+    tombstone = firestore.document(document_paths.result("late", receipt["id"]))
+    eventually(lambda: tombstone.get().get("status") == "DELETED")
+
+    again = stack.submit(SAMPLE, key=operator.key, idempotency_key="once")
+
+    assert again["id"] == receipt["id"]
+    eventually(lambda: operator.query(LOOKED_UP, id=again["id"])["result"] == {"mean": 1.5}, lambda: stack.log)
+    assert operator.query(LOOKED_UP, id=again["id"])["deletedSample"] is None
+
+
+def test_one_sample_is_deleted_over_http(stack: Stack) -> None:
+    """It needs the scope admin."""
+    operator = Operator(stack, "http-delete", [SAMPLE])
+    url = f"{stack.url}/samples/{operator.ids[0]}"
+    reader = stack.new_key("http-delete", "submit,read")
+
+    forbidden = httpx.delete(url, headers={"x-api-key": reader})
+    too_long = httpx.delete(url, params={"reason": "x" * 201}, headers={"x-api-key": operator.key})
+    deleted = httpx.delete(url, params={"reason": "moved"}, headers={"x-api-key": operator.key})
+    missing = httpx.delete(url, headers={"x-api-key": operator.key})
+
+    statuses = [response.status_code for response in (forbidden, too_long, deleted, missing)]
+    assert statuses == [403, 400, 204, 404]
+    assert operator.query(LOOKED_UP, id=operator.ids[0])["deletedSample"]["reason"] == "moved"
+
+
+def test_a_subscriber_learns_of_a_deletion(stack: Stack) -> None:
+    """It resumes after a result, and receives the deletions since then."""
+    operator = Operator(stack, "watched-deletions", [SAMPLE, SAMPLE])
+    newest = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 1) { edges { cursor } } }"
+    (edge,) = operator.query(newest)["results"]["edges"]
+    operator.delete(ids=operator.ids)
+    watch = "subscription ($after: String) { deletions(after: $after) { cursor node { id reason } } }"
+    body = {"query": watch, "variables": {"after": edge["cursor"]}}
+    headers = {"x-api-key": operator.key, "accept": "text/event-stream"}
+
+    received = []
+    with httpx.stream("POST", f"{stack.url}/graphql", json=body, headers=headers, timeout=60) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                received.append(json.loads(line[6:])["data"]["deletions"]["node"])
+            if len(received) == 2:
+                break
+
+    assert {node["id"] for node in received} == set(operator.ids)
+    assert {node["reason"] for node in received} == {"wrong sensor"}
