@@ -35,7 +35,7 @@ STACK_SETTINGS = (
 FUNCTION_SETTINGS = ("event_secret", "event_audience", "event_service_account")
 """Settings that only the trigger function reads."""
 
-CLIENT_SETTINGS = ("url", "key")
+CLIENT_SETTINGS = ("url", "key", "login_secret")
 """Settings that only the client reads."""
 
 

@@ -28,6 +28,8 @@ from dropzone.errors import (
 )
 from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.samples import FailedAttempts, Problem, Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.sign_in.credentials import Token
+from dropzone.sign_in.identity import Identity
 from dropzone.statistics import (
     Histogram,
     OrderField,
@@ -53,6 +55,7 @@ __all__ = [
     "Forbidden",
     "Group",
     "Histogram",
+    "Identity",
     "Internal",
     "NotFound",
     "OrderField",
@@ -73,6 +76,7 @@ __all__ = [
     "SettledSample",
     "Summary",
     "TimeBucket",
+    "Token",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",

@@ -16,6 +16,8 @@ from dropzone.result_stream import ResultStream, newest_cursor
 from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.retry import retrying
 from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.sign_in.credentials import Credentials, Token
+from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary, parse_labels
 from dropzone.submission import SampleLike, check_labels, content_key, encode, map_in_order
 
@@ -26,18 +28,30 @@ _FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.05, 1.0
 
 
 class AsyncClient:
-    """A client of the server at `url`. The API key `key` authenticates it. `async with` closes its connections.
+    """A client of the server at `url`. The API key `key`, or the access token `token`, authenticates it.
+
+    `token` may be a function that returns the current token, so that a client outlives its first token. `async with`
+    closes the connections.
 
     The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. A request that
     fails for a transient reason is retried with exponential backoff until `retry_seconds` have passed. Every error is a
     `DropzoneError`.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, retry_seconds: float = 60.0) -> None:
-        key = key or os.environ.get("DROPZONE_KEY", "")
-        if not key:
-            raise Unauthenticated("an API key is required: pass `key` or set DROPZONE_KEY")
-        self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), key)
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        token: Token | None = None,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        key = key or (os.environ.get("DROPZONE_KEY", "") if token is None else "")
+        if not key and token is None:
+            raise Unauthenticated("an API key is required: pass `key` or `token`, or set DROPZONE_KEY")
+        if key and token is not None:
+            raise ValueError("expected `key` or `token`, got both")
+        self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), Credentials(key, token))
         self._retry_seconds = retry_seconds
         self._retry = retrying(retry_seconds)
 
@@ -56,6 +70,10 @@ class AsyncClient:
     async def ping(self) -> None:
         """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
         await self._connection.query(operations.PING)
+
+    async def whoami(self) -> Identity:
+        """Return the submitter and the scopes of the key or token."""
+        return Identity.parse(await self._retry(self._connection.get_session))
 
     async def submit(
         self, sample: SampleLike, *, idempotency_key: str | None = None, labels: Mapping[str, str] | None = None

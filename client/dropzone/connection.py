@@ -26,6 +26,7 @@ from gql.transport.exceptions import (
 
 from dropzone.errors import DropzoneError, NotFound, Unavailable, UnexpectedResponse, Unreachable, error_from_response
 from dropzone.samples import Receipt
+from dropzone.sign_in.credentials import Credentials
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
@@ -37,11 +38,11 @@ _parsed = lru_cache(maxsize=64)(gql.gql)
 
 
 class Connection:
-    """A pool of connections to the server at `url`. Requests authenticate with `key`."""
+    """A pool of connections to the server at `url`. Requests authenticate with `credentials`."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, credentials: Credentials) -> None:
         self.url = str(parse_url(url).with_query(None).with_fragment(None)).rstrip("/")
-        self._key = key
+        self._credentials = credentials
         self._session: aiohttp.ClientSession | None = None
         self._graphql: Any = None
 
@@ -79,17 +80,24 @@ class Connection:
             raise self._http_error(status, retry_after, _parse_json(response))
         return response
 
+    async def get_session(self) -> dict[str, Any]:
+        """Return who the caller is."""
+        status, retry_after, response = await self._request("GET", "/session")
+        values = _parse_json(response)
+        if status != 200 or not isinstance(values, dict):
+            raise self._http_error(status, retry_after, values)
+        return values
+
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of a GraphQL query."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables or {}))
+        headers = await self._credentials.headers()
         try:
             if self._graphql is None:
-                transport = AIOHTTPTransport(
-                    f"{self.url}/graphql", headers=self._headers(), client_session_args={"timeout": _timeout()}
-                )
+                transport = AIOHTTPTransport(f"{self.url}/graphql", client_session_args={"timeout": _timeout()})
                 client: Any = gql.Client(transport=transport, execute_timeout=None)
                 self._graphql = await client.connect_async()
-            data: dict[str, Any] = await self._graphql.execute(request)
+            data: dict[str, Any] = await self._graphql.execute(request, extra_args={"headers": headers})
         except (TransportError, TimeoutError) as error:
             raise self._transport_error(error) from error
         return data
@@ -97,11 +105,12 @@ class Connection:
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
+        payload = await self._credentials.headers()
         async with aiohttp.ClientSession() as session:  # if gql cannot connect, it does not close a session of its own
             transport = AIOHTTPWebsocketsTransport(
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
-                init_payload={"x-api-key": self._key},
+                init_payload=payload,
                 connect_timeout=_CONNECT_SECONDS,
                 close_timeout=1.0,
                 ping_interval=_PING_SECONDS,
@@ -120,17 +129,15 @@ class Connection:
     ) -> tuple[int, str | None, bytes]:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)  # the caller limits the number of concurrent requests
-            self._session = aiohttp.ClientSession(headers=self._headers(), connector=connector, timeout=_timeout())
+            self._session = aiohttp.ClientSession(connector=connector, timeout=_timeout())
+        credentials = await self._credentials.headers()
         try:
             async with self._session.request(
-                method, self.url + path, data=body, headers=headers, allow_redirects=False
+                method, self.url + path, data=body, headers={**credentials, **(headers or {})}, allow_redirects=False
             ) as response:
                 return response.status, response.headers.get("retry-after"), await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._transport_error(error) from error
-
-    def _headers(self) -> dict[str, str]:
-        return {"x-api-key": self._key}
 
     def _http_error(self, status: int, retry_after: str | None, values: Any) -> DropzoneError:
         """Return the error for an HTTP response of an endpoint other than `/graphql`."""

@@ -15,6 +15,8 @@ from dropzone.async_client import AsyncClient
 from dropzone.errors import DropzoneError
 from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.samples import Receipt, Sample, SampleFilter, SettledSample
+from dropzone.sign_in.credentials import Token
+from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary
 from dropzone.submission import SampleLike
 
@@ -22,14 +24,21 @@ T = TypeVar("T")
 
 
 class Client:
-    """A client of the server at `url`. The API key `key` authenticates it. `with` closes its connections.
+    """A client of the server at `url`. The key or token authenticates it. `with` closes its connections.
 
     Arguments, methods and errors are those of `AsyncClient`. An iterator sends requests while it is read. If you do not
     read an iterator to its end, call its `close` method or close the client.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, retry_seconds: float = 60.0) -> None:
-        self._client = AsyncClient(url, key, retry_seconds=retry_seconds)
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        token: Token | None = None,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        self._client = AsyncClient(url, key, token=token, retry_seconds=retry_seconds)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
         self._thread.start()
@@ -59,6 +68,10 @@ class Client:
     def ping(self) -> None:
         """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
         self._call(self._client.ping)
+
+    def whoami(self) -> Identity:
+        """Return the submitter and the scopes of the key or token."""
+        return self._call(self._client.whoami)
 
     def submit(
         self, sample: SampleLike, *, idempotency_key: str | None = None, labels: Mapping[str, str] | None = None

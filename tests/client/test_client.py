@@ -36,6 +36,7 @@ from dropzone import (
     operations,
 )
 from dropzone.connection import Connection
+from dropzone.sign_in.credentials import Credentials
 from tests.ports import free_port
 from tests.stack import Stack
 
@@ -236,7 +237,7 @@ async def test_no_server_and_another_server_are_different_errors(stack: Stack) -
 
 async def test_subscription_without_a_server_leaves_no_session_open() -> None:
     """A watch reconnects for hours during an outage."""
-    connection = Connection(f"http://127.0.0.1:{free_port()}", "key")
+    connection = Connection(f"http://127.0.0.1:{free_port()}", Credentials("key", None))
 
     with pytest.raises(Unreachable):
         await anext(connection.subscribe(operations.WATCH, {"after": None}))

@@ -9,6 +9,7 @@ from stamina.instrumentation import set_on_retry_hooks
 from dropzone.command import operator_commands, output, results, sample, submit, watch
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode
 from dropzone.command.settings import misspelled_setting
+from dropzone.sign_in import commands as sign_in
 
 app = typer.Typer(
     name="dropzone",
@@ -22,6 +23,9 @@ app.command(epilog=EXIT_CODES)(results.latest)
 app.command(epilog=watch.EPILOG)(watch.watch)
 app.command(epilog=EXIT_CODES)(sample.show)
 app.command(epilog=EXIT_CODES)(sample.delete)
+app.command(epilog=sign_in.EPILOG)(sign_in.login)
+app.command(epilog=EXIT_CODES)(sign_in.logout)
+app.command(epilog=EXIT_CODES)(sign_in.whoami)
 app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.keys)
 app.command(context_settings=operator_commands.PASS_ARGUMENTS)(operator_commands.up)
 

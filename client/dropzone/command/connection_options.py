@@ -1,9 +1,11 @@
 """The options `--url` and `--key`.
 
-Without `--key`, the command uses the key of the local stack. It sends that key to loopback addresses only.
+Without `--key`, the command uses the saved sign-in for the server, if there is one. Otherwise it uses the key of the
+local stack, which it sends to loopback addresses only.
 """
 
 import ipaddress
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,6 +14,7 @@ from dropzone import AsyncClient, Unauthenticated
 from dropzone.command import local_stack
 from dropzone.command.exit_codes import print_error
 from dropzone.connection import parse_url
+from dropzone.sign_in import saved_sign_ins
 
 Url = Annotated[str, typer.Option("--url", envvar="DROPZONE_URL", help="URL of the server.", show_default=True)]
 Key = Annotated[
@@ -19,7 +22,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         envvar="DROPZONE_KEY",
-        help="API key. Default: the key of the local stack, if the server is on this machine.",
+        help="API key. Default: the sign-in of `dropzone login`, or the key of the local stack, if the server is here.",
         show_default=False,
     ),
 ]
@@ -27,18 +30,24 @@ Key = Annotated[
 
 def connect(url: str, key: str) -> AsyncClient:
     """Return a client. Exits if the key is missing or the URL is invalid."""
+    _check(url)
+    if not key and saved_sign_ins.read(url) is not None:
+        return AsyncClient(url, token=partial(saved_sign_ins.current_token, url))
     return AsyncClient(url, _find_key(url, key))
 
 
-def _find_key(url: str, key: str) -> str:
+def _check(url: str) -> None:
     try:
-        host = parse_url(url).host or ""
+        parse_url(url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error
-    if not key and _is_loopback(host):
+
+
+def _find_key(url: str, key: str) -> str:
+    if not key and _is_loopback(parse_url(url).host or ""):
         key = local_stack.read_key() or ""
     if not key:
-        raise typer.Exit(print_error(Unauthenticated(f"{url} requires an API key")))
+        raise typer.Exit(print_error(Unauthenticated(f"{url} requires an API key or `dropzone login`")))
     return key
 
 

@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Iterable
 
-SETTINGS = ("DROPZONE_DATA_DIR", "DROPZONE_KEY", "DROPZONE_URL")
+SETTINGS = ("DROPZONE_LOGIN_SECRET", "DROPZONE_DATA_DIR", "DROPZONE_KEY", "DROPZONE_URL")
 MIN_SIMILARITY = 0.85
 """The minimum similarity of a name to a setting at which the name counts as misspelled. Other names are ignored."""
 

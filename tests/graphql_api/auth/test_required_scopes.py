@@ -26,10 +26,11 @@ from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.endpoints.endpoint import Endpoint
+from graphql_api.errors import MissingScope
 from graphql_api.schema.executable import executable
 from graphql_api.schema.required_scopes import enforce, required_scope, requires
 from graphql_api.settings import Settings
-from storage.documents import Forbidden, document_paths
+from storage.documents import document_paths
 from tests.stack import Stack
 
 UNKNOWN_ID = "5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90"
@@ -173,7 +174,7 @@ async def test_a_field_below_a_root_field_can_require_another_scope() -> None:
         result = await schema.execute("{ node { guarded } }", context_value=context)
         errors.append([type(error.original_error) for error in result.errors or []])
 
-    assert errors == [[Forbidden], []]
+    assert errors == [[MissingScope], []]
 
 
 def test_every_route_declares_a_scope_or_that_it_is_public() -> None:

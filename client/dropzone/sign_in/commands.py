@@ -1,0 +1,91 @@
+"""`dropzone login`, `dropzone logout` and `dropzone whoami`."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from dropzone import DEFAULT_URL, AsyncClient, Unauthenticated, Unreachable
+from dropzone.command import output
+from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.encoding import format_time
+from dropzone.sign_in import oauth, saved_sign_ins
+
+SECRET_VARIABLE = "DROPZONE_LOGIN_SECRET"  # noqa: S105 - the name of a variable
+EPILOG = f"""With {SECRET_VARIABLE} set, the command signs a program in, by client credentials. Otherwise it prints an
+address and a code, with which you sign in using any browser. {EXIT_CODES}"""
+
+
+def login(
+    *,
+    issuer: Annotated[str, typer.Option(help="The identity provider. Default: the first one of the server.")] = "",
+    client_id: Annotated[str, typer.Option(help="The client at the provider. Default: the one of the server.")] = "",
+    scope: Annotated[str, typer.Option(help="Scopes to request. Default: all scopes of the server.")] = "",
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Sign in to a server with its identity provider, and save the tokens for the other commands."""
+    run(_login(url, issuer or None, client_id, scope))
+
+
+def logout(*, url: Url = DEFAULT_URL) -> None:
+    """Remove the saved tokens for a server, and revoke them at the identity provider."""
+    run(_logout(url))
+
+
+def whoami(
+    *,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Print which submitter you are, your scopes, and when your key or sign-in expires."""
+    run(_whoami(connect(url, key), is_json=is_json))
+
+
+async def _login(url: str, issuer: str | None, client_id: str, scope: str) -> ExitCode:
+    provider = await oauth.find_provider(url, issuer)
+    client_id = client_id or provider.client_id or ""
+    if not client_id:
+        raise Unauthenticated("the server names no client; pass --client-id")
+    secret = os.environ.get(SECRET_VARIABLE)
+    scopes = scope or " ".join(provider.scopes)
+    if secret:
+        of_program = " ".join(each for each in scopes.split() if each != "offline_access")
+        signed_in = await oauth.sign_in_as_program(provider, client_id, secret, of_program)
+    else:
+        signed_in = await oauth.sign_in_by_device(provider, client_id, scopes, _show)
+    saved_sign_ins.write(url, signed_in)
+    async with AsyncClient(url, token=signed_in.access_token) as client:
+        identity = await client.whoami()
+    typer.echo(f"signed in as {identity.submitter} with the scopes {', '.join(identity.scopes)}", err=True)
+    return ExitCode.DONE
+
+
+def _show(address: str, code: str) -> None:
+    sys.stderr.write(output.printable(f"open {address} and confirm the code {code}\n"))
+    sys.stderr.flush()
+
+
+async def _logout(url: str) -> ExitCode:
+    signed_in = saved_sign_ins.read(url)
+    saved_sign_ins.write(url, None)
+    if signed_in is not None:
+        try:
+            await oauth.revoke(signed_in)
+        except Unreachable as error:
+            typer.echo(f"warning: the tokens are removed here, but not revoked: {error}", err=True)
+    return ExitCode.DONE
+
+
+async def _whoami(client: AsyncClient, *, is_json: bool) -> ExitCode:
+    async with client:
+        identity = await client.whoami()
+    if is_json:
+        output.print_line(output.to_json(identity))
+        return ExitCode.DONE
+    expires = "never" if identity.expires is None else format_time(identity.expires)
+    rows = [("submitter", identity.submitter), ("scopes", ", ".join(identity.scopes)), ("expires", expires)]
+    output.console().print(output.name_value_table(rows))
+    return ExitCode.DONE

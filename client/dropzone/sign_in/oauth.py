@@ -1,0 +1,211 @@
+"""Access tokens from the identity provider of a server: by device flow (RFC 8628), client credentials or refresh.
+
+The server says which provider to use (RFC 9728). A token is requested for the address of the server only (RFC 8707), so
+a server cannot get a token for another server.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from dropzone.connection import parse_url
+from dropzone.errors import Unauthenticated, UnexpectedResponse, Unreachable
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+_TIMEOUT_SECONDS = 20.0
+_POLL_SECONDS = 5.0
+_OFFLINE = "offline_access"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """The tokens for one server, and what is needed to refresh them."""
+
+    url: str
+    issuer: str
+    client_id: str
+    token_endpoint: str
+    access_token: str
+    expires_at: float
+    """When the access token expires, in seconds since 1970."""
+    refresh_token: str | None = None
+    revocation_endpoint: str | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the access token is valid for another few seconds."""
+        return time.time() < self.expires_at - 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """The identity provider of a server."""
+
+    url: str
+    """The address of the server, which is the resource of the tokens."""
+    issuer: str
+    client_id: str | None
+    scopes: tuple[str, ...]
+    endpoints: Mapping[str, Any]
+
+
+async def find_provider(url: str, issuer: str | None) -> Provider:
+    """Return the provider of the server at `url`: the first one, or `issuer`.
+
+    Raises `Unauthenticated` if the server has no such provider or another address.
+    """
+    address = str(parse_url(url)).rstrip("/")
+    try:
+        resource = await _get(f"{address}/.well-known/oauth-protected-resource")
+    except UnexpectedResponse:
+        raise Unauthenticated(f"{address} accepts no access tokens; use an API key") from None
+    if str(resource.get("resource", "")).rstrip("/") != address:
+        raise Unauthenticated(f"the server calls itself {resource.get('resource')}; use this address as the URL")
+    issuers = [str(each) for each in resource.get("authorization_servers", [])]
+    if not issuers or (issuer and issuer not in issuers):
+        raise Unauthenticated(f"expected one of the server's issuers, which are: {', '.join(issuers)}")
+    issuer = issuer or issuers[0]
+    endpoints = await _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    if endpoints.get("issuer") != issuer:
+        raise UnexpectedResponse(f"{issuer} describes the issuer {endpoints.get('issuer')}")
+    supported = [str(scope) for scope in resource.get("scopes_supported", [])]
+    if _OFFLINE in endpoints.get("scopes_supported", []):
+        supported.append(_OFFLINE)
+    return Provider(
+        url=address,
+        issuer=issuer,
+        client_id=resource.get("dropzone_client_id"),
+        scopes=tuple(supported),
+        endpoints=endpoints,
+    )
+
+
+async def sign_in_by_device(
+    provider: Provider, client_id: str, scopes: str, show: Callable[[str, str], None]
+) -> SignIn:
+    """Let the user sign in with any browser. `show` gets the address and the code that the user needs."""
+    endpoint = _endpoint(provider, "device_authorization_endpoint")
+    form = {"client_id": client_id, "scope": scopes, "resource": provider.url, "audience": provider.url}
+    status, started = await _post(endpoint, form)
+    if status != 200:
+        raise _refusal(started)
+    show(str(started.get("verification_uri_complete") or started["verification_uri"]), str(started["user_code"]))
+    pause = float(started.get("interval", _POLL_SECONDS))
+    form = {
+        "grant_type": DEVICE_GRANT,
+        "device_code": str(started["device_code"]),
+        "client_id": client_id,
+        "resource": provider.url,
+    }
+    while True:
+        await asyncio.sleep(pause)
+        status, response = await _post(_endpoint(provider, "token_endpoint"), form)
+        if status == 200:
+            return _sign_in(provider, client_id, response)
+        if response.get("error") == "slow_down":
+            pause += _POLL_SECONDS
+        elif response.get("error") != "authorization_pending":
+            raise _refusal(response)
+
+
+async def sign_in_as_program(provider: Provider, client_id: str, secret: str, scopes: str) -> SignIn:
+    """Sign in with client credentials."""
+    form = {"grant_type": "client_credentials", "scope": scopes, "resource": provider.url, "audience": provider.url}
+    auth = aiohttp.BasicAuth(client_id, secret)
+    status, response = await _post(_endpoint(provider, "token_endpoint"), form, auth)
+    if status != 200:
+        raise _refusal(response)
+    return _sign_in(provider, client_id, response)
+
+
+async def refresh(signed_in: SignIn) -> SignIn:
+    """Return the sign-in with a new access token. Raises `Unauthenticated` if the provider refuses the refresh."""
+    if signed_in.refresh_token is None:
+        raise Unauthenticated("the sign-in has expired; run `dropzone login` again")
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": signed_in.refresh_token,
+        "client_id": signed_in.client_id,
+        "resource": signed_in.url,
+    }
+    status, response = await _post(signed_in.token_endpoint, form)
+    if status != 200:
+        raise Unauthenticated(f"the sign-in has ended ({response.get('error', status)}); run `dropzone login` again")
+    return SignIn(
+        url=signed_in.url,
+        issuer=signed_in.issuer,
+        client_id=signed_in.client_id,
+        token_endpoint=signed_in.token_endpoint,
+        revocation_endpoint=signed_in.revocation_endpoint,
+        access_token=str(response["access_token"]),
+        expires_at=_expiry(response),
+        refresh_token=response.get("refresh_token", signed_in.refresh_token),
+    )
+
+
+async def revoke(signed_in: SignIn) -> None:
+    """Revoke the refresh token at the provider, if there is one (RFC 7009)."""
+    if signed_in.refresh_token and signed_in.revocation_endpoint:
+        form = {"token": signed_in.refresh_token, "client_id": signed_in.client_id}
+        await _post(signed_in.revocation_endpoint, form)
+
+
+def _sign_in(provider: Provider, client_id: str, response: Mapping[str, Any]) -> SignIn:
+    return SignIn(
+        url=provider.url,
+        issuer=provider.issuer,
+        client_id=client_id,
+        token_endpoint=_endpoint(provider, "token_endpoint"),
+        revocation_endpoint=provider.endpoints.get("revocation_endpoint"),
+        access_token=str(response["access_token"]),
+        expires_at=_expiry(response),
+        refresh_token=response.get("refresh_token"),
+    )
+
+
+def _expiry(response: Mapping[str, Any]) -> float:
+    return time.time() + float(response.get("expires_in", 60))
+
+
+def _endpoint(provider: Provider, name: str) -> str:
+    endpoint = provider.endpoints.get(name)
+    if not isinstance(endpoint, str):
+        raise Unauthenticated(f"{provider.issuer} has no {name}, so it does not support this sign-in")
+    return endpoint
+
+
+def _refusal(response: Mapping[str, Any]) -> Unauthenticated:
+    reason = response.get("error_description") or response.get("error") or "no reason given"
+    return Unauthenticated(f"the identity provider refused the sign-in: {reason}")
+
+
+async def _get(url: str) -> Mapping[str, Any]:
+    status, value = await _send("GET", url)
+    if status != 200:
+        raise UnexpectedResponse(f"{url} responds with the status {status}")
+    return value
+
+
+async def _post(
+    url: str, form: Mapping[str, str], auth: aiohttp.BasicAuth | None = None
+) -> tuple[int, Mapping[str, Any]]:
+    return await _send("POST", url, data=dict(form), auth=auth)
+
+
+async def _send(method: str, url: str, **options: Any) -> tuple[int, Mapping[str, Any]]:
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, url, allow_redirects=False, **options) as response,
+        ):
+            value = await response.json(content_type=None) if response.content_length != 0 else {}
+            return response.status, value if isinstance(value, dict) else {}
+    except ValueError:
+        raise UnexpectedResponse(f"{url} responds without JSON") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Unreachable(f"cannot reach {url}: {error or type(error).__name__}") from error
