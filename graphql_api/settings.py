@@ -32,7 +32,7 @@ STACK_SETTINGS = (
 )
 """Settings that only `infra/embedded/stack.toml` reads."""
 
-FUNCTION_SETTINGS = ("event_secret", "event_audience", "event_service_account")
+FUNCTION_SETTINGS = ("event_secret", "event_audience", "event_service_account", "audit_delay_seconds")
 """Settings that only the trigger function reads."""
 
 CLIENT_SETTINGS = ("url", "key", "login_secret")

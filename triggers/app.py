@@ -3,7 +3,7 @@
 functions-framework parses the events and calls the function. It would parse any request, also one that
 a web page sends. The endpoint in this module therefore checks a request before its body is read: the
 token, the media type and the length. It also refuses requests that come from a browser. The same
-applies to requests to `/dead-letters`, which do not reach functions-framework.
+applies to requests to `/dead-letters` and `/audit`, which do not reach functions-framework.
 
 A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
 probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
@@ -33,6 +33,7 @@ from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main
+from triggers.audit.endpoint import AuditEndpoint
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
@@ -44,12 +45,13 @@ EVENT_PATH = "/"
 EVENTS_PREFIX = "/events/"
 """The prefix of the path of an event that has its token in the path, for a sender that cannot send a header."""
 DEAD_LETTER_PATH = "/dead-letters"
+AUDIT_PATH = "/audit"
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"
 
-Handler = Callable[[bytes], Awaitable[None]]
-"""Processes the body of a request. Raises `HTTPException` with the response if it cannot."""
+Handler = Callable[[bytes], Awaitable[dict[str, object] | None]]
+"""Processes the body of a request, and returns a JSON object for the response or None. Raises `HTTPException`."""
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -101,7 +103,8 @@ def create_app() -> ASGIApp:
         sender, hosts_are_local = GoogleIdentity(settings.event_audiences, settings.event_service_account), False
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
     framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
-    handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter}
+    audit = AuditEndpoint(shards=settings.shards, delay_seconds=settings.audit_delay_seconds)
+    handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter, AUDIT_PATH: audit.run}
     return EventEndpoint(
         framework, handlers, sender, hosts_are_local=hosts_are_local, check_firestore=main.check_firestore
     )
@@ -162,10 +165,11 @@ class EventEndpoint:
     async def _handle(self, request: Request) -> Response:
         """Return the response to a request that is not an event."""
         try:
-            await self._handlers[request.url.path](await request.body())
+            values = await self._handlers[request.url.path](await request.body())
         except HTTPException as error:
+            self._log.warning("responded %d: %s", error.status_code, error.detail)
             return PlainTextResponse(error.detail, error.status_code, error.headers)
-        return Response(status_code=204)
+        return Response(status_code=204) if values is None else JSONResponse(values)
 
     def _health(self, scope: Scope) -> Response:
         """Return the response to a liveness probe. The event loop that computes samples sends it."""
@@ -191,7 +195,9 @@ class EventEndpoint:
         """Return the response to a request that is not an event of the sender, or None."""
         paths = (EVENT_PATH, *self._handlers)
         if scope["path"] not in paths:
-            return _refuse(404, f"expected one of the paths {', '.join((*paths, HEALTH_PATH, READY_PATH))}")
+            return _refuse(
+                404, f"expected one of the paths {', '.join((*paths, HEALTH_PATH, READY_PATH, METRICS_PATH))}"
+            )
         if scope["method"] != "POST":
             return _refuse(405, "expected the method POST", allow="POST")
         headers: Mapping[bytes, bytes] = dict(scope["headers"])

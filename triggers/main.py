@@ -205,7 +205,10 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
 
 
 async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> str:
-    """Write a FAILED result, unless the sample was changed after the event or has a result. Return the outcome."""
+    """Write a FAILED result, unless the sample has a result. The event of a later change replaces it.
+
+    Return the outcome.
+    """
     since = "" if event.written_at is None else f" since {timestamps.to_text(event.written_at)}"
     reason = (
         f"the function failed {notice.attempts} times{since} to compute this sample; recompute it to try again. "

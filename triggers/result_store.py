@@ -84,21 +84,20 @@ class ResultStore:
     ) -> Result | None:
         """Write a FAILED result with the code GIVEN_UP, and return it.
 
-        Return None, and write nothing, if the sample has a result, does not exist or was changed after `written_at`.
+        The result is that of the sample as it was at `written_at`, so a later event replaces it. Return None, and write
+        nothing, if the sample does not exist or has a result of that time or later.
         """
         path = document_paths.sample(submitter, sample_id)
         document = (await self._read([path], "shard", "submitted_at")).get(path)
         if document is None:
             return None
         update_time = encoding.to_datetime(document.update_time)
-        if written_at is not None and update_time > written_at:
-            return None
         fields = encoding.from_document(document)
         shard, submitted_at = fields.get("shard"), fields.get("submitted_at")
         result = Result(
             submitter,
             sample_id,
-            update_time,
+            update_time if written_at is None else min(written_at, update_time),
             shard if isinstance(shard, int) else 0,
             Status.FAILED,
             problem=Problem("$", reason, ProblemCode.GIVEN_UP),

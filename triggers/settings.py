@@ -1,7 +1,7 @@
-"""Settings of the function: who may send events, where it listens, and how it logs. They are environment variables.
+"""Settings of the function: who may send events, where it listens, how it logs, and when it audits samples.
 
-Without a sender, any process or web page that reaches the port could store results. The function
-therefore does not start without one.
+All of them are environment variables. Without a sender, any process or web page that reaches the port
+could store results. The function therefore does not start without one.
 """
 
 import ipaddress
@@ -45,6 +45,12 @@ class Settings:
     log_format: str = ""
     """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""
 
+    shards: int = 1
+    """The number of shards of the time indexes, as in the settings of the API. The audit checks these shards."""
+
+    audit_delay_seconds: float = 300.0
+    """How long after a sample was submitted the audit checks whether it has a result."""
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which says what to set."""
@@ -72,6 +78,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise `ValueError` unless exactly one way to authenticate events is configured and all settings are valid."""
         logs.check_format(self.log_format)
+        if self.shards < 1 or self.audit_delay_seconds < 1:
+            raise ValueError("DROPZONE_SHARDS and DROPZONE_AUDIT_DELAY_SECONDS must be at least 1")
         has_identity = bool(self.event_audience and self.event_service_account)
         if bool(self.event_audience) != bool(self.event_service_account):
             raise ValueError("set both DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT")

@@ -1,4 +1,4 @@
-"""The stack file as typed values: settings, processes, their start order, and triggers.
+"""The stack file as typed values: settings, processes, their start order, triggers and schedules.
 
 An environment variable overrides a setting. If `environment_prefix` is `DROPZONE_`, the variable
 `DROPZONE_API_PORT` overrides `api_port`. Commands, addresses, environment values and texts may contain placeholders:
@@ -15,7 +15,8 @@ An environment variable overrides a setting. If `environment_prefix` is `DROPZON
 - `{start_token}`: another random text that is new at every start; only in the `environment` of a process and in
   `ready_message`
 
-Note: path patterns of triggers contain braces too, so placeholders of a trigger are replaced in its `url` only.
+Note: path patterns of triggers contain braces too, so placeholders of a trigger or schedule are replaced in its `url`
+only.
 """
 
 import hashlib
@@ -106,7 +107,7 @@ class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of a stack file. `triggers` are not validated here; `eventarc.trigger` does that."""
+    """The content of a stack file. `eventarc` validates `triggers` and `schedules`."""
 
     environment_prefix: str = ""
     data_setting: str | None = None
@@ -124,6 +125,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str] = {}
     processes: tuple[Process, ...] = ()
     triggers: tuple[dict[str, Any], ...] = ()
+    schedules: tuple[dict[str, Any], ...] = ()
     greeting: Greeting | None = None
 
     @property
@@ -261,6 +263,9 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
     def variables(environment: dict[str, str], random: Mapping[str, str]) -> dict[str, str]:
         return {name: value.format_map({**values, **random}) for name, value in environment.items()}
 
+    def addressed(table: dict[str, Any]) -> dict[str, Any]:
+        return {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
+
     random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
 
     def process(described: Process) -> Process:
@@ -287,10 +292,8 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
         ready_message=stack.ready_message.format_map({**values, "start_token": random["start_token"]}),
         environment=environment,
         processes=tuple(process(described) for described in stack.processes),
-        triggers=tuple(
-            {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
-            for table in stack.triggers
-        ),
+        triggers=tuple(map(addressed, stack.triggers)),
+        schedules=tuple(map(addressed, stack.schedules)),
         greeting=stack.greeting and Greeting(command=command(stack.greeting.command)),
     )
 

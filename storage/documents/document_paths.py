@@ -21,6 +21,8 @@ API_KEYS = "api_keys"
 SESSIONS = "sessions"
 SIGN_IN_TOKENS = "sign_in_tokens"
 UPLOADS = "uploads"
+AUDITS = "audits"
+AUDIT_FINDINGS = "audit_findings"
 
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
 
@@ -83,6 +85,16 @@ def recomputation(submitter: str, recomputation_id: str) -> str:
 def deletion(submitter: str, deletion_id: str) -> str:
     """Return the path of the document that records a deletion."""
     return f"{SUBMITTERS}/{submitter}/{DELETIONS}/{deletion_id}"
+
+
+def audit() -> str:
+    """Return the path of the state of the audit, which checks that every sample gets a result."""
+    return f"{AUDITS}/{SAMPLES}"
+
+
+def audit_finding(finding_id: str) -> str:
+    """Return the path of a list of samples that had no result when the audit checked them."""
+    return f"{AUDIT_FINDINGS}/{finding_id}"
 
 
 def api_key(digest: str) -> str:

@@ -23,6 +23,8 @@ from storage.firestore.messages import (
     BatchGetDocumentsResponse,
     BatchWriteRequest,
     BatchWriteResponse,
+    ListDocumentsRequest,
+    ListDocumentsResponse,
     ListenRequest,
     ListenResponse,
     RunAggregationQueryRequest,
@@ -66,6 +68,11 @@ class Firestore:
             f"{_SERVICE}BatchWrite",
             request_serializer=BatchWriteRequest.SerializeToString,
             response_deserializer=BatchWriteResponse.FromString,
+        )
+        self._list_documents = channel.unary_unary(
+            f"{_SERVICE}ListDocuments",
+            request_serializer=ListDocumentsRequest.SerializeToString,
+            response_deserializer=ListDocumentsResponse.FromString,
         )
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
@@ -123,6 +130,23 @@ class Firestore:
             if response.HasField("found"):
                 documents[self.path(response.found.name)] = response.found
         return documents
+
+    async def document_ids(self, collection: str) -> list[str]:
+        """Return the ids in a collection of the root, also of missing documents that have subcollections."""
+        request = ListDocumentsRequest(parent=self._root, collection_id=collection, show_missing=True)
+        request.mask.field_paths.append("__name__")
+        ids: list[str] = []
+        while True:
+            try:
+                response = await self._list_documents(
+                    request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True
+                )
+            except grpc.aio.AioRpcError as error:
+                raise call_error(error) from error
+            ids += [document.name.rpartition("/")[2] for document in response.documents]
+            if not response.next_page_token:
+                return ids
+            request.page_token = response.next_page_token
 
     async def run_query(self, parent: str, query: Any, read_time: datetime | None = None) -> AsyncIterator[Any]:
         """Yield each `RunQueryResponse` of a `StructuredQuery` on collections of `parent`, as of `read_time`."""

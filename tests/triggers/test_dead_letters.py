@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.documents import Sample, document_paths
+from storage.documents import Sample, document_paths, timestamps
 from storage.firestore import encoding
 from tests.triggers.machine import SECRET, Machine, event_body, event_headers
 from tests.triggers.samples import new_sample
@@ -58,7 +58,7 @@ async def test_the_sample_of_a_dead_letter_is_failed(machine: Machine, submitter
 
     result = (await machine.result(sample)).to_dict()
     assert (result["status"], result["problem"]["code"]) == ("FAILED", "GIVEN_UP")
-    assert result["problem"]["message"].startswith(PROBLEM_START + str(header.update_time.ToDatetime().isoformat()))
+    assert result["problem"]["message"].startswith(PROBLEM_START + timestamps.to_text(result["sample_update_time"]))
     assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
     assert result["submitted_at"] == encoding.to_datetime(header.fields["submitted_at"].timestamp_value)
 

@@ -67,14 +67,23 @@ async def test_a_notice_never_replaces_a_result(machine: Machine, submitter: str
     assert (await machine.result(other)).update_time == first.update_time
 
 
-async def test_a_notice_of_an_older_version_is_ignored(machine: Machine, submitter: str) -> None:
-    """The newer version has its own event."""
+async def test_the_event_of_a_later_change_replaces_the_result_of_a_notice(machine: Machine, submitter: str) -> None:
+    """Until then the sample is FAILED. If that event is lost, it is not PENDING for ever."""
     sample, header = await stored(machine, submitter)
     touched = await machine.touch(header)
 
     assert await give_up(machine, header) == 200
-    assert not (await machine.result(sample)).exists
+    assert (await machine.result(sample)).get("status") == "FAILED"
     assert await machine.deliver(touched) == 200
+    assert (await machine.result(sample)).get("status") == "COMPUTED"
+
+
+async def test_a_notice_does_not_replace_the_result_of_a_later_change(machine: Machine, submitter: str) -> None:
+    """Events arrive in any order."""
+    sample, header = await stored(machine, submitter)
+    await machine.deliver(await machine.touch(header))
+
+    assert await give_up(machine, header) == 200
     assert (await machine.result(sample)).get("status") == "COMPUTED"
 
 

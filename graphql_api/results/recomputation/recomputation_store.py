@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from graphql_api.results.recomputation.recomputation import Recomputation
-from storage.documents import Arrival, document_paths
-from storage.documents.server_time import SERVER_TIME
+from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.retriggering import trigger_again
 
 
 class RecomputationStore:
@@ -38,27 +38,7 @@ class RecomputationStore:
 
         Samples that do not exist and REJECTED samples are skipped.
         """
-        paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
-        headers = await self._firestore.batch_get(paths, mask=["state_on_arrival"]) if paths else {}
-        accepted = [
-            path
-            for path, header in headers.items()
-            if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
-        ]
-        writes = []
-        for path in accepted:
-            write = encoding.to_write(self._firestore.name(path), {"recompute_requested_at": SERVER_TIME})
-            write.update_mask.SetInParent()  # an empty mask leaves all other fields unchanged
-            write.current_document.exists = True
-            writes.append(write)
-        outcomes = await self._writer.write_all(writes)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-        return {
-            paths[path]: encoding.to_datetime(outcome.update_time)
-            for path, outcome in zip(accepted, outcomes, strict=True)
-        }
+        return await trigger_again(self._firestore, self._writer, submitter, ids)
 
     async def computed_from(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
         """Return the update time of the sample from which each current result was computed, by sample id."""

@@ -1,7 +1,7 @@
-"""Fault injection: events are delayed, reordered, duplicated or repeated on purpose.
+"""Fault injection: events are delayed, reordered, duplicated, repeated or lost on purpose.
 
-All of these faults can occur with at-least-once delivery, which has no guaranteed order. Tests use this module to
-check that a function handles the faults. The same seed causes the same faults.
+All of these faults except a loss can occur with at-least-once delivery, which has no guaranteed order. Tests use this
+module to check that a function handles the faults. The same seed causes the same faults.
 """
 
 import asyncio
@@ -30,10 +30,14 @@ class FaultInjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The event waits for up to 0.5 s, so that later events overtake it."""
     drop_acknowledgement_probability: Probability = 0
     """The event is delivered, but the attempt counts as failed."""
+    loss_probability: Probability = 0
+    """The event is not sent at all, but counts as acknowledged. This fault affects the first attempt only."""
 
     async def send(self, post: Callable[[], Awaitable[str | None]], sequence: int, failed_attempts: int) -> str | None:
         """Call `post` with the faults of this attempt; return the problem, or None if the event was acknowledged."""
         random = Random(f"{self.seed}/{sequence}/{failed_attempts}").random
+        if not failed_attempts and self.loss_probability and random() < self.loss_probability:
+            return None
         if random() < self.delay_probability:
             await asyncio.sleep(random() * self.max_delay_seconds)
         if random() < self.reorder_probability:

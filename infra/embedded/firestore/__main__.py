@@ -18,7 +18,7 @@ os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 import uvloop
 
 from infra.embedded import stack
-from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
 from infra.embedded.firestore.api.tcp_relay import TcpRelay
@@ -81,7 +81,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--log-format", choices=logs.FORMATS, default="text", help="format of the log on standard error (default: text)"
     )
-    parser.add_argument("--triggers", type=Path, help="TOML file with [[triggers]], which send document writes to URLs")
+    parser.add_argument(
+        "--triggers",
+        type=Path,
+        help="TOML file with [[triggers]], which send document writes to URLs, and [[schedules]], which call URLs",
+    )
     arguments = parser.parse_args()
     if (arguments.sockets is None) != (arguments.unix_socket is None):
         parser.error("expected both --sockets and --unix-socket, got one of them")
@@ -109,6 +113,11 @@ def read_triggers(path: Path | None) -> list[trigger.Trigger]:
     return [] if path is None else trigger.read(stack.read(path, os.environ).triggers)
 
 
+def read_schedules(path: Path | None) -> list[schedule.Schedule]:
+    """Return the schedules of a file, as `read_triggers` does."""
+    return [] if path is None else schedule.read(stack.read(path, os.environ).schedules)
+
+
 def open_storage(arguments: argparse.Namespace) -> Storage:
     """Open the data file with the indexes and limits from the command line."""
     index_definitions = None if arguments.indexes is None else definitions.read(arguments.indexes)
@@ -122,7 +131,9 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
     )
 
 
-async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) -> None:
+async def serve(
+    arguments: argparse.Namespace, triggers: list[trigger.Trigger], schedules: list[schedule.Schedule]
+) -> None:
     """Serve until SIGINT or SIGTERM, or until event delivery or the writer fails."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -138,6 +149,8 @@ async def serve(arguments: argparse.Namespace, triggers: list[trigger.Trigger]) 
         delivering = asyncio.create_task(dispatcher.run())
         resources.push_async_callback(cancel, delivering)
         resources.push_async_callback(cancel, asyncio.create_task(run_maintenance(storage)))
+        for each in schedules:
+            resources.push_async_callback(cancel, asyncio.create_task(each.run()))
         await server.start()
         resources.push_async_callback(server.stop)
         if arguments.sockets is not None:
@@ -194,12 +207,14 @@ def main() -> int:
     tracing.configure("firestore")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(arguments, read_triggers(arguments.triggers)))
+            path = arguments.triggers
+            runner.run(serve(arguments, read_triggers(path), read_schedules(path)))
     except (
         PortInUse,
         StorageInUse,
         UnusableFile,
         definitions.InvalidDefinitions,
+        schedule.InvalidSchedule,
         stack.StackError,
         trigger.InvalidTrigger,
         WriterEnded,

@@ -71,3 +71,16 @@ async def test_the_seed_selects_the_faults(
     }
     assert received["a"] == received["b"] != received["c"]
     assert 40 < len(received["a"]) < 80
+
+
+async def test_an_event_is_lost_at_its_first_attempt(
+    firestore: Firestore, function: Function, on_written: dict[str, Any]
+) -> None:
+    """It counts as acknowledged, as after an error of the delivery itself."""
+    await firestore.start(on_written | {"fault_injection": {"loss_probability": 0.5, "seed": 1}})
+
+    await firestore.write(*NAMES)
+    await firestore.until_rows("change_consumers", "sequence", [(40,)])
+
+    assert 0 < len(function.events) < 40
+    assert len(set(function.documents)) == len(function.events)

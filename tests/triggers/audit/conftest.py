@@ -1,0 +1,121 @@
+"""A Firestore with the published indexes, and an empty database in it for each test."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from storage.documents import Header, Result, Sample, Statistics, Status, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from tests.infra.firestore.server_process import FirestoreProcess
+from triggers.audit.audit import Audit
+from triggers.audit.audit_documents import AuditState, Finding
+from triggers.audit.audit_store import AuditStore
+from triggers.result_store import ResultStore
+
+NO_DELAY = timedelta(0)
+PAYLOAD = b'{"time_stamp": "2026-11-27T00:00:00Z", "data": [1]}'
+
+
+class Database:
+    """An empty database, with samples and results that a test stores as API and function do."""
+
+    def __init__(self, channel: grpc.aio.Channel, shards: int = 1) -> None:
+        self.firestore = Firestore(channel, f"projects/{uuid.uuid4()}/databases/(default)", timeout_seconds=30)
+        self.writer = GroupCommitWriter(self.firestore, timeout_seconds=30)
+        self.shards = shards
+
+    def store(self) -> AuditStore:
+        """Return what an instance of the audit uses."""
+        return AuditStore(self.firestore, self.writer, shards=self.shards)
+
+    def audit(self, delay: timedelta = NO_DELAY, store: AuditStore | None = None) -> Audit:
+        """Return an instance of the audit."""
+        return Audit(store or self.store(), ResultStore(self.firestore, self.writer), delay=delay)
+
+    async def submit(self, submitter: str, count: int, payload: bytes = PAYLOAD) -> list[Header]:
+        """Store samples; return their headers with the time at which they were submitted."""
+        headers = [Sample.receive(payload, submitter=submitter, shards=self.shards).header for _ in range(count)]
+        writes = [
+            encoding.to_write(self.firestore.name(document_paths.sample(submitter, header.id)), header.fields())
+            for header in headers
+        ]
+        for header, written in zip(headers, await self.writer.write_all(writes), strict=True):
+            header.submitted_at = encoding.to_datetime(written.transform_results[0].timestamp_value)
+        return headers
+
+    async def compute(self, headers: Sequence[Header], **changes: Any) -> None:
+        """Store results of samples."""
+        statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0)
+        writes = []
+        for header in headers:
+            assert header.submitted_at is not None
+            result = Result(
+                header.submitter, header.id, header.submitted_at, header.shard, Status.COMPUTED,
+                timestamp=header.submitted_at, statistics=statistics, submitted_at=header.submitted_at,
+            )  # fmt: skip
+            name = self.firestore.name(document_paths.result(header.submitter, header.id))
+            writes.append(encoding.to_write(name, result.fields() | changes))
+        await self.writer.write_all(writes)
+
+    async def fields(self, path: str) -> dict[str, object] | None:
+        """Return the fields of a document, or None if it does not exist."""
+        document = (await self.firestore.batch_get([path])).get(path)
+        return None if document is None else encoding.from_document(document)
+
+    async def triggered(self, headers: Sequence[Header]) -> list[str]:
+        """Return the ids of the samples that were triggered again."""
+        paths = [document_paths.sample(header.submitter, header.id) for header in headers]
+        documents = await self.firestore.batch_get(paths)
+        return [
+            header.id
+            for header, path in zip(headers, paths, strict=True)
+            if "recompute_requested_at" in documents[path].fields
+        ]
+
+    async def state(self) -> AuditState:
+        """Return the state of the audit."""
+        state = await self.store().read_state()
+        assert state is not None
+        return state
+
+    async def change_state(self, **changes: object) -> None:
+        """Change fields of the state of the audit."""
+        state = await self.state()
+        await self._put(document_paths.audit(), state.fields() | changes)
+
+    async def age(self, finding: Finding, hours: float) -> None:
+        """Make a finding older."""
+        earlier = datetime.now(UTC) - timedelta(hours=hours)
+        changes: dict[str, object] = {"found_at": earlier, "due_at": earlier}
+        await self._put(document_paths.audit_finding(finding.id), finding.fields() | changes)
+
+    async def _put(self, path: str, fields: dict[str, object]) -> None:
+        await self.writer.write(encoding.to_write(self.firestore.name(path), fields))
+
+
+@pytest.fixture(scope="session")
+def audited_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
+    """A Firestore that refuses queries without a published index."""
+    process = FirestoreProcess(tmp_path_factory.mktemp("audit"), "--indexes", "infra/gcp/firestore.indexes.json")
+    process.start()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+async def channel(audited_firestore: FirestoreProcess) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to that Firestore."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{audited_firestore.port}") as channel:
+        yield channel
+
+
+@pytest.fixture
+def database(channel: grpc.aio.Channel) -> Database:
+    """An empty database with one shard."""
+    return Database(channel)

@@ -1,0 +1,239 @@
+"""One run of the audit: checks all samples that were submitted some minutes ago, and those of earlier findings again.
+
+A sample without a result is triggered again, as `recompute` does, and becomes part of a finding. If it has no result
+at the second check either, the audit logs an error that operators get as an alert, and triggers it once more. Further
+checks follow at growing intervals. They do not trigger the sample, so that the delivery can give its event up. A sample
+that has no result after more than a day ends as FAILED, so that no sample is PENDING for ever.
+
+A run may end at any time, for example because the process is killed. The next run starts where the last one stored its
+state. It may then trigger samples once more, which is harmless.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from storage.documents import timestamps
+from storage.firestore.errors import PreconditionFailed
+from triggers.audit import metrics
+from triggers.audit.audit_documents import MAX_IDS, AuditState, Finding
+from triggers.audit.audit_store import AuditStore, parts
+from triggers.audit.comparison import Counts, Partition, missing_results
+from triggers.audit.window import Window
+from triggers.result_store import ResultStore
+
+LEASE = timedelta(minutes=5)
+MAX_RUN_SECONDS = 45.0
+"""A run that is not finished by then leaves the rest to the next run."""
+
+MAX_WINDOW_SAMPLES = 1_000_000
+MAX_WINDOW_DIFFERENCE = 1_000
+"""Missing results in one window. The window is the unit of progress, so its work must be short."""
+
+MAX_TRIGGERS = 3
+"""How often a sample is triggered again. Each time, the delivery retries for up to a day."""
+MAX_TIME_TO_NEXT_LOOK = timedelta(hours=1)
+GIVE_UP_AFTER = timedelta(hours=25)
+"""Longer than Eventarc and the embedded delivery retry an event."""
+MAX_LOGGED_IDS = 5
+
+logger = logging.getLogger("triggers")
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run has done."""
+
+    checked: int = 0
+    triggered: int = 0
+    missing: int = 0
+    """Samples without a result at the end of the run, although they were triggered again."""
+    given_up: int = 0
+    reads: int = 0
+    checked_until: datetime | None = None
+
+    def values(self) -> dict[str, object]:
+        """Return the report as JSON."""
+        until = None if self.checked_until is None else timestamps.to_text(self.checked_until)
+        return {
+            "checked": self.checked,
+            "triggered": self.triggered,
+            "missing": self.missing,
+            "givenUp": self.given_up,
+            "reads": self.reads,
+            "checkedUntil": until,
+        }
+
+
+class Audit:
+    """Checks the samples of all submitters, once each, when they are `delay` old. Belongs to one event loop."""
+
+    def __init__(self, store: AuditStore, results: ResultStore, *, delay: timedelta) -> None:
+        self._store = store
+        self._results = results
+        self._delay = delay
+        self._length: timedelta | None = None
+        """The length of the next window. A short one follows a window with many samples or many missing results."""
+        self._running = asyncio.Lock()
+        self._state: AuditState
+
+    async def run(self) -> Report | None:
+        """Check what is due. Return None if another run has not ended.
+
+        Raises `Unavailable` or `FirestoreError`. The next run then continues.
+        """
+        if self._running.locked():
+            return None
+        async with self._running:
+            reads = self._store.reads
+            now = await self._store.now()
+            try:
+                if await self._acquire_lease(now):
+                    return await self._run(now, reads)
+            except PreconditionFailed:
+                logger.info("the audit ends, because another instance runs")
+            return None
+
+    async def _acquire_lease(self, now: datetime) -> bool:
+        state = await self._store.read_state()
+        if state is not None and state.leased_until > now:
+            return False
+        self._state = state or AuditState(checked_until=await self._first_time(now - self._delay), leased_until=now)
+        await self._save(leased_until=now + LEASE)
+        return True
+
+    async def _first_time(self, horizon: datetime) -> datetime:
+        times = await asyncio.gather(*map(self._store.oldest_sample, await self._store.partitions()))
+        return min([horizon, *(each for each in times if each is not None)])
+
+    async def _save(self, **changes: Any) -> None:
+        """Store the state with `changes`. Raises `PreconditionFailed` if another instance has changed it."""
+        self._state = await self._store.write_state(replace(self._state, **changes))
+
+    async def _run(self, now: datetime, reads: int) -> Report:
+        """Check what is due. `reads` is the number of reads before the run."""
+        report = Report()
+        try:
+            await self._look_again(now, report)
+            await self._check(now, report)
+        finally:
+            report.reads = self._store.reads - reads
+            metrics.READS.inc(report.reads)
+            await self._save(leased_until=now, reads=self._state.reads + report.reads)
+        report.checked_until = self._state.checked_until
+        metrics.CHECKED_UNTIL.set(report.checked_until.timestamp())
+        return report
+
+    async def _check(self, now: datetime, report: Report) -> None:
+        """Check the samples that are old enough, window by window."""
+        horizon = now - self._delay
+        deadline = time.monotonic() + MAX_RUN_SECONDS
+        partitions = await self._store.partitions() if self._state.checked_until < horizon else []
+        while self._state.checked_until < horizon:
+            window, counts = await self._next_window(partitions, self._state.checked_until, horizon)
+            found = await self._missing(window, counts)
+            triggered = 0
+            found_at = await self._store.now() if found else now
+            for submitter, sample_ids in found.items():
+                await self._report_missing(submitter, sample_ids, window, found_at)
+                triggered += await self._store.trigger(submitter, sample_ids)
+            checked = sum(each.samples for each in counts.values())
+            await self._save(
+                checked_until=window.end,
+                checked=self._state.checked + checked,
+                triggered=self._state.triggered + triggered,
+            )
+            report.checked += checked
+            report.triggered += triggered
+            metrics.CHECKED.inc(checked)
+            metrics.TRIGGERED.inc(triggered)
+            if time.monotonic() >= deadline:
+                return
+
+    async def _next_window(
+        self, partitions: Sequence[Partition], start: datetime, horizon: datetime
+    ) -> tuple[Window, Mapping[Partition, Counts]]:
+        """Return the longest window from `start` whose work is limited, and the counts of each partition."""
+        window = Window(start, horizon if self._length is None else min(start + self._length, horizon))
+        while True:
+            each = await asyncio.gather(*(self._store.counts(partition, window) for partition in partitions))
+            is_small = (
+                sum(counts.samples for counts in each) <= MAX_WINDOW_SAMPLES
+                and sum(counts.difference for counts in each) <= MAX_WINDOW_DIFFERENCE
+            )
+            if is_small or not window.is_divisible:
+                self._length = None if window.end == horizon else 2 * window.length
+                return window, dict(zip(partitions, each, strict=True))
+            window, _ = window.halves()
+
+    async def _missing(self, window: Window, counts: Mapping[Partition, Counts]) -> dict[str, list[str]]:
+        """Return the ids of samples without a result, by submitter."""
+        found: dict[str, list[str]] = {}
+        for partition, each in counts.items():
+            if sample_ids := await missing_results(self._store, partition, window, each):
+                found.setdefault(partition.submitter, []).extend(sample_ids)
+        return found
+
+    async def _report_missing(
+        self, submitter: str, sample_ids: Sequence[str], window: Window, found_at: datetime
+    ) -> None:
+        for number, part in enumerate(parts(sample_ids, MAX_IDS)):
+            finding_id = f"{window.start:%Y%m%dT%H%M%S.%f}-{submitter}-{number}"
+            await self._store.write_finding(
+                Finding(finding_id, submitter, tuple(part), found_at, found_at + self._delay)
+            )
+        logger.warning(
+            "the audit triggers %d samples of %s again, which have no result %s after they were submitted: %s",
+            len(sample_ids),
+            submitter,
+            self._delay,
+            _listed(sample_ids),
+        )
+
+    async def _look_again(self, now: datetime, report: Report) -> None:
+        """Check the samples of all findings that are due."""
+        for finding in await self._store.findings():
+            checked = finding if finding.due_at > now else await self._look_at(finding, now, report)
+            report.missing += len(checked.sample_ids) if checked.is_alert else 0
+        metrics.MISSING.set(report.missing)
+
+    async def _look_at(self, finding: Finding, now: datetime, report: Report) -> Finding:
+        sample_ids = await self._store.without_result(finding.submitter, finding.sample_ids)
+        sample_ids = await self._store.existing_samples(finding.submitter, sample_ids) if sample_ids else []
+        age = now - finding.found_at
+        if age > GIVE_UP_AFTER:
+            report.given_up += await self._give_up(finding, sample_ids, age)
+            sample_ids = []
+        checked = finding.still_missing(sample_ids, now + min(age, MAX_TIME_TO_NEXT_LOOK))
+        await self._store.write_finding(checked)
+        if sample_ids and finding.looks < MAX_TRIGGERS:
+            report.triggered += await self._store.trigger(finding.submitter, sample_ids)
+        if sample_ids:
+            logger.error(
+                "audit: %d samples of %s have no result %s after they were first triggered again: %s",
+                len(sample_ids),
+                finding.submitter,
+                timedelta(seconds=round(age.total_seconds())),
+                _listed(sample_ids),
+            )
+        return checked
+
+    async def _give_up(self, finding: Finding, sample_ids: Sequence[str], age: timedelta) -> int:
+        reason = (
+            f"the function did not compute this sample, although it was triggered again "
+            f"{age.total_seconds() / 3600:.0f} hours ago; recompute it to try again"
+        )
+        given_up = 0
+        for sample_id in sample_ids:
+            given_up += await self._results.give_up(finding.submitter, sample_id, reason) is not None
+        logger.error("audit: gave up %d samples of %s: %s", given_up, finding.submitter, _listed(sample_ids))
+        return given_up
+
+
+def _listed(sample_ids: Sequence[str]) -> str:
+    more = len(sample_ids) - MAX_LOGGED_IDS
+    return ", ".join(sample_ids[:MAX_LOGGED_IDS]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,108 @@
+"""The documents of the audit: its state, and findings.
+
+The state has the time up to which all samples are checked, and a lease. An instance that has the lease may run. Every
+change of the state requires that no other instance has changed it, so two instances do not check the same time.
+
+A finding is a list of samples of one submitter that had no result. It exists until all of them have one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+MAX_IDS = 500
+"""Samples in one finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditState:
+    """The state of the audit. `update_time` is that of its document, or None if the document does not exist yet.
+
+    `checked`, `triggered` and `reads` are totals of all runs: samples that were checked, samples that were triggered
+    again, and documents and index entries that were read for it, as Firestore bills them.
+    """
+
+    checked_until: datetime
+    leased_until: datetime
+    checked: int = 0
+    triggered: int = 0
+    reads: int = 0
+    update_time: datetime | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the stored document."""
+        return {
+            "checked_until": self.checked_until,
+            "leased_until": self.leased_until,
+            "checked": self.checked,
+            "triggered": self.triggered,
+            "reads": self.reads,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object], update_time: datetime) -> "AuditState":
+        """Return the state that is stored as `fields`."""
+        return cls(
+            _time(fields, "checked_until"),
+            _time(fields, "leased_until"),
+            int(str(fields["checked"])),
+            int(str(fields["triggered"])),
+            int(str(fields["reads"])),
+            update_time,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Samples of one submitter that had no result at `found_at`. They are checked again at `due_at`.
+
+    `looks` is the number of checks so far.
+    """
+
+    id: str
+    submitter: str
+    sample_ids: tuple[str, ...]
+    found_at: datetime
+    due_at: datetime
+    looks: int = 1
+
+    @property
+    def is_alert(self) -> bool:
+        """Whether the samples had no result either after they were triggered again."""
+        return self.looks > 1
+
+    def still_missing(self, sample_ids: Iterable[str], due_at: datetime) -> "Finding":
+        """Return the finding after a check that found no results of `sample_ids`."""
+        return replace(self, sample_ids=tuple(sample_ids), due_at=due_at, looks=self.looks + 1)
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the stored document."""
+        return {
+            "submitter": self.submitter,
+            "sample_ids": list(self.sample_ids),
+            "found_at": self.found_at,
+            "due_at": self.due_at,
+            "looks": self.looks,
+        }
+
+    @classmethod
+    def from_fields(cls, finding_id: str, fields: Mapping[str, object]) -> "Finding":
+        """Return the finding that is stored as `fields`."""
+        sample_ids = fields["sample_ids"]
+        if not isinstance(sample_ids, Iterable):
+            raise TypeError(f"expected a list of sample ids, got {sample_ids!r}")
+        return cls(
+            finding_id,
+            str(fields["submitter"]),
+            tuple(map(str, sample_ids)),
+            _time(fields, "found_at"),
+            _time(fields, "due_at"),
+            int(str(fields["looks"])),
+        )
+
+
+def _time(fields: Mapping[str, object], name: str) -> datetime:
+    value = fields[name]
+    if not isinstance(value, datetime):
+        raise TypeError(f"expected a time, got {value!r} - at `{name}`")
+    return value

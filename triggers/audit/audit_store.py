@@ -1,0 +1,171 @@
+"""The audit's access to Firestore. It counts what it reads, by the rules with which Google Cloud bills reads."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from storage.documents import Arrival, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import StructuredQuery
+from storage.firestore.retriggering import trigger_again
+from triggers.audit.audit_documents import AuditState, Finding
+from triggers.audit.comparison import Counts, Partition
+from triggers.audit.window import Window
+
+T = TypeVar("T")
+
+_Operator = StructuredQuery.FieldFilter
+
+_MAX_CONCURRENT_QUERIES = 16
+_ENTRIES_PER_READ = 1_000
+_BATCH_SIZE = 500
+_MAX_FINDINGS = 1_000
+
+
+class AuditStore:
+    """The documents of all submitters. Every method raises `Unavailable` or `FirestoreError`."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, *, shards: int) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._shards = shards
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_QUERIES)
+        self.reads = 0
+        """The number of reads since the process started."""
+
+    async def now(self) -> datetime:
+        """Return the time of Firestore's clock."""
+        self.reads += 1
+        return await self._firestore.now()
+
+    async def partitions(self) -> list[Partition]:
+        """Return the partitions of all submitters that have documents."""
+        submitters = await self._firestore.document_ids(document_paths.SUBMITTERS)
+        self.reads += max(1, len(submitters))
+        return [Partition(submitter, shard) for submitter in submitters for shard in range(self._shards)]
+
+    async def counts(self, partition: Partition, window: Window) -> Counts:
+        """Return the numbers of accepted samples and of results that were submitted in a window."""
+        samples = await self._count(partition, document_paths.SAMPLES, window)
+        return Counts(samples, await self._count(partition, document_paths.RESULTS, window) if samples else 0)
+
+    async def oldest_sample(self, partition: Partition) -> datetime | None:
+        """Return the time at which the first accepted sample was submitted."""
+        documents = await self._samples(partition, None, limit=1)
+        times = [encoding.to_datetime(each.fields["submitted_at"].timestamp_value) for each in documents]
+        return min(times, default=None)
+
+    async def sample_ids(self, partition: Partition, window: Window) -> list[str]:
+        """Return the ids of the accepted samples that were submitted in a window."""
+        return [document.name.rpartition("/")[2] for document in await self._samples(partition, window)]
+
+    async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
+        """Return those samples that have no result."""
+        paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
+        found = await self._existing(paths, "status")
+        return [sample_id for path, sample_id in paths.items() if path not in found]
+
+    async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
+        """Return those samples that exist."""
+        paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
+        return [paths[path] for path in await self._existing(paths, "state_on_arrival")]
+
+    async def trigger(self, submitter: str, sample_ids: Sequence[str]) -> int:
+        """Trigger the function for these samples again. Return the number of samples that were triggered."""
+        self.reads += len(sample_ids)
+        return len(await trigger_again(self._firestore, self._writer, submitter, sample_ids))
+
+    async def read_state(self) -> AuditState | None:
+        """Return the stored state, or None before the first run."""
+        path = document_paths.audit()
+        self.reads += 1
+        document = (await self._firestore.batch_get([path])).get(path)
+        if document is None:
+            return None
+        return AuditState.from_fields(encoding.from_document(document), encoding.to_datetime(document.update_time))
+
+    async def write_state(self, state: AuditState) -> AuditState:
+        """Store the state, and return it with its new update time.
+
+        Raises `PreconditionFailed` if another instance has changed it.
+        """
+        write = encoding.to_write(self._firestore.name(document_paths.audit()), state.fields())
+        if state.update_time is None:
+            write.current_document.exists = False
+        else:
+            write.current_document.update_time.FromDatetime(state.update_time)
+        written = await self._writer.write(write)
+        return replace(state, update_time=encoding.to_datetime(written.update_time))
+
+    async def findings(self) -> list[Finding]:
+        """Return the oldest findings."""
+        query = StructuredQuery()
+        query.from_.add(collection_id=document_paths.AUDIT_FINDINGS)
+        query.limit.value = _MAX_FINDINGS
+        documents = await self._firestore.documents("", query)
+        self.reads += max(1, len(documents))
+        return [
+            Finding.from_fields(document.name.rpartition("/")[2], encoding.from_document(document))
+            for document in documents
+        ]
+
+    async def write_finding(self, finding: Finding) -> None:
+        """Store a finding, or delete it if no sample is left in it."""
+        name = self._firestore.name(document_paths.audit_finding(finding.id))
+        write = encoding.to_write(name, finding.fields()) if finding.sample_ids else encoding.to_delete(name)
+        await self._writer.write(write)
+
+    async def _count(self, partition: Partition, collection: str, window: Window) -> int:
+        query = _query_of(collection, partition.shard, window)
+        async with self._slots:
+            count = await self._firestore.count(document_paths.submitter(partition.submitter), query)
+        self.reads += max(1, -(-count // _ENTRIES_PER_READ))
+        return count
+
+    async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Any]:
+        query = _query_of(document_paths.SAMPLES, partition.shard, window)
+        query.select.fields.add(field_path="submitted_at")
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "submitted_at"
+        if limit is not None:
+            query.limit.value = limit
+        async with self._slots:
+            documents = await self._firestore.documents(document_paths.submitter(partition.submitter), query)
+        self.reads += max(1, len(documents))
+        return documents
+
+    async def _existing(self, paths: Mapping[str, str], field: str) -> Mapping[str, Any]:
+        self.reads += len(paths)
+        found: dict[str, Any] = {}
+        for part in parts(list(paths), _BATCH_SIZE):
+            found |= await self._firestore.batch_get(part, mask=[field])
+        return found
+
+
+def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Return the items in parts of up to `size`."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _query_of(collection: str, shard: int, window: Window | None) -> Any:
+    """Return a query for the accepted samples or for the results of a shard that were submitted in a window."""
+    query = StructuredQuery()
+    query.from_.add(collection_id=collection)
+    where = query.where.composite_filter
+    where.op = StructuredQuery.CompositeFilter.AND
+    _add(where, "shard", _Operator.EQUAL, shard)
+    if collection == document_paths.SAMPLES:
+        _add(where, "state_on_arrival", _Operator.EQUAL, Arrival.ACCEPTED.value)
+    if window is not None:
+        _add(where, "submitted_at", _Operator.GREATER_THAN_OR_EQUAL, window.start)
+        _add(where, "submitted_at", _Operator.LESS_THAN, window.end)
+    return query
+
+
+def _add(where: Any, field: str, operator: int, value: object) -> None:
+    condition = where.filters.add().field_filter
+    condition.field.field_path, condition.op = field, operator
+    condition.value.CopyFrom(encoding.to_value(value))
