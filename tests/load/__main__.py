@@ -24,6 +24,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "end-to-end": end_to_end.throughput,
     "latency": end_to_end.latency,
     "scale": scale.scale,
+    "shards": scale.shards,
     "function": function.events,
     "start": start.start,
     "clients": submits.growth_with_clients,

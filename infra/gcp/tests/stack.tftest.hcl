@@ -364,3 +364,10 @@ run "without_a_domain_there_is_no_load_balancer" {
     error_message = "A load balancer costs money without requests."
   }
 }
+
+run "errors_are_logged_completely" {
+  assert {
+    condition     = strcontains(google_logging_project_exclusion.requests.filter, "httpRequest.status < 400") && strcontains(google_logging_project_exclusion.requests.filter, "run.googleapis.com/requests")
+    error_message = "Only logs of successful requests may be left out."
+  }
+}

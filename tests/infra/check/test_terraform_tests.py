@@ -54,6 +54,7 @@ MUTATIONS = {
         'local.has_load_balancer ? ["compute',
         'true ? ["compute',
     ),
+    "errors_are_logged_completely": ("logging.tf", " AND httpRequest.status < 400", ""),
     "invalid_values_are_refused": ("variables.tf", "var.weekly_backup_weeks <= 14", "var.weekly_backup_weeks <= 20"),
 }
 """For each test a change that it must notice: file, text, replacement."""

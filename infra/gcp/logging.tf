@@ -1,0 +1,11 @@
+# Cloud Run logs every request, which would cost as much as the computation itself. Of the successful requests, one of
+# a hundred is kept. Metrics count all requests; errors and the logs of the processes are kept completely.
+
+resource "google_logging_project_exclusion" "requests" {
+  project     = var.project
+  name        = "dropzone-successful-requests"
+  description = "Keeps 1 % of the logs of successful requests to Dropzone"
+  filter      = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name =~ \"^dropzone-\" AND log_id(\"run.googleapis.com/requests\") AND httpRequest.status < 400 AND sample(insertId, 0.99)"
+
+  depends_on = [google_project_service.this]
+}
