@@ -105,6 +105,11 @@ class Stack(AbstractContextManager["Stack"]):
         return self._data / "api-key"
 
     @property
+    def data_file(self) -> Path:
+        """The data file of Firestore."""
+        return self._data / "firestore.sqlite"
+
+    @property
     def log(self) -> str:
         """Everything that the stack has printed."""
         return self._log.read_text()

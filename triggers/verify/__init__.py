@@ -1,0 +1,1 @@
+"""Verifies stored samples and results: `python -m triggers.verify`."""

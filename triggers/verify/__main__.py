@@ -1,0 +1,60 @@
+"""Verify what is stored: `python -m triggers.verify [--submitter NAME] [--recompute-every N]`.
+
+Each sample is read with its chunks, and its bytes are compared with its size and SHA-256. Each result is compared with
+its sample, and every Nth result is computed again and must be equal. The server may run: samples that arrive meanwhile
+may or may not be read. The command prints each problem and exits with 1 if there are any.
+
+`python -m infra.embedded.firestore.archive check` checks the data file of the embedded Firestore and its indexes.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from google.auth.exceptions import DefaultCredentialsError
+
+from storage.documents import DropzoneError
+from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
+from triggers.verify.verifier import Totals, Verifier
+
+TIMEOUT_SECONDS = 60.0
+RECOMPUTE_EVERY = 100
+
+
+async def _run(options: argparse.Namespace) -> Totals:
+    firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
+    try:
+        verifier = Verifier(firestore, options.submitter, options.recompute_every)
+        async for problem in verifier.problems():
+            sys.stdout.write(f"{problem}\n")
+        return verifier.totals
+    finally:
+        await firestore.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m triggers.verify", description=__doc__)
+    parser.add_argument("--submitter", help="verify the samples of this submitter only")
+    parser.add_argument(
+        "--recompute-every",
+        type=int,
+        default=RECOMPUTE_EVERY,
+        metavar="N",
+        help="compute every Nth result again; 1 computes all (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.recompute_every < 1:
+        parser.error(f"expected --recompute-every to be at least 1, got {options.recompute_every}")
+    try:
+        totals = asyncio.run(_run(options))
+    except (DropzoneError, DefaultCredentialsError, FirestoreError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    sys.stderr.write(f"{totals}\n")
+    return int(totals.problems > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

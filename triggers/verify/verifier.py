@@ -1,0 +1,145 @@
+"""The verifier: reads all samples of a database, and compares them with their digests and their results.
+
+Opens no connection of its own, and writes nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud.firestore_v1.types import query as _protocol
+
+from storage.documents import (
+    Arrival,
+    Header,
+    InvalidSample,
+    ProblemCode,
+    Result,
+    Status,
+    document_paths,
+)
+from storage.documents.statistics import STATISTICS_VERSION
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from triggers import computation
+
+PAGE_SIZE = 100
+
+_StructuredQuery: Any = _protocol.StructuredQuery.pb()
+_NOT_REPEATABLE = frozenset({ProblemCode.GIVEN_UP, ProblemCode.NOT_COMPUTABLE, ProblemCode.OVER_BUDGET})
+"""Problems of an attempt and not of the sample, so another computation can have another result."""
+
+
+@dataclass
+class Totals:
+    """What was verified."""
+
+    samples: int = 0
+    pending: int = 0
+    results: int = 0
+    recomputed: int = 0
+    problems: int = 0
+
+    def __str__(self) -> str:
+        """Return the last line of the output."""
+        return (
+            f"{self.samples} samples, {self.pending} of them without a result yet; {self.results} results, "
+            f"{self.recomputed} of them computed again; {self.problems} problems"
+        )
+
+
+class Verifier:
+    """Verifies the samples of one database. `submitter` selects those of one submitter."""
+
+    def __init__(self, firestore: Firestore, submitter: str | None, recompute_every: int) -> None:
+        self._firestore = firestore
+        self._submitter = submitter
+        self._recompute_every = recompute_every
+        self.totals = Totals()
+
+    async def problems(self) -> AsyncIterator[str]:
+        """Yield a line for each problem."""
+        async for documents in self._pages():
+            names = {each.name: document_paths.result(*_ids(self._firestore.path(each.name))) for each in documents}
+            results = await self._firestore.batch_get(names.values())
+            for document in documents:
+                async for problem in self._verify(document, results.get(names[document.name])):
+                    self.totals.problems += 1
+                    yield f"{self._firestore.path(document.name)}: {problem}"
+
+    async def _pages(self) -> AsyncIterator[list[Any]]:
+        """Yield all headers in the order of their names."""
+        parent = "" if self._submitter is None else document_paths.submitter(self._submitter)
+        query = _StructuredQuery()
+        query.from_.add(collection_id=document_paths.SAMPLES, all_descendants=self._submitter is None)
+        query.order_by.add(direction=_StructuredQuery.ASCENDING).field.field_path = "__name__"
+        query.limit.value = PAGE_SIZE
+        while page := await self._firestore.documents(parent, query):
+            yield page
+            query.ClearField("start_at")
+            query.start_at.values.add(reference_value=page[-1].name)
+
+    async def _verify(self, document: Any, stored: Any) -> AsyncIterator[str]:
+        self.totals.samples += 1
+        submitter, sample_id = _ids(self._firestore.path(document.name))
+        try:
+            header = Header.from_fields(submitter, sample_id, encoding.from_document(document))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            yield f"the header is damaged: {error!r}"
+            return
+        paths = [document_paths.chunk(submitter, sample_id, header.sha256, number) for number in range(header.chunks)]
+        found = await self._firestore.batch_get(paths) if paths else {}
+        chunks = [found.pop(path).fields["data"].bytes_value for path in paths if path in found]
+        try:
+            await asyncio.to_thread(header.assemble, chunks)
+        except InvalidSample as error:
+            yield error.problems[0].message
+            return
+        if header.arrival is Arrival.REJECTED:
+            if stored is not None:
+                yield "a REJECTED sample has a result"
+        elif stored is None:
+            self.totals.pending += 1
+        else:
+            async for problem in self._verify_result(header, document, chunks, stored):
+                yield problem
+
+    async def _verify_result(
+        self, header: Header, document: Any, chunks: Sequence[bytes], stored: Any
+    ) -> AsyncIterator[str]:
+        self.totals.results += 1
+        try:
+            result = Result.from_fields(header.submitter, header.id, encoding.from_document(stored))
+        except (KeyError, TypeError, ValueError) as error:
+            yield f"the result is damaged: {error!r}"
+            return
+        update_time = encoding.to_datetime(document.update_time)
+        if result.sample_update_time > update_time:
+            yield "the result belongs to a later version of the sample"
+        is_repeatable = result.problem is None or result.problem.code not in _NOT_REPEATABLE
+        is_current = result.statistics_version == STATISTICS_VERSION and result.sample_update_time == update_time
+        if not (is_current and is_repeatable) or self.totals.results % self._recompute_every:
+            return
+        self.totals.recomputed += 1
+        expected = await asyncio.to_thread(computation.compute, header, update_time, chunks)
+        for problem in _differences(result, expected):
+            yield problem
+
+
+def _differences(stored: Result, expected: Result) -> Iterator[str]:
+    if stored.status is not expected.status:
+        yield f"the result is {stored.status}, and a computation yields {expected.status}"
+    elif stored.status is Status.COMPUTED and stored.timestamp != expected.timestamp:
+        yield f"the time stamp of the result is {stored.timestamp}, and a computation yields {expected.timestamp}"
+    elif stored.statistics is not None and expected.statistics is not None:
+        before, after = stored.statistics.fields(), expected.statistics.fields()
+        for name in after:
+            if before.get(name) != after[name]:
+                yield f"{name} is {before.get(name)}, and a computation yields {after[name]}"
+
+
+def _ids(path: str) -> tuple[str, str]:
+    """Return the submitter and the id of a sample."""
+    _, submitter, _, sample_id = path.split("/")
+    return submitter, sample_id
