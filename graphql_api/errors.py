@@ -40,6 +40,7 @@ HTTP_STATUS = {
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "RATE_LIMITED": 429,
     "INTERNAL": 500,
+    "DATA_LOSS": 500,
     "UNAVAILABLE": 503,
 }
 """The HTTP status by error code, for a request that fails before its operation is executed."""

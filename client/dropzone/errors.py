@@ -56,6 +56,12 @@ class Conflict(DropzoneError):
     code = "CONFLICT"
 
 
+class DataLoss(DropzoneError):
+    """A stored document is damaged. The message names the document. An operator must restore or remove it."""
+
+    code = "DATA_LOSS"
+
+
 class TooLarge(DropzoneError):
     """The request exceeds a size limit of the server."""
 

@@ -7,6 +7,7 @@ each other. It opens no connections.
 from storage.documents.errors import (
     BadRequest,
     Conflict,
+    DataLoss,
     DropzoneError,
     Forbidden,
     InvalidSample,
@@ -32,6 +33,7 @@ __all__ = [
     "Arrival",
     "BadRequest",
     "Conflict",
+    "DataLoss",
     "DropzoneError",
     "FailedAttempts",
     "Forbidden",

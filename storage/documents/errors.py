@@ -82,6 +82,12 @@ class Unavailable(RetryLater):
     code = "UNAVAILABLE"
 
 
+class DataLoss(DropzoneError):
+    """A stored document is damaged. The message names the document. An operator must restore or remove it."""
+
+    code = "DATA_LOSS"
+
+
 class InvalidSample(DropzoneError):
     """The sample cannot be processed. `problems` contains the reasons. The same sample fails again."""
 

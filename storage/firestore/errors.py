@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from storage.documents import Unavailable
+from storage.documents import DataLoss, Unavailable
 from storage.firestore import metrics
 from storage.firestore.retry import TRANSIENT
 
@@ -34,11 +34,11 @@ class FirestoreUnavailable(Unavailable):
 
 
 class FirestoreError(Exception):
-    """Firestore rejected a request or a write. `code` is the status code."""
+    """Firestore rejected a request or a write. `status` is the status code."""
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"Firestore returned {code.name}: {message}")
-        self.code = code
+    def __init__(self, status: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"Firestore returned {status.name}: {message}")
+        self.status = status
 
 
 class PreconditionFailed(FirestoreError):
@@ -49,7 +49,12 @@ class InvalidWrite(FirestoreError):
     """Firestore does not accept this write. A retry of the same write fails too."""
 
 
+class DamagedDocument(FirestoreError, DataLoss):
+    """A stored document does not match its checksum. The message names the document."""
+
+
 _CLASSES = {
+    grpc.StatusCode.DATA_LOSS: DamagedDocument,
     grpc.StatusCode.ALREADY_EXISTS: PreconditionFailed,
     grpc.StatusCode.FAILED_PRECONDITION: PreconditionFailed,
     grpc.StatusCode.NOT_FOUND: PreconditionFailed,
@@ -64,7 +69,7 @@ def call_error(error: grpc.aio.AioRpcError) -> FirestoreUnavailable | FirestoreE
     metrics.count_error(code)
     if code in TRANSIENT or _INDEX_IS_BUILDING in details:
         return FirestoreUnavailable(code, details)
-    return FirestoreError(code, details)
+    return DamagedDocument(code, details) if code is grpc.StatusCode.DATA_LOSS else FirestoreError(code, details)
 
 
 def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:

@@ -84,6 +84,12 @@ def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read
     return _verified(row, path)
 
 
+def damaged(connection: sqlite3.Connection, collection_number: int, path: bytes) -> DocumentVersion:
+    """Return the current version of a damaged document, without its content."""
+    sequence, commit_time, *_ = connection.execute(_CURRENT, (collection_number, path)).fetchone()
+    return DocumentVersion(sequence, commit_time, b"")
+
+
 def _verified(row: tuple[int, int, bytes, int | None], path: bytes) -> DocumentVersion:
     """Return the version in a row. Raise DATA_LOSS if the document does not match its checksum."""
     sequence, commit_time, document, checksum = row

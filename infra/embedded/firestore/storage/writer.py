@@ -26,6 +26,7 @@ from typing import Any, Protocol, TypeVar
 
 from infra.embedded.firestore import metrics
 from infra.embedded.firestore.encoding.resource_names import ResourceName
+from infra.embedded.firestore.encoding.values import END
 from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
@@ -35,6 +36,8 @@ from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.versions import Change, DocumentVersion
+
+_ENTRIES_OF = "SELECT key, size FROM entries WHERE collection_number = ? AND size = ? AND substr(key, -size) = ?"
 
 T = TypeVar("T")
 MAX_GROUP_SIZE = 2_000
@@ -98,6 +101,18 @@ class Group:
         """Return the collection number and the current version of a document, or None for a missing value."""
         number = self._catalog.number(name.database, name.collection_id)
         return number, None if number is None else self.rows.current(number, path)
+
+    def find_damaged(self, name: ResourceName, path: bytes) -> tuple[int, DocumentVersion, dict[bytes, int]]:
+        """Return the collection number, the version and the index entries of a damaged document.
+
+        Only a search in all entries of the collection finds its entries.
+        """
+        number = self._catalog.number(name.database, name.collection_id)
+        assert number is not None
+        connection = self.connection
+        suffix = path + END
+        entries = connection.execute(_ENTRIES_OF, (number, len(suffix), suffix)).fetchall()
+        return number, versions.damaged(connection, number, path), dict(entries)
 
     def prefetch_absent(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
         """Record which documents do not exist, with one statement per collection.

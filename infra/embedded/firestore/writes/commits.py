@@ -11,6 +11,8 @@ As in production, a write that changes nothing keeps the update time and creates
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import grpc
+
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.messages import CommitResponse, Document, microseconds, timestamp
 from infra.embedded.firestore.storage.versions import Change
@@ -88,9 +90,22 @@ def _apply(
 
 
 def _load(group: Group, write: PreparedWrite) -> PendingDocument:
-    collection_number, stored = group.find(write.name, write.path)
+    try:
+        collection_number, stored = group.find(write.name, write.path)
+    except StatusError as error:
+        has_precondition = write.exists is not None or write.update_time is not None
+        if error.code is not grpc.StatusCode.DATA_LOSS or not write.is_delete or has_precondition:
+            raise
+        return _load_damaged(group, write)
     old = None if stored is None else Document.FromString(stored.document)
     return PendingDocument(write.name, write.full_name, write.path, collection_number, stored, old, old)
+
+
+def _load_damaged(group: Group, write: PreparedWrite) -> PendingDocument:
+    """Return a damaged document, which a delete without a precondition removes."""
+    number, stored, entries = group.find_damaged(write.name, write.path)
+    unknown = Document()
+    return PendingDocument(write.name, write.full_name, write.path, number, stored, unknown, unknown, entries)
 
 
 def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> list[PendingDocument]:
@@ -102,7 +117,7 @@ def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> l
     for document in changed:
         indexer = group.indexer(document.name.collection_id)
         document_id = document.name.segments[-1]
-        if document.old is not None:
+        if document.old is not None and not document.old_entries:
             document.old_entries = indexer.entries(document.path, document_id, document.old)
         if document.new is not None:
             document.new_entries = indexer.entries(document.path, document_id, document.new)

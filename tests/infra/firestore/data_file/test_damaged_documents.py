@@ -6,6 +6,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.api_core import exceptions
+from google.cloud.firestore import ExistsOption
+from google.cloud.firestore_v1.base_query import FieldFilter
 
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.firestore import messages as m
@@ -58,6 +60,29 @@ def test_a_write_that_needs_the_damaged_document_fails_alone(damaged: FirestoreP
     response = damaged.call("BatchWrite", request, m.BatchWriteResponse)
 
     assert [status.code for status in response.status] == [grpc.StatusCode.DATA_LOSS.value[0], 0]
+
+
+def test_a_damaged_document_can_be_deleted_and_written_again(damaged: FirestoreProcess) -> None:
+    """A delete without a precondition also removes its index entries."""
+    collection = damaged.client().collection("t")
+
+    collection.document("b").delete()
+    found = [document.id for document in collection.where(filter=FieldFilter("n", "==", 1)).stream()]
+    collection.document("b").set({"text": "new", "n": 2})
+    archive_problems = archive("check", "--data", damaged.data, code=1).splitlines()
+
+    assert found == ["a", "c"]
+    assert [document.id for document in collection.stream()] == ["a", "b", "c"]
+    assert archive_problems[0].startswith("the document t/b is damaged (sequence 2)")  # kept until it is pruned
+    assert archive_problems[1:] == ["1 problems found"]
+
+
+def test_a_delete_with_a_precondition_does_not_remove_a_damaged_document(damaged: FirestoreProcess) -> None:
+    """Whether the precondition holds is unknown."""
+    document = damaged.client().document("t/b")
+
+    with pytest.raises(exceptions.DataLoss):
+        document.delete(option=ExistsOption(exists=True))
 
 
 def test_the_check_names_the_damaged_document(damaged: FirestoreProcess) -> None:
