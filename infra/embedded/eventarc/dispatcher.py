@@ -18,6 +18,7 @@ from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.errors import disk_failure
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.python_command import python_command
 
 OPEN_RETRY_SECONDS = 0.5
 
@@ -51,10 +52,11 @@ class Dispatcher:
     async def _open(self) -> None:
         for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
             logger.warning(
-                "trigger %s is not configured any more; its events are stored until you run "
-                "`python -m infra.embedded.eventarc forget %s`",
+                "trigger %s is not configured any more; its events are stored until you run `%s forget %s --data %s`",
                 name,
+                python_command("infra.embedded.eventarc"),
                 name,
+                self._storage.path,
             )
         for subscription in self._subscriptions.values():
             await subscription.open()

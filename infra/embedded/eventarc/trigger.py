@@ -16,6 +16,7 @@ from infra.embedded.backoff import Backoff
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.fault_injection import FaultInjection, Seconds
 from infra.embedded.eventarc.path_patterns import InvalidPattern, Pattern
+from infra.embedded.python_command import python_command
 
 KINDS = (cloudevent.CREATED, cloudevent.UPDATED, cloudevent.DELETED, cloudevent.WRITTEN)
 
@@ -100,7 +101,8 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
         if trigger.token_variable is not None and not _TOKEN.fullmatch(trigger.token or ""):
             raise InvalidTrigger(
                 f"trigger {trigger.name!r}: expected a token of printable ASCII characters without spaces in the "
-                f"environment variable {trigger.token_variable}; start this process with `python -m infra.embedded`"
+                f"environment variable {trigger.token_variable}; start this process with "
+                f"`{python_command('infra.embedded')}`"
             )
         if trigger.name in triggers:
             raise InvalidTrigger(f"two triggers are named {trigger.name!r}; rename one of them")

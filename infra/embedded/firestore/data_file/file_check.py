@@ -11,9 +11,9 @@ from pathlib import Path
 
 from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark
 from infra.embedded.firestore.data_file.file_format import UnusableFile, database_id, format_version
+from infra.embedded.python_command import python_command
 
-COMMAND = "python -m infra.embedded.firestore.archive"
-
+_ARCHIVE = "infra.embedded.firestore.archive"
 _MAGIC = b"SQLite format 3\0"
 _HEADER = struct.Struct(">16sH10xI")  # magic, page size, ..., size in pages
 _HEADER_BYTES = 100
@@ -145,11 +145,13 @@ def _pruned(connection: sqlite3.Connection) -> int:
 
 
 def _restore_advice(path: Path) -> str:
-    return f"Restore a backup: {COMMAND} restore BACKUP --data {path}"
+    return f"Restore a backup: {python_command(_ARCHIVE)} restore BACKUP --data {path}"
 
 
 def _advice(path: Path) -> str:
-    return f"{_restore_advice(path)}. Or continue with what is left: {COMMAND} accept-loss --data {path}"
+    return (
+        f"{_restore_advice(path)}. Or continue with what is left: {python_command(_ARCHIVE)} accept-loss --data {path}"
+    )
 
 
 def _pages_in_log(log: Path, page_size: int) -> tuple[set[int], int]:

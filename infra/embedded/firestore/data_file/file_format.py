@@ -19,6 +19,7 @@ from pathlib import Path
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes.definitions import Definitions, FieldModes
 from infra.embedded.firestore.indexes.index_builds import FIELD_DEFINITIONS
+from infra.embedded.python_command import python_command
 
 FORMAT_VERSION = 2
 
@@ -107,7 +108,7 @@ def format_version(connection: sqlite3.Connection, path: Path) -> int:
         raise UnusableFile(
             f"{path} was written by a newer release: it has format version {version}, and this release reads versions "
             f"up to {FORMAT_VERSION}. Install that release again. Or restore the copy that it made before the upgrade: "
-            f"python -m infra.embedded.firestore.archive restore COPY --data {path}"
+            f"{python_command('infra.embedded.firestore.archive')} restore COPY --data {path}"
         )
     if tables and "versions" not in tables:
         raise UnusableFile(f"{path} is an SQLite database of another program: use another file with --data")
