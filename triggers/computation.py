@@ -35,7 +35,7 @@ class OverBudget(Exception):
 def compute(
     header: Header, update_time: datetime, chunks: Sequence[bytes] = (), max_seconds: float = MAX_PROCESSOR_SECONDS
 ) -> Result:
-    """Return the result of a sample: COMPUTED, or FAILED if the sample is invalid or exceeds the budget.
+    """Return the result of a sample: COMPUTED or SUPERSEDED, or FAILED if the sample is invalid or exceeds the budget.
 
     `chunks` are all compressed chunks of the sample in order. Raises `MemoryError` if the process lacks memory.
     """
@@ -55,10 +55,11 @@ def compute(
         message = f"the computation needs more than {max_seconds:g} s of processor time; split the sample"
         return result(Status.FAILED, problem=Problem("$", message, ProblemCode.OVER_BUDGET))
     return result(
-        Status.COMPUTED,
+        Status.COMPUTED if header.superseded_by is None else Status.SUPERSEDED,
         timestamp=sample.timestamp,
         statistics=statistics,
         labels=header.labels or sample.labels,
+        superseded_by=header.superseded_by,
     )
 
 

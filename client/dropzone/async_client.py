@@ -76,19 +76,25 @@ class AsyncClient:
         return Identity.parse(await self._retry(self._connection.get_session))
 
     async def submit(
-        self, sample: SampleLike, *, idempotency_key: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        sample: SampleLike,
+        *,
+        idempotency_key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        supersedes: str | None = None,
     ) -> Receipt:
         """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems.
 
         The idempotency key derives from the content, so the server stores the same content once. To store the content
         again, pass another `idempotency_key`, or set the member `idempotency_key` of the sample.
 
-        The sample has `labels` in addition to the labels in its member `labels`.
+        The sample has `labels` in addition to the labels in its member `labels`. `supersedes` is the id of a sample
+        that this sample corrects: its result leaves all lists and summaries.
         """
         raw, labels = encode(sample), labels or {}
         check_labels(labels)
         key = idempotency_key or content_key(raw, labels)
-        return await self._retry(self._connection.post_sample, raw, key, labels)
+        return await self._retry(self._connection.post_sample, raw, key, labels, supersedes)
 
     async def submit_many(
         self,

@@ -55,13 +55,17 @@ class Connection:
             await self._session.close()
             self._session = None
 
-    async def post_sample(self, raw: bytes, idempotency_key: str | None, labels: Mapping[str, str]) -> Receipt:
+    async def post_sample(
+        self, raw: bytes, idempotency_key: str | None, labels: Mapping[str, str], supersedes: str | None
+    ) -> Receipt:
         """Submit one sample."""
         headers = {"content-type": "application/json"}
         if idempotency_key is not None:
             headers["idempotency-key"] = idempotency_key
         for name, value in labels.items():
             headers[f"x-label-{name.replace('_', '-')}"] = value
+        if supersedes is not None:
+            headers["x-supersedes"] = supersedes
         body = raw if len(raw) <= _MAX_UNCHUNKED_BYTES else BytesIO(raw)
         status, retry_after, response = await self._request("POST", "/samples", body, headers)
         values = _parse_json(response)

@@ -24,6 +24,7 @@ class Result(Statistics, _Identity):
     computed_at: datetime
     statistics_version: int
     labels: dict[str, str]
+    superseded_by: str | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

@@ -12,10 +12,14 @@ from dropzone.statistics import Range, ResultOverview, label_variables, parse_la
 
 
 class SampleState(StrEnum):
-    """The state of a sample. COMPUTED, FAILED and REJECTED are final. A sample is DELETED for a moment."""
+    """The state of a sample. COMPUTED, FAILED and REJECTED are final.
+
+    A COMPUTED sample becomes SUPERSEDED if another sample corrects it. A sample is DELETED for a moment.
+    """
 
     PENDING = "PENDING"
     COMPUTED = "COMPUTED"
+    SUPERSEDED = "SUPERSEDED"
     FAILED = "FAILED"
     REJECTED = "REJECTED"
     DELETED = "DELETED"

@@ -74,10 +74,20 @@ class Client:
         return self._call(self._client.whoami)
 
     def submit(
-        self, sample: SampleLike, *, idempotency_key: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        sample: SampleLike,
+        *,
+        idempotency_key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        supersedes: str | None = None,
     ) -> Receipt:
-        """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems."""
-        return self._call(lambda: self._client.submit(sample, idempotency_key=idempotency_key, labels=labels))
+        """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems.
+
+        `supersedes` is the id of a sample that this sample corrects.
+        """
+        return self._call(
+            lambda: self._client.submit(sample, idempotency_key=idempotency_key, labels=labels, supersedes=supersedes)
+        )
 
     def submit_many(
         self, samples: Iterable[SampleLike], *, concurrency: int = 64, labels: Mapping[str, str] | None = None

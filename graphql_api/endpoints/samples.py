@@ -90,8 +90,11 @@ class SampleEndpoints:
     async def _post(self, request: Request, caller: Caller) -> Response:
         media_type = utf_8_type(header(request, b"content-type"))
         idempotency_key = request_headers.utf_8_text(request, "Idempotency-Key")
+        earlier_id = request_headers.utf_8_text(request, "x-supersedes")
         request_labels = label_headers.read(request)
         if media_type in _NDJSON_TYPES:
+            if earlier_id is not None:
+                raise BadRequest("the header x-supersedes applies to a body with one sample")
             if idempotency_key is not None:
                 raise BadRequest(
                     "the header Idempotency-Key applies to a body with one sample; in an NDJSON body, set the member "
@@ -111,7 +114,11 @@ class SampleEndpoints:
         with budgets.memory.reserve(budget.request_bytes) as reservation:
             raw = await read_body(request, receiver.max_sample_bytes, reservation=reservation, turn=budget.turn)
         stored = await receiver.receive(
-            raw, submitter=caller.submitter, idempotency_key=idempotency_key, labels=request_labels
+            raw,
+            submitter=caller.submitter,
+            idempotency_key=idempotency_key,
+            labels=request_labels,
+            supersedes=earlier_id,
         )
         return Response(
             _json_line(_receipt(stored)),

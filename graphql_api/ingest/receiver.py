@@ -23,12 +23,14 @@ from graphql_api.ingest.large_sample_writer import LargeSampleWriter
 from graphql_api.ingest.uploads import ReadHeaders
 from observability import request_context
 from storage.documents import (
+    Arrival,
     BadRequest,
     Conflict,
     DropzoneError,
     Header,
     Identity,
     Labels,
+    NotFound,
     Sample,
     TooLarge,
     Unavailable,
@@ -89,15 +91,25 @@ class Receiver:
         self._budgets = budgets
 
     async def receive(
-        self, raw: bytes, *, submitter: str, idempotency_key: str | None = None, labels: Labels | None = None
+        self,
+        raw: bytes,
+        *,
+        submitter: str,
+        idempotency_key: str | None = None,
+        labels: Labels | None = None,
+        supersedes: str | None = None,
     ) -> Header:
         """Store the sample `raw`, also if it is invalid. Return its header after Firestore has committed it.
 
-        The sample has `labels` in addition to its own labels.
+        The sample has `labels` in addition to its own labels. If it is accepted, it supersedes the sample with the id
+        `supersedes`.
 
         Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
-        `idempotency_key`, `Conflict` if that key was used for other content, and `Unavailable`.
+        `idempotency_key`, `Conflict` if that key was used for other content, `NotFound` if the sample to supersede
+        does not exist, and `Unavailable`.
         """
+        if supersedes is not None:
+            return await self._supersede(raw, supersedes, submitter, idempotency_key, labels)
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
@@ -167,6 +179,26 @@ class Receiver:
         await self._backlog.close()
         await self._large_samples.close()
         self._validators.close()
+
+    async def _supersede(
+        self, raw: bytes, earlier_id: str, submitter: str, idempotency_key: str | None, labels: Labels | None
+    ) -> Header:
+        """Store a sample, and mark the sample that it corrects. The function then writes the earlier result again.
+
+        If the process stops before the mark is written, the client repeats the request with the same idempotency key.
+        """
+        if earlier_id not in await self._read_headers(submitter, {earlier_id}):
+            raise NotFound("the sample to supersede does not exist - at `supersedes`")
+        stored = await self.receive(raw, submitter=submitter, idempotency_key=idempotency_key, labels=labels)
+        if stored.id == earlier_id:
+            raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
+        if stored.arrival is Arrival.ACCEPTED:
+            name = self._firestore.name(document_paths.sample(submitter, earlier_id))
+            write = encoding.to_write(name, {"superseded_by": stored.id})
+            write.update_mask.field_paths.append("superseded_by")
+            write.current_document.exists = True
+            await self._writer.write(write)
+        return stored
 
     async def _receive_large(
         self, raw: bytes, submitter: str, idempotency_key: str | None, labels: Labels | None

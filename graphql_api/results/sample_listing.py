@@ -32,10 +32,11 @@ HEADER_FIELDS = (
     "chunks",
     "shard",
     "labels",
+    "superseded_by",
 )
 """The fields of a header without the raw document."""
 
-_OUTCOMES = (Status.COMPUTED, Status.FAILED)
+_OUTCOMES = (Status.COMPUTED, Status.SUPERSEDED, Status.FAILED)
 """The outcomes of samples that exist. A tombstone has no sample."""
 
 _NEWEST_FIRST = Order("submitted_at", descending=True)

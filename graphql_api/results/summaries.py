@@ -52,7 +52,7 @@ async def summarize(
 ) -> tuple[MergedStatistics, Mapping[Group, MergedStatistics]]:
     """Return the merged statistics of all selected results, and those of each group with equal labels `names`.
 
-    Without `names`, there are no groups. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
+    Without `names`, no groups are formed. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
     """
     merged = MergedStatistics()
     groups: dict[Group, MergedStatistics] = {}

@@ -47,10 +47,22 @@ class Mutation:
                 )
             ),
         ] = None,
+        supersedes: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(
+                description=(
+                    "The id of a sample that this sample corrects. If this sample is accepted, the result of the "
+                    "earlier sample becomes SUPERSEDED: lists and summaries leave it out, and `result` still returns "
+                    "it."
+                )
+            ),
+        ] = None,
     ) -> Sample:
         """Store one sample."""
-        submitter = info.context.caller.submitter
-        header = await info.context.receiver.receive(sample, submitter=submitter, idempotency_key=idempotency_key)
+        submitter, receiver = info.context.caller.submitter, info.context.receiver
+        header = await receiver.receive(
+            sample, submitter=submitter, idempotency_key=idempotency_key, supersedes=supersedes
+        )
         return Sample.of(header, is_new=True)
 
     @strawberry.mutation(

@@ -20,7 +20,7 @@ from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, 
 from graphql_api.schema.context import Info
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultEdge
-from graphql_api.schema.types.deletion import DeletedSample, DeletedSampleEdge
+from graphql_api.schema.types.deletion import Removal, RemovalEdge
 from graphql_api.schema.types.inputs import selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
@@ -95,32 +95,33 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns deleted samples in the order of their deletions. If `after` is set, the subscription first "
-            "returns the deletions after this cursor. The cursors of `results` are also accepted."
+            "Returns samples whose results leave all lists, because the sample is deleted or superseded. If `after` is "
+            "set, the subscription first returns the removals after this cursor. The cursors of `results` are also "
+            "accepted."
         ),
         metadata=requires(Scope.READ),
     )
-    async def deletions(
+    async def removals(
         self,
         info: Info,
         after: Annotated[
             str | None,
             strawberry.argument(
-                description="The last cursor that the client received. By default, only new deletions are returned."
+                description="The last cursor that the client received. By default, only new removals are returned."
             ),
         ] = None,
-    ) -> AsyncGenerator[DeletedSampleEdge, None]:
-        """Yield the tombstones as they are written."""
+    ) -> AsyncGenerator[RemovalEdge, None]:
+        """Yield the tombstones and the superseded results as they are written."""
         context = info.context
         cursor = None if after is None else Cursor.decode(after)
         position = None if cursor is None else (cursor.written_at, cursor.id)
         async with aclosing(context.live.follow(context.caller.submitter, position)) as written_results:
             async for written in written_results:
-                if (tombstone := written.tombstone) is not None:
+                written_at, sample_id = written.position
+                removal = Removal.of(written_at, sample_id, written.result, written.tombstone)
+                if removal is not None:
                     metrics.DELIVERED.inc()
-                    written_at, sample_id = written.position
-                    edge_cursor = Cursor(written_at=written_at, id=sample_id).encode()
-                    yield DeletedSampleEdge(cursor=edge_cursor, node=DeletedSample.of(tombstone))
+                    yield RemovalEdge(cursor=Cursor(written_at=written_at, id=sample_id).encode(), node=removal)
 
     @strawberry.subscription(
         description=(

@@ -18,15 +18,21 @@ from storage.documents.statistics import STATISTICS_VERSION, Statistics
 
 
 class Status(StrEnum):
-    """The outcome of the trigger function, or DELETED for the tombstone of a deleted sample."""
+    """The outcome of the trigger function, or DELETED for the tombstone of a deleted sample.
+
+    A SUPERSEDED result is a computed result of a sample that another sample corrects. Lists do not contain it.
+    """
 
     COMPUTED = "COMPUTED"
+    SUPERSEDED = "SUPERSEDED"
     FAILED = "FAILED"
     DELETED = "DELETED"
 
 
 class SampleState(StrEnum):
     """The state of a sample as clients see it. A submission ends in exactly one of COMPUTED, FAILED and REJECTED.
+
+    A COMPUTED sample becomes SUPERSEDED if another sample corrects it.
 
     A sample is DELETED for a moment, between the writes of its deletion. After that, it does not exist.
 
@@ -36,6 +42,7 @@ class SampleState(StrEnum):
 
     PENDING = "PENDING"
     COMPUTED = "COMPUTED"
+    SUPERSEDED = "SUPERSEDED"
     FAILED = "FAILED"
     REJECTED = "REJECTED"
     DELETED = "DELETED"
@@ -69,6 +76,7 @@ class Result:
     computed_at: datetime | None = None
     submitted_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
+    superseded_by: str | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -80,6 +88,8 @@ class Result:
             "computed_at": SERVER_TIME,
             **labels.stored_fields(self.labels),
         }
+        if self.superseded_by is not None:
+            fields["superseded_by"] = self.superseded_by
         if self.submitted_at is not None:
             fields["submitted_at"] = self.submitted_at
         if self.timestamp is not None and self.statistics is not None:
@@ -96,8 +106,8 @@ class Result:
         Raises `KeyError`, `TypeError` or `ValueError` if the fields are not those of a result.
         """
         status = Status(str(fields["status"]))
-        computed = status is Status.COMPUTED
-        problem, submitted_at = fields.get("problem"), fields.get("submitted_at")
+        computed = status in (Status.COMPUTED, Status.SUPERSEDED)
+        problem, submitted_at, superseded_by = (fields.get(key) for key in ("problem", "submitted_at", "superseded_by"))
         return cls(
             submitter=submitter,
             sample_id=sample_id,
@@ -111,6 +121,7 @@ class Result:
             computed_at=_time(fields, "computed_at"),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
             labels=labels.from_fields(fields),
+            superseded_by=None if superseded_by is None else str(superseded_by),
         )
 
 

@@ -50,7 +50,8 @@ class Header:
     spot. A result has the shard of its sample. `submitted_at` is the time of the write, or None until Firestore has
     confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
-    stored so that the trigger function computes the same instant as the API.
+    stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
+    that corrects this one.
     """
 
     submitter: str
@@ -67,6 +68,7 @@ class Header:
     chunks: int = 0
     submitted_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
+    superseded_by: str | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored header."""
@@ -85,6 +87,8 @@ class Header:
             fields["time_zone"] = self.time_zone
         if self.labels:
             fields |= labels.stored_fields(self.labels)
+        if self.superseded_by is not None:
+            fields["superseded_by"] = self.superseded_by
         if self.raw is None:
             fields["chunks"] = self.chunks
         else:
@@ -100,6 +104,7 @@ class Header:
         raw = fields.get("raw")
         problems = fields.get("problems", ())
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
+        superseded_by = fields.get("superseded_by")
         if not isinstance(problems, Iterable):
             raise TypeError(f"expected a list of problems, got {problems!r}")
         return cls(
@@ -117,6 +122,7 @@ class Header:
             chunks=int(str(fields.get("chunks", 0))),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
             labels=labels.from_fields(fields),
+            superseded_by=None if superseded_by is None else str(superseded_by),
         )
 
     @classmethod

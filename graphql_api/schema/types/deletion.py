@@ -1,4 +1,4 @@
-"""Deletions and deleted samples as clients see them."""
+"""Deletions, deleted samples and superseded samples as clients see them."""
 
 from datetime import datetime
 from typing import Self
@@ -7,7 +7,7 @@ import strawberry
 
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.schema.types.enums import describe_enum
-from storage.documents import Tombstone
+from storage.documents import Result, Tombstone
 
 _STATES = {
     DeletionState.RUNNING: "The API deletes the samples.",
@@ -64,9 +64,33 @@ class DeletedSample:
         )
 
 
-@strawberry.type(description="A deleted sample, and the position of its deletion among all writes of results.")
-class DeletedSampleEdge:
-    """A deletion in a subscription."""
+@strawberry.type(description="A sample whose result has left all lists.")
+class Removal:
+    """A deleted or superseded sample as clients see it."""
 
-    cursor: str = strawberry.field(description="The position of this deletion. Pass it as `after`.")
-    node: DeletedSample = strawberry.field(description="What remains of the sample.")
+    id: strawberry.ID = strawberry.field(description="The id of the sample.")
+    removed_at: datetime = strawberry.field(description="The time when the result left the lists.")
+    superseded_by: strawberry.ID | None = strawberry.field(
+        description="The id of the sample that corrects this one. Null if the sample was deleted."
+    )
+    reason: str = strawberry.field(description="The reason of a deletion. Empty if none was given.")
+
+    @classmethod
+    def of(
+        cls, written_at: datetime, sample_id: str, result: Result | None, tombstone: Tombstone | None
+    ) -> Self | None:
+        """Return the removal that the write of a result document tells of, or None if it tells of none."""
+        if tombstone is not None:
+            return cls(id=strawberry.ID(sample_id), removed_at=written_at, superseded_by=None, reason=tombstone.reason)
+        if result is None or result.superseded_by is None:
+            return None
+        corrected_by = strawberry.ID(result.superseded_by)
+        return cls(id=strawberry.ID(sample_id), removed_at=written_at, superseded_by=corrected_by, reason="")
+
+
+@strawberry.type(description="A removal and its position among all writes of results.")
+class RemovalEdge:
+    """A removal in a subscription."""
+
+    cursor: str = strawberry.field(description="The position of this removal. Pass it as `after`.")
+    node: Removal = strawberry.field(description="The sample that was deleted or superseded.")

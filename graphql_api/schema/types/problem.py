@@ -18,6 +18,7 @@ __all__ = ["FailedAttempts", "ProblemCode", "ProblemType", "SampleState"]
 _STATES = {
     SampleState.PENDING: "The sample is stored. Its result is not computed yet.",
     SampleState.COMPUTED: "The result is stored.",
+    SampleState.SUPERSEDED: "The result is stored, but another sample corrects it. Lists of results leave it out.",
     SampleState.FAILED: "The result cannot be computed. `problems` contains the reason.",
     SampleState.DELETED: "The sample is being deleted. It will not exist in a moment.",
     SampleState.REJECTED: "The sample is invalid. It is stored without a result. `problems` contains the reasons.",

@@ -99,6 +99,9 @@ class Result:
             "is added or its definition changes."
         )
     )
+    superseded_by: strawberry.ID | None = strawberry.field(
+        description="The id of the sample that corrects this one. Null if no sample corrects it."
+    )
 
     @classmethod
     def of(cls, result: StoredResult) -> Self:
@@ -113,6 +116,7 @@ class Result:
             computed_at=result.computed_at,
             statistics_version=result.statistics_version,
             stored_labels=result.labels,
+            superseded_by=None if result.superseded_by is None else strawberry.ID(result.superseded_by),
         )
 
     @strawberry.field(description=LABELS)

@@ -1,4 +1,4 @@
-"""Deleted samples leave a tombstone and nothing else, whatever arrives late."""
+"""Deleted samples leave a tombstone and nothing else. Superseded results leave all lists."""
 
 import json
 from collections.abc import Iterator
@@ -140,7 +140,7 @@ def test_a_subscriber_learns_of_a_deletion(stack: Stack) -> None:
     newest = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 1) { edges { cursor } } }"
     (edge,) = operator.query(newest)["results"]["edges"]
     operator.delete(ids=operator.ids)
-    watch = "subscription ($after: String) { deletions(after: $after) { cursor node { id reason } } }"
+    watch = "subscription ($after: String) { removals(after: $after) { cursor node { id reason supersededBy } } }"
     body = {"query": watch, "variables": {"after": edge["cursor"]}}
     headers = {"x-api-key": operator.key, "accept": "text/event-stream"}
 
@@ -148,9 +148,35 @@ def test_a_subscriber_learns_of_a_deletion(stack: Stack) -> None:
     with httpx.stream("POST", f"{stack.url}/graphql", json=body, headers=headers, timeout=60) as response:
         for line in response.iter_lines():
             if line.startswith("data: {"):
-                received.append(json.loads(line[6:])["data"]["deletions"]["node"])
+                received.append(json.loads(line[6:])["data"]["removals"]["node"])
             if len(received) == 2:
                 break
 
     assert {node["id"] for node in received} == set(operator.ids)
     assert {node["reason"] for node in received} == {"wrong sensor"}
+
+
+def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> None:
+    """A rejected correction changes nothing. Subscribers of results receive the new result."""
+    operator = Operator(stack, "corrected", [SAMPLE, SAMPLE])
+    wrong, right = operator.ids
+    submit = """mutation ($sample: RawSample!, $id: ID!, $key: String) {
+        submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state } }"""
+    read = "query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean supersededBy } }"
+
+    rejected = operator.query(submit, sample={"data": []}, id=wrong)["submit"]
+    unchanged = operator.query(read, id=wrong)
+    corrected = operator.query(submit, sample={**SAMPLE, "data": [5]}, id=wrong, key="correction")["submit"]
+    eventually(lambda: operator.query(read, id=wrong)["sample"]["state"] == "SUPERSEDED", lambda: stack.log)
+    eventually(lambda: operator.query(read, id=corrected["id"])["sample"]["state"] == "COMPUTED", lambda: stack.log)
+    repeated = operator.query(submit, sample={**SAMPLE, "data": [5]}, id=wrong, key="correction")["submit"]
+    missing = operator.error(submit, sample=SAMPLE, id="00000000-0000-4000-8000-000000000000")
+
+    assert (rejected["state"], unchanged["sample"]["state"]) == ("REJECTED", "COMPUTED")
+    assert operator.query(read, id=wrong)["result"] == {"mean": 1.5, "supersededBy": corrected["id"]}
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert {edge["node"]["id"] for edge in listed} == {right, corrected["id"]}
+    assert operator.query("{ resultsSummary { mean } }")["resultsSummary"]["mean"] == (1 + 2 + 5) / 3
+    assert repeated["id"] == corrected["id"]
+    assert missing["extensions"]["code"] == "NOT_FOUND"
+    assert operator.query(COUNTS)["pending"]["totalCount"] == 0

@@ -67,7 +67,7 @@ export class Tracker {
   }
 
   counts(): Counts {
-    const counts = { PENDING: 0, COMPUTED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
+    const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
     for (const { outcome } of this.lines) counts[outcome] += 1;
     return counts;
   }

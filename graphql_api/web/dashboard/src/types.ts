@@ -1,7 +1,7 @@
 // The parts of responses that this page reads. A test compares the operations with the schema.
 import type { DetailStatistics, FilterStatistic, TableStatistics } from './statistics.ts';
 
-export type SampleState = 'PENDING' | 'COMPUTED' | 'FAILED' | 'REJECTED' | 'DELETED';
+export type SampleState = 'PENDING' | 'COMPUTED' | 'SUPERSEDED' | 'FAILED' | 'REJECTED' | 'DELETED';
 
 export interface Range {
   gte?: number | string;

@@ -39,7 +39,7 @@ const stops = new Map<number, AbortController>();
 export function submit(files: Iterable<File>): void {
   for (const file of files) {
     const id = ++lastId;
-    const counts = { PENDING: 0, COMPUTED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
+    const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
     const upload: Upload = { id, name: file.name, size: file.size, sent: 0, phase: 'waiting', error: null, lines: [], counts };
     uploads.value = [upload, ...uploads.value];
     stops.set(id, new AbortController());

@@ -5,6 +5,7 @@ const LABELS: Record<Outcome, string> = {
   COMPUTED: 'Computed',
   FAILED: 'Failed',
   REJECTED: 'Rejected',
+  SUPERSEDED: 'Superseded',
   DELETED: 'Deleted',
   NOT_STORED: 'Not stored',
 };

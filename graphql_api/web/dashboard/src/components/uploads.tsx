@@ -9,7 +9,7 @@ import { CloseIcon, UploadIcon } from './icons.tsx';
 import { State } from './state.tsx';
 
 const MAX_LINES = 200;
-const ORDER: readonly Outcome[] = ['COMPUTED', 'PENDING', 'REJECTED', 'FAILED', 'DELETED', 'NOT_STORED'];
+const ORDER: readonly Outcome[] = ['COMPUTED', 'PENDING', 'REJECTED', 'FAILED', 'SUPERSEDED', 'DELETED', 'NOT_STORED'];
 
 export function Uploads() {
   const input = useRef<HTMLInputElement>(null);
