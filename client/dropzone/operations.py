@@ -21,8 +21,10 @@ def _selection(kind: type) -> str:
 _RESULT = _selection(Result)
 _PROBLEMS = "problems { path message code }"
 _FAILED_ATTEMPTS = "failedAttempts { count problem updatedAt }"
+_TIMELINE = "timeline { at event detail }"
 _SAMPLE = (
-    f"id state {_PROBLEMS} {_FAILED_ATTEMPTS} submittedAt timeStamp count bytes sha256 labels {{ name value }} "
+    f"id state {_PROBLEMS} {_FAILED_ATTEMPTS} {_TIMELINE} "
+    f"submittedAt timeStamp count bytes sha256 labels {{ name value }} "
     f"result {{ {_RESULT} }}"
 )
 _SETTLED = f"id state {_PROBLEMS} result {{ {_selection(ResultOverview)} }}"

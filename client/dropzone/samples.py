@@ -83,6 +83,20 @@ class FailedAttempts:
         return cls(values["count"], values["problem"], parse_time(values["updatedAt"]))
 
 
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """An event in the life of a sample, such as STORED or COMPUTED. `detail` is a message for people."""
+
+    at: datetime
+    event: str
+    detail: str | None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the entry for its GraphQL object."""
+        return cls(parse_time(values["at"]), values["event"], values["detail"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """A stored sample. `result` is None unless the state is COMPUTED, and `failed_attempts` unless it is PENDING."""
@@ -91,6 +105,7 @@ class Sample:
     state: SampleState
     problems: tuple[Problem, ...]
     failed_attempts: FailedAttempts | None
+    timeline: tuple[TimelineEntry, ...]
     submitted_at: datetime
     time_stamp: str | None
     count: int
@@ -108,6 +123,7 @@ class Sample:
             state=SampleState(values["state"]),
             problems=parse_problems(values["problems"]),
             failed_attempts=attempts and FailedAttempts.parse(attempts),
+            timeline=tuple(map(TimelineEntry.parse, values["timeline"])),
             submitted_at=parse_time(values["submittedAt"]),
             time_stamp=values["timeStamp"],
             count=values["count"],

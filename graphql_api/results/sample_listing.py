@@ -24,6 +24,7 @@ HEADER_FIELDS = (
     "state_on_arrival",
     "problems",
     "submitted_at",
+    "recompute_requested_at",
     "time_stamp",
     "time_zone",
     "count",

@@ -67,6 +67,7 @@ class Header:
     raw: bytes | None = field(repr=False)
     chunks: int = 0
     submitted_at: datetime | None = None
+    recompute_requested_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
 
@@ -103,6 +104,7 @@ class Header:
         """
         raw = fields.get("raw")
         problems = fields.get("problems", ())
+        requested_at = fields.get("recompute_requested_at")
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
         superseded_by = fields.get("superseded_by")
         if not isinstance(problems, Iterable):
@@ -121,6 +123,7 @@ class Header:
             raw=raw.encode() if isinstance(raw, str) else None,
             chunks=int(str(fields.get("chunks", 0))),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
+            recompute_requested_at=requested_at if isinstance(requested_at, datetime) else None,
             labels=labels.from_fields(fields),
             superseded_by=None if superseded_by is None else str(superseded_by),
         )

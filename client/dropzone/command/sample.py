@@ -85,6 +85,7 @@ async def _show(client: AsyncClient, sample_id: str, *, is_json: bool) -> ExitCo
         return ExitCode.DONE
     console = output.console()
     console.print(output.name_value_table(_sample_rows(sample)))
+    console.print("", output.name_value_table(_timeline_rows(sample)), sep="\n")
     if sample.result is not None:
         console.print("", output.name_value_table(_statistic_rows(sample.result)), sep="\n")
         if sample.result.histogram is not None:
@@ -111,6 +112,11 @@ def _sample_rows(sample: Sample) -> Iterator[tuple[str, str]]:
     yield "values", f"{sample.count:,}"
     yield "size", f"{sample.bytes:,} bytes"
     yield "SHA-256", sample.sha256
+
+
+def _timeline_rows(sample: Sample) -> Iterator[tuple[str, str]]:
+    for entry in sample.timeline:
+        yield format_time(entry.at), entry.event if entry.detail is None else f"{entry.event}: {entry.detail}"
 
 
 def _statistic_rows(result: Result) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.scalars import JSON, Vector
+from graphql_api.schema.types.timeline import TimelineEntry
 from storage.documents import BadRequest, Header, state_of
 from storage.documents import Result as StoredResult
 
@@ -79,6 +80,19 @@ class Sample:
             return None
         attempts = await info.context.failed_attempts.load(self.header.id)
         return None if attempts is None else FailedAttempts.of(attempts)
+
+    @strawberry.field(
+        description="What happened to the sample, oldest first: at most one entry of each kind. Failed attempts are "
+        "listed until the sample is computed.",
+        metadata=costs(READ),
+    )
+    async def timeline(self, info: Info) -> list[TimelineEntry]:
+        """Return the events that follow from the header, the result and the failed attempts."""
+        result = await self._stored_result(info)
+        attempts = None
+        if result is None and not self.is_new and not self.header.problems:
+            attempts = await info.context.failed_attempts.load(self.header.id)
+        return TimelineEntry.all_of(self.header, result, attempts)
 
     @strawberry.field(
         description="The statistics of the sample. Null unless the state is COMPUTED.", metadata=costs(READ)
