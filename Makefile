@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGES := graphiql dashboard
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check image push deploy smoke destroy infra-check schema audit conformance differential torture attack load lock clean
+.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential torture attack load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ image: ## build the container image, with docker or podman
 push: image ## push the container image to a project: make push PROJECT=... REGION=...
 	@sh infra/gcp/image.sh push
 
+plan: ## show what `make deploy` would change: make plan PROJECT=... REGION=...
+	@sh infra/gcp/plan.sh
+
 deploy: ## deploy to Google Cloud: make deploy PROJECT=... REGION=...
 	@sh infra/gcp/deploy.sh
 
@@ -66,6 +69,7 @@ destroy: ## delete what `make deploy` created, with all samples: make destroy PR
 	@sh infra/gcp/destroy.sh
 
 infra-check: .venv/infra ## check the image, the manifests, the workflows and the Terraform configuration
+	@cd infra/check && npm ci --no-audit --no-fund --loglevel=error
 	@.venv-infra/bin/python -m infra.check
 	@.venv-infra/bin/python -m pytest --quiet --noconftest --override-ini filterwarnings=default tests/infra/check
 

@@ -6,11 +6,12 @@ Each module has a function `check` that returns its problems.
 import sys
 from collections.abc import Callable, Mapping
 
-from infra.check import dockerfile, manifests, terraform, terraform_policies
+from infra.check import dockerfile, manifests, terraform, terraform_policies, workflows
 
 CHECKS: Mapping[str, Callable[[], list[str]]] = {
     "Dockerfile": dockerfile.check,
     "Kubernetes manifests": manifests.check,
+    "GitHub workflows": workflows.check,
     "terraform": terraform.check,
     "policies of the Terraform configuration": terraform_policies.check,
 }
