@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from graphql_api.auth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.code_flow import CodeFlow
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.sessions import SessionStore
@@ -22,6 +24,7 @@ from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
 from graphql_api.endpoints.protected_resource import metadata_url, protected_resource_endpoint
+from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
 from graphql_api.endpoints.response_headers import ResponseHeaders
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
@@ -62,8 +65,9 @@ def create_app(settings: Settings) -> Starlette:
     )
     budgets = Budgets(settings.limits)
     services = _Services(settings, budgets)
-    dashboard = dashboard_page(FIXTURE)
-    graphiql = graphiql_page(FIXTURE)
+    provider = urlsplit(parse_issuers(settings.oidc_issuers)[0].url).netloc if settings.can_sign_in else None
+    dashboard = dashboard_page(FIXTURE, provider=provider)
+    graphiql = graphiql_page(FIXTURE, provider=provider)
     graphql = GraphQLEndpoint(
         executable(), partial(Context.create, services), graphql_settings, graphiql.respond, budgets.memory
     )
@@ -75,6 +79,7 @@ def create_app(settings: Settings) -> Starlette:
         public(dashboard.assets),
         public(graphiql.assets),
         protected_resource_endpoint(settings),
+        *ProviderSignInEndpoints(services).endpoints,
         *SessionEndpoints(services).endpoints,
         *SampleEndpoints(services).endpoints,
         *ResultEndpoints(services).endpoints,
@@ -101,6 +106,7 @@ class _Services:
 
     authenticator: Authenticator
     keys: KeyStore
+    code_flow: CodeFlow | None
     sessions: SessionStore
     receiver: Receiver
     store: Store
@@ -126,7 +132,9 @@ class _Services:
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
         self.keys = KeyStore(self._firestore, writer)
         self.sessions = SessionStore(self._firestore, writer, self.keys)
-        sources: list[CredentialSource] = [self.keys, self.sessions, _access_tokens(settings)]
+        access_tokens = _access_tokens(settings)
+        self.code_flow = _code_flow(settings, access_tokens)
+        sources: list[CredentialSource] = [self.keys, self.sessions, access_tokens]
         self.authenticator = Authenticator(sources, self.budgets.addresses, cache_seconds=settings.key_cache_seconds)
         self.receiver = Receiver(
             self._firestore,
@@ -172,3 +180,17 @@ def _access_tokens(settings: Settings) -> AccessTokens:
         scopes=parse_scopes(settings.oidc_scopes),
     )
     return AccessTokens(parse_issuers(settings.oidc_issuers), rules)
+
+
+def _code_flow(settings: Settings, access_tokens: AccessTokens) -> CodeFlow | None:
+    if not settings.can_sign_in:
+        return None
+    issuer = parse_issuers(settings.oidc_issuers)[0]
+    return CodeFlow(
+        issuer=issuer.url,
+        keys=access_tokens.keys_of(issuer),
+        client_id=settings.oidc_client_id,
+        resource=settings.public_address,
+        audience=settings.token_audience,
+        scopes=" ".join(parse_scopes(settings.oidc_scopes).values()),
+    )

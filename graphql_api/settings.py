@@ -164,6 +164,11 @@ class Settings:
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.api_port}"
 
     @property
+    def can_sign_in(self) -> bool:
+        """Whether users can sign in on the pages with the first identity provider."""
+        return bool(self.oidc_issuers and self.oidc_client_id)
+
+    @property
     def token_audience(self) -> str:
         """The audience that an access token must have."""
         return self.oidc_audience or self.public_url.rstrip("/")

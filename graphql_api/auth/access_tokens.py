@@ -59,6 +59,10 @@ class AccessTokens:
         self._keys = keys or {issuer.url: IssuerKeys(issuer.url) for issuer in issuers}
         self._rules = rules
 
+    def keys_of(self, issuer: IssuerSettings) -> IssuerKeys:
+        """Return the keys and the metadata of an issuer."""
+        return self._keys[issuer.url]
+
     def is_form(self, text: str) -> bool:
         """Return whether `text` can be a signed token: three parts, and not too long."""
         return bool(self._issuers) and text.count(".") == 2 and len(text) <= MAX_TOKEN_BYTES and text.isascii()

@@ -44,7 +44,8 @@ class IssuerKeys:
         self._issuer = issuer
         self._fetch = fetch or fetch_json
         self._clock = clock
-        self._jwks_url: str | None = None
+        self._metadata: Mapping[str, object] | None = None
+        self._next_metadata_at = float("-inf")
         self._keys: dict[str | None, PublicKey] = {}
         self._read_at = float("-inf")
         self._next_read_at = float("-inf")
@@ -68,7 +69,18 @@ class IssuerKeys:
         return key
 
     async def metadata(self) -> Mapping[str, object]:
-        """Return the provider's metadata, by OpenID discovery or RFC 8414. Raises `ProviderError`."""
+        """Return the provider's metadata, by OpenID discovery or RFC 8414. It is read once.
+
+        Raises `ProviderError`. After a failure, the provider is asked again when the cooldown has ended.
+        """
+        if self._metadata is None:
+            if self._clock() < self._next_metadata_at:
+                raise ProviderError(f"the metadata of {self._issuer} could not be read a moment ago")
+            self._next_metadata_at = self._clock() + COOLDOWN_SECONDS
+            self._metadata = await self._read_metadata()
+        return self._metadata
+
+    async def _read_metadata(self) -> Mapping[str, object]:
         parts = urlsplit(self._issuer)
         path = parts.path.rstrip("/")
         addresses = (
@@ -86,6 +98,13 @@ class IssuerKeys:
             return metadata
         raise problem
 
+    async def endpoint(self, name: str) -> str:
+        """Return an address in the provider's metadata. Raises `ProviderError` if it is missing or not secure."""
+        url = (await self.metadata()).get(name)
+        if not isinstance(url, str) or not is_secure(url):
+            raise ProviderError(f"the metadata of {self._issuer} has no {name} with https")
+        return url
+
     def _known(self, key_id: str | None) -> PublicKey | None:
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
@@ -94,14 +113,10 @@ class IssuerKeys:
     async def _read_keys(self) -> None:
         """Read the keys. If this fails, log why and keep the previous keys."""
         try:
-            if self._jwks_url is None:
-                url = (await self.metadata()).get("jwks_uri")
-                if not isinstance(url, str) or not is_secure(url):
-                    raise ProviderError(f"the metadata of {self._issuer} has no jwks_uri with https")  # noqa: TRY301
-                self._jwks_url = url
-            keys = (await self._fetch(self._jwks_url)).get("keys")
+            url = await self.endpoint("jwks_uri")
+            keys = (await self._fetch(url)).get("keys")
             if not isinstance(keys, list):
-                raise ProviderError(f"{self._jwks_url} has no list `keys`")  # noqa: TRY301
+                raise ProviderError(f"{url} has no list `keys`")  # noqa: TRY301
             usable = {key.kid: key for jwk in keys[:_MAX_KEYS] if (key := _public_key(jwk)) is not None}
             self._keys = dict(usable)
             self._read_at = self._clock()
@@ -111,12 +126,18 @@ class IssuerKeys:
             self._read = None
 
 
-async def fetch_json(url: str) -> Mapping[str, object]:
-    """Return the JSON object at `url`. Raises `ProviderError`. Redirects are not followed."""
+async def fetch_json(url: str, form: Mapping[str, str] | None = None) -> Mapping[str, object]:
+    """Return the JSON object at `url`, or in the response to a form. Raises `ProviderError`. Follows no redirects."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)) as session,
-            session.get(url, allow_redirects=False, headers={"accept": "application/json"}) as response,
+            session.request(
+                "GET" if form is None else "POST",
+                url,
+                data=form,
+                allow_redirects=False,
+                headers={"accept": "application/json"},
+            ) as response,
         ):
             body = b""
             async for chunk in response.content.iter_any():

@@ -73,8 +73,7 @@ class SessionEndpoints:
             key_digest = digest(credential.key) if self._services.keys.is_form(credential.key) else None
             secret, session = await self._services.sessions.start(caller, key_digest)
         response = _response(session, status=201)
-        seconds = int((session.expires - datetime.now(UTC)).total_seconds())
-        _set_cookie(response, request, secret, seconds)
+        set_session(response, request, secret, session)
         return response
 
     async def _delete(self, request: Request) -> Response:
@@ -112,6 +111,11 @@ def _response(caller: Caller | Session | None, status: int = 200) -> Response:
         "expires": None if caller is None else caller.expires,
     }
     return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, _HEADERS, "application/json")
+
+
+def set_session(response: Response, request: Request, secret: str, session: Session) -> None:
+    """Set the cookie of a session."""
+    _set_cookie(response, request, secret, int((session.expires - datetime.now(UTC)).total_seconds()))
 
 
 def _without_cookie(request: Request) -> Response:

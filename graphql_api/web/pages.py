@@ -21,18 +21,22 @@ _GRAPHIQL_POLICY = {
 """GraphiQL's editors run in workers and set inline styles."""
 
 
-def dashboard_page(fixture: Path, folder: Path = DASHBOARD_FOLDER) -> WebPage:
-    """Return the dashboard. Its example button submits the sample in the file `fixture`."""
+def dashboard_page(fixture: Path, folder: Path = DASHBOARD_FOLDER, *, provider: str | None = None) -> WebPage:
+    """Return the dashboard. Its example button submits the sample in the file `fixture`.
+
+    `provider` is the host of the identity provider with which users can sign in.
+    """
     return WebPage(
         "/",
         folder,
         fallback="missing.html",
         policy=STRICT_POLICY,
         sample=fixture.read_text(encoding="utf-8"),
+        provider=provider,
     )
 
 
-def graphiql_page(fixture: Path, folder: Path = GRAPHIQL_FOLDER) -> WebPage:
+def graphiql_page(fixture: Path, folder: Path = GRAPHIQL_FOLDER, *, provider: str | None = None) -> WebPage:
     """Return GraphiQL. The variables of its first tab contain the sample in the file `fixture`."""
     return WebPage(
         "/graphql",
@@ -40,4 +44,5 @@ def graphiql_page(fixture: Path, folder: Path = GRAPHIQL_FOLDER) -> WebPage:
         fallback="cdn.html",
         policy=_GRAPHIQL_POLICY,
         sample=fixture.read_text(encoding="utf-8"),
+        provider=provider,
     )

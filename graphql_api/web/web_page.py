@@ -44,10 +44,11 @@ class WebPage:
         fallback: str,
         policy: Policy,
         sample: str,
+        provider: str | None,
     ) -> None:
         is_bundled = (folder / "dist" / "page.html").is_file()
         html = folder / "dist" / "page.html" if is_bundled else folder / "page" / fallback
-        start = json.dumps({"sample": sample}).replace("<", "\\u003c")
+        start = json.dumps({"sample": sample, "provider": provider}).replace("<", "\\u003c")
         self._html = html.read_text(encoding="utf-8").replace(EMPTY_START, EMPTY_START.replace("null", start))
         self._headers = {
             "content-security-policy": _policy_header(policy, self._html),

@@ -9,11 +9,17 @@ export interface Session {
 }
 
 const LINK = '#sign-in=';
+const FAILED = '#sign-in-failed';
 const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
-const start = JSON.parse(document.getElementById('start')?.textContent ?? 'null') as { sample: string } | null;
+const start = JSON.parse(document.getElementById('start')?.textContent ?? 'null') as {
+  sample: string;
+  provider: string | null;
+} | null;
 
 /** The text of an example sample. */
 export const example = start?.sample ?? '';
+/** The host of the identity provider with which users can sign in, or null. */
+export const provider = start?.provider ?? null;
 /** The session, null if the user is not signed in, or undefined until the server has responded. */
 export const session = signal<Session | null | undefined>(undefined);
 /** The reason why the server refused the session, the link or the key, or null. */
@@ -21,9 +27,14 @@ export const refusal = signal<string | null>(null);
 
 /** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
 export async function open(): Promise<void> {
-  if (!location.hash.startsWith(LINK)) return change(await request('GET'));
-  const token = location.hash.slice(LINK.length);
-  history.replaceState(null, '', location.pathname + location.search);
+  const { hash } = location;
+  if (hash.startsWith(LINK) || hash === FAILED) history.replaceState(null, '', location.pathname + location.search);
+  if (!hash.startsWith(LINK)) {
+    change(await request('GET'));
+    if (hash === FAILED) refusal.value = 'The sign-in at the identity provider failed.';
+    return;
+  }
+  const token = hash.slice(LINK.length);
   change(await request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token })));
 }
 

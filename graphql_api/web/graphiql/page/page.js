@@ -61,6 +61,8 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
         title: 'ASCII letters, digits and signs, without spaces',
       }),
       createElement('button', { type: 'submit' }, 'Sign in'),
+      start.provider &&
+        createElement('a', { className: 'provider', href: '/session/sign-in?page=/graphql' }, `Sign in with ${start.provider}`),
       refusal && createElement('strong', { role: 'alert' }, refusal),
     );
   }

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
-import { refusal, signIn } from '../session.ts';
+import { provider, refusal, signIn } from '../session.ts';
 
 export function SignIn() {
   const input = useRef<HTMLInputElement>(null);
@@ -10,6 +10,13 @@ export function SignIn() {
       {refusal.value && (
         <p class="fault" role="alert">
           {refusal}
+        </p>
+      )}
+      {provider && (
+        <p>
+          <a class="button primary provider" href="/session/sign-in?page=/">
+            Sign in with {provider}
+          </a>
         </p>
       )}
       <form

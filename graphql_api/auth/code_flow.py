@@ -1,0 +1,96 @@
+"""Signing a browser in at the identity provider: the authorization code flow with PKCE (RFC 7636).
+
+The server, not the page, exchanges the code for a token. The page therefore never holds a token, and gets a session.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from graphql_api.auth.issuer_keys import IssuerKeys, ProviderError, fetch_json
+from storage.documents import Unauthenticated, Unavailable
+
+PAGES = ("/", "/graphql")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeFlow:
+    """The sign-in at one provider. `resource` is the address of this API."""
+
+    issuer: str
+    keys: IssuerKeys
+    client_id: str
+    resource: str
+    audience: str
+    scopes: str
+
+    @property
+    def redirect_uri(self) -> str:
+        """The address to which the provider sends the browser back. The client at the provider must allow it."""
+        return f"{self.resource}/session/callback"
+
+    async def start(self, page: str) -> tuple[str, str]:
+        """Return the address at the provider, and the text of a cookie that the browser keeps until it comes back."""
+        state, verifier = secrets.token_urlsafe(), secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+        parameters = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": self.redirect_uri,
+            "scope": self.scopes,
+            "state": state,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+            "resource": self.audience,
+            "audience": self.audience,
+        }
+        endpoint = await self._endpoint("authorization_endpoint")
+        separator = "&" if "?" in endpoint else "?"
+        return endpoint + separator + urlencode(parameters), _encode([state, verifier, page])
+
+    async def finish(self, query: Mapping[str, str], cookie: str) -> tuple[str, str]:
+        """Return the access token and the page that started the sign-in. Raises `Unauthenticated`."""
+        state, verifier, page = _decode(cookie)
+        if not secrets.compare_digest(query.get("state", "").encode(), state.encode()):
+            raise Unauthenticated("this browser did not start this sign-in; sign in again")
+        if query.get("iss", self.issuer) != self.issuer:  # RFC 9207
+            raise Unauthenticated("another identity provider has responded; sign in again")
+        if "code" not in query:
+            raise Unauthenticated(f"the identity provider refused the sign-in: {query.get('error', 'no code')}")
+        form = {
+            "grant_type": "authorization_code",
+            "code": query["code"],
+            "redirect_uri": self.redirect_uri,
+            "client_id": self.client_id,
+            "code_verifier": verifier,
+            "resource": self.audience,
+        }
+        try:
+            response = await fetch_json(await self._endpoint("token_endpoint"), form)
+        except ProviderError:
+            raise Unauthenticated("the identity provider refused the code; sign in again") from None
+        return str(response.get("access_token")), page if page in PAGES else PAGES[0]
+
+    async def _endpoint(self, name: str) -> str:
+        try:
+            return await self.keys.endpoint(name)
+        except ProviderError as error:
+            raise Unavailable(f"the identity provider cannot be reached: {error}", retry_after=30) from None
+
+
+def _encode(values: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _decode(cookie: str) -> tuple[str, str, str]:
+    try:
+        state, verifier, page = json.loads(base64.urlsafe_b64decode(cookie + "=="))
+    except ValueError:
+        state = verifier = page = ""
+    if not all(isinstance(each, str) and each for each in (state, verifier, page)):
+        raise Unauthenticated("this browser did not start a sign-in, or it took too long; sign in again")
+    return state, verifier, page

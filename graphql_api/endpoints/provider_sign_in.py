@@ -1,0 +1,88 @@
+"""`/session/sign-in` and `/session/callback`: a browser signs in at the identity provider and gets a session."""
+
+import logging
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.code_flow import PAGES, CodeFlow
+from graphql_api.auth.sessions import SessionStore
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.endpoints.sessions import set_session
+from graphql_api.errors import shorten
+from graphql_api.graphql_server.request_headers import Credential, session_cookie
+from storage.documents import NotFound, Unauthenticated
+
+_SECONDS = 600
+
+logger = logging.getLogger("graphql_api")
+
+
+class Services(Protocol):
+    """The services that these endpoints use. The application creates the services when it starts."""
+
+    authenticator: Authenticator
+    budgets: Budgets
+    sessions: SessionStore
+    code_flow: CodeFlow | None
+
+
+class ProviderSignInEndpoints:
+    """The endpoints of a sign-in at the identity provider. They respond with 404 if none is configured."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Return both endpoints."""
+        handlers = {"/session/sign-in": self._start, "/session/callback": self._finish}
+        return [public(Route(path, handler, methods=["GET"])) for path, handler in handlers.items()]
+
+    async def _start(self, request: Request) -> Response:
+        page = request.query_params.get("page", "")
+        address, cookie = await self._flow().start(page if page in PAGES else PAGES[0])
+        response = RedirectResponse(address, 303, {"cache-control": "no-store"})
+        _set_cookie(response, request, cookie, _SECONDS)
+        return response
+
+    async def _finish(self, request: Request) -> Response:
+        """Start a session. If the sign-in failed, the page says so and the log says why."""
+        flow = self._flow()
+        address = request.client.host if request.client else ""
+        budget = self._services.budgets.addresses.of(address)
+        budget.failed_authentications.take(0)
+        try:
+            token, page = await flow.finish(request.query_params, request.cookies.get(_name(request), ""))
+            caller = await self._services.authenticator.authenticate(Credential(token, address))
+        except Unauthenticated as error:
+            budget.failed_authentications.take(1)
+            logger.info("a sign-in at the identity provider failed: %s", shorten(str(error)))
+            response = RedirectResponse("/#sign-in-failed", 303, {"cache-control": "no-store"})
+        else:
+            response = RedirectResponse(page, 303, {"cache-control": "no-store"})
+            secret, session = await self._services.sessions.start(caller, None)
+            set_session(response, request, secret, session)
+        _set_cookie(response, request, "", 0)
+        return response
+
+    def _flow(self) -> CodeFlow:
+        if self._services.code_flow is None:
+            raise NotFound("no identity provider is configured for signing in; enter an API key")
+        return self._services.code_flow
+
+
+def _name(request: Request) -> str:
+    return f"{session_cookie(request.scope)}_sign_in"
+
+
+def _set_cookie(response: Response, request: Request, value: str, seconds: int) -> None:
+    """Set the cookie of a sign-in in progress. With `lax`, the browser sends it when the provider sends it back."""
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(
+        _name(request), value, max_age=seconds, path="/", secure=is_secure, httponly=True, samesite="lax"
+    )

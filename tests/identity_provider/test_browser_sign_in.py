@@ -1,0 +1,83 @@
+"""A user signs in on the pages at a certified provider, in a real browser."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from graphql_api.web.pages import DASHBOARD_FOLDER
+from tests.graphql_api.web.conftest import chrome, dashboard, driver
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.identity_provider.identity_provider import IdentityProvider
+from tests.stack import Stack
+
+__all__ = ["chrome", "dashboard", "driver"]
+
+Oidc = tuple[Stack, IdentityProvider]
+
+
+@pytest.mark.skipif(not (DASHBOARD_FOLDER / "dist").exists(), reason="needs the page as npm builds it")
+def test_the_dashboard_signs_in_with_the_provider(oidc_stack: Oidc, dashboard: Dashboard) -> None:
+    """The page gets a session, and no token. The user is the submitter."""
+    stack, provider = oidc_stack
+    dashboard.go_to(stack.url)
+
+    dashboard.press("a.provider", f"Sign in with {urlsplit(provider.issuer).netloc}")
+    dashboard.wait_for(lambda: dashboard.text("input[name=login]") is not None)
+    dashboard.write("input[name=login]", "user-8")
+    dashboard.write("input[name=password]", "any")
+    dashboard.press("button[type=submit]")
+    dashboard.press("button[type=submit]", "Continue")
+
+    dashboard.wait_until_live()
+    assert dashboard.address == f"{stack.url}/"
+    assert dashboard.run("return document.cookie") == ""
+    submitter = dashboard.run_async("fetch('/session').then((response) => response.json()).then(arguments[0])")[
+        "submitter"
+    ]
+    assert submitter == "user-8"
+    dashboard.press("nav button", "Sign out")
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+
+
+def test_the_sign_in_uses_pkce_and_names_this_api(oidc_stack: Oidc) -> None:
+    """The verifier stays in a cookie that scripts cannot read, and that is sent to this server only."""
+    stack, provider = oidc_stack
+
+    response = httpx.get(f"{stack.url}/session/sign-in?page=https://evil.example")
+
+    address = urlsplit(response.headers["location"])
+    sent = {name: values[0] for name, values in parse_qs(address.query).items()}
+    assert response.status_code == 303
+    assert f"{address.scheme}://{address.netloc}" == provider.issuer
+    assert sent["code_challenge_method"] == "S256"
+    assert sent["redirect_uri"] == f"{stack.url}/session/callback"
+    assert sent["resource"] == stack.url
+    cookie = response.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert sent["code_challenge"] not in cookie
+
+
+@pytest.mark.parametrize("query", ["", "state=x&code=y", "error=access_denied"])
+@pytest.mark.parametrize("has_cookie", [True, False])
+def test_a_callback_that_this_browser_did_not_start_is_refused(oidc_stack: Oidc, query: str, has_cookie: bool) -> None:
+    """Otherwise an attacker could sign a user in to the attacker's account. The provider is not asked."""
+    stack, provider = oidc_stack
+    before = provider.requests("/token")
+    with httpx.Client(base_url=stack.url) as browser:
+        if has_cookie:
+            browser.get("/session/sign-in")
+        response = browser.get(f"/session/callback?{query}")
+
+    assert response.headers["location"] == "/#sign-in-failed"
+    assert not re.search(r"dropzone_session_\d+=dzs_", response.headers["set-cookie"])
+    assert provider.requests("/token") == before
+
+
+def test_a_stack_without_a_provider_offers_no_sign_in(stack: Stack) -> None:
+    """The endpoints do not exist there."""
+    assert httpx.get(f"{stack.url}/session/sign-in").status_code == 404
+    assert httpx.get(f"{stack.url}/session/callback").status_code == 404
+    assert '"provider": null' in httpx.get(stack.url).text
