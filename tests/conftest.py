@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 # A background shell makes its processes ignore SIGINT, and `nohup` SIGHUP. Processes that tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -79,8 +79,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def _disturbed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("disturbed")) as started:
+        yield started
+
+
+@pytest.fixture
+def disturbed_stack(_disturbed_stack: Stack) -> Iterator[Stack]:
+    """A stack for tests that kill or restart its processes, leave it running, and read only their own samples."""
+    yield _disturbed_stack
+    eventually(_disturbed_stack.is_ready, lambda: _disturbed_stack.log)
+
+
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack for a test that kills or restarts it."""
+    """A stack for a test that cannot share it."""
     with Stack(tmp_path) as started:
         yield started

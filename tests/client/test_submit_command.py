@@ -151,26 +151,26 @@ def test_interrupted_submission_is_completed_by_the_same_command(stack: Stack, s
     assert ids == sorted(stored_ids(stack, key))
 
 
-def test_submission_and_watch_survive_a_crash_of_the_api(own_stack: Stack, start: Start, tmp_path: Path) -> None:
+def test_submission_and_watch_survive_a_crash_of_the_api(disturbed_stack: Stack, start: Start, tmp_path: Path) -> None:
     """Every sample is stored once, and the watch prints every result once, in order."""
     file = tmp_path / "many.ndjson"
     file.write_bytes(ndjson(range(300)))
-    key = own_stack.new_key("outlived")
-    cursor = first_cursor(own_stack, key)
-    watching = start(own_stack, key, "watch", "--after", cursor, "--limit", "301", "--state", tmp_path / "cursor")
-    submitting = start(own_stack, key, "submit", file)
+    key = disturbed_stack.new_key("outlived")
+    cursor = first_cursor(disturbed_stack, key)
+    watching = start(disturbed_stack, key, "watch", "--after", cursor, "--limit", "301", "--state", tmp_path / "cursor")
+    submitting = start(disturbed_stack, key, "submit", file)
     assert submitting.stdout is not None
     acknowledged = [json.loads(submitting.stdout.readline()) for _ in range(100)]
 
-    os.kill(own_stack.api_pid(), signal.SIGKILL)
+    os.kill(disturbed_stack.api_pid(), signal.SIGKILL)
     rest, errors = submitting.communicate(timeout=100)
-    eventually(own_stack.is_ready)
-    last = start(own_stack, key, "submit", FIXTURE)
+    eventually(disturbed_stack.is_ready)
+    last = start(disturbed_stack, key, "submit", FIXTURE)
     last.communicate(timeout=100)
     output, _ = watching.communicate(timeout=100)
 
     assert submitting.returncode == 0, errors
-    *ids, _ = stored_ids(own_stack, key)  # the oldest is the sample of `first_cursor`
+    *ids, _ = stored_ids(disturbed_stack, key)  # the oldest is the sample of `first_cursor`
     assert len(ids) == len(set(ids)) == 301
     assert len(acknowledged + parse(rest)) == 300
     results = parse(output)

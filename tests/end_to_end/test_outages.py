@@ -19,27 +19,28 @@ def restarted(stack: Stack, killed: int) -> bool:
         return False
 
 
-def test_samples_wait_while_the_function_is_down_and_are_computed_once(own_stack: Stack) -> None:
+def test_samples_wait_while_the_function_is_down_and_are_computed_once(disturbed_stack: Stack) -> None:
     """The function hangs and is killed with events in flight. The restarted function gets all of them."""
-    stack = own_stack
+    stack, key = disturbed_stack, disturbed_stack.new_key("waiting")
     function = stack.function_pid()
     os.kill(function, signal.SIGSTOP)
-    ids = [stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [number]})["id"] for number in range(100)]
+    samples = [{"time_stamp": "2019-05-01T06:00:00Z", "data": [number]} for number in range(100)]
+    ids = [stack.submit(sample, key=key)["id"] for sample in samples]
 
-    states = {stack.sample(sample_id)["state"] for sample_id in ids}
+    states = {stack.sample(sample_id, key=key)["state"] for sample_id in ids}
     os.kill(function, signal.SIGKILL)
-    computed = [stack.wait_for(sample_id) for sample_id in ids]
+    computed = [stack.wait_for(sample_id, key=key) for sample_id in ids]
 
     assert states == {"PENDING"}
     assert [sample["result"]["mean"] for sample in computed] == list(range(100))
-    results = list(stack.firestore().collection("submitters/local/results").stream())
+    results = list(stack.firestore().collection("submitters/waiting/results").stream())
     assert sorted(result.id for result in results) == sorted(ids)
     assert all(result.create_time == result.update_time for result in results)
 
 
-def test_a_sample_survives_a_kill_of_firestore_after_its_receipt(own_stack: Stack) -> None:
+def test_a_sample_survives_a_kill_of_firestore_after_its_receipt(disturbed_stack: Stack) -> None:
     """The receipt means that the sample is on the disk. The test kills Firestore three times."""
-    stack = own_stack
+    stack = disturbed_stack
     ids = []
     for _ in range(3):
         ids.append(stack.submit_fixture()["id"])
@@ -75,9 +76,9 @@ async def test_submissions_continue_over_a_restart_of_firestore(tmp_path: Path) 
     assert {each["result"]["mean"] for each in computed} == {2.0}
 
 
-def test_a_restart_of_the_stack_preserves_everything(own_stack: Stack) -> None:
+def test_a_restart_of_the_stack_preserves_everything(disturbed_stack: Stack) -> None:
     """The sample and the key are the same."""
-    stack = own_stack
+    stack = disturbed_stack
     key, sample_id = stack.key, stack.submit_fixture()["id"]
     before = stack.wait_for(sample_id)
 
@@ -88,9 +89,9 @@ def test_a_restart_of_the_stack_preserves_everything(own_stack: Stack) -> None:
     assert stack.sample(sample_id) == before
 
 
-def test_a_sample_acknowledged_just_before_the_stop_is_computed_after_the_next_start(own_stack: Stack) -> None:
+def test_a_sample_acknowledged_just_before_the_stop_is_computed_after_the_next_start(disturbed_stack: Stack) -> None:
     """The stack stops right after the receipts."""
-    stack = own_stack
+    stack = disturbed_stack
     ids = [stack.submit_fixture()["id"] for _ in range(20)]
 
     stack.stop()

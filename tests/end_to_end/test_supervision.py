@@ -17,7 +17,7 @@ from tests.stack import Stack, eventually
 
 @pytest.fixture(scope="module")
 def killed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose processes are killed one after the other."""
+    """A stack whose processes are killed. Each test leaves it running."""
     with Stack(tmp_path_factory.mktemp("killed")) as started:
         yield started
 
@@ -31,7 +31,7 @@ def test_no_stranger_takes_the_port_of_a_process_that_restarts(killed_stack: Sta
         "function": (stack.function_port, stack.function_pid()),
         "api": (stack.api_port, stack.api_pid()),
     }[name]
-    attempts = 0
+    attempts, restarts = 0, stack.log.count(f"{name} is ready again")
 
     def is_ready_again() -> bool:
         nonlocal attempts
@@ -42,7 +42,7 @@ def test_no_stranger_takes_the_port_of_a_process_that_restarts(killed_stack: Sta
                 with pytest.raises(OSError, match="in use"):
                     stranger.bind(("127.0.0.1", port))
             attempts += 1
-        return f"{name} is ready again" in stack.log
+        return stack.log.count(f"{name} is ready again") > restarts
 
     os.kill(pid, signal.SIGKILL)
     eventually(is_ready_again, lambda: stack.log)
@@ -51,21 +51,21 @@ def test_no_stranger_takes_the_port_of_a_process_that_restarts(killed_stack: Sta
     assert stack.wait_for(stack.submit_fixture()["id"])["result"]["count"] == 100
 
 
-def test_a_function_that_hangs_is_replaced(own_stack: Stack) -> None:
+def test_a_function_that_hangs_is_replaced(killed_stack: Stack) -> None:
     """Its samples are computed by the restarted function. They stayed PENDING for ever."""
-    hanging = own_stack.function_pid()
+    hanging = killed_stack.function_pid()
     os.kill(hanging, signal.SIGSTOP)
 
-    sample = own_stack.submit_fixture()["id"]
+    sample = killed_stack.submit_fixture()["id"]
 
-    assert own_stack.wait_for(sample)["result"]["count"] == 100
-    assert own_stack.function_pid() != hanging
-    assert "function hangs and is killed: no answer from http://127.0.0.1:" in own_stack.log
+    assert killed_stack.wait_for(sample)["result"]["count"] == 100
+    assert killed_stack.function_pid() != hanging
+    assert "function hangs and is killed: no answer from http://127.0.0.1:" in killed_stack.log
 
 
-def test_no_process_outlives_a_killed_supervisor_and_watchdog(own_stack: Stack) -> None:
+def test_no_process_outlives_a_killed_supervisor_and_watchdog(killed_stack: Stack) -> None:
     """The next start needs the ports and the data folder."""
-    stack = own_stack
+    stack = killed_stack
     sample = stack.submit_fixture()["id"]
     processes = [stack.firestore_pid(), stack.function_pid(), stack.api_pid()]
 
@@ -78,11 +78,11 @@ def test_no_process_outlives_a_killed_supervisor_and_watchdog(own_stack: Stack) 
 
 
 @pytest.mark.parametrize("damage", ["empty", "revoked", "forgotten"])
-def test_the_key_of_the_stack_heals_at_the_next_start(own_stack: Stack, damage: str) -> None:
+def test_the_key_of_the_stack_heals_at_the_next_start(killed_stack: Stack, damage: str) -> None:
     """A crash can leave the file empty, an operator can revoke the key, and a new database does not know it."""
-    stack = own_stack
-    eventually(lambda: "everything is ready" in stack.log)
-    before = stack.key
+    stack = killed_stack
+    eventually(stack.is_ready)
+    before, starts = stack.key, stack.log.count("everything is ready")
     if damage == "revoked":
         stack.keys("revoke", "--digest", digest(before), "--yes")
     elif damage == "forgotten":
@@ -92,18 +92,18 @@ def test_the_key_of_the_stack_heals_at_the_next_start(own_stack: Stack, damage: 
         stack.key_file.write_bytes(b"")
 
     stack.start()
-    eventually(lambda: stack.log.count("everything is ready") == 2, lambda: stack.log)
+    eventually(lambda: stack.log.count("everything is ready") == starts + 1, lambda: stack.log)
 
     assert (stack.key == before) == (damage == "forgotten")
     assert stack.submit_fixture()["state"] == "PENDING"
 
 
-def test_no_metrics_are_mapped_on_the_disk_of_the_data(own_stack: Stack) -> None:
+def test_no_metrics_are_mapped_on_the_disk_of_the_data(stack: Stack) -> None:
     """If that disk is full, writing to a mapped file ends the process with SIGBUS."""
-    data = own_stack.key_file.parent
+    data = stack.key_file.parent
 
     with contextlib.suppress(FileNotFoundError):  # macOS
-        mapped = Path(f"/proc/{own_stack.api_pid()}/maps").read_text()
+        mapped = Path(f"/proc/{stack.api_pid()}/maps").read_text()
         assert str(data) not in mapped
     assert not (data / "metrics").exists()
 

@@ -176,20 +176,20 @@ def test_recomputation_requires_the_scope_admin(stack: Stack) -> None:
         assert "`admin`" in error["message"]
 
 
-def test_an_interrupted_recomputation_is_continued_by_the_next_one(own_stack: Stack) -> None:
+def test_an_interrupted_recomputation_is_continued_by_the_next_one(disturbed_stack: Stack) -> None:
     """The API is restarted while the function is stopped."""
-    station = Station(own_stack, "interrupted", 2)
+    station = Station(disturbed_stack, "interrupted", 2)
     for sample_id in station.ids:
         station.make_old(sample_id)
-    function = own_stack.function_pid()
+    function = disturbed_stack.function_pid()
     os.kill(function, signal.SIGSTOP)
     started = station.query(RECOMPUTE)["recompute"]
     eventually(lambda: station.progress(started["id"])["requested"] == 2)
     assert station.code(RECOMPUTE) == "RATE_LIMITED"
 
-    api = own_stack.api_pid()
+    api = disturbed_stack.api_pid()
     os.kill(api, signal.SIGTERM)
-    eventually(lambda: own_stack.pids_of("-m graphql_api") not in ([], [api]) and own_stack.is_ready())
+    eventually(lambda: disturbed_stack.pids_of("-m graphql_api") not in ([], [api]) and disturbed_stack.is_ready())
     interrupted = station.progress(started["id"])
     os.kill(function, signal.SIGCONT)
     ended = station.recompute()

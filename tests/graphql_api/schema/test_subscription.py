@@ -4,9 +4,8 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,6 +21,14 @@ WATCH = (
     "{ results(filter: $filter, after: $after) { cursor node { id count } } }"
 )
 FOLLOW = "subscription ($id: ID!) { sample(id: $id) { state problems { path } result { count } } }"
+
+
+@pytest.fixture(scope="module")
+def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose memory holds two results per submitter, and that accepts samples of 1 MiB."""
+    settings = {"DROPZONE_MAX_BUFFERED_RESULTS": "2", "DROPZONE_MAX_SAMPLE_MIB": "1"}
+    with Stack(tmp_path_factory.mktemp("small"), **settings) as started:
+        yield started
 
 
 @contextlib.asynccontextmanager
@@ -93,9 +100,10 @@ async def test_a_subscriber_resumes_after_its_cursor(stack: Stack) -> None:
     assert again == caught_up[15:]
 
 
-async def test_no_result_is_missed_or_repeated_when_firestore_is_killed(own_stack: Stack) -> None:
+async def test_no_result_is_missed_or_repeated_when_firestore_is_killed(disturbed_stack: Stack) -> None:
     """The Listen stream breaks and is reopened after the last result. The subscription continues."""
-    stack, key = own_stack, own_stack.key
+    stack = disturbed_stack
+    key = await anyio.to_thread.run_sync(stack.new_key, "broken-stream")
     async with watching(stack, key) as socket:
         await subscribe(socket, WATCH)
         ids = [await submit(stack, key) for _ in range(10)]
@@ -109,9 +117,9 @@ async def test_no_result_is_missed_or_repeated_when_firestore_is_killed(own_stac
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(ids)
 
 
-async def test_all_submitters_receive_all_results_after_firestore_was_killed(own_stack: Stack) -> None:
+async def test_all_submitters_receive_all_results_after_firestore_was_killed(disturbed_stack: Stack) -> None:
     """One stream serves all of them, but each resumes from its own position."""
-    stack = own_stack
+    stack = disturbed_stack
     keys = [await anyio.to_thread.run_sync(stack.new_key, name) for name in ("aa", "bb", "cc")]
     async with contextlib.AsyncExitStack() as sockets:
         watchers = [await sockets.enter_async_context(watching(stack, key)) for key in keys]
@@ -142,23 +150,24 @@ async def test_a_document_that_is_not_a_result_is_skipped(stack: Stack) -> None:
     assert edge["node"]["id"] == sample_id
 
 
-async def test_results_that_exceed_the_log_are_read_from_firestore(tmp_path: Path) -> None:
+async def test_results_that_exceed_the_log_are_read_from_firestore(small_stack: Stack) -> None:
     """A subscriber receives all results of a burst once, although memory holds two of them."""
-    with Stack(tmp_path, DROPZONE_MAX_BUFFERED_RESULTS="2") as stack:
-        key = stack.key
-        mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
-        samples = [{"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0]}] * 300
-        async with watching(stack, key) as socket:
-            await subscribe(socket, WATCH)
-            receipts = await anyio.to_thread.run_sync(lambda: stack.graphql(mutation, {"samples": samples}))
-            edges = await receive(socket, 300)
+    stack = small_stack
+    key = await anyio.to_thread.run_sync(stack.new_key, "burst")
+    mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
+    samples = [{"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0]}] * 300
+    async with watching(stack, key) as socket:
+        await subscribe(socket, WATCH)
+        receipts = await anyio.to_thread.run_sync(lambda: stack.graphql(mutation, {"samples": samples}, key=key))
+        edges = await receive(socket, 300)
 
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(each["id"] for each in receipts["submitMany"])
 
 
-async def test_a_subscriber_resumes_after_the_api_was_restarted(own_stack: Stack) -> None:
+async def test_a_subscriber_resumes_after_the_api_was_restarted(disturbed_stack: Stack) -> None:
     """The connection is closed, and the cursor stays valid."""
-    stack, key = own_stack, own_stack.key
+    stack = disturbed_stack
+    key = await anyio.to_thread.run_sync(stack.new_key, "resumes")
     async with watching(stack, key) as socket:
         await subscribe(socket, WATCH)
         before = [await submit(stack, key) for _ in range(3)]
@@ -190,17 +199,17 @@ async def test_a_cursor_of_the_earliest_time_starts_with_the_first_result(stack:
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(ids)
 
 
-async def test_loaders_are_cleared_before_each_result(tmp_path: Path) -> None:
+async def test_loaders_are_cleared_before_each_result(small_stack: Stack) -> None:
     """Earlier raw documents use no memory and do not count towards the limit of an operation."""
+    stack = small_stack
     query = "subscription { results { cursor node { sample { raw } } } }"
     sample = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0], "padding": "x" * 600_000}
-    with Stack(tmp_path, DROPZONE_MAX_SAMPLE_MIB="1") as stack:
-        async with watching(stack, stack.key) as socket:
-            await subscribe(socket, query)
-            for _ in range(3):
-                await anyio.to_thread.run_sync(stack.submit, sample)
-                (edge,) = await receive(socket, 1)
-                assert edge["node"]["sample"]["raw"] == sample
+    async with watching(stack, stack.key) as socket:
+        await subscribe(socket, query)
+        for _ in range(3):
+            await anyio.to_thread.run_sync(stack.submit, sample)
+            (edge,) = await receive(socket, 1)
+            assert edge["node"]["sample"]["raw"] == sample
 
 
 async def test_a_filter_selects_the_results(stack: Stack) -> None:
