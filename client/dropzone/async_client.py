@@ -13,7 +13,7 @@ from dropzone.connection import Connection
 from dropzone.encoding import parse_time
 from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated, Unavailable
 from dropzone.result_stream import ResultStream, newest_cursor
-from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
+from dropzone.results import AsyncResultQuery, Bucket, Group, Result, ResultEdge, TimeBucket, export_parameters
 from dropzone.retry import retrying
 from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.sign_in.credentials import Credentials, Token
@@ -154,13 +154,23 @@ class AsyncClient:
                 await asyncio.sleep(poll_seconds)
                 poll_seconds = min(2 * poll_seconds, _MAX_POLL_SECONDS)
 
-    async def results(
+    def results(
         self,
         where: ResultFilter | None = None,
         order_by: ResultOrder | None = None,
         limit: int | None = None,
+    ) -> AsyncResultQuery:
+        """Return results to iterate over page by page, or to read as a table with `to_arrow` and other methods.
+
+        The default order is by time stamp, the latest first.
+        """
+        parameters = export_parameters(where, order_by)
+        export = partial(self._retry, self._connection.get_results, parameters)
+        return AsyncResultQuery(self._results(where, order_by, limit), export, limit)
+
+    async def _results(
+        self, where: ResultFilter | None, order_by: ResultOrder | None, limit: int | None
     ) -> AsyncGenerator[Result, None]:
-        """Yield results page by page. The default order is by time stamp, the latest first."""
         variables: dict[str, Any] = {"filter": where and where.variables()}
         if order_by is not None:
             variables["orderBy"] = order_by.variables()

@@ -92,6 +92,14 @@ class Connection:
             raise self._http_error(status, retry_after, values)
         return values
 
+    async def get_results(self, parameters: Mapping[str, str]) -> bytes:
+        """Return the export of results with these query parameters."""
+        path = yarl.URL("/results").with_query(parameters)
+        status, retry_after, response = await self._request("GET", str(path))
+        if status != 200:
+            raise self._http_error(status, retry_after, _parse_json(response))
+        return response
+
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of a GraphQL query."""
         request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables or {}))

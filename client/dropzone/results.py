@@ -1,13 +1,22 @@
-"""Results of the API as Python objects. Field names are the GraphQL names in snake_case."""
+"""Results of the API as Python objects. Field names are the GraphQL names in snake_case.
 
-from collections.abc import Mapping
+A table of results comes from the export of the server in the Arrow format, so no Python object is created per result.
+It needs pyarrow here and on the server: `pip install "dropzone[arrow]"`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self
 
-from dropzone.encoding import camel_case, parse_time
-from dropzone.statistics import Histogram, Statistics, Summary, parse_labels
+from dropzone.encoding import camel_case, format_time, parse_time
+from dropzone.errors import BadRequest
+from dropzone.statistics import Histogram, Range, ResultFilter, ResultOrder, Statistics, Summary, parse_labels
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +82,94 @@ class Group:
 
     labels: Mapping[str, str]
     summary: Summary
+
+
+class AsyncResultQuery(AsyncIterator[Result]):
+    """Results of `AsyncClient.results`. Iterate over it, or call one of the other methods."""
+
+    def __init__(
+        self, results: AsyncGenerator[Result, None], export: Callable[[], Awaitable[bytes]], limit: int | None
+    ) -> None:
+        self._results = results
+        self._export = export
+        self._limit = limit
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Result:
+        return await anext(self._results)
+
+    async def aclose(self) -> None:
+        """End the iteration."""
+        await self._results.aclose()
+
+    async def to_arrow(self) -> "pyarrow.Table":
+        """Return the results as a `pyarrow.Table`, with the columns of `GET /results`. Reads all matching results."""
+        ipc: Any = _load("pyarrow.ipc")
+        table: pyarrow.Table = ipc.open_stream(await self._export()).read_all()
+        return table if self._limit is None else table.slice(0, self._limit)
+
+    async def to_pandas(self) -> Any:
+        """Return the results as a `pandas.DataFrame`. Requires pandas."""
+        _load("pandas")
+        return (await self.to_arrow()).to_pandas()
+
+    async def to_polars(self) -> Any:
+        """Return the results as a `polars.DataFrame`. Requires polars."""
+        polars = _load("polars")
+        return polars.from_arrow(await self.to_arrow())
+
+
+class ResultQuery(Iterator[Result]):
+    """Results of `Client.results`. Iterate over it, or call one of the other methods."""
+
+    def __init__(self, query: AsyncResultQuery, results: Iterator[Result], call: Callable[[Any], Any]) -> None:
+        self._query = query
+        self._results = results
+        self._call = call
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Result:
+        return next(self._results)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return the results as a `pyarrow.Table`, with the columns of `GET /results`. Reads all matching results."""
+        table: pyarrow.Table = self._call(self._query.to_arrow)
+        return table
+
+    def to_pandas(self) -> Any:
+        """Return the results as a `pandas.DataFrame`. Requires pandas."""
+        return self._call(self._query.to_pandas)
+
+    def to_polars(self) -> Any:
+        """Return the results as a `polars.DataFrame`. Requires polars."""
+        return self._call(self._query.to_polars)
+
+
+def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None) -> dict[str, str]:
+    """Return the query parameters of `GET /results` for an Arrow stream."""
+    parameters = {"format": "arrow"}
+    if where is not None:
+        for field in fields(where):
+            bounds = getattr(where, field.name)
+            if isinstance(bounds, Range):
+                for side in fields(bounds):
+                    value = getattr(bounds, side.name)
+                    if value is not None:
+                        text = format_time(value) if field.name == "timestamp" else str(value)
+                        parameters[f"{field.name}.{side.name}"] = text
+        parameters |= {f"label.{name}": value for name, value in where.labels.items()}
+    if order_by is not None:
+        parameters |= {"order_by": order_by.field.value, "direction": "desc" if order_by.descending else "asc"}
+    return parameters
+
+
+def _load(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        raise BadRequest(f"this method requires the package {package}; install it with pip") from error

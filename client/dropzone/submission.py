@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SampleLike = bytes | str | Mapping[str, Any]
-"""A sample: JSON text, or a mapping that JSON can represent."""
+"""A sample: JSON text, or a mapping that JSON can represent. Its values can also be times and arrays of NumPy."""
 
 _MAX_PENDING_BYTES = 64 * 2**20
 _LABEL_NAME = re.compile("[a-z][a-z0-9_]*", re.ASCII)
@@ -32,10 +33,23 @@ def encode(sample: SampleLike) -> bytes:
     if isinstance(sample, bytes):
         return sample
     try:
-        text = sample if isinstance(sample, str) else json.dumps(sample, separators=(",", ":"), ensure_ascii=False)
+        if isinstance(sample, str):
+            return sample.encode()
+        text = json.dumps(sample, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_json)
         return text.encode()
     except (TypeError, ValueError) as error:  # JSON cannot represent the object, or the text has a lone surrogate
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
+
+
+def _to_json(value: object) -> Any:
+    """Return a time as text, and an array or a number of NumPy as numbers."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TypeError(f"expected a time with a time zone, got {value}")
+        return value.isoformat()
+    if (to_list := getattr(value, "tolist", None)) is not None:
+        return to_list()
+    raise TypeError(f"{type(value).__name__} is not a type of JSON")
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from dropzone.async_client import AsyncClient
 from dropzone.errors import DropzoneError
-from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
+from dropzone.results import Bucket, Group, Result, ResultEdge, ResultQuery, TimeBucket
 from dropzone.samples import Receipt, Sample, SampleFilter, SettledSample
 from dropzone.sign_in.credentials import Token
 from dropzone.sign_in.identity import Identity
@@ -119,9 +119,13 @@ class Client:
         where: ResultFilter | None = None,
         order_by: ResultOrder | None = None,
         limit: int | None = None,
-    ) -> Iterator[Result]:
-        """Yield results. The default order is by time stamp, the latest first."""
-        return self._iterate(lambda: self._client.results(where, order_by, limit))
+    ) -> ResultQuery:
+        """Return results to iterate over, or to read as a table with `to_arrow`, `to_pandas` or `to_polars`.
+
+        The default order is by time stamp, the latest first.
+        """
+        query = self._client.results(where, order_by, limit)
+        return ResultQuery(query, self._iterate(lambda: cast("AsyncGenerator[Result, None]", query)), self._call)
 
     def samples(self, where: SampleFilter | None = None, limit: int | None = None) -> Iterator[Sample]:
         """Yield samples, the newest first."""

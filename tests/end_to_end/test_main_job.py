@@ -46,8 +46,8 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own
     for line in (
         r"example +COMPUTED",
         r" +mean 0\.9985282517566032, standard deviation 1\.01280885259315, 100 values at .*",
-        rf"Dashboard +{own_stack.url}/",
-        rf"GraphiQL +{own_stack.url}/graphql",
+        rf"Dashboard +{own_stack.url}/#sign-in=.*",
+        rf"API +{own_stack.url}/graphql and {own_stack.url}/samples",
     ):
         assert re.search(f"^{line} *$", logs[0], re.MULTILINE), own_stack.log
     assert "COMPUTED" not in logs[1]

@@ -1,0 +1,67 @@
+"""Results as tables, and samples with values of NumPy."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dropzone import Client, OrderField, Range, ResultFilter, ResultOrder, UnusableSample
+from tests.stack import Stack
+
+START = datetime(2019, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack) -> Any:
+    """Return a client whose submitter has four results of two sensors."""
+    with Client(stack.url, stack.new_key("tables")) as client:
+        receipts = [
+            client.submit(
+                {"time_stamp": START + timedelta(hours=hour), "data": np.arange(hour + 1)}, labels={"unit": unit}
+            )
+            for hour in (0, 1)
+            for unit in ("V", "A")
+        ]
+        list(client.wait([receipt.id for receipt in receipts]))
+        yield client
+
+
+def test_a_table_has_the_results_of_the_query(client: Client) -> None:
+    """It has the filter, the order and the limit of the query."""
+    pytest.importorskip("pyarrow")
+    where = ResultFilter(labels={"unit": "V"}, timestamp=Range(gte=START), mean=Range(lt=10))
+
+    table = client.results(where, ResultOrder(OrderField.TIMESTAMP)).to_arrow()
+
+    assert table.column("mean").to_pylist() == [0, 0.5]
+    assert table.column("timestamp").to_pylist() == [START, START + timedelta(hours=1)]
+    assert [dict(labels) for labels in table.column("labels").to_pylist()] == [{"unit": "V"}] * 2
+    assert table.column("id").to_pylist() == [result.id for result in client.results(where)][::-1]
+    assert client.results(limit=3).to_arrow().num_rows == 3
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_becomes_a_data_frame(client: Client, library: str) -> None:
+    """Times keep their zone."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip(library)
+    query = client.results(order_by=ResultOrder(OrderField.TIMESTAMP))
+
+    frame = query.to_pandas() if library == "pandas" else query.to_polars()
+
+    assert sorted(frame["mean"]) == [0, 0, 0.5, 0.5]
+    assert min(frame["timestamp"]) == START
+
+
+@pytest.mark.parametrize("data", [[float("nan")], [1j], np.array([1.0, np.inf])])
+def test_values_that_json_cannot_represent_are_refused(client: Client, data: Any) -> None:
+    """NaN is not JSON, so the server could not store the sample."""
+    with pytest.raises(UnusableSample):
+        client.submit({"time_stamp": START, "data": data})
+
+
+def test_a_time_without_a_zone_is_refused(client: Client) -> None:
+    """The instant would depend on the machine."""
+    with pytest.raises(UnusableSample, match="time zone"):
+        client.submit({"time_stamp": datetime(2019, 5, 1), "data": [1]})
