@@ -23,6 +23,7 @@ CUSTOM_KINDS = frozenset({"ServiceMonitor"})
 """Kinds that Kubernetes itself does not have, so there is no schema."""
 
 COMPONENTS = ("service-monitor",)
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 Document = Mapping[str, Any]
 
@@ -72,7 +73,7 @@ def schema_problems(documents: Iterable[Document]) -> Iterator[str]:
 def policy_problems(documents: Iterable[Document]) -> Iterator[str]:
     """Yield what the pod security standard `restricted` forbids, and what a container lacks in operation."""
     for document in documents:
-        template = document.get("spec", {}).get("template")
+        template = pod_template(document)
         if template is None:
             continue
         name, pod = name_of(document), template["spec"]
@@ -83,19 +84,18 @@ def policy_problems(documents: Iterable[Document]) -> Iterator[str]:
             yield f"{name}: has no seccomp profile"
         if pod.get("automountServiceAccountToken") is not False:
             yield f"{name}: gets a token of the Kubernetes API, which it does not need"
+        probes = () if document["kind"] == "CronJob" else PROBES
         for container in pod["containers"]:
-            yield from (f"{name}: {problem}" for problem in _container_problems(container))
+            yield from (f"{name}: {problem}" for problem in _container_problems(container, probes))
 
 
-def _container_problems(container: Document) -> Iterator[str]:
+def _container_problems(container: Document, probes: Iterable[str]) -> Iterator[str]:
     security = container.get("securityContext", {})
     if security.get("readOnlyRootFilesystem") is not True:
         yield "its root file system is writable"
     if security.get("allowPrivilegeEscalation") is not False or security.get("capabilities") != {"drop": ["ALL"]}:
         yield "has capabilities, or can get them"
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        if probe not in container:
-            yield f"has no {probe}"
+    yield from (f"has no {probe}" for probe in probes if probe not in container)
     resources = container.get("resources", {})
     if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
         yield "does not declare what it needs: cpu and memory, and a limit of memory"
@@ -107,8 +107,8 @@ def reference_problems(documents: Iterable[Document]) -> Iterator[str]:
     """Yield references to objects, labels and ports that do not exist."""
     documents = list(documents)
     names = {name_of(document) for document in documents}
-    workloads = [document for document in documents if "template" in document.get("spec", {})]
-    pods = [workload["spec"]["template"] for workload in workloads]
+    templates = {name_of(document): pod_template(document) for document in documents}
+    pods = [template for template in templates.values() if template is not None]
     for document in documents:
         name, spec = name_of(document), document.get("spec", {})
         if document["kind"] == "Service":
@@ -132,12 +132,13 @@ def reference_problems(documents: Iterable[Document]) -> Iterator[str]:
             target = spec["scaleTargetRef"]
             if f"{target['kind']} {target['name']}" not in names:
                 yield f"{name}: scales nothing"
-    for workload in workloads:
-        pod = workload["spec"]["template"]["spec"]
-        wanted = [f"ServiceAccount {pod['serviceAccountName']}"]
-        for container in pod["containers"]:
-            wanted += [f"ConfigMap {source['configMapRef']['name']}" for source in container.get("envFrom", ())]
-        yield from (f"{name_of(workload)}: {each} does not exist" for each in wanted if each not in names)
+    for name, template in templates.items():
+        if template is not None:
+            pod = template["spec"]
+            wanted = [f"ServiceAccount {pod['serviceAccountName']}"]
+            for container in pod["containers"]:
+                wanted += [f"ConfigMap {source['configMapRef']['name']}" for source in container.get("envFrom", ())]
+            yield from (f"{name}: {each} does not exist" for each in wanted if each not in names)
 
 
 def _network_policy_problems(spec: Document, pods: list[Document]) -> Iterator[str]:
@@ -160,6 +161,13 @@ def selects(selector: Document, labels: Mapping[str, str]) -> bool:
     return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
         labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
     )
+
+
+def pod_template(document: Document) -> Document | None:
+    """Return the template of the pods that an object starts, or None."""
+    spec = document.get("spec", {})
+    template: Document | None = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+    return template
 
 
 def name_of(document: Document) -> str:

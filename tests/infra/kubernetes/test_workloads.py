@@ -4,7 +4,7 @@ import pytest
 
 from graphql_api.settings import Settings
 from infra.embedded import stack
-from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.firestore.__main__ import parse_arguments
 from tests.infra.kubernetes.workloads import SECRET, standalone
 from triggers.settings import Settings as FunctionSettings
@@ -35,7 +35,7 @@ def test_the_function_starts_with_the_manifests() -> None:
     )
 
 
-def test_firestore_sends_events_to_the_service_of_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_firestore_sends_events_and_audits_to_the_service_of_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stores its data on the volume."""
     container = standalone()["firestore"]
     module, *arguments = container.arguments
@@ -43,10 +43,12 @@ def test_firestore_sends_events_to_the_service_of_the_function(monkeypatch: pyte
     for name, value in container.environment.items():
         monkeypatch.setenv(name, value)
     parsed = parse_arguments()
-    [sent] = trigger.read(stack.read(parsed.triggers, container.environment).triggers)
+    described = stack.read(parsed.triggers, container.environment)
+    [sent], [audit] = trigger.read(described.triggers), schedule.read(described.schedules)
 
     assert module == "infra.embedded.firestore"
     assert (sent.url, sent.token) == ("http://function:8081/", SECRET)
+    assert audit.url == "http://function:8081/audit"
     assert str(parsed.data.parent) in container.writable_folders
     assert container.environment["FIRESTORE_EMULATOR_HOST"] == f"firestore:{parsed.port}"
     assert container.startup_probe == f"{parsed.http_port}/healthz"
