@@ -18,52 +18,58 @@ settings.load_profile("dropzone")
 
 
 SLOW = (
-    "tests/client/test_client.py",
-    "tests/client/test_reading_commands.py",
     "tests/client/test_submit_command.py",
+    "tests/graphql_api/web",
+    "tests/graphql_api/schema",
+    "tests/client/test_client.py",
     "tests/end_to_end",
-    "tests/graphql_api/auth",
+    "tests/graphql_api/results/test_summaries.py",
+    "tests/infra/firestore/data_file",
+    "tests/infra/supervisor",
+    "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/endpoints",
+    "tests/torture",
+    "tests/triggers/test_on_sample_written.py",
+    "tests/infra/firestore/storage",
+    "tests/infra/firestore/indexes/test_index_builds.py",
+    "tests/infra/firestore/indexes/test_indexes.py",
+    "tests/infra/firestore/listen",
+    "tests/client/test_reading_commands.py",
+    "tests/graphql_api/auth",
     "tests/graphql_api/ingest/test_backlog.py",
     "tests/graphql_api/ingest/test_uploads.py",
     "tests/graphql_api/results/test_connections.py",
-    "tests/graphql_api/results/test_recomputation.py",
-    "tests/graphql_api/results/test_summaries.py",
-    "tests/graphql_api/schema",
     "tests/graphql_api/test_memory_release.py",
-    "tests/graphql_api/web",
     "tests/identity_provider",
     "tests/infra/eventarc/test_crashes.py",
     "tests/infra/eventarc/test_fairness.py",
     "tests/infra/eventarc/test_quarantine.py",
     "tests/infra/firestore/api/test_grpc_fallback.py",
     "tests/infra/firestore/api/test_tcp_relay.py",
-    "tests/infra/firestore/data_file",
-    "tests/infra/firestore/indexes/test_index_builds.py",
-    "tests/infra/firestore/indexes/test_indexes.py",
-    "tests/infra/firestore/listen",
-    "tests/infra/firestore/storage",
     "tests/infra/firestore/writes/test_rate_limits.py",
     "tests/infra/smoke",
-    "tests/infra/supervisor",
-    "tests/torture",
     "tests/triggers/test_forged_events.py",
     "tests/triggers/test_large_samples.py",
-    "tests/triggers/test_on_sample_written.py",
 )
-"""Folders and modules whose tests start many processes or a browser. They take three quarters of the time."""
+"""Folders and modules whose tests start many processes or a browser, the longest first.
+
+They take three quarters of the time.
+"""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark slow tests, so that `pytest -m "not slow"` leaves them out.
 
-    Slow tests run first, so that the test processes end at about the same time.
+    The longest run first, so that the test processes end at about the same time.
     """
     folders = [config.rootpath / name for name in SLOW]
+    places: dict[pytest.Item, int] = {}
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in folders):
+        found = (place for place, folder in enumerate(folders) if item.path.is_relative_to(folder))
+        places[item] = next(found, len(folders))
+        if places[item] < len(folders):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: "slow" not in item.keywords)
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(scope="session")
