@@ -1,7 +1,7 @@
 # Uptime check and alerts. Each alert says what it means and what to do.
 
 locals {
-  eventarc_subscription_id = try(basename(local.eventarc_subscription), "")
+  eventarc_subscription_id = basename(local.eventarc_subscription)
   notification_channels    = [for channel in google_monitoring_notification_channel.email : channel.id]
   api_host                 = local.has_load_balancer ? var.domain : trimprefix(google_cloud_run_v2_service.api.uri, "https://")
 
