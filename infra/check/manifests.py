@@ -20,7 +20,7 @@ VERSIONS = ("1.34", "1.37")
 """The oldest version of Kubernetes that has all features of the manifests, and the newest that is released."""
 
 CUSTOM_KINDS = frozenset({"ServiceMonitor"})
-"""Kinds that Kubernetes itself does not have, so there is no schema."""
+"""Kinds that Kubernetes itself does not have, and thus no schema."""
 
 COMPONENTS = ("service-monitor",)
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
