@@ -2,18 +2,12 @@
 
 msgspec splits the request and its `variables` into spans of text (`msgspec.Raw`). A resolver gets the span of a raw
 scalar byte for byte. All other variables are decoded when their operation is known.
-
-msgspec uses the last value of a duplicate key, so this module rejects duplicate keys itself. msgspec does not validate
-the encoding of text that it skips, so this module validates that the whole body is UTF-8.
 """
 
-import codecs
-import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,22 +15,10 @@ from graphql import ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefin
 
 from graphql_api.budgets.budget import Reservation
 from graphql_api.errors import shorten
+from graphql_api.graphql_server.execution.json_object import check_unique, check_utf8, decode, unused_value
 from graphql_api.graphql_server.execution.placeholder import Placeholder, replace_list
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge
-
-# The quantifiers are possessive, so a string without an end fails to match at once, without backtracking.
-_OPEN_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'
-_STRING = _OPEN_STRING + rb'"'
-_KEY = re.compile(rb"[\s,{]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
-_END = re.compile(rb"[\s{]*\}\s*\Z")
-# If the end of the searched text is inside a string, the rest of the text is one match, also after a backslash.
-_BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
-_PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
-_UTF8_CHUNK = 256 * 1024
-_MIN_DUPLICATE_BYTES = len(b',"k":1')
-_MAX_UNUSED_KEYS = 200
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -86,7 +68,7 @@ def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
     """
     if not body:
         raise BadRequest("the request has no body; send a JSON object with a `query`")
-    _check_utf8(body)
+    check_utf8(body)
     if isinstance(body, bytes) and len(body) > MIB and (placeholder := replace_list(body)):
         with suppress(BadRequest):  # split the whole body instead, so that the error has the correct position
             request = _split(placeholder.text)
@@ -97,11 +79,11 @@ def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
 
 
 def _split(body: bytes | msgspec.Raw) -> GraphQLRequest:
-    envelope = _decode(_ENVELOPE, body, "the request")
+    envelope = decode(_ENVELOPE, body, "the request")
     spans = {
         name: span for name in _Envelope.__struct_fields__ if (span := getattr(envelope, name)) is not msgspec.UNSET
     }
-    _check_unique(body, spans)
+    check_unique(body, spans)
     request = _request(spans.get("query"), spans.get("operationName"), spans.get("variables"), spans.get("extensions"))
     if request.variables is not None and 2 * len(memoryview(request.variables)) < len(memoryview(body)):
         request.variables = request.variables.copy()  # otherwise a stream would hold the whole body in memory
@@ -125,8 +107,8 @@ def read_query_string(query_string: bytes) -> GraphQLRequest:
         msgspec.Raw(parameters[key].encode()) if parameters.get(key) else None for key in ("variables", "extensions")
     )
     if variables:
-        _decode(_OBJECT, variables, "`variables`")
-        _check_unique(variables, {})
+        decode(_OBJECT, variables, "`variables`")
+        check_unique(variables, {})
     return _request(
         None if query is None else msgspec.Raw(msgspec.json.encode(query)),
         None if not name else msgspec.Raw(msgspec.json.encode(name)),
@@ -154,7 +136,7 @@ class VariableReader:
         """Return the value of each declared variable that is in `variables`. Raises `BadRequest` or `TooLarge`."""
         if variables is None or self._decoder is None:
             return {}
-        decoded = _decode(self._decoder, variables, "`variables`")
+        decoded = decode(self._decoder, variables, "`variables`")
         spans: dict[str, msgspec.Raw] = {}
         plain_bytes = 0
         values: dict[str, Any] = {}
@@ -174,10 +156,10 @@ class VariableReader:
                 raise TooLarge(
                     f"variables that are not raw scalars may have up to {limit:,} bytes in total; send smaller values"
                 )
-            values[name] = _decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
-        _check_unique(variables, spans)
+            values[name] = decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
+        check_unique(variables, spans)
         if placeholder is not None and not any(map(placeholder.is_in, spans.values())):
-            raise _unused_value()
+            raise unused_value()
         return values
 
     def _raw(self, span: msgspec.Raw, depth: int, name: str, placeholder: Placeholder | None) -> Any:
@@ -187,7 +169,7 @@ class VariableReader:
         if depth == 0 or start != b"[" or self._raw_list is None:
             return placeholder.restore(span) if placeholder is not None and placeholder.is_in(span) else span
         limit = self._settings.max_raw_list_length
-        decoded = _decode(self._raw_list, span, f"the variable `{shorten(name, 60)}`, a list of at most {limit} items,")
+        decoded = decode(self._raw_list, span, f"the variable `{shorten(name, 60)}`, a list of at most {limit} items,")
         items = (getattr(decoded, field) for field in decoded.__struct_fields__)
         return [self._raw(item, depth - 1, name, placeholder) for item in items if item is not msgspec.UNSET]
 
@@ -198,8 +180,8 @@ def _request(
     variables: msgspec.Raw | None,
     extensions: msgspec.Raw | None,
 ) -> GraphQLRequest:
-    extended = _decode(_EXTENSIONS, extensions, "`extensions`") if extensions else None
-    text = _decode(_TEXT, query, "`query`") if query else None
+    extended = decode(_EXTENSIONS, extensions, "`extensions`") if extensions else None
+    text = decode(_TEXT, query, "`query`") if query else None
     if text is None:
         if extended and extended.persistedQuery:
             raise BadRequest("PersistedQueryNotSupported")  # Apollo clients expect this message
@@ -212,80 +194,9 @@ def _request(
             raise BadRequest("expected a JSON object - at `variables`")
     return GraphQLRequest(
         text,
-        (_decode(_TEXT, operation_name, "`operationName`") or None) if operation_name else None,
+        (decode(_TEXT, operation_name, "`operationName`") or None) if operation_name else None,
         variables,
     )
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw, what: str) -> _T:
-    try:
-        return decoder.decode(text)
-    except RecursionError:
-        raise BadRequest(f"{what} is nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        reason = shorten(str(error), 120)
-        raise BadRequest(f"{what} is not valid: {reason}") from None
-
-
-def _check_utf8(text: bytes | msgspec.Raw) -> None:
-    if isinstance(text, bytes) and text.isascii():
-        return
-    view = memoryview(text)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for start in range(0, len(view), _UTF8_CHUNK):
-            decoder.decode(view[start : start + _UTF8_CHUNK])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise BadRequest("the request is not valid UTF-8") from None
-
-
-def _check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -> None:
-    """Raise `BadRequest` if a well-formed JSON object has a duplicate key.
-
-    The loop reads key after key. For a value in `spans`, it skips the length of the span. If a key is duplicate, this
-    may be the length of its other value. The loop then stops before the end of the object, which also raises.
-
-    Raises `TooLarge` for many keys that are not in `spans`, because the loop needs almost a microsecond for each key.
-    """
-    view = memoryview(text)
-    known = 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items())
-    if len(view) - known < _MIN_DUPLICATE_BYTES:
-        return  # the text has no space for another key
-    seen: set[str] = set()
-    max_keys = len(spans) + _MAX_UNUSED_KEYS
-    position = 0
-    while match := _KEY.match(view, position):
-        key = msgspec.json.decode(match[1], type=str) if b"\\" in match[1] else str(match[1][1:-1], "utf-8")
-        if key in seen:
-            break
-        if len(seen) == max_keys:
-            raise TooLarge(f"the request has over {_MAX_UNUSED_KEYS} keys that its operation does not use; remove them")
-        seen.add(key)
-        span = spans.get(key)
-        position = match.end() + len(memoryview(span)) if span is not None else _skip(view, match.end())
-    if not _END.match(view, position):
-        raise BadRequest("the request has the same key twice in one object; send each key once")
-
-
-def _skip(text: memoryview, start: int) -> int:
-    """Return the position after the JSON value that begins at `start`."""
-    if text[start] not in b"{[":
-        match = _PRIMITIVE.match(text, start)
-        return match.end() if match else len(text)
-    depth = 0
-    for match in _BRACKET.finditer(text, start, start + MIB):
-        if match[0] in (b"{", b"["):
-            depth += 1
-        elif match[0] in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                return match.end()
-    raise _unused_value()
-
-
-def _unused_value() -> TooLarge:
-    return TooLarge("the request has a large value that its operation does not use; remove this value")
 
 
 def _list_depth(type_node: TypeNode, raw_scalars: frozenset[str]) -> int | None:

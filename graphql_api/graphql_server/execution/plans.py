@@ -12,13 +12,11 @@ The root field of a mutation must not be resolved twice. If the plan has already
 therefore gets its outcome. Nested fields may be resolved twice, because in GraphQL they must not have side effects.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphql import (
     FieldNode,
-    GraphQLField,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
@@ -27,25 +25,18 @@ from graphql import (
     OperationType,
     SelectionSetNode,
     Undefined,
-    default_field_resolver,
     get_variable_values,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
 )
-from graphql.execution import VariableValues, get_argument_values
 from graphql.pyutils import Path, is_awaitable
 
 from graphql_api.budgets.loop_turns import LoopTurn
-from graphql_api.graphql_server.execution.paced_executor import HELPERS, gather
+from graphql_api.graphql_server.execution.plan_run import Complete, Field, PendingField, Run
 
-_Resolver = Callable[..., Any]
-_Complete = Callable[["_Run", Any, Path], Any]
-"""Converts the value of a resolver to response data. Raises an exception if plans do not support the value."""
-
-
-_MIN_PAUSED_ITEMS = 10
+Resolver = Callable[..., Any]
 
 
 class _Unsupported(Exception):
@@ -58,7 +49,7 @@ class RootOutcome(NamedTuple):
     value: Any
     error: Exception | None
 
-    def resolve(self, resolver: _Resolver, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+    def resolve(self, resolver: Resolver, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         """For the root field, return the value or raise the error. Resolve all other fields."""
         if info.path.prev is not None:
             return resolver(source, info, **arguments)
@@ -70,7 +61,7 @@ class RootOutcome(NamedTuple):
 class Plan:
     """Executes one operation if all its fields succeed."""
 
-    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode, root: "_Field") -> None:
+    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode, root: "Field") -> None:
         self._schema = schema
         self._operation = operation
         self._root = root
@@ -85,7 +76,7 @@ class Plan:
         values = get_variable_values(self._schema, self._operation.variable_definitions or (), variables, 1, True)
         if isinstance(values, list):
             return None
-        run = _Run(self._schema, self._operation, values, context, turn)
+        run = Run(self._schema, self._operation, values, context, turn)
         root = self._root
         path = Path(None, root.key, root.parent.name)
         try:
@@ -120,128 +111,22 @@ def compile_plan(schema: GraphQLSchema, operation: OperationDefinitionNode) -> P
     return Plan(schema, operation, fields[0]) if len(fields) == 1 else None
 
 
-class _Field:
-    """A selected field, with all facts that do not depend on the request."""
-
-    def __init__(self, schema: GraphQLSchema, parent: GraphQLObjectType, node: FieldNode) -> None:
-        definition = schema.get_field(parent, node.name.value)
-        if definition is None or node.directives or node.name.value in ("__schema", "__type"):
-            raise _Unsupported
-        self.definition: GraphQLField = definition
-        self.parent = parent
-        self.nodes = [node]
-        self.name = node.name.value
-        self.key = node.alias.value if node.alias else self.name
-        self.resolve = definition.resolve or default_field_resolver
-        self.complete = _completion(schema, definition.type, node.selection_set)
-
-    def arguments(self, values: VariableValues) -> dict[str, Any]:
-        """Return the arguments of the resolver."""
-        if not self.definition.args:
-            return {}
-        return get_argument_values(self.definition, self.nodes[0], values, None, True)
-
-
-class _Run:
-    """One execution of a plan."""
-
-    def __init__(
-        self,
-        schema: GraphQLSchema,
-        operation: OperationDefinitionNode,
-        values: VariableValues,
-        context: object,
-        turn: LoopTurn | None,
-    ) -> None:
-        self._schema = schema
-        self._operation = operation
-        self._context = context
-        self._turn = turn
-        self._pending: list[_PendingField] = []
-        self._pending_lists: list[_PendingList] = []
-        self.values = values
-
-    def info(self, field: _Field, path: Path) -> GraphQLResolveInfo[Any]:
-        return GraphQLResolveInfo(
-            field.name,
-            field.nodes,
-            field.definition.type,
-            field.parent,
-            path,
-            self._schema,
-            {},
-            None,
-            self._operation,
-            self.values,
-            self._context,
-            is_awaitable,
-            None,
-            HELPERS,
-        )
-
-    def add_pending(self, field: "_PendingField") -> None:
-        """Register a field whose value is not available yet."""
-        self._pending.append(field)
-
-    def complete_items(self, items: list[Any], complete: _Complete, path: Path) -> list[Any]:
-        """Return the completed items of a list. In a heavy operation, `complete_pending` adds them to the list."""
-        if self._turn is None or len(items) < _MIN_PAUSED_ITEMS:
-            return [complete(self, item, Path(path, index, None)) for index, item in enumerate(items)]
-        completed: list[Any] = []
-        self._pending_lists.append(_PendingList(completed, items, complete, path))
-        return completed
-
-    async def complete_pending(self) -> None:
-        """Complete the pending fields level by level. Await the values of one level concurrently."""
-        while self._pending or self._pending_lists:
-            await self._complete_lists()
-            pending, self._pending = self._pending, []
-            values = [await pending[0].value] if len(pending) == 1 else await gather(each.value for each in pending)
-            for (data, field, path, _), value in zip(pending, values, strict=True):
-                if self._turn is not None:
-                    await self._turn.pause()
-                data[field.key] = field.complete(self, value, path)
-
-    async def _complete_lists(self) -> None:
-        while self._pending_lists:
-            completed, items, complete, path = self._pending_lists.pop()
-            for index, item in enumerate(items):
-                assert self._turn is not None
-                await self._turn.pause()
-                completed.append(complete(self, item, Path(path, index, None)))
-
-    def cancel(self) -> None:
-        """Cancel the pending fields. Without this, Python would warn about coroutines that were never awaited."""
-        for field in self._pending:
-            asyncio.ensure_future(field.value).cancel()
-
-
-class _PendingField(NamedTuple):
-    data: dict[str, Any]
-    field: _Field
-    path: Path
-    value: Awaitable[Any]
-
-
-class _PendingList(NamedTuple):
-    completed: list[Any]
-    items: list[Any]
-    complete: _Complete
-    path: Path
-
-
-def _fields(schema: GraphQLSchema, parent: GraphQLObjectType, selected: SelectionSetNode) -> list[_Field]:
+def _fields(schema: GraphQLSchema, parent: GraphQLObjectType, selected: SelectionSetNode) -> list[Field]:
     fields = []
     for node in selected.selections:
         if not isinstance(node, FieldNode):
             raise _Unsupported
-        fields.append(_Field(schema, parent, node))
+        definition = schema.get_field(parent, node.name.value)
+        if definition is None or node.directives or node.name.value in ("__schema", "__type"):
+            raise _Unsupported
+        complete = _completion(schema, definition.type, node.selection_set)
+        fields.append(Field(parent, node, definition, complete))
     if len({field.key for field in fields}) != len(fields):
         raise _Unsupported
     return fields
 
 
-def _completion(schema: GraphQLSchema, kind: GraphQLOutputType, selected: SelectionSetNode | None) -> _Complete:
+def _completion(schema: GraphQLSchema, kind: GraphQLOutputType, selected: SelectionSetNode | None) -> Complete:
     if is_non_null_type(kind):
         return _completion_of_non_null(_completion(schema, kind.of_type, selected))
     if is_list_type(kind):
@@ -253,8 +138,8 @@ def _completion(schema: GraphQLSchema, kind: GraphQLOutputType, selected: Select
     raise _Unsupported
 
 
-def _completion_of_non_null(complete: _Complete) -> _Complete:
-    def complete_non_null(run: _Run, value: Any, path: Path) -> Any:
+def _completion_of_non_null(complete: Complete) -> Complete:
+    def complete_non_null(run: Run, value: Any, path: Path) -> Any:
         completed = complete(run, value, path)
         if completed is None:
             raise _Unsupported
@@ -263,8 +148,8 @@ def _completion_of_non_null(complete: _Complete) -> _Complete:
     return complete_non_null
 
 
-def _completion_of_list(complete: _Complete) -> _Complete:
-    def complete_list(run: _Run, value: Any, path: Path) -> list[Any] | None:
+def _completion_of_list(complete: Complete) -> Complete:
+    def complete_list(run: Run, value: Any, path: Path) -> list[Any] | None:
         if value is None:
             return None
         if type(value) is not list or any(map(is_awaitable, value)):
@@ -274,8 +159,8 @@ def _completion_of_list(complete: _Complete) -> _Complete:
     return complete_list
 
 
-def _completion_of_leaf(coerce: Callable[[Any], Any]) -> _Complete:
-    def complete_leaf(run: _Run, value: Any, path: Path) -> Any:
+def _completion_of_leaf(coerce: Callable[[Any], Any]) -> Complete:
+    def complete_leaf(run: Run, value: Any, path: Path) -> Any:
         del run, path
         if value is None:
             return None
@@ -289,8 +174,8 @@ def _completion_of_leaf(coerce: Callable[[Any], Any]) -> _Complete:
     return complete_leaf
 
 
-def _completion_of_object(name: str, fields: Sequence[_Field]) -> _Complete:
-    def complete_object(run: _Run, source: Any, path: Path) -> dict[str, Any] | None:
+def _completion_of_object(name: str, fields: Sequence[Field]) -> Complete:
+    def complete_object(run: Run, source: Any, path: Path) -> dict[str, Any] | None:
         if source is None:
             return None
         if isinstance(source, Exception):
@@ -301,7 +186,7 @@ def _completion_of_object(name: str, fields: Sequence[_Field]) -> _Complete:
             value = field.resolve(source, run.info(field, below), **field.arguments(run.values))
             if is_awaitable(value):
                 data[field.key] = None
-                run.add_pending(_PendingField(data, field, below, value))
+                run.add_pending(PendingField(data, field, below, value))
             else:
                 data[field.key] = field.complete(run, value, below)
         return data

@@ -8,63 +8,42 @@ an operation fails, the server sends an error with the id of the operation, and 
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
-from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.request_headers import Credential, bearer_token, single_key
+from graphql_api.graphql_server.protocols.transport_ws_messages import (
+    BAD_MESSAGE,
+    GOING_AWAY,
+    ID_IN_USE,
+    INITIALIZATION_TIMEOUT,
+    INITIALIZED_TWICE,
+    SUBPROTOCOL_NOT_ACCEPTABLE,
+    UNAUTHORIZED,
+    Close,
+    Disconnected,
+    Message,
+    credential_in,
+    decode,
+    encode,
+    object_in,
+    refusal,
+    too_slow,
+)
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from graphql_api.graphql_server.websocket_trust import grant_trust
-from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RateLimited, RetryLater, Unauthenticated
+from storage.documents.errors import BadRequest, DropzoneError, RateLimited
 
 SUBPROTOCOL = "graphql-transport-ws"
-
-_GOING_AWAY = 1001
-_INTERNAL_ERROR = 1011
-_TRY_AGAIN_LATER = 1013
-_BAD_MESSAGE = 4400
-_UNAUTHORIZED = 4401
-_FORBIDDEN = 4403
-_SUBPROTOCOL_NOT_ACCEPTABLE = 4406
-_INITIALIZATION_TIMEOUT = 4408
-_ID_IN_USE = 4409
-_INITIALIZED_TWICE = 4429
-
-_MAX_REASON_LENGTH = 120  # bytes; a close frame holds 123
-
-
-class _Close(Exception):
-    """Raised to close the WebSocket with a code and a reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = errors.shorten(reason, _MAX_REASON_LENGTH)
-
-
-class _Disconnected(Exception):
-    """The client has disconnected, or the server is closing the WebSocket."""
-
-
-class _Message(msgspec.Struct):
-    type: str
-    id: str | msgspec.UnsetType = msgspec.UNSET
-    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-_MESSAGE = msgspec.json.Decoder(_Message)
-_PAYLOAD = msgspec.json.Decoder(dict[str, Any] | None)
 
 
 class GraphQLWebSocket:
@@ -88,7 +67,7 @@ class GraphQLWebSocket:
         self._receive = receive
         self._send_event = send
         self._is_acknowledged = False
-        self._notice = SlowReaderNotice(scope, _too_slow)
+        self._notice = SlowReaderNotice(scope, too_slow)
         self._operations: dict[str, asyncio.Task[None]] = {}
         """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,16 +84,16 @@ class GraphQLWebSocket:
         """
         if not is_protocol_offered:
             await self._send_event({"type": "websocket.accept"})
-            await self._close(_SUBPROTOCOL_NOT_ACCEPTABLE, f"expected the subprotocol {SUBPROTOCOL}")
+            await self._close(SUBPROTOCOL_NOT_ACCEPTABLE, f"expected the subprotocol {SUBPROTOCOL}")
             return
         await self._send_event({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        close: _Close | None = None
+        close: Close | None = None
         try:
             await self._initialize()
             await self._serve()
-        except _Close as raised:
+        except Close as raised:
             close = raised
-        except _Disconnected:
+        except Disconnected:
             pass
         finally:
             for task in self._tasks:
@@ -134,7 +113,7 @@ class GraphQLWebSocket:
                 while not self._is_acknowledged:
                     await self._handle(await self._receive_message())
         except TimeoutError:
-            raise _Close(_INITIALIZATION_TIMEOUT, "Connection initialisation timeout") from None
+            raise Close(INITIALIZATION_TIMEOUT, "Connection initialisation timeout") from None
 
     async def _serve(self) -> None:
         """Handle messages until the client disconnects or its credential is refused."""
@@ -145,7 +124,7 @@ class GraphQLWebSocket:
             await asyncio.wait({refused, handling}, return_when=asyncio.FIRST_COMPLETED)
             if handling.done():
                 handling.result()
-            raise _refusal(self._credential, refused.exception() or refused.result())
+            raise refusal(self._credential, refused.exception() or refused.result())
         finally:
             refused.cancel()
             handling.cancel()
@@ -156,28 +135,25 @@ class GraphQLWebSocket:
         while True:
             await self._handle(await self._next_message())
 
-    async def _next_message(self) -> _Message:
+    async def _next_message(self) -> Message:
         while True:
             try:
                 async with asyncio.timeout(self._settings.idle_websocket_seconds):
                     return await self._receive_message()
             except TimeoutError:
                 if not self._operations:
-                    raise _Close(_GOING_AWAY, "the WebSocket had no operation for too long; connect again") from None
+                    raise Close(GOING_AWAY, "the WebSocket had no operation for too long; connect again") from None
 
-    async def _receive_message(self) -> _Message:
+    async def _receive_message(self) -> Message:
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
-            raise _Disconnected
+            raise Disconnected
         text = event.get("text")
         if text is None:
-            raise _Close(_BAD_MESSAGE, "expected a text message, got a binary one")
-        try:
-            return _MESSAGE.decode(text)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            raise _Close(_BAD_MESSAGE, f"Invalid message: {error}") from None
+            raise Close(BAD_MESSAGE, "expected a text message, got a binary one")
+        return decode(text)
 
-    async def _handle(self, message: _Message) -> None:
+    async def _handle(self, message: Message) -> None:
         match message.type:
             case "connection_init":
                 await self._acknowledge(message)
@@ -189,42 +165,39 @@ class GraphQLWebSocket:
                 await self._subscribe(message)
             case "complete":
                 if not isinstance(message.id, str):
-                    raise _Close(_BAD_MESSAGE, "expected a string - at `id`")
+                    raise Close(BAD_MESSAGE, "expected a string - at `id`")
                 if operation := self._forget(message.id):
                     operation.cancel()
             case _:
-                raise _Close(_BAD_MESSAGE, f"got an unknown message type - at `type`: {message.type}")
+                raise Close(BAD_MESSAGE, f"got an unknown message type - at `type`: {message.type}")
 
-    async def _acknowledge(self, message: _Message) -> None:
+    async def _acknowledge(self, message: Message) -> None:
         if self._is_acknowledged:
-            raise _Close(_INITIALIZED_TWICE, "Too many initialisation requests")
+            raise Close(INITIALIZED_TWICE, "Too many initialisation requests")
+        payload = object_in(message)
         try:
-            payload = _PAYLOAD.decode(message.payload) if isinstance(message.payload, msgspec.Raw) else None
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            raise _Close(_BAD_MESSAGE, "expected an object - at `payload`") from None
-        try:
-            self._credential = _credential(payload or {}, self._credential)
+            self._credential = credential_in(payload, self._credential)
             context = await self._authenticate(self._credential)
             self._place.enter_context(context.budget.websockets.hold())
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
-            raise _refusal(self._credential, error) from None
+            raise refusal(self._credential, error) from None
         grant_trust(self._scope)
         self._is_acknowledged = True
         await self._send("connection_ack")
 
-    async def _subscribe(self, message: _Message) -> None:
+    async def _subscribe(self, message: Message) -> None:
         if not self._is_acknowledged:
-            raise _Close(_UNAUTHORIZED, "Unauthorized")
+            raise Close(UNAUTHORIZED, "Unauthorized")
         if not isinstance(message.id, str) or not 0 < len(message.id) <= self._settings.max_name_length:
-            raise _Close(_BAD_MESSAGE, f"expected 1 to {self._settings.max_name_length} characters - at `id`")
+            raise Close(BAD_MESSAGE, f"expected 1 to {self._settings.max_name_length} characters - at `id`")
         if message.id in self._operations:
-            raise _Close(_ID_IN_USE, f"Subscriber for {message.id} already exists")
+            raise Close(ID_IN_USE, f"Subscriber for {message.id} already exists")
         if not isinstance(message.payload, msgspec.Raw):
-            raise _Close(_BAD_MESSAGE, "expected an object - at `payload`")
+            raise Close(BAD_MESSAGE, "expected an object - at `payload`")
         try:
             request = read_json(message.payload)
         except BadRequest as error:
-            raise _Close(_BAD_MESSAGE, str(error)) from None
+            raise Close(BAD_MESSAGE, str(error)) from None
         await self._prepared.wait()
         if not self._executor.is_prepared(request):
             self._prepared.clear()
@@ -253,7 +226,7 @@ class GraphQLWebSocket:
             failure = invalid.response
         except DropzoneError as error:
             failure = from_error(error)
-        except _Disconnected:
+        except Disconnected:
             return  # the task that reads messages also ends
         except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
             described = errors.describe_unexpected(error, "an operation over a WebSocket")
@@ -261,7 +234,7 @@ class GraphQLWebSocket:
         # A client may reuse the id as soon as it has received the last message of the operation.
         if self._operations.get(operation_id) is asyncio.current_task():
             self._forget(operation_id)
-        with contextlib.suppress(_Disconnected):
+        with contextlib.suppress(Disconnected):
             if failure is None:
                 await self._send("complete", operation_id)
             else:
@@ -288,51 +261,8 @@ class GraphQLWebSocket:
         return None
 
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:
-        text = _encode(kind, operation_id, payload).decode()
+        text = encode(kind, operation_id, payload).decode()
         try:
             await self._send_event({"type": "websocket.send", "text": text})
         except OSError:
-            raise _Disconnected from None
-
-
-def _credential(payload: Mapping[str, object], of_headers: Credential) -> Credential:
-    """Return the credential in the payload of `connection_init`, or that of the headers if the payload has none.
-
-    A key in the payload replaces the session of a page. Clients use several spellings of the same name. Raises
-    `Unauthenticated` if there are two different keys.
-    """
-    key = None if of_headers.is_cookie else of_headers.key
-    for name, value in payload.items():
-        match name.lower().replace("-", ""), value:
-            case "xapikey" | "apikey", str():
-                key = single_key(key, value)
-            case "authorization", str():
-                key = single_key(key, bearer_token(value))
-    return of_headers if key is None else of_headers._replace(key=key, is_cookie=False)
-
-
-def _refusal(credential: Credential, error: BaseException) -> _Close:
-    if isinstance(error, (Unauthenticated, Forbidden)):
-        return _Close(_UNAUTHORIZED if credential.key is None else _FORBIDDEN, f"{error.code}: {error}")
-    if isinstance(error, RetryLater) and error.limit:
-        reason = f"{error.code}: the limit {error.limit} is reached; retry after {error.retry_after} s"
-        return _Close(_TRY_AGAIN_LATER, reason)
-    if isinstance(error, DropzoneError):
-        return _Close(_TRY_AGAIN_LATER, f"{error.code}: {error}")
-    described = errors.describe_unexpected(error, "the credential of a WebSocket")
-    return _Close(_INTERNAL_ERROR, f"INTERNAL: {described['extensions']['id']}")
-
-
-def _too_slow(operation_id: str, error: TooSlow) -> bytes:
-    return _encode("error", operation_id, [errors.describe(error)])
-
-
-def _encode(kind: str, operation_id: str | None, payload: object) -> bytes:
-    message: dict[str, object] = {"type": kind}
-    if operation_id is not None:
-        message["id"] = operation_id
-    if isinstance(payload, msgspec.Raw):
-        message["payload"] = orjson.Fragment(bytes(payload))
-    elif payload is not msgspec.UNSET:
-        message["payload"] = payload
-    return orjson.dumps(message)
+            raise Disconnected from None

@@ -1,0 +1,104 @@
+"""JSON texts that msgspec splits into spans, without parsing the values.
+
+msgspec uses the last value of a duplicate key, so this module rejects duplicate keys itself. msgspec does not validate
+the encoding of text that it skips, so this module validates that the whole text is UTF-8.
+"""
+
+import codecs
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from graphql_api.errors import shorten
+from graphql_api.graphql_server.settings import MIB
+from storage.documents.errors import BadRequest, TooLarge
+
+# The quantifiers are possessive, so a string without an end fails to match at once, without backtracking.
+_OPEN_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'
+_STRING = _OPEN_STRING + rb'"'
+_KEY = re.compile(rb"[\s,{]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
+_END = re.compile(rb"[\s{]*\}\s*\Z")
+# If the end of the searched text is inside a string, the rest of the text is one match, also after a backslash.
+_BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
+_UTF8_CHUNK = 256 * 1024
+_MIN_DUPLICATE_BYTES = len(b',"k":1')
+_MAX_UNUSED_KEYS = 200
+
+_T = TypeVar("_T")
+
+
+def decode(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw, what: str) -> _T:
+    """Return the decoded text. Raises `BadRequest`, which names `what`."""
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise BadRequest(f"{what} is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        reason = shorten(str(error), 120)
+        raise BadRequest(f"{what} is not valid: {reason}") from None
+
+
+def check_utf8(text: bytes | msgspec.Raw) -> None:
+    """Raise `BadRequest` if a text is not UTF-8."""
+    if isinstance(text, bytes) and text.isascii():
+        return
+    view = memoryview(text)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(view), _UTF8_CHUNK):
+            decoder.decode(view[start : start + _UTF8_CHUNK])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise BadRequest("the request is not valid UTF-8") from None
+
+
+def check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -> None:
+    """Raise `BadRequest` if a well-formed JSON object has a duplicate key.
+
+    The loop reads key after key. For a value in `spans`, it skips the length of the span. If a key is duplicate, this
+    may be the length of its other value. The loop then stops before the end of the object, which also raises.
+
+    Raises `TooLarge` for many keys that are not in `spans`, because the loop needs almost a microsecond for each key.
+    """
+    view = memoryview(text)
+    known = 1 + sum(4 + len(key) + len(memoryview(span)) for key, span in spans.items())
+    if len(view) - known < _MIN_DUPLICATE_BYTES:
+        return  # the text has no space for another key
+    seen: set[str] = set()
+    max_keys = len(spans) + _MAX_UNUSED_KEYS
+    position = 0
+    while match := _KEY.match(view, position):
+        key = msgspec.json.decode(match[1], type=str) if b"\\" in match[1] else str(match[1][1:-1], "utf-8")
+        if key in seen:
+            break
+        if len(seen) == max_keys:
+            raise TooLarge(f"the request has over {_MAX_UNUSED_KEYS} keys that its operation does not use; remove them")
+        seen.add(key)
+        span = spans.get(key)
+        position = match.end() + len(memoryview(span)) if span is not None else _skip(view, match.end())
+    if not _END.match(view, position):
+        raise BadRequest("the request has the same key twice in one object; send each key once")
+
+
+def _skip(text: memoryview, start: int) -> int:
+    """Return the position after the JSON value that begins at `start`."""
+    if text[start] not in b"{[":
+        match = _PRIMITIVE.match(text, start)
+        return match.end() if match else len(text)
+    depth = 0
+    for match in _BRACKET.finditer(text, start, start + MIB):
+        if match[0] in (b"{", b"["):
+            depth += 1
+        elif match[0] in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                return match.end()
+    raise unused_value()
+
+
+def unused_value() -> TooLarge:
+    """Return the error for a large value that is not used."""
+    return TooLarge("the request has a large value that its operation does not use; remove this value")
