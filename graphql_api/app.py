@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> Starlette:
         protected_resource_endpoint(settings),
         *ProviderSignInEndpoints(services).endpoints,
         *SessionEndpoints(services).endpoints,
-        *SampleEndpoints(services).endpoints,
+        *SampleEndpoints(services, settings.max_request_bytes).endpoints,
         *ResultEndpoints(services).endpoints,
     ]
     routes = [endpoint.route for endpoint in endpoints]

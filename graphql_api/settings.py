@@ -52,6 +52,12 @@ class Settings:
     max_sample_mib: int = 64
     """Maximum size of a request body, after decompression."""
 
+    max_request_mib: int = 0
+    """Maximum size of a request before decompression that a proxy in front of the API accepts. 0 means no limit.
+
+    The API announces this limit to clients. The proxy enforces it.
+    """
+
     shutdown_seconds: int = 1
     """How long the requests in progress may take after SIGTERM. Longer ones are refused with UNAVAILABLE."""
 
@@ -129,6 +135,7 @@ class Settings:
         """Raise `ValueError` for a value with which every request would fail."""
         minimums = {
             "max_sample_mib": 1,
+            "max_request_mib": 0,
             "shutdown_seconds": 0,
             "write_timeout_seconds": 0.1,
             "max_pending_writes_mib": self.max_sample_mib,
@@ -177,6 +184,11 @@ class Settings:
     def max_sample_bytes(self) -> int:
         """Maximum size of a request body in bytes, after decompression."""
         return self.max_sample_mib * 2**20
+
+    @property
+    def max_request_bytes(self) -> int:
+        """Maximum size of a request in bytes, before decompression. 0 means no limit."""
+        return self.max_request_mib * 2**20
 
     @property
     def local_key_path(self) -> Path | None:

@@ -35,6 +35,7 @@ SLOW = (
     "tests/infra/firestore/indexes/test_indexes.py",
     "tests/infra/firestore/listen",
     "tests/client/test_reading_commands.py",
+    "tests/client/test_request_limit.py",
     "tests/graphql_api/auth",
     "tests/graphql_api/ingest/test_backlog.py",
     "tests/graphql_api/ingest/test_uploads.py",
@@ -81,7 +82,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for tests that leave it running and read only their own samples."""
-    with Stack(tmp_path_factory.mktemp("stack")) as started:
+    with Stack(tmp_path_factory.mktemp("stack"), DROPZONE_MAX_REQUEST_MIB="30") as started:
         yield started
 
 

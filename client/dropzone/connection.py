@@ -4,12 +4,14 @@ Each method sends its request once. Every failure is raised as a `DropzoneError`
 gql.
 """
 
+import asyncio
 import json
 import os
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
@@ -24,14 +26,22 @@ from gql.transport.exceptions import (
     TransportServerError,
 )
 
-from dropzone.errors import DropzoneError, NotFound, Unavailable, UnexpectedResponse, Unreachable, error_from_response
+from dropzone import encoding
+from dropzone.errors import (
+    DropzoneError,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    UnexpectedResponse,
+    Unreachable,
+    error_from_response,
+)
 from dropzone.samples import Receipt
 from dropzone.sign_in.credentials import Credentials
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _PING_SECONDS = 15.0
-_MAX_UNCHUNKED_BYTES = 64 * 1024  # aiohttp writes a larger `bytes` body in one piece, which delays other requests
 _GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
 
 _parsed = lru_cache(maxsize=64)(gql.gql)
@@ -44,6 +54,8 @@ class Connection:
         self.url = str(parse_url(url).with_query(None).with_fragment(None)).rstrip("/")
         self._credentials = credentials
         self._session: aiohttp.ClientSession | None = None
+        self._is_limit_known = False
+        self._max_request_bytes: int | None = None
         self._graphql: Any = None
 
     async def close(self) -> None:
@@ -66,12 +78,21 @@ class Connection:
             headers[f"x-label-{name.replace('_', '-')}"] = value
         if supersedes is not None:
             headers["x-supersedes"] = supersedes
-        body = raw if len(raw) <= _MAX_UNCHUNKED_BYTES else BytesIO(raw)
-        status, retry_after, response = await self._request("POST", "/samples", body, headers)
+        body = raw
+        if len(raw) > encoding.MIN_COMPRESSED_BYTES:
+            body = await asyncio.to_thread(encoding.compress, raw)
+            headers["content-encoding"] = "zstd"
+            await self._check_size(raw, body)
+        status, response_headers, response = await self._request("POST", "/samples", encoding.stream(body), headers)
         values = _parse_json(response)
         if isinstance(values, dict) and values.keys() >= {"id", "state", "problems"}:
             return Receipt.parse(values)
-        raise self._http_error(status, retry_after, values)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not isinstance(values, dict):
+            raise TooLarge(
+                f"a proxy in front of {self.url} refused a request of {encoding.mib(len(body))}: HTTP status 413; "
+                "split the sample, or raise the limit of the proxy"
+            )
+        raise self._http_error(status, response_headers, values)
 
     async def get_sample(self, sample_id: str) -> bytes:
         """Return the submitted bytes of a sample, unchanged."""
@@ -79,26 +100,41 @@ class Connection:
             uuid.UUID(sample_id)
         except ValueError:  # an id such as `..` would select another endpoint
             raise NotFound(f"sample {sample_id} does not exist") from None
-        status, retry_after, response = await self._request("GET", f"/samples/{sample_id}")
+        status, headers, response = await self._request("GET", f"/samples/{sample_id}")
         if status != 200:
-            raise self._http_error(status, retry_after, _parse_json(response))
+            raise self._http_error(status, headers, _parse_json(response))
         return response
 
     async def get_session(self) -> dict[str, Any]:
         """Return who the caller is."""
-        status, retry_after, response = await self._request("GET", "/session")
+        status, headers, response = await self._request("GET", "/session")
         values = _parse_json(response)
         if status != 200 or not isinstance(values, dict):
-            raise self._http_error(status, retry_after, values)
+            raise self._http_error(status, headers, values)
         return values
 
     async def get_results(self, parameters: Mapping[str, str]) -> bytes:
         """Return the export of results with these query parameters."""
         path = yarl.URL("/results").with_query(parameters)
-        status, retry_after, response = await self._request("GET", str(path))
+        status, headers, response = await self._request("GET", str(path))
         if status != 200:
-            raise self._http_error(status, retry_after, _parse_json(response))
+            raise self._http_error(status, headers, _parse_json(response))
         return response
+
+    async def _check_size(self, raw: bytes, body: bytes) -> None:
+        """Raise `TooLarge` if the server announces that it does not accept a body of this size."""
+        if len(body) < encoding.MIN_LIMITED_BYTES:
+            return
+        if not self._is_limit_known:
+            _, headers, _ = await self._request("OPTIONS", "/samples")
+            self._max_request_bytes = encoding.parse_limit(headers.get("upload-limit"))
+            self._is_limit_known = True
+        if self._max_request_bytes is not None and len(body) > self._max_request_bytes:
+            raise TooLarge(
+                f"expected a sample of at most {encoding.mib(self._max_request_bytes)} after compression, which is "
+                f"the limit of {self.url}, got {encoding.mib(len(body))} ({encoding.mib(len(raw))} before "
+                "compression); split the sample"
+            )
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of a GraphQL query."""
@@ -138,7 +174,7 @@ class Connection:
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, str | None, bytes]:
+    ) -> tuple[int, Mapping[str, str], bytes]:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)  # the caller limits the number of concurrent requests
             self._session = aiohttp.ClientSession(connector=connector, timeout=_timeout())
@@ -147,17 +183,18 @@ class Connection:
             async with self._session.request(
                 method, self.url + path, data=body, headers={**credentials, **(headers or {})}, allow_redirects=False
             ) as response:
-                return response.status, response.headers.get("retry-after"), await response.read()
+                return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._transport_error(error) from error
 
-    def _http_error(self, status: int, retry_after: str | None, values: Any) -> DropzoneError:
+    def _http_error(self, status: int, headers: Mapping[str, str], values: Any) -> DropzoneError:
         """Return the error for an HTTP response of an endpoint other than `/graphql`."""
         if isinstance(values, dict) and isinstance(values.get("error"), dict):
             error = error_from_response(values["error"])
         else:
             error = self._status_error(status)
-        if retry_after is not None and retry_after.isdecimal():
+        retry_after = headers.get("retry-after", "")
+        if retry_after.isdecimal():
             error.retry_after = float(retry_after)
         return error
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
@@ -23,7 +24,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.endpoints import label_headers
-from graphql_api.endpoints.endpoint import Endpoint, endpoint
+from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
 from graphql_api.errors import UnsupportedMediaType, describe, describe_unexpected
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.request_body import BodyStream, read_body, stream_body
@@ -73,19 +74,27 @@ class Services(Protocol):
 class SampleEndpoints:
     """The endpoints `/samples` and `/samples/{id}`."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, max_request_bytes: int) -> None:
         self._services = services
+        self._max_request_bytes = max_request_bytes
         self._buffer_limit = SharedLimit()
 
     @property
     def endpoints(self) -> list[Endpoint]:
-        """Return `POST /samples`, `GET /samples/{id}` and `DELETE /samples/{id}`."""
+        """Return `POST` and `OPTIONS /samples`, `GET /samples/{id}` and `DELETE /samples/{id}`."""
         services = self._services
         return [
             endpoint("/samples", self._post, method="POST", scope=Scope.SUBMIT, services=services),
+            public(Route("/samples", self._options, methods=["OPTIONS"])),
             endpoint("/samples/{id}", self._get, method="GET", scope=Scope.READ, services=services, cost=_READ_COST),
             endpoint("/samples/{id}", self._delete, method="DELETE", scope=Scope.ADMIN, services=services),
         ]
+
+    async def _options(self, request: Request) -> Response:
+        """Announce the size limit of a request, as draft-ietf-httpbis-resumable-upload describes."""
+        del request
+        limit = {"upload-limit": f"max-size={self._max_request_bytes}"} if self._max_request_bytes else {}
+        return Response(status_code=204, headers={"allow": "OPTIONS, POST", **limit})
 
     async def _post(self, request: Request, caller: Caller) -> Response:
         media_type = utf_8_type(header(request, b"content-type"))

@@ -1,0 +1,56 @@
+"""Schedules call URLs at an interval."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from infra.embedded.eventarc import schedule
+from tests.infra.eventarc.machine import Event, Function, until
+
+EVERY_MOMENT = {"name": "clean-up", "interval_seconds": 0.01}
+
+
+async def test_a_schedule_calls_its_url_again_and_again(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call carries the token. A call that fails does not end the schedule."""
+    monkeypatch.setenv("TOKEN", "secret")
+    statuses = iter([500, None])
+
+    async def fail_at_first(_: Event) -> int | None:
+        return next(statuses, 200)
+
+    function.respond = fail_at_first
+    (every_moment,) = schedule.read([EVERY_MOMENT | {"url": function.url, "token_variable": "TOKEN"}])
+
+    running = asyncio.create_task(every_moment.run())
+    await until(lambda: len(function.events) >= 4)
+    running.cancel()
+
+    assert {event.headers["authorization"] for event in function.events} == {"Bearer secret"}
+    assert {event.body for event in function.events} == {b""}
+
+
+async def test_a_schedule_continues_when_its_url_is_reachable_again(function: Function) -> None:
+    """A call while the function is down is logged."""
+    await function.stop()
+    (every_moment,) = schedule.read([EVERY_MOMENT | {"url": function.url}])
+    running = asyncio.create_task(every_moment.run())
+
+    await asyncio.sleep(0)
+    await function.start()
+    await until(lambda: len(function.events) >= 1)
+    running.cancel()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interval_seconds": 0}, "schedule 'clean-up': Expected `float` > 0"),
+        ({"url": "/path"}, "schedule 'clean-up': expected url to be an HTTP URL, got '/path'"),
+        ({"every": 5}, "schedule 'clean-up': Object contains unknown field `every`"),
+    ],
+)
+def test_an_invalid_schedule_is_refused(changes: dict[str, Any], message: str) -> None:
+    """The message names the schedule and the option."""
+    with pytest.raises(schedule.InvalidSchedule, match=f"^{message}"):
+        schedule.read([EVERY_MOMENT | {"url": "http://127.0.0.1/"} | changes])
