@@ -22,8 +22,8 @@ from typing import NamedTuple
 from infra.embedded.eventarc.delivery.delivery import Delivery, State
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage import change_consumers
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Change, Storage
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 

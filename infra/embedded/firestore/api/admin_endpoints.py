@@ -19,8 +19,8 @@ from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortI
 from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
 from observability.metrics import CONTENT_TYPE, exposition
 

@@ -30,13 +30,16 @@ from infra.embedded.firestore.indexes.definitions import (
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.filters import FieldFilter
+from infra.embedded.firestore.queries.key_positions import (
+    Position,
+    directed,
+    inverted,
+    key_at,
+    truncated,
+    without_end,
+)
 from infra.embedded.firestore.queries.sort_order import Bound, Order
 from infra.embedded.firestore.queries.structured_query import Query
-
-Position = tuple[bytes, bool]
-"""A position between keys: a prefix, and whether the position is after (not before) all keys with this prefix."""
-
-_AFTER_END = b"\x01"  # what `_after_prefix` returns for the end mark of a path
 
 
 class MissingIndex(Exception):
@@ -160,7 +163,7 @@ class _Planner:
 
     def _range_of_documents(self) -> KeyRange:
         reverse = self._sorted[0].descending
-        low, high = (_without_end(key) for key in self._bounds(reverse))
+        low, high = (without_end(key) for key in self._bounds(reverse))
         prefix = self._collection or self._query.parent.path
         return KeyRange(self._collection_id, (), max(low, prefix), min(high, prefix + path_encoding.AFTER_ALL), reverse)
 
@@ -186,11 +189,11 @@ class _Planner:
             for field, operand in self._equal.items():
                 if self._has_index(field, DESCENDING) or (not reverse and self._has_index(field, ASCENDING)):
                     prefix = entries.single_field_prefix(field, False, self._is_group)
-                    yield frozenset((field,)), prefix + self._collection + _truncated(operand)
+                    yield frozenset((field,)), prefix + self._collection + truncated(operand)
             for field, operand in self._contains.items():
                 if not reverse and self._has_index(field, CONTAINS):
                     prefix = entries.single_field_prefix(field, True, self._is_group)
-                    yield frozenset((field,)), prefix + self._collection + _truncated(operand)
+                    yield frozenset((field,)), prefix + self._collection + truncated(operand)
         elif len(self._sorted) == 2 and not self._equal and not self._contains:
             first, last = self._sorted
             if first.descending == last.descending == reverse and self._has_index(first.field, _mode(first)):
@@ -222,7 +225,7 @@ class _Planner:
             operands = self._contains if each.mode == CONTAINS else self._equal
             if each.path not in operands:
                 break
-            part = _truncated(operands[each.path])
+            part = truncated(operands[each.path])
             fixed.append(values.invert(part) if each.mode == DESCENDING else part)
         return fixed
 
@@ -247,8 +250,8 @@ class _Planner:
         if self._query.upper is not None:
             high.append(self._cursor_position(self._query.upper))
         if reverse:
-            low, high = list(map(_inverted, high)), list(map(_inverted, low))
-        return max(map(_key_at, low), default=b""), min(map(_key_at, high), default=path_encoding.AFTER_ALL)
+            low, high = list(map(inverted, high)), list(map(inverted, low))
+        return max(map(key_at, low), default=b""), min(map(key_at, high), default=path_encoding.AFTER_ALL)
 
     def _filter_positions(self, lower: bool) -> Iterator[Position]:
         """Yield the lower or upper positions that filters on the first sorted field allow."""
@@ -257,15 +260,15 @@ class _Planner:
             if each.field != first.field or each.operator not in filters.RANGES:
                 continue
             is_name = first.field == DOCUMENT_ID
-            operand = each.operands[0][1:] if is_name else _truncated(each.operands[0])
+            operand = each.operands[0][1:] if is_name else truncated(each.operands[0])
             is_whole = is_name or operand == each.operands[0]
             at_least = each.operator in (filters.GREATER, filters.GREATER_OR_EQUAL)
             inclusive = not is_whole or each.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
             if (at_least != first.descending) == lower:
-                yield _directed(operand, first), (not inclusive if lower else inclusive)
+                yield directed(operand, first), (not inclusive if lower else inclusive)
             else:  # a comparison matches only values of the same type
                 type_prefix = b"" if is_name else values.type_prefix(operand)
-                yield _directed(type_prefix, first), not lower
+                yield directed(type_prefix, first), not lower
 
     def _cursor_position(self, bound: Bound) -> Position:
         """Return the position of a cursor in keys that do not contain the equality fields."""
@@ -275,7 +278,7 @@ class _Planner:
             if operand is None:
                 prefix += part
                 continue
-            fixed = _directed(_truncated(operand), order)
+            fixed = directed(truncated(operand), order)
             if fixed != part:
                 return prefix, fixed < part
         return prefix, bound.after
@@ -283,35 +286,3 @@ class _Planner:
 
 def _mode(order: Order) -> str:
     return DESCENDING if order.descending else ASCENDING
-
-
-def _truncated(operand: bytes) -> bytes:
-    return operand[: values.MAX_INDEXED_BYTES]
-
-
-def _directed(part: bytes, order: Order) -> bytes:
-    return values.invert(part) if order.descending else part
-
-
-def _inverted(position: Position) -> Position:
-    prefix, after = position
-    return values.invert(prefix), not after
-
-
-def _key_at(position: Position) -> bytes:
-    """Return the first key at or after a position."""
-    prefix, after = position
-    return _after_prefix(prefix) if after else prefix
-
-
-def _after_prefix(prefix: bytes) -> bytes:
-    """Return the first key after all keys with a prefix. The prefix may end with 0xff bytes."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else path_encoding.AFTER_ALL
-
-
-def _without_end(key: bytes) -> bytes:
-    """Convert a bound for paths with an end mark to a bound for paths without an end mark."""
-    if key.endswith(_AFTER_END):
-        return key[:-1] + b"\0"
-    return key.removesuffix(values.END)

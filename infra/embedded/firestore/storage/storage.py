@@ -26,12 +26,13 @@ from infra.embedded.firestore.indexes.index_registry import IndexRegistry, Reada
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot
+from infra.embedded.firestore.storage.commit_group import Admission, Group
 from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
 from infra.embedded.firestore.storage.reserve_file import ReserveFile
 from infra.embedded.firestore.storage.steady_clock import SteadyClock
 from infra.embedded.firestore.storage.versions import Change
-from infra.embedded.firestore.storage.writer import Admission, Group, Writer
+from infra.embedded.firestore.storage.writer import Writer
 
 __all__ = ["Change", "Snapshot", "Storage"]
 

@@ -18,26 +18,20 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from infra.embedded.firestore import metrics
-from infra.embedded.firestore.encoding.resource_names import ResourceName
-from infra.embedded.firestore.encoding.values import END
 from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
-from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
+from infra.embedded.firestore.storage.commit_group import Admission, Group
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
-from infra.embedded.firestore.storage.row_buffer import RowBuffer
-from infra.embedded.firestore.storage.versions import Change, DocumentVersion
-
-_ENTRIES_OF = "SELECT key, size FROM entries WHERE collection_number = ? AND size = ? AND substr(key, -size) = ?"
+from infra.embedded.firestore.storage.versions import Change
 
 T = TypeVar("T")
 MAX_GROUP_SIZE = 2_000
@@ -51,89 +45,6 @@ logger = logging.getLogger(__name__)
 
 class WriterEnded(Exception):
     """The writer's thread has ended because of a defect. The process must end, so that its supervisor restarts it."""
-
-
-class Admission(Protocol):
-    """Decides whether a commit may change its documents now."""
-
-    def admit(self, documents: Sequence[Any]) -> None:
-        """Return if a commit may change all these documents now. Otherwise raise `StatusError`."""
-
-
-class Group:
-    """The group commit in progress. Jobs use this object on the writer's thread."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        catalog: Catalog,
-        clock: Clock,
-        indexer: Callable[[str], DocumentIndexer],
-        admission: Admission | None,
-    ) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._catalog = catalog
-        self.indexer = indexer
-        self.admission = admission
-        self.rows = RowBuffer(connection)
-        self.changes: list[Change] = []
-        self.commit_time = 0
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection. All buffered rows are written before it is returned."""
-        self.rows.flush()
-        return self._connection
-
-    def next_commit_time(self) -> int:
-        """Return the commit time for the next commit in this group."""
-        self.commit_time = self._clock.next_commit_time()
-        return self.commit_time
-
-    def restored_commit_time(self, commit_time: int) -> int:
-        """Return `commit_time`, which an import restores. Later commits get later times."""
-        self._clock.advance(commit_time)
-        self.commit_time = commit_time
-        return commit_time
-
-    def find(self, name: ResourceName, path: bytes) -> tuple[int | None, DocumentVersion | None]:
-        """Return the collection number and the current version of a document, or None for a missing value."""
-        number = self._catalog.number(name.database, name.collection_id)
-        return number, None if number is None else self.rows.current(number, path)
-
-    def find_damaged(self, name: ResourceName, path: bytes) -> tuple[int, DocumentVersion, dict[bytes, int]]:
-        """Return the collection number, the version and the index entries of a damaged document.
-
-        Only a search in all entries of the collection finds its entries.
-        """
-        number = self._catalog.number(name.database, name.collection_id)
-        assert number is not None
-        connection = self.connection
-        suffix = path + END
-        entries = connection.execute(_ENTRIES_OF, (number, len(suffix), suffix)).fetchall()
-        return number, versions.damaged(connection, number, path), dict(entries)
-
-    def prefetch_absent(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
-        """Record which documents do not exist, with one statement per collection.
-
-        Fewer statements are faster, because each statement lets other threads run.
-        """
-        paths: defaultdict[int, list[bytes]] = defaultdict(list)
-        for name, path in documents:
-            number = self._catalog.number(name.database, name.collection_id)
-            if number is not None:
-                paths[number].append(path)
-        for number, paths_of_collection in paths.items():
-            self.rows.prefetch_absent(number, paths_of_collection)
-
-    def collection_number(self, name: ResourceName) -> int:
-        """Return the collection number of a document. Assign a number if there is none."""
-        return self._catalog.add(self._connection, name.database, name.collection_id)
-
-    def changed_since(self, sequence: int) -> Iterator[Change]:
-        """Yield the changes with a sequence greater than `sequence`."""
-        return versions.changes(self.connection, self._catalog, sequence, -1)
 
 
 @dataclass(slots=True)

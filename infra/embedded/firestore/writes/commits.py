@@ -15,8 +15,8 @@ import grpc
 
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.messages import CommitResponse, Document, microseconds, timestamp
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.versions import Change
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 from infra.embedded.firestore.writes.pending_document import PendingDocument, serialize
 

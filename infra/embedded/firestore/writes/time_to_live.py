@@ -15,9 +15,9 @@ from infra.embedded.firestore.encoding import path_encoding, resource_names, val
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import DocumentVersion, current
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 

@@ -22,8 +22,8 @@ from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 from infra.embedded.firestore.writes.lock_queue import EXPIRED, LockOwner

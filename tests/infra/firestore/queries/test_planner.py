@@ -16,8 +16,8 @@ from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.queries import planner, scanner, structured_query
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.random_documents import DATABASE
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.writer import Group, WriterEnded
+from infra.embedded.firestore.storage.writer import WriterEnded
 from tests.infra.firestore.server_process import FirestoreProcess
 
 

@@ -12,8 +12,8 @@ from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage import change_consumers
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.writer import Group
 from infra.embedded.firestore.writes import commits, document_write
 from infra.embedded.firestore.writes.pruning import prune
 from infra.embedded.firestore.writes.transactions import Transactions
