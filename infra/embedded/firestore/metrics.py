@@ -17,4 +17,9 @@ CHECKPOINT_DURATION = Histogram(
     "Time to copy the write-ahead log into the data file, in seconds.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+LOG_RESTART_DURATION = Histogram(
+    "firestore_log_restart_duration_seconds",
+    "Time in which the writer restarts the write-ahead log, in seconds. No commit runs meanwhile.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+)
 FAILED_CHECKPOINTS = Counter("firestore_failed_checkpoints", "Checkpoints that failed or had no room on the disk.")

@@ -3,8 +3,10 @@
 SQLite's automatic checkpoint runs inside a commit. Under load, this commit and all requests that waited for the commit
 took 40 to 58 ms longer (docs/performance.md). The writer and the readers do not wait for the checkpoint thread.
 
-Note: a passive checkpoint does not reset the log under continuous load. SQLite's automatic checkpoint resets the log at
-`MAX_LOG_PAGES`. It then has few pages to copy, because this thread has copied most pages before.
+Note: a passive checkpoint does not reset the log while readers overlap, so the log would grow without a limit. If the
+log has more than `RESTART_LOG_PAGES`, the writer therefore restarts it after a commit: it copies the few pages that
+are left and waits until the current readers have finished, for at most `RESTART_SECONDS`. The next commit then starts
+at the beginning of the log. This thread would have to wait for a gap between commits, which a full load does not have.
 
 Note: a checkpoint that fails for lack of space has used all space that was left, and the log is as long as before. If
 the disk cannot hold the whole log in the database file, no checkpoint is tried. New commits can then use the space that
@@ -12,14 +14,23 @@ is left or that an operator frees.
 """
 
 import logging
+import math
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.embedded.firestore import metrics
 from infra.embedded.firestore.storage.reserve_file import free_bytes
 
 MAX_LOG_PAGES = 16_000
+"""64 MiB. A longer log is copied within each commit."""
+RESTART_LOG_PAGES = MAX_LOG_PAGES // 2
+RESTART_SECONDS = 0.1
+NEXT_COMMIT_SECONDS = 0.5
+RESTART_PAUSE_SECONDS = 5.0
+"""The pause after a restart that failed, because a long read such as a backup needs the log."""
 MIN_CHANGED_ROWS = 4_000
 """A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
 RETRY_SECONDS = 1.0
@@ -44,12 +55,18 @@ def has_room(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 class AutomaticCheckpoints:
-    """Turns SQLite's automatic checkpoint in the commits of `connection` off while the disk has no room for it."""
+    """The checkpoints of the writer: SQLite's automatic checkpoint in commits, and restarts of the log.
+
+    The automatic checkpoint is off while the disk has no room for it.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
         self._is_on = True
+        self._is_restart_due = False
+        self._restarted = threading.Event()
+        self._no_restart_before = -math.inf
         connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
 
     def adjust(self) -> None:
@@ -58,12 +75,47 @@ class AutomaticCheckpoints:
             self._is_on = not self._is_on
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES if self._is_on else 0}")
 
+    def request_restart(self) -> None:
+        """Let the writer restart the log after its next commit, and wait for it, at most `NEXT_COMMIT_SECONDS`.
+
+        Two checkpoints cannot run at the same time, so the checkpoint thread waits.
+        """
+        self._restarted.clear()
+        self._is_restart_due = True
+        self._restarted.wait(NEXT_COMMIT_SECONDS)
+
+    def restart_log(self) -> None:
+        """Restart the log if this was requested. Call it between two transactions."""
+        if not self._is_restart_due:
+            return
+        self._is_restart_due = False
+        if self._is_on and time.monotonic() >= self._no_restart_before:
+            self._restart_log()
+        self._restarted.set()
+
+    def _restart_log(self) -> None:
+        (before,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
+        try:
+            self._connection.execute(f"PRAGMA busy_timeout = {round(RESTART_SECONDS * 1000)}")
+            with metrics.LOG_RESTART_DURATION.time():
+                is_busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if is_busy:
+                self._no_restart_before = time.monotonic() + RESTART_PAUSE_SECONDS
+        except sqlite3.Error as error:
+            logger.warning("Cannot restart the log, trying again later: %s", error)
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {before}")
+
 
 class Checkpointer:
-    """A thread that runs checkpoints until `close` is called. It owns `connection` and closes it."""
+    """A thread that runs checkpoints until `close` is called. It owns `connection` and closes it.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    `request_restart` is called when the log has more than `RESTART_LOG_PAGES`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, request_restart: Callable[[], None]) -> None:
         self._connection = connection
+        self._request_restart = request_restart
         self._path = path
         self._checkpointed_rows = 0
         self._due = threading.Event()
@@ -98,7 +150,9 @@ class Checkpointer:
             if not has_room(self._connection, self._path):
                 return "the disk has no room for the log in the database file"
             with metrics.CHECKPOINT_DURATION.time():
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if pages > RESTART_LOG_PAGES:
+                    self._request_restart()
         except (sqlite3.Error, OSError) as error:
             return str(error)
         return None

@@ -85,6 +85,7 @@ class Storage:
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="firestore-reader")
+        checkpoints = AutomaticCheckpoints(self._connection, path)
         self._writer = Writer(
             self._connection,
             self.catalog,
@@ -95,9 +96,9 @@ class Storage:
             self._marker.record,
             self._publish,
             self.health,
-            AutomaticCheckpoints(self._connection, path),
+            checkpoints,
         )
-        self._checkpointer = Checkpointer(self._connect(), path)
+        self._checkpointer = Checkpointer(self._connect(), path, checkpoints.request_restart)
         self._index_builder = IndexBuilder(
             self.catalog, self._registry, self.execute, self.read, lambda: self.group_commits
         )

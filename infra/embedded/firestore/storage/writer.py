@@ -187,6 +187,7 @@ class Writer:
             jobs[0].error = error
             changes = []
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
+        self._checkpoints.restart_log()
 
     def _commit_each(self, jobs: list[_Job]) -> None:
         """Commit each job separately. After the disk has refused one job, refuse the others without an attempt."""
