@@ -60,6 +60,7 @@ def compute(
         statistics=statistics,
         labels=header.labels or sample.labels,
         superseded_by=header.superseded_by,
+        missing_count=sample.missing_count,
     )
 
 

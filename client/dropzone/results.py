@@ -34,6 +34,7 @@ class Result(Statistics, _Identity):
     statistics_version: int
     labels: dict[str, str]
     superseded_by: str | None = None
+    missing_count: int = 0
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

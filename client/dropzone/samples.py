@@ -111,6 +111,7 @@ class Sample:
     count: int
     bytes: int
     sha256: str
+    missing_count: int
     labels: Mapping[str, str]
     result: Result | None
 
@@ -129,6 +130,7 @@ class Sample:
             count=values["count"],
             bytes=values["bytes"],
             sha256=values["sha256"],
+            missing_count=values["missingCount"],
             labels=parse_labels(values["labels"]),
             result=None if values["result"] is None else Result.parse(values["result"]),
         )

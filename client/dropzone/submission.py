@@ -35,10 +35,18 @@ def encode(sample: SampleLike) -> bytes:
     try:
         if isinstance(sample, str):
             return sample.encode()
+        if sample.get("missing") == "skip" and "data" in sample:
+            sample = {**sample, "data": _with_nulls(sample["data"])}
         text = json.dumps(sample, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_json)
         return text.encode()
     except (TypeError, ValueError) as error:  # JSON cannot represent the object, or the text has a lone surrogate
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
+
+
+def _with_nulls(data: Any) -> list[Any]:
+    """Return values with null for each NaN, which marks a missing value in arrays and data frames."""
+    values = data.tolist() if hasattr(data, "tolist") else data
+    return [None if value != value else value for value in values]
 
 
 def _to_json(value: object) -> Any:

@@ -129,7 +129,12 @@ class ResultEndpoints:
 
 def _row(document: Any) -> Mapping[str, Any]:
     fields = encoding.from_document(document)
-    return {**fields, "id": document.name.rpartition("/")[2], "labels": labels.from_fields(fields)}
+    return {
+        **fields,
+        "id": document.name.rpartition("/")[2],
+        "labels": labels.from_fields(fields),
+        "missing_count": fields.get("missing_count", 0),
+    }
 
 
 def _parameters(query: QueryParams) -> dict[str, str]:

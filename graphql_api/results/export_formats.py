@@ -18,12 +18,15 @@ from storage.documents import STATISTICS, Histogram, timestamps
 Row = Mapping[str, Any]
 
 _HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
-COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version", "labels")
+COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version", "labels", "missing_count")
 FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in _HISTOGRAMS)
 """The columns of a CSV file. A field of CSV cannot hold a list."""
 
 HAS_ARROW = find_spec("pyarrow") is not None
-_INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_type is int) | {"statistics_version"}
+_INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_type is int) | {
+    "statistics_version",
+    "missing_count",
+}
 _TIMES = frozenset({"timestamp", "computed_at"})
 _MIN_ROW_GROUP_ROWS = 5_000
 """The minimum size of a Parquet row group. The footer of the file grows with the number of row groups."""

@@ -77,6 +77,7 @@ class Result:
     submitted_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
+    missing_count: int = 0
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -88,6 +89,8 @@ class Result:
             "computed_at": SERVER_TIME,
             **labels.stored_fields(self.labels),
         }
+        if self.missing_count:
+            fields["missing_count"] = self.missing_count
         if self.superseded_by is not None:
             fields["superseded_by"] = self.superseded_by
         if self.submitted_at is not None:
@@ -122,6 +125,7 @@ class Result:
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
             labels=labels.from_fields(fields),
             superseded_by=None if superseded_by is None else str(superseded_by),
+            missing_count=int(str(fields.get("missing_count", 0))),
         )
 
 

@@ -51,7 +51,7 @@ class Header:
     confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
-    that corrects this one.
+    that corrects this one. `missing_count` is the number of skipped nulls.
     """
 
     submitter: str
@@ -70,6 +70,7 @@ class Header:
     recompute_requested_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
+    missing_count: int = 0
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored header."""
@@ -88,6 +89,8 @@ class Header:
             fields["time_zone"] = self.time_zone
         if self.labels:
             fields |= labels.stored_fields(self.labels)
+        if self.missing_count:
+            fields["missing_count"] = self.missing_count
         if self.superseded_by is not None:
             fields["superseded_by"] = self.superseded_by
         if self.raw is None:
@@ -126,6 +129,7 @@ class Header:
             recompute_requested_at=requested_at if isinstance(requested_at, datetime) else None,
             labels=labels.from_fields(fields),
             superseded_by=None if superseded_by is None else str(superseded_by),
+            missing_count=int(str(fields.get("missing_count", 0))),
         )
 
     @classmethod
@@ -268,6 +272,7 @@ class Sample:
             raw=None if chunks else raw,
             chunks=chunks,
             labels=sample_labels,
+            missing_count=report.missing_count,
         )
         return cls(header, identity, raw)
 

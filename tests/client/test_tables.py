@@ -61,6 +61,17 @@ def test_values_that_json_cannot_represent_are_refused(client: Client, data: Any
         client.submit({"time_stamp": START, "data": data})
 
 
+def test_nan_is_a_missing_value_if_the_sample_skips_missing_values(client: Client) -> None:
+    """The statistics are those of the other values."""
+    receipt = client.submit({"time_stamp": START, "data": np.array([1, np.nan, 3]), "missing": "skip"})
+    (settled,) = client.wait([receipt.id])
+    result = client.result(receipt.id)
+
+    assert result is not None
+    assert settled.result is not None
+    assert (settled.result.mean, result.missing_count, client.sample(receipt.id).missing_count) == (2, 1, 1)
+
+
 def test_a_time_without_a_zone_is_refused(client: Client) -> None:
     """The instant would depend on the machine."""
     with pytest.raises(UnusableSample, match="time zone"):

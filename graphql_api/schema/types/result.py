@@ -99,6 +99,9 @@ class Result:
             "is added or its definition changes."
         )
     )
+    missing_count: int = strawberry.field(
+        description='The number of nulls in `data` that were left out, because the sample has `missing: "skip"`.'
+    )
     superseded_by: strawberry.ID | None = strawberry.field(
         description="The id of the sample that corrects this one. Null if no sample corrects it."
     )
@@ -116,6 +119,7 @@ class Result:
             computed_at=result.computed_at,
             statistics_version=result.statistics_version,
             stored_labels=result.labels,
+            missing_count=result.missing_count,
             superseded_by=None if result.superseded_by is None else strawberry.ID(result.superseded_by),
         )
 

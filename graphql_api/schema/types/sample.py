@@ -32,6 +32,9 @@ class Sample:
     )
     count: int = strawberry.field(description="The number of values in `data`. 0 if `data` is not a list.")
     bytes: int = strawberry.field(description="The size of the raw document in bytes.")
+    missing_count: int = strawberry.field(
+        description='The number of nulls in `data` that were left out, because the sample has `missing: "skip"`.'
+    )
     sha256: str = strawberry.field(description="The SHA-256 of the raw document in hexadecimal.")
 
     @classmethod
@@ -46,6 +49,7 @@ class Sample:
             time_stamp=header.time_stamp,
             count=header.count,
             bytes=header.byte_count,
+            missing_count=header.missing_count,
             sha256=header.sha256,
         )
 

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +30,7 @@ _USUAL_TIME_STAMP = re.compile(
 """Most time stamps have this form. The standard library parses it several times as fast as `timestamps`."""
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
+_ADDED_MEMBERS = ("$.labels", "$.missing")  # since the first release
 _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
 _ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[367])")  # `_`, a to z or 0 to 9: keys and names of labels
 
@@ -40,6 +42,7 @@ class Payload:
     timestamp: datetime
     data: "array[float]"
     labels: Labels = field(default_factory=dict)
+    missing_count: int = 0
 
 
 class _Sample(msgspec.Struct):
@@ -47,6 +50,7 @@ class _Sample(msgspec.Struct):
     data: list[float]
     idempotency_key: str | None = None
     labels: dict[str, str] | None = None
+    missing: Literal["skip"] | None = None
 
 
 _QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Sample.__struct_fields__]
@@ -57,9 +61,9 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[]
     """Return the payload of `raw`, a JSON text in UTF-8.
 
     `default_time_zone` applies to a time stamp without a UTC offset. `check` is called for each piece of numbers, and
-    may raise an error. Invalid labels are left out: samples that were accepted before labels existed may have a member
-    `labels` of any kind. Raises `InvalidSample` with the problems of an invalid sample, and `NotJson` if `raw` is not a
-    JSON text.
+    may raise an error. Problems of members that did not exist in earlier releases are ignored: samples that were
+    accepted by these releases may have members `labels` and `missing` of any kind. Raises `InvalidSample` with the
+    problems of an invalid sample, and `NotJson` if `raw` is not a JSON text.
     """
     data: array[float] = array("d")
 
@@ -71,10 +75,10 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[]
     if report is None:
         del data[:]
         report = thorough_reader.read(raw, default_time_zone, append)
-    problems = [problem for problem in report.problems if not problem.path.startswith("$.labels")]
+    problems = [problem for problem in report.problems if not problem.path.startswith(_ADDED_MEMBERS)]
     if report.timestamp is None or problems:
         raise InvalidSample(problems)
-    return Payload(report.timestamp, data, report.labels)
+    return Payload(report.timestamp, data, report.labels, report.missing_count)
 
 
 def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationReport:

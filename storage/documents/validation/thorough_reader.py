@@ -24,7 +24,8 @@ from storage.documents.validation import json_scanner, numbers, syntax
 from storage.documents.validation.json_scanner import MAX_DEPTH, Span
 from storage.documents.validation.validation_report import Append, ProblemCollector, ValidationReport
 
-_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS = "time_stamp", "data", "idempotency_key", "labels"
+_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS, _MISSING = "time_stamp", "data", "idempotency_key", "labels", "missing"
+_MEMBERS = frozenset({_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS, _MISSING})
 _MAX_LABEL_BYTES = 12 * labels.MAX_VALUE_CHARACTERS + 2  # a character has up to two escapes of 6 bytes
 _EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*+\]")
 _MAX_MEMBERS = 100_000
@@ -68,9 +69,16 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> Valid
         problems.add(_no_numbers(members))
     idempotency_key = _read_idempotency_key(members, problems)
     sample_labels = _read_labels(raw, spans.get(_LABELS), problems)
-    count = 0 if contents is None else _read_values(raw, contents, problems, append)
+    skips_nulls = _read_missing(members, problems)
+    count, nulls = (0, 0) if contents is None else _read_values(raw, contents, problems, append, skips_nulls)
     return ValidationReport(
-        _storable_text(members.get(_TIME_STAMP)), timestamp, count, idempotency_key, problems.problems(), sample_labels
+        _storable_text(members.get(_TIME_STAMP)),
+        timestamp,
+        count,
+        idempotency_key,
+        problems.problems(),
+        sample_labels,
+        nulls,
     )
 
 
@@ -85,7 +93,7 @@ def _find_members(raw: bytes, start: int) -> tuple[Counter[str], dict[str, Span]
             if key_span[1] - key_span[0] > syntax.MAX_PIECE_BYTES:
                 raise syntax.too_long()
             key = str(_decode(raw, key_span))
-            if key in (_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS):
+            if key in _MEMBERS:
                 counts[key] += 1
                 spans[key] = span
     except ValueError:
@@ -135,6 +143,14 @@ def _read_idempotency_key(members: dict[str, object], problems: ProblemCollector
     expected = f"1 to {document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters as a string"
     problems.add(_wrong_type("$.idempotency_key", expected, key))
     return None
+
+
+def _read_missing(members: dict[str, object], problems: ProblemCollector) -> bool:
+    """Return whether the sample asks to skip nulls in `data`."""
+    missing = members.get(_MISSING)
+    if missing not in (None, "skip"):
+        problems.add(_wrong_type("$.missing", "the string skip", missing))
+    return missing == "skip"
 
 
 def _read_labels(raw: bytes, span: Span | None, problems: ProblemCollector) -> Labels:
@@ -199,28 +215,43 @@ def _not_a_finite_number(index: int, value: object) -> Problem:
     return Problem(path, "expected a number within the range of a double (±1.8e308)", ProblemCode.OUT_OF_RANGE)
 
 
-def _read_values(raw: bytes, contents: Span, problems: ProblemCollector, append: Append) -> int:
-    """Add the problems of the values inside a list, pass its numbers to `append`, and return the number of values."""
-    count = 0
+def _read_values(
+    raw: bytes, contents: Span, problems: ProblemCollector, append: Append, skips_nulls: bool
+) -> tuple[int, int]:
+    """Add the problems of the values inside a list, and pass its numbers to `append`.
+
+    Return the number of values, and the number of nulls that were skipped.
+    """
+    position = nulls = 0
     for start, end in json_scanner.pieces(raw, *contents):
         try:
-            values = _decode_numbers(raw, start, end)
+            values: list[Any] = _decode_numbers(raw, start, end)
         except ValueError:
-            values = _decode_values(raw, start, end)
-            if problems.is_full:
+            decoded = _decode_values(raw, start, end)
+            values = [value for value in decoded if value is not None] if skips_nulls else decoded
+            nulls += len(decoded) - len(values)
+            if skips_nulls and _count_numbers(values) == len(values):
+                append(values)
+            elif problems.is_full:
                 problems.omit(len(values) - _count_numbers(values))
                 if problems.omitted > _MAX_FAULTS:
                     raise syntax.TooLong(f"expected at most {_MAX_FAULTS:,} problems") from None
             else:
-                faults = (item for item in enumerate(values, count) if not _is_number(item[1]))
+                faults = (
+                    (index, value)
+                    for index, value in enumerate(decoded, position)
+                    if not (_is_number(value) or (skips_nulls and value is None))
+                )
                 problems.add_all(_not_a_finite_number, faults)
-            count += len(values)  # the numbers are not needed, because the sample has a problem
+            position += len(decoded)
         else:
             if not values:
                 raise syntax.not_json(raw, "expected a value", start)
-            count += len(values)
+            position += len(values)
             append(values)
-    return count
+    if nulls == position:
+        problems.add(Problem("$.data", "expected at least one number, got only nulls", ProblemCode.EMPTY))
+    return position - nulls, nulls
 
 
 def _is_number(value: object) -> bool:

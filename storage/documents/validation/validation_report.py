@@ -18,7 +18,7 @@ class ValidationReport:
 
     `time_stamp` is the text as submitted, or None if it cannot be stored. `timestamp` is the same instant in UTC, or
     None if it is not valid. `count` is the number of values in `data`, or 0 if `data` is not a list. `labels` is empty
-    if a label has a problem.
+    if a label has a problem. `missing_count` is the number of nulls in `data` that the sample asks to skip.
     """
 
     time_stamp: str | None
@@ -27,6 +27,7 @@ class ValidationReport:
     idempotency_key: str | None = None
     problems: tuple[Problem, ...] = ()
     labels: Labels = field(default_factory=dict)
+    missing_count: int = 0
 
 
 class ProblemCollector:

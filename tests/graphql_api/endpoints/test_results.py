@@ -24,6 +24,7 @@ COLUMNS = [
     "computed_at",
     "statistics_version",
     "labels",
+    "missing_count",
 ]
 FIRST_COLUMNS = """id timestamp count mean standard_deviation minimum maximum sum sample_standard_deviation
     percentile_1 percentile_5 lower_quartile median upper_quartile percentile_95 percentile_99 skewness kurtosis

@@ -22,7 +22,17 @@ STATISTICS = re.findall(
     r"\{ name: '(\w+)', .* table: '(\w+)', detail: (\w+), filter: (\w+), nullable: (\w+) \},",
     (DASHBOARD_FOLDER / "src" / "statistics.ts").read_text(encoding="utf-8"),
 )
-NOT_STATISTICS = {"id", "timestamp", "computedAt", "statisticsVersion", "sample", "histogram", "labels"}
+NOT_STATISTICS = {
+    "id",
+    "timestamp",
+    "computedAt",
+    "statisticsVersion",
+    "sample",
+    "histogram",
+    "labels",
+    "supersededBy",
+    "missingCount",
+}
 TABS = (GRAPHIQL_FOLDER / "page" / "tabs.js").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"const (\w+) = `([^`]+\{[^`]+)`;", TABS))
 

@@ -22,7 +22,7 @@ json_values = st.recursive(
 )
 
 
-names = st.text().filter(lambda name: name not in {"time_stamp", "data", "idempotency_key", "labels"})
+names = st.text().filter(lambda name: name not in {"time_stamp", "data", "idempotency_key", "labels", "missing"})
 """Names that the readers ignore. Hypothesis also draws strings of the code under test."""
 
 
