@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from graphql_api.auth.access_tokens import AccessTokens, TokenRules
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.code_flow import CodeFlow
 from graphql_api.auth.credential_source import CredentialSource
+from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
+from graphql_api.auth.oauth.code_flow import CodeFlow
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder, public
@@ -105,7 +107,9 @@ class _Services:
     """
 
     authenticator: Authenticator
+    audit_log: AuditLog
     keys: KeyStore
+    key_manager: KeyManager
     code_flow: CodeFlow | None
     sessions: SessionStore
     receiver: Receiver
@@ -131,6 +135,8 @@ class _Services:
         self.store = Store(self._firestore, self.budgets.turns, shards=settings.shards)
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
         self.keys = KeyStore(self._firestore, writer)
+        self.audit_log = AuditLog(self._firestore, writer)
+        self.key_manager = KeyManager(self.keys, self.audit_log)
         self.sessions = SessionStore(self._firestore, writer, self.keys)
         access_tokens = _access_tokens(settings)
         self.code_flow = _code_flow(settings, access_tokens)

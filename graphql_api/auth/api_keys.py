@@ -20,6 +20,8 @@ class ApiKey:
     created: datetime
     expires: datetime | None = None
     revoked: datetime | None = None
+    last_used: datetime | None = None
+    """The start of the last day, in UTC, on which the key was used."""
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -30,12 +32,15 @@ class ApiKey:
             "created": self.created,
             "expires": self.expires,
             "revoked": self.revoked,
+            "last_used": self.last_used,
         }
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "ApiKey":
         """Read the fields of a stored document. Raises `TypeError` if they are not those of an API key."""
-        created, expires, revoked = (_time(fields.get(name)) for name in ("created", "expires", "revoked"))
+        created, expires, revoked, last_used = (
+            _time(fields.get(name)) for name in ("created", "expires", "revoked", "last_used")
+        )
         scopes = fields["scopes"]
         if not isinstance(scopes, list) or created is None:
             raise TypeError("expected a stored API key with a list `scopes` and a time `created`")
@@ -46,6 +51,7 @@ class ApiKey:
             created=created,
             expires=expires,
             revoked=revoked,
+            last_used=last_used,
         )
 
     def is_valid_at(self, time: datetime) -> bool:

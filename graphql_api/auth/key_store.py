@@ -1,12 +1,17 @@
 """API keys in Firestore. The id of each document is the SHA-256 of the key."""
 
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+
 from graphql_api.auth.api_keys import ApiKey, is_key
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
-from storage.documents import document_paths
+from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 
@@ -19,6 +24,9 @@ class KeyStore:
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
+        self._noted: dict[str, datetime] = {}
+        """The day for which this process has stored the use of a key, by digest."""
+        self._writes: set[asyncio.Task[None]] = set()
 
     def is_form(self, text: str) -> bool:
         """Return whether `text` has the form of a key."""
@@ -34,8 +42,27 @@ class KeyStore:
         seconds = 0.0 if api_key is None else api_key.remaining_seconds()
         if api_key is None or seconds <= 0:
             return None
+        self.note_use(key_digest, api_key)
         caller = Caller(api_key.submitter, api_key.scopes, f"key {key_digest[:SHOWN_DIGITS]}", api_key.expires)
         return Found(caller, seconds)
+
+    def note_use(self, key_digest: str, api_key: ApiKey) -> None:
+        """Store in the background that a key was used today. There is one write per key, day and process at most."""
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        if today in (api_key.last_used, self._noted.get(key_digest)):
+            return
+        self._noted[key_digest] = today
+        task = asyncio.create_task(self._write_use(key_digest, today))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def _write_use(self, key_digest: str, today: datetime) -> None:
+        name = self._firestore.name(document_paths.api_key(key_digest))
+        write = encoding.to_write(name, {"last_used": today})
+        write.update_mask.field_paths.append("last_used")  # a revocation at the same time stays
+        write.current_document.exists = True
+        with contextlib.suppress(DropzoneError, FirestoreError):  # the next day is soon enough
+            await self._writer.write(write)
 
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return the API key with this digest, or None if it does not exist."""

@@ -1,4 +1,4 @@
-"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|revoke|sign-in-link`.
+"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|rotate|revoke|sign-in-link`.
 
 `create` prints the new key once. Firestore stores only the SHA-256 of the key, its digest. `revoke` lists the selected
 keys and asks for confirmation.
@@ -6,13 +6,13 @@ keys and asks for confirmation.
 
 import argparse
 import asyncio
+import json
 import math
 import os
 import re
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from google.auth.exceptions import DefaultCredentialsError
 
 from graphql_api.auth import key_file
 from graphql_api.auth.api_keys import ApiKey, new_key
+from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.key_manager import MIN_DIGITS, KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
@@ -29,7 +31,6 @@ from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
-_MIN_DIGITS = 8
 _MAX_DAYS = 36_500
 
 _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
@@ -64,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
     listing = commands.add_parser("list", help="list all keys by digest")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
+    listing.add_argument("--json", action="store_true", help="print one JSON object per line")
+    rotate = commands.add_parser("rotate", help="create a key like another one, which then expires, and print it")
+    rotate.add_argument("--digest", type=_digest_prefix, required=True, help="the digest of the key, or its start")
+    rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work (%(default)g days)")
     revoke = commands.add_parser("revoke", help="revoke keys")
     revoke.add_argument("--digest", type=_digest_prefix, help="revoke the key with this digest, or prefix of a digest")
     revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
@@ -79,21 +84,25 @@ async def _run(options: argparse.Namespace) -> None:
     firestore = Firestore.connect(timeout_seconds=_TIMEOUT_SECONDS)
     writer = GroupCommitWriter(firestore, timeout_seconds=_TIMEOUT_SECONDS)
     store = KeyStore(firestore, writer)
+    manager = KeyManager(store, AuditLog(firestore, writer))
     try:
         match options.command:
             case "create":
                 key = new_key()
-                await store.write(digest(key), _api_key(options))
+                await manager.store(key, _api_key(options))
                 print(key)
             case "ensure":
-                key = await _ensure(store, options)
+                key = await _ensure(store, manager, options)
                 if token := os.environ.get(_TOKEN_VARIABLE):
                     await SessionStore(firestore, writer, store).add_token(token, digest(key))
             case "list":
-                for key_digest, api_key in await _select(store, submitter=options.submitter):
-                    print(_line(key_digest, api_key))
+                for key_digest, api_key in await manager.select(submitter=options.submitter):
+                    print(_json_line(key_digest, api_key) if options.json else _line(key_digest, api_key))
+            case "rotate":
+                selected = await manager.select_one(options.digest)
+                print((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
             case "revoke":
-                await _revoke(store, options)
+                await _revoke(manager, options)
             case "sign-in-link":
                 print(await _sign_in_link(SessionStore(firestore, writer, store), options))
     finally:
@@ -101,7 +110,7 @@ async def _run(options: argparse.Namespace) -> None:
         await firestore.close()
 
 
-async def _ensure(store: KeyStore, options: argparse.Namespace) -> str:
+async def _ensure(store: KeyStore, manager: KeyManager, options: argparse.Namespace) -> str:
     """Make sure that the file holds a valid key, and that Firestore knows it. Return the key.
 
     The file is written first. After a crash between these steps, the next run stores the key. A revoked or expired key
@@ -117,7 +126,7 @@ async def _ensure(store: KeyStore, options: argparse.Namespace) -> str:
         key, stored = new_key(), None
         key_file.write(file, key)
     if stored is None:
-        await store.write(digest(key), _api_key(options))
+        await manager.store(key, _api_key(options))
     return key
 
 
@@ -138,10 +147,10 @@ async def _read_or_none(store: KeyStore, key_digest: str) -> ApiKey | None:
         return None
 
 
-async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
+async def _revoke(manager: KeyManager, options: argparse.Namespace) -> None:
     if options.digest is None and options.submitter is None:
         raise BadRequest("expected --digest or --submitter, got neither")
-    selected = await _select(store, submitter=options.submitter, label=options.label, digest_prefix=options.digest)
+    selected = await manager.select(submitter=options.submitter, label=options.label, digest_prefix=options.digest)
     if not selected:
         raise NotFound("no API key matches the given options; run `list` to see the digests, submitters and labels")
     if options.digest is not None and len(selected) > 1:
@@ -150,7 +159,7 @@ async def _revoke(store: KeyStore, options: argparse.Namespace) -> None:
     if valid and not options.yes:
         _confirm(valid)
     for key_digest, api_key in valid:
-        await store.write(key_digest, replace(api_key, revoked=datetime.now(UTC)))
+        await manager.revoke((key_digest, api_key))
     for key_digest, api_key in selected:
         print(f"revoked {key_digest[:SHOWN_DIGITS]} of {api_key.submitter}")
 
@@ -167,24 +176,19 @@ def _confirm(selected: Sequence[tuple[str, ApiKey]]) -> None:
         raise BadRequest("no key was revoked")
 
 
-async def _select(
-    store: KeyStore, *, submitter: str | None = None, label: str | None = None, digest_prefix: str | None = None
-) -> list[tuple[str, ApiKey]]:
-    return [
-        (key_digest, api_key)
-        for key_digest, api_key in (await store.read_all()).items()
-        if submitter in (None, api_key.submitter)
-        and label in (None, api_key.label)
-        and key_digest.startswith(digest_prefix or "")
-    ]
-
-
 def _line(key_digest: str, key: ApiKey) -> str:
     expires = "never expires" if key.expires is None else f"expires {timestamps.to_text(key.expires)}"
     end = expires if key.revoked is None else f"revoked {timestamps.to_text(key.revoked)}"
     scopes = ",".join(sorted(key.scopes))
     created = timestamps.to_text(key.created)
     return f"{key_digest[:SHOWN_DIGITS]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
+
+
+def _json_line(key_digest: str, key: ApiKey) -> str:
+    times = {"created": key.created, "expires": key.expires, "revoked": key.revoked, "last_used": key.last_used}
+    texts = {name: None if time is None else timestamps.to_text(time) for name, time in times.items()}
+    values = {"digest": key_digest, "submitter": key.submitter, "scopes": sorted(key.scopes), "label": key.label}
+    return json.dumps(values | texts, ensure_ascii=False)
 
 
 def _api_key(options: argparse.Namespace) -> ApiKey:
@@ -216,8 +220,8 @@ def _days(text: str) -> float:
 
 
 def _digest_prefix(text: str) -> str:
-    if re.fullmatch(rf"[0-9a-f]{{{_MIN_DIGITS},64}}", text) is None:
-        message = f"expected {_MIN_DIGITS} to 64 hexadecimal digits from the start of a digest, got {text!r}"
+    if re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", text) is None:
+        message = f"expected {MIN_DIGITS} to 64 hexadecimal digits from the start of a digest, got {text!r}"
         raise argparse.ArgumentTypeError(message)
     return text
 

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.code_flow import PAGES, CodeFlow
+from graphql_api.auth.oauth.code_flow import PAGES, CodeFlow
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public

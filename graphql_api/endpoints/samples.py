@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
@@ -66,6 +67,7 @@ class Services(Protocol):
 
     authenticator: Authenticator
     budgets: Budgets
+    audit_log: AuditLog
     deleter: Deleter
     receiver: Receiver
     store: Store
@@ -151,7 +153,11 @@ class SampleEndpoints:
 
     async def _delete(self, request: Request, caller: Caller) -> Response:
         reason = request.query_params.get("reason", "")
-        await self._services.deleter.delete_one(caller.submitter, request.path_params["id"], reason)
+        sample_id = request.path_params["id"]
+        await self._services.deleter.delete_one(caller.submitter, sample_id, reason)
+        await self._services.audit_log.add(
+            caller.submitter, actor=caller.credential, action="samples.deleted", details=f"sample {sample_id}"
+        )
         return Response(status_code=204)
 
     async def _receive_lines(

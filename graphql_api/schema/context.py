@@ -16,7 +16,9 @@ from typing import Protocol, TypeVar
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
@@ -35,8 +37,10 @@ T = TypeVar("T")
 class Services(Protocol):
     """The services that resolvers use. The application creates the services when it starts."""
 
+    audit_log: AuditLog
     authenticator: Authenticator
     budgets: Budgets
+    key_manager: KeyManager
     live: LiveResults
     receiver: Receiver
     deleter: Deleter
@@ -55,6 +59,8 @@ class Context:
     deleter: Deleter
     recomputer: Recomputer
     budgets: Budgets
+    keys: KeyManager
+    audit_log: AuditLog
 
     @classmethod
     async def create(cls, services: Services, credential: Credential) -> "Context":
@@ -72,7 +78,14 @@ class Context:
             services.deleter,
             services.recomputer,
             services.budgets,
+            services.key_manager,
+            services.audit_log,
         )
+
+    async def record(self, action: str, details: str) -> None:
+        """Add an entry to the audit log of the submitter."""
+        caller = self.caller
+        await self.audit_log.add(caller.submitter, actor=caller.credential, action=action, details=details)
 
     @property
     def budget(self) -> SubmitterBudget:

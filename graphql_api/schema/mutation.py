@@ -1,5 +1,6 @@
 """The mutations: submit and delete samples, and recompute results."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import strawberry
@@ -11,6 +12,7 @@ from graphql_api.results.recomputation.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
+from graphql_api.schema.types.api_key import ApiKeyType, CreatedApiKey
 from graphql_api.schema.types.deletion import DeletionType
 from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
@@ -19,6 +21,13 @@ from graphql_api.schema.types.scalars import RawSample
 from storage.documents import BadRequest
 
 MAX_SAMPLES = 1_000
+MAX_LABEL_CHARACTERS = 100
+MAX_DAYS = 36_500
+MAX_OVERLAP_DAYS = 365
+
+Digest = Annotated[
+    str, strawberry.argument(description="The SHA-256 of the key in hexadecimal, or at least its first 8 digits.")
+]
 
 
 @strawberry.type(description="All mutations act on samples of the submitter to which the API key belongs.")
@@ -120,12 +129,16 @@ class Mutation:
         if ids is not None:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
-            return DeletionType.of(await deleter.delete_ids(submitter, ids, reason))
+            started = await deleter.delete_ids(submitter, ids, reason)
+            await info.context.record("samples.deleted", f"deletion {started.id} of {len(ids)} ids")
+            return DeletionType.of(started)
         assert sample_filter is not None
         selection = selection_of(sample_filter)
         if selection.is_everything and sample_filter.state is None:
             raise BadRequest("expected a filter that sets at least one field - at `filter`")
-        return DeletionType.of(await deleter.delete_selected(submitter, sample_filter.state, selection, reason))
+        started = await deleter.delete_selected(submitter, sample_filter.state, selection, reason)
+        await info.context.record("samples.deleted", f"deletion {started.id} of the samples that pass a filter")
+        return DeletionType.of(started)
 
     @strawberry.mutation(
         description=(
@@ -164,7 +177,78 @@ class Mutation:
         """Start a recomputation."""
         submitter, recomputer = info.context.caller.submitter, info.context.recomputer
         if ids is None:
-            return RecomputationType.of(await recomputer.recompute_outdated(submitter, selection_of(result_filter)))
+            started = await recomputer.recompute_outdated(submitter, selection_of(result_filter))
+            await info.context.record("results.recomputed", f"recomputation {started.id} of outdated results")
+            return RecomputationType.of(started)
         if result_filter is not None or len(ids) > MAX_IDS:
             raise BadRequest(f"expected at most {MAX_IDS:,} ids, and no `filter` together with `ids` - at `ids`")
-        return RecomputationType.of(await recomputer.recompute_ids(submitter, ids))
+        started = await recomputer.recompute_ids(submitter, ids)
+        await info.context.record("results.recomputed", f"recomputation {started.id} of {len(ids)} ids")
+        return RecomputationType.of(started)
+
+    @strawberry.mutation(
+        description=(
+            "Creates an API key for the submitter. The response contains the key, which cannot be read again. The key "
+            "can have only scopes that the key or token of the request has."
+        ),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
+    )
+    async def create_api_key(
+        self,
+        info: Info,
+        scopes: Annotated[list[Scope], strawberry.argument(description="What the key allows.")],
+        label: Annotated[
+            str, strawberry.argument(description="A text of up to 100 characters by which you recognize the key.")
+        ] = "",
+        expires_in_days: Annotated[
+            int | None, strawberry.argument(description="The lifetime of the key. By default, it is unlimited.")
+        ] = None,
+    ) -> CreatedApiKey:
+        """Create a key with at most the rights of the caller."""
+        caller = info.context.caller
+        if not scopes or not set(scopes) <= caller.scopes:
+            raise BadRequest(f"expected scopes out of {', '.join(sorted(caller.scopes))} - at `scopes`")
+        if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+            raise BadRequest(f"expected up to {MAX_LABEL_CHARACTERS} printable characters - at `label`")
+        if expires_in_days is not None and not 1 <= expires_in_days <= MAX_DAYS:
+            raise BadRequest(f"expected a number of days from 1 to {MAX_DAYS:,} - at `expiresInDays`")
+        lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
+        created = await info.context.keys.create(
+            caller.submitter, frozenset(scopes), label, lifetime, actor=caller.credential
+        )
+        return CreatedApiKey.of(created)
+
+    @strawberry.mutation(
+        description=(
+            "Creates an API key like another one of the submitter, which expires after the overlap. The response "
+            "contains the new key, which cannot be read again."
+        ),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+    )
+    async def rotate_api_key(
+        self,
+        info: Info,
+        digest: Digest,
+        overlap_days: Annotated[
+            int, strawberry.argument(description="For how many days both keys work, from 0 to 365.")
+        ] = 7,
+    ) -> CreatedApiKey:
+        """Rotate a key of the submitter."""
+        caller = info.context.caller
+        if not 0 <= overlap_days <= MAX_OVERLAP_DAYS:
+            raise BadRequest(f"expected a number of days from 0 to {MAX_OVERLAP_DAYS} - at `overlapDays`")
+        selected = await info.context.keys.select_one(digest, caller.submitter)
+        if not selected[1].scopes <= caller.scopes:
+            raise BadRequest("the key has scopes that the key or token of the request does not have - at `digest`")
+        overlap = timedelta(days=overlap_days)
+        return CreatedApiKey.of(await info.context.keys.rotate(selected, overlap, actor=caller.credential))
+
+    @strawberry.mutation(
+        description="Revokes an API key of the submitter. Requests with the key fail within a few seconds.",
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+    )
+    async def revoke_api_key(self, info: Info, digest: Digest) -> ApiKeyType:
+        """Revoke a key of the submitter."""
+        caller = info.context.caller
+        selected = await info.context.keys.select_one(digest, caller.submitter)
+        return ApiKeyType.of(await info.context.keys.revoke(selected, actor=caller.credential))

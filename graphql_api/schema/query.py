@@ -1,10 +1,12 @@
 """The queries: samples, results, summaries, labels and recomputations."""
 
+from datetime import datetime
 from functools import partial
 from typing import Annotated
 
 import strawberry
 
+from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.filters import Order
@@ -26,6 +28,7 @@ from graphql_api.schema.arguments import (
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import COUNT, PAGE, SCAN, costs
 from graphql_api.schema.required_scopes import requires
+from graphql_api.schema.types.api_key import ApiKeyType, AuditEntryType
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
 from graphql_api.schema.types.deletion import DeletedSample, DeletionType
 from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection_of
@@ -33,6 +36,7 @@ from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
+from storage.documents import BadRequest
 
 LATEST_FIRST = Order("timestamp", descending=True)
 
@@ -237,3 +241,32 @@ class Query:
         """Return one recomputation."""
         recomputation = await info.context.recomputer.get(info.context.caller.submitter, recomputation_id)
         return None if recomputation is None else RecomputationType.of(recomputation)
+
+    @strawberry.field(
+        description="Returns all API keys of the submitter, the newest first.",
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+    )
+    async def api_keys(self, info: Info) -> list[ApiKeyType]:
+        """Return the keys of the submitter."""
+        keys = await info.context.keys.select(submitter=info.context.caller.submitter)
+        return [ApiKeyType.of(key) for key in sorted(keys, key=lambda key: key[1].created, reverse=True)]
+
+    @strawberry.field(
+        description="Returns the newest entries of the submitter's audit log. Entries are kept for 400 days.",
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+    )
+    async def audit_log(
+        self,
+        info: Info,
+        first: Annotated[
+            int, strawberry.argument(description=f"The number of entries, from 1 to {MAX_ENTRIES}.")
+        ] = 100,
+        before: Annotated[
+            datetime | None, strawberry.argument(description="Returns only entries before this time.")
+        ] = None,
+    ) -> list[AuditEntryType]:
+        """Return entries, the newest first."""
+        if not 1 <= first <= MAX_ENTRIES:
+            raise BadRequest(f"expected a number from 1 to {MAX_ENTRIES} - at `first`")
+        entries = await info.context.audit_log.read(info.context.caller.submitter, first, before)
+        return [AuditEntryType.of(entry) for entry in entries]

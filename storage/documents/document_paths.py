@@ -18,6 +18,7 @@ FAILED_ATTEMPTS = "failed_attempts"
 RECOMPUTATIONS = "recomputations"
 DELETIONS = "deletions"
 API_KEYS = "api_keys"
+AUDIT_LOG = "audit_log"
 SESSIONS = "sessions"
 SIGN_IN_TOKENS = "sign_in_tokens"
 UPLOADS = "uploads"
@@ -100,6 +101,11 @@ def audit_finding(finding_id: str) -> str:
 def api_key(digest: str) -> str:
     """Return the path of the API key whose SHA-256 is `digest`, in hexadecimal."""
     return f"{API_KEYS}/{digest}"
+
+
+def audit_entry(submitter: str, entry_id: str) -> str:
+    """Return the path of an entry of a tenant's audit log."""
+    return f"{SUBMITTERS}/{submitter}/{AUDIT_LOG}/{entry_id}"
 
 
 def session(digest: str) -> str:

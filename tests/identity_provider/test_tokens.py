@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from graphql_api.auth import issuer_keys
+from graphql_api.auth.oauth import issuer_keys
 from tests.identity_provider.identity_provider import IdentityProvider
 from tests.stack import SUBMIT, Stack, eventually
 

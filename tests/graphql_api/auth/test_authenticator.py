@@ -31,6 +31,9 @@ class MemoryKeyStore(KeyStore):
         self.error: Exception | None = None
         self._api_keys = {digest(key): api_key for key, api_key in api_keys.items()}
 
+    def note_use(self, key_digest: str, api_key: ApiKey) -> None:
+        """Store nothing."""
+
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return an API key, or raise `error` if it is set."""
         self.reads += 1

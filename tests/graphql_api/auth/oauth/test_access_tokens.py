@@ -12,8 +12,14 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from graphql_api.auth.access_tokens import MAX_TOKEN_BYTES, AccessTokens, TokenRules
-from graphql_api.auth.issuer_keys import COOLDOWN_SECONDS, FRESH_SECONDS, MAX_AGE_SECONDS, IssuerKeys, ProviderError
+from graphql_api.auth.oauth.access_tokens import MAX_TOKEN_BYTES, AccessTokens, TokenRules
+from graphql_api.auth.oauth.issuer_keys import (
+    COOLDOWN_SECONDS,
+    FRESH_SECONDS,
+    MAX_AGE_SECONDS,
+    IssuerKeys,
+    ProviderError,
+)
 from graphql_api.auth.scopes import Scope
 from graphql_api.identity_providers import IssuerSettings
 from storage.documents import Unavailable

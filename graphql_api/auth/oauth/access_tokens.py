@@ -16,7 +16,7 @@ from joserfc.jws import JWSRegistry, extract_compact, validate_compact
 from joserfc.jwt import JWTClaimsRegistry
 
 from graphql_api.auth.credential_source import Found
-from graphql_api.auth.issuer_keys import IssuerKeys
+from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.errors import shorten
 from graphql_api.identity_providers import IssuerSettings

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from graphql_api.auth.issuer_keys import IssuerKeys, ProviderError, fetch_json
+from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError, fetch_json
 from storage.documents import Unauthenticated, Unavailable
 
 PAGES = ("/", "/graphql")

@@ -1,0 +1,99 @@
+"""Creates, rotates and revokes API keys, and records it in the audit log. The command line and the API use it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from graphql_api.auth.api_keys import ApiKey, new_key
+from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.scopes import Scope
+from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from storage.documents import BadRequest, NotFound
+
+MIN_DIGITS = 8
+OPERATOR = "operator"
+"""Who acts on the command line: access to Firestore is what authorizes it."""
+
+StoredKey = tuple[str, ApiKey]
+"""The digest and the stored document of a key."""
+
+
+class KeyManager:
+    """Changes keys. `actor` is the credential that asks for the change."""
+
+    def __init__(self, store: KeyStore, audit_log: AuditLog) -> None:
+        self._store = store
+        self._audit_log = audit_log
+
+    async def create(
+        self,
+        submitter: str,
+        scopes: frozenset[Scope],
+        label: str = "",
+        lifetime: timedelta | None = None,
+        *,
+        actor: str = OPERATOR,
+    ) -> tuple[str, StoredKey]:
+        """Create a key. Return it with its stored document. It is not stored, and cannot be read again."""
+        key, now = new_key(), datetime.now(UTC)
+        stored = ApiKey(submitter, scopes, label, now, None if lifetime is None else now + lifetime)
+        await self.store(key, stored, actor=actor)
+        return key, (digest(key), stored)
+
+    async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:
+        """Store a key that was made before."""
+        await self._store.write(digest(key), stored)
+        await self._record(stored, digest(key), "key.created", actor, f"scopes {','.join(sorted(stored.scopes))}")
+
+    async def rotate(self, selected: StoredKey, overlap: timedelta, *, actor: str = OPERATOR) -> tuple[str, StoredKey]:
+        """Create a key like the selected one, which expires after the overlap at the latest."""
+        key_digest, old = selected
+        if not old.is_valid_at(datetime.now(UTC)):
+            raise BadRequest("the key is revoked or expired; create a new one")
+        lifetime = None if old.expires is None else old.expires - old.created
+        created = await self.create(old.submitter, old.scopes, old.label, lifetime, actor=actor)
+        ends = datetime.now(UTC) + overlap
+        await self._store.write(
+            key_digest, replace(old, expires=ends if old.expires is None else min(ends, old.expires))
+        )
+        await self._record(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
+        return created
+
+    async def revoke(self, selected: StoredKey, *, actor: str = OPERATOR) -> StoredKey:
+        """Revoke a key, unless it is revoked already."""
+        key_digest, stored = selected
+        if stored.revoked is None:
+            stored = replace(stored, revoked=datetime.now(UTC))
+            await self._store.write(key_digest, stored)
+            await self._record(stored, key_digest, "key.revoked", actor, "")
+        return key_digest, stored
+
+    async def select(
+        self, *, submitter: str | None = None, label: str | None = None, digest_prefix: str | None = None
+    ) -> Sequence[StoredKey]:
+        """Return the keys that match all given values."""
+        return [
+            (key_digest, api_key)
+            for key_digest, api_key in (await self._store.read_all()).items()
+            if submitter in (None, api_key.submitter)
+            and label in (None, api_key.label)
+            and key_digest.startswith(digest_prefix or "")
+        ]
+
+    async def select_one(self, digest_prefix: str, submitter: str | None = None) -> StoredKey:
+        """Return the only key with this prefix of its digest. Raises `NotFound` and `BadRequest`."""
+        if len(digest_prefix) < MIN_DIGITS:
+            raise BadRequest(f"expected at least {MIN_DIGITS} digits of the digest of a key")
+        selected = await self.select(digest_prefix=digest_prefix, submitter=submitter)
+        if not selected:
+            raise NotFound("no API key has this digest")
+        if len(selected) > 1:
+            raise BadRequest(f"{digest_prefix} is the prefix of {len(selected)} digests; give a longer prefix")
+        return selected[0]
+
+    async def _record(self, stored: ApiKey, key_digest: str, action: str, actor: str, details: str) -> None:
+        about = " ".join(
+            filter(None, [f"key {key_digest[:SHOWN_DIGITS]}", stored.label and f'"{stored.label}"', details])
+        )
+        await self._audit_log.add(stored.submitter, actor=actor, action=action, details=about)

@@ -1,0 +1,1 @@
+"""OAuth2: access tokens of identity providers, and signing a browser in with one."""
