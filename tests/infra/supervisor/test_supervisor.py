@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded import stack as stack_file
 from infra.embedded.supervisor import KILL_SECONDS, STOP_SECONDS
 from tests.infra.supervisor.run import PATIENCE_SECONDS, ROOT, Run, is_running, until
 from tests.ports import free_port
@@ -196,28 +195,6 @@ def test_descendants_of_a_process_end_with_it(start: Start, tmp_path: Path) -> N
     until(lambda: not is_running(child), "the descendant still runs")
 
 
-def test_the_greeting_runs_once_everything_is_ready(start: Start, two_servers: str) -> None:
-    """Its output has no prefix. If it fails, an error is logged and the stack continues."""
-    greeting = '[greeting]\ncommand = ["{python}", "-c", "print(\'hello\'); raise SystemExit(3)"]\n'
-    run = start(two_servers + greeting, "--greet")
-
-    run.until("the greeting exited with code 3; the stack continues")
-
-    assert run.text.index("\nhello\n") > run.text.index("everything is ready")
-    assert is_running(run.pid("second"))
-
-
-def test_without_the_option_there_is_no_greeting(start: Start, two_servers: str) -> None:
-    """A service has no use for it."""
-    greeting = '[greeting]\ncommand = ["{python}", "-c", "print(\'hello\')"]\n'
-    run = start(two_servers + greeting)
-    run.until("everything is ready")
-
-    run.stop()
-
-    assert "hello" not in run.lines
-
-
 def test_the_stack_stops_when_the_reader_of_its_output_is_gone(tmp_path: Path, start: Start, two_servers: str) -> None:
     """This happens with `| head`, for example."""
     start(two_servers).stop(signal.SIGKILL)
@@ -245,90 +222,3 @@ def test_the_stack_runs_and_stops_while_its_output_is_not_read(tmp_path: Path, s
         code = paused.wait(PATIENCE_SECONDS)
 
     assert code == 0
-
-
-def test_the_check_of_the_settings_runs_before_anything_starts(start: Start, two_servers: str) -> None:
-    """If it fails, its output is the error."""
-    check = 'check = ["{python}", "-c", "import os; raise SystemExit(\'error: wrong \' + os.environ[\'TEST_SLOW\'])"]\n'
-    run = start(check + two_servers, TEST_SLOW="x")
-
-    assert run.wait() == 1
-
-    assert run.lines == ["error: wrong x"]
-
-
-def test_the_ready_message_follows_the_greeting(start: Start, two_servers: str) -> None:
-    """It contains the URLs of the processes."""
-    greeting = '[greeting]\ncommand = ["{python}", "-c", "print(\'hello\')"]\n'
-    port = free_port()
-    run = start(
-        f'ready_message = "First  {{first_url}}/"\n{two_servers}{greeting}', "--greet", TEST_FIRST_PORT=str(port)
-    )
-
-    run.until(f"\nFirst  http://127.0.0.1:{port}/")
-
-    assert run.text.index("\nhello\n") < run.text.index("\nFirst")
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [("0.0.0.0", "http://127.0.0.1:7"), ("::", "http://[::1]:7"), ("192.0.2.1", "http://192.0.2.1:7")],
-)
-def test_the_url_of_a_process_is_one_that_this_machine_can_open(tmp_path: Path, host: str, url: str) -> None:
-    """An address that means all addresses becomes loopback, and IPv6 addresses get brackets."""
-    file = tmp_path / "stack.toml"
-    file.write_text(
-        f"""
-ready_message = "{{a_url}}"
-[settings]
-host = "{host}"
-port = 7
-[[processes]]
-name = "a"
-command = ["x"]
-port_setting = "port"
-host_setting = "host"
-"""
-    )
-
-    assert stack_file.read(file, {}).ready_message == url
-
-
-@pytest.mark.parametrize(
-    ("stack", "variables", "message"),
-    [
-        ("[settings]\nport = 1", {"TEST_PORT": "x"}, "TEST_PORT must be a whole number, not 'x'"),
-        ("[settings\n", {}, "stack.toml: "),
-        ("[[process]]\n", {}, "unknown field `process`"),
-        ('[[processes]]\nname = "a"\ncommand = ["{nothing}"]', {}, "unknown setting in a placeholder: 'nothing'"),
-        (
-            '[[processes]]\nname = "a"\ncommand = ["x"]\nafter = ["b"]',
-            {},
-            "'a' starts after 'b', which is not listed above it",
-        ),
-        (
-            '[[processes]]\nname = "a"\ncommand = ["x"]\nport_setting = "b"',
-            {},
-            "'a' has a port_setting: set 'b' to a number in [settings]",
-        ),
-        (
-            '[settings]\na = 7\nb = 7\n[[processes]]\nname = "a"\ncommand = ["x"]\nport_setting = "a"\n'
-            '[[processes]]\nname = "b"\ncommand = ["x"]\nport_setting = "b"',
-            {},
-            "TEST_B and TEST_A are both 7",
-        ),
-        (
-            '[settings]\na = 70000\n[[processes]]\nname = "a"\ncommand = ["x"]\nport_setting = "a"',
-            {},
-            "TEST_A must be a port from 1 to 65535",
-        ),
-    ],
-)
-def test_a_wrong_stack_file_is_a_clear_error(start: Start, stack: str, variables: dict[str, str], message: str) -> None:
-    """The error says what is wrong and where. Nothing is started."""
-    run = start(f'environment_prefix = "TEST_"\n{stack}', **variables)
-
-    assert run.wait() == 1
-
-    assert message in run.text
-    assert "Traceback" not in run.text

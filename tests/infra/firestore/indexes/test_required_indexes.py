@@ -9,16 +9,8 @@ import pytest
 from google.api_core.exceptions import FailedPrecondition
 from google.cloud.firestore import Client
 
-from tests.infra.firestore.queries.index_rules import (
-    DOCUMENTS,
-    INDEXES,
-    OF_ONE_FIELD,
-    OVERRIDES,
-    REJECTED,
-    SERVED,
-    Aggregate,
-    Find,
-)
+from tests.infra.firestore.queries.index_rules import INDEXES, OF_ONE_FIELD, OVERRIDES, REJECTED, SERVED
+from tests.infra.firestore.queries.rule_queries import DOCUMENTS, Aggregate, Find
 from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
 
 _SIGNS = {"ASCENDING": "+", "DESCENDING": "-", "CONTAINS": "@"}
