@@ -102,7 +102,8 @@ class SampleEndpoints:
         media_type = utf_8_type(header(request, b"content-type"))
         idempotency_key = request_headers.utf_8_text(request, "Idempotency-Key")
         earlier_id = request_headers.utf_8_text(request, "x-supersedes")
-        request_labels = label_headers.read(request)
+        has_labels = any(key.startswith(label_headers.PREFIX) for key, _ in request.headers.raw)
+        request_labels = label_headers.read(request) if has_labels else {}
         if media_type in _NDJSON_TYPES:
             if earlier_id is not None:
                 raise BadRequest("the header x-supersedes applies to a body with one sample")

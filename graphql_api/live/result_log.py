@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from observability import tracing
-from storage.documents import DropzoneError, Result, Tombstone
+from storage.documents import DropzoneError, Result, Status, Tombstone
 from storage.firestore import encoding
 
 Position = tuple[datetime, str]
@@ -59,7 +59,8 @@ class WrittenResult:
             try:
                 fields = encoding.from_document(document)
                 self._result = Result.from_fields(self._submitter, self.position[1], fields)
-                self._tombstone = Tombstone.from_fields(self._submitter, self.position[1], fields)
+                if self._result.status is Status.DELETED:
+                    self._tombstone = Tombstone.from_fields(self._submitter, self.position[1], fields)
             except (KeyError, TypeError, ValueError):
                 logger.exception("skipped %s: not a valid result", document.name)
 

@@ -88,7 +88,7 @@ def index_terms(labels: Labels) -> list[str]:
 
 def stored_fields(labels: Labels) -> dict[str, object]:
     """Return the fields of a stored document for `labels`. A document without labels has none of these fields."""
-    return {"labels": dict(labels), "label_terms": index_terms(labels)} if labels else {}
+    return {"labels": dict(labels), "label_terms": index_terms(labels)}
 
 
 def from_fields(fields: Mapping[str, object]) -> Labels:

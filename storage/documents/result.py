@@ -87,8 +87,9 @@ class Result:
             "sample_update_time": self.sample_update_time,
             "statistics_version": self.statistics_version,
             "computed_at": SERVER_TIME,
-            **labels.stored_fields(self.labels),
         }
+        if self.labels:
+            fields |= labels.stored_fields(self.labels)
         if self.missing_count:
             fields["missing_count"] = self.missing_count
         if self.superseded_by is not None:
@@ -123,7 +124,7 @@ class Result:
             statistics_version=int(str(fields["statistics_version"])),
             computed_at=_time(fields, "computed_at"),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
-            labels=labels.from_fields(fields),
+            labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),
             missing_count=int(str(fields.get("missing_count", 0))),
         )

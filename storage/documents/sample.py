@@ -127,7 +127,7 @@ class Header:
             chunks=int(str(fields.get("chunks", 0))),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
             recompute_requested_at=requested_at if isinstance(requested_at, datetime) else None,
-            labels=labels.from_fields(fields),
+            labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),
             missing_count=int(str(fields.get("missing_count", 0))),
         )
