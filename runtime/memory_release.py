@@ -5,7 +5,7 @@ Libraries leave some cycles, for example in errors and closed connections. And t
 memory, in particular between the memory that several threads use.
 
 A collection of the young generations takes a few milliseconds. A full collection visits all objects that were created
-after the start. With 10,000 subscriptions it takes about 200 ms. It therefore runs rarely: only if the process uses more
+after the start. With 10,000 subscriptions it takes 200 ms. It therefore runs rarely: only if the process uses more
 memory than after its start, and has grown since the last collection or is idle.
 """
 
