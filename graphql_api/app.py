@@ -27,7 +27,6 @@ from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
 from graphql_api.endpoints.protected_resource import metadata_url, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
-from graphql_api.endpoints.response_headers import ResponseHeaders
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
@@ -89,7 +88,7 @@ def create_app(settings: Settings) -> Starlette:
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(RequestRecorder, routes), Middleware(ResponseHeaders, metadata_url(settings))],
+        middleware=[Middleware(RequestRecorder, routes, metadata_url(settings))],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=services.lifespan,
     )

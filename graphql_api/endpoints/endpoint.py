@@ -5,7 +5,7 @@ The application consists of endpoints only, so every route has one of these two 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,16 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 _OTHER = "other"
 _SWITCHING_PROTOCOLS = 101
 _SERVER_ERROR = 500
+_SECURITY_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+_HTTPS_HEADERS = (*_SECURITY_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
+
 _UNLOGGED_ROUTES = frozenset({"/healthz", "/metrics", "/readyz"})
 
 
@@ -75,17 +85,22 @@ def public(route: BaseRoute) -> Endpoint:
 
 
 class RequestRecorder:
-    """An ASGI middleware that gives each request an id, measures it, and writes the access log.
+    """An ASGI middleware that gives each request an id, measures it, writes the access log, and adds headers.
 
     Each label has few values. The route is a template such as `/samples/{id}`, and never the path that a client
     requested. Unknown paths and methods are recorded as `other`.
 
     The id is in the response header `x-request-id`, in errors and in the log. Probes and `/metrics` are not logged:
     programs send them every few seconds.
+
+    A browser must not guess the type of a response, frame it, or give it to a page of another origin. Pages set
+    stricter headers of their own, which are kept. A challenge gets the address of the OAuth2 metadata (RFC 9728), if
+    there is one.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], metadata_url: str | None) -> None:
         self._app = app
+        self._metadata = None if metadata_url is None else f', resource_metadata="{metadata_url}"'.encode()
         self._access_log = AccessLog()
         templates = [route for route in routes if isinstance(route, Route | Mount | WebSocketRoute)]
         self._static_paths = {route.path for route in templates if not route.param_convertors}
@@ -103,6 +118,8 @@ class RequestRecorder:
         headers = request_headers.headers_by_name(scope)
         context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
         request_context.enter(context)
+        request_id = b"x-request-id", context.request_id.encode()
+        is_https = scope["scheme"] in ("https", "wss")
         span = None
         if tracing.is_on and route not in _UNLOGGED_ROUTES:
             span = tracing.start(f"{method} {route}", "SERVER", parent=context.traceparent)
@@ -129,12 +146,12 @@ class RequestRecorder:
                 sent += len(message.get("body", b""))
             elif kind == "http.response.start" or kind == "websocket.http.response.start":
                 count(message["status"])
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+                message["headers"] = [*self._extended(message.get("headers", ()), is_https), request_id]
             elif kind == "websocket.accept":
                 has_websocket = True
                 count(_SWITCHING_PROTOCOLS)
                 metrics.WEBSOCKETS.inc()
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), request_id]
             elif kind == "websocket.send":
                 sent += len(message.get("text") or message.get("bytes") or b"")
             await send(message)
@@ -171,3 +188,15 @@ class RequestRecorder:
             if pattern.match(path):
                 return template
         return _OTHER
+
+    def _extended(self, headers: Iterable[tuple[bytes, bytes]], is_https: bool) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a response with the security headers that are missing."""
+        added = _HTTPS_HEADERS if is_https else _SECURITY_HEADERS
+        extended = list(headers)
+        names = {name for name, _ in extended}
+        extended += [header for header in added if header[0] not in names]
+        if self._metadata is not None and b"www-authenticate" in names:
+            return [
+                (name, value + self._metadata if name == b"www-authenticate" else value) for name, value in extended
+            ]
+        return extended

@@ -15,6 +15,7 @@ from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
 from graphql_api.live.result_log import WrittenResult
+from graphql_api.results.filters import EVERYTHING
 from graphql_api.results.pagination import Cursor
 from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, SampleId
 from graphql_api.schema.context import Info
@@ -88,7 +89,7 @@ class Subscription:
                 result = written.result
                 if result is None or result.status is not Status.COMPUTED:
                     continue
-                if selection.is_everything or selection.matches(result):
+                if selection is EVERYTHING or selection.matches(result):
                     metrics.DELIVERED.inc()
                     context.clear_loaders()
                     yield _shared_edge(written, result)
