@@ -57,6 +57,7 @@ async def listen(firestore: Firestore) -> None:
 CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "batch_write": lambda firestore: firestore.batch_write([encoding.to_write(firestore.name("a/b"), {})]),
     "batch_get": lambda firestore: firestore.batch_get(["a/b"]),
+    "document_ids": lambda firestore: firestore.document_ids("a"),
     "run_query": lambda firestore: anext(firestore.run_query("", QUERY)),
     "documents": lambda firestore: firestore.documents("", QUERY),
     "count": lambda firestore: firestore.count("", QUERY),

@@ -102,7 +102,7 @@ async def test_a_rejected_read_is_not_retried() -> None:
         with pytest.raises(FirestoreError, match="Firestore returned PERMISSION_DENIED: on purpose") as error:
             await firestore.batch_get(["a/b"])
 
-    assert error.value.code is Code.PERMISSION_DENIED
+    assert error.value.status is Code.PERMISSION_DENIED
     assert len(reads.requests) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
+from storage.firestore.errors import DamagedDocument, FirestoreError, InvalidWrite, PreconditionFailed
 from storage.firestore.group_commit_writer import MAX_CALLS, GroupCommitWriter
 from tests.storage.firestore.numbered_writes import fill_calls, new_write, seconds, start
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore
@@ -25,6 +25,7 @@ Code = grpc.StatusCode
         (Code.OUT_OF_RANGE, InvalidWrite),
         (Code.PERMISSION_DENIED, FirestoreError),
         (Code.UNAUTHENTICATED, FirestoreError),
+        (Code.DATA_LOSS, DamagedDocument),
     ],
 )
 async def test_a_rejected_write_fails_alone(
@@ -38,7 +39,7 @@ async def test_a_rejected_write_fails_alone(
 
     assert seconds([first, third]) == [1, 3]
     assert type(second) is error
-    assert second.code is code
+    assert second.status is code
     assert server.batches == [["1", "2", "3"]]
 
     server.set_statuses({"2": [code]})
