@@ -1,0 +1,67 @@
+"""The queries of the Grafana dashboard, sent as its data source sends them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dropzone import Client
+from tests.stack import Stack
+
+DASHBOARD = json.loads(Path("infra/grafana/dashboard.json").read_text())
+PANELS = {panel["title"]: panel["targets"][0] for panel in DASHBOARD["panels"]}
+
+
+def substitute(text: str, url: str) -> str:
+    """Replace the variables of Grafana."""
+    values = {
+        "url": url,
+        "label": "site",
+        "__from:date:iso": "2026-05-01T00:00:00.000Z",
+        "__to:date:iso": "2026-05-02T00:00:00.000Z",
+    }
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    assert "${" not in text
+    return text
+
+
+def select(row: Any, selector: str) -> Any:
+    """Return the value at a selector such as `labels.0.value`."""
+    for part in selector.split("."):
+        row = row[int(part)] if isinstance(row, list) else row[part]
+    return row
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """Return a key that can only read. Its submitter has results of two sites."""
+    with Client(stack.url, stack.new_key("grafana")) as client:
+        receipts = [
+            client.submit({"time_stamp": "2026-05-01T06:00:00Z", "data": [1, 2]}, labels={"site": site})
+            for site in ("bern", "zürich")
+        ]
+        list(client.wait([receipt.id for receipt in receipts]))
+    return stack.new_key("grafana", "read")
+
+
+@pytest.mark.parametrize("title", PANELS)
+def test_each_column_of_a_panel_is_in_the_response(stack: Stack, key: str, title: str) -> None:
+    """The key is a bearer token. There is one row per site."""
+    target = PANELS[title]
+    headers = {"authorization": f"Bearer {key}"}
+    url = substitute(target["url"], stack.url)
+
+    if target["type"] == "graphql":
+        body = {"query": substitute(target["url_options"]["body_graphql_query"], stack.url)}
+        rows = select(httpx.post(url, json=body, headers=headers).json(), target["root_selector"])
+    else:
+        rows = list(csv.DictReader(io.StringIO(httpx.get(url, headers=headers).text)))
+
+    assert len(rows) == 2
+    for row in rows:
+        assert all(select(row, column["selector"]) is not None for column in target["columns"])
