@@ -88,7 +88,7 @@ class ResultStore:
         nothing, if the sample does not exist or has a result of that time or later.
         """
         path = document_paths.sample(submitter, sample_id)
-        document = (await self._read([path], "shard", "submitted_at")).get(path)
+        document = (await self._read([path], "shard", "submitted_at", "labels")).get(path)
         if document is None:
             return None
         update_time = encoding.to_datetime(document.update_time)
@@ -102,6 +102,7 @@ class ResultStore:
             Status.FAILED,
             problem=Problem("$", reason, ProblemCode.GIVEN_UP),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else update_time,
+            labels=labels.from_fields(fields),
         )
         return result if await self.write(result) else None
 

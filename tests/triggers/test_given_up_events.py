@@ -42,6 +42,16 @@ async def test_a_sample_whose_event_was_given_up_is_failed(machine: Machine, sub
     assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
 
 
+async def test_the_result_has_the_labels_of_the_sample(machine: Machine, submitter: str) -> None:
+    """Otherwise the sample would be missing in lists of its series."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "roof"}}'
+    sample = Sample.receive(raw, submitter=submitter)
+
+    await give_up(machine, await machine.store(sample))
+
+    assert (await machine.result(sample)).get("labels") == {"site": "roof"}
+
+
 async def test_the_event_may_still_succeed(machine: Machine, submitter: str) -> None:
     """An operator resends a dead letter, or a late attempt ends after the notice."""
     sample, header = await stored(machine, submitter)
