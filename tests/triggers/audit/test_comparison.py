@@ -49,10 +49,10 @@ class Memory:
         return sorted(await missing_results(self, ONE, HOUR, await self.counts(ONE, HOUR)), key=int)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3_599), st.booleans()), max_size=80))
+@given(st.lists(st.tuples(st.integers(0, 3_599), st.integers(0, 20).map(bool)), max_size=120))
 async def test_all_samples_without_a_result_are_found(samples: list[tuple[int, bool]]) -> None:
     """Also if several samples were submitted at the same time, which is then not divided further."""
-    missing = {number for number, (_, is_missing) in enumerate(samples) if is_missing}
+    missing = {number for number, (_, has_result) in enumerate(samples) if not has_result}
     memory = Memory([second for second, _ in samples], missing)
 
     assert await memory.compare() == list(map(str, sorted(missing)))
