@@ -11,7 +11,7 @@ locals {
   }
   state_bucket = coalesce(var.state_bucket, "${var.project}-dropzone-state")
 
-  deployer_roles = local.has_github ? toset([
+  deployer_roles = local.has_github ? toset(concat([
     "roles/artifactregistry.admin",
     "roles/cloudscheduler.admin",
     "roles/datastore.owner",
@@ -26,9 +26,9 @@ locals {
     "roles/run.admin",
     "roles/secretmanager.admin",
     "roles/serviceusage.serviceUsageAdmin",
-  ]) : toset([])
+  ], local.has_load_balancer ? ["roles/compute.loadBalancerAdmin", "roles/compute.securityAdmin"] : [])) : toset([])
 
-  planner_roles = local.has_github ? toset([
+  planner_roles = local.has_github ? toset(concat([
     "roles/artifactregistry.reader",
     "roles/browser",
     "roles/cloudscheduler.viewer",
@@ -42,7 +42,7 @@ locals {
     "roles/run.viewer",
     "roles/secretmanager.viewer",
     "roles/serviceusage.serviceUsageViewer",
-  ]) : toset([])
+  ], local.has_load_balancer ? ["roles/compute.viewer"] : [])) : toset([])
 }
 
 resource "google_iam_workload_identity_pool" "github" {
@@ -126,7 +126,7 @@ resource "google_storage_bucket_iam_member" "deployer_writes_state" {
   count = local.has_github ? 1 : 0
 
   bucket = local.state_bucket
-  role   = "roles/storage.objectAdmin"
+  role   = "roles/storage.admin" # of this bucket; it also reads and sets the two bindings here
   member = google_service_account.deployer[0].member
 }
 

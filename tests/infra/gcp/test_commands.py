@@ -108,7 +108,7 @@ def test_a_deployment_makes_its_steps_in_order(machine: Machine) -> None:
 
     assert run.returncode == 0, run.stderr
     steps = [
-        "gcloud storage buckets update gs://example-dropzone-state --versioning",
+        "gcloud storage buckets describe gs://example-dropzone-state",
         "terraform -chdir=infra/gcp/deployment init",
         "docker build",
         "docker push europe-west6-docker.pkg.dev/example/dropzone/dropzone:",
@@ -143,10 +143,23 @@ def test_a_new_project_gets_the_repository_before_the_image(machine: Machine) ->
     run = machine.run("deploy.sh", YES="1", **PROJECT)
 
     assert run.returncode == 0, run.stderr
-    assert machine.index("buckets create gs://example-dropzone-state") < machine.index("terraform")
+    assert machine.index("buckets create gs://example-dropzone-state") < machine.index("buckets update gs://example")
+    assert machine.index("buckets update gs://example-dropzone-state --versioning") < machine.index("terraform")
     assert machine.index("-target=module.dropzone.google_artifact_registry_repository.images") < machine.index(
         "docker push"
     )
+
+
+def test_a_plan_has_the_image_that_runs_and_changes_nothing(machine: Machine) -> None:
+    """A pull request shows changes of the configuration only, and takes no lock of the state."""
+    machine.install({"gcloud run services describe*": "echo example/image@sha256:1"})
+
+    run = machine.run("plan.sh", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    [plan] = [call for call in machine.calls if " plan " in call]
+    assert "-lock=false" in plan
+    assert not any(" apply " in call for call in machine.calls)
 
 
 def test_an_existing_key_is_kept(machine: Machine) -> None:
