@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGES := graphiql dashboard
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential torture attack load lock clean
+.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential torture attack soak load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore 
 
 attack: setup .venv/developer ## run hostile clients against fresh stacks and measure what another tenant sees; OPTIONS=--short is the short form
 	@$(BIN)/python -m tests.attack $(OPTIONS)
+
+soak: setup .venv/developer ## run the stack under 60 % load for an hour and kill processes; OPTIONS="--minutes 10 --chaos-minutes 0" is short and looks for leaks
+	@$(BIN)/python -m tests.soak $(OPTIONS)
 
 load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load

@@ -187,6 +187,6 @@ async def test_the_status_of_a_trigger_is_shown(
     assert "1 retrying, 0 quarantined, 0 given up, 0 dead" in status
     assert "/documents/users/alice/notes/bad  retrying" in listing
     assert "times: 503 OK" in listing
-    assert 'eventarc_events{trigger="on_written",state="retrying"} 1' in metrics
-    assert 'eventarc_events{trigger="on_written",state="dead"} 0' in metrics
+    assert 'eventarc_events{state="retrying",trigger="on_written"} 1' in metrics
+    assert 'eventarc_events{state="dead",trigger="on_written"} 0' in metrics
     assert 'eventarc_oldest_event_age_seconds{trigger="on_written"} ' in metrics

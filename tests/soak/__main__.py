@@ -1,0 +1,106 @@
+"""Run the whole stack under steady load for a long time: `make soak OPTIONS="--minutes 60"`.
+
+The maximum rate is measured first; the load is 60 % of it. With chaos, one process is killed at each interval, in turn.
+At the end, every acknowledged sample must have a result and pass `triggers.verify`, and neither memory nor open
+files may have grown. The table goes to standard output.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.soak.measurements import HEADER, Measurement, leaks, measure
+from tests.soak.submitters import Submitters
+from tests.stack import Stack, eventually
+
+SHARE = 0.6
+CALIBRATION_SECONDS = 20.0
+INTERVAL_SECONDS = 5.0
+DRAIN_SECONDS = 600.0
+
+
+def calibrate(stack: Stack) -> float:
+    """Return the rate, in samples a second, at which the stack stores and computes."""
+    submitters = Submitters(stack, 0)
+    started = time.monotonic()
+    time.sleep(CALIBRATION_SECONDS)
+    submitters.stop()
+    drain(stack)
+    return submitters.acknowledged / (time.monotonic() - started)
+
+
+def drain(stack: Stack) -> None:
+    """Wait until all events are delivered."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while (now := measure(stack.url, 0, 0, 0, ())) is None or now.pending:
+        assert time.monotonic() < deadline, f"{now and now.pending} events are still pending"
+        time.sleep(1)
+
+
+def kill_one(stack: Stack, turn: int) -> None:
+    """Kill the API, the function or Firestore. The supervisor restarts it."""
+    find = (stack.function_pid, stack.firestore_pid, stack.api_pid)[turn % 3]
+    try:
+        os.kill(find(), signal.SIGKILL)
+    except (LookupError, IndexError, ProcessLookupError):
+        return  # it restarts now
+
+
+def soak(stack: Stack, rate: float, minutes: float, chaos_minutes: float) -> tuple[int, list[Measurement]]:
+    """Return the number of acknowledged samples and the measurements."""
+    submitters = Submitters(stack, rate)
+    measurements: list[Measurement] = []
+    started, kills = time.monotonic(), 0
+    try:
+        while (minute := (time.monotonic() - started) / 60) < minutes:
+            time.sleep(INTERVAL_SECONDS)
+            if chaos_minutes and minute > (kills + 1) * chaos_minutes:
+                kill_one(stack, kills)
+                kills += 1
+            durations = [submitters.durations.popleft() for _ in range(len(submitters.durations))]
+            now = measure(stack.url, minute, submitters.acknowledged, submitters.retries, durations)
+            if now is not None:
+                measurements.append(now)
+    finally:
+        submitters.stop()
+    return submitters.acknowledged, measurements
+
+
+def verify(stack: Stack) -> str:
+    """Return the last line of `triggers.verify`. Raises an error if it finds problems."""
+    environment = stack.environment | stack.firestore_environment
+    command = [sys.executable, "-m", "triggers.verify", "--submitter", "local"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr.strip()
+
+
+def main() -> int:
+    """Run the soak and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="duration of the load (default: %(default)s)")
+    parser.add_argument("--chaos-minutes", type=float, default=5.0, help="interval of kills; 0: none (default: 5)")
+    parser.add_argument("--rows", type=int, default=12, help="rows of the table (default: %(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
+        eventually(lambda: "everything is ready" in stack.log, lambda: stack.log)
+        maximum = calibrate(stack)
+        rate = SHARE * maximum
+        acknowledged, measurements = soak(stack, rate, options.minutes, options.chaos_minutes)
+        drain(stack)
+        verified = verify(stack)
+    grown = [] if options.chaos_minutes else leaks(measurements)  # a restarted process has another size
+    step = max(1, -(-len(measurements) // options.rows))
+    print(f"{rate:.0f} samples a second, {SHARE:.0%} of the maximum; {acknowledged:,} acknowledged\n")
+    print(HEADER, *(each.row() for each in measurements[step - 1 :: step]), sep="\n")
+    print(f"\n{verified}", *grown, sep="\n")
+    return int(bool(grown))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""What a soak measures every few seconds, and the table that it prints."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+MIB = 2**20
+PROCESSES = ("api", "function", "firestore")
+MAX_GROWTH = 1.2
+"""The largest ratio of the memory or the open files in the last quarter to those in the second quarter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The state of the stack at one time."""
+
+    minute: float
+    acknowledged: int
+    retries: int
+    median_seconds: float
+    slowest_seconds: float
+    memory: Mapping[str, float]
+    """MiB by process."""
+    open_files: Mapping[str, float]
+    file_mib: float
+    log_mib: float
+    pending: float
+
+    def row(self) -> str:
+        """Return a row of the table."""
+        cells = [
+            f"{self.minute:.1f}",
+            f"{self.acknowledged:,}",
+            str(self.retries),
+            f"{self.median_seconds * 1000:.0f} / {self.slowest_seconds * 1000:.0f}",
+            " / ".join(f"{self.memory.get(name, 0):.0f}" for name in PROCESSES),
+            " / ".join(f"{self.open_files.get(name, 0):.0f}" for name in PROCESSES),
+            f"{self.file_mib:.0f} + {self.log_mib:.0f}",
+            f"{self.pending:.0f}",
+        ]
+        return f"| {' | '.join(cells)} |"
+
+
+HEADER = (
+    "| minute | samples | retries | request, median / slowest, ms | memory of API / function / Firestore, MiB "
+    "| open files | data file + log, MiB | pending |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+def measure(url: str, minute: float, acknowledged: int, retries: int, durations: Sequence[float]) -> Measurement | None:
+    """Return the measurement at `minute`, or None if the API does not respond now."""
+    try:
+        text = httpx.get(f"{url}/metrics", timeout=10).text
+    except httpx.TransportError:
+        return None
+    values = {
+        (sample.name, sample.labels.get("process", "api"), sample.labels.get("state", "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+    def by_process(name: str, unit: float = 1.0) -> dict[str, float]:
+        return {each: values[name, each, ""] / unit for each in PROCESSES if (name, each, "") in values}
+
+    return Measurement(
+        minute,
+        acknowledged,
+        retries,
+        statistics.median(durations) if durations else 0.0,
+        max(durations, default=0.0),
+        by_process("process_resident_memory_bytes", MIB),
+        by_process("process_open_fds"),
+        values.get(("firestore_file_bytes", "firestore", ""), 0) / MIB,
+        values.get(("firestore_log_bytes", "firestore", ""), 0) / MIB,
+        sum(value for (name, _, state), value in values.items() if name == "eventarc_events" and state != "dead"),
+    )
+
+
+def leaks(measurements: Sequence[Measurement]) -> list[str]:
+    """Return a sentence for each value that has grown from the second to the last quarter of the time."""
+    quarter = len(measurements) // 4
+    if not quarter:
+        return []
+    before, after = measurements[quarter : 2 * quarter], measurements[-quarter:]
+    found = []
+    for name in PROCESSES:
+        for what in ("memory", "open_files"):
+            first, last = (_median(getattr(each, what).get(name) for each in part) for part in (before, after))
+            if last > first * MAX_GROWTH + 5:
+                found.append(f"{what} of {name} grew from {first:.0f} to {last:.0f}")
+    return found
+
+
+def _median(values: Iterable[float | None]) -> float:
+    return statistics.median([value for value in values if value is not None] or [0.0])

@@ -1,0 +1,24 @@
+"""A soak fails if memory or open files grow."""
+
+from tests.soak.measurements import Measurement, leaks
+
+
+def measured(memory: list[float], open_files: list[float]) -> list[Measurement]:
+    """Return measurements of the API, one a minute."""
+    return [
+        Measurement(minute, 0, 0, 0.0, 0.0, {"api": size}, {"api": files}, 0, 0, 0)
+        for minute, (size, files) in enumerate(zip(memory, open_files, strict=True))
+    ]
+
+
+def test_values_that_stay_the_same_after_the_start_are_no_leak() -> None:
+    """The first quarter is the start: caches fill."""
+    assert leaks(measured([50, 100, 100, 102, 99, 100, 101, 100], [20.0] * 8)) == []
+
+
+def test_values_that_grow_are_named() -> None:
+    """Each with its process."""
+    assert leaks(measured([100.0 + 20 * n for n in range(8)], [20.0 + 10 * n for n in range(8)])) == [
+        "memory of api grew from 150 to 230",
+        "open_files of api grew from 45 to 85",
+    ]
