@@ -88,7 +88,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def _disturbed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("disturbed")) as started:
+    # Requests wait until a killed Firestore is back, also on a busy machine.
+    with Stack(tmp_path_factory.mktemp("disturbed"), DROPZONE_WRITE_TIMEOUT_SECONDS="60") as started:
         yield started
 
 

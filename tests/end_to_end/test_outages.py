@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from functools import partial
-from pathlib import Path
 
 import httpx
 
@@ -53,23 +52,22 @@ def test_a_sample_survives_a_kill_of_firestore_after_its_receipt(disturbed_stack
     assert [sample["result"]["count"] for sample in computed] == [100] * 3
 
 
-async def test_submissions_continue_over_a_restart_of_firestore(tmp_path: Path) -> None:
+async def test_submissions_continue_over_a_restart_of_firestore(disturbed_stack: Stack) -> None:
     """A client gets a slow response or UNAVAILABLE, but never a receipt for a sample that is not stored."""
-    sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2, 3]}
+    stack, sample = disturbed_stack, {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2, 3]}
 
     async def submit(client: httpx.AsyncClient) -> str | None:
         response = await client.post("/samples", json=sample, headers={"x-api-key": stack.key})
         assert response.status_code in (201, 503), response.text
         return response.json()["id"] if response.status_code == 201 else None
 
-    with Stack(tmp_path, DROPZONE_WRITE_TIMEOUT_SECONDS="60") as stack:
-        async with httpx.AsyncClient(base_url=stack.url, timeout=90) as client:
-            before = asyncio.gather(*(submit(client) for _ in range(50)))
-            await submit(client)
-            os.kill(stack.firestore_pid(), signal.SIGKILL)
-            after = asyncio.gather(*(submit(client) for _ in range(50)))
-            receipts = [sample_id for sample_id in [*await before, *await after] if sample_id]
-        computed = [await asyncio.to_thread(stack.wait_for, sample_id) for sample_id in receipts]
+    async with httpx.AsyncClient(base_url=stack.url, timeout=90) as client:
+        before = asyncio.gather(*(submit(client) for _ in range(50)))
+        await submit(client)
+        os.kill(stack.firestore_pid(), signal.SIGKILL)
+        after = asyncio.gather(*(submit(client) for _ in range(50)))
+        receipts = [sample_id for sample_id in [*await before, *await after] if sample_id]
+    computed = [await asyncio.to_thread(stack.wait_for, sample_id) for sample_id in receipts]
 
     assert len(receipts) > 50
     assert len(set(receipts)) == len(receipts)

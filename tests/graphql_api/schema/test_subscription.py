@@ -26,8 +26,8 @@ FOLLOW = "subscription ($id: ID!) { sample(id: $id) { state problems { path } re
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose memory holds two results per submitter, and that accepts samples of 1 MiB."""
-    settings = {"DROPZONE_MAX_BUFFERED_RESULTS": "2", "DROPZONE_MAX_SAMPLE_MIB": "1"}
-    with Stack(tmp_path_factory.mktemp("small"), **settings) as started:
+    limits = {"DROPZONE_MAX_BUFFERED_RESULTS": "2", "DROPZONE_MAX_SAMPLE_MIB": "1"}
+    with Stack(tmp_path_factory.mktemp("small"), **limits) as started:
         yield started
 
 
