@@ -30,6 +30,7 @@ from storage.firestore import metrics
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.retry import backoff
+from storage.firestore.write_spans import problem_of, start_batch_write
 
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
@@ -116,7 +117,7 @@ class GroupCommitWriter:
             return await group.done
         finally:
             if group.span is not None:
-                tracing.end(group.span, group.problem)
+                tracing.end(group.span, problem_of(group.outcomes))
             self._pending_writes -= len(writes)
             self._pending_bytes -= size
             own.writes -= len(writes)
@@ -205,7 +206,9 @@ class GroupCommitWriter:
 
     async def _call(self, batch: "list[_PendingWrite]") -> None:
         metrics.BATCH_WRITE_SIZE.observe(len(batch))
-        span = self._start_span(batch) if tracing.is_on else None
+        span = None
+        if tracing.is_on:
+            span = start_batch_write([each.group.span for each in batch], self._firestore.database)
         try:
             response = await self._firestore.batch_write([pending.write for pending in batch])
         except FirestoreUnavailable as error:
@@ -217,7 +220,8 @@ class GroupCommitWriter:
             for pending in batch:
                 pending.resolve(error)
         else:
-            tracing.end(span)
+            if span is not None:
+                tracing.end(span)
             self.is_failing = False
             transient: list[_PendingWrite] = []
             for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
@@ -230,29 +234,6 @@ class GroupCommitWriter:
                     pending.resolve(rejection)
             if transient:
                 self._retry_later(transient, last_error)
-
-    def _start_span(self, batch: "list[_PendingWrite]") -> Any:
-        """Start a span for a call. It belongs to the trace of the first commit; all commits are linked to it."""
-        commits = list({id(each.group): each.group.span for each in batch if each.group.span is not None}.values())
-        if not commits:
-            return None
-        parents = [tracing.traceparent(commit) for commit in commits]
-        span = tracing.start(
-            "BatchWrite",
-            "CLIENT",
-            parent=parents[0],
-            links=parents[1:],
-            attributes={
-                "db.system.name": "gcp.firestore",
-                "db.namespace": self._firestore.database,
-                "db.operation.name": "BatchWrite",
-                "db.operation.batch.size": len(batch),
-            },
-        )
-        for commit in commits:
-            if span is not None:
-                tracing.link(commit, span)
-        return span
 
     def _retry_later(self, batch: "list[_PendingWrite]", error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
@@ -280,11 +261,6 @@ class _WriteGroup:
         self.unresolved = count
         self.last_problem = ""
         self.span: Any = None
-
-    @property
-    def problem(self) -> str | None:
-        """The class of the first outcome that is an error, or None."""
-        return next((type(each).__name__ for each in self.outcomes if isinstance(each, Exception)), None)
 
     def expire(self, timeout_seconds: float) -> None:
         """Fail the writes that have no outcome."""

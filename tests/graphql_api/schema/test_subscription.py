@@ -90,7 +90,6 @@ async def test_a_subscriber_resumes_after_its_cursor(stack: Stack) -> None:
         await subscribe(socket, WATCH, after=received["cursor"])
         back = [await submit(stack, key) for _ in range(10)]
         caught_up = await receive(socket, 40)
-    again = []
     async with watching(stack, key) as socket:
         await subscribe(socket, WATCH, after=caught_up[14]["cursor"])
         again = await receive(socket, 25)
