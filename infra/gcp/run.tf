@@ -4,7 +4,17 @@
 locals {
   port = 8080
 
-  api_environment = merge(var.api_settings, {
+  # Cloud Run's proxies are one address to the API, so its limits per address must fit all clients together. A valid
+  # key that the API has read before is not subject to the limit of failed authentications.
+  api_defaults = {
+    DROPZONE_MAX_CONNECTIONS_PER_ADDRESS           = "4000"
+    DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND = "1000"
+    DROPZONE_MAX_MEMORY_MIB                        = tostring(floor(0.7 * local.api_memory_mib))
+  }
+
+  api_memory_mib = tonumber(regex("^[0-9]+", var.api.memory)) * (endswith(var.api.memory, "Gi") ? 1024 : 1)
+
+  api_environment = merge(local.api_defaults, var.api_settings, {
     GOOGLE_CLOUD_PROJECT     = var.project
     DROPZONE_SHARDS          = tostring(var.shards)
     DROPZONE_MAX_REQUEST_MIB = "30" # Cloud Run refuses HTTP/1 requests above 32 MiB

@@ -123,6 +123,14 @@ run "the_api_is_public_and_checks_itself" {
     )
     error_message = "Clients must learn the limit of Cloud Run, 32 MiB."
   }
+
+  assert {
+    condition = contains(
+      [for env in google_cloud_run_v2_service.api.template[0].containers[0].env : "${env.name}=${env.value}"],
+      "DROPZONE_MAX_MEMORY_MIB=1433",
+    )
+    error_message = "The API refuses large requests before Cloud Run ends it: at 70 % of 2 GiB."
+  }
 }
 
 run "only_the_project_calls_the_function" {

@@ -10,6 +10,9 @@ RUN = Path("infra/gcp/run.tf").read_text()
 VALUES = {
     "DROPZONE_SHARDS": "4",
     "DROPZONE_MAX_REQUEST_MIB": "30",
+    "DROPZONE_MAX_CONNECTIONS_PER_ADDRESS": "4000",
+    "DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND": "1000",
+    "DROPZONE_MAX_MEMORY_MIB": "1433",
     "DROPZONE_EVENT_AUDIENCE": "https://a.run.app,https://b.run.app",
     "DROPZONE_EVENT_SERVICE_ACCOUNT": "dropzone-eventarc@example-project.iam.gserviceaccount.com",
 }
@@ -24,7 +27,7 @@ def environment(block: str) -> dict[str, str]:
 
 def test_the_api_starts_with_the_environment_of_terraform() -> None:
     """Clients learn the limit of Cloud Run from the API."""
-    settings = ApiSettings.from_environ(environment("api_environment"))
+    settings = ApiSettings.from_environ(environment("api_defaults") | environment("api_environment"))
 
     assert settings.shards == 4
     assert settings.max_request_mib == 30
