@@ -107,7 +107,7 @@ class UnusableSample(DropzoneError):
 TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout)
 """The client retries these errors."""
 
-ABOUT_ONE_SAMPLE = (BadRequest, Conflict, Internal, TooLarge, UnusableSample)
+ABOUT_ONE_SAMPLE = (BadRequest, Conflict, DataLoss, Internal, TooLarge, UnusableSample)
 """These errors concern one sample of a series. Any other error would occur for every sample of the series."""
 
 _BY_CODE: Mapping[str, type[DropzoneError]] = {
@@ -120,6 +120,7 @@ _BY_CODE: Mapping[str, type[DropzoneError]] = {
         Forbidden,
         NotFound,
         Conflict,
+        DataLoss,
         TooLarge,
         RequestTimeout,
         RateLimited,

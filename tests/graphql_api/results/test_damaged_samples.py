@@ -4,6 +4,9 @@ import sqlite3
 import uuid
 from contextlib import closing
 
+import pytest
+
+from dropzone import Client, DataLoss
 from infra.embedded.firestore.encoding.path_encoding import encode_path
 from storage.documents import document_paths
 from tests.stack import Stack
@@ -23,6 +26,8 @@ def test_a_damaged_sample_is_reported_with_its_path_and_can_be_deleted(stack: St
     query = "query ($id: ID!) { sample(id: $id) { id } }"
     response = stack.post_graphql(query, {"id": sample_id}, key=key).json()
     raw = stack.get(f"/samples/{sample_id}", **{"x-api-key": key})
+    with Client(stack.url, key) as client, pytest.raises(DataLoss, match=path):
+        client.sample(sample_id)
     stack.firestore().document(path).delete()
     deleted = stack.graphql(query, {"id": sample_id}, key=key)
 
