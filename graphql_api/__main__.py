@@ -58,6 +58,7 @@ def main() -> None:
         port=settings.api_port,
         settings=ServerSettings(shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
+        trusted_proxies=settings.trusted_proxies,
     )
     server.run(arguments.sockets)
 

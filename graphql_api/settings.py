@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -91,6 +92,9 @@ class Settings:
     local_key_file: str = ""
     """File with the API key of the stack. `/readyz` waits for it. The embedded stack sets this."""
 
+    trusted_proxies: str = ""
+    """Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated by commas."""
+
     public_url: str = ""
     """Address at which clients reach the API, such as `https://dropzone.example.org`, for OAuth2."""
 
@@ -164,6 +168,14 @@ class Settings:
                 raise ValueError(f"{PREFIX}{name.upper()}: {error}") from None
         if self.oidc_issuers and not (self.oidc_audience or self.public_url):
             raise ValueError(f"{PREFIX}OIDC_ISSUERS needs {PREFIX}PUBLIC_URL, the address that clients use")
+
+        for address in filter(None, map(str.strip, self.trusted_proxies.split(","))):
+            try:
+                ip_network(address)
+            except ValueError:
+                raise ValueError(
+                    f"{PREFIX}TRUSTED_PROXIES must be addresses such as 10.0.0.0/8, got {address}"
+                ) from None
 
     @property
     def public_address(self) -> str:

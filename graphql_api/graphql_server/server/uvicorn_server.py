@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
         port: int = 8000,
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
+        trusted_proxies: str = "",
     ) -> None:
         open_connections = OpenConnections(budgets)
         config = uvicorn.Config(
@@ -54,7 +55,8 @@ class Server(uvicorn.Server):
             # Compression needs memory per WebSocket, and a small compressed message can decompress to a large message.
             ws_per_message_deflate=False,
             timeout_keep_alive=settings.keep_alive_seconds,
-            proxy_headers=False,
+            proxy_headers=bool(trusted_proxies),  # without trusted proxies, forwarded headers are ignored
+            forwarded_allow_ips=trusted_proxies,
             server_header=False,
             access_log=False,
             log_config=None,

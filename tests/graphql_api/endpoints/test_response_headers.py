@@ -1,0 +1,62 @@
+"""Security headers of every kind of response, and whose forwarded headers are believed."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.stack import Stack
+
+EXPECTED = {
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/graphql"),
+        ("POST", "/graphql"),
+        ("GET", "/healthz"),
+        ("GET", "/metrics"),
+        ("GET", "/results"),
+        ("POST", "/samples"),
+        ("GET", "/session"),
+        ("GET", "/missing"),
+        ("PUT", "/samples"),
+        ("OPTIONS", "/samples"),
+    ],
+)
+def test_every_response_has_security_headers_once(stack: Stack, method: str, path: str) -> None:
+    """Pages, data, errors and refusals. No response allows another origin, and none claims HTTPS."""
+    sent = {"origin": "https://evil.example", "access-control-request-method": "POST", "x-forwarded-proto": "https"}
+
+    response = httpx.request(method, stack.url + path, headers={"accept": "text/html, application/json;q=0.9"} | sent)
+
+    assert {name: response.headers.get_list(name) for name in EXPECTED} == {
+        name: [value] for name, value in EXPECTED.items()
+    }
+    assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert "permissions-policy" in response.headers
+    assert "strict-transport-security" not in response.headers
+    assert not any(name.startswith("access-control-") for name in response.headers)
+
+
+def test_the_scheme_of_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
+    """Behind a proxy with TLS, the cookie is `Secure`, and browsers remember to use HTTPS."""
+    with Stack(tmp_path, DROPZONE_TRUSTED_PROXIES="127.0.0.0/8") as stack:
+        headers = {"x-api-key": stack.key, "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.1"}
+
+        response = httpx.post(f"{stack.url}/session", headers=headers)
+
+        cookie = response.headers["set-cookie"]
+        assert cookie.startswith("__Host-dropzone_session_")
+        assert "; Secure" in cookie
+        assert response.headers["strict-transport-security"] == "max-age=31536000"
+        plain = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key})
+        assert "; Secure" not in plain.headers["set-cookie"]
