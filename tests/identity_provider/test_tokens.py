@@ -13,6 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from graphql_api.auth.oauth import issuer_keys
+from graphql_api.auth.scopes import Scope
+from tests.graphql_api.auth.test_credential_kinds import opened_and_expected
 from tests.identity_provider.identity_provider import IdentityProvider
 from tests.stack import SUBMIT, Stack, eventually
 
@@ -144,3 +146,13 @@ def test_a_new_key_of_the_provider_is_found(oidc_stack: Oidc) -> None:
     eventually(lambda: httpx.get(f"{stack.url}/results", headers=headers).status_code == 200, lambda: stack.log)
 
     assert provider.requests("/jwks") == 1
+
+
+@pytest.mark.parametrize("scopes", [{Scope.READ}, {Scope.SUBMIT, Scope.ADMIN}], ids=["read", "submit and admin"])
+def test_a_token_opens_exactly_what_its_scopes_open(oidc_stack: Oidc, scopes: set[Scope]) -> None:
+    """Every root field and every endpoint."""
+    stack, provider = oidc_stack
+
+    opened, expected = opened_and_expected(stack, bearer(provider.token(" ".join(scopes))), frozenset(scopes))
+
+    assert opened == expected
