@@ -6,6 +6,7 @@ import sys
 
 from starlette.exceptions import HTTPException
 
+from observability import logs
 from triggers.audit.endpoint import AuditEndpoint
 from triggers.settings import Settings
 
@@ -14,6 +15,7 @@ def main() -> None:
     """Run the audit. Exits with 1 and a message if it is not finished."""
     try:
         settings = Settings.from_environ()
+        logs.configure(settings.log_format)
         audit = AuditEndpoint(shards=settings.shards, delay_seconds=settings.audit_delay_seconds)
         report = asyncio.run(audit.run(b""))
     except ValueError as error:
