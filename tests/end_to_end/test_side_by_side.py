@@ -66,6 +66,18 @@ async def test_each_process_serves_the_metrics_of_all(stack: Stack) -> None:
     assert None not in ids
     assert len(before) == 1
     assert after == [before.pop() + CLIENTS] * CLIENTS
+    computed = re.compile(
+        r'^dropzone_function_duration_seconds_count{outcome="COMPUTED",process="function"} (\S+)$', re.MULTILINE
+    )
+    results = stack.firestore().collection_group("results")
+    await anyio.to_thread.run_sync(lambda: [stack.wait_for(str(sample_id)) for sample_id in ids])
+    stored = len(list(results.stream()))
+
+    def is_counted() -> bool:
+        texts = [stack.get("/metrics", connection="close").text for _ in range(CLIENTS)]
+        return all(float(value) >= stored for text in texts for value in computed.findall(text))
+
+    await anyio.to_thread.run_sync(eventually, is_counted)
 
 
 async def test_killing_one_process_of_each_kind_loses_nothing(stack: Stack) -> None:
