@@ -4,6 +4,7 @@ import json
 import re
 import stat
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -33,6 +34,10 @@ def test_the_fixture_is_submitted_and_its_result_is_exact(stack: Stack) -> None:
     }
 
 
+def _ends_greeting(stack: Stack, start: int) -> bool:
+    return "Ctrl-C stops everything." in stack.log[start:]
+
+
 def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own_stack: Stack) -> None:
     """`make run` starts the stack with this option. The example has a label and the time of today."""
     logs = []
@@ -40,7 +45,7 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own
         own_stack.stop()
         length = len(own_stack.log)
         own_stack.start("--greet")
-        eventually(lambda start=length: "Ctrl-C stops everything." in own_stack.log[start:], lambda: own_stack.log)
+        eventually(partial(_ends_greeting, own_stack, length), lambda: own_stack.log)
         logs.append(own_stack.log[length:])
 
     for line in (

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -30,7 +31,10 @@ class Operator:
         self.key = stack.new_key(submitter, "submit,read,admin")
         self.ids = [stack.submit(sample, key=self.key)["id"] for sample in samples]
         for sample_id in self.ids:
-            eventually(lambda each=sample_id: stack.sample(each, key=self.key)["state"] != "PENDING", lambda: stack.log)
+            eventually(partial(self._is_final, sample_id), lambda: stack.log)
+
+    def _is_final(self, sample_id: str) -> bool:
+        return bool(self.stack.sample(sample_id, key=self.key)["state"] != "PENDING")
 
     def query(self, document: str, **variables: Any) -> Any:
         """Return the data of a response."""
@@ -54,7 +58,7 @@ class Operator:
 @pytest.fixture
 def firestore(stack: Stack) -> Iterator[Client]:
     """Return Google's client."""
-    client = stack.firestore()
+    client: Any = stack.firestore()  # `close` has no type hints
     yield client
     client.close()
 
@@ -94,7 +98,8 @@ def test_samples_are_deleted_by_labels_and_state(stack: Stack) -> None:
     operator = Operator(stack, "filtered", [SAMPLE, rejected, {**SAMPLE, "labels": {"site": "basel"}}])
     bern = [{"name": "site", "value": "bern"}]
 
-    refused = [operator.error(DELETE, **each) for each in ({"filter": {}}, {}, {"ids": [], "filter": {"labels": bern}})]
+    selections: list[dict[str, Any]] = [{"filter": {}}, {}, {"ids": [], "filter": {"labels": bern}}]
+    refused = [operator.error(DELETE, **selection) for selection in selections]
     only_rejected = operator.delete(filter={"labels": bern, "state": "REJECTED"})
     rest = operator.delete(filter={"labels": bern})
 

@@ -165,7 +165,7 @@ def test_a_header_adds_a_label_to_each_sample_of_a_request(sensors: Sensors) -> 
     """A label of the sample itself takes precedence. A `-` in the header stands for `_`."""
     lines = '{"time_stamp": "2019-05-01T00:00:00Z", "data": [1], "labels": {"site": "own"}}\n' + "{}"
     receipts = sensors.post(lines, **{"x-label-site": "header", "X-Label-Serial-Number": "7"})
-    one = sensors.client.post("/samples", json=sensors.samples[-1], headers={"x-label-site": "zürich".encode()})
+    one = sensors.client.post("/samples", json=sensors.samples[-1], headers={b"x-label-site": "zürich".encode()})
     refused = [
         sensors.client.post("/samples", json={}, headers=headers)
         for headers in ({"x-label-": "a"}, {"x-label-site": "x" * 65}, [("x-label-a", "1"), ("x-label-a", "2")])
@@ -188,7 +188,7 @@ def test_recomputing_labels_a_result_from_before_labels_existed(stack: Stack) ->
     fields = ("labels", "label_terms")
     for path in (document_paths.sample, document_paths.result):
         document = firestore.document(path("old-sensors", sample_id))
-        stored = document.get().to_dict()
+        stored = document.get().to_dict() or {}
         older = {"statistics_version": 2} if path is document_paths.result else {}
         document.set({name: value for name, value in stored.items() if name not in fields} | older)
     eventually(lambda: len(sensors.means(labels=wanted(site="bern", unit="V"))) == 1)
