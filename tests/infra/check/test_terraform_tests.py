@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("hcl2", reason="the tools of `make infra-check` are not installed here")
-
 from infra.check import terraform, terraform_policies
 
 MUTATIONS = {
