@@ -4,8 +4,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
-
 from infra.check import terraform, terraform_policies
 
 MUTATIONS = {
