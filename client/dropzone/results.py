@@ -33,8 +33,8 @@ class Result(Statistics, _Identity):
     computed_at: datetime
     statistics_version: int
     labels: dict[str, str]
+    missing_count: int
     superseded_by: str | None = None
-    missing_count: int = 0
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

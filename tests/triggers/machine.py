@@ -46,7 +46,7 @@ class Process:
                 sys.executable,
                 *self.command.split(),
                 cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(self.environment),
+                env=os.environ | {"PYTHONPATH": str(ROOT), "DROPZONE_LOG_FORMAT": "text"} | dict(self.environment),
                 stdout=log,
                 stderr=log,
             )

@@ -30,6 +30,7 @@ from infra.embedded.firestore.storage import index_builder
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
+from tests.infra.eventarc.machine import until
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 from tests.ports import free_port
 from tests.stack import eventually
@@ -230,8 +231,9 @@ async def test_a_query_is_refused_until_its_index_is_built(tmp_path: Path, monke
     storage = Storage(tmp_path / "data", definitions=Definitions((composite("a", "b"),)), creates_indexes=False)
     with pytest.raises(StatusError, match="That index is currently building and cannot be used yet") as refused:
         [each async for each in scanner.stream(storage, _query(), storage.snapshot().read_time)]
-    await _documents(storage, 301)
     building = storage.index_builds["t"]
+    await until(lambda: building.total > 0)
+    await _documents(storage, 301)
 
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
     assert building.done < 300 == building.total
