@@ -1,6 +1,7 @@
 """Run the smoke test: `python -m infra.smoke --url URL`, with the API key in the variable DROPZONE_KEY.
 
 Prints one line per check, and exits with 1 at the first check that fails. The key needs the scopes submit and read.
+With the scope admin, the samples of the run are deleted.
 """
 
 import argparse

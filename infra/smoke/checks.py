@@ -1,6 +1,7 @@
 """What the smoke test checks, over the public API: a sample goes in, its result comes out.
 
-Each run stores the fixture as a new sample. The large sample has a fixed idempotency key, so all runs store it once.
+With a key with the scope admin, the samples of the run are deleted. Otherwise each run leaves the fixture as a new
+sample, and the large sample has a fixed idempotency key, so that all runs store it once.
 """
 
 import asyncio
@@ -35,6 +36,8 @@ class SmokeTest:
         self._url = url.rstrip("/")
         self._key = key
         self._timeout_seconds = timeout_seconds
+        self._can_delete = False
+        self._stored: list[str] = []
 
     async def run(self) -> None:
         """Run all checks and print a line for each. Raises `Failure` at the first that fails, or a `DropzoneError`."""
@@ -44,6 +47,7 @@ class SmokeTest:
                 "wrong key": self._wrong_key,
                 "fixture": self._fixture,
                 "30 MiB sample": self._large_sample,
+                "clean-up": self._clean_up,
             }
             for name, check in checks.items():
                 start = time.monotonic()
@@ -82,14 +86,17 @@ class SmokeTest:
 
     async def _fixture(self, client: AsyncClient) -> str:
         """The result of a new sample reaches a subscriber, and is the expected one."""
+        self._can_delete = "admin" in (await client.whoami()).scopes
         sample = (FIXTURE / "sample.json").read_bytes()
         expected = json.loads((FIXTURE / "result.json").read_text())
         after = await client.newest_cursor()
         if after is None:  # a submitter without results: the next result gives a cursor to start at
             first = await client.submit(sample, idempotency_key=f"smoke-test-{uuid.uuid4()}")
+            self._stored.append(first.id)
             async for _ in client.wait([first.id]):
                 after = await client.newest_cursor()
         receipt = await client.submit(sample, idempotency_key=f"smoke-test-{uuid.uuid4()}")
+        self._stored.append(receipt.id)
         async with aclosing(client.watch(after=after)) as edges:
             async for edge in edges:
                 if edge.result.id == receipt.id:
@@ -105,12 +112,23 @@ class SmokeTest:
     async def _large_sample(self, client: AsyncClient) -> str:
         """A sample as large as Cloud Run allows, in one request."""
         sample, count = large_sample()
-        receipt = await client.submit(sample, idempotency_key=_LARGE_KEY)
+        key = f"{_LARGE_KEY}-{uuid.uuid4()}" if self._can_delete else _LARGE_KEY
+        receipt = await client.submit(sample, idempotency_key=key)
+        self._stored.append(receipt.id)
         async for settled in client.wait([receipt.id]):
             if settled.result is None:
                 raise Failure(f"sample {receipt.id}: expected a result, got the state {settled.state}")
             _compare(settled.result, count, 0.5, 0.25)
         return f"{count:,} values computed"
+
+    async def _clean_up(self, client: AsyncClient) -> str:
+        """The samples of this run are deleted, if the key may do so."""
+        if not self._can_delete:
+            return "the samples stay, because the key lacks the scope admin"
+        deleted = await client.delete(self._stored, reason="smoke test")
+        if deleted != len(self._stored):
+            raise Failure(f"expected that {len(self._stored)} samples are deleted, got {deleted}")
+        return f"{deleted} samples deleted"
 
 
 def large_sample() -> tuple[bytes, int]:

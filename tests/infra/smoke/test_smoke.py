@@ -12,7 +12,7 @@ from infra.smoke import checks
 from infra.smoke.checks import Failure, SmokeTest, large_sample
 from tests.stack import Stack
 
-CHECKS = ["ready", "wrong key", "fixture", "30 MiB sample"]
+CHECKS = ["ready", "wrong key", "fixture", "30 MiB sample", "clean-up"]
 
 
 def smoke(url: str, key: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +37,17 @@ def test_the_smoke_test_passes_against_a_stack(stack: Stack) -> None:
         assert [line.split(":")[0].removeprefix("ok  ") for line in run.stdout.splitlines()] == CHECKS
     total = stack.graphql("{ samples(first: 1) { totalCount } }", key=key)["samples"]["totalCount"]
     assert total == 4, "a fixture to get a cursor, two fixtures, one large sample"
+
+
+def test_an_administrator_leaves_no_samples(stack: Stack) -> None:
+    """The key of a deployment has the scope admin. A second run stores and deletes a new large sample."""
+    key = stack.new_key("smoke-admin", "submit,read,admin")
+
+    runs = [smoke(stack.url, key) for _ in range(2)]
+
+    assert [(run.returncode, run.stderr) for run in runs] == [(0, "")] * 2
+    assert "ok  clean-up: 3 samples deleted" in runs[0].stdout
+    assert stack.graphql("{ samples(first: 1) { totalCount } }", key=key)["samples"]["totalCount"] == 0
 
 
 def test_a_refused_key_fails_and_is_named(stack: Stack) -> None:
