@@ -19,15 +19,18 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def driver(chrome: Chrome) -> Iterator[Chrome]:
-    """Yield the browser with a new tab. Afterwards, delete the data of all pages."""
+    """Yield the browser with a new tab. Afterwards, close it and delete the data of all pages.
+
+    A page that is open saves its state with a delay, so also after the deletion.
+    """
     chrome.switch_to.new_window("tab")
     for log in ("performance", "browser"):
         chrome.get_log(log)  # type: ignore[no-untyped-call]  # discards the entries of other tests
     yield chrome
-    chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    chrome.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
     chrome.close()
     chrome.switch_to.window(chrome.window_handles[0])
+    chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chrome.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
 
 
 @pytest.fixture
