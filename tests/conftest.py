@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack
 
 # A background shell makes its processes ignore SIGINT, and `nohup` SIGHUP. Processes that tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,18 +88,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield started
 
 
-@pytest.fixture(scope="session")
-def _disturbed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    # Requests wait until a killed Firestore is back, also on a busy machine.
-    with Stack(tmp_path_factory.mktemp("disturbed"), DROPZONE_WRITE_TIMEOUT_SECONDS="60") as started:
-        yield started
-
-
 @pytest.fixture
-def disturbed_stack(_disturbed_stack: Stack) -> Iterator[Stack]:
-    """A stack for tests that kill or restart its processes, leave it running, and read only their own samples."""
-    yield _disturbed_stack
-    eventually(_disturbed_stack.is_ready, lambda: _disturbed_stack.log)
+def disturbed_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack for tests that kill or restart its processes. Requests wait until a killed Firestore is back."""
+    with Stack(tmp_path, DROPZONE_WRITE_TIMEOUT_SECONDS="60") as started:
+        yield started
 
 
 @pytest.fixture

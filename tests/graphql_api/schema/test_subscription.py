@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio
 import pytest
@@ -41,16 +42,27 @@ async def watching(stack: Stack, key: str) -> AsyncIterator[ClientConnection]:
         yield socket
 
 
+_early: WeakKeyDictionary[ClientConnection, list[dict[str, Any]]] = WeakKeyDictionary()
+"""Messages of subscriptions that arrived before `subscribe` returned."""
+
+
 async def subscribe(socket: ClientConnection, query: str, **variables: Any) -> None:
-    """Subscribe, and send a query whose response shows that the server has started the subscription."""
+    """Subscribe, and wait for the response to a query: it shows that the server has started the subscription."""
     await socket.send(
         json.dumps({"id": "watch", "type": "subscribe", "payload": {"query": query, "variables": variables}})
     )
     await socket.send(json.dumps({"id": "probe", "type": "subscribe", "payload": {"query": "{ __typename }"}}))
+    early = _early.setdefault(socket, [])
+    while (message := json.loads(await socket.recv())) != {"id": "probe", "type": "complete"}:
+        if message.get("id") == "watch":
+            early.append(message)
 
 
 async def following(socket: ClientConnection) -> AsyncIterator[dict[str, Any]]:
     """Yield the messages of the subscription, including the one that ends it."""
+    early = _early.get(socket, [])
+    while early:
+        yield early.pop(0)
     async for text in socket:
         message = json.loads(text)
         if message["type"] == "ping":
