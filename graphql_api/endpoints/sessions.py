@@ -68,6 +68,8 @@ class SessionEndpoints:
         credential = request_headers.credential(request.scope)
         if credential.key is None or credential.is_cookie:
             secret, session = await self._exchange(request, credential.address)
+        elif self._services.sessions.is_form(credential.key):
+            raise BadRequest("a session cannot start another session; send an API key, an access token or a link")
         else:
             caller = await self._services.authenticator.authenticate(credential)
             key_digest = digest(credential.key) if self._services.keys.is_form(credential.key) else None

@@ -195,6 +195,16 @@ def test_a_session_ends_with_its_key(stack: Stack) -> None:
         eventually(lambda: browser.get("/session").json()["submitter"] is None)
 
 
+def test_a_session_starts_no_other_session(stack: Stack, browser: httpx.Client) -> None:
+    """The other one would not end with the key."""
+    [secret] = browser.cookies.values()
+
+    for headers in ({"x-api-key": secret}, {"authorization": f"Bearer {secret}"}):
+        response = httpx.post(f"{stack.url}/session", headers=headers)
+        assert response.status_code == 400
+        assert "set-cookie" not in response.headers
+
+
 def test_a_session_ends_no_later_than_its_key_expires(stack: Stack) -> None:
     """The response says when."""
     key = stack.new_key("short", "read", "--expires-in-days", "0.1")
