@@ -5,6 +5,7 @@
 - `DELETE /session` ends the session.
 """
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -81,8 +82,10 @@ class SessionEndpoints:
     async def _delete(self, request: Request) -> Response:
         credential = request_headers.credential(request.scope)
         if credential.is_cookie and credential.key is not None:
-            await self._services.sessions.end(credential.key)
-            self._services.authenticator.forget(credential.key)
+            with contextlib.suppress(Unauthenticated):  # the session has ended already, so nothing is written
+                await self._services.authenticator.authenticate(credential)
+                await self._services.sessions.end(credential.key)
+                self._services.authenticator.forget(credential.key)
         return _without_cookie(request)
 
     async def _exchange(self, request: Request, address: str) -> tuple[str, Session]:

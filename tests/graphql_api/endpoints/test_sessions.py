@@ -183,6 +183,19 @@ def test_a_session_ends_when_its_user_signs_out(stack: Stack, browser: httpx.Cli
     assert "max-age=0" in ended.headers["set-cookie"].lower()
 
 
+def test_signing_out_without_a_valid_session_writes_nothing(stack: Stack, browser: httpx.Client) -> None:
+    """Otherwise a client without a credential could make the API write to Firestore, at any rate."""
+    [secret] = browser.cookies.values()
+    document = stack.firestore().document(document_paths.session(digest(secret)))
+    document.update({"key_digest": digest("an unknown key")})
+
+    response = browser.delete("/session")
+
+    assert response.status_code == 200
+    assert response.json()["submitter"] is None
+    assert document.get().exists
+
+
 def test_a_session_ends_with_its_key(stack: Stack) -> None:
     """It stands for the key, so revoking the key is enough."""
     key = stack.new_key("leaves")
