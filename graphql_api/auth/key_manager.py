@@ -54,9 +54,7 @@ class KeyManager:
         lifetime = None if old.expires is None else old.expires - old.created
         created = await self.create(old.submitter, old.scopes, old.label, lifetime, actor=actor)
         ends = datetime.now(UTC) + overlap
-        await self._store.write(
-            key_digest, replace(old, expires=ends if old.expires is None else min(ends, old.expires))
-        )
+        await self._store.update(key_digest, expires=ends if old.expires is None else min(ends, old.expires))
         await self._record(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
         return created
 
@@ -64,8 +62,9 @@ class KeyManager:
         """Revoke a key, unless it is revoked already."""
         key_digest, stored = selected
         if stored.revoked is None:
-            stored = replace(stored, revoked=datetime.now(UTC))
-            await self._store.write(key_digest, stored)
+            now = datetime.now(UTC)
+            await self._store.update(key_digest, revoked=now)
+            stored = replace(stored, revoked=now)
             await self._record(stored, key_digest, "key.revoked", actor, "")
         return key_digest, stored
 

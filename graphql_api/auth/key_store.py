@@ -57,12 +57,8 @@ class KeyStore:
         task.add_done_callback(self._writes.discard)
 
     async def _write_use(self, key_digest: str, today: datetime) -> None:
-        name = self._firestore.name(document_paths.api_key(key_digest))
-        write = encoding.to_write(name, {"last_used": today})
-        write.update_mask.field_paths.append("last_used")  # a revocation at the same time stays
-        write.current_document.exists = True
         with contextlib.suppress(DropzoneError, FirestoreError):  # the next day is soon enough
-            await self._writer.write(write)
+            await self.update(key_digest, last_used=today)
 
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return the API key with this digest, or None if it does not exist."""
@@ -84,3 +80,10 @@ class KeyStore:
         """Store an API key under its digest. Replaces the API key that is stored under this digest."""
         name = self._firestore.name(document_paths.api_key(key_digest))
         await self._writer.write(encoding.to_write(name, api_key.fields()))
+
+    async def update(self, key_digest: str, **times: datetime) -> None:
+        """Replace some times of a stored API key. A change of another field at the same time stays."""
+        write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), times)
+        write.update_mask.field_paths.extend(times)
+        write.current_document.exists = True
+        await self._writer.write(write)
