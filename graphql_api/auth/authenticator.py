@@ -17,6 +17,7 @@ from cachetools import LRUCache
 
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller
+from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.errors import InvalidCredential
 from graphql_api.graphql_server.request_headers import Credential
@@ -41,7 +42,7 @@ class Authenticator:
         self._cache_seconds = cache_seconds
         self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
         self._invalid: LRUCache[str, float] = LRUCache(_MAX_CACHED_KEYS)
-        """The monotonic time when the key must be read again, by key. Unknown keys thus displace no valid keys."""
+        """The monotonic time when a key must be read again, by its digest. Unknown keys thus displace no valid keys."""
         self._reads: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def authenticate(self, credential: Credential) -> Caller:
@@ -66,10 +67,8 @@ class Authenticator:
         self._valid.pop(key, None)
 
     async def _find(self, key: str, address: str) -> Caller | None:
-        if time.monotonic() < self._invalid.get(key, 0):
-            return None
         source = next((source for source in self._sources if source.is_form(key)), None)
-        if source is None:
+        if source is None or time.monotonic() < self._invalid.get(digest(key), 0):
             return None
         read = self._reads.get(key)
         if read is None:
@@ -97,7 +96,7 @@ class Authenticator:
         found = await source.find(key)
         if found is None:
             self._valid.pop(key, None)
-            self._invalid[key] = expires_at
+            self._invalid[digest(key)] = expires_at
             return None
         ends_at = time.monotonic() + found.seconds
         self._valid[key] = _CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at)
