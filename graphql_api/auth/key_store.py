@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime
 
+from cachetools import LRUCache
+
 from graphql_api.auth.api_keys import ApiKey, is_key
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import Caller
@@ -15,6 +17,8 @@ from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 
+_MAX_NOTED = 10_000
+
 
 class KeyStore:
     """Reads and writes API keys by their digest: the SHA-256 of the key in hexadecimal."""
@@ -24,7 +28,7 @@ class KeyStore:
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._noted: dict[str, datetime] = {}
+        self._noted: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
         """The day for which this process has stored the use of a key, by digest."""
         self._writes: set[asyncio.Task[None]] = set()
 
