@@ -89,8 +89,8 @@ def _encode(values: list[str]) -> str:
 def _decode(cookie: str) -> tuple[str, str, str]:
     try:
         state, verifier, page = json.loads(base64.urlsafe_b64decode(cookie + "=="))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         state = verifier = page = ""
-    if not all(isinstance(each, str) and each for each in (state, verifier, page)):
+    if not all(isinstance(each, str) and each and each.isascii() for each in (state, verifier, page)):
         raise Unauthenticated("this browser did not start a sign-in, or it took too long; sign in again")
     return state, verifier, page
