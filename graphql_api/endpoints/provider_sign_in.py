@@ -55,9 +55,10 @@ class ProviderSignInEndpoints:
         flow = self._flow()
         address = request.client.host if request.client else ""
         budget = self._services.budgets.addresses.of(address)
-        budget.failed_authentications.take(0)
         try:
-            token, page = await flow.finish(request.query_params, request.cookies.get(_name(request), ""))
+            async with budget.key_reads.hold(1):
+                budget.failed_authentications.take(0)
+                token, page = await flow.finish(request.query_params, request.cookies.get(_name(request), ""))
             caller = await self._services.authenticator.authenticate(Credential(token, address))
         except Unauthenticated as error:
             budget.failed_authentications.take(1)
