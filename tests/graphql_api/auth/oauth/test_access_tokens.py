@@ -1,6 +1,5 @@
-"""Which access tokens are valid, and how often the provider is asked for its keys."""
+"""Which access tokens are valid, and which submitter and scopes they name."""
 
-import asyncio
 import base64
 import hmac
 import json
@@ -9,89 +8,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from joserfc import jws
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import OctKey
 
-from graphql_api.auth.oauth.access_tokens import MAX_TOKEN_BYTES, AccessTokens, TokenRules
-from graphql_api.auth.oauth.issuer_keys import (
-    COOLDOWN_SECONDS,
-    FRESH_SECONDS,
-    MAX_AGE_SECONDS,
-    IssuerKeys,
-    ProviderError,
-)
+from graphql_api.auth.oauth.access_tokens import MAX_TOKEN_BYTES, AccessTokens
 from graphql_api.auth.scopes import Scope
 from graphql_api.identity_providers import IssuerSettings
-from storage.documents import Unavailable
-
-ISSUER = "https://id.example.org"
-PARTNER = "https://id.example.com/realm"
-AUDIENCE = "https://dropzone.example.org"
-RULES = TokenRules(
-    audience=AUDIENCE,
-    submitter_claim="sub",
-    scope_claim="scope",
-    scopes={"submit": "dropzone.submit", "read": "dropzone.read", "admin": "dropzone.admin"},
+from tests.graphql_api.auth.oauth.provider import (
+    AUDIENCE,
+    EC,
+    ED,
+    ISSUER,
+    OTHER,
+    PARTNER,
+    RSA,
+    RULES,
+    Provider,
+    claims,
+    sign,
 )
-RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"})
-EC = ECKey.generate_key("P-256", {"kid": "ec"})
-ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
-OTHER = RSAKey.generate_key(2048, {"kid": "rsa"})
-
-
-class Provider:
-    """A provider whose keys and failures a test changes. It counts requests, and `now` is the time in seconds."""
-
-    def __init__(self, issuer: str = ISSUER) -> None:
-        self.issuer = issuer
-        self.published: list[Any] = [RSA, EC, ED]
-        self.is_down = False
-        self.requests: list[str] = []
-        self.now = 1_000.0
-
-    async def fetch(self, url: str) -> Mapping[str, object]:
-        """Respond like the provider."""
-        self.requests.append(url)
-        await asyncio.sleep(0)
-        if self.is_down:
-            raise ProviderError("no response")
-        if url.endswith("/.well-known/openid-configuration"):
-            return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/jwks"}
-        return {
-            "keys": [
-                key.as_dict(private=False) if isinstance(key, RSAKey | ECKey | OKPKey) else key
-                for key in self.published
-            ]
-        }
-
-    def tokens(self, *issuers: IssuerSettings) -> AccessTokens:
-        """Return the source of callers that asks this provider."""
-        accepted = issuers or (IssuerSettings(self.issuer),)
-        keys = {each.url: IssuerKeys(each.url, self.fetch, lambda: self.now) for each in accepted}
-        return AccessTokens(accepted, RULES, keys)
-
-
-def claims(**changes: object) -> dict[str, object]:
-    """Return the claims of a valid token, with changes. A change to None removes the claim."""
-    now = int(time.time())
-    valid = {
-        "iss": ISSUER,
-        "sub": "station-7",
-        "aud": AUDIENCE,
-        "exp": now + 60,
-        "iat": now,
-        "client_id": "station",
-        "scope": "openid dropzone.read dropzone.submit",
-    }
-    return {name: value for name, value in (valid | changes).items() if value is not None}
-
-
-def sign(content: object, key: Any = RSA, alg: str = "RS256", **header: object) -> str:
-    """Return a signed token."""
-    protected = {"alg": alg, "typ": "at+jwt", "kid": key.kid} | header
-    text = content if isinstance(content, bytes) else json.dumps(content).encode()
-    with_all = jws.JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519", "HS256"], strict_check_header=False)
-    return jws.serialize_compact({k: v for k, v in protected.items() if v is not None}, text, key, registry=with_all)
 
 
 @pytest.mark.parametrize(("key", "alg"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (ED, "Ed25519")])
@@ -206,93 +140,6 @@ async def test_a_token_that_is_invalid_in_any_case_needs_no_keys() -> None:
         await tokens.find(ATTACKS[attack]())
 
     assert provider.requests == []
-
-
-async def test_concurrent_tokens_share_a_read_of_the_keys() -> None:
-    """One request for the metadata, one for the keys."""
-    provider = Provider()
-    tokens = provider.tokens()
-
-    found = await asyncio.gather(*(tokens.find(sign(claims(sub=f"s{number}"))) for number in range(20)))
-
-    assert all(found)
-    assert provider.requests == [f"{ISSUER}/.well-known/openid-configuration", f"{ISSUER}/jwks"]
-
-
-async def test_unknown_key_ids_ask_the_provider_once_per_cooldown() -> None:
-    """An attacker can name any number of key ids. Valid tokens work meanwhile."""
-    provider = Provider()
-    tokens = provider.tokens()
-    await tokens.find(sign(claims()))
-    provider.now += COOLDOWN_SECONDS
-
-    storm = [sign(claims(), OTHER, kid=f"unknown-{number}") for number in range(50)]
-    for _ in range(2):
-        found = await asyncio.gather(*(tokens.find(token) for token in storm), tokens.find(sign(claims())))
-        assert [each is None for each in found] == [True] * 50 + [False]
-
-    assert provider.requests[2:] == [f"{ISSUER}/jwks"]
-
-
-async def test_a_new_key_is_read_when_a_token_names_it() -> None:
-    """Tokens with the old key are refused as soon as the provider does not publish it any more."""
-    provider = Provider()
-    tokens = provider.tokens()
-    await tokens.find(sign(claims()))
-    new = ECKey.generate_key("P-256", {"kid": "new"})
-    provider.published = [new]
-    provider.now += COOLDOWN_SECONDS
-
-    assert await tokens.find(sign(claims(), new, "ES256")) is not None
-    assert await tokens.find(sign(claims())) is None
-
-
-async def test_known_keys_are_used_while_the_provider_is_down() -> None:
-    """For a day. A provider without known keys makes the API respond that it cannot know."""
-    provider = Provider()
-    tokens = provider.tokens()
-    await tokens.find(sign(claims()))
-    provider.is_down = True
-
-    provider.now += FRESH_SECONDS + 1
-    assert await tokens.find(sign(claims())) is not None
-    provider.now += MAX_AGE_SECONDS
-    with pytest.raises(Unavailable):
-        await tokens.find(sign(claims()))
-
-    down = Provider()
-    down.is_down = True
-    tokens = down.tokens()
-    for _ in range(5):
-        with pytest.raises(Unavailable):
-            await tokens.find(sign(claims()))
-    assert len(down.requests) == 2  # both addresses of the metadata, and nothing more before the cooldown ends
-
-
-async def test_metadata_of_another_issuer_is_refused() -> None:
-    """Otherwise a provider could answer for another one (RFC 8414, section 3.3)."""
-    provider = Provider("https://other.example")
-
-    with pytest.raises(Unavailable):
-        await provider.tokens(IssuerSettings(ISSUER)).find(sign(claims()))
-
-
-@pytest.mark.parametrize("use", ["symmetric", "for encryption", "short", "private type"])
-async def test_keys_that_may_not_verify_signatures_are_ignored(use: str) -> None:
-    """The other keys of the provider still work."""
-    public = OTHER.as_dict(private=False)
-    unusable: Mapping[str, Any] = {
-        "symmetric": {"kty": "oct", "kid": "odd", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"},
-        "for encryption": public | {"kid": "odd", "use": "enc"},
-        "short": {"kty": "RSA", "kid": "odd", "n": public["n"][:100], "e": "AQAB"},
-        "private type": {"kty": "odd", "kid": "odd"},
-    }
-    provider = Provider()
-    provider.published = [unusable[use], "not a key", None, RSA]
-    tokens = provider.tokens()
-
-    assert await tokens.find(sign(claims(), OTHER, kid="odd")) is None
-    assert await tokens.find(sign(claims())) is not None
 
 
 async def test_issuers_cannot_name_the_submitters_of_another_issuer() -> None:

@@ -1,0 +1,83 @@
+"""An identity provider without a network, and the access tokens that it signs."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc import jws
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
+from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
+from graphql_api.identity_providers import IssuerSettings
+
+ISSUER = "https://id.example.org"
+PARTNER = "https://id.example.com/realm"
+AUDIENCE = "https://dropzone.example.org"
+RULES = TokenRules(
+    audience=AUDIENCE,
+    submitter_claim="sub",
+    scope_claim="scope",
+    scopes={"submit": "dropzone.submit", "read": "dropzone.read", "admin": "dropzone.admin"},
+)
+RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"})
+EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+OTHER = RSAKey.generate_key(2048, {"kid": "rsa"})
+
+
+class Provider:
+    """A provider whose keys and failures a test changes. It counts requests, and `now` is the time in seconds."""
+
+    def __init__(self, issuer: str = ISSUER) -> None:
+        self.issuer = issuer
+        self.published: list[Any] = [RSA, EC, ED]
+        self.is_down = False
+        self.requests: list[str] = []
+        self.now = 1_000.0
+
+    async def fetch(self, url: str) -> Mapping[str, object]:
+        """Respond like the provider."""
+        self.requests.append(url)
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise ProviderError("no response")
+        if url.endswith("/.well-known/openid-configuration"):
+            return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/jwks"}
+        return {
+            "keys": [
+                key.as_dict(private=False) if isinstance(key, RSAKey | ECKey | OKPKey) else key
+                for key in self.published
+            ]
+        }
+
+    def tokens(self, *issuers: IssuerSettings) -> AccessTokens:
+        """Return the source of callers that asks this provider."""
+        accepted = issuers or (IssuerSettings(self.issuer),)
+        keys = {each.url: IssuerKeys(each.url, self.fetch, lambda: self.now) for each in accepted}
+        return AccessTokens(accepted, RULES, keys)
+
+
+def claims(**changes: object) -> dict[str, object]:
+    """Return the claims of a valid token, with changes. A change to None removes the claim."""
+    now = int(time.time())
+    valid = {
+        "iss": ISSUER,
+        "sub": "station-7",
+        "aud": AUDIENCE,
+        "exp": now + 60,
+        "iat": now,
+        "client_id": "station",
+        "scope": "openid dropzone.read dropzone.submit",
+    }
+    return {name: value for name, value in (valid | changes).items() if value is not None}
+
+
+def sign(content: object, key: Any = RSA, alg: str = "RS256", **header: object) -> str:
+    """Return a signed token."""
+    protected = {"alg": alg, "typ": "at+jwt", "kid": key.kid} | header
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    with_all = jws.JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519", "HS256"], strict_check_header=False)
+    return jws.serialize_compact({k: v for k, v in protected.items() if v is not None}, text, key, registry=with_all)
