@@ -45,6 +45,7 @@ class IssuerKeys:
         self._fetch = fetch or fetch_json
         self._clock = clock
         self._metadata: Mapping[str, object] | None = None
+        self._metadata_lock = asyncio.Lock()
         self._next_metadata_at = float("-inf")
         self._keys: dict[str | None, PublicKey] = {}
         self._read_at = float("-inf")
@@ -73,12 +74,13 @@ class IssuerKeys:
 
         Raises `ProviderError`. After a failure, the provider is asked again when the cooldown has ended.
         """
-        if self._metadata is None:
-            if self._clock() < self._next_metadata_at:
-                raise ProviderError(f"the metadata of {self._issuer} could not be read a moment ago")
-            self._next_metadata_at = self._clock() + COOLDOWN_SECONDS
-            self._metadata = await self._read_metadata()
-        return self._metadata
+        async with self._metadata_lock:
+            if self._metadata is None:
+                if self._clock() < self._next_metadata_at:
+                    raise ProviderError(f"the metadata of {self._issuer} could not be read a moment ago")
+                self._next_metadata_at = self._clock() + COOLDOWN_SECONDS
+                self._metadata = await self._read_metadata()
+            return self._metadata
 
     async def _read_metadata(self) -> Mapping[str, object]:
         parts = urlsplit(self._issuer)

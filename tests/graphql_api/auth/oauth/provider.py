@@ -41,11 +41,16 @@ class Provider:
     async def fetch(self, url: str) -> Mapping[str, object]:
         """Respond like the provider."""
         self.requests.append(url)
-        await asyncio.sleep(0)
+        for _ in range(5):  # other tasks run meanwhile
+            await asyncio.sleep(0)
         if self.is_down:
             raise ProviderError("no response")
         if url.endswith("/.well-known/openid-configuration"):
-            return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/jwks"}
+            return {
+                "issuer": self.issuer,
+                "authorization_endpoint": f"{self.issuer}/authorize",
+                "jwks_uri": f"{self.issuer}/jwks",
+            }
         return {
             "keys": [
                 key.as_dict(private=False) if isinstance(key, RSAKey | ECKey | OKPKey) else key

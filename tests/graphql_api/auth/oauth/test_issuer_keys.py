@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from graphql_api.auth.oauth.issuer_keys import COOLDOWN_SECONDS, FRESH_SECONDS, MAX_AGE_SECONDS
+from graphql_api.auth.oauth.issuer_keys import COOLDOWN_SECONDS, FRESH_SECONDS, MAX_AGE_SECONDS, IssuerKeys
 from graphql_api.identity_providers import IssuerSettings
 from storage.documents import Unavailable
 from tests.graphql_api.auth.oauth.provider import ISSUER, OTHER, RSA, Provider, claims, sign
@@ -21,6 +21,18 @@ async def test_concurrent_tokens_share_a_read_of_the_keys() -> None:
     found = await asyncio.gather(*(tokens.find(sign(claims(sub=f"s{number}"))) for number in range(20)))
 
     assert all(found)
+    assert provider.requests == [f"{ISSUER}/.well-known/openid-configuration", f"{ISSUER}/jwks"]
+
+
+async def test_a_sign_in_and_a_token_share_a_read_of_the_metadata() -> None:
+    """They are the first requests after a start, and come at the same time."""
+    provider = Provider()
+    keys = IssuerKeys(ISSUER, provider.fetch, lambda: provider.now)
+
+    address, key = await asyncio.gather(keys.endpoint("authorization_endpoint"), keys.find("rsa"))
+
+    assert address == f"{ISSUER}/authorize"
+    assert key is not None
     assert provider.requests == [f"{ISSUER}/.well-known/openid-configuration", f"{ISSUER}/jwks"]
 
 
