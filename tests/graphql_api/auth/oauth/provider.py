@@ -8,6 +8,7 @@ from typing import Any
 
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.registry import HeaderParameter
 
 from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
@@ -26,6 +27,7 @@ RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"})
 EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 OTHER = RSAKey.generate_key(2048, {"kid": "rsa"})
+OTHER_EC = ECKey.generate_key("P-256", {"kid": "ec"})
 
 
 class Provider:
@@ -84,5 +86,9 @@ def sign(content: object, key: Any = RSA, alg: str = "RS256", **header: object) 
     """Return a signed token."""
     protected = {"alg": alg, "typ": "at+jwt", "kid": key.kid} | header
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
-    with_all = jws.JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519", "HS256"], strict_check_header=False)
+    with_all = jws.JWSRegistry(
+        {name: HeaderParameter("of an attack", validate=lambda _: None) for name in ("odd", "b64")},
+        algorithms=["RS256", "PS256", "ES256", "Ed25519", "HS256"],
+        strict_check_header=False,
+    )
     return jws.serialize_compact({k: v for k, v in protected.items() if v is not None}, text, key, registry=with_all)

@@ -19,6 +19,7 @@ from tests.graphql_api.auth.oauth.provider import (
     ED,
     ISSUER,
     OTHER,
+    OTHER_EC,
     PARTNER,
     RSA,
     RULES,
@@ -74,7 +75,7 @@ ATTACKS: Mapping[str, Callable[[], str]] = {
     "HS256 with an empty key id": lambda: sign(
         claims(), OctKey.import_key("secret-secret-secret-secret-secret!"), "HS256"
     ),
-    "a key in the header": lambda: sign(claims(), OTHER, jwk=OTHER.as_dict(private=False)),
+    "a key in the header": lambda: sign(claims(), OTHER_EC, "ES256", jwk=OTHER_EC.as_dict(private=False)),
     "an address of keys in the header": lambda: sign(claims(), OTHER, jku="https://evil.example/jwks"),
     "another key with a known id": lambda: sign(claims(), OTHER),
     "a key of another kind": lambda: sign(claims(), EC, "ES256", kid="rsa"),
@@ -103,7 +104,8 @@ ATTACKS: Mapping[str, Callable[[], str]] = {
     "a payload that is not JSON": lambda: sign(b"\xff"),
     "a payload that is a list": lambda: sign([]),
     "a deeply nested payload": lambda: sign(b"[" * 3_000),
-    "an unknown critical header": lambda: sign(claims(), OTHER, crit=["b64"], b64=False),
+    "an unknown critical header": lambda: sign(claims(), crit=["odd"], odd="value"),
+    "a payload without base64": lambda: sign(claims(), crit=["b64"], b64=False),
     "a cut signature": lambda: sign(claims())[:-4],
     "a changed payload": lambda: ".".join(
         [sign(claims()).split(".")[0], sign(claims(sub="other")).split(".")[1], sign(claims()).split(".")[2]]
