@@ -37,7 +37,7 @@ class LiveResults:
         self._replay = Replay(firestore, shards=shards)
         self._listener = Listener(firestore)
         self._watched: dict[str, _WatchedSubmitter] = {}
-        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._starting: dict[str, asyncio.Task[datetime]] = {}
 
     async def close(self) -> None:
         """Stop listening."""
@@ -51,8 +51,10 @@ class LiveResults:
 
         Raises `Unavailable` if Firestore does not return its current time.
         """
-        while submitter not in self._watched:
-            await self._start_watching(submitter)
+        if submitter not in self._watched:
+            read_time = await self._read_time(submitter)
+            if submitter not in self._watched:  # another caller can have added the submitter during the await
+                self._add(submitter, read_time)
         watched = self._watched[submitter]
         watched.watchers += 1
         metrics.SUBSCRIPTIONS.inc()
@@ -85,18 +87,15 @@ class LiveResults:
                         position = written.position
                         yield written
 
-    async def _start_watching(self, submitter: str) -> None:
-        """Read the current time of Firestore and add the submitter. Callers that come meanwhile share this read."""
+    async def _read_time(self, submitter: str) -> datetime:
+        """Return the current time of Firestore. Callers that start to watch a submitter meanwhile share this read."""
         starting = self._starting.get(submitter)
         if starting is None:
-            starting = self._starting[submitter] = asyncio.create_task(self._read_time_and_add(submitter))
+            starting = self._starting[submitter] = asyncio.create_task(self._firestore.now())
             starting.add_done_callback(lambda done: self._started(submitter, done))
-        await asyncio.shield(starting)
+        return await asyncio.shield(starting)
 
-    async def _read_time_and_add(self, submitter: str) -> None:
-        self._add(submitter, await self._firestore.now())
-
-    def _started(self, submitter: str, starting: asyncio.Task[None]) -> None:
+    def _started(self, submitter: str, starting: asyncio.Task[datetime]) -> None:
         del self._starting[submitter]
         if not starting.cancelled():
             starting.exception()  # mark an error as retrieved if all callers were cancelled
