@@ -68,6 +68,8 @@ class ShardedQuery:
         """Return the first matching document, or None. One document needs no common read time of the shards."""
         if self._document_filter is not None:
             page = await self.page(PageRequest(1))
+            while page.has_more and not page.edges:  # no document of `_MAX_SCANNED` matched
+                page = await self.page(PageRequest(1, after=page.scanned_to))
             return page.edges[0][1] if page.edges else None
         batches = await self._read_shards(PageRequest(1), None, 1, None)
         return next(iter(self._merge(batches, backward=False)), None)

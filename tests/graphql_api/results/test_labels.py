@@ -243,6 +243,20 @@ def test_results_are_summarized_per_group_and_the_newest_of_each_is_found(stack:
     assert by_both["resultsSummary"]["results"] == 4
 
 
+def test_the_newest_result_of_a_group_is_found_after_thousands_that_do_not_match(stack: Stack) -> None:
+    """The server checks a range of the median after reading. It reads up to 2,000 results at a time."""
+    key = stack.new_key("far-result", "submit,read")
+    submit = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
+    newer = {"time_stamp": "2019-05-02T00:00:00Z", "data": [1], "labels": {"site": "bern"}}
+    oldest = {"time_stamp": "2019-05-01T00:00:00Z", "data": [5], "labels": {"site": "bern"}}
+    for samples in ([newer] * 1_000, [newer] * 999, [newer, oldest]):
+        stack.graphql(submit, {"samples": samples}, key=key)
+    eventually(lambda: stack.graphql(RESULTS, key=key)["results"]["totalCount"] == 2_001, lambda: stack.log)
+    query = '{ latestResults(groupBy: ["site"], filter: {median: {gte: 5}}) { mean } }'
+
+    assert stack.graphql(query, key=key)["latestResults"] == [{"mean": 5}]
+
+
 @pytest.mark.parametrize("names", [[], ["Site"], ["a", "a"], ["a", "b", "c", "d", "e"]])
 def test_groups_need_one_to_four_names_of_labels(sensors: Sensors, names: list[str]) -> None:
     """The message names the argument."""
