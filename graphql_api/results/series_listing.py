@@ -63,8 +63,6 @@ class SeriesListing:
 
         async def newest(values: Sequence[str]) -> Result | None:
             given = {**selection.labels, **dict(zip(names, values, strict=True))}
-            if len(given) > labels.MAX_LABELS:
-                return None  # a sample has at most MAX_LABELS labels
             async with limiter:
                 return await self._results.newest(submitter, replace(selection, labels=given))
 
