@@ -62,7 +62,7 @@ class TimelineEntry:
             yield cls(at=attempts.updated_at, event=TimelineEvent.ATTEMPTS_FAILED, detail=detail)
         if header.recompute_requested_at is not None:
             yield cls(at=header.recompute_requested_at, event=TimelineEvent.RECOMPUTATION_REQUESTED, detail=None)
-        if result is not None and result.computed_at is not None:
-            event = TimelineEvent.COMPUTED if result.status is Status.COMPUTED else TimelineEvent.FAILED
+        if result is not None and result.computed_at is not None and result.status is not Status.DELETED:
+            event = TimelineEvent.FAILED if result.statistics is None else TimelineEvent.COMPUTED
             problem = None if result.problem is None else result.problem.message
             yield cls(at=result.computed_at, event=event, detail=problem)

@@ -50,3 +50,15 @@ def test_a_rejected_sample_has_one_entry_with_its_problem(stack: Stack) -> None:
 
     assert event == "REJECTED"
     assert detail == receipt["problems"][0]["message"]
+
+
+def test_a_superseded_sample_was_computed(stack: Stack) -> None:
+    """The function has written its statistics again, with the id of the correction."""
+    submitter = f"timeline-{uuid.uuid4().hex[:8]}"
+    key = stack.new_key(submitter)
+    sample_id = stack.submit_fixture(key=key)["id"]
+    correct = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+    stack.graphql(correct, {"sample": {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}, "id": sample_id}, key=key)
+    stack.wait_for(sample_id, "SUPERSEDED", key=key)
+
+    assert timeline(stack, key, sample_id) == [("STORED", None), ("COMPUTED", None)]
