@@ -135,7 +135,8 @@ class SampleListing:
             if header.fields["state_on_arrival"].string_value != Arrival.REJECTED
         }
         is_read = accepted and state is not SampleState.REJECTED
-        results = await self._firestore.batch_get(accepted.values(), mask=["status"]) if is_read else {}
+        mask = ("status", "sample_update_time")
+        results = await self._firestore.batch_get(accepted.values(), mask=mask) if is_read else {}
         return [_state(header, accepted, results) == state for header in headers]
 
 
@@ -149,4 +150,13 @@ def _state(header: Any, accepted: Mapping[str, str], results: Mapping[str, Any])
     if header.name not in accepted:
         return SampleState.REJECTED
     result = results.get(accepted[header.name])
-    return SampleState.PENDING if result is None else result.fields["status"].string_value
+    if result is None:
+        return SampleState.PENDING
+    status: str = result.fields["status"].string_value
+    if status == Status.DELETED and _time(result, "sample_update_time") < _time(header, "submitted_at"):
+        return SampleState.PENDING  # the tombstone is of an earlier sample with the same id
+    return status
+
+
+def _time(document: Any, field: str) -> datetime:
+    return encoding.to_datetime(document.fields[field].timestamp_value)

@@ -51,13 +51,14 @@ class Subscription:
                 header = await context.headers.load(sample_id)
                 if header is None:
                     raise NotFound("the sample does not exist - at `id`")
-                is_pending = not header.problems and await context.results.load(sample_id) is None
-                yield Sample.of(header)
+                sample = Sample.of(header)
+                is_pending = not header.problems and await sample.stored_result(info) is None
+                yield sample
                 if is_pending:
                     await result_written
                     context.clear_loaders()
                     metrics.DELIVERED.inc()
-                    yield Sample.of(header)
+                    yield sample
 
     @strawberry.subscription(
         description=(

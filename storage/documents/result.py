@@ -103,6 +103,13 @@ class Result:
             fields["problem"] = self.problem.fields()
         return fields
 
+    def is_of(self, submitted_at: datetime) -> bool:
+        """Return whether this belongs to the sample that was submitted at this time.
+
+        A tombstone can be of an earlier sample with the same idempotency key. The new sample is then PENDING.
+        """
+        return self.status is not Status.DELETED or self.sample_update_time >= submitted_at
+
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Result":
         """Return the result that is stored as `fields`.

@@ -1,12 +1,12 @@
 """The audit's access to Firestore. It counts what it reads, by the rules with which Google Cloud bills reads."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from storage.documents import Arrival, document_paths
+from storage.documents import Arrival, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -56,18 +56,26 @@ class AuditStore:
     async def oldest_sample(self, partition: Partition) -> datetime | None:
         """Return the time at which the first accepted sample was submitted."""
         documents = await self._samples(partition, None, limit=1)
-        times = [encoding.to_datetime(each.fields["submitted_at"].timestamp_value) for each in documents]
-        return min(times, default=None)
+        return min((_time(each, "submitted_at") for each in documents), default=None)
 
     async def sample_ids(self, partition: Partition, window: Window) -> list[str]:
         """Return the ids of the accepted samples that were submitted in a window."""
         return [document.name.rpartition("/")[2] for document in await self._samples(partition, window)]
 
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return those samples that have no result."""
+        """Return those samples that have no result, or only the tombstone of an earlier sample with the same id."""
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
-        found = await self._existing(paths, "status")
-        return [sample_id for path, sample_id in paths.items() if path not in found]
+        results = await self._existing(paths, "status", "sample_update_time")
+        tombstones = {
+            document_paths.sample(submitter, paths[path]): path
+            for path, result in results.items()
+            if result.fields["status"].string_value == Status.DELETED
+        }
+        for sample_path, sample in (await self._existing(tombstones, "submitted_at")).items():
+            path = tombstones[sample_path]
+            if _time(results[path], "sample_update_time") < _time(sample, "submitted_at"):
+                del results[path]
+        return [sample_id for path, sample_id in paths.items() if path not in results]
 
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return those samples that exist."""
@@ -137,17 +145,21 @@ class AuditStore:
         self.reads += max(1, len(documents))
         return documents
 
-    async def _existing(self, paths: Mapping[str, str], field: str) -> Mapping[str, Any]:
+    async def _existing(self, paths: Collection[str], *mask: str) -> dict[str, Any]:
         self.reads += len(paths)
         found: dict[str, Any] = {}
         for part in parts(list(paths), _BATCH_SIZE):
-            found |= await self._firestore.batch_get(part, mask=[field])
+            found |= await self._firestore.batch_get(part, mask=mask)
         return found
 
 
 def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Return the items in parts of up to `size`."""
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _time(document: Any, field: str) -> datetime:
+    return encoding.to_datetime(document.fields[field].timestamp_value)
 
 
 def _query_of(collection: str, shard: int, window: Window | None) -> Any:

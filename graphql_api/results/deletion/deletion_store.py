@@ -17,6 +17,8 @@ from storage.firestore.errors import PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _MAX_ATTEMPTS = 5
+_TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason", "submitted_at")
+"""The fields of a tombstone, and the time at which the sample was submitted."""
 
 
 class DeletionStore:
@@ -40,14 +42,18 @@ class DeletionStore:
         await self._writer.write(encoding.to_write(name, deletion.fields()))
 
     async def tombstone(self, submitter: str, sample_id: str) -> Tombstone | None:
-        """Return the tombstone of a sample, or None if the sample exists or never existed."""
+        """Return the tombstone of a sample, or None if it was submitted again later or never existed."""
         if not document_paths.is_sample_id(sample_id):
             return None
-        path = document_paths.result(submitter, sample_id)
-        documents = await self._firestore.batch_get([path])
+        path, sample = document_paths.result(submitter, sample_id), document_paths.sample(submitter, sample_id)
+        documents = await self._firestore.batch_get([path, sample], mask=_TOMBSTONE_FIELDS)
         if path not in documents:
             return None
-        return Tombstone.from_fields(submitter, sample_id, encoding.from_document(documents[path]))
+        tombstone = Tombstone.from_fields(submitter, sample_id, encoding.from_document(documents[path]))
+        if tombstone is None or sample not in documents:
+            return tombstone
+        submitted_at = encoding.to_datetime(documents[sample].fields["submitted_at"].timestamp_value)
+        return tombstone if tombstone.deleted_at >= submitted_at else None
 
     async def delete(self, submitter: str, ids: Collection[str], reason: str) -> int:
         """Delete the samples `ids`. Return the number of samples that existed."""

@@ -61,7 +61,7 @@ class Sample:
     @strawberry.field(description="The state of the sample.", metadata=costs(READ))
     async def state(self, info: Info) -> SampleState:
         """Return the state, which follows from the header and the result."""
-        result = await self._stored_result(info)
+        result = await self.stored_result(info)
         return state_of(self.header.arrival, None if result is None else result.status)
 
     @strawberry.field(
@@ -69,7 +69,7 @@ class Sample:
     )
     async def problems(self, info: Info) -> list[ProblemType]:
         """Return the problems from validation, or the problem that made the function fail."""
-        result = await self._stored_result(info)
+        result = await self.stored_result(info)
         problems = [*self.header.problems, *([result.problem] if result and result.problem else [])]
         return [ProblemType.of(problem) for problem in problems]
 
@@ -80,7 +80,7 @@ class Sample:
     )
     async def failed_attempts(self, info: Info) -> FailedAttempts | None:
         """Return the failed attempts of a sample without a result."""
-        if self.is_new or self.header.problems or await self._stored_result(info) is not None:
+        if self.is_new or self.header.problems or await self.stored_result(info) is not None:
             return None
         attempts = await info.context.failed_attempts.load(self.header.id)
         return None if attempts is None else FailedAttempts.of(attempts)
@@ -92,7 +92,7 @@ class Sample:
     )
     async def timeline(self, info: Info) -> list[TimelineEntry]:
         """Return the events that follow from the header, the result and the failed attempts."""
-        result = await self._stored_result(info)
+        result = await self.stored_result(info)
         attempts = None
         if result is None and not self.is_new and not self.header.problems:
             attempts = await info.context.failed_attempts.load(self.header.id)
@@ -103,7 +103,7 @@ class Sample:
     )
     async def result(self, info: Info) -> Result | None:
         """Return the result if it is computed."""
-        result = await self._stored_result(info)
+        result = await self.stored_result(info)
         return None if result is None or result.statistics is None else Result.of(result)
 
     @strawberry.field(description="The raw document, byte for byte as it was submitted.", metadata=costs(RAW))
@@ -133,7 +133,9 @@ class Sample:
         values = await info.context.values.load(self.header.id)
         return Vector(list(values[offset : None if first is None else offset + first]))
 
-    async def _stored_result(self, info: Info) -> StoredResult | None:
+    async def stored_result(self, info: Info) -> StoredResult | None:
+        """Load the result of this sample. A sample that is PENDING or REJECTED has none."""
         if self.is_new or self.header.problems:
             return None
-        return await info.context.results.load(self.header.id)
+        result = await info.context.results.load(self.header.id)
+        return result if result is not None and result.is_of(self.submitted_at) else None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 from google.cloud.firestore import Client
 
-from storage.documents import document_paths
+from storage.documents import Tombstone, document_paths
 from storage.documents.sample import MAX_INLINE_BYTES
 from tests.stack import Stack, eventually
 
@@ -20,6 +21,10 @@ COUNTS = """{ samples { totalCount } results { totalCount } resultsSummary { res
     pending: samples(filter: {state: PENDING}) { totalCount } }"""
 LOOKED_UP = """query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean }
     deletedSample(id: $id) { id sha256 deletedAt reason } }"""
+LISTED = "{" + " ".join(
+    f"{state}: samples(filter: {{state: {state}}}) {{ edges {{ node {{ id }} }} }}"
+    for state in ("PENDING", "DELETED", "COMPUTED")
+) + "}"  # fmt: skip
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2], "labels": {"site": "bern"}}
 
 
@@ -121,6 +126,31 @@ def test_a_late_event_does_not_bring_a_result_back(stack: Stack, firestore: Clie
     assert again["id"] == receipt["id"]
     eventually(lambda: operator.query(LOOKED_UP, id=again["id"])["result"] == {"mean": 1.5}, lambda: stack.log)
     assert operator.query(LOOKED_UP, id=again["id"])["deletedSample"] is None
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(-1, "PENDING"), (1, "DELETED")])
+def test_the_tombstone_of_an_earlier_sample_is_not_the_state_of_a_new_one(
+    stack: Stack, firestore: Client, minutes: int, state: str
+) -> None:
+    """A sample that is submitted again is PENDING. A sample that is deleted until its header is gone is DELETED."""
+    submitter = f"again-{state.lower()}"
+    operator = Operator(stack, submitter, [SAMPLE])
+    (sample_id,) = operator.ids
+    submitted_at = firestore.document(document_paths.sample(submitter, sample_id)).get().get("submitted_at")
+    tombstone = Tombstone(submitter, sample_id, "", 0, submitted_at + timedelta(minutes=minutes), "")
+    result = firestore.document(document_paths.result(submitter, sample_id))
+    result.set({**tombstone.fields(), "computed_at": submitted_at})
+
+    found = operator.query(LOOKED_UP, id=sample_id)
+    listed = operator.query(LISTED)
+
+    assert found["sample"]["state"] == state
+    assert (found["deletedSample"] is None) == (state == "PENDING")
+    assert {name: len(page["edges"]) for name, page in listed.items()} == {
+        "PENDING": state == "PENDING",
+        "DELETED": state == "DELETED",
+        "COMPUTED": 0,
+    }
 
 
 def test_one_sample_is_deleted_over_http(stack: Stack) -> None:
