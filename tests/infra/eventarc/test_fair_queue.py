@@ -90,6 +90,22 @@ async def test_events_beyond_the_limit_are_positions() -> None:
     assert groups == {1, 2}
 
 
+async def test_positions_are_loaded_after_the_events_before_them_were_withdrawn() -> None:
+    """Otherwise they would wait until the next write of their group."""
+    queue = queue_with(1, *(event(1, sequence) for sequence in range(1, 51)))
+    for sequence in range(51, 61):
+        queue.add(1, sequence, None)
+    first = await queue.take()
+    waiting = queue.take_positions()
+
+    withdrawn = queue.withdraw(1, 100)
+
+    assert waiting == {}
+    assert [first.sequence, *(each.sequence for each in withdrawn)] == list(range(1, 51))
+    assert queue.loaded.is_set()
+    assert list(queue.take_positions()) == list(range(51, 61))
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_every_event_is_taken_once(seed: int) -> None:
     """Whichever events are read as positions, fail to be sent or are slow, in every order."""

@@ -168,8 +168,10 @@ class FairQueue:
 
     def withdraw(self, number: int, limit: int) -> list[Delivery]:
         """Remove up to `limit` events of a group from the events that wait, and return them. They stay unsaved."""
-        queued = self._group(number).queued
-        return [queued.popleft() for _ in range(min(limit, len(queued)))]
+        group = self._group(number)
+        withdrawn = [group.queued.popleft() for _ in range(min(limit, len(group.queued)))]
+        self._load_if_low(group)
+        return withdrawn
 
     def remove(self, number: int, sequence: int) -> None:
         """Remove an event that is acknowledged, or whose row is saved."""
