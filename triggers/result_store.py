@@ -85,7 +85,8 @@ class ResultStore:
         """Write a FAILED result with the code GIVEN_UP, and return it.
 
         The result is that of the sample as it was at `written_at`, so a later event replaces it. Return None, and write
-        nothing, if the sample does not exist or has a result of that time or later.
+        nothing, if the sample does not exist or has a result, also that of an earlier version: a recomputation that was
+        given up leaves the result as it was.
         """
         path = document_paths.sample(submitter, sample_id)
         document = (await self._read([path], "shard", "submitted_at", "labels")).get(path)
@@ -118,7 +119,8 @@ class ResultStore:
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result of the same or a newer update time exists.
 
-        A result of an event that was given up is replaced by a computed result of the same update time.
+        A result of an event that was given up is replaced by a computed result of the same update time, and replaces no
+        result itself.
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """
@@ -136,7 +138,7 @@ class ResultStore:
             if existing is None:  # deleted since the attempt
                 write.current_document.exists = False
                 continue
-            if _is_final(existing, result.sample_update_time, is_notice=_is_given_up(result.problem)):
+            if _is_given_up(result.problem) or _is_final(existing, result.sample_update_time):
                 return False
             write.current_document.update_time.CopyFrom(existing.update_time)
         return True
@@ -188,17 +190,14 @@ class _SeriesRegistry:
             self._registered.popitem(last=False)
 
 
-def _is_final(result: Any, update_time: datetime, *, is_notice: bool = False) -> bool:
-    """Return whether the protocol `Document` of a result stays, although the sample has this update time.
-
-    `is_notice`: the event was given up, so the function has not computed a result.
-    """
+def _is_final(result: Any, update_time: datetime) -> bool:
+    """Return whether the protocol `Document` of a result stays, although the sample has this update time."""
     fields = encoding.from_document(result)
     computed_from, problem = fields.get("sample_update_time"), fields.get("problem")
     if not isinstance(computed_from, datetime) or computed_from < update_time:
         return False
     is_given_up = isinstance(problem, Mapping) and problem.get("code") == ProblemCode.GIVEN_UP.value
-    return is_notice or computed_from > update_time or not is_given_up
+    return computed_from > update_time or not is_given_up
 
 
 def _is_given_up(problem: Problem | None) -> bool:

@@ -77,6 +77,17 @@ async def test_a_notice_never_replaces_a_result(machine: Machine, submitter: str
     assert (await machine.result(other)).update_time == first.update_time
 
 
+async def test_a_recomputation_that_was_given_up_leaves_the_result(machine: Machine, submitter: str) -> None:
+    """The statistics of the earlier event are still those of the sample."""
+    sample, header = await stored(machine, submitter)
+    await machine.deliver(header)
+    before = await machine.result(sample)
+
+    assert await give_up(machine, await machine.touch(header)) == 200
+
+    assert (await machine.result(sample)).update_time == before.update_time
+
+
 async def test_the_event_of_a_later_change_replaces_the_result_of_a_notice(machine: Machine, submitter: str) -> None:
     """Until then the sample is FAILED. If that event is lost, it is not PENDING for ever."""
     sample, header = await stored(machine, submitter)
