@@ -1,7 +1,6 @@
 """The dispatcher runs the subscriptions of all triggers."""
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
 import time
@@ -40,14 +39,20 @@ class Dispatcher:
         The triggers of the first start after an import also receive the imported documents. If the disk refuses the
         writes that this needs, `run` repeats it.
         """
+        problem = await self._try_open()
+        if problem is not None:
+            logger.warning("event delivery starts as soon as the disk accepts writes: %s", problem)
+
+    async def _try_open(self) -> sqlite3.OperationalError | None:
+        """Return the failure of the disk that prevents this, or None."""
         try:
             await self._open()
         except sqlite3.OperationalError as error:
             if disk_failure(error) is None:
                 raise
-            logger.warning("event delivery starts as soon as the disk accepts writes: %s", error)
-        else:
-            self._is_open = True
+            return error
+        self._is_open = True
+        return None
 
     async def _open(self) -> None:
         for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
@@ -87,9 +92,7 @@ class Dispatcher:
         """Deliver until cancelled. Cancel this method before the storage is closed."""
         while not self._is_open:
             await asyncio.sleep(OPEN_RETRY_SECONDS)
-            with contextlib.suppress(sqlite3.OperationalError):
-                await self._open()
-                self._is_open = True
+            await self._try_open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())  # `run` does not return, even without triggers
             for subscription in self._subscriptions.values():

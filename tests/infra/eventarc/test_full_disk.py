@@ -1,5 +1,6 @@
 """On a full disk events are still delivered, although the state of deliveries cannot be saved."""
 
+import asyncio
 import sqlite3
 from typing import Any
 from unittest.mock import AsyncMock
@@ -7,8 +8,10 @@ from unittest.mock import AsyncMock
 import pytest
 from google.api_core.exceptions import ResourceExhausted
 
+from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.storage.storage import Storage
-from tests.infra.eventarc.machine import Firestore, Function, until
+from tests.infra.eventarc.machine import PATIENCE_SECONDS, Firestore, Function, until
 
 
 async def limit(firestore: Firestore, more: int) -> None:
@@ -16,6 +19,13 @@ async def limit(firestore: Firestore, more: int) -> None:
     used = await firestore.storage.execute(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
     pragma = f"PRAGMA max_page_count = {used + more}"
     await firestore.storage.execute(lambda connection: connection.execute(pragma).fetchone())
+
+
+def disk_is_full() -> sqlite3.OperationalError:
+    """Return the error of a write on a full disk."""
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
 
 
 async def test_delivery_continues_on_a_full_disk(
@@ -60,13 +70,44 @@ async def test_delivery_starts_when_the_disk_accepts_writes(
     await firestore.until_rows("eventarc_undelivered", "count(*)", [(1,)])
     await firestore.stop()
     function.respond = function.acknowledge
-    error = sqlite3.OperationalError("database or disk is full")
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
     with monkeypatch.context() as full_disk:
-        full_disk.setattr(Storage, "execute", AsyncMock(side_effect=error))
+        full_disk.setattr(Storage, "execute", AsyncMock(side_effect=disk_is_full()))
         await firestore.start(on_written)
         attempts = len(function.events)
         assert (await firestore.client.document("samples/before").get()).exists
 
     await until(lambda: len(function.events) > attempts)
     await firestore.until_rows("eventarc_undelivered", "count(*)", [(0,)])
+
+
+async def test_a_new_trigger_misses_no_write_of_a_start_on_a_full_disk(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may write to the disk before event delivery does. Documents of earlier starts cause no event."""
+    await firestore.start()
+    await firestore.write("samples/before")
+    await firestore.stop()
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Storage, "execute", AsyncMock(side_effect=disk_is_full()))
+        await firestore.start(on_written)
+        await firestore.write("samples/first")
+
+    await firestore.until_rows("change_consumers", "sequence", [(2,)])
+
+    assert function.documents == ["samples/first"]
+
+
+async def test_an_error_that_is_not_of_the_disk_ends_event_delivery(
+    firestore: Firestore, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process then ends with the error. Otherwise no event would be delivered, and no log line would say so."""
+    await firestore.start()
+    dispatcher = Dispatcher(firestore.storage, trigger.read([on_written]))
+    errors = [disk_is_full(), sqlite3.OperationalError("no such table")]
+    with monkeypatch.context() as failing:
+        failing.setattr(Storage, "execute", AsyncMock(side_effect=errors))
+        await dispatcher.open()
+
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await dispatcher.run()

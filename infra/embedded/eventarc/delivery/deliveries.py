@@ -119,17 +119,19 @@ class Deliveries:
         self._storage = storage
         self._trigger = trigger
         self._pattern = pattern
+        self._last_sequence = storage.snapshot().sequence
 
     async def open(self, group: Callable[[str], int | None]) -> Progress:
-        """Return the saved progress. A new trigger starts after the last change. `group` returns a document's group.
+        """Return the saved progress. `group` returns a document's group.
 
-        Failed events become due at once, because the function may have been repaired in the meantime.
+        A new trigger starts after the last change before this object was created: if a full disk refuses this call at
+        first, later changes are not lost. Failed events become due at once, because the function may have been repaired
+        in the meantime.
         """
-        last_sequence = self._storage.snapshot().sequence
         now = time.monotonic()
 
         def work(connection: sqlite3.Connection) -> Progress:
-            cursor = change_consumers.register(connection, CONSUMER_PREFIX + self._trigger, last_sequence)
+            cursor = change_consumers.register(connection, CONSUMER_PREFIX + self._trigger, self._last_sequence)
             connection.execute(
                 "UPDATE eventarc_undelivered SET due = 0, saved = ?1,"
                 " first_failure = iif(attempts, ?1 + min(first_failure - saved, 0), 0)"
