@@ -142,7 +142,8 @@ class EventEndpoint:
                 await self._app(scope, receive, send)
             finally:
                 releasing.cancel()
-        elif scope["type"] != "http":
+            return
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if scope["path"].startswith(EVENTS_PREFIX):
