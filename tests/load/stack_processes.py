@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,7 @@ class Commands:
     def firestore(self, processors: Processors, indexes: Path | None = None) -> Process:
         """Return Firestore without triggers, so without events. `indexes` replaces Dropzone's own."""
         process = self._named("firestore")
-        command = _without(process.command, "--triggers", "--sockets", "--unix-socket")
+        command = _without(process.command, "--triggers", "--sockets", "--unix-socket", "--http-socket")
         if indexes is not None:
             command = [*_without(command, "--indexes"), "--indexes", str(indexes)]
         return self._process(process, command, processors)
@@ -63,16 +62,7 @@ class Commands:
     def function(self, processors: Processors) -> Process:
         """Return the trigger function, which opens its own socket."""
         process = self._named("function")
-        command = [sys.executable, "-m", "uvicorn", "--factory", process.command[-1]]
-        command += [
-            "--port",
-            str(self.port("function")),
-            "--log-level",
-            "warning",
-            "--no-access-log",
-            "--no-proxy-headers",
-        ]
-        return self._process(process, command, processors)
+        return self._process(process, _without(process.command, "--sockets"), processors)
 
     @property
     def event_secret(self) -> str:
