@@ -30,13 +30,15 @@ async def test_a_schedule_calls_its_url_again_and_again(function: Function, monk
     assert {event.body for event in function.events} == {b""}
 
 
-async def test_a_schedule_continues_when_its_url_is_reachable_again(function: Function) -> None:
+async def test_a_schedule_continues_when_its_url_is_reachable_again(
+    function: Function, caplog: pytest.LogCaptureFixture
+) -> None:
     """A call while the function is down is logged."""
     await function.stop()
     (every_moment,) = schedule.read([EVERY_MOMENT | {"url": function.url}])
     running = asyncio.create_task(every_moment.run())
 
-    await asyncio.sleep(0)
+    await until(lambda: f"schedule clean-up: the call of {function.url} failed: " in caplog.text)
     await function.start()
     await until(lambda: len(function.events) >= 1)
     running.cancel()

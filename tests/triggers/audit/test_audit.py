@@ -127,7 +127,9 @@ async def test_an_instance_that_was_killed_does_not_stop_the_audit(database: Dat
     assert report.triggered == 4
 
 
-async def test_an_instance_that_lost_its_lease_changes_nothing(database: Database) -> None:
+async def test_an_instance_that_lost_its_lease_changes_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was suspended while another one ran, and its next write fails."""
     await database.submit("one", 4)
     store = database.store()
@@ -137,7 +139,7 @@ async def test_an_instance_that_lost_its_lease_changes_nothing(database: Databas
         await database.change_state(checked=17)
         return await find()
 
-    store.findings = findings_after_another_run  # type: ignore[method-assign]
+    monkeypatch.setattr(store, "findings", findings_after_another_run)
 
     assert await database.audit(store=store).run() is None
     assert (await database.state()).checked == 17
