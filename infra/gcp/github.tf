@@ -41,7 +41,7 @@ locals {
     "roles/pubsub.viewer",
     "roles/run.viewer",
     "roles/secretmanager.viewer",
-    "roles/serviceusage.serviceUsageViewer",
+    "roles/serviceusage.serviceUsageConsumer", # the provider names the project that pays for its requests
   ], local.has_load_balancer ? ["roles/compute.viewer"] : [])) : toset([])
 }
 

@@ -257,6 +257,11 @@ run "workflows_of_one_repository_sign_in" {
     condition     = length([for member in google_project_iam_member.planner : member.role if can(regex("[aA]dmin|[eE]ditor|owner", member.role))]) == 0
     error_message = "A plan of a pull request must not be able to change anything."
   }
+
+  assert {
+    condition     = contains(keys(google_project_iam_member.planner), "roles/serviceusage.serviceUsageConsumer")
+    error_message = "Without serviceusage.services.use, all requests of a provider with `billing_project` are refused."
+  }
 }
 
 run "without_a_repository_no_workflow_signs_in" {
