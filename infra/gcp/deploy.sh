@@ -37,8 +37,8 @@ gcloud services enable cloudresourcemanager.googleapis.com iam.googleapis.com se
 if ! gcloud storage buckets describe "gs://$bucket" --project="$PROJECT" >/dev/null 2>&1; then
   gcloud storage buckets create "gs://$bucket" --project="$PROJECT" --location="$REGION" \
     --uniform-bucket-level-access --public-access-prevention
-  gcloud storage buckets update "gs://$bucket" --versioning
 fi
+gcloud storage buckets update "gs://$bucket" --versioning
 TF_VAR_image=$(repository):$(tag)
 export TF_VAR_image
 initialize_terraform
