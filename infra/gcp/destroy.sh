@@ -8,13 +8,20 @@ COMMAND=destroy
 require_variables PROJECT REGION
 require_tools terraform gcloud
 
-protection=$(gcloud firestore databases describe --database='(default)' --project="$PROJECT" --format='value(deleteProtectionState)')
-if [ "$protection" = DELETE_PROTECTION_ENABLED ]; then
-  fail "delete protection is on, and the database of $PROJECT holds all samples. To lift the protection, write
+protection=$(gcloud firestore databases describe --database='(default)' --project="$PROJECT" \
+  --format='value(deleteProtectionState)' 2>&1) ||
+  case $protection in
+    *NOT_FOUND*) ;; # an earlier `make destroy` deleted the database, and then failed
+    *) fail "$protection" ;;
+  esac
+case $protection in
+  *DELETE_PROTECTION_ENABLED*)
+    fail "delete protection is on, and the database of $PROJECT holds all samples. To lift the protection, write
   delete_protection = false
 into infra/gcp/deployment/terraform.tfvars and run: make deploy PROJECT=$PROJECT REGION=$REGION
 Then run make destroy again. To keep the samples, export them first: gcloud firestore export gs://BUCKET --project=$PROJECT"
-fi
+    ;;
+esac
 
 authenticate_terraform
 TF_VAR_image=$(repository):latest # not used, but required

@@ -251,6 +251,17 @@ def test_an_unprotected_database_is_destroyed(machine: Machine) -> None:
     assert "terraform -chdir=infra/gcp/deployment destroy" in machine.calls
 
 
+@pytest.mark.parametrize(("answer", "is_destroyed"), [("NOT_FOUND: no database", True), ("PERMISSION_DENIED", False)])
+def test_an_interrupted_destruction_continues(machine: Machine, answer: str, is_destroyed: bool) -> None:
+    """The database may be gone already. Any other error leaves the protection unknown."""
+    machine.install({"gcloud firestore databases describe*": f"echo '{answer}' >&2; exit 1"})
+
+    run = machine.run("destroy.sh", **PROJECT)
+
+    assert (run.returncode == 0) is is_destroyed
+    assert ("terraform -chdir=infra/gcp/deployment destroy" in machine.calls) is is_destroyed
+
+
 def test_the_second_step_sets_deadline_and_dead_letters(machine: Machine) -> None:
     """It can be repeated: `update` sets the same values again."""
     run = machine.run("subscription.sh", "set", PROJECT="example")
