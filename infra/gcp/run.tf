@@ -4,9 +4,12 @@
 locals {
   port = 8080
 
-  # Cloud Run's proxies are one address to the API, so its limits per address must fit all clients together. A valid
-  # key that the API has read before is not subject to the limit of failed authentications.
+  # Cloud Run's proxies connect from a link-local address. They terminate TLS, so their forwarded headers must be
+  # believed: otherwise cookies lack `Secure`. They are one address to the API, so its limit of connections per address
+  # must fit all clients together. Behind the load balancer, so must the limit of failed authentications. A valid key
+  # that the API has read before is not subject to the latter.
   api_defaults = {
+    DROPZONE_TRUSTED_PROXIES                       = "169.254.0.0/16"
     DROPZONE_MAX_CONNECTIONS_PER_ADDRESS           = "4000"
     DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND = "1000"
     DROPZONE_MAX_MEMORY_MIB                        = tostring(floor(0.7 * local.api_memory_mib))
