@@ -54,7 +54,7 @@ resource "google_compute_security_policy" "api" {
 
     match {
       expr {
-        expression = "request.path == '/metrics'"
+        expression = "request.path.urlDecode() == '/metrics'" # the API decodes the path too
       }
     }
   }

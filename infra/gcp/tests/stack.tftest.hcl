@@ -366,6 +366,13 @@ run "a_domain_puts_a_load_balancer_in_front" {
   }
 
   assert {
+    condition = anytrue([
+      for rule in google_compute_security_policy.api[0].rule : strcontains(try(rule.match[0].expr[0].expression, ""), "request.path.urlDecode() == '/metrics'") if rule.action == "deny(404)"
+    ])
+    error_message = "An encoded path such as /%6Detrics must not lead to the metrics."
+  }
+
+  assert {
     condition     = google_compute_ssl_policy.api[0].min_tls_version == "TLS_1_2"
     error_message = "Old TLS versions are not accepted."
   }
