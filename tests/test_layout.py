@@ -16,6 +16,8 @@ PACKAGES: Mapping[str, set[str]] = {
     "triggers": {"observability", "runtime", "storage/documents", "storage/firestore"},
     "client/dropzone": set(),
     "infra/embedded": {"observability", "runtime"},
+    "infra/check": set(),
+    "infra/smoke": {"client/dropzone"},
 }
 """Each package, and those of ours that it may import."""
 
