@@ -37,6 +37,8 @@ class SmokeTest:
         self._key = key
         self._timeout_seconds = timeout_seconds
         self._can_delete = False
+        self._waits_for = ""
+        """Why the current check still waits, for the message after its timeout."""
         self._stored: list[str] = []
 
     async def run(self) -> None:
@@ -51,11 +53,14 @@ class SmokeTest:
             }
             for name, check in checks.items():
                 start = time.monotonic()
+                self._waits_for = ""
                 try:
                     async with asyncio.timeout(self._timeout_seconds):
                         outcome = await check(client)
                 except TimeoutError:
-                    raise Failure(f"{name}: not finished within {self._timeout_seconds:.0f} s") from None
+                    raise Failure(
+                        f"{name}: not finished within {self._timeout_seconds:.0f} s{self._waits_for}"
+                    ) from None
                 print(f"ok  {name}: {outcome} ({time.monotonic() - start:.1f} s)", flush=True)
 
     async def _ready(self, client: AsyncClient) -> str:
@@ -66,8 +71,10 @@ class SmokeTest:
                 try:
                     async with session.get(f"{self._url}/readyz", allow_redirects=False) as response:
                         status = response.status
-                except aiohttp.ClientConnectionError:
+                    self._waits_for = f"; GET {self._url}/readyz responds with {status}"
+                except aiohttp.ClientConnectionError as error:
                     status = 0
+                    self._waits_for = f"; {error}"
                 if status == 200:
                     return "GET /readyz responds with 200"
                 if status not in (0, 429, 502, 503, 504):

@@ -59,6 +59,12 @@ def test_a_refused_key_fails_and_is_named(stack: Stack) -> None:
     assert "API key" in run.stderr
 
 
+def test_an_api_that_cannot_be_reached_fails_with_the_reason() -> None:
+    """After a first deployment with a domain, its DNS record and its certificate do not exist yet."""
+    with pytest.raises(Failure, match=r"ready: not finished within 1 s; Cannot connect to host 127\.0\.0\.1:1 "):
+        asyncio.run(SmokeTest("http://127.0.0.1:1", "dz_1", timeout_seconds=1).run())
+
+
 def test_a_wrong_result_fails(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The result is compared with the expected one, not only awaited."""
     key = stack.new_key("smoke-wrong")
