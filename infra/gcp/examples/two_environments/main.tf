@@ -1,8 +1,18 @@
 # A team's own configuration that calls the module: staging and production, each in a project of its own, because the
 # module uses the database `(default)`. Both run the same image; production gets it after staging.
 #
-#   terraform init && terraform apply -target=module.staging
-#   PROJECT=example-staging sh ../../subscription.sh set      (the second step, after each first apply)
+# The job `dropzone-keys` needs a version of the secret before it can be created. So the first time, for each project:
+#
+#   terraform init
+#   terraform apply -target=module.staging.google_secret_manager_secret.api_key
+#   python -c 'from graphql_api.auth.api_keys import new_key; print(new_key(), end="")' |
+#     gcloud secrets versions add dropzone-api-key --project=example-staging --data-file=-
+#   terraform apply -target=module.staging
+#
+# Then, in the root of the repository:
+#
+#   PROJECT=example-staging sh infra/gcp/subscription.sh set
+#   gcloud run jobs execute dropzone-keys --project=example-staging --region=europe-west6 --wait
 
 terraform {
   required_version = ">= 1.9"
