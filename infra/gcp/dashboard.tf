@@ -20,7 +20,7 @@ resource "google_monitoring_dashboard" "dropzone" {
 
   dashboard_json = jsonencode({
     displayName = "Dropzone"
-    labels      = { for name, value in local.labels : name => value }
+    labels      = local.labels
     mosaicLayout = {
       columns = 12
       tiles = [

@@ -14,12 +14,12 @@ output "image_repository" {
 }
 
 output "eventarc_subscription" {
-  description = "Pub/Sub subscription of the Eventarc trigger, for `subscription.sh`."
+  description = "Pub/Sub subscription of the Eventarc trigger. `subscription.sh` finds it by the trigger."
   value       = local.eventarc_subscription
 }
 
 output "dead_letter_topic" {
-  description = "Pub/Sub topic of the dead letters, for `subscription.sh`."
+  description = "Pub/Sub topic of the dead letters."
   value       = google_pubsub_topic.dead_letters.id
 }
 
