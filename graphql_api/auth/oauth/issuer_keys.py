@@ -118,7 +118,7 @@ class IssuerKeys:
             url = await self.endpoint("jwks_uri")
             keys = (await self._fetch(url)).get("keys")
             if not isinstance(keys, list):
-                raise ProviderError(f"{url} has no list `keys`")  # noqa: TRY301
+                raise ProviderError(f"{url} has no list `keys`")  # noqa: TRY301 - logged below, as the errors of the calls
             usable = {key.kid: key for jwk in keys[:_MAX_KEYS] if (key := _public_key(jwk)) is not None}
             self._keys = dict(usable)
             self._read_at = self._clock()
