@@ -1,12 +1,5 @@
-"""Delete samples in batches while the API serves other requests.
+"""Delete samples in batches while the API serves other requests."""
 
-A deletion continues after its request has ended, and stores its progress in a record. If the process stops, the record
-no longer changes and counts as INTERRUPTED. The same deletion can then be started again.
-"""
-
-import asyncio
-import contextlib
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,14 +9,13 @@ from uuid import uuid4
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import Selection
+from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.store import Store
-from storage.documents import BadRequest, NotFound, RateLimited, SampleState, Tombstone
+from storage.documents import BadRequest, NotFound, SampleState, Tombstone
 from storage.documents.tombstone import MAX_REASON_CHARACTERS
 
 MAX_IDS = 1_000
 _BATCH_SIZE = 100
-
-logger = logging.getLogger("graphql_api")
 
 
 class Deleter:
@@ -32,15 +24,11 @@ class Deleter:
     def __init__(self, store: Store, records: DeletionStore) -> None:
         self._store = store
         self._records = records
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._starting = asyncio.Lock()
+        self._runner = JobRunner("deletion", DeletionState.INTERRUPTED)
 
     async def close(self) -> None:
         """Stop. Store all running deletions as INTERRUPTED."""
-        tasks = [*self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._runner.close()
 
     async def delete_one(self, submitter: str, sample_id: str, reason: str) -> None:
         """Delete a sample before this returns. Raises `NotFound` if it does not exist."""
@@ -53,7 +41,7 @@ class Deleter:
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
-        return await self._start(submitter, _batches(list(dict.fromkeys(ids))), reason)
+        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), reason)
 
     async def delete_selected(
         self, submitter: str, state: SampleState | None, selection: Selection, reason: str
@@ -77,35 +65,37 @@ class Deleter:
         _check(reason)
         now = datetime.now(UTC)
         started = Deletion(str(uuid4()), DeletionState.RUNNING, 0, reason, now, now)
-        async with self._starting:
-            if submitter in self._running:
-                raise RateLimited("another deletion of this submitter is running; retry when it has ended")
-            await self._records.write(submitter, started)
-            task = self._running[submitter] = asyncio.create_task(self._run(submitter, started, batches))
-            task.add_done_callback(lambda _: self._running.pop(submitter))
+        await self._runner.start(submitter, _Run(self._records, submitter, started, batches))
         return started
 
-    async def _run(self, submitter: str, current: Deletion, batches: AsyncGenerator[Sequence[str], None]) -> None:
-        state = DeletionState.INTERRUPTED
-        try:
-            async with aclosing(batches):
-                async for ids in batches:
-                    deleted = current.deleted + await self._records.delete(submitter, ids, current.reason)
-                    current = replace(current, deleted=deleted)
-                    await self._records.write(submitter, current)
-            state = DeletionState.FINISHED
-        except Exception:
-            logger.exception("deletion %s of submitter %s failed", current.id, submitter)
-        finally:
-            with contextlib.suppress(Exception):  # an unchanged record counts as INTERRUPTED after 30 seconds
-                await asyncio.shield(self._records.write(submitter, replace(current, state=state)))
+
+class _Run:
+    """One deletion while it runs."""
+
+    def __init__(
+        self, records: DeletionStore, submitter: str, started: Deletion, batches: AsyncGenerator[Sequence[str], None]
+    ) -> None:
+        self.id = started.id
+        self._records = records
+        self._submitter = submitter
+        self._current = started
+        self._batches = batches
+
+    async def record(self, state: DeletionState | None = None) -> None:
+        """Store the progress."""
+        self._current = replace(self._current, state=state or self._current.state)
+        await self._records.write(self._submitter, self._current)
+
+    async def work(self) -> DeletionState:
+        """Delete batch by batch."""
+        async with aclosing(self._batches) as batches:
+            async for ids in batches:
+                deleted = await self._records.delete(self._submitter, ids, self._current.reason)
+                self._current = replace(self._current, deleted=self._current.deleted + deleted)
+                await self.record()
+        return DeletionState.FINISHED
 
 
 def _check(reason: str) -> None:
     if len(reason) > MAX_REASON_CHARACTERS:
         raise BadRequest(f"expected at most {MAX_REASON_CHARACTERS} characters, got {len(reason):,} - at `reason`")
-
-
-async def _batches(ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
-    for start in range(0, len(ids), _BATCH_SIZE):
-        yield ids[start : start + _BATCH_SIZE]

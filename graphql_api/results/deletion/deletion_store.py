@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from graphql_api.results.deletion.deletion import Deletion
+from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
 from storage.documents import Header, Tombstone, document_paths
 from storage.firestore import encoding
@@ -21,25 +22,11 @@ _TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason"
 """The fields of a tombstone, and the time at which the sample was submitted."""
 
 
-class DeletionStore:
+class DeletionStore(JobRecords[Deletion]):
     """Reads and writes the documents of one submitter. Callers pass the submitter of the authenticated credential."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
-        self._firestore = firestore
-        self._writer = writer
-
-    async def read(self, submitter: str, deletion_id: str) -> Deletion | None:
-        """Return the stored deletion, or None if it does not exist."""
-        if not document_paths.is_sample_id(deletion_id):
-            return None
-        path = document_paths.deletion(submitter, deletion_id)
-        documents = await self._firestore.batch_get([path])
-        return Deletion.from_fields(deletion_id, encoding.from_document(documents[path])) if documents else None
-
-    async def write(self, submitter: str, deletion: Deletion) -> None:
-        """Store a deletion. This replaces an earlier record with the same id."""
-        name = self._firestore.name(document_paths.deletion(submitter, deletion.id))
-        await self._writer.write(encoding.to_write(name, deletion.fields()))
+        super().__init__(firestore, writer, document_paths.deletion, Deletion.from_fields)
 
     async def tombstone(self, submitter: str, sample_id: str) -> Tombstone | None:
         """Return the tombstone of a sample, or None if it was submitted again later or never existed."""

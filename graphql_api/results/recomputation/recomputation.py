@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
+from graphql_api.results.jobs.job_records import stored_progress
 from storage.documents.server_time import SERVER_TIME
-
-_INTERRUPTED_AFTER = timedelta(seconds=30)
 
 
 class RecomputationState(StrEnum):
@@ -45,16 +44,8 @@ class Recomputation:
 
     @classmethod
     def from_fields(cls, recomputation_id: str, fields: Mapping[str, object]) -> "Recomputation":
-        """Return the recomputation that is stored as `fields`.
-
-        It is INTERRUPTED if it is stored as RUNNING and was not updated for 30 seconds.
-        """
-        started_at, updated_at = fields["started_at"], fields["updated_at"]
-        if not (isinstance(started_at, datetime) and isinstance(updated_at, datetime)):
-            raise TypeError(f"expected times in `started_at` and `updated_at`, got {started_at!r} and {updated_at!r}")
-        state = RecomputationState(str(fields["state"]))
-        if state is RecomputationState.RUNNING and datetime.now(UTC) - updated_at > _INTERRUPTED_AFTER:
-            state = RecomputationState.INTERRUPTED
+        """Return the recomputation that is stored as `fields`."""
+        state, started_at, updated_at = stored_progress(RecomputationState, fields)
         return cls(
             id=recomputation_id,
             state=state,

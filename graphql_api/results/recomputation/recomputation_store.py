@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.recomputation.recomputation import Recomputation
 from storage.documents import document_paths
 from storage.firestore import encoding
@@ -11,27 +12,11 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.retriggering import trigger_again
 
 
-class RecomputationStore:
+class RecomputationStore(JobRecords[Recomputation]):
     """Reads and writes the documents of one submitter. Callers pass the submitter of the authenticated credential."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
-        self._firestore = firestore
-        self._writer = writer
-
-    async def read(self, submitter: str, recomputation_id: str) -> Recomputation | None:
-        """Return the stored recomputation, or None if it does not exist."""
-        if not document_paths.is_sample_id(recomputation_id):
-            return None
-        path = document_paths.recomputation(submitter, recomputation_id)
-        documents = await self._firestore.batch_get([path])
-        if path not in documents:
-            return None
-        return Recomputation.from_fields(recomputation_id, encoding.from_document(documents[path]))
-
-    async def write(self, submitter: str, recomputation: Recomputation) -> None:
-        """Store a recomputation. This replaces an earlier record with the same id."""
-        name = self._firestore.name(document_paths.recomputation(submitter, recomputation.id))
-        await self._writer.write(encoding.to_write(name, recomputation.fields()))
+        super().__init__(firestore, writer, document_paths.recomputation, Recomputation.from_fields)
 
     async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
         """Write the headers of samples again, which triggers the function. Return the time of each write by sample id.

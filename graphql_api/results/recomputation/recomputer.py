@@ -5,28 +5,24 @@ A recomputation of everything includes PENDING samples, whose event may be lost 
 The function replaces a result if its sample has a newer update time. Until then, clients read the outdated result. The
 recomputation changes no other data of samples and results, so it can be repeated safely.
 
-A recomputation continues after its request has ended. It touches one batch of samples and waits for their results
-before the next batch, so it never exceeds the rate of the function. While it runs, it stores its progress in a record.
-If the process stops, the record no longer changes and counts as INTERRUPTED. A new recomputation then continues with
-the results that are still old.
+A recomputation touches one batch of samples and waits for their results before the next batch, so it never exceeds the
+rate of the function. After an interruption, a new recomputation continues with the results that are still old.
 """
 
 import asyncio
-import contextlib
-import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
+from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
-from storage.documents import STATISTICS_VERSION, Arrival, NotFound, RateLimited
+from storage.documents import STATISTICS_VERSION, Arrival, NotFound
 from storage.firestore.retry import backoff
 
 MAX_IDS = 1_000
@@ -39,8 +35,6 @@ _RECORD_INTERVAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_INTERVAL_SECONDS = 0.5
 
-logger = logging.getLogger("graphql_api")
-
 
 class Recomputer:
     """Runs at most one recomputation per submitter at a time. Belongs to one event loop."""
@@ -48,15 +42,11 @@ class Recomputer:
     def __init__(self, store: Store, records: RecomputationStore) -> None:
         self._store = store
         self._records = records
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._starting = asyncio.Lock()
+        self._runner = JobRunner("recomputation", RecomputationState.INTERRUPTED)
 
     async def close(self) -> None:
         """Stop. Store all running recomputations as INTERRUPTED."""
-        tasks = [*self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._runner.close()
 
     async def recompute_ids(self, submitter: str, ids: Sequence[str]) -> Recomputation:
         """Start a recomputation of the samples `ids`. The samples need not have results.
@@ -68,7 +58,7 @@ class Recomputer:
         for index, sample_id in enumerate(ids):
             if sample_id not in headers or headers[sample_id].arrival is Arrival.REJECTED:
                 raise NotFound(f"no accepted sample has this id - at `ids[{index}]`")
-        return await self._start(submitter, _batches(list(dict.fromkeys(ids))))
+        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE))
 
     async def recompute_outdated(self, submitter: str, selection: Selection) -> Recomputation:
         """Start a recomputation of the selected outdated results. If all are selected, include PENDING samples.
@@ -104,52 +94,48 @@ class Recomputer:
         started = Recomputation(
             id=str(uuid4()), state=RecomputationState.RUNNING, requested=0, done=0, started_at=now, updated_at=now
         )
-        run = _Run(self._records, submitter, started)
-        async with self._starting:
-            if submitter in self._running:
-                raise RateLimited("another recomputation of this submitter is running; retry when it has ended")
-            await run.record()
-            task = self._running[submitter] = asyncio.create_task(run.run(batches))
-            task.add_done_callback(lambda _: self._running.pop(submitter))
+        await self._runner.start(submitter, _Run(self._records, submitter, started, batches))
         return started
 
 
 class _Run:
     """One recomputation while it runs."""
 
-    def __init__(self, records: RecomputationStore, submitter: str, started: Recomputation) -> None:
+    def __init__(
+        self,
+        records: RecomputationStore,
+        submitter: str,
+        started: Recomputation,
+        batches: AsyncGenerator[Sequence[str], None],
+    ) -> None:
+        self.id = started.id
         self._records = records
         self._submitter = submitter
         self._current = started
+        self._batches = batches
         self._recorded = time.monotonic()
 
-    async def record(self, **changes: Any) -> None:
-        """Store the progress with `changes`."""
-        self._current = replace(self._current, **changes)
+    async def record(self, state: RecomputationState | None = None) -> None:
+        """Store the progress."""
+        self._current = replace(self._current, state=state or self._current.state)
         self._recorded = time.monotonic()
         await self._records.write(self._submitter, self._current)
 
-    async def run(self, batches: AsyncGenerator[Sequence[str], None]) -> None:
-        """Recompute batch by batch and store the state at the end."""
-        state = RecomputationState.INTERRUPTED
-        try:
-            async with aclosing(batches):
-                async for ids in batches:
-                    if ids and not await self._recompute(ids):
-                        break
-                    await self._record_if_due()
-            is_complete = self._current.done == self._current.requested
-            state = RecomputationState.FINISHED if is_complete else RecomputationState.INCOMPLETE
-        except Exception:
-            logger.exception("recomputation %s of submitter %s failed", self._current.id, self._submitter)
-        finally:
-            with contextlib.suppress(Exception):  # an unchanged record counts as INTERRUPTED after 30 seconds
-                await asyncio.shield(self.record(state=state))
+    async def work(self) -> RecomputationState:
+        """Recompute batch by batch."""
+        async with aclosing(self._batches) as batches:
+            async for ids in batches:
+                if ids and not await self._recompute(ids):
+                    break
+                await self._record_if_due()
+        is_complete = self._current.done == self._current.requested
+        return RecomputationState.FINISHED if is_complete else RecomputationState.INCOMPLETE
 
     async def _recompute(self, ids: Sequence[str]) -> bool:
         """Touch a batch of samples and wait for their results. Return False if no result arrived."""
         touched = await self._records.touch(self._submitter, ids)
-        await self.record(requested=self._current.requested + len(touched))
+        self._current = replace(self._current, requested=self._current.requested + len(touched))
+        await self.record()
         missing = dict(touched)
         last_progress = time.monotonic()
         pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
@@ -177,8 +163,3 @@ async def _chain(*sources: AsyncGenerator[Sequence[str], None]) -> AsyncGenerato
         async with aclosing(source) as batches:
             async for ids in batches:
                 yield ids
-
-
-async def _batches(ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
-    for start in range(0, len(ids), _BATCH_SIZE):
-        yield ids[start : start + _BATCH_SIZE]

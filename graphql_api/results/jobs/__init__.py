@@ -1,0 +1,1 @@
+"""Jobs: work that continues after its request has ended, and stores its progress in a record."""

@@ -1,0 +1,74 @@
+"""The records of jobs: each shows the progress of one deletion or recomputation."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from storage.documents import document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+
+_INTERRUPTED_AFTER = timedelta(seconds=30)
+
+
+class Job(Protocol):
+    """The progress of a job."""
+
+    @property
+    def id(self) -> str:
+        """The id of the job."""
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the stored record."""
+
+
+J = TypeVar("J", bound=Job)
+S = TypeVar("S", bound=StrEnum)
+
+
+class JobRecords(Generic[J]):
+    """Reads and writes the records of one submitter. Callers pass the submitter of the authenticated credential.
+
+    `path` returns the path of a record, and `decode` returns the job in its fields.
+    """
+
+    def __init__(
+        self,
+        firestore: Firestore,
+        writer: GroupCommitWriter,
+        path: Callable[[str, str], str],
+        decode: Callable[[str, Mapping[str, object]], J],
+    ) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._path = path
+        self._decode = decode
+
+    async def read(self, submitter: str, job_id: str) -> J | None:
+        """Return the stored job, or None if it does not exist."""
+        if not document_paths.is_sample_id(job_id):
+            return None
+        path = self._path(submitter, job_id)
+        documents = await self._firestore.batch_get([path])
+        return self._decode(job_id, encoding.from_document(documents[path])) if documents else None
+
+    async def write(self, submitter: str, job: J) -> None:
+        """Store a job. This replaces an earlier record with the same id."""
+        name = self._firestore.name(self._path(submitter, job.id))
+        await self._writer.write(encoding.to_write(name, job.fields()))
+
+
+def stored_progress(states: type[S], fields: Mapping[str, object]) -> tuple[S, datetime, datetime]:
+    """Return the state of a stored job, its start, and the time of its last record.
+
+    A job is INTERRUPTED if it is stored as RUNNING and was not updated for 30 seconds.
+    """
+    started_at, updated_at = fields["started_at"], fields["updated_at"]
+    if not (isinstance(started_at, datetime) and isinstance(updated_at, datetime)):
+        raise TypeError(f"expected times in `started_at` and `updated_at`, got {started_at!r} and {updated_at!r}")
+    state = states(str(fields["state"]))
+    if state is states["RUNNING"] and datetime.now(UTC) - updated_at > _INTERRUPTED_AFTER:
+        state = states["INTERRUPTED"]
+    return state, started_at, updated_at

@@ -1,0 +1,77 @@
+"""Run jobs while the API serves other requests, at most one of a kind per submitter.
+
+A job continues after its request has ended, and stores its progress in a record. If the process stops, the record no
+longer changes and counts as INTERRUPTED. The same job can then be started again.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from storage.documents import RateLimited
+
+logger = logging.getLogger("graphql_api")
+
+S = TypeVar("S")
+
+
+class Run(Protocol[S]):
+    """One job while it runs."""
+
+    @property
+    def id(self) -> str:
+        """The id of the job."""
+
+    async def record(self, state: S | None = None) -> None:
+        """Store the progress. If `state` is set, the job has this state from now on."""
+
+    async def work(self) -> S:
+        """Do the work. Return the final state."""
+        ...
+
+
+class JobRunner(Generic[S]):
+    """Runs jobs of one kind. `noun` is the name of the kind. Belongs to one event loop."""
+
+    def __init__(self, noun: str, interrupted: S) -> None:
+        self._noun = noun
+        self._interrupted = interrupted
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._starting = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Stop. Store all running jobs as INTERRUPTED."""
+        tasks = [*self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def start(self, submitter: str, run: Run[S]) -> None:
+        """Store the record of a job, and start it.
+
+        Raises `RateLimited` if another job of this submitter is running.
+        """
+        async with self._starting:
+            if submitter in self._running:
+                raise RateLimited(f"another {self._noun} of this submitter is running; retry when it has ended")
+            await run.record()
+            task = self._running[submitter] = asyncio.create_task(self._run(submitter, run))
+            task.add_done_callback(lambda _: self._running.pop(submitter))
+
+    async def _run(self, submitter: str, run: Run[S]) -> None:
+        state = self._interrupted
+        try:
+            state = await run.work()
+        except Exception:
+            logger.exception("%s %s of submitter %s failed", self._noun, run.id, submitter)
+        finally:
+            with contextlib.suppress(Exception):  # an unchanged record counts as INTERRUPTED after 30 seconds
+                await asyncio.shield(run.record(state))
+
+
+async def batches_of(ids: Sequence[str], size: int) -> AsyncGenerator[Sequence[str], None]:
+    """Yield `ids` in batches of up to `size`."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
