@@ -15,6 +15,8 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
+from infra.check import programs
+
 FOLDER = Path("infra/kubernetes")
 VERSIONS = ("1.34", "1.37")
 """The oldest version of Kubernetes that has all features of the manifests, and the newest that is released."""
@@ -50,9 +52,8 @@ def build(overlay: str, components: Iterable[str] = ()) -> list[Document]:
             "namespace": "dropzone",
         }
         (Path(scratch) / "kustomization.yaml").write_text(json.dumps(kustomization))
-        kubectl = Path(sys.executable).with_name("kubectl")
-        command = [str(kubectl), "kustomize", scratch]
-        ran = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 (fixed command)
+        command = [str(programs.of_environment("kubectl")), "kustomize", scratch]
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)
     if ran.returncode:
         raise ValueError(f"{overlay}: {ran.stderr.strip()}")
     return list(yaml.safe_load_all(ran.stdout))

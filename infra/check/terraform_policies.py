@@ -41,7 +41,7 @@ class Resource(NamedTuple):
 
 def check(module: Path = MODULE) -> list[str]:
     """Return the violations, one line each."""
-    files = {path: parse(path) for path in sorted(module.rglob("*.tf")) if ".terraform" not in path.parts}
+    files = parse_all(module)
     resources = [each for path, content in files.items() for each in _resources(path, content)]
     return [
         *_basic_roles(files),
@@ -54,21 +54,18 @@ def check(module: Path = MODULE) -> list[str]:
     ]
 
 
-def parse(path: Path) -> Mapping[str, Any]:
-    """Return the content of a Terraform file."""
-    with path.open() as opened:
-        content: Mapping[str, Any] = hcl2.load(opened)
-    return content
+def parse_all(module: Path) -> Mapping[Path, Mapping[str, Any]]:
+    """Return the content of each Terraform file of the module and of its subfolders."""
+    paths = (path for path in module.rglob("*.tf") if ".terraform" not in path.parts)
+    return {path: hcl2.loads(path.read_text()) for path in sorted(paths)}
 
 
 def types(module: Path = MODULE) -> set[str]:
     """Return all resource types of the configuration, and its data sources as `data.TYPE`."""
     found: set[str] = set()
-    for path in module.rglob("*.tf"):
-        if ".terraform" not in path.parts:
-            content = parse(path)
-            found |= {type_ for block in content.get("resource", []) for type_ in block}
-            found |= {f"data.{type_}" for block in content.get("data", []) for type_ in block}
+    for content in parse_all(module).values():
+        found |= {type_ for block in content.get("resource", []) for type_ in block}
+        found |= {f"data.{type_}" for block in content.get("data", []) for type_ in block}
     return found
 
 
