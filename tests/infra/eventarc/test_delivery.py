@@ -212,7 +212,8 @@ async def test_after_a_restart_only_unacknowledged_events_are_sent(
     function.respond = fail
     await firestore.start(on_written | {"max_backoff_seconds": 60.0, "min_backoff_seconds": 60.0})
     await firestore.write("samples/good", "samples/bad")
-    await until(lambda: len(function.events) == 2)
+    await firestore.until_rows("change_consumers", "sequence", [(2,)])
+    await firestore.until_rows("eventarc_undelivered", "sequence, attempts", [(2, 1)])
     await firestore.stop()
     function.respond = function.acknowledge
 

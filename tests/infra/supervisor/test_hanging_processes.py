@@ -113,19 +113,20 @@ async def test_silence_shows_that_a_process_hangs() -> None:
 
 
 async def test_a_process_may_take_long_to_start() -> None:
-    """Until its first answer, it has as much time as at the start of the stack."""
+    """Until its first answer, it has as much time as at the start of the stack: here, more than the test."""
     connections = 0
+    answered = range(6, 9)
 
-    async def answer_the_sixth(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer_three(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
-        if connections != 6:
+        if connections not in answered:
             await reader.read()
 
-    async with served(answer_the_sixth) as address, asyncio.timeout(60):
+    async with served(answer_three) as address, asyncio.timeout(60):
         await wait_until_silent(Liveness(address, INTERVAL_SECONDS, max_failures=2), 1_000 * INTERVAL_SECONDS)
 
-    assert connections == 6 + 2
+    assert connections >= answered[-1] + 2  # more if the machine is loaded: a probe that ends late does not count
 
 
 async def test_a_process_is_ready_when_it_has_proved_its_identity() -> None:

@@ -11,7 +11,8 @@ from storage.documents import Arrival, Tombstone, document_paths
 from storage.firestore import encoding
 from tests.triggers.audit.conftest import Database
 from triggers.audit import audit as audit_module
-from triggers.audit.audit_documents import Finding
+from triggers.audit.audit_documents import AuditState, Finding
+from triggers.audit.audit_store import AuditStore
 
 NOT_JSON = b'{"time_stamp": "never", "data": []}'
 
@@ -101,10 +102,21 @@ async def test_every_sample_is_checked_once(database: Database) -> None:
     assert (await database.state()).checked == 12
 
 
-async def test_instances_that_run_at_the_same_time_check_every_sample_once(database: Database) -> None:
-    """One of them has the lease, and the others do nothing."""
+async def test_instances_that_run_at_the_same_time_check_every_sample_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them read that no instance has the lease. One gets it, and the others do nothing."""
     samples = await database.submit("one", 50)
     await database.compute(samples[5:])
+    all_have_read = asyncio.Barrier(5)
+    read_state = AuditStore.read_state
+
+    async def read_state_together(store: AuditStore) -> AuditState | None:
+        state = await read_state(store)
+        await all_have_read.wait()
+        return state
+
+    monkeypatch.setattr(AuditStore, "read_state", read_state_together)
 
     reports = await asyncio.gather(*(database.audit().run() for _ in range(5)))
 
