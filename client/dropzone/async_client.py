@@ -118,12 +118,15 @@ class AsyncClient:
         """Return a sample, with its result if the sample has one. Raises `NotFound` if the sample does not exist."""
         values = (await self._query(operations.SAMPLE, {"id": sample_id}))["sample"]
         if values is None:
-            raise NotFound(f"sample {sample_id} does not exist")
+            raise await self._not_found(sample_id)
         return Sample.parse(values)
 
     async def raw(self, sample_id: str) -> bytes:
         """Return the submitted bytes of a sample, unchanged. Raises `NotFound` if the sample does not exist."""
-        return await self._retry(self._connection.get_sample, sample_id)
+        try:
+            return await self._retry(self._connection.get_sample, sample_id)
+        except NotFound:
+            raise await self._not_found(sample_id) from None
 
     async def result(self, sample_id: str) -> Result | None:
         """Return the result of a sample, or None if the sample has no result yet or does not exist."""
@@ -144,7 +147,7 @@ class AsyncClient:
                 samples = await self._query(*operations.settled(ids))
                 for sample_id, values in zip(ids, samples.values(), strict=True):
                     if values is None:
-                        raise NotFound(f"sample {sample_id} does not exist")
+                        raise await self._not_found(sample_id)
                     if values["state"] == SampleState.PENDING:
                         still_pending.append(sample_id)
                     else:
@@ -275,6 +278,14 @@ class AsyncClient:
     async def _deletion(self, deletion_id: str) -> dict[str, Any]:
         progress: dict[str, Any] = (await self._query(operations.DELETION, {"id": deletion_id}))["deletion"]
         return progress
+
+    async def _not_found(self, sample_id: str) -> NotFound:
+        """Return the error for a sample that does not exist. It says when and why the sample was deleted, if it was."""
+        deleted = (await self._query(operations.DELETED_SAMPLE, {"id": sample_id}))["deleted"]
+        if deleted is None:
+            return NotFound(f"sample {sample_id} does not exist")
+        reason = deleted["reason"] or "no reason was given"
+        return NotFound(f"sample {sample_id} was deleted at {deleted['deletedAt']}: {reason}")
 
     async def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""

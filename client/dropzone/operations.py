@@ -64,6 +64,7 @@ DELETE = (
     "mutation ($ids: [ID!], $filter: SampleFilter, $reason: String!) "
     "{ deletion: deleteSamples(ids: $ids, filter: $filter, reason: $reason) { id } }"
 )
+DELETED_SAMPLE = "query ($id: ID!) { deleted: deletedSample(id: $id) { deletedAt reason } }"
 DELETION = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
 LABEL_NAMES = "query { names: labelNames }"
 LABEL_VALUES = "query ($name: String!) { values: labelValues(name: $name) }"

@@ -1,6 +1,7 @@
 """`dropzone delete` and `Client.delete`."""
 
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from dropzone import Client, NotFound, SampleFilter
 from tests.client.conftest import Start
 from tests.stack import Stack
 
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}
 
 
@@ -31,3 +33,26 @@ def test_samples_are_deleted_by_ids_and_by_labels(stack: Stack, start: Start) ->
         assert client.delete(where=SampleFilter(labels={"serial_number": "3"})) == 1
         with pytest.raises(NotFound):
             client.sample(ids[2])
+
+
+@pytest.mark.parametrize(
+    ("option", "reason", "shown"),
+    [([], "wrong sensor", "wrong sensor"), (["--json"], "", "no reason was given"), (["--raw"], "moved", "moved")],
+)
+def test_show_says_when_and_why_a_sample_was_deleted(
+    stack: Stack, start: Start, option: list[str], reason: str, shown: str
+) -> None:
+    """The server keeps both. A sample that never existed has the same exit code."""
+    key = stack.new_key("show-deleted", "submit,read,admin")
+    with Client(stack.url, key) as client:
+        sample_id = client.submit(SAMPLE).id
+        list(client.wait([sample_id]))
+        client.delete([sample_id], reason=reason)
+
+    deleted = start(stack, key, "show", sample_id, *option)
+    unknown = start(stack, key, "show", "00000000-0000-4000-8000-000000000000", *option)
+
+    message = deleted.communicate(timeout=100)[1].decode()
+    assert re.fullmatch(rf"error: sample {sample_id} was deleted at {TIME}: {shown}\n", message)
+    assert b"does not exist" in unknown.communicate(timeout=100)[1]
+    assert deleted.returncode == unknown.returncode == 1
