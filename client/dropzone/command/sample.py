@@ -62,13 +62,20 @@ async def _delete(
     client: AsyncClient, sample_ids: list[str] | None, where: SampleFilter | None, reason: str, *, is_confirmed: bool
 ) -> ExitCode:
     async with client:
-        if not is_confirmed:
-            what = f"{len(sample_ids):,} samples" if sample_ids else "all samples that match"
-            if not typer.confirm(f"Delete {what} and their results? This cannot be undone.", err=True):
-                return ExitCode.INCOMPLETE
+        question = f"Delete {_described(sample_ids)}? This cannot be undone."
+        if not is_confirmed and not typer.confirm(question, err=True):
+            return ExitCode.INCOMPLETE
         deleted = await client.delete(sample_ids or None, where, reason=reason)
     output.print_line({"deleted": deleted})
     return ExitCode.INCOMPLETE if sample_ids and deleted < len(set(sample_ids)) else ExitCode.DONE
+
+
+def _described(sample_ids: list[str] | None) -> str:
+    """Return what a deletion deletes, for the question to the user."""
+    if not sample_ids:
+        return "all samples that match and their results"
+    count = len(set(sample_ids))
+    return "1 sample and its result" if count == 1 else f"{count:,} samples and their results"
 
 
 async def _print_raw(client: AsyncClient, sample_id: str) -> ExitCode:
