@@ -134,7 +134,7 @@ class AsyncClient:
         return None if values is None else Result.parse(values)
 
     async def wait(self, sample_ids: Iterable[str]) -> AsyncGenerator[SettledSample, None]:
-        """Poll the samples. Yield each sample as soon as it is COMPUTED, FAILED or REJECTED.
+        """Poll the samples. Yield each sample as soon as its state is not PENDING any more.
 
         Raises `NotFound` if one of the samples does not exist.
         """

@@ -55,7 +55,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class SettledSample:
-    """A sample in its final state. `result` is None unless the state is COMPUTED."""
+    """A sample in its final state. `result` is None unless the state is COMPUTED or SUPERSEDED."""
 
     id: str
     state: SampleState
@@ -99,7 +99,10 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A stored sample. `result` is None unless the state is COMPUTED, and `failed_attempts` unless it is PENDING."""
+    """A stored sample.
+
+    `result` is None unless the state is COMPUTED or SUPERSEDED, and `failed_attempts` unless the state is PENDING.
+    """
 
     id: str
     state: SampleState

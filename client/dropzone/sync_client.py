@@ -108,7 +108,7 @@ class Client:
         return self._call(lambda: self._client.result(sample_id))
 
     def wait(self, sample_ids: Iterable[str]) -> Iterator[SettledSample]:
-        """Yield each sample as soon as it is COMPUTED, FAILED or REJECTED.
+        """Yield each sample as soon as its state is not PENDING any more.
 
         Raises `NotFound` if one of the samples does not exist.
         """

@@ -151,6 +151,23 @@ def test_interrupted_submission_is_completed_by_the_same_command(stack: Stack, s
     assert ids == sorted(stored_ids(stack, key))
 
 
+def test_a_corrected_sample_counts_as_computed(stack: Stack, start: Start, tmp_path: Path) -> None:
+    """A repeated command gets the state that the sample has then."""
+    key = stack.new_key("corrected-file")
+    file = tmp_path / "sample.ndjson"
+    file.write_bytes(ndjson([1]))
+    (first,) = parse(start(stack, key, "submit", "--wait", file).communicate(timeout=100)[0])
+    with Client(stack.url, key) as client:
+        client.submit(ndjson([2]), supersedes=first["id"])
+        eventually(lambda: client.sample(first["id"]).state == "SUPERSEDED", lambda: stack.log)
+
+    again = start(stack, key, "submit", "--wait", file)
+    output, errors = again.communicate(timeout=100)
+
+    assert again.returncode == 0, errors
+    assert parse(output) == [first | {"state": "SUPERSEDED"}]
+
+
 def test_submission_and_watch_survive_a_crash_of_the_api(disturbed_stack: Stack, start: Start, tmp_path: Path) -> None:
     """Every sample is stored once, and the watch prints every result once, in order."""
     file = tmp_path / "many.ndjson"

@@ -239,7 +239,7 @@ class Submission:
             self._print_json(outcome)
 
     def _add_settled(self, outcome: Outcome) -> None:
-        if outcome.sample.state is SampleState.COMPUTED:
+        if outcome.sample.state in (SampleState.COMPUTED, SampleState.SUPERSEDED):
             self._tally.computed += 1
         else:
             self._tally.failed += 1
