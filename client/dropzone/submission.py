@@ -61,9 +61,12 @@ def _to_json(value: object) -> Any:
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Raise `UnusableSample` if a label cannot be sent as a header of a request."""
+    """Raise `UnusableSample` if a label cannot be sent as a header of a request.
+
+    HTTP removes spaces at the start and the end of a header.
+    """
     for name, value in labels.items():
-        if not _LABEL_NAME.fullmatch(name) or not value.isprintable():
+        if not _LABEL_NAME.fullmatch(name) or not value.isprintable() or value != value.strip():
             raise UnusableSample(f"expected a label such as site=zurich, got {name}={value}")
 
 

@@ -25,9 +25,9 @@ def test_equal_samples_of_two_sensors_are_two_samples(stack: Stack) -> None:
     assert result.id == sample.id == receipts[1].id
 
 
-@pytest.mark.parametrize("label", [{"Site": "a"}, {"site\n": "a"}, {"site": "a\r\nx-api-key: b"}])
+@pytest.mark.parametrize("label", [{"Site": "a"}, {"site\n": "a"}, {"site": "a\r\nx-api-key: b"}, {"site": "a "}])
 def test_a_label_that_no_header_can_hold_is_refused(stack: Stack, label: dict[str, str]) -> None:
-    """It cannot add a header to the request."""
+    """It cannot add a header to the request, and its value does not change on the way."""
     with Client(stack.url, stack.key) as client, pytest.raises(UnusableSample):
         client.submit(SAMPLE, labels=label)
 
