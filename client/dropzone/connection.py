@@ -109,7 +109,7 @@ class Connection:
         """Return who the caller is."""
         status, headers, response = await self._request("GET", "/session")
         values = _parse_json(response)
-        if status != 200 or not isinstance(values, dict):
+        if status != 200 or not isinstance(values, dict) or not values.keys() >= {"submitter", "scopes", "expires"}:
             raise self._http_error(status, headers, values)
         return values
 

@@ -7,7 +7,7 @@ a server cannot get a token for another server.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -135,12 +135,8 @@ async def refresh(signed_in: SignIn) -> SignIn:
     status, response = await _post(signed_in.token_endpoint, form)
     if status != 200:
         raise Unauthenticated(f"the sign-in has ended ({response.get('error', status)}); run `dropzone login` again")
-    return SignIn(
-        url=signed_in.url,
-        issuer=signed_in.issuer,
-        client_id=signed_in.client_id,
-        token_endpoint=signed_in.token_endpoint,
-        revocation_endpoint=signed_in.revocation_endpoint,
+    return replace(
+        signed_in,
         access_token=str(response["access_token"]),
         expires_at=_expiry(response),
         refresh_token=response.get("refresh_token", signed_in.refresh_token),
