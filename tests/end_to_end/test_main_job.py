@@ -50,7 +50,7 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own
 
     for line in (
         r"example +COMPUTED",
-        r" +mean 0\.9985282517566032, standard deviation 1\.01280885259315, 100 values at .*",
+        r" +mean 0\.9985282517566032, standard deviation 1\.01280885259315, 100 values at \d{4}-\d\d-\d\dT[0-9:]{8}Z",
         rf"Dashboard +{own_stack.url}/#sign-in=.*",
         rf"API +{own_stack.url}/graphql and {own_stack.url}/samples",
     ):
