@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
@@ -22,7 +23,7 @@ from graphql_api.auth.oauth.code_flow import CodeFlow
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder, public
-from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS
+from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS, respond_with_error
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
 from graphql_api.endpoints.protected_resource import metadata_url, protected_resource_endpoint
@@ -88,7 +89,10 @@ def create_app(settings: Settings) -> Starlette:
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(RequestRecorder, routes, metadata_url(settings))],
+        middleware=[
+            Middleware(RequestRecorder, routes, metadata_url(settings)),
+            Middleware(ServerErrorMiddleware, handler=respond_with_error),  # inside, so its responses are recorded too
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=services.lifespan,
     )

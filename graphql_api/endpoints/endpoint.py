@@ -159,7 +159,8 @@ class RequestRecorder:
         try:
             await self._app(scope, receive_and_count, send_and_count)
         except Exception:
-            count(500)  # the outermost middleware of Starlette sends the response
+            if response_status != _SERVER_ERROR:  # a response has started with another status, or none could be sent
+                count(_SERVER_ERROR)
             raise
         finally:
             if has_websocket:

@@ -13,7 +13,8 @@ from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, challenge, describ
 from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
 
 
-async def _respond_with_error(request: Request, error: Exception) -> Response:
+async def respond_with_error(request: Request, error: Exception) -> Response:
+    """Return the response to an error. An unexpected error is logged."""
     path = shorten(request.url.path, 100)
     headers = {}
     if isinstance(error, HTTPException):  # raised by the router
@@ -54,9 +55,8 @@ async def _respond_with_nothing(request: Request, error: Exception) -> Response:
 
 EXCEPTION_HANDLERS: Mapping[Any, Any] = {
     ClientDisconnect: _respond_with_nothing,
-    DropzoneError: _respond_with_error,
-    HTTPException: _respond_with_error,
-    MemoryError: _respond_with_error,
-    Exception: _respond_with_error,
+    DropzoneError: respond_with_error,
+    HTTPException: respond_with_error,
+    MemoryError: respond_with_error,
 }
-"""The exception handlers of the application, by exception class."""
+"""The exception handlers of the application, by exception class. `respond_with_error` also handles all other errors."""

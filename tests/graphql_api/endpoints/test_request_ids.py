@@ -5,8 +5,12 @@ import re
 
 import anyio.to_thread
 import httpx
+import pytest
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import connect
 
+from graphql_api.app import create_app
+from graphql_api.settings import Settings
 from tests.stack import Stack, eventually
 
 MADE = re.compile(r"[0-9a-f]{32}")
@@ -24,6 +28,23 @@ def test_the_id_of_a_client_is_returned_and_logged_with_route_status_and_submitt
     assert "12345.5" not in stack.log
     assert refused.headers["x-request-id"] == "refused-1"
     assert refused.json()["error"]["extensions"] == {"code": "NOT_FOUND", "requestId": "refused-1"}
+
+
+async def test_the_response_to_an_unexpected_error_is_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It has the id and the security headers, and is counted once. The log has the id of the error."""
+    app = create_app(Settings())  # without its lifespan, it has no services
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    labels = {"route": "/session", "method": "GET", "status": "500"}
+    before = REGISTRY.get_sample_value("dropzone_http_requests_total", labels) or 0
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        response = await client.get("/session", headers={"x-request-id": "broken-1", "x-api-key": "any"})
+
+    error = response.json()["error"]
+    assert (response.status_code, error["extensions"]["code"]) == (500, "INTERNAL")
+    assert response.headers["x-request-id"] == error["extensions"]["requestId"] == "broken-1"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert error["extensions"]["id"] in caplog.text
+    assert REGISTRY.get_sample_value("dropzone_http_requests_total", labels) == before + 1
 
 
 def test_a_request_without_an_id_or_with_a_malformed_one_gets_one(stack: Stack) -> None:
