@@ -8,16 +8,16 @@ from starlette.requests import Request
 
 from storage.documents import BadRequest, Labels, labels
 
-PREFIX = b"x-label-"
+_PREFIX = b"x-label-"
 
 
 def read(request: Request) -> Labels:
     """Return the labels in the headers of a request. Raises `BadRequest` if one of the labels is invalid."""
     found: dict[str, str] = {}
     for key, raw in request.headers.raw:
-        if not key.startswith(PREFIX):
+        if not key.startswith(_PREFIX):
             continue
-        name = key.removeprefix(PREFIX).decode("latin-1").replace("-", "_")
+        name = key.removeprefix(_PREFIX).decode("latin-1").replace("-", "_")
         try:
             value = raw.decode()
         except UnicodeDecodeError:

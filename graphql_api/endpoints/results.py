@@ -96,7 +96,6 @@ class ResultEndpoints:
             "content-disposition": f'attachment; filename="{export.file_name}"',
             "cache-control": "private",
             "vary": "accept",
-            "x-content-type-options": "nosniff",
         }
         if request.method == "HEAD":
             head = Response(headers=headers, media_type=export.media_type)

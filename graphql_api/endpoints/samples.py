@@ -102,8 +102,7 @@ class SampleEndpoints:
         media_type = utf_8_type(header(request, b"content-type"))
         idempotency_key = request_headers.utf_8_text(request, "Idempotency-Key")
         earlier_id = request_headers.utf_8_text(request, "x-supersedes")
-        has_labels = any(key.startswith(label_headers.PREFIX) for key, _ in request.headers.raw)
-        request_labels = label_headers.read(request) if has_labels else {}
+        request_labels = label_headers.read(request)
         if media_type in _NDJSON_TYPES:
             if earlier_id is not None:
                 raise BadRequest("the header x-supersedes applies to a body with one sample")
@@ -280,7 +279,7 @@ def _entity_tag(header: Header) -> str:
 
 
 def _response_headers(header: Header) -> dict[str, str]:
-    return {"etag": _entity_tag(header), "cache-control": "private", "x-content-type-options": "nosniff"}
+    return {"etag": _entity_tag(header), "cache-control": "private"}
 
 
 def _json_line(value: dict[str, Any]) -> bytes:

@@ -50,13 +50,9 @@ class WebPage:
         html = folder / "dist" / "page.html" if is_bundled else folder / "page" / fallback
         start = json.dumps({"sample": sample, "provider": provider}).replace("<", "\\u003c")
         self._html = html.read_text(encoding="utf-8").replace(EMPTY_START, EMPTY_START.replace("null", start))
-        self._headers = {
+        self._headers = {  # a middleware adds those of all responses
             "content-security-policy": _policy_header(policy, self._html),
             "cross-origin-opener-policy": "same-origin",
-            "cross-origin-resource-policy": "same-origin",
-            "referrer-policy": "no-referrer",
-            "x-content-type-options": "nosniff",
-            "x-frame-options": "DENY",
         }
         files = folder / "dist" / "assets" if is_bundled else folder / "page"
         self.route = Route(path, self.respond)

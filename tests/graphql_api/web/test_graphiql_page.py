@@ -7,7 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
+from graphql_api.endpoints.endpoint import RequestRecorder
 from graphql_api.web.pages import GRAPHIQL_FOLDER, graphiql_page
 from graphql_api.web.web_page import WebPage
 
@@ -24,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 async def get(page: WebPage, path: str = "/graphql") -> httpx.Response:
     """Return the response to a browser."""
-    app = Starlette(routes=[page.route, page.assets])
+    routes = [page.route, page.assets]
+    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, None)])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         return await client.get(path)
@@ -67,6 +70,7 @@ async def test_bundled_page_loads_from_its_own_host_only(folder: Path) -> None:
     assert "script-src 'self';" in html.headers["content-security-policy"]
     assert "http" not in html.headers["content-security-policy"]
     assert asset.text == "// bundled"
+    assert asset.headers["x-content-type-options"] == "nosniff"
     assert "immutable" in asset.headers["cache-control"]
     assert asset.headers["content-security-policy"] == html.headers["content-security-policy"]
 
