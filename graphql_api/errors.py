@@ -48,7 +48,6 @@ HTTP_STATUS = {
 MAX_MESSAGE_BYTES = 240
 MAX_FIELD_ERRORS = 100
 _MAX_REQUEST_ERRORS_BYTES = 600
-_MAX_TRACEBACK_LENGTH = 8_000
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
 
@@ -257,6 +256,4 @@ def _position(error: GraphQLError) -> dict[str, Any]:
 def _log(error_id: str, errors: Sequence[BaseException], where: str) -> None:
     trace = "".join(traceback.format_exception(errors[0], limit=-20)).rstrip()
     more = f" (the first of {len(errors)})" if len(errors) > 1 else ""
-    if len(trace) > _MAX_TRACEBACK_LENGTH:
-        trace = f"{trace[: _MAX_TRACEBACK_LENGTH // 2]} (cut) {trace[-_MAX_TRACEBACK_LENGTH // 2 :]}"
     logger.error("error %s in %s%s", error_id, shorten(where), more, extra={"exception": trace})
