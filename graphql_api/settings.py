@@ -127,7 +127,7 @@ class Settings:
         limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
         values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}
         if f"{PREFIX}API_PORT" not in environ and "PORT" in environ:
-            values["api_port"] = int(environ["PORT"])
+            values["api_port"] = Config(environ=environ)("PORT", cast=int)
         return cls(**values, limits=limits)
 
     @classmethod

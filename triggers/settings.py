@@ -59,7 +59,7 @@ class Settings:
             each.name: read(each.name.upper(), cast=type(each.default), default=each.default) for each in fields(cls)
         }
         if "DROPZONE_FUNCTION_PORT" not in environ and "PORT" in environ:
-            values["function_port"] = int(environ["PORT"])
+            values["function_port"] = Config(environ=environ)("PORT", cast=int)
         return cls(**values)
 
     @property
