@@ -1,1 +1,1 @@
-"""Logs of all processes. Knows nothing of samples, so every package except the client may import it."""
+"""Logs, metrics and traces of all processes. Every package except the client may import it: it knows no samples."""
