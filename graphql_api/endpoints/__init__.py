@@ -1,1 +1,1 @@
-"""Plain HTTP endpoints: samples, results, health and metrics."""
+"""Plain HTTP endpoints: samples, results, sessions, health and metrics."""

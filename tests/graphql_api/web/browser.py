@@ -27,9 +27,9 @@ class Browser:
         """Navigate to a page without waiting for its content."""
         self._driver.get(url)
 
-    def sign_in(self, stack: Stack) -> None:
-        """Give the browser a session of the stack's key, in a cookie that scripts cannot read."""
-        [cookie] = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key}).cookies.jar
+    def sign_in(self, stack: Stack, key: str | None = None) -> None:
+        """Give the browser a session of a key, by default the stack's, in a cookie that scripts cannot read."""
+        [cookie] = httpx.post(f"{stack.url}/session", headers={"x-api-key": key or stack.key}).cookies.jar
         self.command(
             "Network.setCookie", url=stack.url, name=cookie.name, value=cookie.value, httpOnly=True, sameSite="Strict"
         )

@@ -12,9 +12,9 @@ SERIOUS = {"serious", "critical"}
 class Dashboard(Browser):
     """The page with its controls and displayed data."""
 
-    def open(self, stack: Stack, path: str = "/") -> None:
+    def open(self, stack: Stack, path: str = "/", key: str | None = None) -> None:
         """Sign in, navigate to the page and wait until it is live."""
-        self.sign_in(stack)
+        self.sign_in(stack, key)
         self.go_to(f"{stack.url}{path}")
         self.wait_until_live()
 

@@ -199,50 +199,19 @@ def test_filter_is_in_the_address_the_download_and_the_link_to_graphiql(
     )
 
 
-def test_a_key_is_exchanged_for_a_session(stack: Stack, dashboard: Dashboard) -> None:
-    """The form has the focus. A wrong key is refused. The page keeps no key, and stays signed in after a reload."""
-    key = stack.key
-    dashboard.go_to(stack.url)
-    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
-    assert dashboard.run("return document.activeElement.id") == "key"
-    assert dashboard.console() == []
-    dashboard.write("#key", "wrong")
-    dashboard.press(".key button[type=submit]")
-    dashboard.wait_for(lambda: dashboard.text(".key .fault") == "The key is unknown, expired or revoked.")
-    dashboard.write("#key", "headers cannot contain ✓")
-    dashboard.press(".key button[type=submit]")
-    assert dashboard.text("h1") == "Sign in again"
-    dashboard.run("document.querySelector('#key').value = ''")
+def test_a_corrected_sample_is_not_displayed_as_pending(stack: Stack, dashboard: Dashboard) -> None:
+    """It has a result, which the number of computed samples leaves out."""
+    key = stack.new_key("corrected-on-page")
+    correct = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+    wrong = stack.submit_fixture(key=key)["id"]
+    right = stack.graphql(correct, {"sample": GOOD, "id": wrong}, key=key)["submit"]["id"]
+    stack.wait_for(right, key=key)
+    stack.wait_for(wrong, "SUPERSEDED", key=key)
 
-    dashboard.write("#key", key)
-    dashboard.press(".key button[type=submit]")
+    dashboard.open(stack, key=key)
 
-    dashboard.wait_until_live()
-    dashboard.go_to(stack.url)
-    dashboard.wait_until_live()
-    kept = dashboard.run(
-        "return [document.cookie, JSON.stringify({...localStorage, ...sessionStorage}), document.body.outerHTML]"
-    )
-    assert kept[0] == ""
-    assert key not in "".join(kept)
-    dashboard.press("nav button", "Sign out")
-    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
-    dashboard.go_to(stack.url)
-    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
-
-
-def test_a_sign_in_link_works_once(stack: Stack, dashboard: Dashboard) -> None:
-    """The page removes the token from the address. The same link does not sign in a second browser."""
-    link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", stack.url).strip()
-
-    dashboard.go_to(link)
-    dashboard.wait_until_live()
-
-    assert dashboard.address == f"{stack.url}/"
-    dashboard.command("Network.clearBrowserCookies")
-    dashboard.go_to("about:blank")
-    dashboard.go_to(link)
-    dashboard.wait_for(lambda: "was used or has expired" in (dashboard.text(".key .fault") or ""))
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "1")
+    assert dashboard.text(".count.pending .value") == "0"
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in tests/graphql_api/audit")

@@ -2,7 +2,7 @@
 // otherwise. It does not poll while it is hidden.
 //
 // PENDING and FAILED samples are the slowest to count. The page therefore counts them together, as all samples that are
-// neither rejected nor computed. It counts FAILED samples separately when that number stops changing, and every 8
+// neither rejected nor computed nor superseded. It counts FAILED samples separately when that number stops changing, and every 8
 // seconds.
 import { batch, effect, signal } from '@preact/signals';
 import delaysQuery from './operations/delays.graphql';
@@ -93,8 +93,11 @@ async function refresh(): Promise<void> {
 }
 
 async function count(before: Counts | null): Promise<Counts> {
-  const { all, rejected, computed } = await runQuery<Record<'all' | 'rejected' | 'computed', Counted>>(statesQuery);
-  const others = Math.max(0, all.totalCount - rejected.totalCount - computed.totalCount);
+  const { all, rejected, computed, superseded } = await runQuery<
+    Record<'all' | 'rejected' | 'computed' | 'superseded', Counted>
+  >(statesQuery);
+  const settled = rejected.totalCount + computed.totalCount + superseded.totalCount;
+  const others = Math.max(0, all.totalCount - settled);
   let failed = Math.min(before?.failed ?? 0, others);
   const isDue = others === unfinished || before === null || performance.now() > failedCountedAt + QUIET_MILLISECONDS;
   if (others !== failed && isDue) {

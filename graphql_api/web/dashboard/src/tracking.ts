@@ -103,7 +103,8 @@ export class Tracker {
     ).catch(() => ({}) as Record<string, null>); // the next poll repeats the query
     ids.forEach((id, index) => {
       const sample = samples[`s${index}`];
-      if (sample && sample.state !== 'PENDING') this.#settle(id, sample.state, sample.problems);
+      if (sample === null) this.#settle(id, 'DELETED');
+      else if (sample && sample.state !== 'PENDING') this.#settle(id, sample.state, sample.problems);
     });
   }
 }
