@@ -181,8 +181,8 @@ def test_errors_are_counted_by_the_code_that_the_client_received(stack: Stack) -
 
 
 REQUESTS = [
-    ("GET", "/healthz", "GET /healthz 200"),
-    ("GET", "/readyz", "GET /readyz 200"),
+    ("HEAD", "/healthz", "HEAD /healthz 200"),  # the supervisor sends GET /healthz too
+    ("HEAD", "/readyz", "HEAD /readyz 200"),
     ("GET", "/metrics", "GET /metrics 200"),
     ("GET", "/samples/unknown", "GET /samples/{id} 404"),
     ("HEAD", "/samples/unknown", "HEAD /samples/{id} 404"),
