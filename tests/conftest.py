@@ -81,6 +81,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+async def event_loop(anyio_backend: str) -> None:
+    """Keep one event loop for all async tests of a process.
+
+    grpc.aio ends a cancelled call some time later, on the loop that began it. If that loop were the loop of an earlier
+    test and closed, the error would fail the test that runs then.
+    """
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for tests that leave it running and read only their own samples."""

@@ -9,12 +9,6 @@ import pytest
 from tests.infra.eventarc.machine import WRITTEN, Firestore, Function
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """grpc.aio works with asyncio only."""
-    return "asyncio"
-
-
 @pytest.fixture
 async def function() -> AsyncIterator[Function]:
     """A function that acknowledges every event."""

@@ -10,12 +10,6 @@ from tests.infra.firestore.server_process import FirestoreProcess
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """grpc.aio supports only asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
     """A running server, shared by tests that use only their own collections."""
     process = FirestoreProcess(tmp_path_factory.mktemp("firestore"))
