@@ -86,9 +86,11 @@ def test_a_stream_without_events_sends_comments() -> None:
         running(GraphQLSettings(keep_alive_seconds=0.1)) as service,
         subscribed(service, "subscription { count(to: 2, pause: 60) }") as stream,
     ):
-        received = [next(stream) for _ in range(4)]
+        first = next(event for event in stream if event != (":", None))  # on a busy machine, a comment can precede it
+        received = [next(stream) for _ in range(2)]
 
-    assert received == [(":", None), ("next", {"data": {"count": 0}}), (":", None), (":", None)]
+    assert first == ("next", {"data": {"count": 0}})
+    assert received == [(":", None), (":", None)]
 
 
 def test_a_disconnect_ends_the_subscription(service: Service) -> None:

@@ -86,7 +86,8 @@ def test_a_connection_stays_open_for_the_keep_alive_time(strict: Service) -> Non
             client.sendall(WHOLE)
             received = b""
             while not received.endswith(b"}}"):
-                received += client.recv(65536)
+                received += (data := client.recv(65536))
+                assert data, "the server should not close the connection"
             assert received.startswith(b"HTTP/1.1 200 ")
         assert receive_all(client) == b""
 

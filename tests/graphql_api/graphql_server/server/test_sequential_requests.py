@@ -44,11 +44,13 @@ def responses(client: socket.socket) -> Iterator[bytes]:
     received = b""
     while True:
         while b"\r\n\r\n" not in received:
-            received += client.recv(65536)
+            received += (data := client.recv(65536))
+            assert data, "the server should not close the connection"
         head, _, received = received.partition(b"\r\n\r\n")
         size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         while len(received) < size:
-            received += client.recv(65536)
+            received += (data := client.recv(65536))
+            assert data, "the server should not close the connection"
         yield received[:size]
         received = received[size:]
 
