@@ -15,7 +15,7 @@ def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(
         tmp_path_factory.mktemp("small"),
         DROPZONE_WRITE_TIMEOUT_SECONDS=str(WRITE_TIMEOUT_SECONDS),
-        DROPZONE_MAX_SAMPLE_MIB="16",
-        DROPZONE_MAX_PENDING_WRITES_MIB="16",
+        DROPZONE_MAX_SAMPLE_MIB="8",
+        DROPZONE_MAX_PENDING_WRITES_MIB="8",
     ) as stack:
         yield stack
