@@ -1,8 +1,12 @@
 // The displayed results: the newest results that match the filter, in the order in which they were stored.
 //
 // Thousands of results can arrive per second, so the page collects them and displays them a few times per second.
-import { batch, effect, signal, untracked } from '@preact/signals';
+//
+// The server counts all matching results. The page cannot: an arriving result may be one that was counted already,
+// because it was stored while the page loaded, or because it was computed again.
+import { batch, computed, effect, signal, untracked } from '@preact/signals';
 import { filter } from './filter.ts';
+import totalQuery from './operations/total.graphql';
 import { resultsQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
 import { refusal, session } from './session.ts';
@@ -12,11 +16,14 @@ import type { Result, ResultFilter, ResultPage } from './types.ts';
 const MAX_RESULTS = 2_000;
 const PAGE_SIZE = 300;
 const DISPLAY_MILLISECONDS = 150;
+const COUNT_MILLISECONDS = 1_000;
+const COUNT_RETRY_MILLISECONDS = 8_000;
 
+const counted = signal(0); // the last response of the server, which is older than the newest results
 export const results = signal<readonly Result[]>([]); // the newest first
 export const hasOlder = signal(false);
 /** The number of all results that match the filter, including results that are not displayed. */
-export const total = signal(0);
+export const total = computed(() => Math.max(counted.value, results.value.length));
 export const isLoaded = signal(false);
 /** The number of results that arrived since the page was opened, including replayed results. */
 export const arrived = signal(0);
@@ -27,6 +34,9 @@ export const fault = signal<string | null>(null);
 
 let olderCursor: string | null = null;
 let view: AbortController | null = null;
+let countTimer: ReturnType<typeof setTimeout> | undefined;
+let startedCounts = 0;
+let finishedCount = 0; // the newest count that has finished; responses can arrive in another order
 
 /** Starts a new stream whenever the filter or the session changes. */
 export function start(): void {
@@ -54,6 +64,34 @@ export async function loadOlder(): Promise<void> {
   if (results.value.length === MAX_RESULTS) hasOlder.value = false;
 }
 
+/** Removes a result that was deleted. */
+export function remove(id: string): void {
+  results.value = results.value.filter((result) => result.id !== id);
+  countSoon();
+}
+
+function countSoon(milliseconds = COUNT_MILLISECONDS): void {
+  countTimer ??= setTimeout(() => {
+    countTimer = undefined;
+    void count();
+  }, milliseconds);
+}
+
+async function count(): Promise<void> {
+  const opened = view;
+  if (opened === null) return;
+  const current = ++startedCounts;
+  try {
+    const { results: page } = await runQuery<{ results: Pick<ResultPage, 'totalCount'> }>(totalQuery, { filter: filter.peek() });
+    if (opened !== view || current < finishedCount) return;
+    finishedCount = current;
+    counted.value = page.totalCount;
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    if (!error.isFinal) countSoon(COUNT_RETRY_MILLISECONDS);
+  }
+}
+
 function open(filter: ResultFilter): void {
   view = new AbortController();
   const { signal: stop } = view;
@@ -63,20 +101,21 @@ function open(filter: ResultFilter): void {
     timer = undefined;
     if (stop.aborted) return;
     const known = new Map(results.value.map((result) => [result.id, result.computedAt]));
-    const added = waiting.filter((result) => known.get(result.id) !== result.computedAt);
+    const newest = new Map(waiting.map((result) => [result.id, result])); // a result can be computed twice meanwhile
+    const added = [...newest.values()].filter((result) => known.get(result.id) !== result.computedAt);
     waiting = [];
     if (added.length === 0) return;
     const ids = new Set(added.map((result) => result.id));
     batch(() => {
       arrived.value += added.length;
-      total.value += added.filter(({ id }) => !known.has(id)).length;
       fresh.value = ids;
       results.value = [...added.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MAX_RESULTS);
     });
+    countSoon();
   };
   batch(() => {
     results.value = [];
-    total.value = 0;
+    counted.value = 0;
     isLoaded.value = false;
     hasOlder.value = false;
     fresh.value = new Set();
@@ -88,7 +127,7 @@ function open(filter: ResultFilter): void {
       if (stop.aborted) return;
       batch(() => {
         results.value = page.edges.map(({ node }) => node);
-        total.value = page.totalCount;
+        counted.value = page.totalCount;
         isLoaded.value = true;
       });
     },
