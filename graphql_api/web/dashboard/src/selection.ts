@@ -7,6 +7,7 @@ import { session } from './session.ts';
 import type { Sample } from './types.ts';
 
 const MIN_RELOAD_MILLISECONDS = 1_000;
+const PENDING_MILLISECONDS = 2_000;
 
 export const selectedId = signal<string | null>(null);
 export const displayedId = computed(() => selectedId.value ?? results.value[0]?.id ?? null);
@@ -15,7 +16,10 @@ const computedAt = computed(() => results.value.find(({ id }) => id === displaye
 export const sample = signal<Sample | null>(null);
 export const fault = signal<string | null>(null);
 
-/** Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second. */
+/**
+ * Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second, and
+ * a PENDING one every two seconds: if its result does not match the filter, it never arrives on this page.
+ */
 export function start(): void {
   let loadedAt = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -32,6 +36,12 @@ export function start(): void {
       loadedAt = performance.now();
       void load(id);
     }, delay);
+  });
+  effect(() => {
+    const displayed = sample.value;
+    if (displayed?.state !== 'PENDING' || displayed.id !== displayedId.value) return undefined;
+    const reload = setTimeout(() => void load(displayed.id), PENDING_MILLISECONDS);
+    return () => clearTimeout(reload);
   });
   effect(() => {
     const id = displayedId.peek();

@@ -66,6 +66,15 @@ export async function fetchFile(address: string): Promise<Blob> {
   }
 }
 
+/** Sends a request without a body to an endpoint that responds without a body. Throws `ServerError`. */
+export async function send(method: string, address: string): Promise<void> {
+  const response = await request(address, { method, headers: headers() });
+  if (response.ok) return;
+  const body = (await response.json().catch(() => ({}))) as { error?: GraphQLError };
+  if (body.error) throw ServerError.of([body.error]);
+  throw new ServerError(`The server responded with status ${response.status}.`, 'UNAVAILABLE');
+}
+
 async function request(address: string, options: RequestInit): Promise<Response> {
   try {
     return await fetch(address, options);

@@ -62,14 +62,22 @@ export type ResultDetail = DetailStatistics & {
   histogram: Histogram | null;
 };
 
-export interface FailedAttempts {
-  count: number;
-  problem: string;
-  updatedAt: string;
+export type TimelineEvent = 'STORED' | 'REJECTED' | 'ATTEMPTS_FAILED' | 'RECOMPUTATION_REQUESTED' | 'COMPUTED' | 'FAILED';
+
+export interface TimelineEntry {
+  at: string;
+  event: TimelineEvent;
+  detail: string | null;
+}
+
+export interface Label {
+  name: string;
+  value: string;
 }
 
 export interface Sample extends ProblemSample {
-  failedAttempts: FailedAttempts | null;
+  timeline: TimelineEntry[];
+  labels: Label[];
   timeStamp: string | null;
   count: number;
   bytes: number;

@@ -1,13 +1,15 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { downloadSample } from '../downloads.ts';
-import { bytes, duration, number, plural, shortId, time } from '../format.ts';
+import { bytes, number, plural, shortId, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import { sampleQuery } from '../queries.ts';
 import { fault, sample, selectedId } from '../selection.ts';
 import { inDetail } from '../statistics.ts';
 import type { ResultDetail, Sample } from '../types.ts';
+import { DeleteButton } from './deletion.tsx';
 import { HistogramPlot } from './histogram.tsx';
 import { State } from './state.tsx';
+import { Timeline } from './timeline.tsx';
 
 export function SampleDetail() {
   const card = useRef<HTMLElement>(null);
@@ -36,7 +38,7 @@ export function SampleDetail() {
 const scrolling = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth');
 
 function Detail({ sample: displayed }: { sample: Sample }) {
-  const { id, state, problems, failedAttempts, result, submittedAt, timeStamp, count, bytes: size, sha256 } = displayed;
+  const { id, state, problems, timeline, labels, result, timeStamp, count, bytes: size, sha256 } = displayed;
   return (
     <>
       <div class="row">
@@ -49,6 +51,7 @@ function Detail({ sample: displayed }: { sample: Sample }) {
             Raw JSON
           </button>
           <a href={graphiql(sampleQuery, { id })}>GraphiQL</a>
+          <DeleteButton id={id} />
         </span>
       </div>
       {problems.length > 0 && (
@@ -60,11 +63,6 @@ function Detail({ sample: displayed }: { sample: Sample }) {
           ))}
         </ul>
       )}
-      {failedAttempts && (
-        <p class="problem" title={`until ${time(failedAttempts.updatedAt)}`}>
-          The function has failed {plural(failedAttempts.count, 'time')}: {failedAttempts.problem}
-        </p>
-      )}
       {result?.histogram && (
         <HistogramPlot histogram={result.histogram} mean={result.mean} deviation={result.standardDeviation} />
       )}
@@ -72,13 +70,13 @@ function Detail({ sample: displayed }: { sample: Sample }) {
       <dl class="facts">
         <Fact name="Time stamp" value={timeStamp ?? 'none'} />
         {result && <Fact name="in UTC" value={time(result.timestamp)} />}
-        <Fact name="Submitted" value={time(submittedAt)} />
-        {result && (
-          <Fact name="Computed" value={`${duration(Date.parse(result.computedAt) - Date.parse(submittedAt))} later`} />
-        )}
+        {labels.map(({ name, value }) => (
+          <Fact key={name} name={name} value={value} />
+        ))}
         <Fact name="Size" value={`${plural(count, 'value')}, ${bytes(size)}`} />
         <Fact name="SHA-256" value={sha256} />
       </dl>
+      <Timeline entries={timeline} problems={problems} />
     </>
   );
 }

@@ -1,0 +1,102 @@
+"""The displayed sample of the dashboard: its timeline and its deletion, in a real browser."""
+
+import pytest
+
+from graphql_api.web.pages import DASHBOARD_FOLDER
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.stack import Stack, eventually
+
+pytestmark = pytest.mark.skipif(
+    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
+)
+
+GOOD = {"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.5, 1.5, 4.0], "labels": {"site": "zurich"}}
+BAD = {"time_stamp": "2019-05-01T06:00:00", "data": [0.5, True]}
+TOMBSTONE = "query ($id: ID!) { deletedSample(id: $id) { reason } }"
+
+
+def test_the_timeline_of_the_displayed_sample_is_shown(stack: Stack, dashboard: Dashboard) -> None:
+    """Oldest event first. A problem that is listed above is not repeated. Labels are shown too."""
+    key = stack.new_key("timeline-on-page")
+    computed, rejected = (stack.submit(sample, key=key)["id"] for sample in (GOOD, BAD))
+    stack.wait_for(computed, key=key)
+
+    dashboard.open(stack, key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".timeline strong") == "Stored Computed")
+    entries = stack.graphql(f'{{ sample(id: "{computed}") {{ timeline {{ at }} }} }}', key=key)["sample"]["timeline"]
+    assert dashboard.attributes(".timeline time", "datetime") == [entry["at"] for entry in entries]
+    assert "site zurich" in (dashboard.text(".sample .facts") or "")
+    dashboard.press(".problems button", rejected[:8])
+    dashboard.wait_for(lambda: dashboard.text(".timeline strong") == "Stored as rejected")
+    assert dashboard.text(".timeline .problem") is None
+    assert "expected a number, got a boolean" in (dashboard.text(".sample .problem-list") or "")
+
+
+def test_a_sample_is_deleted_after_confirmation(stack: Stack, dashboard: Dashboard) -> None:
+    """Until then it can be cancelled. The sample leaves the table, the numbers and the selection."""
+    key = stack.new_key("deleted-on-page", "submit,read,admin")
+    kept, wrong = (stack.submit(GOOD | {"data": [value]}, key=key)["id"] for value in (1, 2))
+    for sample_id in (kept, wrong):
+        stack.wait_for(sample_id, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.press(f"tr[data-id='{wrong}'] button")
+    dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [wrong])
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "2")
+
+    dashboard.press(".sample .actions button", "Delete")
+    dashboard.press("dialog button", "Cancel")
+    assert dashboard.text("dialog") is None
+    assert stack.sample(wrong, key=key)["state"] == "COMPUTED"
+
+    dashboard.press(".sample .actions button", "Delete")
+    dashboard.write("dialog input", "wrong sensor")
+    dashboard.press("dialog button[type=submit]")
+
+    dashboard.wait_for(lambda: dashboard.results() == [kept])
+    assert stack.graphql(TOMBSTONE, {"id": wrong}, key=key)["deletedSample"] == {"reason": "wrong sensor"}
+    dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [kept])
+    dashboard.wait_for(lambda: "newest 1 of 1" in (dashboard.text(".results .card-head") or ""))
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "1")
+
+
+def test_the_sample_that_was_displayed_is_deleted_not_the_next_one(stack: Stack, dashboard: Dashboard) -> None:
+    """A result that arrives while the question is open does not change what the question is about."""
+    key = stack.new_key("newest-on-page", "submit,read,admin")
+    wrong = stack.submit(GOOD, key=key)["id"]
+    stack.wait_for(wrong, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.press(".sample .actions button", "Delete")
+    arrived = stack.submit(GOOD | {"data": [3]}, key=key)["id"]
+    dashboard.wait_for(lambda: dashboard.results() == [arrived, wrong])
+
+    dashboard.press("dialog button[type=submit]")
+
+    dashboard.wait_for(lambda: dashboard.results() == [arrived])
+    assert stack.sample(arrived, key=key)["state"] == "COMPUTED"
+
+
+def test_a_sample_that_was_deleted_elsewhere_leaves_the_page_too(stack: Stack, dashboard: Dashboard) -> None:
+    """The request to delete it is answered with NOT_FOUND."""
+    key = stack.new_key("twice-deleted", "submit,read,admin")
+    gone = stack.submit(GOOD, key=key)["id"]
+    stack.wait_for(gone, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.press(".sample .actions button", "Delete")
+    stack.graphql('mutation ($id: ID!) { deleteSamples(ids: [$id], reason: "") { id } }', {"id": gone}, key=key)
+    eventually(lambda: stack.sample(gone, key=key) is None, lambda: stack.log)
+
+    dashboard.press("dialog button[type=submit]")
+
+    dashboard.wait_for(lambda: dashboard.text(".results .empty"))
+    assert dashboard.text("dialog") is None
+
+
+def test_only_administrators_can_delete(stack: Stack, dashboard: Dashboard) -> None:
+    """The page of a key without the scope has no such button."""
+    key = stack.new_key("no-admin-on-page")
+    stack.wait_for(stack.submit(GOOD, key=key)["id"], key=key)
+
+    dashboard.open(stack, key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".sample .actions") == "Raw JSON GraphiQL")
