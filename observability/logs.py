@@ -1,7 +1,7 @@
 """The log of a process: one line per event, as text or as JSON. Every process calls `configure` once.
 
 JSON lines have the field names that Cloud Logging reads: `severity`, `message`, `time`, `httpRequest`, and the trace.
-Other programs can read them too. Modules log with the standard library; structlog formats the lines.
+Other programs can read them too. Modules log with the standard library, which also formats the lines.
 
 Text of a client can contain line breaks and terminal sequences. Control characters are therefore replaced by spaces,
 except in the traceback of an exception, which has lines of its own.
@@ -11,13 +11,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
 import orjson
-import structlog
-from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 
 from observability import request_context
 
@@ -30,8 +28,10 @@ _SPAN_ID = "logging.googleapis.com/spanId"
 _TRACE_SAMPLED = "logging.googleapis.com/trace_sampled"
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 
-_Entry = MutableMapping[str, Any]
-_Processor = Callable[[Any, str, _Entry], Any]
+_STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+"""The attributes of a record that are not named values of its caller. Other formatters add the last two."""
+
+_Entry = dict[str, Any]
 logger = logging.getLogger("process")
 
 
@@ -43,7 +43,8 @@ def configure(log_format: str = "", stream: TextIO | None = None) -> None:
     """
     stream = stream or sys.stderr
     handler = _Handler(stream)
-    handler.setFormatter(_formatter(is_json=(log_format or default_format(stream)) == "json"))
+    is_json = (log_format or default_format(stream)) == "json"
+    handler.setFormatter(_JsonFormatter() if is_json else _TextFormatter())
     root = logging.getLogger()
     for other in root.handlers[:]:
         if isinstance(other, _Handler):
@@ -75,43 +76,56 @@ class _Handler(logging.StreamHandler[TextIO]):
     """The handler of this module, so that a second call of `configure` replaces it."""
 
 
-def _formatter(*, is_json: bool) -> logging.Formatter:
-    shared: list[_Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        _add_request,
-        structlog.processors.format_exc_info,
-        _clean,
-    ]
-    time = (
-        structlog.processors.TimeStamper(fmt="iso", utc=True)
-        if is_json
-        else structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
-    )
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, time],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([_name_for_cloud_logging, _render_json] if is_json else [_shorten_for_people, _text_renderer()]),
-        ],
-    )
+class _Formatter(logging.Formatter):
+    """Formats a record as an entry of named values, which subclasses render."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`, and in the text format its traceback."""
+        entry: _Entry = {"event": record.getMessage(), "level": record.levelname, "logger": record.name}
+        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
+        _add_request(entry)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        _clean(entry)
+        return self.render(entry, datetime.fromtimestamp(record.created, UTC))
+
+    def render(self, entry: _Entry, time: datetime) -> str:
+        """Return the text of an entry."""
+        raise NotImplementedError
 
 
-def _text_renderer() -> ConsoleRenderer:
-    def plain(key: str) -> Column:
-        return Column(key, KeyValueColumnFormatter(None, "", "", str))
+class _JsonFormatter(_Formatter):
+    """Names the values as Cloud Logging does."""
 
-    return ConsoleRenderer(
-        exception_formatter=structlog.dev.plain_traceback,
-        columns=[
-            *map(plain, ("timestamp", "logger", "level", "event")),
-            Column("", KeyValueColumnFormatter("", "", "", str)),
-        ],
-    )
+    def render(self, entry: _Entry, time: datetime) -> str:
+        """Return one line of JSON."""
+        named: _Entry = {
+            "severity": entry.pop("level"),
+            "message": entry.pop("event"),
+            "time": time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+        if (trace := entry.pop("exception", None)) is not None:
+            named["stack_trace"] = trace
+        return json_line(named | entry)
 
 
-def _add_request(_: object, __: str, entry: _Entry) -> _Entry:
+class _TextFormatter(_Formatter):
+    """Leaves out what the message of an access log line already says, and the names for Cloud Logging."""
+
+    def render(self, entry: _Entry, time: datetime) -> str:
+        """Return the line, and the traceback on lines of its own."""
+        for name in ("httpRequest", _SPAN_ID, _TRACE_SAMPLED):
+            entry.pop(name, None)
+        if trace := entry.pop(_TRACE, None):
+            entry["trace"] = trace.rpartition("/")[2]
+        exception = entry.pop("exception", None)
+        columns = [f"{time.astimezone():%Y-%m-%d %H:%M:%S}", *(entry.pop(key) for key in ("logger", "level", "event"))]
+        columns += [f"{key}={entry[key]}" for key in sorted(entry)]
+        line = " ".join(columns).rstrip()
+        return line if exception is None else f"{line}\n{exception}"
+
+
+def _add_request(entry: _Entry) -> None:
     """Add the request that the current task serves."""
     context = request_context.current()
     if context is not None:
@@ -123,12 +137,10 @@ def _add_request(_: object, __: str, entry: _Entry) -> _Entry:
             entry[_TRACE] = f"projects/{project}/traces/{context.trace_id}"
             entry[_SPAN_ID] = context.span_id
             entry[_TRACE_SAMPLED] = context.is_sampled
-    return entry
 
 
-def _clean(_: object, __: str, entry: _Entry) -> _Entry:
+def _clean(entry: _Entry) -> None:
     """Replace control characters, and shorten a long traceback."""
-    entry.pop("message", None)  # an attribute that formatters of other handlers add to the record
     for key, value in entry.items():
         if isinstance(value, str) and key != "exception":
             entry[key] = value.translate(_CONTROL_CHARACTERS)
@@ -136,34 +148,6 @@ def _clean(_: object, __: str, entry: _Entry) -> _Entry:
     if trace and len(trace) > MAX_TRACEBACK_CHARACTERS:
         half = MAX_TRACEBACK_CHARACTERS // 2
         entry["exception"] = f"{trace[:half]} (cut) {trace[-half:]}"
-    return entry
-
-
-def _name_for_cloud_logging(_: object, __: str, entry: _Entry) -> _Entry:
-    named: _Entry = {
-        "severity": entry.pop("level").upper(),
-        "message": entry.pop("event"),
-        "time": entry.pop("timestamp"),
-    }
-    if (trace := entry.pop("exception", None)) is not None:
-        named["stack_trace"] = trace
-    named.update(entry)
-    return named
-
-
-def _shorten_for_people(_: object, __: str, entry: _Entry) -> _Entry:
-    """Remove what the message of an access log line already says, and the names for Cloud Logging."""
-    entry["level"] = entry["level"].upper()
-    entry.pop("httpRequest", None)
-    for name in (_SPAN_ID, _TRACE_SAMPLED):
-        entry.pop(name, None)
-    if trace := entry.pop(_TRACE, None):
-        entry["trace"] = trace.rpartition("/")[2]
-    return entry
-
-
-def _render_json(_: object, __: str, entry: _Entry) -> str:
-    return json_line(entry)
 
 
 def _log_unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
