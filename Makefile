@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PAGES := graphiql dashboard
+unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all modules of this checkout when it starts
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
 .PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential torture attack soak load lock clean
