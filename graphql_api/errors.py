@@ -19,7 +19,14 @@ from graphql import GraphQLError
 
 from graphql_api import metrics
 from observability import request_context
-from storage.documents.errors import DropzoneError, Forbidden, InvalidSample, RetryLater, Unauthenticated
+from storage.documents.errors import (
+    DropzoneError,
+    Forbidden,
+    InvalidSample,
+    RateLimited,
+    RetryLater,
+    Unauthenticated,
+)
 
 logger = logging.getLogger("graphql_api")
 
@@ -96,6 +103,18 @@ class TooSlow(DropzoneError):
         self.cursor = cursor
 
 
+class QuotaExceeded(RateLimited):
+    """The client has used all that a policy allows in a window of time. `RateLimit-Policy` lists the policies."""
+
+    def __init__(
+        self, message: str, *, limit: str, retry_after: int, policy: str, quota: int, window_seconds: int
+    ) -> None:
+        super().__init__(message, limit=limit, retry_after=retry_after)
+        self.policy = policy
+        self.quota = quota
+        self.window_seconds = window_seconds
+
+
 class UnsupportedMediaType(DropzoneError):
     """The body has an unsupported content type or content encoding."""
 
@@ -139,6 +158,14 @@ def describe(error: DropzoneError) -> dict[str, Any]:
         extensions["retryAfter"] = error.retry_after
     if isinstance(error, (RetryLater, TooComplex)) and error.limit:
         extensions["limit"] = error.limit
+    if isinstance(error, QuotaExceeded):
+        extensions["rateLimit"] = {
+            "policy": error.policy,
+            "quota": error.quota,
+            "window": error.window_seconds,
+            "remaining": 0,
+            "reset": error.retry_after,
+        }
     if isinstance(error, TooSlow) and error.cursor:
         extensions["cursor"] = error.cursor
     return {"message": shorten(str(error)), "extensions": extensions}

@@ -43,8 +43,14 @@ class Limits:
     max_request_mib_per_submitter: int = 192
     """Bytes of the large requests of one submitter that are in memory at the same time, after decompression."""
 
+    max_requests_per_second_per_submitter: int = 20_000
+    """Requests of one submitter in a second. Each operation over a WebSocket is a request."""
+
     max_samples_per_second_per_submitter: int = 20_000
     """Samples that one submitter may send in a second."""
+
+    max_sample_mib_per_second_per_submitter: int = 256
+    """Size of the samples that one submitter may send in a second, after decompression."""
 
     max_pending_samples_per_submitter: int = 100_000
     """Stored samples of one submitter that have no result yet."""
@@ -60,3 +66,32 @@ class Limits:
         for field in fields(self):
             if getattr(self, field.name) < 1:
                 raise ValueError(f"{field.name} must be at least 1, got {getattr(self, field.name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyLimits:
+    """Limits of an API key that replace those of its submitter. None means the limit of the submitter.
+
+    A key with such a limit does not use what the other keys of its submitter may send.
+    """
+
+    name: str
+    """The start of the digest of the key. Keys that were created with it or instead of it have the same name.
+
+    Keys of one name share what they may send, so no client gets more by creating keys.
+    """
+
+    requests_per_second: int | None = None
+    samples_per_second: int | None = None
+    sample_mib_per_second: int | None = None
+
+    @property
+    def values(self) -> dict[str, int]:
+        """The limits that are set, by name."""
+        names = (field.name for field in fields(self) if field.name != "name")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    @property
+    def description(self) -> str:
+        """The limits in one line."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.values.items())

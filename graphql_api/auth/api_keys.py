@@ -1,11 +1,12 @@
 """An API key: a secret that an operator creates, and the stored document with its scopes and lifetime."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import is_secret, new_secret
+from graphql_api.limits import KeyLimits
 
 KEY_PREFIX = "dz_"
 
@@ -22,6 +23,7 @@ class ApiKey:
     revoked: datetime | None = None
     last_used: datetime | None = None
     """The start of the last day, in UTC, on which the key was used."""
+    limits: KeyLimits | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -33,6 +35,7 @@ class ApiKey:
             "expires": self.expires,
             "revoked": self.revoked,
             "last_used": self.last_used,
+            "limits": None if self.limits is None else asdict(self.limits),
         }
 
     @classmethod
@@ -52,6 +55,7 @@ class ApiKey:
             expires=expires,
             revoked=revoked,
             last_used=last_used,
+            limits=_limits(fields.get("limits")),
         )
 
     def is_valid_at(self, time: datetime) -> bool:
@@ -78,3 +82,12 @@ def is_key(text: str) -> bool:
 
 def _time(value: object) -> datetime | None:
     return value if isinstance(value, datetime) else None
+
+
+def _limits(value: object) -> KeyLimits | None:
+    """Return stored limits. Raises `TypeError` if they are damaged, so that such a key does not become unlimited."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise TypeError("expected a stored API key with an object `limits`")
+    return KeyLimits(**value)

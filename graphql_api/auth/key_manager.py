@@ -9,6 +9,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, NotFound
 
 MIN_DIGITS = 8
@@ -33,18 +34,20 @@ class KeyManager:
         label: str = "",
         lifetime: timedelta | None = None,
         *,
+        limits: KeyLimits | None = None,
         actor: str = OPERATOR,
     ) -> tuple[str, StoredKey]:
         """Create a key. Return it with its stored document. It is not stored, and cannot be read again."""
         key, now = new_key(), datetime.now(UTC)
-        stored = ApiKey(submitter, scopes, label, now, None if lifetime is None else now + lifetime)
+        expires = None if lifetime is None else now + lifetime
+        stored = ApiKey(submitter, scopes, label, now, expires, limits=limits)
         await self.store(key, stored, actor=actor)
         return key, (digest(key), stored)
 
     async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:
         """Store a key that was made before."""
         await self._store.write(digest(key), stored)
-        await self._record(stored, digest(key), "key.created", actor, f"scopes {','.join(sorted(stored.scopes))}")
+        await self._record(stored, digest(key), "key.created", actor, _description(stored))
 
     async def rotate(self, selected: StoredKey, overlap: timedelta, *, actor: str = OPERATOR) -> tuple[str, StoredKey]:
         """Create a key like the selected one, which expires after the overlap at the latest."""
@@ -52,7 +55,7 @@ class KeyManager:
         if not old.is_valid_at(datetime.now(UTC)):
             raise BadRequest("the key is revoked or expired; create a new one")
         lifetime = None if old.expires is None else old.expires - old.created
-        created = await self.create(old.submitter, old.scopes, old.label, lifetime, actor=actor)
+        created = await self.create(old.submitter, old.scopes, old.label, lifetime, limits=old.limits, actor=actor)
         ends = datetime.now(UTC) + overlap
         await self._store.update(key_digest, expires=ends if old.expires is None else min(ends, old.expires))
         await self._record(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
@@ -96,3 +99,8 @@ class KeyManager:
             filter(None, [f"key {key_digest[:SHOWN_DIGITS]}", stored.label and f'"{stored.label}"', details])
         )
         await self._audit_log.add(stored.submitter, actor=actor, action=action, details=about)
+
+
+def _description(stored: ApiKey) -> str:
+    scopes = f"scopes {','.join(sorted(stored.scopes))}"
+    return scopes if stored.limits is None else f"{scopes}, limits {stored.limits.description}"

@@ -47,7 +47,13 @@ class KeyStore:
         if api_key is None or seconds <= 0:
             return None
         self.note_use(key_digest, api_key)
-        caller = Caller(api_key.submitter, api_key.scopes, f"key {key_digest[:SHOWN_DIGITS]}", api_key.expires)
+        caller = Caller(
+            api_key.submitter,
+            api_key.scopes,
+            f"key {key_digest[:SHOWN_DIGITS]}",
+            api_key.expires,
+            api_key.limits,
+        )
         return Found(caller, seconds)
 
     def note_use(self, key_digest: str, api_key: ApiKey) -> None:

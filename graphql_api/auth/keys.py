@@ -13,6 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,12 +27,21 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
+from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
 _MAX_DAYS = 36_500
+_MAX_COUNT = 10**9
+
+_LIMITS = {
+    "requests_per_second": "requests per second and API process that clients with this key may send",
+    "samples_per_second": "samples per second and API process",
+    "sample_mib_per_second": "size of samples in MiB per second and API process",
+}
+"""The limits that a key can have, and what they mean."""
 
 _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with the token of the sign-in link that the stack prints. `ensure` stores it for the key of the file."""
@@ -63,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
+    for name, meaning in _LIMITS.items():
+        create.add_argument(
+            f"--{name.replace('_', '-')}", type=_count, help=f"{meaning}; those of the submitter by default"
+        )
     listing = commands.add_parser("list", help="list all keys by digest")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
     listing.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -89,7 +103,7 @@ async def _run(options: argparse.Namespace) -> None:
         match options.command:
             case "create":
                 key = new_key()
-                await manager.store(key, _api_key(options))
+                await manager.store(key, replace(_api_key(options), limits=_limits(options, key)))
                 print(key)
             case "ensure":
                 key = await _ensure(store, manager, options)
@@ -181,14 +195,16 @@ def _line(key_digest: str, key: ApiKey) -> str:
     end = expires if key.revoked is None else f"revoked {timestamps.to_text(key.revoked)}"
     scopes = ",".join(sorted(key.scopes))
     created = timestamps.to_text(key.created)
-    return f"{key_digest[:SHOWN_DIGITS]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}"
+    limits = "" if key.limits is None else f"  {key.limits.description}"
+    return f"{key_digest[:SHOWN_DIGITS]}  {key.submitter}  {scopes}  {key.label}  created {created}  {end}{limits}"
 
 
 def _json_line(key_digest: str, key: ApiKey) -> str:
     times = {"created": key.created, "expires": key.expires, "revoked": key.revoked, "last_used": key.last_used}
     texts = {name: None if time is None else timestamps.to_text(time) for name, time in times.items()}
     values = {"digest": key_digest, "submitter": key.submitter, "scopes": sorted(key.scopes), "label": key.label}
-    return json.dumps(values | texts, ensure_ascii=False)
+    limits = None if key.limits is None else key.limits.values
+    return json.dumps(values | texts | {"limits": limits}, ensure_ascii=False)
 
 
 def _api_key(options: argparse.Namespace) -> ApiKey:
@@ -203,10 +219,21 @@ def _api_key(options: argparse.Namespace) -> ApiKey:
     )
 
 
+def _limits(options: argparse.Namespace, key: str) -> KeyLimits | None:
+    limits = KeyLimits(name=digest(key)[:SHOWN_DIGITS], **{name: getattr(options, name) for name in _LIMITS})
+    return limits if limits.values else None
+
+
 def _submitter(text: str) -> str:
     if not document_paths.is_submitter(text):
         raise argparse.ArgumentTypeError("expected 1 to 100 characters out of letters, digits, _, ., @ and -")
     return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MAX_COUNT:,}, got {text!r}")
+    return int(text)
 
 
 def _days(text: str) -> float:

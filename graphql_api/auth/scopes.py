@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from graphql_api.errors import MissingScope
+from graphql_api.limits import KeyLimits
 
 
 class Scope(StrEnum):
@@ -29,6 +30,8 @@ class Caller:
     """A short text that tells operators which credential it was, such as the start of a key's digest."""
     expires: datetime | None = field(default=None, compare=False)
     """When the credential expires, or None if it does not expire."""
+    limits: KeyLimits | None = field(default=None, compare=False)
+    """The limits of the credential, or None if those of its submitter apply."""
 
 
 def missing_scope(scope: Scope) -> MissingScope:

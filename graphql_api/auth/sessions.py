@@ -81,12 +81,15 @@ class SessionStore:
             return None
         session = Session.from_fields(fields)
         seconds = (session.expires - datetime.now(UTC)).total_seconds()
+        limits = None
         if session.key_digest is not None:
             api_key = await self._key_store.read(session.key_digest)
-            seconds = min(seconds, 0.0 if api_key is None else api_key.remaining_seconds())
+            if api_key is None:
+                return None
+            seconds, limits = min(seconds, api_key.remaining_seconds()), api_key.limits
         if seconds <= 0:
             return None
-        return Found(Caller(session.submitter, session.scopes, session.credential, session.expires), seconds)
+        return Found(Caller(session.submitter, session.scopes, session.credential, session.expires, limits), seconds)
 
     async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
         """Store a new session of `caller`, and return its secret. It expires no later than the caller's credential."""

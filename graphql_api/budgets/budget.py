@@ -22,6 +22,7 @@ from typing import Self
 import psutil
 
 from graphql_api import metrics
+from graphql_api.errors import QuotaExceeded
 from storage.documents.errors import RateLimited, Unavailable
 
 RETRY_SECONDS = 1
@@ -141,40 +142,62 @@ class RateBudget:
     An amount may exceed the reserve. The debt is then paid off before the next amount is allowed.
     """
 
-    __slots__ = ("_clock", "_reserve", "_updated", "limit", "per_second")
+    __slots__ = ("_clock", "_reserve", "_updated", "limit", "per_second", "policy")
 
-    def __init__(self, limit: str, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Allow `per_second`. `limit` is the name of the setting."""
+    def __init__(
+        self, limit: str, per_second: int, clock: Callable[[], float] = time.monotonic, *, policy: str = ""
+    ) -> None:
+        """Allow `per_second`. `limit` is the name of the setting, and `policy` the name in response headers."""
         self.limit = limit
+        self.policy = policy or limit
         self.per_second = per_second
         self._clock = clock
-        self._reserve = per_second
+        self._reserve: float = per_second
         self._updated = clock()
 
     def take(self, amount: float = 1) -> None:
         """Use `amount`. Raises `RateLimited` if the reserve is used up."""
-        self._refill()
-        if self._reserve <= 0:
-            wait = math.ceil(-self._reserve / self.per_second) or RETRY_SECONDS
-            raise refusal(self.limit, f"at most {self.per_second:,} per second", wait)
+        self.check()
         self._reserve -= amount
+
+    def check(self) -> None:
+        """Raise `RateLimited` if the reserve is used up."""
+        if self.refill() <= 0:
+            raise self._refusal()
+
+    @property
+    def wait_seconds(self) -> int:
+        """After how many whole seconds more is free, at least 1."""
+        return max(RETRY_SECONDS, math.ceil(-self.refill() / self.per_second))
 
     @property
     def delay_seconds(self) -> float:
         """How long until `take` succeeds. 0 if it succeeds now."""
-        self._refill()
-        return 0.0 if self._reserve > 0 else -self._reserve / self.per_second + 1 / self.per_second
+        return 0.0 if self.refill() > 0 else (1 - self._reserve) / self.per_second
 
     @property
     def is_full(self) -> bool:
         """Whether the whole reserve is free, so that this budget need not be remembered."""
-        self._refill()
-        return self._reserve >= self.per_second
+        return self.refill() >= self.per_second
 
-    def _refill(self) -> None:
+    def refill(self) -> float:
+        """Return the reserve as of now. It is negative if there is a debt."""
         now = self._clock()
-        self._reserve = min(self.per_second, self._reserve + (now - self._updated) * self.per_second)
+        reserve = self._reserve + (now - self._updated) * self.per_second
         self._updated = now
+        self._reserve = reserve if reserve < self.per_second else self.per_second
+        return self._reserve
+
+    def _refusal(self) -> QuotaExceeded:
+        metrics.limit_refusals(self.limit).inc()
+        return QuotaExceeded(
+            f"the limit {self.limit} is reached: at most {self.per_second:,} per second; retry later",
+            limit=self.limit,
+            retry_after=self.wait_seconds,
+            policy=self.policy,
+            quota=self.per_second,
+            window_seconds=1,
+        )
 
 
 class MemoryBudget:

@@ -3,16 +3,17 @@
 The composition root creates one `Budgets` and passes it to each part with limits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, Protocol, TypeVar
 
 from graphql_api import metrics
+from graphql_api.budgets.allowance import Allowance, Sender
 from graphql_api.budgets.budget import Budget, MemoryBudget, RateBudget, WaitingBudget, refusal
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
-from graphql_api.limits import Limits
+from graphql_api.limits import KeyLimits, Limits
 
 HEAVY_COST = 10
 """From this cost on, an operation is heavy. Half of the cost of a submitter is for heavy operations."""
@@ -35,6 +36,7 @@ class _Removable(Protocol):
         """Whether this budget is the same as a new one."""
 
 
+K = TypeVar("K", bound=Hashable)
 B = TypeVar("B", bound=_Removable)
 
 
@@ -49,13 +51,30 @@ class Budgets:
         )
         self.turns = LoopTurns()
         self.addresses = AddressBudgets(limits)
-        self._submitters = _BudgetsByName(lambda name: _submitter_budget(name, limits, self.turns))
+        self._submitters = _BudgetsByName[str, SubmitterBudget](
+            lambda name: _submitter_budget(name, limits, self.turns)
+        )
+        self._allowances = _BudgetsByName[str, Allowance](lambda _: Allowance(limits, None))
+        self._allowances_of_keys = _BudgetsByName[tuple[str, KeyLimits], Allowance](
+            lambda key: Allowance(limits, key[1])
+        )
         for name in vars(limits):
             metrics.limit_refusals(name)
 
     def submitter(self, name: str) -> "SubmitterBudget":
         """Return the budget of the submitter `name`. Do not keep it while nothing is in use: it can be removed."""
         return self._submitters.of(name)
+
+    def allowance(self, sender: Sender) -> Allowance:
+        """Return what `sender` may send. Do not keep it: it can be removed while all of it is left."""
+        if sender.limits is None:
+            return self._allowances.of(sender.submitter)
+        return self._allowances_of_keys.of((sender.submitter, sender.limits))
+
+    def admit_samples(self, sender: Sender, count: int, byte_count: int) -> None:
+        """Let `sender` store samples now. Raises `RateLimited` if a budget is exhausted."""
+        self.submitter(sender.submitter).check_backlog()
+        self.allowance(sender).admit_samples(count, byte_count)
 
 
 @dataclass(slots=True)
@@ -91,9 +110,6 @@ class SubmitterBudget:
     request_bytes: Budget
     """Bytes of large requests in memory, after decompression."""
 
-    samples: RateBudget
-    """Samples sent."""
-
     pending_samples: Budget
     """Stored samples without a result."""
 
@@ -115,12 +131,11 @@ class SubmitterBudget:
         """Whether no sample may be stored until other samples have results."""
         return self.pending_samples.used >= self.pending_samples.max_amount
 
-    def admit_samples(self, count: int) -> None:
-        """Let the submitter store `count` samples now. Raises `RateLimited` if a budget is exhausted."""
+    def check_backlog(self) -> None:
+        """Raise `RateLimited` if no sample may be stored until other samples have results."""
         if self.has_full_backlog:
             pending = self.pending_samples
             raise refusal(pending.limit, f"at most {pending.max_amount:,} without a result", BACKLOG_RETRY_SECONDS)
-        self.samples.take(count)
 
     @property
     def is_unused(self) -> bool:
@@ -133,22 +148,22 @@ class SubmitterBudget:
             self.websockets,
             self.subscriptions,
         )
-        return not any(budget.used for budget in in_use) and self.samples.is_full
+        return not any(budget.used for budget in in_use)
 
 
-class _BudgetsByName(Generic[B]):
+class _BudgetsByName(Generic[K, B]):
     """The budgets of all addresses, or of all submitters, that use something now."""
 
-    def __init__(self, create: Callable[[str], B]) -> None:
+    def __init__(self, create: Callable[[K], B]) -> None:
         """Create a budget with `create` on the first use of its name."""
         self._create = create
-        self._budgets: dict[str, B] = {}
+        self._budgets: dict[K, B] = {}
         self._sweep_at = _MIN_SWEEP_BUDGETS
 
     def __len__(self) -> int:
         return len(self._budgets)
 
-    def of(self, name: str) -> B:
+    def of(self, name: K) -> B:
         budget = self._budgets.get(name)
         if budget is None:
             self._sweep()
@@ -165,7 +180,7 @@ class AddressBudgets:
     """The budgets of all addresses."""
 
     def __init__(self, limits: Limits) -> None:
-        self._by_network = _BudgetsByName(lambda _: _address_budget(limits))
+        self._by_network = _BudgetsByName[str, AddressBudget](lambda _: _address_budget(limits))
 
     def __len__(self) -> int:
         return len(self._by_network)
@@ -201,7 +216,6 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterB
         light_cost=_cost_budget(limits),
         heavy_cost=_cost_budget(limits),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
-        samples=RateBudget("max_samples_per_second_per_submitter", limits.max_samples_per_second_per_submitter),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),

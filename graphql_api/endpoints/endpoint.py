@@ -18,6 +18,7 @@ from starlette.types import Scope as ASGIScope
 from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
+from graphql_api.budgets.allowance import announce, announced
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import request_headers
 from observability import request_context, tracing
@@ -67,6 +68,9 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
     async def handle(request: Request) -> Response:
         caller = await services.authenticator.authenticate(request_headers.credential(request.scope))
         request_context.set_submitter(caller.submitter)
+        allowance = services.budgets.allowance(caller)
+        announce(request.scope, allowance)
+        allowance.admit_request()
         if scope not in caller.scopes:
             raise missing_scope(scope)
         budget = services.budgets.submitter(caller.submitter).cost(cost)
@@ -147,6 +151,8 @@ class RequestRecorder:
             elif kind == "http.response.start" or kind == "websocket.http.response.start":
                 count(message["status"])
                 message["headers"] = [*self._extended(message.get("headers", ()), is_https), request_id]
+                if (allowance := announced(scope)) is not None:
+                    message["headers"] += allowance.headers
             elif kind == "websocket.accept":
                 has_websocket = True
                 count(_SWITCHING_PROTOCOLS)

@@ -114,7 +114,7 @@ class SampleEndpoints:
             credential = request_headers.credential(request.scope)
             turn = self._services.budgets.turns.of(caller.submitter)
             body = stream_body(request, turn=turn)
-            receipts = self._receive_lines(body, turn, caller.submitter, credential, request_labels)
+            receipts = self._receive_lines(body, turn, caller, credential, request_labels)
             return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
         if media_type != JSON:
             raise UnsupportedMediaType(
@@ -126,7 +126,7 @@ class SampleEndpoints:
             raw = await read_body(request, receiver.max_sample_bytes, reservation=reservation, turn=budget.turn)
         stored = await receiver.receive(
             raw,
-            submitter=caller.submitter,
+            sender=caller,
             idempotency_key=idempotency_key,
             labels=request_labels,
             supersedes=earlier_id,
@@ -161,13 +161,13 @@ class SampleEndpoints:
         return Response(status_code=204)
 
     async def _receive_lines(
-        self, body: BodyStream, turn: LoopTurn, submitter: str, credential: Credential, labels: Labels
+        self, body: BodyStream, turn: LoopTurn, caller: Caller, credential: Credential, labels: Labels
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
         authenticate = self._services.authenticator.authenticate
         refusal = asyncio.create_task(wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
         receiver, memory = self._services.receiver, self._services.budgets.memory
-        share = self._services.budgets.submitter(submitter).request_bytes
+        share = self._services.budgets.submitter(caller.submitter).request_bytes
         last_line = 0
 
         def check() -> None:
@@ -179,10 +179,10 @@ class SampleEndpoints:
             with (
                 memory.reserve(share) as line,
                 memory.reserve(share) as in_flight,
-                receiver.admission.stream(submitter, check) as admission,
+                receiver.admission.stream(caller, check) as admission,
             ):
                 batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
-                process = partial(self._receive_batch, submitter, labels, admission)
+                process = partial(self._receive_batch, caller, labels, admission)
                 async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
                     async for number, response in responses:
                         last_line = number
@@ -199,19 +199,19 @@ class SampleEndpoints:
             await body.aclose()
 
     async def _receive_batch(
-        self, submitter: str, labels: Labels, admission: StreamAdmission, batch: Sequence[ndjson.Line]
+        self, caller: Caller, labels: Labels, admission: StreamAdmission, batch: Sequence[ndjson.Line]
     ) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
         samples = [line for _, line in batch if not isinstance(line, TooLarge)]
         receiver = self._services.receiver
-        outcomes = iter(await receiver.receive_admitted(samples, submitter=submitter, labels=labels))
+        outcomes = iter(await receiver.receive_admitted(samples, sender=caller, labels=labels))
         admission.release(*ndjson.size(batch))
 
         def respond(entry: ndjson.Line) -> bytes:
             number, line = entry
             return _json_line(_line_response(number, line if isinstance(line, TooLarge) else next(outcomes)))
 
-        turn = self._services.budgets.turns.of(submitter)
+        turn = self._services.budgets.turns.of(caller.submitter)
         await turn.start()  # the writes of several batches end in the same turn of the event loop
         return batch[-1][0], b"".join(await turn.map(respond, batch))
 

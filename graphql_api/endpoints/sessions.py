@@ -73,6 +73,7 @@ class SessionEndpoints:
             raise BadRequest("a session cannot start another session; send an API key, an access token or a link")
         else:
             caller = await self._services.authenticator.authenticate(credential)
+            self._services.budgets.allowance(caller).admit_request()
             key_digest = digest(credential.key) if self._services.keys.is_form(credential.key) else None
             secret, session = await self._services.sessions.start(caller, key_digest)
         response = _response(session, status=201)

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import SubmitterBudget
 
 
@@ -11,3 +12,7 @@ class OperationContext(Protocol):
     @property
     def budget(self) -> SubmitterBudget:
         """What the submitter of the client uses. Do not keep it while nothing is in use."""
+
+    @property
+    def allowance(self) -> Allowance:
+        """What the client may send."""

@@ -1,7 +1,7 @@
 """Admission of streams: when the next lines of a stream may be stored.
 
-`SubmitterBudget.admit_samples` refuses a request with one sample at once. A stream waits instead, and the server does
-not read it meanwhile. All streams of a submitter share a limit of lines in flight, so that 64 streams do not fill the
+`Budgets.admit_samples` refuses a request with one sample at once. A stream waits instead, and the server does not
+read it meanwhile. All streams of a submitter share a limit of lines in flight, so that 64 streams do not fill the
 queue of the writer more than one. A stream is refused if the backlog of its submitter stays at its limit.
 """
 
@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from graphql_api.budgets.allowance import Sender
 from graphql_api.budgets.budgets import Budgets
 
 _MAX_LINES_IN_FLIGHT = 2_000
@@ -29,29 +30,29 @@ class Admission:
         self._streams: dict[str, _InFlight] = {}
 
     @contextmanager
-    def stream(self, submitter: str, check: Callable[[], None]) -> Iterator["StreamAdmission"]:
-        """Yield the admission of one stream.
+    def stream(self, sender: Sender, check: Callable[[], None]) -> Iterator["StreamAdmission"]:
+        """Yield the admission of one stream of `sender`.
 
         While the stream waits, it calls `check` several times a second. `check` raises an exception to end the stream.
         """
-        in_flight = self._streams.setdefault(submitter, _InFlight())
+        in_flight = self._streams.setdefault(sender.submitter, _InFlight())
         in_flight.streams += 1
-        stream = StreamAdmission(self._budgets, submitter, in_flight, check)
+        stream = StreamAdmission(self._budgets, sender, in_flight, check)
         try:
             yield stream
         finally:
             stream.close()
             in_flight.streams -= 1
             if not in_flight.streams:
-                del self._streams[submitter]
+                del self._streams[sender.submitter]
 
 
 class StreamAdmission:
     """The lines of one stream that are in flight."""
 
-    def __init__(self, budgets: Budgets, submitter: str, in_flight: "_InFlight", check: Callable[[], None]) -> None:
+    def __init__(self, budgets: Budgets, sender: Sender, in_flight: "_InFlight", check: Callable[[], None]) -> None:
         self._budgets = budgets
-        self._submitter = submitter
+        self._sender = sender
         self._in_flight = in_flight
         self._check = check
         self._lines = 0
@@ -59,20 +60,19 @@ class StreamAdmission:
         self._is_closed = False
 
     async def wait(self, lines: int, byte_count: int) -> None:
-        """Wait until this number of lines may be stored. Raises `RateLimited` if the backlog stays at its limit."""
+        """Wait until these lines may be stored. Raises `RateLimited` if a limit stays reached for too long."""
         self._check()
         await self._in_flight.admit(lines, byte_count, self._check)
         self._lines += lines
         self._bytes += byte_count
         deadline = time.monotonic() + _MAX_BACKLOG_WAIT_SECONDS
         while time.monotonic() < deadline:
-            budget = self._budgets.submitter(self._submitter)
-            delay = budget.samples.delay_seconds
-            if not delay and not budget.has_full_backlog:
+            delay = self._budgets.allowance(self._sender).delay_seconds
+            if not delay and not self._budgets.submitter(self._sender.submitter).has_full_backlog:
                 break
             await asyncio.sleep(min(delay or _CHECK_SECONDS, _CHECK_SECONDS))
             self._check()
-        self._budgets.submitter(self._submitter).admit_samples(lines)
+        self._budgets.admit_samples(self._sender, lines, byte_count)
 
     def release(self, lines: int, byte_count: int) -> None:
         """Let other lines be stored instead of these, which have their outcomes."""

@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from graphql_api import metrics
+from graphql_api.budgets.allowance import Sender
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
@@ -94,7 +95,7 @@ class Receiver:
         self,
         raw: bytes,
         *,
-        submitter: str,
+        sender: Sender,
         idempotency_key: str | None = None,
         labels: Labels | None = None,
         supersedes: str | None = None,
@@ -109,11 +110,12 @@ class Receiver:
         does not exist, and `Unavailable`.
         """
         if supersedes is not None:
-            return await self._supersede(raw, supersedes, submitter, idempotency_key, labels)
+            return await self._supersede(raw, supersedes, sender, idempotency_key, labels)
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
-        self._budgets.submitter(submitter).admit_samples(1)
+        self._budgets.admit_samples(sender, 1, len(raw))
+        submitter = sender.submitter
         if len(raw) > MAX_INLINE_BYTES:
             return await self._receive_large(raw, submitter, idempotency_key, labels)
         started = time.perf_counter()
@@ -127,21 +129,22 @@ class Receiver:
         _count(outcome, started)
         return outcome
 
-    async def receive_all(self, raws: Sequence[bytes], *, submitter: str) -> list[Outcome]:
+    async def receive_all(self, raws: Sequence[bytes], *, sender: Sender) -> list[Outcome]:
         """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises.
 
-        Raises `RateLimited` if the submitter may not store as many samples now.
+        Raises `RateLimited` if the sender may not store as many samples now.
         """
-        self._budgets.submitter(submitter).admit_samples(len(raws))
-        return await self.receive_admitted(raws, submitter=submitter)
+        self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
+        return await self.receive_admitted(raws, sender=sender)
 
     async def receive_admitted(
-        self, raws: Sequence[bytes], *, submitter: str, labels: Labels | None = None
+        self, raws: Sequence[bytes], *, sender: Sender, labels: Labels | None = None
     ) -> list[Outcome]:
         """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does.
 
         Each sample has `labels` in addition to its own labels.
         """
+        submitter = sender.submitter
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
             *(self._receive_large(raws[index], submitter, None, labels) for index in large), return_exceptions=True
@@ -181,19 +184,19 @@ class Receiver:
         self._validators.close()
 
     async def _supersede(
-        self, raw: bytes, earlier_id: str, submitter: str, idempotency_key: str | None, labels: Labels | None
+        self, raw: bytes, earlier_id: str, sender: Sender, idempotency_key: str | None, labels: Labels | None
     ) -> Header:
         """Store a sample, and mark the sample that it corrects. The function then writes the earlier result again.
 
         If the process stops before the mark is written, the client repeats the request with the same idempotency key.
         """
-        if earlier_id not in await self._read_headers(submitter, {earlier_id}):
+        if earlier_id not in await self._read_headers(sender.submitter, {earlier_id}):
             raise NotFound("the sample to supersede does not exist - at `supersedes`")
-        stored = await self.receive(raw, submitter=submitter, idempotency_key=idempotency_key, labels=labels)
+        stored = await self.receive(raw, sender=sender, idempotency_key=idempotency_key, labels=labels)
         if stored.id == earlier_id:
             raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
         if stored.arrival is Arrival.ACCEPTED:
-            name = self._firestore.name(document_paths.sample(submitter, earlier_id))
+            name = self._firestore.name(document_paths.sample(sender.submitter, earlier_id))
             write = encoding.to_write(name, {"superseded_by": stored.id})
             write.update_mask.field_paths.append("superseded_by")
             write.current_document.exists = True

@@ -20,6 +20,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.scopes import Caller
+from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
@@ -91,6 +92,11 @@ class Context:
     def budget(self) -> SubmitterBudget:
         """What the submitter uses."""
         return self.budgets.submitter(self.caller.submitter)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What the caller may send."""
+        return self.budgets.allowance(self.caller)
 
     def clear_loaders(self) -> None:
         """Discard all loaded documents, so that the next event of a subscription reads current documents."""

@@ -68,9 +68,8 @@ class Mutation:
         ] = None,
     ) -> Sample:
         """Store one sample."""
-        submitter, receiver = info.context.caller.submitter, info.context.receiver
-        header = await receiver.receive(
-            sample, submitter=submitter, idempotency_key=idempotency_key, supersedes=supersedes
+        header = await info.context.receiver.receive(
+            sample, sender=info.context.caller, idempotency_key=idempotency_key, supersedes=supersedes
         )
         return Sample.of(header, is_new=True)
 
@@ -90,7 +89,7 @@ class Mutation:
         """Store many samples. A sample that cannot be stored does not affect the other samples."""
         if len(samples) > MAX_SAMPLES:
             raise BadRequest(f"expected at most {MAX_SAMPLES:,} samples, got {len(samples):,} - at `samples`")
-        outcomes = await info.context.receiver.receive_all(samples, submitter=info.context.caller.submitter)
+        outcomes = await info.context.receiver.receive_all(samples, sender=info.context.caller)
         # If an item of a list is an exception, graphql-core returns null for the item and adds an error with its path.
         items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, is_new=True) for each in outcomes]
         return items
@@ -189,7 +188,8 @@ class Mutation:
     @strawberry.mutation(
         description=(
             "Creates an API key for the submitter. The response contains the key, which cannot be read again. The key "
-            "can have only scopes that the key or token of the request has."
+            "can have only scopes that the key or token of the request has. It has the limits of the key of the "
+            "request, and shares with it what both may send."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
@@ -214,7 +214,7 @@ class Mutation:
             raise BadRequest(f"expected a number of days from 1 to {MAX_DAYS:,} - at `expiresInDays`")
         lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
         created = await info.context.keys.create(
-            caller.submitter, frozenset(scopes), label, lifetime, actor=caller.credential
+            caller.submitter, frozenset(scopes), label, lifetime, limits=caller.limits, actor=caller.credential
         )
         return CreatedApiKey.of(created)
 
@@ -240,6 +240,8 @@ class Mutation:
         selected = await info.context.keys.select_one(digest, caller.submitter)
         if not selected[1].scopes <= caller.scopes:
             raise BadRequest("the key has scopes that the key or token of the request does not have - at `digest`")
+        if caller.limits not in (None, selected[1].limits):
+            raise BadRequest("the key does not have the limits of the key of the request - at `digest`")
         overlap = timedelta(days=overlap_days)
         return CreatedApiKey.of(await info.context.keys.rotate(selected, overlap, actor=caller.credential))
 

@@ -178,6 +178,7 @@ class GraphQLWebSocket:
         try:
             self._credential = credential_in(payload, self._credential)
             context = await self._authenticate(self._credential)
+            context.allowance.admit_request()
             self._place.enter_context(context.budget.websockets.hold())
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise refusal(self._credential, error) from None
@@ -247,6 +248,7 @@ class GraphQLWebSocket:
     async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
+        context.allowance.admit_request()
         operation = await self._executor.prepare(request, context)
         self._prepared.set()
         responses = self._executor.subscribe(operation, request, context)

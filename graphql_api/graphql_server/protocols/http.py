@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
+from graphql_api.budgets.allowance import announce
 from graphql_api.budgets.budget import MemoryBudget
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
@@ -85,6 +86,9 @@ class HTTPEndpoint:
             return await self._page(request)
         credential = request_headers.credential(request.scope)
         context = await self._authenticate(credential)
+        allowance = context.allowance
+        announce(request.scope, allowance)
+        allowance.admit_request()
         if request.method == "POST":
             graphql_request = await self._read_body(request, context, reserved)
             return await self._execute(request, graphql_request, credential, context, accept)

@@ -19,6 +19,22 @@ _SCOPES = {
 describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
 
 
+@strawberry.type(
+    description=(
+        "Limits of an API key, which an operator has set. Null means that the limit of the submitter applies. Keys "
+        "that were created with the key, or instead of it, share these limits."
+    )
+)
+class ApiKeyLimits:
+    """What clients with a key may send to each API process."""
+
+    requests_per_second: int | None = strawberry.field(default=None, description="Requests in a second.")
+    samples_per_second: int | None = strawberry.field(default=None, description="Samples in a second.")
+    sample_mib_per_second: int | None = strawberry.field(
+        default=None, description="Size of the samples in a second, in MiB, after decompression."
+    )
+
+
 @strawberry.type(name="ApiKey", description="An API key, without the key itself, which is stored nowhere.")
 class ApiKeyType:
     """A stored key."""
@@ -33,6 +49,9 @@ class ApiKeyType:
         description="The start of the last day, in UTC, on which the key was used, if it was."
     )
     is_valid: bool = strawberry.field(description="Whether the key is neither revoked nor expired.")
+    limits: "ApiKeyLimits | None" = strawberry.field(
+        description="The limits of the key itself. Null if those of its submitter apply."
+    )
 
     @classmethod
     def of(cls, key: StoredKey) -> Self:
@@ -47,6 +66,7 @@ class ApiKeyType:
             revoked_at=stored.revoked,
             last_used_on=stored.last_used,
             is_valid=stored.is_valid_at(datetime.now(UTC)),
+            limits=None if stored.limits is None else ApiKeyLimits(**stored.limits.values),
         )
 
 

@@ -31,10 +31,15 @@ NOW = datetime.now(UTC)
 ALL_SCOPES = frozenset(Scope)
 
 
-def store(stack: Stack, scopes: frozenset[Scope] = ALL_SCOPES, **times: datetime) -> str:
+def store(
+    stack: Stack,
+    scopes: frozenset[Scope] = ALL_SCOPES,
+    expires: datetime | None = None,
+    revoked: datetime | None = None,
+) -> str:
     """Return a stored key."""
     key = new_key()
-    stored = ApiKey("kinds", scopes, "", NOW - timedelta(days=2), **times)
+    stored = ApiKey("kinds", scopes, "", NOW - timedelta(days=2), expires, revoked)
     stack.firestore().document(document_paths.api_key(digest(key))).set(stored.fields())
     return key
 

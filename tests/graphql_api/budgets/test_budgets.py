@@ -5,6 +5,7 @@ import pytest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.limits import Limits
 from storage.documents import RateLimited
+from tests.graphql_api.budgets.sender import Sender
 
 
 @pytest.mark.parametrize(
@@ -38,13 +39,13 @@ def test_a_submitter_does_not_use_the_budget_of_another() -> None:
 def test_a_submitter_may_send_a_number_of_samples_in_a_second() -> None:
     """The refusal names the limit. Another submitter has a budget of its own."""
     budgets = Budgets(Limits(max_samples_per_second_per_submitter=10))
-    budgets.submitter("a").admit_samples(1_000)
+    budgets.admit_samples(Sender("a"), 1_000, 0)
 
     with pytest.raises(RateLimited) as refused:
-        budgets.submitter("a").admit_samples(1)
+        budgets.admit_samples(Sender("a"), 1, 0)
 
     assert refused.value.limit == "max_samples_per_second_per_submitter"
-    budgets.submitter("b").admit_samples(1)
+    budgets.admit_samples(Sender("b"), 1, 0)
 
 
 def test_a_submitter_may_have_a_number_of_samples_without_a_result() -> None:
@@ -53,11 +54,11 @@ def test_a_submitter_may_have_a_number_of_samples_without_a_result() -> None:
     budgets.submitter("a").pending_samples.take(2)
 
     with pytest.raises(RateLimited) as refused:
-        budgets.submitter("a").admit_samples(1)
+        budgets.admit_samples(Sender("a"), 1, 0)
 
     assert refused.value.limit == "max_pending_samples_per_submitter"
     budgets.submitter("a").pending_samples.give_back(1)
-    budgets.submitter("a").admit_samples(1)
+    budgets.admit_samples(Sender("a"), 1, 0)
 
 
 def test_unused_budgets_are_forgotten() -> None:

@@ -14,12 +14,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings, read_body
 from graphql_api.graphql_server.protocols.http import refusal
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.limits import Limits
 from storage.documents.errors import DropzoneError, Unauthenticated
+from tests.graphql_api.budgets.sender import Sender
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key
 
 KEY = "a-good-key"
@@ -44,11 +46,12 @@ class Duplex:
 
 
 class ExampleContext(dict[str, object]):
-    """The context of resolvers, with the budget of a submitter."""
+    """The context of resolvers, with the budget of a submitter, and with an allowance of its own by default."""
 
-    def __init__(self, budget: SubmitterBudget, values: dict[str, object]) -> None:
+    def __init__(self, budget: SubmitterBudget, values: dict[str, object], allowance: Allowance | None = None) -> None:
         super().__init__(values)
         self.budget = budget
+        self.allowance = allowance or Allowance(Limits(), None)
 
     @classmethod
     def of_somebody(cls) -> "ExampleContext":
@@ -110,7 +113,11 @@ def running(
             raise state.authentication_error
         if credential.key not in (KEY, OTHER_KEY):
             raise Unauthenticated("send an API key" if credential.key is None else "this API key is unknown")
-        return ExampleContext(budgets.submitter(credential.key), {state_key: state, "credential": credential.key})
+        return ExampleContext(
+            budgets.submitter(credential.key),
+            {state_key: state, "credential": credential.key},
+            budgets.allowance(Sender(credential.key)),
+        )
 
     async def page(request: Request) -> Response:
         return HTMLResponse("<h1>GraphiQL</h1>")

@@ -9,6 +9,7 @@ from graphql_api.ingest import admission as admission_module
 from graphql_api.ingest.admission import Admission
 from graphql_api.limits import Limits
 from storage.documents import RateLimited
+from tests.graphql_api.budgets.sender import Sender
 
 
 def none() -> None:
@@ -28,21 +29,21 @@ def admission() -> Admission:
 async def test_a_stream_waits_for_the_rate() -> None:
     """It is not refused."""
     budgets = Budgets(Limits(max_samples_per_second_per_submitter=1_000))
-    with Admission(budgets).stream("a", none) as stream:
+    with Admission(budgets).stream(Sender("a"), none) as stream:
         for _ in range(15):
             await stream.wait(100, 0)
             stream.release(100, 0)
 
     with pytest.raises(RateLimited):
-        budgets.submitter("a").admit_samples(1)
+        budgets.admit_samples(Sender("a"), 1, 0)
 
 
 async def test_a_stream_that_waits_notices_the_end_of_its_client() -> None:
     """The budget is not used."""
     budgets = Budgets(Limits(max_samples_per_second_per_submitter=1))
-    budgets.submitter("a").admit_samples(1_000_000)
+    budgets.admit_samples(Sender("a"), 1_000_000, 0)
 
-    with Admission(budgets).stream("a", gone) as stream, pytest.raises(ConnectionError):
+    with Admission(budgets).stream(Sender("a"), gone) as stream, pytest.raises(ConnectionError):
         await stream.wait(1, 0)
 
 
@@ -50,7 +51,11 @@ async def test_the_streams_of_a_submitter_share_the_lines_in_flight() -> None:
     """They get room in the order in which they began to wait, and streams that end give theirs back."""
     budget = admission()
     order: list[int] = []
-    with budget.stream("a", none) as first, budget.stream("a", none) as second, budget.stream("b", none) as other:
+    with (
+        budget.stream(Sender("a"), none) as first,
+        budget.stream(Sender("a"), none) as second,
+        budget.stream(Sender("b"), none) as other,
+    ):
         await first.wait(1_500, 0)
 
         async def wait(number: int, lines: int) -> None:
@@ -74,11 +79,11 @@ async def test_a_stream_keeps_its_place_while_it_waits(monkeypatch: pytest.Monke
     budget = admission()
     order: list[str] = []
     checks: dict[str, asyncio.Event] = {"large": asyncio.Event(), "small": asyncio.Event()}
-    with budget.stream("a", none) as first:
+    with budget.stream(Sender("a"), none) as first:
         await first.wait(2_000, 0)
 
         async def wait(name: str, lines: int) -> None:
-            with budget.stream("a", checks[name].set) as stream:
+            with budget.stream(Sender("a"), checks[name].set) as stream:
                 await stream.wait(lines, 0)
                 order.append(name)
 
@@ -98,7 +103,7 @@ async def test_a_stream_keeps_its_place_while_it_waits(monkeypatch: pytest.Monke
 async def test_a_stream_that_ends_its_wait_lets_smaller_ones_start() -> None:
     """No other stream has to end for this."""
     budget = admission()
-    with budget.stream("a", none) as stream:
+    with budget.stream(Sender("a"), none) as stream:
         await stream.wait(1_900, 0)
         large = asyncio.create_task(stream.wait(1_000, 0))
         await asyncio.sleep(0)
@@ -112,18 +117,18 @@ async def test_a_stream_that_ends_its_wait_lets_smaller_ones_start() -> None:
 
 async def test_one_batch_of_any_size_is_admitted() -> None:
     """Its line is as large as a sample may be."""
-    with admission().stream("a", none) as stream:
+    with admission().stream(Sender("a"), none) as stream:
         await stream.wait(1, 2**30)
 
 
 async def test_lines_of_a_stream_that_was_cancelled_are_released() -> None:
     """Those that waited and those that were in flight."""
     budget = admission()
-    with budget.stream("a", none) as first:
+    with budget.stream(Sender("a"), none) as first:
         await first.wait(2_000, 0)
         waiting = asyncio.create_task(first.wait(2_000, 0))
         await asyncio.sleep(0.01)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    with budget.stream("a", none) as second:
+    with budget.stream(Sender("a"), none) as second:
         await asyncio.wait_for(second.wait(2_000, 0), 10)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import httpx
 import pytest
@@ -140,4 +141,25 @@ def test_the_command_rotates_keys_and_lists_them_as_json(stack: Stack) -> None:
         "expires": None,
         "revoked": None,
         "last_used": None,
+        "limits": None,
     }
+
+
+def test_the_command_sets_limits_of_a_key(stack: Stack) -> None:
+    """They are listed, and an admin of the submitter sees them."""
+    key = stack.new_key("key-limits", "admin", "--requests-per-second", "1000", "--sample-mib-per-second", "2")
+
+    (listed,) = stack.keys("list", "--submitter", "key-limits", "--json").splitlines()
+    assert json.loads(listed)["limits"] == {"requests_per_second": 1000, "sample_mib_per_second": 2}
+    own = "{ apiKeys { limits { requestsPerSecond samplesPerSecond sampleMibPerSecond } } }"
+    (seen,) = stack.graphql(own, key=key)["apiKeys"]
+    assert seen["limits"] == {"requestsPerSecond": 1000, "samplesPerSecond": None, "sampleMibPerSecond": 2}
+
+
+@pytest.mark.parametrize("value", ["0", "1.5"])
+def test_the_command_refuses_odd_limits(stack: Stack, value: str) -> None:
+    """No key is created."""
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        stack.keys("create", "--submitter", "odd-limits", f"--requests-per-second={value}")
+
+    assert "expected a whole number from 1 to 1,000,000,000" in refused.value.stderr

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strawberry.permission import BasePermission
 
+from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budget import MemoryBudget
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.execution.executor import Executor
@@ -31,6 +32,7 @@ class Changes:
 
     by: int = 0
     budget: SubmitterBudget = field(default_factory=lambda: Budgets(Limits()).submitter("somebody"))
+    allowance: Allowance = field(default_factory=lambda: Allowance(Limits(), None))
 
 
 class Forbidden(BasePermission):

@@ -15,6 +15,7 @@ from graphql import (
     GraphQLString,
 )
 
+from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budget import MemoryBudget
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import GraphQLSettings, SharedEvent
@@ -30,6 +31,7 @@ class Caller:
     def __init__(self, name: str) -> None:
         self.name = name
         self.budget = Budgets(Limits()).submitter(name)
+        self.allowance = Allowance(Limits(), None)
 
 
 class Reading(SharedEvent):

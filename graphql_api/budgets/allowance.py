@@ -1,0 +1,102 @@
+"""What one submitter may send: requests, samples and bytes per second.
+
+The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) say how much that is
+and how much is left. The endpoints announce an allowance in the ASGI scope of a request. The middleware that completes
+the headers of responses reads it there.
+"""
+
+from collections.abc import MutableMapping
+from typing import Any, Protocol
+
+from graphql_api.budgets.budget import RateBudget
+from graphql_api.limits import KeyLimits, Limits
+
+_SCOPE_KEY = "allowance"
+_MIB = 2**20
+
+
+class Sender(Protocol):
+    """Who sends a request or a sample."""
+
+    @property
+    def submitter(self) -> str:
+        """The submitter to whom the credential belongs."""
+
+    @property
+    def limits(self) -> KeyLimits | None:
+        """The limits of the credential, or None if those of its submitter apply."""
+
+
+class Allowance:
+    """What the credentials of one submitter, or one key with its own limits, may send."""
+
+    __slots__ = ("_policy_header", "requests", "sample_bytes", "sample_count")
+
+    def __init__(self, limits: Limits, own: KeyLimits | None) -> None:
+        """Allow what `limits` says, and what `own` says instead."""
+        self.requests = RateBudget(
+            "max_requests_per_second_per_submitter",
+            (own and own.requests_per_second) or limits.max_requests_per_second_per_submitter,
+            policy="requests",
+        )
+        self.sample_count = RateBudget(
+            "max_samples_per_second_per_submitter",
+            (own and own.samples_per_second) or limits.max_samples_per_second_per_submitter,
+            policy="sample-count",
+        )
+        self.sample_bytes = RateBudget(
+            "max_sample_mib_per_second_per_submitter",
+            ((own and own.sample_mib_per_second) or limits.max_sample_mib_per_second_per_submitter) * _MIB,
+            policy="sample-bytes",
+        )
+        self._policy_header = (
+            b"ratelimit-policy",
+            (
+                f'"requests";q={self.requests.per_second};w=1, '
+                f'"sample-count";q={self.sample_count.per_second};w=1;dropzone-unit="samples", '
+                f'"sample-bytes";q={self.sample_bytes.per_second};w=1;qu="content-bytes"'
+            ).encode(),
+        )
+
+    def admit_request(self) -> None:
+        """Count a request. Raises `QuotaExceeded` if there were too many."""
+        self.requests.take()
+
+    def admit_samples(self, count: int, byte_count: int) -> None:
+        """Count samples. Raises `QuotaExceeded`, and counts nothing, if there were too many before."""
+        self.sample_bytes.check()
+        self.sample_count.take(count)
+        self.sample_bytes.take(byte_count)
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long until `admit_samples` succeeds. 0 if it succeeds now."""
+        return max(self.sample_count.delay_seconds, self.sample_bytes.delay_seconds)
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        """The headers `RateLimit-Policy` and `RateLimit` of a response that starts now."""
+        left = self.requests.refill(), self.sample_count.refill(), self.sample_bytes.refill()
+        if min(left) > 0:  # more is allowed within a second, and the next request in any case
+            value = b'"requests";r=%d;t=1, "sample-count";r=%d;t=1, "sample-bytes";r=%d;t=1' % left
+        else:
+            budgets = self.requests, self.sample_count, self.sample_bytes
+            items = (f'"{each.policy}";r={max(0, int(each.refill()))};t={each.wait_seconds}' for each in budgets)
+            value = ", ".join(items).encode()
+        return self._policy_header, (b"ratelimit", value)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether this allowance is the same as a new one."""
+        return self.requests.is_full and self.sample_count.is_full and self.sample_bytes.is_full
+
+
+def announce(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
+    """Let the response to a request say what its sender may still send."""
+    scope[_SCOPE_KEY] = allowance
+
+
+def announced(scope: MutableMapping[str, Any]) -> Allowance | None:
+    """Return the allowance of the sender of a request, or None if nobody has announced it."""
+    allowance = scope.get(_SCOPE_KEY)
+    return allowance if isinstance(allowance, Allowance) else None
