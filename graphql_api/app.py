@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -18,8 +19,6 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
-from graphql_api.auth.oauth.code_flow import CodeFlow
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder, public
@@ -50,6 +49,10 @@ from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
+
+if TYPE_CHECKING:  # joserfc, cryptography and aiohttp take a quarter of the start, so `_access_tokens` imports them
+    from graphql_api.auth.oauth.access_tokens import AccessTokens
+    from graphql_api.auth.oauth.code_flow import CodeFlow
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -113,7 +116,7 @@ class _Services:
     audit_log: AuditLog
     keys: KeyStore
     key_manager: KeyManager
-    code_flow: CodeFlow | None
+    code_flow: "CodeFlow | None"
     sessions: SessionStore
     receiver: Receiver
     store: Store
@@ -141,9 +144,12 @@ class _Services:
         self.audit_log = AuditLog(self._firestore, writer)
         self.key_manager = KeyManager(self.keys, self.audit_log)
         self.sessions = SessionStore(self._firestore, writer, self.keys)
-        access_tokens = _access_tokens(settings)
-        self.code_flow = _code_flow(settings, access_tokens)
-        sources: list[CredentialSource] = [self.keys, self.sessions, access_tokens]
+        sources: list[CredentialSource] = [self.keys, self.sessions]
+        self.code_flow = None
+        if settings.oidc_issuers:
+            access_tokens = _access_tokens(settings)
+            self.code_flow = _code_flow(settings, access_tokens)
+            sources.append(access_tokens)
         self.authenticator = Authenticator(sources, self.budgets.addresses, cache_seconds=settings.key_cache_seconds)
         self.receiver = Receiver(
             self._firestore,
@@ -181,7 +187,9 @@ class _Services:
             self._writer.is_failing = False
 
 
-def _access_tokens(settings: Settings) -> AccessTokens:
+def _access_tokens(settings: Settings) -> "AccessTokens":
+    from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
+
     rules = TokenRules(
         audience=settings.token_audience,
         submitter_claim=settings.oidc_submitter_claim,
@@ -191,7 +199,9 @@ def _access_tokens(settings: Settings) -> AccessTokens:
     return AccessTokens(parse_issuers(settings.oidc_issuers), rules)
 
 
-def _code_flow(settings: Settings, access_tokens: AccessTokens) -> CodeFlow | None:
+def _code_flow(settings: Settings, access_tokens: "AccessTokens") -> "CodeFlow | None":
+    from graphql_api.auth.oauth.code_flow import CodeFlow
+
     if not settings.can_sign_in:
         return None
     issuer = parse_issuers(settings.oidc_issuers)[0]

@@ -1,14 +1,13 @@
 """`/session/sign-in` and `/session/callback`: a browser signs in at the identity provider and gets a session."""
 
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.oauth.code_flow import PAGES, CodeFlow
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
@@ -16,6 +15,9 @@ from graphql_api.endpoints.sessions import set_session
 from graphql_api.errors import shorten
 from graphql_api.graphql_server.request_headers import Credential, session_cookie
 from storage.documents import NotFound, Unauthenticated
+
+if TYPE_CHECKING:  # the application imports it only if an identity provider is configured
+    from graphql_api.auth.oauth.code_flow import CodeFlow
 
 _SECONDS = 600
 
@@ -28,7 +30,7 @@ class Services(Protocol):
     authenticator: Authenticator
     budgets: Budgets
     sessions: SessionStore
-    code_flow: CodeFlow | None
+    code_flow: "CodeFlow | None"
 
 
 class ProviderSignInEndpoints:
@@ -44,8 +46,7 @@ class ProviderSignInEndpoints:
         return [public(Route(path, handler, methods=["GET"])) for path, handler in handlers.items()]
 
     async def _start(self, request: Request) -> Response:
-        page = request.query_params.get("page", "")
-        address, cookie = await self._flow().start(page if page in PAGES else PAGES[0])
+        address, cookie = await self._flow().start(request.query_params.get("page", ""))
         response = RedirectResponse(address, 303, {"cache-control": "no-store"})
         _set_cookie(response, request, cookie, _SECONDS)
         return response
@@ -71,7 +72,7 @@ class ProviderSignInEndpoints:
         _set_cookie(response, request, "", 0)
         return response
 
-    def _flow(self) -> CodeFlow:
+    def _flow(self) -> "CodeFlow":
         if self._services.code_flow is None:
             raise NotFound("no identity provider is configured for signing in; enter an API key")
         return self._services.code_flow

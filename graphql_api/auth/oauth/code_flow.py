@@ -34,7 +34,10 @@ class CodeFlow:
         return f"{self.resource}/session/callback"
 
     async def start(self, page: str) -> tuple[str, str]:
-        """Return the address at the provider, and the text of a cookie that the browser keeps until it comes back."""
+        """Return the address at the provider, and the text of a cookie that the browser keeps until it comes back.
+
+        The browser then gets `page`, or the first of `PAGES` if `page` is not one of them.
+        """
         state, verifier = secrets.token_urlsafe(), secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         parameters = {
@@ -50,7 +53,7 @@ class CodeFlow:
         }
         endpoint = await self._endpoint("authorization_endpoint")
         separator = "&" if "?" in endpoint else "?"
-        return endpoint + separator + urlencode(parameters), _encode([state, verifier, page])
+        return endpoint + separator + urlencode(parameters), _encode([state, verifier, _known(page)])
 
     async def finish(self, query: Mapping[str, str], cookie: str) -> tuple[str, str]:
         """Return the access token and the page that started the sign-in. Raises `Unauthenticated`."""
@@ -73,13 +76,17 @@ class CodeFlow:
             response = await fetch_json(await self._endpoint("token_endpoint"), form)
         except ProviderError:
             raise Unauthenticated("the identity provider refused the code; sign in again") from None
-        return str(response.get("access_token")), page if page in PAGES else PAGES[0]
+        return str(response.get("access_token")), _known(page)
 
     async def _endpoint(self, name: str) -> str:
         try:
             return await self.keys.endpoint(name)
         except ProviderError as error:
             raise Unavailable(f"the identity provider cannot be reached: {error}", retry_after=30) from None
+
+
+def _known(page: str) -> str:
+    return page if page in PAGES else PAGES[0]
 
 
 def _encode(values: list[str]) -> str:
