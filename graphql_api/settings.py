@@ -29,6 +29,7 @@ STACK_SETTINGS = (
     "data_dir",
     "api_processes",
     "function_processes",
+    "firestore_max_log_mib",
     "firestore_rate_limits",
 )
 """Settings that only `infra/embedded/stack.toml` reads."""

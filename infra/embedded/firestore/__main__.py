@@ -26,12 +26,16 @@ from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
+from infra.embedded.firestore.storage.checkpoints import MAX_LOG_BYTES
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
 from observability import logs, tracing
 from runtime import memory_release
+
+MIB = 1024 * 1024
+MIN_LOG_MIB, MAX_LOG_MIB = 32, 1024
 
 SHORT_BUILD_SECONDS = 2.0
 """Builds of indexes that take less time finish before the port opens. Longer builds run while the server runs."""
@@ -66,6 +70,12 @@ def parse_arguments() -> argparse.Namespace:
         help="maximum age of a read time; older document versions are deleted (default: 3600)",
     )
     parser.add_argument(
+        "--max-log-mib",
+        type=parse_log_mib,
+        default=MAX_LOG_BYTES // MIB,
+        help="size below which SQLite's write-ahead log is kept under load, in MiB (default: %(default)s)",
+    )
+    parser.add_argument(
         "--rate-limits",
         type=parse_rate_limits,
         default=(),
@@ -95,6 +105,13 @@ def parse_arguments() -> argparse.Namespace:
 def parse_sockets(descriptors: str) -> list[socket.socket]:
     """Return the sockets of a comma-separated list of file descriptors."""
     return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
+
+
+def parse_log_mib(text: str) -> int:
+    """Return a size of the log in MiB."""
+    if not (text.isascii() and text.isdecimal() and MIN_LOG_MIB <= int(text) <= MAX_LOG_MIB):
+        raise argparse.ArgumentTypeError(f"expected a whole number from {MIN_LOG_MIB} to {MAX_LOG_MIB}, got {text!r}")
+    return int(text)
 
 
 def parse_rate_limits(text: str) -> list[str]:
@@ -128,6 +145,7 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
         definitions=index_definitions,
         creates_indexes=index_definitions is None or arguments.create_indexes,
         admission=partial(rate_limits.RateLimits, limits=limits) if limits else None,
+        max_log_bytes=arguments.max_log_mib * MIB,
     )
 
 

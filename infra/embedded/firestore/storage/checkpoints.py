@@ -4,9 +4,10 @@ SQLite's automatic checkpoint runs inside a commit. Under load, this commit and 
 took 40 to 58 ms longer (docs/performance.md). The writer and the readers do not wait for the checkpoint thread.
 
 Note: a passive checkpoint does not reset the log while readers overlap, so the log would grow without a limit. If the
-log has more than `RESTART_LOG_PAGES`, the writer therefore restarts it after a commit: it copies the few pages that
-are left and waits until the current readers have finished, for at most `RESTART_SECONDS`. The next commit then starts
-at the beginning of the log. This thread would have to wait for a gap between commits, which a full load does not have.
+log has more than half of its maximum size, the writer therefore restarts it after a commit: it copies the few pages
+that are left and waits until the current readers have finished, for at most `RESTART_SECONDS`. The next commit then
+starts at the beginning of the log. This thread would have to wait for a gap between commits, which a full load does not
+have.
 
 Note: a checkpoint that fails for lack of space has used all space that was left, and the log is as long as before. If
 the disk cannot hold the whole log in the database file, no checkpoint is tried. New commits can then use the space that
@@ -24,9 +25,8 @@ from pathlib import Path
 from infra.embedded.firestore import metrics
 from infra.embedded.firestore.storage.reserve_file import free_bytes
 
-MAX_LOG_PAGES = 16_000
-"""64 MiB. A longer log is copied within each commit."""
-RESTART_LOG_PAGES = MAX_LOG_PAGES // 2
+MAX_LOG_BYTES = 64 * 1024 * 1024
+"""The default maximum. A log of three quarters of it is copied within each commit; the rest is for that commit."""
 RESTART_SECONDS = 0.1
 NEXT_COMMIT_SECONDS = 0.5
 RESTART_PAUSE_SECONDS = 5.0
@@ -35,7 +35,7 @@ MIN_CHANGED_ROWS = 4_000
 """A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
 RETRY_SECONDS = 1.0
 """The pause before the next attempt if a checkpoint failed or could not start."""
-PLENTY_BYTES = 256 * 1024 * 1024
+PLENTY_BYTES = 4 * 1024 * 1024 * 1024
 """With this much free space, a checkpoint always has room: the log is shorter."""
 SLACK_BYTES = 4 * 1024 * 1024
 """The space that must remain, for example for the commit that is being written to the log."""
@@ -49,9 +49,13 @@ def has_room(connection: sqlite3.Connection, path: Path) -> bool:
     if free >= PLENTY_BYTES:
         return True
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    growth = int(pages) * int(page_size) - path.stat().st_size
+    growth = int(pages) * _page_size(connection) - path.stat().st_size
     return growth <= 0 or growth + SLACK_BYTES <= free
+
+
+def _page_size(connection: sqlite3.Connection) -> int:
+    """Return the size of a page of the database file, in bytes."""
+    return int(connection.execute("PRAGMA page_size").fetchone()[0])
 
 
 class AutomaticCheckpoints:
@@ -60,26 +64,30 @@ class AutomaticCheckpoints:
     The automatic checkpoint is off while the disk has no room for it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, max_log_bytes: int) -> None:
         self._connection = connection
         self._path = path
+        pages = max_log_bytes // _page_size(connection)
+        self._restarted_pages, self._copied_pages = pages // 2, pages * 3 // 4
         self._is_on = True
         self._is_restart_due = False
         self._restarted = threading.Event()
         self._no_restart_before = -math.inf
-        connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages}")
 
     def adjust(self) -> None:
         """Turn the checkpoint on or off for the next commit."""
         if has_room(self._connection, self._path) is not self._is_on:
             self._is_on = not self._is_on
-            self._connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES if self._is_on else 0}")
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages if self._is_on else 0}")
 
-    def request_restart(self) -> None:
-        """Let the writer restart the log after its next commit, and wait for it, at most `NEXT_COMMIT_SECONDS`.
+    def limit_log(self, pages: int) -> None:
+        """If the log has more than half of its maximum size, let the writer restart it after its next commit.
 
-        Two checkpoints cannot run at the same time, so the checkpoint thread waits.
+        Two checkpoints cannot run at the same time, so the checkpoint thread waits, at most `NEXT_COMMIT_SECONDS`.
         """
+        if pages <= self._restarted_pages:
+            return
         self._restarted.clear()
         self._is_restart_due = True
         self._restarted.wait(NEXT_COMMIT_SECONDS)
@@ -110,12 +118,12 @@ class AutomaticCheckpoints:
 class Checkpointer:
     """A thread that runs checkpoints until `close` is called. It owns `connection` and closes it.
 
-    `request_restart` is called when the log has more than `RESTART_LOG_PAGES`.
+    `limit_log` is called after each checkpoint with the number of pages in the log.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, request_restart: Callable[[], None]) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, limit_log: Callable[[int], None]) -> None:
         self._connection = connection
-        self._request_restart = request_restart
+        self._limit_log = limit_log
         self._path = path
         self._checkpointed_rows = 0
         self._due = threading.Event()
@@ -151,8 +159,7 @@ class Checkpointer:
                 return "the disk has no room for the log in the database file"
             with metrics.CHECKPOINT_DURATION.time():
                 _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                if pages > RESTART_LOG_PAGES:
-                    self._request_restart()
+                self._limit_log(pages)
         except (sqlite3.Error, OSError) as error:
             return str(error)
         return None

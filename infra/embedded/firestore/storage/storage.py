@@ -24,7 +24,7 @@ from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definit
 from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import versions
-from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints, Checkpointer
+from infra.embedded.firestore.storage.checkpoints import MAX_LOG_BYTES, AutomaticCheckpoints, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot
 from infra.embedded.firestore.storage.commit_group import Admission, Group
 from infra.embedded.firestore.storage.disk_health import DiskHealth
@@ -38,7 +38,6 @@ __all__ = ["Change", "Snapshot", "Storage"]
 
 T = TypeVar("T")
 READER_THREADS = 4
-MAX_LOG_BYTES = 64 * 1024 * 1024
 CACHE_KIB = 16 * 1024
 
 logger = logging.getLogger(__name__)
@@ -54,10 +53,12 @@ class Storage:
         definitions: Definitions | None = None,
         creates_indexes: bool = True,
         admission: Callable[[IndexRegistry], Admission] | None = None,
+        max_log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
         self.path = path
         self.version_retention_seconds = version_retention_seconds
         self.creates_indexes = creates_indexes
+        self._max_log_bytes = max_log_bytes
         self.catalog = Catalog()
         self._registry = IndexRegistry(definitions or Definitions())
         self.group_commits = 0
@@ -85,7 +86,7 @@ class Storage:
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="firestore-reader")
-        checkpoints = AutomaticCheckpoints(self._connection, path)
+        checkpoints = AutomaticCheckpoints(self._connection, path, max_log_bytes)
         self._writer = Writer(
             self._connection,
             self.catalog,
@@ -98,7 +99,7 @@ class Storage:
             self.health,
             checkpoints,
         )
-        self._checkpointer = Checkpointer(self._connect(), path, checkpoints.request_restart)
+        self._checkpointer = Checkpointer(self._connect(), path, checkpoints.limit_log)
         self._index_builder = IndexBuilder(
             self.catalog, self._registry, self.execute, self.read, lambda: self.group_commits
         )
@@ -152,7 +153,7 @@ class Storage:
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `AutomaticCheckpoints`
-        connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {self._max_log_bytes}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA mmap_size = 0")
         return connection

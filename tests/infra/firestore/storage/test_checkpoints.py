@@ -29,8 +29,9 @@ def writer(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def no_restart() -> None:
+def no_limit(pages: int) -> None:
     """Do not restart the log."""
+    del pages
 
 
 def add(writer: sqlite3.Connection, rows: int) -> int:
@@ -42,7 +43,7 @@ def add(writer: sqlite3.Connection, rows: int) -> int:
 def test_a_checkpoint_runs_beside_a_transaction(tmp_path: Path, writer: sqlite3.Connection) -> None:
     """After enough changed rows, and then again, although a write transaction is open."""
     file = tmp_path / "file"
-    with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False), file, no_restart)) as checkpointer:
+    with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False), file, no_limit)) as checkpointer:
         sizes = [file.stat().st_size]
         for _ in range(2):
             writer.execute("BEGIN")
@@ -92,7 +93,7 @@ def test_a_failed_checkpoint_is_retried_without_another_write(
     connection: Any = UnreliableConnection()
     with (
         caplog.at_level(logging.WARNING),
-        closing(Checkpointer(connection, tmp_path / "file", no_restart)) as checkpointer,
+        closing(Checkpointer(connection, tmp_path / "file", no_limit)) as checkpointer,
     ):
         checkpointer.report_changed_rows(MIN_CHANGED_ROWS)
         eventually(lambda: connection.attempts > 3)
@@ -119,10 +120,18 @@ def test_a_server_checkpoints_its_file(own: FirestoreProcess) -> None:
     eventually(lambda: own.data.stat().st_size > size + 100_000)
 
 
-async def test_the_log_is_restarted_although_readers_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", ["31", "large"])
+def test_a_size_of_the_log_that_cannot_be_kept_is_refused(own: FirestoreProcess, size: str) -> None:
+    """The message says what is expected."""
+    own.options = ["--max-log-mib", size]
+
+    with pytest.raises(AssertionError, match=f"expected a whole number from 32 to 1024, got '{size}'"):
+        own.start()
+
+
+async def test_the_log_is_restarted_although_readers_overlap(tmp_path: Path) -> None:
     """Measured at 10 MiB a second with four readers: the log has up to 33 MiB, and without restarts 68 MiB."""
-    monkeypatch.setattr(checkpoints, "RESTART_LOG_PAGES", 500)
-    storage = Storage(tmp_path / "file")
+    storage = Storage(tmp_path / "file", max_log_bytes=4 * 1024 * 1024)
     is_done = False
 
     async def read() -> None:
