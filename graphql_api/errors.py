@@ -21,11 +21,9 @@ from graphql_api import metrics
 from observability import request_context
 from storage.documents.errors import (
     DropzoneError,
-    Forbidden,
     InvalidSample,
     RateLimited,
     RetryLater,
-    Unauthenticated,
 )
 
 logger = logging.getLogger("graphql_api")
@@ -57,18 +55,6 @@ MAX_FIELD_ERRORS = 100
 _MAX_REQUEST_ERRORS_BYTES = 600
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
-
-
-class InvalidCredential(Unauthenticated):
-    """The request has a credential, but it is unknown, expired or revoked."""
-
-
-class MissingScope(Forbidden):
-    """The credential is valid but lacks `scope`."""
-
-    def __init__(self, message: str, *, scope: str) -> None:
-        super().__init__(message)
-        self.scope = scope
 
 
 class MethodNotAllowed(DropzoneError):
@@ -137,17 +123,6 @@ def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
     if len(text) <= max_bytes and len(encoded) <= max_bytes:
         return encoded.decode()
     return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "…"
-
-
-def challenge(error: DropzoneError) -> str | None:
-    """Return the value of `WWW-Authenticate` (RFC 6750) for an error that another credential could prevent."""
-    if isinstance(error, InvalidCredential):
-        return 'Bearer realm="dropzone", error="invalid_token"'
-    if isinstance(error, Unauthenticated):
-        return 'Bearer realm="dropzone"'
-    if isinstance(error, MissingScope):
-        return f'Bearer realm="dropzone", error="insufficient_scope", scope="{error.scope}"'
-    return None
 
 
 def describe(error: DropzoneError) -> dict[str, Any]:

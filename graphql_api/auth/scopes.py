@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from graphql_api.errors import MissingScope
+from graphql_api.credential_errors import MissingScope
 from graphql_api.limits import KeyLimits
 
 

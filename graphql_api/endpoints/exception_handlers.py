@@ -9,7 +9,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, challenge, describe, describe_unexpected, shorten
+from graphql_api.credential_errors import challenge
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
 from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
 
 

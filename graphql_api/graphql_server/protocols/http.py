@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from graphql_api import errors
 from graphql_api.budgets.allowance import announce
 from graphql_api.budgets.budget import MemoryBudget
+from graphql_api.credential_errors import challenge
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
@@ -165,7 +166,7 @@ class HTTPEndpoint:
 def refusal(error: DropzoneError) -> Response:
     """Return the response to a request that fails before its operation is executed."""
     headers = {}
-    if (value := errors.challenge(error)) is not None:
+    if (value := challenge(error)) is not None:
         headers["www-authenticate"] = value
     elif isinstance(error, RetryLater):
         headers["retry-after"] = str(error.retry_after)

@@ -25,8 +25,8 @@ from graphql_api.app import create_app
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
+from graphql_api.credential_errors import MissingScope
 from graphql_api.endpoints.endpoint import Endpoint
-from graphql_api.errors import MissingScope
 from graphql_api.schema.executable import executable
 from graphql_api.schema.required_scopes import enforce, required_scope, requires
 from graphql_api.settings import Settings
