@@ -63,7 +63,8 @@ They take three quarters of the time.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark slow tests, so that `pytest -m "not slow"` leaves them out.
 
-    The longest run first, so that the test processes end at about the same time.
+    The longest run first, so that the test processes end at about the same time. pytest-xdist keeps this order with
+    `--no-loadscope-reorder` only: by default, the modules with the fewest tests run last, and these are the slow ones.
     """
     folders = [config.rootpath / name for name in SLOW]
     places: dict[pytest.Item, int] = {}
