@@ -1,8 +1,13 @@
 """Fixtures for all tests: the whole stack, started by its command, on free ports and in a folder of its own."""
 
+import asyncio
+import functools
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -74,6 +79,43 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if places[item] < len(folders):
             item.add_marker(pytest.mark.slow)
     items.sort(key=places.__getitem__)
+
+
+DEADLINE = pytest.StashKey[float]()
+"""The monotonic time at which pytest-timeout ends a test."""
+
+DEADLINE_MARGIN_SECONDS = 5.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> object:
+    """Store when the test must end."""
+    item.stash[DEADLINE] = time.monotonic() + settings.timeout
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    """End an async test within its event loop, a few seconds before pytest-timeout ends it with a signal.
+
+    The exception that the signal raises also ends the event loop. All later async tests of the process would then fail,
+    because anyio runs them in the same loop.
+    """
+    if iscoroutinefunction(pyfuncitem.obj) and DEADLINE in pyfuncitem.stash:
+        deadline = pyfuncitem.stash[DEADLINE] - DEADLINE_MARGIN_SECONDS
+        pyfuncitem.obj = ends_before(deadline, pyfuncitem.obj)
+    return (yield)
+
+
+def ends_before(deadline: float, test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Return `test` with a deadline, in monotonic time."""
+
+    @functools.wraps(test)
+    async def run(**arguments: object) -> None:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            await test(**arguments)
+
+    return run
 
 
 @pytest.fixture(scope="session")
