@@ -52,6 +52,12 @@ class Limits:
     max_sample_mib_per_second_per_submitter: int = 256
     """Size of the samples that one submitter may send in a second, after decompression."""
 
+    max_samples_per_day_per_submitter: int = 0
+    """Samples that one submitter may send on a day in UTC, to all API processes. 0 means no limit."""
+
+    max_sample_mib_per_day_per_submitter: int = 0
+    """Size of the samples that one submitter may send on a day in UTC, after decompression. 0 means no limit."""
+
     max_pending_samples_per_submitter: int = 100_000
     """Stored samples of one submitter that have no result yet."""
 
@@ -62,10 +68,11 @@ class Limits:
     """Open subscriptions of one submitter, over all protocols."""
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a limit below 1."""
+        """Raise `ValueError` for a limit below its minimum."""
         for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"{field.name} must be at least 1, got {getattr(self, field.name)}")
+            minimum = 1 if field.default else 0
+            if getattr(self, field.name) < minimum:
+                raise ValueError(f"{field.name} must be at least {minimum}, got {getattr(self, field.name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +91,8 @@ class KeyLimits:
     requests_per_second: int | None = None
     samples_per_second: int | None = None
     sample_mib_per_second: int | None = None
+    samples_per_day: int | None = None
+    sample_mib_per_day: int | None = None
 
     @property
     def values(self) -> dict[str, int]:

@@ -40,6 +40,8 @@ _LIMITS = {
     "requests_per_second": "requests per second and API process that clients with this key may send",
     "samples_per_second": "samples per second and API process",
     "sample_mib_per_second": "size of samples in MiB per second and API process",
+    "samples_per_day": "samples per day in UTC",
+    "sample_mib_per_day": "size of samples in MiB per day in UTC",
 }
 """The limits that a key can have, and what they mean."""
 

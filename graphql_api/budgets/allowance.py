@@ -1,4 +1,4 @@
-"""What one submitter may send: requests, samples and bytes per second.
+"""What one submitter may send: requests, samples and bytes per second, and samples and bytes per day.
 
 The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) say how much that is
 and how much is left. The endpoints announce an allowance in the ASGI scope of a request. The middleware that completes
@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 from graphql_api.budgets.budget import RateBudget
+from graphql_api.budgets.daily_quota import DailyQuota
 from graphql_api.limits import KeyLimits, Limits
 
 _SCOPE_KEY = "allowance"
@@ -30,10 +31,19 @@ class Sender(Protocol):
 class Allowance:
     """What the credentials of one submitter, or one key with its own limits, may send."""
 
-    __slots__ = ("_policy_header", "requests", "sample_bytes", "sample_count")
+    __slots__ = ("_policy_header", "quota", "requests", "sample_bytes", "sample_count")
 
-    def __init__(self, limits: Limits, own: KeyLimits | None) -> None:
-        """Allow what `limits` says, and what `own` says instead."""
+    def __init__(
+        self,
+        limits: Limits,
+        own: KeyLimits | None,
+        submitter: str = "",
+        changed_quotas: set[DailyQuota] | None = None,
+    ) -> None:
+        """Allow what `limits` says, and what `own` says instead.
+
+        If something is to be stored about the daily quota, it is in `changed_quotas`.
+        """
         self.requests = RateBudget(
             "max_requests_per_second_per_submitter",
             (own and own.requests_per_second) or limits.max_requests_per_second_per_submitter,
@@ -49,14 +59,24 @@ class Allowance:
             ((own and own.sample_mib_per_second) or limits.max_sample_mib_per_second_per_submitter) * _MIB,
             policy="sample-bytes",
         )
-        self._policy_header = (
-            b"ratelimit-policy",
-            (
-                f'"requests";q={self.requests.per_second};w=1, '
-                f'"sample-count";q={self.sample_count.per_second};w=1;dropzone-unit="samples", '
-                f'"sample-bytes";q={self.sample_bytes.per_second};w=1;qu="content-bytes"'
-            ).encode(),
-        )
+        self.quota: DailyQuota | None = None
+        max_samples = (own and own.samples_per_day) or limits.max_samples_per_day_per_submitter
+        max_mib = (own and own.sample_mib_per_day) or limits.max_sample_mib_per_day_per_submitter
+        if max_samples or max_mib:
+            self.quota = DailyQuota(
+                submitter,
+                "" if own is None else own.name,
+                max_samples=max_samples,
+                max_bytes=max_mib * _MIB,
+                changed=set() if changed_quotas is None else changed_quotas,
+            )
+        policies = [
+            f'"requests";q={self.requests.per_second};w=1',
+            f'"sample-count";q={self.sample_count.per_second};w=1;dropzone-unit="samples"',
+            f'"sample-bytes";q={self.sample_bytes.per_second};w=1;qu="content-bytes"',
+            *(self.quota.policies if self.quota else ()),
+        ]
+        self._policy_header = b"ratelimit-policy", ", ".join(policies).encode()
 
     def admit_request(self) -> None:
         """Count a request. Raises `QuotaExceeded` if there were too many."""
@@ -64,9 +84,14 @@ class Allowance:
 
     def admit_samples(self, count: int, byte_count: int) -> None:
         """Count samples. Raises `QuotaExceeded`, and counts nothing, if there were too many before."""
+        quota = self.quota
+        if quota is not None:
+            quota.check(count, byte_count)
         self.sample_bytes.check()
         self.sample_count.take(count)
         self.sample_bytes.take(byte_count)
+        if quota is not None:
+            quota.add(count, byte_count)
 
     @property
     def delay_seconds(self) -> float:
@@ -83,12 +108,15 @@ class Allowance:
             budgets = self.requests, self.sample_count, self.sample_bytes
             items = (f'"{each.policy}";r={max(0, int(each.refill()))};t={each.wait_seconds}' for each in budgets)
             value = ", ".join(items).encode()
+        if self.quota is not None:
+            value = b", ".join([value, *(item.encode() for item in self.quota.items)])
         return self._policy_header, (b"ratelimit", value)
 
     @property
     def is_unused(self) -> bool:
         """Whether this allowance is the same as a new one."""
-        return self.requests.is_full and self.sample_count.is_full and self.sample_bytes.is_full
+        is_full = self.requests.is_full and self.sample_count.is_full and self.sample_bytes.is_full
+        return is_full and (self.quota is None or not self.quota.used.samples)
 
 
 def announce(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
@@ -97,6 +125,6 @@ def announce(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
 
 
 def announced(scope: MutableMapping[str, Any]) -> Allowance | None:
-    """Return the allowance of the sender of a request, or None if nobody has announced it."""
+    """Return the allowance of the sender of a request, or None if none is announced."""
     allowance = scope.get(_SCOPE_KEY)
     return allowance if isinstance(allowance, Allowance) else None

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from graphql_api import metrics
 from graphql_api.budgets.allowance import Allowance, Sender
 from graphql_api.budgets.budget import Budget, MemoryBudget, RateBudget, WaitingBudget, refusal
+from graphql_api.budgets.daily_quota import DailyQuota
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.limits import KeyLimits, Limits
 
@@ -54,9 +55,13 @@ class Budgets:
         self._submitters = _BudgetsByName[str, SubmitterBudget](
             lambda name: _submitter_budget(name, limits, self.turns)
         )
-        self._allowances = _BudgetsByName[str, Allowance](lambda _: Allowance(limits, None))
+        self.changed_quotas: set[DailyQuota] = set()
+        """The daily quotas of which something is not stored yet."""
+        self._allowances = _BudgetsByName[str, Allowance](
+            lambda name: Allowance(limits, None, name, self.changed_quotas)
+        )
         self._allowances_of_keys = _BudgetsByName[tuple[str, KeyLimits], Allowance](
-            lambda key: Allowance(limits, key[1])
+            lambda key: Allowance(limits, key[1], key[0], self.changed_quotas)
         )
         for name in vars(limits):
             metrics.limit_refusals(name)

@@ -19,6 +19,7 @@ from graphql_api.budgets.allowance import Sender
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
+from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
 from graphql_api.ingest.uploads import ReadHeaders
@@ -84,6 +85,7 @@ class Receiver:
         self._validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
         self._backlog = Backlog(firestore, budgets)
+        self._daily_usage = DailyUsage(firestore, writer, budgets)
         self.admission = Admission(budgets)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
@@ -178,8 +180,9 @@ class Receiver:
         return [outcomes[index] for index in range(len(raws))]
 
     async def close(self) -> None:
-        """Cancel the removal of chunks. Requests do not wait for this removal."""
+        """Store what counts towards quotas. Cancel the removal of chunks: requests do not wait for it."""
         await self._backlog.close()
+        await self._daily_usage.close()
         await self._large_samples.close()
         self._validators.close()
 

@@ -7,6 +7,7 @@ address the documents of another tenant.
 
 import re
 import uuid
+from datetime import date
 from hashlib import sha256
 
 SUBMITTERS = "submitters"
@@ -19,6 +20,7 @@ RECOMPUTATIONS = "recomputations"
 DELETIONS = "deletions"
 API_KEYS = "api_keys"
 AUDIT_LOG = "audit_log"
+DAILY_USAGE = "daily_usage"
 SESSIONS = "sessions"
 SIGN_IN_TOKENS = "sign_in_tokens"
 UPLOADS = "uploads"
@@ -106,6 +108,11 @@ def api_key(digest: str) -> str:
 def audit_entry(submitter: str, entry_id: str) -> str:
     """Return the path of an entry of a tenant's audit log."""
     return f"{SUBMITTERS}/{submitter}/{AUDIT_LOG}/{entry_id}"
+
+
+def daily_usage(submitter: str, day: date, key_name: str) -> str:
+    """Return the path of what a tenant has sent on a day. A key with limits of its own is counted by its name."""
+    return f"{SUBMITTERS}/{submitter}/{DAILY_USAGE}/{day.isoformat()}{key_name and f'-{key_name}'}"
 
 
 def session(digest: str) -> str:

@@ -33,6 +33,12 @@ class ApiKeyLimits:
     sample_mib_per_second: int | None = strawberry.field(
         default=None, description="Size of the samples in a second, in MiB, after decompression."
     )
+    samples_per_day: int | None = strawberry.field(
+        default=None, description="Samples on a day in UTC, to all API processes."
+    )
+    sample_mib_per_day: int | None = strawberry.field(
+        default=None, description="Size of the samples on a day in UTC, in MiB, after decompression."
+    )
 
 
 @strawberry.type(name="ApiKey", description="An API key, without the key itself, which is stored nowhere.")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -17,6 +17,7 @@ from storage.documents import document_paths
 from tests.graphql_api.budgets.test_allowance import items
 from tests.stack import SUBMIT, Stack, eventually
 
+JSON = "application/json"
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
 MANY = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { state } }"
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
@@ -145,7 +146,7 @@ def test_a_key_cannot_escape_its_limits_by_creating_or_rotating_keys(in_debt: ht
 
 
 def test_a_session_has_the_limits_of_its_key(in_debt: httpx.Client, stack: Stack) -> None:
-    """Signing in is no way around them."""
+    """A session does not give a way around them."""
     cookie = in_debt.post("/session").headers["set-cookie"].partition(";")[0]
 
     refused = httpx.post(f"{stack.url}/samples", json=SAMPLE, headers={"cookie": cookie, "origin": stack.url})
@@ -211,3 +212,54 @@ def test_a_stream_waits_for_its_limits_instead_of_failing(stack: Stack) -> None:
     response = httpx.post(f"{stack.url}/samples", content=lines, headers=headers, timeout=60)
 
     assert [json.loads(line)["state"] for line in response.text.splitlines()] == ["REJECTED"] * 2_500
+
+
+def refusal(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Send requests until one is refused. Return the refusal."""
+    responses: list[httpx.Response] = []
+
+    def is_refused() -> bool:
+        responses.append(send())
+        return responses[-1].status_code == 429
+
+    eventually(is_refused)
+    return responses[-1]
+
+
+def test_samples_over_a_daily_quota_are_refused_until_midnight(stack: Stack) -> None:
+    """The samples that were accepted are counted in Firestore, for other processes and the next start."""
+    headers = {"x-api-key": limited_key(stack, "daily", samples_per_day=3), "content-type": JSON}
+
+    refused = refusal(lambda: httpx.post(f"{stack.url}/samples", content=b"{}", headers=headers))
+
+    error = refused.json()["error"]["extensions"]
+    assert (error["limit"], error["rateLimit"]["quota"]) == ("max_samples_per_day_per_submitter", 3)
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+    assert items(refused.headers["ratelimit"].encode())["daily-sample-count"]["r"] == "0"
+    assert items(refused.headers["ratelimit-policy"].encode())["daily-sample-count"]["w"] == "86400"
+    usage = stack.firestore().collection(f"submitters/daily/{document_paths.DAILY_USAGE}")
+    eventually(lambda: [(each.to_dict() or {})["count"] for each in usage.stream()][-1:] == [3])
+
+
+def test_a_stream_ends_at_the_daily_quota(stack: Stack) -> None:
+    """It does not wait until midnight."""
+    key = limited_key(stack, "daily-stream", samples_per_day=3)
+    headers = {"x-api-key": key, "content-type": "application/x-ndjson"}
+
+    response = httpx.post(f"{stack.url}/samples", content=b"{}\n" * 4, headers=headers, timeout=60)
+
+    assert json.loads(response.text.splitlines()[-1])["error"]["extensions"]["code"] == "RATE_LIMITED"
+
+
+def test_what_other_processes_have_admitted_counts_towards_a_daily_quota(stack: Stack) -> None:
+    """This process learns it soon after the first sample of the key."""
+    key = limited_key(stack, "shared-quota", sample_mib_per_day=1)
+    today = datetime.now(UTC).date()
+    for day in (today, today + timedelta(days=1)):
+        path = document_paths.daily_usage("shared-quota", day, digest(key)[:SHOWN_DIGITS])
+        stack.firestore().document(path).set({"count": 5, "bytes": 2**20})
+    headers = {"x-api-key": key, "content-type": JSON}
+
+    refused = refusal(lambda: httpx.post(f"{stack.url}/samples", content=b"{}", headers=headers))
+
+    assert refused.json()["error"]["extensions"]["limit"] == "max_sample_mib_per_day_per_submitter"
