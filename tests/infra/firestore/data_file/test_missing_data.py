@@ -1,16 +1,17 @@
 """A data file that is missing, empty, truncated, replaced or without its log is refused with what to do."""
 
+import contextlib
+import io
 import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from infra.embedded.firestore import archive as archive_command
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.data_file import restore
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
@@ -29,12 +30,49 @@ def log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server that wrote 60 documents and was stopped."""
+    firestore = FirestoreProcess(tmp_path_factory.mktemp("ended"))
+    firestore.start()
+    write(firestore, 0)
+    firestore.end()
+    firestore.close()
+    return firestore.data.parent
+
+
+@pytest.fixture(scope="module")
+def killed(ended: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server that wrote 60 documents, was started again, wrote 60 more and was killed.
+
+    The latter are in the log only. `backup.sqlite` has all documents.
+    """
+    firestore = FirestoreProcess(tmp_path_factory.mktemp("killed"))
+    use(firestore, ended)
+    firestore.start()
+    write(firestore, 100)
+    archive("backup", "--data", firestore.data, "--output", firestore.data.with_name("backup.sqlite"))
+    firestore.end(signal.SIGKILL)
+    firestore.close()
+    return firestore.data.parent
+
+
+def use(firestore: FirestoreProcess, folder: Path) -> None:
+    """Let a server use a copy of the data in `folder`."""
+    shutil.copytree(folder, firestore.data.parent, dirs_exist_ok=True)
+
+
 def archive(*arguments: str | Path, code: int = 0) -> str:
-    """Run a command of the archive, and return what it prints."""
-    command = [sys.executable, "-m", "infra.embedded.firestore.archive", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    """Run a command of the archive in this process, and return what it prints."""
+    output = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+    ):
+        patch.setattr("sys.argv", ["archive", *map(str, arguments)])
+        assert archive_command.main() == code, output.getvalue()
+    return output.getvalue()
 
 
 def refusal(firestore: FirestoreProcess) -> str:
@@ -76,11 +114,11 @@ def _overwrite(path: Path) -> None:
         (_overwrite, "is not an SQLite database, or its first bytes are damaged"),
     ],
 )
-def test_a_damaged_data_file_is_refused(own: FirestoreProcess, damage: Callable[[Path], None], words: str) -> None:
+def test_a_damaged_data_file_is_refused(
+    own: FirestoreProcess, ended: Path, damage: Callable[[Path], None], words: str
+) -> None:
     """The message has the command that restores a backup."""
-    own.start()
-    write(own, 0)
-    own.end()
+    use(own, ended)
     damage(own.data)
 
     line = refusal(own)
@@ -92,13 +130,15 @@ def test_a_damaged_data_file_is_refused(own: FirestoreProcess, damage: Callable[
 @pytest.mark.parametrize("damage", [_delete, _empty, _halve])
 @pytest.mark.parametrize("starts", [1, 2])
 def test_a_log_that_is_lost_after_a_crash_is_noticed(
-    own: FirestoreProcess, damage: Callable[[Path], None], starts: int
+    own: FirestoreProcess, killed: Path, damage: Callable[[Path], None], starts: int
 ) -> None:
     """Its commits were acknowledged. The operator can accept the loss."""
-    for start in range(starts):
+    if starts == 1:
         own.start()
-        write(own, 100 * start)
-        own.end(signal.SIGTERM if start < starts - 1 else signal.SIGKILL)
+        write(own, 0)
+        own.end(signal.SIGKILL)
+    else:
+        use(own, killed)
     damage(log_of(own.data))
 
     line = refusal(own)
@@ -124,11 +164,9 @@ def test_a_log_that_another_program_has_applied_is_not_missing(own: FirestorePro
     assert len(list(own.client().collection("t").stream())) == 60
 
 
-def test_a_file_without_its_marker_is_accepted(own: FirestoreProcess) -> None:
+def test_a_file_without_its_marker_is_accepted(own: FirestoreProcess, ended: Path) -> None:
     """For example a data file that was moved. The server writes the marker again."""
-    own.start()
-    write(own, 0)
-    own.end()
+    use(own, ended)
     marker = own.data.with_name("firestore.sqlite.marker")
     marker.unlink()
 
@@ -140,15 +178,13 @@ def test_a_file_without_its_marker_is_accepted(own: FirestoreProcess) -> None:
 
 
 @pytest.mark.parametrize("is_backup", [True, False])
-def test_an_older_copy_next_to_a_newer_log_is_refused(own: FirestoreProcess, is_backup: bool) -> None:
+def test_an_older_copy_next_to_a_newer_log_is_refused(own: FirestoreProcess, ended: Path, is_backup: bool) -> None:
     """SQLite would apply the log to it and destroy it. `restore` moves file and log aside."""
     copy = own.data.with_name("copy.sqlite")
-    own.start()
-    write(own, 0)
+    use(own, ended)
     if is_backup:
         archive("backup", "--data", own.data, "--output", copy)
-    own.end()
-    if not is_backup:
+    else:
         shutil.copy(own.data, copy)
     for first in (1000, 2000):
         own.start()
@@ -168,11 +204,11 @@ def test_an_older_copy_next_to_a_newer_log_is_refused(own: FirestoreProcess, is_
     assert log_of(former).read_bytes() == log
 
 
-def test_an_older_copy_in_place_of_the_file_is_refused_until_it_is_restored(own: FirestoreProcess) -> None:
+def test_an_older_copy_in_place_of_the_file_is_refused_until_it_is_restored(own: FirestoreProcess, ended: Path) -> None:
     """The marker has a later change."""
     copy = own.data.with_name("copy.sqlite")
+    use(own, ended)
     own.start()
-    write(own, 0)
     archive("backup", "--data", own.data, "--output", copy)
     write(own, 100)
     own.end()
@@ -185,14 +221,14 @@ def test_an_older_copy_in_place_of_the_file_is_refused_until_it_is_restored(own:
     write(own, 200)
 
 
-def test_another_database_is_refused(own: FirestoreProcess, tmp_path: Path) -> None:
+def test_another_database_is_refused(own: FirestoreProcess, ended: Path, tmp_path: Path) -> None:
     """Also a database of another program."""
+    use(own, ended)
     other = FirestoreProcess(tmp_path / "other")
     other.data.parent.mkdir()
-    for each in (own, other):
-        each.start()
-        write(each, 0)
-        each.end()
+    other.start()
+    write(other, 0)
+    other.end()
     other.close()
     shutil.copy(other.data, own.data)
     assert "contains another database than before" in refusal(own)
@@ -203,13 +239,11 @@ def test_another_database_is_refused(own: FirestoreProcess, tmp_path: Path) -> N
     assert "is an SQLite database of another program" in refusal(own)
 
 
-def test_a_restore_that_was_interrupted_does_not_start_empty(own: FirestoreProcess) -> None:
+def test_a_restore_that_was_interrupted_does_not_start_empty(own: FirestoreProcess, ended: Path) -> None:
     """The marker stays until the end, so the next start names the command to repeat."""
     backup = own.data.with_name("backup.sqlite")
-    own.start()
-    write(own, 0)
+    use(own, ended)
     archive("backup", "--data", own.data, "--output", backup)
-    own.end()
     own.data.rename(own.data.with_name("moved-by-an-interrupted-restore"))
     own.data.with_name("firestore.sqlite.restored").write_bytes(b"unfinished")
 
@@ -226,17 +260,11 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("renamed", [1, 2, 3, 4])
 def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
-    own: FirestoreProcess, monkeypatch: pytest.MonkeyPatch, renamed: int
+    own: FirestoreProcess, killed: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
     """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes."""
+    use(own, killed)
     backup = own.data.with_name("backup.sqlite")
-    own.start()
-    write(own, 0)
-    own.end()
-    own.start()
-    write(own, 100)
-    archive("backup", "--data", own.data, "--output", backup)
-    own.end(signal.SIGKILL)
     own.data.with_name("firestore.sqlite.marker").write_text("damaged")
     done: list[Path] = []
     replace = Path.replace
@@ -259,13 +287,11 @@ def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
 
 
 @pytest.mark.parametrize("damage", [_empty, _halve, _overwrite])
-def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, ended: Path, damage: Callable[[Path], None]) -> None:
     """The present file stays."""
     backup = own.data.with_name("backup.sqlite")
-    own.start()
-    write(own, 0)
+    use(own, ended)
     archive("backup", "--data", own.data, "--output", backup)
-    own.end()
     damage(backup)
 
     assert "the backup" in archive("restore", backup, "--data", own.data, code=1)
@@ -275,10 +301,10 @@ def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, damage: Callabl
     assert len(list(own.client().collection("t").stream())) == 60
 
 
-def test_a_running_server_prevents_a_restore(own: FirestoreProcess) -> None:
+def test_a_running_server_prevents_a_restore(own: FirestoreProcess, ended: Path) -> None:
     """And accepting a loss."""
+    use(own, ended)
     own.start()
-    write(own, 0)
     backup = own.data.with_name("backup.sqlite")
     archive("backup", "--data", own.data, "--output", backup)
 
