@@ -32,6 +32,8 @@ class Connection(NamedTuple):
     """A channel to Firestore."""
 
     channel: grpc.aio.Channel
+    server: str
+    """The address of Firestore, as the environment or Google names it."""
     project: str | None
     """The project from the environment, or None."""
     metadata: tuple[tuple[str, str], ...] = ()
@@ -45,10 +47,11 @@ def open_connection() -> Connection:
     """
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
-        return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), local_project, _EMULATOR_METADATA)
+        return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), host, local_project, _EMULATOR_METADATA)
     # These imports take half a second of processor time, and only Google Cloud needs them.
     import google.auth
     from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 
     credentials, project = google.auth.default(scopes=FirestoreGrpcAsyncIOTransport.AUTH_SCOPES)
-    return Connection(FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS), project)
+    channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS)
+    return Connection(channel, FirestoreGrpcAsyncIOTransport.DEFAULT_HOST, project)

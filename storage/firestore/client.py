@@ -7,15 +7,16 @@ the same library without wrapping.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import grpc.aio
 
+from observability import tracing
 from storage.documents import Unavailable
-from storage.firestore import encoding
+from storage.firestore import encoding, spans
 from storage.firestore.channel import open_connection
 from storage.firestore.errors import call_error, write_error
 from storage.firestore.messages import (
@@ -33,6 +34,7 @@ from storage.firestore.messages import (
     RunQueryResponse,
 )
 from storage.firestore.retry import TRANSIENT, backoff
+from storage.firestore.spans import Spans
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 _PING_PATH = "clock/now"
@@ -53,12 +55,14 @@ class Firestore:
         *,
         timeout_seconds: float,
         metadata: Iterable[tuple[str, str]] = (),
+        server: str = "",
     ) -> None:
         self.database = database
         """The full name: `projects/{project}/databases/{database}`."""
         self._root = f"{database}/documents"
         self._channel = channel
         self._timeout_seconds = timeout_seconds
+        self._spans = Spans(database, server)
         self._metadata = (
             *metadata,
             ("google-cloud-resource-prefix", database),
@@ -96,7 +100,13 @@ class Firestore:
             if connection.project is None:
                 raise ValueError("GOOGLE_CLOUD_PROJECT is not set; set it to the id of your Google Cloud project")
             database = f"projects/{connection.project}/databases/(default)"
-        return cls(connection.channel, database, timeout_seconds=timeout_seconds, metadata=connection.metadata)
+        return cls(
+            connection.channel,
+            database,
+            timeout_seconds=timeout_seconds,
+            metadata=connection.metadata,
+            server=connection.server,
+        )
 
     async def close(self) -> None:
         """Close the channel and cancel all calls."""
@@ -110,15 +120,21 @@ class Firestore:
         """Return the path of a full document name."""
         return name[len(self._root) + 1 :]
 
-    async def batch_write(self, writes: Iterable[Any]) -> Any:
-        """Apply each write independently. Return a `BatchWriteResponse` with one result and one status per write."""
+    async def batch_write(self, writes: Iterable[Any], commits_of_writes: Sequence[Any] = ()) -> Any:
+        """Apply each write independently. Return a `BatchWriteResponse` with one result and one status per write.
+
+        `commits_of_writes` are the spans to which the span of this call is linked, or None.
+        """
         request = BatchWriteRequest(database=self.database, writes=writes)
+        span = self._spans.start_batch_write(request, commits_of_writes) if tracing.is_on else None
         try:
             return await self._batch_write(
                 request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True
             )
         except grpc.aio.AioRpcError as error:
-            raise call_error(error) from error
+            raise spans.failed(span, call_error(error)) from error
+        finally:
+            spans.end(span)
 
     async def batch_get(self, paths: Iterable[str], *, mask: Collection[str] = ()) -> dict[str, Any]:
         """Return the existing documents among `paths`, by path. A `mask` limits the fields that are read."""
@@ -217,20 +233,25 @@ class Firestore:
     async def _read(self, call: Any, request: Any) -> AsyncIterator[Any]:
         """Yield the responses to a read. Retry a transient error before the first response, within the timeout."""
         deadline = time.monotonic() + self._timeout_seconds
-        for pause in backoff():
-            is_started = False
-            remaining = deadline - time.monotonic()
-            try:
-                async for response in call(request, timeout=remaining, metadata=self._metadata, wait_for_ready=True):
-                    is_started = True
-                    yield response
-            except grpc.aio.AioRpcError as error:
-                raised = call_error(error)
-                if is_started or error.code() not in TRANSIENT or remaining < pause:
-                    raise raised from error
-                await asyncio.sleep(pause)
-            else:
-                return
+        span = self._spans.start_read(request) if tracing.is_on else None
+        try:
+            for pause in backoff():
+                is_started = False
+                remaining = deadline - time.monotonic()
+                responses = call(request, timeout=remaining, metadata=self._metadata, wait_for_ready=True)
+                try:
+                    async for response in responses:
+                        is_started = True
+                        yield response
+                except grpc.aio.AioRpcError as error:
+                    raised = call_error(error)
+                    if is_started or error.code() not in TRANSIENT or remaining < pause:
+                        raise spans.failed(span, raised) from error
+                    await asyncio.sleep(pause)
+                else:
+                    return
+        finally:
+            spans.end(span)
 
     def _stream(self, method: str, request: Any, response: Any) -> Any:
         return self._channel.unary_stream(

@@ -24,13 +24,12 @@ from typing import Any
 
 import grpc
 
-from observability import request_context, tracing
+from observability import tracing
 from storage.documents import RateLimited, Unavailable
-from storage.firestore import metrics
+from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.retry import backoff
-from storage.firestore.write_spans import problem_of, start_batch_write
 
 MAX_BATCH_WRITES = 500
 MAX_BATCH_BYTES = 9 * 2**20
@@ -96,8 +95,8 @@ class GroupCommitWriter:
             )
         loop = asyncio.get_running_loop()
         group = _WriteGroup(len(writes), loop.time() + self.timeout_seconds, loop.create_future())
-        if tracing.is_on and (parent := request_context.traceparent()):
-            group.span = tracing.start("commit", "CLIENT", parent=parent)
+        if tracing.is_on:
+            group.span = spans.start_commit()
         self._pending_writes += len(writes)
         self._pending_bytes += size
         own.writes += len(writes)
@@ -114,10 +113,11 @@ class GroupCommitWriter:
             self._timer = loop.call_at(group.deadline, self._expire_groups)
         self._start_call()
         try:
-            return await group.done
+            outcomes: list[Any] = await group.done
+            spans.end_commit(group.span, outcomes)
+            return outcomes
         finally:
-            if group.span is not None:
-                tracing.end(group.span, problem_of(group.outcomes))
+            spans.end(group.span)
             self._pending_writes -= len(writes)
             self._pending_bytes -= size
             own.writes -= len(writes)
@@ -206,22 +206,16 @@ class GroupCommitWriter:
 
     async def _call(self, batch: "list[_PendingWrite]") -> None:
         metrics.BATCH_WRITE_SIZE.observe(len(batch))
-        span = None
-        if tracing.is_on:
-            span = start_batch_write([each.group.span for each in batch], self._firestore.database)
+        commits = [pending.group.span for pending in batch] if tracing.is_on else ()
         try:
-            response = await self._firestore.batch_write([pending.write for pending in batch])
+            response = await self._firestore.batch_write([pending.write for pending in batch], commits)
         except FirestoreUnavailable as error:
-            tracing.end(span, error.reason)
             self._retry_later(batch, error)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
-            tracing.end(span, type(error).__name__)
             self.is_failing = True
             for pending in batch:
                 pending.resolve(error)
         else:
-            if span is not None:
-                tracing.end(span)
             self.is_failing = False
             transient: list[_PendingWrite] = []
             for pending, result, status in zip(batch, response.write_results, response.status, strict=True):

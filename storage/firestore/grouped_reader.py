@@ -6,6 +6,7 @@ the load, and a single read does not wait for others.
 
 import asyncio
 from collections.abc import Collection
+from contextvars import Context
 from typing import Any
 
 from storage.firestore.client import Firestore
@@ -27,7 +28,7 @@ class GroupedReader:
         done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._queue.append((paths, done))
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send_queue())
+            self._sending = asyncio.create_task(self._send_queue(), context=Context())  # it serves many requests
         return await done
 
     async def _send_queue(self) -> None:

@@ -12,6 +12,8 @@ from tests.stack import FIXTURE, Stack, eventually
 FAULTS = "\n[triggers.fault_injection]\nseed = 1\ndrop_acknowledgement_probability = 0.5\n\n[greeting]"
 """Half of the events are delivered, but sent again."""
 
+WRITE = "BatchWrite samples"
+
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
@@ -62,10 +64,10 @@ def test_one_trace_has_the_spans_of_all_processes(stack: Stack, receiver: Receiv
     """Each span is a child of the step before it, and the function is linked to the request that stored the sample."""
     trace_id = submit(stack, 1)
 
-    spans = trace(receiver, trace_id, "POST /samples", "commit", "BatchWrite", "deliver on_sample_written", "compute")
+    spans = trace(receiver, trace_id, "POST /samples", "commit", WRITE, "deliver on_sample_written", "compute")
     (received,), deliveries = spans["POST /samples"], spans["deliver on_sample_written"]
-    stored = next(span for span in spans["commit"] if span.service == "dropzone-api")
-    batch = next(span for span in spans["BatchWrite"] if span.parent_id == stored.span_id)
+    (batch,) = spans[WRITE]
+    (stored,) = (span for span in spans["commit"] if span.span_id == batch.parent_id)
     computed = spans["compute"][0]
 
     assert received.parent_id == "00f067aa0ba902b7"
@@ -76,7 +78,14 @@ def test_one_trace_has_the_spans_of_all_processes(stack: Stack, receiver: Receiv
     }
     assert stored.parent_id == received.span_id
     assert batch.span_id in stored.links
-    assert batch.attributes["db.operation.name"] == "BatchWrite"
+    assert batch.attributes == {
+        "db.system.name": "gcp.firestore",
+        "db.namespace": "projects/dropzone-local/databases/(default)",
+        "db.operation.name": "BatchWrite",
+        "db.collection.name": "samples",
+        "server.address": batch.attributes["server.address"],
+    }
+    assert batch.attributes["server.address"].endswith("/firestore")
     assert {span.parent_id for span in deliveries} == {received.span_id}
     assert computed.parent_id in {span.span_id for span in deliveries}
     assert received.span_id in computed.links
@@ -85,6 +94,17 @@ def test_one_trace_has_the_spans_of_all_processes(stack: Stack, receiver: Receiv
         "firestore",
         "dropzone-function",
     }
+
+
+def test_a_query_has_the_spans_of_its_reads(stack: Stack, receiver: Receiver) -> None:
+    """Each read is a child of the request."""
+    trace_id = f"{2:032x}"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    assert stack.get("/graphql?query={samples(first:1){totalCount}}", **headers).status_code == 200
+
+    spans = trace(receiver, trace_id, "GET /graphql", "RunAggregationQuery samples")
+
+    assert {span.parent_id for span in spans["RunAggregationQuery samples"]} == {spans["GET /graphql"][0].span_id}
 
 
 def test_each_attempt_to_deliver_is_a_span_of_the_trace(stack: Stack, receiver: Receiver) -> None:
