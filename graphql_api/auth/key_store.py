@@ -8,8 +8,9 @@ from cachetools import LRUCache
 
 from graphql_api.auth.api_keys import ApiKey, is_key
 from graphql_api.auth.credential_source import Found
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from graphql_api.errors import shorten
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -47,13 +48,9 @@ class KeyStore:
         if api_key is None or seconds <= 0:
             return None
         self.note_use(key_digest, api_key)
-        caller = Caller(
-            api_key.submitter,
-            api_key.scopes,
-            f"key {key_digest[:SHOWN_DIGITS]}",
-            api_key.expires,
-            api_key.limits,
-        )
+        name = f"key {key_digest[:SHOWN_DIGITS]}"
+        label = shorten(api_key.label, MAX_LABEL_BYTES) or name
+        caller = Caller(api_key.submitter, api_key.scopes, name, api_key.expires, api_key.limits, label)
         return Found(caller, seconds)
 
     def note_use(self, key_digest: str, api_key: ApiKey) -> None:

@@ -20,6 +20,10 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+MAX_LABEL_BYTES = 100
+"""The length of a label in samples. A longer label is cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The submitter to which the credential of a request belongs, and what the credential allows."""
@@ -32,6 +36,8 @@ class Caller:
     """When the credential expires, or None if it does not expire."""
     limits: KeyLimits | None = field(default=None, compare=False)
     """The limits of the credential, or None if those of its submitter apply."""
+    label: str = field(default="", compare=False)
+    """The text by which readers of the submitter recognize the credential, such as the label of a key."""
 
 
 def missing_scope(scope: Scope) -> MissingScope:

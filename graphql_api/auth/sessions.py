@@ -7,7 +7,7 @@ A sign-in link contains a token that works once. Firestore stores the SHA-256 of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from graphql_api.auth.credential_source import Found
@@ -81,15 +81,16 @@ class SessionStore:
             return None
         session = Session.from_fields(fields)
         seconds = (session.expires - datetime.now(UTC)).total_seconds()
-        limits = None
+        caller = Caller(
+            session.submitter, session.scopes, session.credential, session.expires, label=session.credential
+        )
         if session.key_digest is not None:
-            api_key = await self._key_store.read(session.key_digest)
-            if api_key is None:
+            of_key = await self._key_store.find_by_digest(session.key_digest)
+            if of_key is None:
                 return None
-            seconds, limits = min(seconds, api_key.remaining_seconds()), api_key.limits
-        if seconds <= 0:
-            return None
-        return Found(Caller(session.submitter, session.scopes, session.credential, session.expires, limits), seconds)
+            seconds = min(seconds, of_key.seconds)
+            caller = replace(caller, limits=of_key.caller.limits, label=of_key.caller.label)
+        return Found(caller, seconds) if seconds > 0 else None
 
     async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
         """Store a new session of `caller`, and return its secret. It expires no later than the caller's credential."""

@@ -27,6 +27,10 @@ class Sender(Protocol):
     def limits(self) -> KeyLimits | None:
         """The limits of the credential, or None if those of its submitter apply."""
 
+    @property
+    def label(self) -> str:
+        """The text by which readers of the submitter recognize the credential."""
+
 
 class Allowance:
     """What the credentials of one submitter, or one key with its own limits, may send."""

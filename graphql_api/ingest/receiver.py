@@ -119,13 +119,13 @@ class Receiver:
         self._budgets.admit_samples(sender, 1, len(raw))
         submitter = sender.submitter
         if len(raw) > MAX_INLINE_BYTES:
-            return await self._receive_large(raw, submitter, idempotency_key, labels)
+            return await self._receive_large(raw, sender, idempotency_key, labels)
         started = time.perf_counter()
         if len(raw) > _MIN_TURN_BYTES:
             await self._budgets.turns.wait(submitter)
         report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
         sample = self._sample(raw, submitter, idempotency_key, labels, report=report)
-        (outcome,) = await self._write_headers([sample], submitter)
+        (outcome,) = await self._write_headers([sample], sender)
         if isinstance(outcome, Exception):
             raise outcome
         _count(outcome, started)
@@ -149,7 +149,7 @@ class Receiver:
         submitter = sender.submitter
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
-            *(self._receive_large(raws[index], submitter, None, labels) for index in large), return_exceptions=True
+            *(self._receive_large(raws[index], sender, None, labels) for index in large), return_exceptions=True
         )
         outcomes: dict[int, Any] = {}
         samples: dict[int, Sample] = {}
@@ -171,7 +171,7 @@ class Receiver:
                 outcomes[index] = error
             if turn.is_over:
                 await turn.start()
-        outcomes.update(zip(samples, await self._write_headers(list(samples.values()), submitter), strict=True))
+        outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender), strict=True))
         for index in samples:
             if isinstance(outcomes[index], Header):
                 _count(outcomes[index], started)
@@ -207,17 +207,17 @@ class Receiver:
         return stored
 
     async def _receive_large(
-        self, raw: bytes, submitter: str, idempotency_key: str | None, labels: Labels | None
+        self, raw: bytes, sender: Sender, idempotency_key: str | None, labels: Labels | None
     ) -> Header:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
-        started = time.perf_counter()
+        started, submitter = time.perf_counter(), sender.submitter
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
             validate = partial(self._sample, raw, submitter, idempotency_key, labels)
             try:
                 async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
-                    (outcome,) = await self._write_headers([sample], submitter)
+                    (outcome,) = await self._write_headers([sample], sender)
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
@@ -254,13 +254,16 @@ class Receiver:
             default_labels=labels,
         )
 
-    async def _write_headers(self, samples: Sequence[Sample], submitter: str) -> list[Outcome]:
-        """Write headers and set their `submitted_at`.
+    async def _write_headers(self, samples: Sequence[Sample], sender: Sender) -> list[Outcome]:
+        """Write headers and set their `submitted_at` and `submitted_by`.
 
         If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
         Otherwise the outcome is `Conflict`.
         """
         outcomes: list[Outcome] = []
+        submitter = sender.submitter
+        for sample in samples:
+            sample.header.submitted_by = sender.label
         results = await self._writer.write_all([self._header_write(sample) for sample in samples], submitter)
         for sample, result in zip(samples, results, strict=True):
             if isinstance(result, Exception):

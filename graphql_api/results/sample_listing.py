@@ -34,6 +34,7 @@ HEADER_FIELDS = (
     "shard",
     "labels",
     "superseded_by",
+    "submitted_by",
     "missing_count",
 )
 """The fields of a header without the raw document."""

@@ -51,7 +51,8 @@ class Header:
     confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
-    that corrects this one. `missing_count` is the number of skipped nulls.
+    that corrects this one. `missing_count` is the number of skipped nulls. `submitted_by` is the label of the API key
+    or the client of the access token that submitted the sample, or None for samples of earlier versions.
     """
 
     submitter: str
@@ -71,6 +72,7 @@ class Header:
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
     missing_count: int = 0
+    submitted_by: str | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored header."""
@@ -93,6 +95,8 @@ class Header:
             fields["missing_count"] = self.missing_count
         if self.superseded_by is not None:
             fields["superseded_by"] = self.superseded_by
+        if self.submitted_by is not None:
+            fields["submitted_by"] = self.submitted_by
         if self.raw is None:
             fields["chunks"] = self.chunks
         else:
@@ -109,7 +113,7 @@ class Header:
         problems = fields.get("problems", ())
         requested_at = fields.get("recompute_requested_at")
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
-        superseded_by = fields.get("superseded_by")
+        superseded_by, submitted_by = fields.get("superseded_by"), fields.get("submitted_by")
         if not isinstance(problems, Iterable):
             raise TypeError(f"expected a list of problems, got {problems!r}")
         return cls(
@@ -130,6 +134,7 @@ class Header:
             labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),
             missing_count=int(str(fields.get("missing_count", 0))),
+            submitted_by=None if submitted_by is None else str(submitted_by),
         )
 
     @classmethod

@@ -17,7 +17,7 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
 from graphql_api.errors import shorten
 from graphql_api.identity_providers import IssuerSettings
 from storage.documents import document_paths
@@ -122,9 +122,10 @@ class AccessTokens:
         assert isinstance(expires, int | float)
         granted = _texts(claims.get(rules.scope_claim))
         scopes = frozenset(Scope(ours) for ours, theirs in rules.scopes.items() if theirs in granted)
-        client = claims.get("client_id") or claims.get("azp") or claims["sub"]
+        client = shorten(str(claims.get("client_id") or claims.get("azp") or claims["sub"]), MAX_LABEL_BYTES)
         ends = datetime.fromtimestamp(min(expires, 253_402_300_799), UTC)
-        return Found(Caller(submitter, scopes, shorten(f"token of {client}", 100), ends), expires - time.time())
+        caller = Caller(submitter, scopes, f"token of {client}", ends, label=client)
+        return Found(caller, expires - time.time())
 
     def _prefixed(self) -> list[IssuerSettings]:
         return [issuer for issuer in self._issuers.values() if issuer.prefix]

@@ -82,6 +82,12 @@ def _histogram_resolver(name: str) -> Callable[["Result"], Histogram | None]:
     return resolve
 
 
+SUBMITTED_BY = (
+    "Which credential submitted the sample: the label of the API key, or `key` and the start of the digest of a key "
+    "without a label, or the client id of the access token. Null for samples of earlier versions."
+)
+
+
 @strawberry.type(description="The statistics of a sample. A result has the id of its sample.")
 @_with_statistics
 class Result:
@@ -127,6 +133,12 @@ class Result:
     def labels(self) -> list[Label]:
         """Return the labels."""
         return graphql_labels(self.stored_labels)
+
+    @strawberry.field(description=SUBMITTED_BY, metadata=costs(READ))
+    async def submitted_by(self, info: Info) -> str | None:
+        """Load the header of the sample. Return None also if the sample was deleted."""
+        header = await info.context.headers.load(self.id)
+        return None if header is None else header.submitted_by
 
     @strawberry.field(
         description="The sample that the result was computed from. Null, with the error NOT_FOUND, if it was deleted.",

@@ -10,7 +10,7 @@ from graphql_api.schema.context import Info
 from graphql_api.schema.costs import RAW, READ, costs
 from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
-from graphql_api.schema.types.result import Result
+from graphql_api.schema.types.result import SUBMITTED_BY, Result
 from graphql_api.schema.types.scalars import JSON, Vector
 from graphql_api.schema.types.timeline import TimelineEntry
 from storage.documents import BadRequest, Header, state_of
@@ -36,6 +36,7 @@ class Sample:
         description='The number of nulls in `data` that were left out, because the sample has `missing: "skip"`.'
     )
     sha256: str = strawberry.field(description="The SHA-256 of the raw document in hexadecimal.")
+    submitted_by: str | None = strawberry.field(description=SUBMITTED_BY)
 
     @classmethod
     def of(cls, header: Header, *, is_new: bool = False) -> Self:
@@ -51,6 +52,7 @@ class Sample:
             bytes=header.byte_count,
             missing_count=header.missing_count,
             sha256=header.sha256,
+            submitted_by=header.submitted_by,
         )
 
     @strawberry.field(description=LABELS)

@@ -11,3 +11,4 @@ class Sender:
 
     submitter: str
     limits: KeyLimits | None = None
+    label: str = ""

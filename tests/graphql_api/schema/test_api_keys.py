@@ -163,3 +163,33 @@ def test_the_command_refuses_odd_limits(stack: Stack, value: str) -> None:
         stack.keys("create", "--submitter", "odd-limits", f"--requests-per-second={value}")
 
     assert "expected a whole number from 1 to 1,000,000,000" in refused.value.stderr
+
+
+def test_samples_and_results_say_which_credential_submitted_them(stack: Stack) -> None:
+    """By its label, or by the start of the digest if it has none. Also large samples and those of streams."""
+    labelled = stack.new_key("credentials", "submit,read", "--label", "roof sensor")
+    unlabelled = stack.new_key("credentials")
+    large = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1.25] * 100_000}
+    ids = {stack.submit(sample, key=labelled)["id"]: "roof sensor" for sample in (SAMPLE, large)}
+    headers = {"x-api-key": unlabelled, "content-type": "application/x-ndjson"}
+    line = httpx.post(f"{stack.url}/samples", content=json.dumps(SAMPLE), headers=headers).json()
+    ids[line["id"]] = f"key {digest(unlabelled)[:12]}"
+
+    for sample_id, label in ids.items():
+        stack.wait_for(sample_id, key=labelled)
+        query = "query ($id: ID!) { sample(id: $id) { submittedBy } result(id: $id) { submittedBy } }"
+        seen = stack.graphql(query, {"id": sample_id}, key=labelled)
+        assert seen == {"sample": {"submittedBy": label}, "result": {"submittedBy": label}}
+    listed = stack.graphql("{ samples(first: 10) { edges { node { id submittedBy } } } }", key=labelled)
+    assert {edge["node"]["id"]: edge["node"]["submittedBy"] for edge in listed["samples"]["edges"]} == ids
+
+
+def test_a_session_submits_with_the_label_of_its_key(stack: Stack) -> None:
+    """It stands for the key."""
+    key = stack.new_key("session-label", "submit,read", "--label", "laptop")
+    cookie = httpx.post(f"{stack.url}/session", headers={"x-api-key": key}).headers["set-cookie"].partition(";")[0]
+
+    receipt = httpx.post(f"{stack.url}/samples", json=SAMPLE, headers={"cookie": cookie, "origin": stack.url}).json()
+
+    query = "query ($id: ID!) { sample(id: $id) { submittedBy } }"
+    assert stack.graphql(query, {"id": receipt["id"]}, key=key) == {"sample": {"submittedBy": "laptop"}}
