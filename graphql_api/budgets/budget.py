@@ -25,6 +25,9 @@ from graphql_api import metrics
 from graphql_api.errors import QuotaExceeded
 from storage.documents.errors import RateLimited, Unavailable
 
+MIN_RESERVED_BYTES = 64 * 1024
+"""Less memory is not worth a reservation, which can be refused."""
+
 RETRY_SECONDS = 1
 _MEASUREMENT_SECONDS = 0.1
 

@@ -29,7 +29,7 @@ class GraphQLEndpoint:
         path: str = "/graphql",
     ) -> None:
         executor = Executor(schema, settings, memory_budget)
-        self._http = HTTPEndpoint(executor, authenticate, settings, page, memory_budget)
+        self._http = HTTPEndpoint(executor, authenticate, settings, page)
         self._websocket = WebSocketEndpoint(executor, authenticate, settings, memory_budget)
         self._path = path
 

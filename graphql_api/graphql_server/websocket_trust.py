@@ -1,13 +1,16 @@
 """Whether the client of a WebSocket has authenticated itself.
 
 The protocol knows this, and the connection needs to know it: a client that has not authenticated itself may send only a
-few frames, and may be disconnected to admit another client. The connection registers one `WebSocketTrust` in the
-ASGI scope, under `scope["state"]["websocket trust"]`.
+few frames, and may be disconnected to admit another client. Afterwards, its large messages count towards the memory of
+its submitter. The connection registers one `WebSocketTrust` in the ASGI scope, under
+`scope["state"]["websocket trust"]`.
 """
 
 from collections.abc import Callable
 
 from starlette.types import Scope
+
+from graphql_api.budgets.budget import Reservation
 
 _STATE_KEY = "websocket trust"
 
@@ -16,18 +19,22 @@ class WebSocketTrust:
     """Not granted until the client has authenticated itself."""
 
     def __init__(self, scope: Scope, on_grant: Callable[[], None]) -> None:
-        self.is_granted = False
+        self.reservation: Reservation | None = None
+        """The memory of large messages. None until the client has authenticated itself."""
         self._on_grant = on_grant
         scope["state"][_STATE_KEY] = self
 
-    def grant(self) -> None:
+    def grant(self, reservation: Reservation) -> None:
         """Note that the client has authenticated itself."""
-        self.is_granted = True
+        self.reservation = reservation
         self._on_grant()
 
 
-def grant_trust(scope: Scope) -> None:
-    """Tell the connection of a WebSocket that its client has authenticated itself."""
+def grant_trust(scope: Scope, reservation: Reservation) -> None:
+    """Tell the connection of a WebSocket that its client has authenticated itself.
+
+    The connection resizes `reservation` to the size of a large message.
+    """
     trust = scope["state"].get(_STATE_KEY)
     if isinstance(trust, WebSocketTrust):
-        trust.grant()
+        trust.grant(reservation)

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
 
-from graphql_api.budgets.budget import Reservation
+from graphql_api.budgets.budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.budgets.loop_turns import LoopTurn
 from storage.documents import RetryLater, TooLarge
 from storage.documents.sample import MAX_INLINE_BYTES
@@ -25,7 +25,6 @@ _MAX_BYTES_IN_FLIGHT = 16 * 2**20
 _MAX_BATCH_LINES = 100
 _MAX_BATCH_BYTES = 256 * 1024
 _STEP_BYTES = 16 * 1024
-_MIN_RESERVED_BYTES = 64 * 1024  # less is not worth a reservation, which can be refused
 _MIN_LINES = 100_000
 """Lines of any body. A body may have one more line for each received byte, so the limit affects compressed bodies."""
 
@@ -112,7 +111,7 @@ class _IncompleteLine:
             self._content = BytesIO()
             self._reservation.resize(0)
             return
-        if self.length > _MIN_RESERVED_BYTES:
+        if self.length > MIN_RESERVED_BYTES:
             self._reservation.resize(self.length)
         self._content.write(part)
         self._is_blank = self._is_blank and (not part or part.isspace())
@@ -219,7 +218,7 @@ class _Window(Generic[T]):
         return True
 
     def _reserve(self, size: int) -> None:
-        self._reservation.resize(size if size > _MIN_RESERVED_BYTES else 0)
+        self._reservation.resize(size if size > MIN_RESERVED_BYTES else 0)
 
     async def next_task(self) -> asyncio.Future[T] | None:
         """Return the task of the oldest batch, or None after `close`."""

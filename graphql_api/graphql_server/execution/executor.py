@@ -15,7 +15,7 @@ from graphql.execution import Executor as GraphQLExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from graphql_api import errors
-from graphql_api.budgets.budget import MemoryBudget
+from graphql_api.budgets.budget import MemoryBudget, Reservation
 from graphql_api.budgets.budgets import HEAVY_COST
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.graphql_server.execution import responses
@@ -48,6 +48,10 @@ class Executor:
     async def prepare(self, request: GraphQLRequest, context: OperationContext) -> Operation:
         """Return the operation of a request. Raises `InvalidOperation`, or `RateLimited` if too many requests wait."""
         return await self._operations.find(request, context.budget)
+
+    def reserve(self, context: OperationContext) -> Reservation:
+        """Return an empty reservation of the submitter, for the memory of requests."""
+        return self._memory_budget.reserve(context.budget.request_bytes)
 
     def check_room(self, context: OperationContext) -> None:
         """Raise `RateLimited` or `Unavailable` if no further subscription can start now."""

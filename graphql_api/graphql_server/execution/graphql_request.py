@@ -33,8 +33,17 @@ class GraphQLRequest:
     reservation: Reservation | None = None
     """The memory of the body. It stays reserved while the operation waits for its turn."""
 
+    @property
+    def size(self) -> int:
+        """The length of the document and of the variables."""
+        return len(self.query) + (0 if self.variables is None else len(memoryview(self.variables)))
+
     def release_memory(self) -> None:
-        """Release the reservation, because the operation starts. Resolvers reserve the memory that they need."""
+        """Release the variables and the reservation, because the operation starts.
+
+        The operation has decoded the variables. Resolvers reserve the memory that they need.
+        """
+        self.variables = self.placeholder = None
         if self.reservation is not None:
             self.reservation.release()
 

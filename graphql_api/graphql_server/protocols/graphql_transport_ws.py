@@ -14,6 +14,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
+from graphql_api.budgets.budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
@@ -180,9 +181,9 @@ class GraphQLWebSocket:
             context = await self._authenticate(self._credential)
             context.allowance.admit_request()
             self._place.enter_context(context.budget.websockets.hold())
+            grant_trust(self._scope, self._executor.reserve(context))
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise refusal(self._credential, error) from None
-        grant_trust(self._scope)
         self._is_acknowledged = True
         await self._send("connection_ack")
 
@@ -249,17 +250,17 @@ class GraphQLWebSocket:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
         context.allowance.admit_request()
-        operation = await self._executor.prepare(request, context)
-        self._prepared.set()
-        responses = self._executor.subscribe(operation, request, context)
-        try:
-            async for response in responses:
-                if not response.is_executed:
-                    return response
-                await self._send("next", operation_id, orjson.Fragment(response.body))
-                self._notice.record(response.cursor, operation_id)
-        finally:
-            await responses.aclose()
+        with self._executor.reserve(context) as request.reservation:
+            if request.size > MIN_RESERVED_BYTES:
+                request.reservation.resize(request.size)
+            operation = await self._executor.prepare(request, context)
+            self._prepared.set()
+            async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
+                async for response in responses:
+                    if not response.is_executed:
+                        return response
+                    await self._send("next", operation_id, orjson.Fragment(response.body))
+                    self._notice.record(response.cursor, operation_id)
         return None
 
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:

@@ -19,7 +19,6 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.budgets.allowance import announce
-from graphql_api.budgets.budget import MemoryBudget
 from graphql_api.credential_errors import challenge
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
@@ -53,13 +52,11 @@ class HTTPEndpoint:
         authenticate: Authenticate,
         settings: GraphQLSettings,
         page: Page,
-        memory_budget: MemoryBudget,
     ) -> None:
         self._executor = executor
         self._authenticate = authenticate
         self._settings = settings
         self._page = page
-        self._memory_budget = memory_budget
         self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +100,7 @@ class HTTPEndpoint:
             raise UnsupportedMediaType(
                 "expected the header Content-Type: application/json, with the charset UTF-8 or without a charset"
             )
-        reservation = reserved.enter_context(self._memory_budget.reserve(context.budget.request_bytes))
+        reservation = reserved.enter_context(self._executor.reserve(context))
         body = await read_body(
             request,
             self._settings.max_body_bytes,

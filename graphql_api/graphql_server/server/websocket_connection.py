@@ -2,7 +2,8 @@
 
 - A client can send very many frames at once. This module parses a few of them in each turn of the event loop. Until the
   client has authenticated itself, it may send only a few frames in total.
-- uvicorn keeps each fragment of a message as an object. This module joins the fragments.
+- uvicorn keeps each fragment of a message as an object. This module joins the fragments. It reserves memory for a large
+  message until the application has handled it.
 - If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
 - If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
 - If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error of the server. This module
@@ -22,6 +23,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
+from graphql_api.budgets.budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
@@ -31,6 +33,7 @@ from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
 from graphql_api.graphql_server.websocket_trust import WebSocketTrust
+from storage.documents.errors import RetryLater
 
 _INVALID_TEXT = 1007
 _POLICY_VIOLATION = 1008
@@ -65,6 +68,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._is_waiting = False  # for its turn to parse frames
         self._is_discarding = False
         self._frames_without_trust = self._bytes_without_trust = 0
+        self._frame_bytes = 0  # of the frame that is incomplete
+        self._reserved_bytes = 0
         self._stall_timer = StallTimer(
             self.loop,
             self.transport,
@@ -77,6 +82,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._stall_timer.close()
         self._place.end()
         self._unparsed.clear()
+        self._reserve(0)
         super().connection_lost(exc)
         self.conn.parser.close()  # it refers to `conn`: without this, each WebSocket is a reference cycle
 
@@ -118,6 +124,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     async def receive(self) -> Any:
         if self.queue.empty():
             self.read_paused = False
+            self._reserve_message()
             self._parse_now()
         return await self.queue.get()
 
@@ -150,6 +157,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             if not self._is_allowed(end - start):
                 return
             self.conn.receive_data(data[start:end])
+            self._frame_bytes = 0 if self._scanner.is_between_frames else self._frame_bytes + end - start
             start = end
             if self.conn.parser_exc is not None:
                 self.handle_parser_exception()
@@ -162,6 +170,22 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             self._is_waiting = True
             self.scheduler.wait(self._parse_in_turn)
         self._set_reading(not self._unparsed and not self.read_paused and self.writable.is_set())
+        if frames:
+            self._reserve_message()
+
+    def _reserve_message(self) -> None:
+        """Reserve memory for the incomplete message. A message that the application handles keeps its reservation."""
+        if not self.read_paused:
+            self._reserve(self._frame_bytes + (len(self.frames[0]) if self.frames else 0))
+
+    def _reserve(self, size: int) -> None:
+        size = size if size > MIN_RESERVED_BYTES else 0
+        if size != self._reserved_bytes and self._trust is not None and self._trust.reservation is not None:
+            try:
+                self._trust.reservation.resize(size)
+                self._reserved_bytes = size
+            except RetryLater as error:
+                self._refuse(_TRY_AGAIN_LATER, f"{error.code}: {error}")
 
     @property
     def _can_parse(self) -> bool:
@@ -176,7 +200,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _is_allowed(self, size: int) -> bool:
         """Count data of a client that has not authenticated itself. If it is too much, close the WebSocket."""
-        if self._trust is not None and self._trust.is_granted:
+        if self._trust is not None and self._trust.reservation is not None:
             return True
         self._bytes_without_trust += size
         self._frames_without_trust += self._scanner.is_between_frames

@@ -68,6 +68,7 @@ class Service:
     anonymous: httpx.Client
     """A client without an API key."""
     state: State
+    budgets: Budgets
     server: Server
     thread: threading.Thread
 
@@ -145,7 +146,7 @@ def running(
             httpx.Client(base_url=address, headers=headers, timeout=30) as client,
             httpx.Client(base_url=address, timeout=30) as anonymous,
         ):
-            yield Service(port, client, anonymous, state, server, thread)
+            yield Service(port, client, anonymous, state, budgets, server, thread)
     finally:
         server.should_exit = True
         thread.join(timeout=20)

@@ -20,8 +20,9 @@ from tests.graphql_api.graphql_server.clients import (
     socket,
     subscribe,
 )
-from tests.graphql_api.graphql_server.server.test_frames import TEXT, frame
-from tests.graphql_api.graphql_server.service import OTHER_KEY, running
+from tests.graphql_api.graphql_server.server.test_frames import CONTINUATION, TEXT, frame
+from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, running
+from tests.stack import eventually
 
 
 def test_idle_websockets_are_closed() -> None:
@@ -87,6 +88,54 @@ def test_operations_beyond_the_limit_end_none_of_those_before_them() -> None:
 
     assert sorted(message["id"] for message in received if message["type"] == "next") == ids[:2]
     assert sorted(message["id"] for message in received if message["type"] == "error") == sorted(ids[2:])
+
+
+@pytest.mark.parametrize("is_final", [True, False], ids=["frame", "fragments"])
+def test_incomplete_messages_count_towards_the_memory_of_their_submitter(is_final: bool) -> None:
+    """Otherwise each WebSocket could hold a message of the maximum size. Small messages are not affected."""
+    text = json.dumps({"type": "ping", "payload": {"text": "x" * 700_000}}).encode()
+    message = frame(TEXT, text, is_final=is_final)
+    with (
+        running(limits=Limits(max_request_mib_per_submitter=1)) as service,
+        initialized(service) as first,
+        initialized(service) as second,
+        socket(service) as other,
+    ):
+        budget = service.budgets.submitter(KEY).request_bytes
+        first.socket.sendall(message[:-1])
+        eventually(lambda: budget.used > 600_000)
+        second.socket.sendall(message[:-1])
+        limit = "the limit max_request_mib_per_submitter is reached: at most 1,048,576 at a time"
+        assert closed(second) == (1013, f"RATE_LIMITED: {limit}; retry later")
+        send(other, {"type": "connection_init", "payload": {"apiKey": OTHER_KEY}})
+        assert receive(other) == ACK
+        other.socket.sendall(frame(TEXT, text))
+        assert receive(other)["type"] == "pong"
+
+        first.socket.sendall(message[-1:] if is_final else message[-1:] + frame(CONTINUATION))
+        assert receive(first)["type"] == "pong"
+        eventually(lambda: budget.used == 0)
+
+
+def test_messages_count_while_their_operations_wait() -> None:
+    """Otherwise a submitter could fill the memory with operations that wait for their turn."""
+    query = "query($name: String!) { hello(name: $name) }"
+    limits = Limits(max_request_mib_per_submitter=1, max_cost_per_submitter=2)
+    with running(limits=limits) as service, initialized(service) as connection:
+        budget = service.budgets.submitter(KEY)
+        send(connection, subscribe("{ slow(seconds: 60) }", "slow"))
+        eventually(lambda: budget.light_cost.used)
+        send(connection, subscribe(query, "waiting", name="x" * 700_000))
+        eventually(lambda: budget.light_cost.waiting)
+        send(connection, subscribe(query, "refused", name="x" * 400_000))
+        refused = receive(connection)
+        send(connection, {"type": "complete", "id": "slow"})
+        executed = receive(connection)
+
+        assert (refused["type"], refused["id"]) == ("error", "refused")
+        assert refused["payload"][0]["extensions"]["limit"] == "max_request_mib_per_submitter"
+        assert (executed["type"], executed["id"]) == ("next", "waiting")
+        eventually(lambda: budget.request_bytes.used == 0)
 
 
 @pytest.mark.parametrize("header", [f"x-large: {'a' * 20_000}", "content-length: 5"])
