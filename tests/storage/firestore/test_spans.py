@@ -138,7 +138,7 @@ async def test_each_attempt_of_a_batch_is_a_span(
 
 
 async def test_a_commit_that_is_too_late_is_an_error(exporter: InMemorySpanExporter, firestore: Firestore) -> None:
-    """Firestore did not respond, so there is no status."""
+    """Firestore did not respond, so the span has no status code."""
     writer = GroupCommitWriter(firestore, timeout_seconds=0.05)
 
     with pytest.raises(Unavailable):
