@@ -139,6 +139,7 @@ def test_the_supervisor_sets_one_format_for_all_processes(start: Callable[..., R
 
     run = start(stack)
     run.until('"message":"ready"')
+    run.until("second runs as")  # it listens before it prints this
     run.stop()
 
     entries = [json.loads(line) for line in run.lines]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded import stack as stack_file
-from tests.infra.supervisor.run import Run
+from tests.infra.supervisor.run import Run, until
 
 Start = Callable[..., Run]
 
@@ -52,7 +52,7 @@ def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_
     run = start(
         f'[[processes]]\nname = "writer"\ncommand = ["/bin/sh", "-c", "echo x > {tmp_path}/created; sleep 60"]\n'
     )
-    run.until("everything is ready")
+    until((tmp_path / "created").exists, "the process did not create its file")
 
     run.stop()
 
