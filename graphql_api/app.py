@@ -140,8 +140,8 @@ class _Services:
         )
         self.store = Store(self._firestore, self.budgets.turns, shards=settings.shards)
         self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
-        self.keys = KeyStore(self._firestore, writer)
         self.audit_log = AuditLog(self._firestore, writer)
+        self.keys = KeyStore(self._firestore, writer, self.audit_log)
         self.key_manager = KeyManager(self.keys, self.audit_log)
         self.sessions = SessionStore(self._firestore, writer, self.keys)
         sources: list[CredentialSource] = [self.keys, self.sessions]

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 
 from cachetools import LRUCache
 
 from graphql_api.auth.api_keys import ApiKey, is_key
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
@@ -26,11 +28,14 @@ class KeyStore:
 
     is_revocable = True
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, audit_log: AuditLog) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._noted: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
+        self._audit_log = audit_log
+        self._noted_uses: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
         """The day for which this process has stored the use of a key, by digest."""
+        self._noted_refusals: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
+        """The day for which this process has stored that a key was refused, by digest."""
         self._writes: set[asyncio.Task[None]] = set()
 
     def is_form(self, text: str) -> bool:
@@ -45,7 +50,10 @@ class KeyStore:
         """Return the caller to whom the key with this digest belongs, or None if the key is not valid now."""
         api_key = await self.read(key_digest)
         seconds = 0.0 if api_key is None else api_key.remaining_seconds()
-        if api_key is None or seconds <= 0:
+        if api_key is None:
+            return None
+        if seconds <= 0:
+            self.note_refusal(key_digest, api_key)
             return None
         self.note_use(key_digest, api_key)
         name = f"key {key_digest[:SHOWN_DIGITS]}"
@@ -55,17 +63,33 @@ class KeyStore:
 
     def note_use(self, key_digest: str, api_key: ApiKey) -> None:
         """Store in the background that a key was used today. There is one write per key, day and process at most."""
-        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        if today in (api_key.last_used, self._noted.get(key_digest)):
-            return
-        self._noted[key_digest] = today
-        task = asyncio.create_task(self._write_use(key_digest, today))
+        today = _today()
+        if today not in (api_key.last_used, self._noted_uses.get(key_digest)):
+            self._noted_uses[key_digest] = today
+            self._write_in_background(self.update(key_digest, last_used=today))
+
+    def note_refusal(self, key_digest: str, api_key: ApiKey) -> None:
+        """Add to the audit log in the background that a revoked or expired key was refused.
+
+        There is one entry per key, day and process at most, so a client cannot flood the log.
+        """
+        today = _today()
+        if self._noted_refusals.get(key_digest) != today:
+            self._noted_refusals[key_digest] = today
+            name = f"key {key_digest[:SHOWN_DIGITS]}"
+            reason = "expired" if api_key.revoked is None else "revoked"
+            details = " ".join(filter(None, [name, api_key.label and f'"{api_key.label}"', f"is {reason}"]))
+            added = self._audit_log.add(api_key.submitter, actor=name, action="key.refused", details=details)
+            self._write_in_background(added)
+
+    def _write_in_background(self, writing: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(_without_errors(writing))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
-    async def _write_use(self, key_digest: str, today: datetime) -> None:
-        with contextlib.suppress(DropzoneError, FirestoreError):  # the next day is soon enough
-            await self.update(key_digest, last_used=today)
+    async def wait(self) -> None:
+        """Wait until everything that was noted is stored."""
+        await asyncio.gather(*self._writes)
 
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return the API key with this digest, or None if it does not exist."""
@@ -94,3 +118,12 @@ class KeyStore:
         write.update_mask.field_paths.extend(times)
         write.current_document.exists = True
         await self._writer.write(write)
+
+
+def _today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+async def _without_errors(writing: Coroutine[None, None, None]) -> None:
+    with contextlib.suppress(DropzoneError, FirestoreError):  # the next day is soon enough
+        await writing

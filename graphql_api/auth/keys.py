@@ -99,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace) -> None:
     firestore = Firestore.connect(timeout_seconds=_TIMEOUT_SECONDS)
     writer = GroupCommitWriter(firestore, timeout_seconds=_TIMEOUT_SECONDS)
-    store = KeyStore(firestore, writer)
-    manager = KeyManager(store, AuditLog(firestore, writer))
+    audit_log = AuditLog(firestore, writer)
+    store = KeyStore(firestore, writer, audit_log)
+    manager = KeyManager(store, audit_log)
     try:
         match options.command:
             case "create":

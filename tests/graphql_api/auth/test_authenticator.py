@@ -34,6 +34,9 @@ class MemoryKeyStore(KeyStore):
     def note_use(self, key_digest: str, api_key: ApiKey) -> None:
         """Store nothing."""
 
+    def note_refusal(self, key_digest: str, api_key: ApiKey) -> None:
+        """Store nothing."""
+
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return an API key, or raise `error` if it is set."""
         self.reads += 1

@@ -1,35 +1,49 @@
-"""Changes of one key by two users at the same time."""
+"""Changes of one key by two users at the same time, and keys that are refused."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pytest
 
+from graphql_api.auth.api_keys import new_key
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
+from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from tests.stack import Stack
 
 
+class Keys(NamedTuple):
+    """The keys of a stack, and its audit log."""
+
+    store: KeyStore
+    manager: KeyManager
+    audit_log: AuditLog
+
+
 @pytest.fixture
-async def manager(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KeyManager]:
+async def keys(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keys]:
     """The keys of a stack."""
     for name, value in stack.firestore_environment.items():
         monkeypatch.setenv(name, value)
     firestore = Firestore.connect(timeout_seconds=30)
     writer = GroupCommitWriter(firestore, timeout_seconds=30)
     try:
-        yield KeyManager(KeyStore(firestore, writer), AuditLog(firestore, writer))
+        audit_log = AuditLog(firestore, writer)
+        store = KeyStore(firestore, writer, audit_log)
+        yield Keys(store, KeyManager(store, audit_log), audit_log)
     finally:
         await writer.close()
         await firestore.close()
 
 
-async def test_a_rotation_does_not_undo_a_revocation(manager: KeyManager) -> None:
+async def test_a_rotation_does_not_undo_a_revocation(keys: Keys) -> None:
     """One user revokes the key after another one has selected it for a rotation."""
+    manager = keys.manager
     _, selected = await manager.create("both-change", frozenset({Scope.READ}))
     await manager.revoke(selected)
 
@@ -38,3 +52,23 @@ async def test_a_rotation_does_not_undo_a_revocation(manager: KeyManager) -> Non
     _, stored = await manager.select_one(selected[0])
     assert stored.revoked is not None
     assert stored.expires is not None
+
+
+async def test_a_refused_key_is_in_the_audit_log_once_a_day(keys: Keys) -> None:
+    """However often a client sends it. A key that is unknown belongs to no submitter, so it is in no log."""
+    started = datetime.now(UTC)
+    revoked, selected = await keys.manager.create("refuses", frozenset({Scope.READ}), "old pump")
+    await keys.manager.revoke(selected)
+    expired, _ = await keys.manager.create("refuses", frozenset({Scope.READ}), lifetime=timedelta(days=-1))
+
+    for key in (revoked, expired, new_key(), revoked, expired, revoked):
+        assert await keys.store.find(key) is None
+    await keys.store.wait()
+
+    entries = await keys.audit_log.read("refuses", 10)
+    refused = [(entry.actor, entry.details) for entry in entries if entry.action == "key.refused"]
+    names = [f"key {digest(key)[:SHOWN_DIGITS]}" for key in (revoked, expired)]
+    expected = [(names[0], f'{names[0]} "old pump" is revoked'), (names[1], f"{names[1]} is expired")]
+    assert sorted(set(refused)) == sorted(expected)
+    days = 1 + (datetime.now(UTC).date() - started.date()).days
+    assert len(refused) <= 2 * days
