@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -50,6 +50,10 @@ class Browser:
             return False
 
         self.wait_for(press)
+
+    def point(self, selector: str) -> None:
+        """Move the pointer to the middle of an element."""
+        ActionChains(self._driver).move_to_element(self._driver.find_element(By.CSS_SELECTOR, selector)).perform()
 
     def write(self, selector: str, text: str) -> None:
         """Type into an input field. For a file field the text is a path."""

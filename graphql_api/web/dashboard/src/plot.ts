@@ -1,7 +1,9 @@
-// The plot of means over time, drawn by uPlot: a band of one standard deviation, a line, and a point per result.
+// The plot of means over time, drawn by uPlot: lines with a point per result. A single line has a band of one standard
+// deviation. Lines are broken where results are missing.
 import uPlot from 'uplot';
 import { number } from './format.ts';
 import { resolveColor } from './theme.ts';
+import type { Line } from './series.ts';
 import type { Result } from './types.ts';
 
 export type Axis = 'timestamp' | 'computedAt';
@@ -14,79 +16,54 @@ interface Events {
 
 const HEIGHT = 280;
 const MIN_DRAG = 6; // pixels; a shorter drag is a click
-const MAX_POINTS = 1_000;
+const NEAR = 16; // pixels; of the results that are nearer to the pointer in time, the nearest one is pointed at
+const GAP_STEPS = 4; // a step that is longer than this number of usual steps breaks a line
+
+interface Point {
+  time: number; // in seconds
+  line: number;
+  result: Result;
+}
 
 export class Plot {
   #plot: uPlot;
-  #sorted: Result[] = [];
+  #colors: readonly string[] = [];
+  #points: Point[] = [];
+  #gaps: [number, number][][] = [];
   #unit = 1;
   #markedId: string | null = null;
   #resizeObserver: ResizeObserver;
 
-  constructor(container: HTMLElement, events: Events) {
-    const [ink, line, accent, band] = ['--muted', '--line', '--accent', '--band'].map((name) => resolveColor(container, name)) as [
-      string,
-      string,
-      string,
-      string,
-    ];
-    const font = `12px ${getComputedStyle(container).fontFamily}`;
-    const ticks = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
-    this.#plot = new uPlot(
-      {
-        width: container.clientWidth || 600,
-        height: HEIGHT,
-        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
-        legend: { show: false },
-        scales: { x: { range: timeRange } },
-        padding: [12, 42, 0, 4],
-        cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { size: 9 }, y: false },
-        axes: [
-          { ...ticks, values: timeLabels, space: 90 },
-          { ...ticks, size: axisSize, values: (_, values) => values.map((value) => this.#label(value)), gap: 8 },
-        ],
-        series: [
-          {},
-          {
-            stroke: line,
-            width: 1.5,
-            points: { show: (plot) => plot.data[0].length <= MAX_POINTS, fill: accent, size: 5, width: 0 },
-          },
-          { stroke: 'transparent', points: { show: false } },
-          { stroke: 'transparent', points: { show: false } },
-        ],
-        bands: [{ series: [2, 3], fill: band }],
-        hooks: {
-          setCursor: [(plot) => events.onPoint(this.#pointed(plot)?.id ?? null)],
-          setSelect: [(plot) => this.#selected(plot, events)],
-          draw: [(plot) => this.#mark(plot, accent)],
-        },
-      },
-      [[], [], [], []],
-      container,
-    );
-    this.#plot.over.addEventListener('click', () => {
-      const result = this.#pointed(this.#plot);
-      if (result) events.onSelect(result.id);
-    });
+  constructor(
+    private readonly container: HTMLElement,
+    private readonly events: Events,
+  ) {
+    this.#plot = this.#create();
     this.#resizeObserver = new ResizeObserver(() => this.#plot.setSize({ width: container.clientWidth, height: HEIGHT }));
     this.#resizeObserver.observe(container);
     void document.fonts.ready.then(() => this.#plot.redraw(false, true));
   }
 
-  show(results: readonly Result[], axis: Axis, markedId: string | null): void {
-    const time = (result: Result) => Date.parse(result[axis]) / 1e3;
+  show(lines: readonly Line[], axis: Axis, markedId: string | null): void {
     this.#markedId = markedId;
-    this.#sorted = [...results].sort((one, other) => time(one) - time(other));
-    this.#unit = unit(results);
-    const means = this.#sorted.map(({ mean }) => mean / this.#unit);
-    const deviations = this.#sorted.map(({ standardDeviation }) => standardDeviation / this.#unit);
-    this.#plot.setData([
-      this.#sorted.map(time),
-      means,
-      means.map((mean, index) => mean + (deviations[index] ?? 0)),
-      means.map((mean, index) => mean - (deviations[index] ?? 0)),
-    ]);
+    this.#points = lines
+      .flatMap(({ results }, line) => results.map((result) => ({ time: Date.parse(result[axis]) / 1e3, line, result })))
+      .sort((one, other) => one.time - other.time);
+    this.#gaps = lines.map((_, index) => gaps(this.#points.filter(({ line }) => line === index).map(({ time }) => time)));
+    this.#unit = unit(this.#points.map(({ result }) => result));
+    const colors = lines.map(({ color }) => color);
+    if (colors.join() !== this.#colors.join()) {
+      this.#plot.destroy();
+      this.#colors = colors;
+      this.#plot = this.#create();
+    }
+    const column = (line: number, deviations: number) =>
+      this.#points.map(({ line: each, result: { mean, standardDeviation } }) =>
+        each === line ? mean / this.#unit + (deviations * standardDeviation) / this.#unit : undefined,
+      );
+    const times = this.#points.map(({ time }) => time);
+    const means = lines.map((_, line) => column(line, 0));
+    this.#plot.setData(lines.length === 1 ? [times, ...means, column(0, 1), column(0, -1)] : [times, ...means]);
   }
 
   destroy(): void {
@@ -94,38 +71,124 @@ export class Plot {
     this.#plot.destroy();
   }
 
+  /** Creates the plot with a series per color. uPlot cannot change them later. */
+  #create(): uPlot {
+    const { container, events } = this;
+    const color = (name: string) => resolveColor(container, name);
+    const [ink, grid, accent] = ['--muted', '--line', '--accent'].map(color) as [string, string, string];
+    const font = `12px ${getComputedStyle(container).fontFamily}`;
+    const ticks = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+    const isSingle = this.#colors.length === 1;
+    const drawn = this.#colors.map((name, line): uPlot.Series => ({
+      stroke: name === '--accent' ? grid : color(name),
+      width: 1.5,
+      gaps: (plot) => this.#gapsOf(plot, line),
+      points: { show: true, fill: color(name), size: 5, width: 0 },
+    }));
+    const edge: uPlot.Series = { stroke: 'transparent', gaps: (plot) => this.#gapsOf(plot, 0), points: { show: false } };
+    const pointer = document.createElement('div');
+    pointer.className = 'pointed';
+    const plot = new uPlot(
+      {
+        width: container.clientWidth || 600,
+        height: HEIGHT,
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
+        legend: { show: false },
+        scales: { x: { range: timeRange } },
+        padding: [12, 42, 0, 4],
+        cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
+        axes: [
+          { ...ticks, values: timeLabels, space: 90 },
+          { ...ticks, size: axisSize, values: (_, values) => values.map((value) => this.#label(value)), gap: 8 },
+        ],
+        series: [{}, ...drawn, ...(isSingle ? [edge, edge] : [])],
+        ...(isSingle && { bands: [{ series: [2, 3], fill: transparent(color(this.#colors[0] as string)) }] }),
+        hooks: {
+          setCursor: [(created) => this.#point(created, pointer)],
+          setSelect: [(created) => this.#selected(created)],
+          draw: [(created) => this.#mark(created, accent)],
+        },
+      },
+      [[], ...drawn.map(() => []), ...(isSingle ? [[], []] : [])],
+      container,
+    );
+    plot.over.append(pointer);
+    plot.over.addEventListener('click', () => {
+      const pointed = this.#pointed(plot);
+      if (pointed) events.onSelect(pointed.result.id);
+    });
+    return plot;
+  }
+
   #label(value: number): string {
     const scaled = value * this.#unit;
     return Number.isFinite(scaled) ? number(scaled) : '';
   }
 
-  #pointed(plot: uPlot): Result | undefined {
-    return plot.cursor.idx == null ? undefined : this.#sorted[plot.cursor.idx];
+  #gapsOf(plot: uPlot, line: number): uPlot.Series.Gaps {
+    return (this.#gaps[line] ?? []).map(([from, to]) => [plot.valToPos(from, 'x', true), plot.valToPos(to, 'x', true)]);
   }
 
-  #selected(plot: uPlot, events: Events): void {
+  #position(plot: uPlot, { time, result }: Point, onCanvas = false): [number, number] {
+    return [plot.valToPos(time, 'x', onCanvas), plot.valToPos(result.mean / this.#unit, 'y', onCanvas)];
+  }
+
+  #pointed(plot: uPlot): Point | undefined {
+    const { idx, left = 0, top = 0 } = plot.cursor;
+    if (idx == null) return undefined;
+    const isNear = ({ time }: Point) => Math.abs(plot.valToPos(time, 'x') - left) <= NEAR;
+    let [first, last] = [idx, idx];
+    while (first > 0 && isNear(this.#points[first - 1] as Point)) first -= 1;
+    while (last < this.#points.length - 1 && isNear(this.#points[last + 1] as Point)) last += 1;
+    const distance = (point: Point) => {
+      const [x, y] = this.#position(plot, point);
+      return Math.hypot(x - left, y - top);
+    };
+    return this.#points.slice(first, last + 1).reduce((one, other) => (distance(other) < distance(one) ? other : one));
+  }
+
+  #point(plot: uPlot, pointer: HTMLElement): void {
+    const pointed = this.#pointed(plot);
+    pointer.hidden = pointed === undefined;
+    if (pointed) {
+      const [x, y] = this.#position(plot, pointed);
+      pointer.style.transform = `translate(${x}px, ${y}px)`;
+    }
+    this.events.onPoint(pointed?.result.id ?? null);
+  }
+
+  #selected(plot: uPlot): void {
     const { left, width } = plot.select;
     if (width < MIN_DRAG) return;
     const timeAt = (at: number) => new Date(Math.round(plot.posToVal(at, 'x')) * 1e3).toISOString().replace('.000', '');
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    events.onRange(timeAt(left), timeAt(left + width));
+    this.events.onRange(timeAt(left), timeAt(left + width));
   }
 
   #mark(plot: uPlot, accent: string): void {
-    const index = this.#sorted.findIndex(({ id }) => id === this.#markedId);
-    const [times, means] = plot.data;
-    const [time, mean] = [times[index], means?.[index]];
-    if (index < 0 || time === undefined || mean == null) return;
+    const marked = this.#points.find(({ result }) => result.id === this.#markedId);
+    if (!marked) return;
+    const [x, y] = this.#position(plot, marked, true);
     const scale = devicePixelRatio;
     plot.ctx.save();
     plot.ctx.beginPath();
-    plot.ctx.arc(plot.valToPos(time, 'x', true), plot.valToPos(mean, 'y', true), 6 * scale, 0, 2 * Math.PI);
+    plot.ctx.arc(x, y, 6 * scale, 0, 2 * Math.PI);
     plot.ctx.lineWidth = 2 * scale;
     plot.ctx.strokeStyle = accent;
     plot.ctx.stroke();
     plot.ctx.restore();
   }
 }
+
+/** Returns the steps that break a line with results at these ascending times. Of all steps, 75 % are at most the usual one. */
+function gaps(times: readonly number[]): [number, number][] {
+  const steps = times.slice(1).map((time, index): [number, number] => [times[index] as number, time]);
+  const lengths = steps.map(([from, to]) => to - from).sort((one, other) => one - other);
+  const usual = lengths[Math.floor((lengths.length - 1) * 0.75)] ?? 0;
+  return usual > 0 ? steps.filter(([from, to]) => to - from > GAP_STEPS * usual) : [];
+}
+
+const transparent = (rgb: string): string => rgb.replace('rgb(', 'rgba(').replace(')', ', 0.15)');
 
 /** Returns the unit of the axis. uPlot has no ticks above 1e32, and the difference of two doubles can overflow. */
 function unit(results: readonly Result[]): number {

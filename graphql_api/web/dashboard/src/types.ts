@@ -15,6 +15,7 @@ export interface Result extends TableStatistics {
   id: string;
   timestamp: string;
   computedAt: string;
+  labels: Label[];
 }
 
 export interface ResultEdge {

@@ -1,11 +1,14 @@
 import { signal, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { setBounds, bounds } from '../filter.ts';
-import { number, plural, shortTime } from '../format.ts';
-import { results } from '../results.ts';
+import { integer, number, plural, shortTime } from '../format.ts';
+import { results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
+import { labelName, lines, valueOf } from '../series.ts';
 import { colorVersion } from '../theme.ts';
 import { Plot, type Axis } from '../plot.ts';
+import type { Result } from '../types.ts';
+import { SeriesChips, SeriesSelect } from './series.tsx';
 import { SummaryLine } from './summary.tsx';
 
 const axis = signal<Axis>('timestamp');
@@ -30,17 +33,20 @@ export function MeansPlot() {
     return () => created.destroy();
   }, [colorVersion.value]);
   useEffect(() => {
-    plot.current?.show(results.value, axis.value, displayedId.value);
-  }, [results.value, axis.value, displayedId.value, colorVersion.value]);
+    plot.current?.show(lines.value, axis.value, displayedId.value);
+  }, [lines.value, axis.value, displayedId.value, colorVersion.value]);
   const result = pointed.value === null ? undefined : results.value.find(({ id }) => id === pointed.value);
   return (
     <section class="card means" aria-labelledby="means-title">
       <div class="card-head">
         <h2 id="means-title">Means</h2>
-        <p class="hint legend">
-          <span class="key-point" aria-hidden="true" /> mean
-          <span class="key-band" aria-hidden="true" /> ± one standard deviation
-        </p>
+        {labelName.value === '' && (
+          <p class="hint legend">
+            <span class="key-point" aria-hidden="true" /> mean
+            <span class="key-band" aria-hidden="true" /> ± one standard deviation
+          </p>
+        )}
+        <SeriesSelect />
         <div class="choice" role="radiogroup" aria-label="Time axis">
           {AXES.map(({ name, label }) => (
             <label key={name}>
@@ -50,30 +56,39 @@ export function MeansPlot() {
           ))}
         </div>
       </div>
+      <SeriesChips />
       <div ref={container} class="plot" role="img" aria-label={describe()}>
         {results.value.length === 0 && <p class="empty">Each result appears here as a point.</p>}
       </div>
       <p class="reading hint" aria-hidden="true">
-        {result
-          ? `${shortTime(result.timestamp)}   ${number(result.mean)} ± ${number(result.standardDeviation)}   ${plural(result.count, 'value')}`
-          : results.value.length
-            ? 'Point at a result to see its values. Click to select the result. Drag to filter by time.'
-            : ' '}
+        {result ? reading(result) : results.value.length ? help() : ' '}
       </p>
       {results.value.length > 0 && <SummaryLine />}
     </section>
   );
 }
 
+function reading(result: Result): string {
+  const { timestamp, mean, standardDeviation, count } = result;
+  const values = `${number(mean)} ± ${number(standardDeviation)}   ${plural(count, 'value')}`;
+  return [shortTime(timestamp), valueOf(result), values].filter(Boolean).join('   ');
+}
+
+function help(): string {
+  const newest = results.value.length;
+  const part = newest < total.value ? `The newest ${integer(newest)} of ${plural(total.value, 'result')}. ` : '';
+  return `${part}Point at a result to see its values. Click to select the result. Drag to filter by time.`;
+}
+
 function describe(): string {
-  const all = results.value;
+  const all = lines.value.flatMap((line) => line.results);
   if (all.length === 0) return 'Plot of means over time: no results.';
   const means = all.map(({ mean }) => mean);
   const times = all.map((result) => result[axis.value]).sort((one, other) => Date.parse(one) - Date.parse(other));
   const lowest = means.reduce((one, other) => Math.min(one, other));
   const largest = means.reduce((one, other) => Math.max(one, other));
   return (
-    `Means of ${plural(all.length, 'result')} from ${shortTime(times[0] as string)} to ` +
+    `Means of ${plural(all.length, 'result')} in ${plural(lines.value.length, 'line')} from ${shortTime(times[0] as string)} to ` +
     `${shortTime(times.at(-1) as string)}, between ${number(lowest)} and ${number(largest)}. The table lists them.`
   );
 }

@@ -1,0 +1,52 @@
+import { integer, plural } from '../format.ts';
+import { chosen, labelName, labelNames, select, series, toggle, valueCount } from '../series.ts';
+
+/** Selects the label whose values are the lines of the plot. Hidden if no displayed result has a label. */
+export function SeriesSelect() {
+  if (labelNames.value.length === 0) return null;
+  return (
+    <label class="series-select">
+      <span class="hint">Lines by</span>
+      <select value={labelName.value} onChange={({ currentTarget }) => select(currentTarget.value)}>
+        <option value="">no label</option>
+        {labelNames.value.map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** A button per line. A click displays only this line, further clicks add and remove lines. */
+export function SeriesChips() {
+  if (labelName.value === '') return null;
+  return (
+    <div class="chips" role="group" aria-label={`Values of ${labelName.value}`}>
+      {series.value.map(({ value, color, results }) => (
+        <button
+          key={value}
+          type="button"
+          class="chip"
+          aria-pressed={chosen.value.has(value)}
+          title={plural(results.length, 'displayed result')}
+          onClick={() => toggle(value)}
+        >
+          <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />
+          {value || `no ${labelName.value}`}
+        </button>
+      ))}
+      {chosen.value.size > 0 && (
+        <button type="button" class="link" onClick={() => (chosen.value = new Set())}>
+          Show all
+        </button>
+      )}
+      {valueCount.value > series.value.length && (
+        <p class="hint">
+          the {integer(series.value.length)} of {integer(valueCount.value)} values with the most results
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,87 @@
+"""The lines of the dashboard's plot, one for each value of a label, in a real browser."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from graphql_api.web.pages import DASHBOARD_FOLDER
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.stack import Stack
+
+pytestmark = pytest.mark.skipif(
+    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
+)
+
+START = datetime(2026, 11, 24, 1, tzinfo=UTC)
+MINUTES = range(12)
+WITHOUT_GAP = list(MINUTES)
+WITH_GAP = [minute for minute in MINUTES if minute < 4 or minute > 8]
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """Return a key whose submitter has two sensors with a sample a minute, and a sample without a label."""
+    key = stack.new_key("series-on-page")
+    labels = {"t10": WITH_GAP, "t2": WITHOUT_GAP}
+    ids = [submit(stack, key, minute, len(name), sensor=name) for name, minutes in labels.items() for minute in minutes]
+    ids.append(submit(stack, key, 5, 4))
+    for sample_id in ids:
+        stack.wait_for(sample_id, key=key)
+    return key
+
+
+def submit(stack: Stack, key: str, minute: int, mean: float, **labels: str) -> str:
+    """Submit a sample of this minute. Return its id."""
+    time_stamp = (START + timedelta(minutes=minute)).isoformat()
+    sample_id: str = stack.submit({"time_stamp": time_stamp, "data": [mean], "labels": labels}, key=key)["id"]
+    return sample_id
+
+
+def open_with_lines(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """Open the page and display a line per sensor. Every line is two pixels wide or more, so its color is exact."""
+    dashboard.command("Emulation.setDeviceMetricsOverride", width=1400, height=1000, deviceScaleFactor=2, mobile=False)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".series-select"))
+    dashboard.write(".series-select select", "sensor")
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "t2 t10 no sensor")
+
+
+def painted(dashboard: Dashboard, chip: int) -> list[float]:
+    """Return the x positions where the plot has the color of this chip, counted from 1."""
+    return dashboard.painted(".plot canvas", like=f".chip:nth-child({chip}) .dot")
+
+
+def test_each_value_of_a_label_has_a_line_that_is_broken_at_gaps(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """A line connects results whose distance is usual, and no others."""
+    open_with_lines(stack, dashboard, key)
+
+    whole = dashboard.wait_for(lambda: painted(dashboard, 1))
+    broken = painted(dashboard, 2)
+
+    first, last = min(whole), max(whole)
+    minutes = {
+        name: [(position - first) / (last - first) * MINUTES[-1] for position in positions]
+        for name, positions in (("whole", whole), ("broken", broken))
+    }
+    for minute in MINUTES[:-1]:
+        middle = (minute + 0.3, minute + 0.7)
+        is_drawn = {name: any(middle[0] < at < middle[1] for at in ats) for name, ats in minutes.items()}
+        assert is_drawn == {"whole": True, "broken": minute in WITH_GAP and minute + 1 in WITH_GAP}, minute
+
+
+def test_chips_choose_the_lines(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The pointer finds results of the chosen lines only, and says which line a result belongs to."""
+    open_with_lines(stack, dashboard, key)
+    dashboard.wait_for(lambda: painted(dashboard, 1) and painted(dashboard, 2))
+
+    dashboard.press(".chip", "t10")
+
+    dashboard.wait_for(lambda: not painted(dashboard, 1))
+    assert painted(dashboard, 2)
+    assert dashboard.attributes(".chip", "aria-pressed") == ["false", "true", "false"]
+    dashboard.point(".plot .u-over")
+    dashboard.wait_for(lambda: " t10 3 ± 0 1 value" in (dashboard.text(".reading") or ""))
+    dashboard.press(".plot .u-over")
+    dashboard.wait_for(lambda: "sensor t10" in (dashboard.text(".sample .facts") or ""))
+    dashboard.press(".chips button", "Show all")
+    dashboard.wait_for(lambda: painted(dashboard, 1) and painted(dashboard, 2))
