@@ -49,17 +49,6 @@ async def pings_of_100_sockets(target: Target) -> None:
 
 
 @attack()
-async def incomplete_messages(target: Target) -> None:
-    """Send a message of 1 MiB without its end over each of 900 authenticated WebSockets."""
-    async with AsyncExitStack() as opened:
-        sockets = [await opened.enter_async_context(target.websocket(init=True)) for _ in range(900)]
-        data = frame(_TEXT, b"x" * (2**20 - 20))[:-1]
-        for streams in sockets:
-            await send(streams, data, target.seconds)
-        await asyncio.sleep(target.seconds)
-
-
-@attack()
 async def sockets_without_init(target: Target) -> None:
     """Open 2,000 WebSockets and never authenticate them."""
     async with AsyncExitStack() as opened:
