@@ -28,7 +28,7 @@ class Spans:
 
     def start_read(self, request: Any) -> Any:
         """Start the span of a read in the trace of the current request, or return None."""
-        parent = request_context.traceparent()
+        parent = _recorded_trace()
         if not parent:
             return None
         if request.DESCRIPTOR.name == "BatchGetDocumentsRequest":
@@ -66,7 +66,7 @@ class Spans:
 
 def start_commit() -> Any:
     """Start the span of the writes of the current request, which wait for a BatchWrite, or return None."""
-    parent = request_context.traceparent()
+    parent = _recorded_trace()
     return tracing.start("commit", "INTERNAL", parent=parent) if parent else None
 
 
@@ -95,6 +95,12 @@ def end(span: Any) -> None:
     """End a span, if there is one that has not ended."""
     if span is not None and span.is_recording():
         tracing.end(span)
+
+
+def _recorded_trace() -> str:
+    """Return the `traceparent` of the current request if its trace is recorded, otherwise ""."""
+    context = request_context.current()
+    return context.traceparent if context is not None and context.is_sampled else ""
 
 
 def _collection(names: Iterable[str]) -> str:

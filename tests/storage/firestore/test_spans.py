@@ -37,11 +37,11 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.shutdown()
 
 
-async def in_request(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Run `work` as a part of a request whose trace is recorded."""
+async def in_request(work: Callable[[], Awaitable[Any]], flags: str = "01") -> Any:
+    """Run `work` as a part of a request whose trace is recorded, unless `flags` are others."""
 
     async def run() -> Any:
-        request_context.enter(RequestContext(traceparent=f"00-{'1' * 32}-{'2' * 16}-01".encode()))
+        request_context.enter(RequestContext(traceparent=f"00-{'1' * 32}-{'2' * 16}-{flags}".encode()))
         return await work()
 
     return await asyncio.create_task(run())
@@ -96,10 +96,11 @@ async def test_a_read_that_fails_has_its_status(exporter: InMemorySpanExporter) 
     }
 
 
-async def test_a_read_outside_of_a_request_has_no_span(exporter: InMemorySpanExporter) -> None:
-    """Probes and background work would start traces of their own."""
+async def test_a_read_outside_of_a_recorded_request_has_no_span(exporter: InMemorySpanExporter) -> None:
+    """Probes and background work would start traces of their own. A request that is not recorded has none either."""
     async with connect(Reads()) as firestore:
         await firestore.batch_get(["samples/a"])
+        await in_request(lambda: firestore.batch_get(["samples/a"]), flags="00")
 
     assert exporter.get_finished_spans() == ()
 
