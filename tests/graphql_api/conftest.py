@@ -8,8 +8,25 @@ from tests.graphql_api.results.measured import Measured
 from tests.stack import Stack
 
 
-@pytest.fixture(scope="session", params=[1, 3], ids=["one shard", "three shards"])
-def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
-    """Return sixty computed samples, stored once in one shard and once in three."""
-    with Stack(tmp_path_factory.mktemp("shards"), DROPZONE_SHARDS=str(request.param)) as stack:
+@pytest.fixture(scope="session")
+def one_shard(stack: Stack) -> Measured:
+    """Return sixty computed samples in the shared stack, which has one shard."""
+    return Measured(stack)
+
+
+@pytest.fixture(scope="session")
+def three_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+    """Return sixty computed samples in a stack with three shards."""
+    with Stack(tmp_path_factory.mktemp("shards"), DROPZONE_SHARDS="3") as stack:
         yield Measured(stack)
+
+
+@pytest.fixture(scope="session", params=["one_shard", "three_shards"], ids=["one shard", "three shards"])
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Return sixty computed samples, stored once in one shard and once in three.
+
+    pytest ends a fixture when its parameter changes, and then starts it again. The stacks are therefore fixtures of
+    their own.
+    """
+    samples: Measured = request.getfixturevalue(request.param)
+    return samples

@@ -34,7 +34,7 @@ def test_results_are_in_the_order_in_which_they_were_computed(measured: Measured
     assert sorted(newest_first) == sorted(result["id"] for result in measured.results)
 
 
-@pytest.mark.parametrize("measured", [1], indirect=True, ids=["one shard"])
+@pytest.mark.parametrize("measured", ["one_shard"], indirect=True, ids=["one shard"])
 def test_every_combination_of_order_and_ranges_has_its_index(measured: Measured) -> None:
     """Firestore rejects a query without an index, and so does the embedded Firestore."""
     number, time = {"gte": -1.0, "lt": 1000.0}, {"gt": "2000-01-01T00:00:00Z", "lte": "2100-01-01T00:00:00Z"}
