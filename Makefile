@@ -7,7 +7,7 @@ PAGES := graphiql dashboard
 unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all modules of this checkout when it starts
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential torture attack soak load lock clean
+.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak load lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ conformance: setup .venv/developer ## run Google's own system tests against the 
 
 differential: setup .venv/developer ## compare the embedded Firestore with Google's emulator, if the emulator is installed
 	@$(BIN)/python -m pytest tests/differential
+
+emulator: setup .venv/developer ## run tests of the whole product over Google's emulator, if the emulator is installed
+	@$(BIN)/python -m tests.google_emulator
 
 torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore and the API while 100 subscribers connect and disconnect
 	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 \

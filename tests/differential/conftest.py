@@ -8,13 +8,14 @@ import pytest
 from tests.differential import server_processes
 from tests.differential.compared_servers import ComparedServer, ServerPair
 from tests.differential.examples import ROUNDS
+from tests.google_emulator import firestore
 
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComparedServer]:
     """Google's emulator."""
-    if not server_processes.has_emulator():
-        pytest.skip("Google's emulator is not installed: gcloud components install cloud-firestore-emulator")
+    if firestore.find() is None:
+        pytest.skip(firestore.MISSING)
     with server_processes.emulator(tmp_path_factory.mktemp("emulator")) as address:
         server = ComparedServer("emulator", address)
         yield server

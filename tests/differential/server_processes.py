@@ -1,13 +1,7 @@
-"""The processes of both servers, each on a free port.
-
-Google's emulator is a script that starts Java. Each process has its own group, which is killed as a whole.
-"""
+"""The processes of both servers, each on a free port."""
 
 import contextlib
-import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-GCLOUD = shutil.which("gcloud")
 _START_TIMEOUT_SECONDS = 60.0
 
 
@@ -24,7 +17,7 @@ def emulator(folder: Path) -> Iterator[str]:
     """Run Google's emulator and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [str(GCLOUD), "emulators", "firestore", "start", f"--host-port={address}"]
+    command = [sys.executable, "-m", "tests.google_emulator.firestore", address.rpartition(":")[2]]
     with _running(command, folder / "emulator.log", r"Dev App Server is now running"):
         yield address
 
@@ -37,19 +30,10 @@ def embedded(folder: Path) -> Iterator[str]:
         yield ready[1]
 
 
-def has_emulator() -> bool:
-    """Return whether Google's emulator and Java are installed."""
-    if GCLOUD is None or shutil.which("java") is None:
-        return False
-    listed = ["components", "list", "--only-local-state", "--format=value(id)"]
-    found = subprocess.run([GCLOUD, *listed], capture_output=True, text=True, check=False)
-    return "cloud-firestore-emulator" in found.stdout.split()
-
-
 @contextlib.contextmanager
 def _running(command: list[str], log: Path, ready: str) -> Iterator[re.Match[str]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while (found := re.search(ready, log.read_text())) is None:
@@ -58,5 +42,5 @@ def _running(command: list[str], log: Path, ready: str) -> Iterator[re.Match[str
             time.sleep(0.02)
         yield found
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.stack import FIXTURE, Stack, eventually
+from tests.stack import FIXTURE, Stack, eventually, needs_embedded_firestore
 
 RESULT = json.loads(Path("fixture/result.json").read_text())
 INVALID = Path("fixture/invalid")
@@ -38,6 +38,7 @@ def _ends_greeting(stack: Stack, start: int) -> bool:
     return "Ctrl-C stops everything." in stack.log[start:]
 
 
+@needs_embedded_firestore
 def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own_stack: Stack) -> None:
     """`make run` starts the stack with this option. The example has a label and the time of today."""
     logs = []

@@ -7,7 +7,7 @@ from functools import partial
 
 import httpx
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, needs_embedded_firestore
 
 
 def restarted(stack: Stack, killed: int) -> bool:
@@ -37,6 +37,7 @@ def test_samples_wait_while_the_function_is_down_and_are_computed_once(disturbed
     assert all(result.create_time == result.update_time for result in results)
 
 
+@needs_embedded_firestore
 def test_a_sample_survives_a_kill_of_firestore_after_its_receipt(disturbed_stack: Stack) -> None:
     """The receipt means that the sample is on the disk. The test kills Firestore three times."""
     stack = disturbed_stack
@@ -52,6 +53,7 @@ def test_a_sample_survives_a_kill_of_firestore_after_its_receipt(disturbed_stack
     assert [sample["result"]["count"] for sample in computed] == [100] * 3
 
 
+@needs_embedded_firestore
 async def test_submissions_continue_over_a_restart_of_firestore(disturbed_stack: Stack) -> None:
     """A client gets a slow response or UNAVAILABLE, but never a receipt for a sample that is not stored."""
     stack, sample = disturbed_stack, {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2, 3]}
@@ -74,6 +76,7 @@ async def test_submissions_continue_over_a_restart_of_firestore(disturbed_stack:
     assert {each["result"]["mean"] for each in computed} == {2.0}
 
 
+@needs_embedded_firestore
 def test_a_restart_of_the_stack_preserves_everything(disturbed_stack: Stack) -> None:
     """The sample and the key are the same."""
     stack = disturbed_stack
@@ -87,6 +90,7 @@ def test_a_restart_of_the_stack_preserves_everything(disturbed_stack: Stack) -> 
     assert stack.sample(sample_id) == before
 
 
+@needs_embedded_firestore
 def test_a_sample_acknowledged_just_before_the_stop_is_computed_after_the_next_start(disturbed_stack: Stack) -> None:
     """The stack stops right after the receipts."""
     stack = disturbed_stack

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from graphql_api.results.pagination import Cursor
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, needs_embedded_firestore
 
 WATCH = (
     "subscription ($filter: ResultFilter, $after: String) "
@@ -111,6 +111,7 @@ async def test_a_subscriber_resumes_after_its_cursor(stack: Stack) -> None:
     assert again == caught_up[15:]
 
 
+@needs_embedded_firestore
 async def test_no_result_is_missed_or_repeated_when_firestore_is_killed(disturbed_stack: Stack) -> None:
     """The Listen stream breaks and is reopened after the last result. The subscription continues."""
     stack = disturbed_stack
@@ -128,6 +129,7 @@ async def test_no_result_is_missed_or_repeated_when_firestore_is_killed(disturbe
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(ids)
 
 
+@needs_embedded_firestore
 async def test_all_submitters_receive_all_results_after_firestore_was_killed(disturbed_stack: Stack) -> None:
     """One stream serves all of them, but each resumes from its own position."""
     stack = disturbed_stack
