@@ -11,7 +11,7 @@ from typing import Any, Self
 from dropzone import operations
 from dropzone.connection import Connection
 from dropzone.encoding import parse_time
-from dropzone.errors import ABOUT_ONE_SAMPLE, DropzoneError, NotFound, Unauthenticated, Unavailable
+from dropzone.errors import ABOUT_ONE_SAMPLE, TRANSIENT, DropzoneError, NotFound, Unauthenticated, Unavailable
 from dropzone.result_stream import ResultStream, newest_cursor
 from dropzone.results import AsyncResultQuery, Bucket, Group, Result, ResultEdge, TimeBucket, export_parameters
 from dropzone.retry import retrying
@@ -19,11 +19,12 @@ from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, Settled
 from dropzone.sign_in.credentials import Credentials, Token
 from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary, parse_labels
-from dropzone.submission import SampleLike, check_labels, content_key, encode, map_in_order
+from dropzone.submission import SampleLike, check_labels, content_key, encode, in_batches, map_in_order
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PAGE_SIZE = 500
 _MAX_IDS = 1_000
+_REPEATED = (type(None), *TRANSIENT)
 _FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.05, 1.0
 
 
@@ -109,10 +110,14 @@ class AsyncClient:
         such as an unknown key, is raised. A sample with a receipt is stored. If you submit all samples again, the
         server still stores each sample once. The samples have `labels` in addition to their own labels.
         """
-        send = partial(self._submit_or_error, labels or {})
-        async with aclosing(map_in_order(samples, send, _size, concurrency)) as receipts:
-            async for receipt in receipts:
-                yield receipt
+        send = partial(self._submit_batch, labels or {})
+        async with (
+            aclosing(in_batches(samples)) as batches,
+            aclosing(map_in_order(batches, send, _size, concurrency)) as sent,
+        ):
+            async for receipts in sent:
+                for receipt in receipts:
+                    yield receipt
 
     async def sample(self, sample_id: str) -> Sample:
         """Return a sample, with its result if the sample has one. Raises `NotFound` if the sample does not exist."""
@@ -297,11 +302,32 @@ class AsyncClient:
         values: list[str] = (await self._query(operations.LABEL_VALUES, {"name": name}))["values"]
         return values
 
-    async def _submit_or_error(self, labels: Mapping[str, str], sample: SampleLike) -> Receipt | DropzoneError:
+    async def _submit_batch(
+        self, labels: Mapping[str, str], samples: Sequence[SampleLike]
+    ) -> list[Receipt | DropzoneError]:
+        """Submit a sample, or several samples that can be lines. Return a receipt or an error for each sample."""
         try:
-            return await self.submit(sample, labels=labels)
+            if len(samples) == 1:
+                return [await self.submit(samples[0], labels=labels)]
+            return await self._submit_lines(labels, [encode(sample) for sample in samples])
         except ABOUT_ONE_SAMPLE as error:
-            return error
+            return [error] * len(samples)
+
+    async def _submit_lines(self, labels: Mapping[str, str], lines: Sequence[bytes]) -> list[Receipt | DropzoneError]:
+        check_labels(labels)
+        outcomes: dict[int, Receipt | DropzoneError] = {}
+
+        async def send() -> None:
+            """Send the lines that have no final outcome. Raises the first error that a retry can fix."""
+            missing = [number for number in range(len(lines)) if isinstance(outcomes.get(number), _REPEATED)]
+            sent = await self._connection.post_lines([lines[number] for number in missing], labels)
+            outcomes.update(zip(missing, sent, strict=True))
+            for outcome in sent:
+                if isinstance(outcome, DropzoneError) and not isinstance(outcome, ABOUT_ONE_SAMPLE):
+                    raise outcome
+
+        await self._retry(send)
+        return [outcomes[number] for number in range(len(lines))]
 
     async def _query(self, document: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         return await self._retry(self._connection.query, document, variables)
@@ -320,5 +346,5 @@ class AsyncClient:
             after = page["pageInfo"]["endCursor"]
 
 
-def _size(sample: SampleLike) -> int:
-    return len(sample) if isinstance(sample, bytes | str) else 0
+def _size(samples: Sequence[SampleLike]) -> int:
+    return sum(len(sample) for sample in samples if isinstance(sample, bytes | str))

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import lru_cache
 from http import HTTPStatus
@@ -74,25 +74,51 @@ class Connection:
         headers = {"content-type": "application/json"}
         if idempotency_key is not None:
             headers["idempotency-key"] = idempotency_key
-        for name, value in labels.items():
-            headers[f"x-label-{name.replace('_', '-')}"] = value
         if supersedes is not None:
             headers["x-supersedes"] = supersedes
+        status, response_headers, response = await self._post(raw, headers, labels)
+        values = _parse_json(response)
+        if _is_receipt(values):
+            return Receipt.parse(values)
+        raise self._http_error(status, response_headers, values)
+
+    async def post_lines(self, lines: Sequence[bytes], labels: Mapping[str, str]) -> list[Receipt | DropzoneError]:
+        """Submit samples as the lines of one NDJSON body. Return a receipt or an error for each line.
+
+        The idempotency key of a line derives from its bytes, unless the line contains a key.
+        """
+        headers = {"content-type": "application/x-ndjson", "idempotency-key": "content"}
+        status, response_headers, response = await self._post(b"\n".join(lines), headers, labels)
+        if status != 200:
+            raise self._http_error(status, response_headers, _parse_json(response))
+        outcomes: list[Receipt | DropzoneError] = []
+        error: DropzoneError = Unreachable(f"the response of {self.url} ended early")
+        for values in map(_parse_json, response.splitlines()):
+            if _is_receipt(values):
+                outcomes.append(Receipt.parse(values))
+                continue
+            error = self._http_error(status, response_headers, values)
+            if isinstance(values, dict) and "line" in values:
+                outcomes.append(error)
+        return outcomes + [error] * (len(lines) - len(outcomes))
+
+    async def _post(
+        self, raw: bytes, headers: dict[str, str], labels: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a body to `/samples`, compressed if it is large."""
+        headers = {**headers, **{f"x-label-{name.replace('_', '-')}": value for name, value in labels.items()}}
         body = raw
         if len(raw) > encoding.MIN_COMPRESSED_BYTES:
             body = await asyncio.to_thread(encoding.compress, raw)
             headers["content-encoding"] = "zstd"
             await self._check_size(raw, body)
         status, response_headers, response = await self._request("POST", "/samples", encoding.stream(body), headers)
-        values = _parse_json(response)
-        if isinstance(values, dict) and values.keys() >= {"id", "state", "problems"}:
-            return Receipt.parse(values)
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not isinstance(values, dict):
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not isinstance(_parse_json(response), dict):
             raise TooLarge(
                 f"a proxy in front of {self.url} refused a request of {encoding.mib(len(body))}: HTTP status 413; "
                 "split the sample, or raise the limit of the proxy"
             )
-        raise self._http_error(status, response_headers, values)
+        return status, response_headers, response
 
     async def get_sample(self, sample_id: str) -> bytes:
         """Return the submitted bytes of a sample, unchanged."""
@@ -234,6 +260,10 @@ def parse_url(url: str) -> yarl.URL:
 
 def _timeout() -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
+
+
+def _is_receipt(values: Any) -> bool:
+    return isinstance(values, dict) and values.keys() >= {"id", "state", "problems"}
 
 
 def _parse_json(body: bytes) -> Any:

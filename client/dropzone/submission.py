@@ -8,6 +8,7 @@ another run, the server therefore stores it once. A sample with a member `idempo
 import asyncio
 import json
 import re
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -24,6 +25,8 @@ SampleLike = bytes | str | Mapping[str, Any]
 """A sample: JSON text, or a mapping that JSON can represent. Its values can also be times and arrays of NumPy."""
 
 _MAX_PENDING_BYTES = 64 * 2**20
+_MAX_BATCH_SAMPLES, _MAX_BATCH_BYTES = 100, 256 * 1024
+_MAX_BATCH_SECONDS = 0.05
 _LABEL_NAME = re.compile("[a-z][a-z0-9_]*", re.ASCII)
 _KEY_MEMBER = b'"idempotency_key"'
 
@@ -86,6 +89,57 @@ def content_key(raw: bytes, labels: Mapping[str, str]) -> str | None:
     if labels:  # equal numbers of two sensors are two samples
         digest.update(json.dumps(sorted(labels.items())).encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+async def in_batches(
+    samples: Iterable[SampleLike] | AsyncIterable[SampleLike],
+) -> AsyncGenerator[list[SampleLike], None]:
+    """Yield consecutive samples that are available together.
+
+    A batch with several samples contains lines of an NDJSON body: bytes without a line end. Its size is far below the
+    limits of proxies. A sample that cannot be a line, or that is large, is a batch of its own.
+    """
+    batch: list[SampleLike] = []
+    batch_bytes, started = 0, 0.0
+    async with aclosing(_iterate(samples)) as source:
+        following = asyncio.ensure_future(anext(source))
+        try:
+            while True:
+                if batch:
+                    await asyncio.sleep(0)  # starts the read of the next sample
+                    if not following.done() or time.monotonic() - started > _MAX_BATCH_SECONDS:
+                        yield batch
+                        batch = []
+                try:
+                    sample = await following
+                except StopAsyncIteration:
+                    break
+                following = asyncio.ensure_future(anext(source))
+                line = _to_line(sample)
+                if not batch:
+                    batch_bytes, started = 0, time.monotonic()
+                if batch and (line is None or batch_bytes + len(line) > _MAX_BATCH_BYTES):
+                    yield batch
+                    batch, batch_bytes, started = [], 0, time.monotonic()
+                batch.append(sample if line is None else line)
+                batch_bytes += 0 if line is None else len(line)
+                if line is None or len(batch) == _MAX_BATCH_SAMPLES:
+                    yield batch
+                    batch = []
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+    if batch:
+        yield batch
+
+
+def _to_line(sample: SampleLike) -> bytes | None:
+    """Return the bytes of a sample if they can be a line of an NDJSON body."""
+    try:
+        raw = encode(sample)
+    except UnusableSample:
+        return None
+    return raw if len(raw) < _MAX_BATCH_BYTES and b"\n" not in raw and raw.strip() else None
 
 
 async def map_in_order(

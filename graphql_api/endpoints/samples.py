@@ -7,7 +7,7 @@ the same order. The server sends these lines while the body still arrives. An er
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -40,10 +40,10 @@ from graphql_api.results.store import Store
 from storage.documents import (
     Arrival,
     BadRequest,
+    ContentKey,
     DropzoneError,
     Header,
     InvalidSample,
-    Labels,
     TooLarge,
     Unavailable,
     state_of,
@@ -53,11 +53,17 @@ _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
 _NDJSON_TYPES = frozenset({_NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
+_CONTENT = "content"
+"""The value of the header `Idempotency-Key` with which the key of each line derives from its bytes."""
+
 _READ_COST = 5
 """Cost units of reading a raw document, which can have dozens of megabytes."""
 
 _RECHECK_SECONDS = 1.0
 """Interval between two checks of the API key of a streamed request. Keys are cached, so a check is cheap."""
+
+_Receive = Callable[[Sequence[bytes]], Awaitable[list[Outcome]]]
+"""Stores the samples of a batch of lines."""
 
 logger = logging.getLogger("graphql_api")
 
@@ -106,15 +112,22 @@ class SampleEndpoints:
         if media_type in _NDJSON_TYPES:
             if earlier_id is not None:
                 raise BadRequest("the header x-supersedes applies to a body with one sample")
-            if idempotency_key is not None:
+            if idempotency_key not in (None, _CONTENT):
                 raise BadRequest(
                     "the header Idempotency-Key applies to a body with one sample; in an NDJSON body, set the member "
-                    "`idempotency_key` of each line"
+                    f"`idempotency_key` of each line, or send the value `{_CONTENT}` to derive the keys from the lines"
                 )
             credential = request_headers.credential(request.scope)
             turn = self._services.budgets.turns.of(caller.submitter)
             body = stream_body(request, turn=turn)
-            receipts = self._receive_lines(body, turn, caller, credential, request_labels)
+            content_key = None if idempotency_key is None else ContentKey(request_labels)
+            receive = partial(
+                self._services.receiver.receive_admitted,
+                sender=caller,
+                labels=request_labels,
+                content_key=content_key,
+            )
+            receipts = self._receive_lines(body, turn, caller, credential, receive)
             return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
         if media_type != JSON:
             raise UnsupportedMediaType(
@@ -161,7 +174,7 @@ class SampleEndpoints:
         return Response(status_code=204)
 
     async def _receive_lines(
-        self, body: BodyStream, turn: LoopTurn, caller: Caller, credential: Credential, labels: Labels
+        self, body: BodyStream, turn: LoopTurn, caller: Caller, credential: Credential, receive: _Receive
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
         authenticate = self._services.authenticator.authenticate
@@ -182,7 +195,7 @@ class SampleEndpoints:
                 receiver.admission.stream(caller, check) as admission,
             ):
                 batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
-                process = partial(self._receive_batch, caller, labels, admission)
+                process = partial(self._receive_batch, caller, receive, admission)
                 async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
                     async for number, response in responses:
                         last_line = number
@@ -199,12 +212,10 @@ class SampleEndpoints:
             await body.aclose()
 
     async def _receive_batch(
-        self, caller: Caller, labels: Labels, admission: StreamAdmission, batch: Sequence[ndjson.Line]
+        self, caller: Caller, receive: _Receive, admission: StreamAdmission, batch: Sequence[ndjson.Line]
     ) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
-        samples = [line for _, line in batch if not isinstance(line, TooLarge)]
-        receiver = self._services.receiver
-        outcomes = iter(await receiver.receive_admitted(samples, sender=caller, labels=labels))
+        outcomes = iter(await receive([line for _, line in batch if not isinstance(line, TooLarge)]))
         admission.release(*ndjson.size(batch))
 
         def respond(entry: ndjson.Line) -> bytes:

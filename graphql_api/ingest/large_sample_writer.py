@@ -18,6 +18,7 @@ from graphql_api.ingest.fair_executor import FairExecutor, started_threads
 from graphql_api.ingest.uploads import ReadHeaders, Uploads
 from storage.documents import (
     Conflict,
+    ContentKey,
     Identity,
     NotJson,
     RetryLater,
@@ -58,7 +59,7 @@ class LargeSampleWriter:
         self,
         raw: bytes,
         submitter: str,
-        idempotency_key: str | None,
+        idempotency_key: str | ContentKey | None,
         validate: Callable[[Identity | None], Sample],
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.

@@ -28,6 +28,7 @@ from storage.documents import (
     Arrival,
     BadRequest,
     Conflict,
+    ContentKey,
     DropzoneError,
     Header,
     Identity,
@@ -140,16 +141,21 @@ class Receiver:
         return await self.receive_admitted(raws, sender=sender)
 
     async def receive_admitted(
-        self, raws: Sequence[bytes], *, sender: Sender, labels: Labels | None = None
+        self,
+        raws: Sequence[bytes],
+        *,
+        sender: Sender,
+        labels: Labels | None = None,
+        content_key: ContentKey | None = None,
     ) -> list[Outcome]:
         """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does.
 
-        Each sample has `labels` in addition to its own labels.
+        Each sample has `labels` in addition to its own labels. If it has no idempotency key, it gets `content_key`.
         """
         submitter = sender.submitter
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
-            *(self._receive_large(raws[index], sender, None, labels) for index in large), return_exceptions=True
+            *(self._receive_large(raws[index], sender, content_key, labels) for index in large), return_exceptions=True
         )
         outcomes: dict[int, Any] = {}
         samples: dict[int, Sample] = {}
@@ -162,7 +168,7 @@ class Receiver:
                     report = payload.validate_quickly(raw, self._zone)
                     if report is None:
                         report = await self._validate_thoroughly(raw, submitter)
-                    samples[index] = self._sample(raw, submitter, None, labels, report=report)
+                    samples[index] = self._sample(raw, submitter, content_key, labels, report=report)
             except DropzoneError as error:
                 outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
             except MemoryError:
@@ -207,7 +213,7 @@ class Receiver:
         return stored
 
     async def _receive_large(
-        self, raw: bytes, sender: Sender, idempotency_key: str | None, labels: Labels | None
+        self, raw: bytes, sender: Sender, idempotency_key: str | ContentKey | None, labels: Labels | None
     ) -> Header:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
@@ -238,7 +244,7 @@ class Receiver:
         self,
         raw: bytes,
         submitter: str,
-        idempotency_key: str | None,
+        idempotency_key: str | ContentKey | None,
         labels: Labels | None,
         identity: Identity | None = None,
         report: ValidationReport | None = None,

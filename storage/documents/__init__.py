@@ -23,7 +23,7 @@ from storage.documents.failed_attempts import FailedAttempts
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import Result, SampleState, Status, state_of
-from storage.documents.sample import Arrival, Header, Identity, Sample, chunk_count, compress_chunk
+from storage.documents.sample import Arrival, ContentKey, Header, Identity, Sample, chunk_count, compress_chunk
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 from storage.documents.tombstone import Tombstone
 
@@ -33,6 +33,7 @@ __all__ = [
     "Arrival",
     "BadRequest",
     "Conflict",
+    "ContentKey",
     "DataLoss",
     "DropzoneError",
     "FailedAttempts",

@@ -8,6 +8,7 @@ therefore means that the whole sample is stored. Triggers listen to headers only
 This module opens no connections. `Sample.documents()` returns the documents in write order.
 """
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -190,6 +191,23 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentKey:
+    """An idempotency key that derives from the bytes of a sample, unless the sample contains a key of its own.
+
+    Equal bytes with other `labels` of the request are another sample. The Python client derives the same key.
+    """
+
+    labels: Labels
+
+    def of(self, raw: bytes) -> str:
+        """Return the idempotency key of `raw`."""
+        digest = sha256(raw)
+        if self.labels:
+            digest.update(json.dumps(sorted(self.labels.items())).encode())
+        return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The submitter, the id and the digest of a sample."""
 
@@ -200,8 +218,10 @@ class Identity:
     """An idempotency key determines the id, so a retry has the same identity."""
 
     @classmethod
-    def of(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity":
+    def of(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity":
         """Return the identity of `raw`. The id is derived from the idempotency key. Without a key, the id is random."""
+        if isinstance(idempotency_key, ContentKey):
+            idempotency_key = idempotency_key.of(raw)
         sample_id = (
             str(uuid.uuid4())  # sequential ids would create a hot spot in Firestore
             if idempotency_key is None
@@ -210,9 +230,9 @@ class Identity:
         return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
 
     @classmethod
-    def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | None) -> "Identity | None":
+    def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity | None":
         """Return the identity of `raw`, or None if `raw` may contain an idempotency key and must be parsed first."""
-        if idempotency_key is None and (b"\\" in raw or _contains_key(raw)):
+        if not isinstance(idempotency_key, str) and (b"\\" in raw or _contains_key(raw)):
             return None  # JSON escapes can spell the name `idempotency_key`
         return cls.of(raw, submitter, idempotency_key)
 
@@ -235,7 +255,7 @@ class Sample:
         raw: bytes,
         *,
         submitter: str,
-        idempotency_key: str | None = None,
+        idempotency_key: str | ContentKey | None = None,
         time_zone: str | None = None,
         shards: int = 1,
         identity: Identity | None = None,
@@ -246,8 +266,9 @@ class Sample:
 
         `report` is the report of `payload.validate` on `raw`, if the caller has it.
 
-        The sample has `identity` if that argument is passed. Otherwise its id is derived from `idempotency_key`, or
-        from the member `idempotency_key` of `raw`. Without an idempotency key, the id is random.
+        The sample has `identity` if that argument is passed. Otherwise its id is derived from the text
+        `idempotency_key`, from the member `idempotency_key` of `raw`, or from its content if `idempotency_key` is a
+        `ContentKey`. Without an idempotency key, the id is random.
 
         The sample has `default_labels` in addition to its own labels. If both have a name, the sample's own label
         is used.
@@ -256,7 +277,9 @@ class Sample:
         """
         if report is None:
             report = payload.validate(raw, None if time_zone is None else ZoneInfo(time_zone))
-        identity = identity or Identity.of(raw, submitter, idempotency_key or report.idempotency_key)
+        if identity is None:
+            key = idempotency_key if isinstance(idempotency_key, str) else report.idempotency_key or idempotency_key
+            identity = Identity.of(raw, submitter, key)
         chunks = chunk_count(raw)
         problems, sample_labels = report.problems, report.labels
         if default_labels:

@@ -28,7 +28,7 @@ def main() -> int:
     if firestore.find() is None:
         print(f"skipped: {firestore.MISSING}")
         return 0
-    command = [sys.executable, "-m", "pytest", "--timeout", str(_TIMEOUT_SECONDS), *(sys.argv[1:] or TESTS)]
+    command = [sys.executable, "-m", "pytest", "--timeout", str(_TIMEOUT_SECONDS), *TESTS, *sys.argv[1:]]
     stack_file = str(Path(__file__).with_name("stack.toml"))
     return subprocess.run(command, env=os.environ | {"TEST_STACK_FILE": stack_file}, check=False).returncode
 
