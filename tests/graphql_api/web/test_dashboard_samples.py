@@ -12,6 +12,8 @@ pytestmark = pytest.mark.skipif(
 
 GOOD = {"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.5, 1.5, 4.0], "labels": {"site": "zurich"}}
 BAD = {"time_stamp": "2019-05-01T06:00:00", "data": [0.5, True]}
+CORRECT = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+DELETE = 'mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }'
 TOMBSTONE = "query ($id: ID!) { deletedSample(id: $id) { reason } }"
 
 
@@ -76,20 +78,54 @@ def test_the_sample_that_was_displayed_is_deleted_not_the_next_one(stack: Stack,
     assert stack.sample(arrived, key=key)["state"] == "COMPUTED"
 
 
-def test_a_sample_that_was_deleted_elsewhere_leaves_the_page_too(stack: Stack, dashboard: Dashboard) -> None:
-    """The request to delete it is answered with NOT_FOUND."""
-    key = stack.new_key("twice-deleted", "submit,read,admin")
+def test_a_sample_that_is_deleted_elsewhere_meanwhile_needs_no_answer(stack: Stack, dashboard: Dashboard) -> None:
+    """The question disappears with the result of the sample."""
+    key = stack.new_key("deleted-meanwhile", "submit,read,admin")
     gone = stack.submit(GOOD, key=key)["id"]
     stack.wait_for(gone, key=key)
     dashboard.open(stack, key=key)
     dashboard.press(".sample .actions button", "Delete")
-    stack.graphql('mutation ($id: ID!) { deleteSamples(ids: [$id], reason: "") { id } }', {"id": gone}, key=key)
+    dashboard.wait_for(lambda: dashboard.text("dialog"))
+
+    stack.graphql(DELETE, {"ids": [gone]}, key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".sample .empty") == "This sample was deleted.")
+    assert dashboard.text("dialog") is None
+    assert dashboard.results() == []
+
+
+def test_a_rejected_sample_can_be_deleted_twice(stack: Stack, dashboard: Dashboard) -> None:
+    """It has no result whose removal the page receives. The answer NOT_FOUND is what the user wants."""
+    key = stack.new_key("deleted-twice", "submit,read,admin")
+    gone = stack.submit(BAD, key=key)["id"]
+    dashboard.open(stack, key=key)
+    dashboard.press(".problems button", gone[:8])
+    dashboard.press(".sample .actions button", "Delete")
+    stack.graphql(DELETE, {"ids": [gone]}, key=key)
     eventually(lambda: stack.sample(gone, key=key) is None, lambda: stack.log)
 
     dashboard.press("dialog button[type=submit]")
 
-    dashboard.wait_for(lambda: dashboard.text(".results .empty"))
+    dashboard.wait_for(lambda: dashboard.text("#sample-title") == "Newest sample")
     assert dashboard.text("dialog") is None
+    dashboard.wait_for(lambda: dashboard.text(".problems .empty") == "No sample was rejected or failed.")
+
+
+def test_samples_that_are_deleted_or_corrected_elsewhere_leave_the_page(stack: Stack, dashboard: Dashboard) -> None:
+    """The table and the total follow. The correction takes the place of the corrected sample."""
+    key = stack.new_key("removed-on-page", "submit,read,admin")
+    kept, wrong, gone = (stack.submit(GOOD | {"data": [value]}, key=key)["id"] for value in (1, 2, 3))
+    for sample_id in (kept, wrong, gone):
+        stack.wait_for(sample_id, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 3)
+
+    stack.graphql(DELETE, {"ids": [gone]}, key=key)
+    right = stack.graphql(CORRECT, {"sample": GOOD | {"data": [4]}, "id": wrong}, key=key)["submit"]["id"]
+
+    dashboard.wait_for(lambda: set(dashboard.results()) == {kept, right})
+    dashboard.wait_for(lambda: "newest 2 of 2" in (dashboard.text(".results .card-head") or ""))
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "2")
 
 
 def test_only_administrators_can_delete(stack: Stack, dashboard: Dashboard) -> None:

@@ -6,7 +6,6 @@ import { remove } from './results.ts';
 import { selectedId } from './selection.ts';
 import { send, ServerError } from './server.ts';
 import { session } from './session.ts';
-import { refreshSoon } from './states.ts';
 
 export const isAllowed = computed(() => session.value?.scopes.includes('admin') ?? false);
 
@@ -22,5 +21,4 @@ export async function deleteSample(id: string, reason: string): Promise<void> {
     remove(id);
   });
   announce(`The sample ${shortId(id)} is deleted.`);
-  refreshSoon();
 }

@@ -27,6 +27,8 @@ export const total = computed(() => Math.max(counted.value, results.value.length
 export const isLoaded = signal(false);
 /** The number of results that arrived since the page was opened, including replayed results. */
 export const arrived = signal(0);
+/** The number of results that were removed since the page was opened. */
+export const removed = signal(0);
 /** The ids of the results that arrived last. They are highlighted. */
 export const fresh = signal<ReadonlySet<string>>(new Set());
 export const connection = signal<ConnectionState>({ name: 'connecting' });
@@ -64,9 +66,10 @@ export async function loadOlder(): Promise<void> {
   if (results.value.length === MAX_RESULTS) hasOlder.value = false;
 }
 
-/** Removes a result that was deleted. */
+/** Removes the result of a sample that was deleted or superseded. */
 export function remove(id: string): void {
-  results.value = results.value.filter((result) => result.id !== id);
+  if (results.value.some((result) => result.id === id)) results.value = results.value.filter((result) => result.id !== id);
+  removed.value += 1;
   countSoon();
 }
 
@@ -134,6 +137,10 @@ function open(filter: ResultFilter): void {
     onResult: (result: Result) => {
       waiting.push(result);
       timer ??= setTimeout(display, DISPLAY_MILLISECONDS);
+    },
+    onRemoval: (id: string) => {
+      waiting = waiting.filter((result) => result.id !== id);
+      remove(id);
     },
     onState: (state: ConnectionState) => {
       connection.value = state;

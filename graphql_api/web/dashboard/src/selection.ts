@@ -14,6 +14,8 @@ export const displayedId = computed(() => selectedId.value ?? results.value[0]?.
 /** Changes when the displayed sample gets its first result or a new result. */
 const computedAt = computed(() => results.value.find(({ id }) => id === displayedId.value)?.computedAt);
 export const sample = signal<Sample | null>(null);
+/** Whether the displayed sample does not exist any more. */
+export const isDeleted = signal(false);
 export const fault = signal<string | null>(null);
 
 /**
@@ -54,6 +56,7 @@ async function load(id: string): Promise<void> {
     const response = await runQuery<{ sample: Sample | null }>(sampleQuery, { id });
     if (displayedId.peek() !== id && selectedId.peek() !== null) return;
     sample.value = response.sample;
+    isDeleted.value = response.sample === null;
     fault.value = null;
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;

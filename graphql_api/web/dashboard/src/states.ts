@@ -9,7 +9,7 @@ import delaysQuery from './operations/delays.graphql';
 import failedQuery from './operations/failed.graphql';
 import problemsQuery from './operations/problems.graphql';
 import statesQuery from './operations/states.graphql';
-import { arrived, fault } from './results.ts';
+import { arrived, fault, removed } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { refusal, session } from './session.ts';
 import type { ProblemSample, SampleState } from './types.ts';
@@ -43,6 +43,7 @@ let failedCountedAt = -Infinity;
 export function start(): void {
   effect(() => {
     void arrived.value;
+    void removed.value;
     if (session.value) refreshSoon();
     else clear();
   });

@@ -3,11 +3,12 @@
 // The stream requests the newest cursor, then reads the stored results, and then subscribes after that cursor. A result
 // that is written between these steps can arrive twice but is never lost. Consumers recognize a repeated result by its
 // id and time. Each reconnect resumes after the last cursor.
+import removalsQuery from './operations/removals.graphql';
 import startQuery from './operations/start.graphql';
 import { watchQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
 import { subscribe } from './socket.ts';
-import type { Result, ResultEdge, ResultFilter } from './types.ts';
+import type { RemovalEdge, Result, ResultEdge, ResultFilter } from './types.ts';
 
 const MIN_WAIT_MILLISECONDS = 250;
 const MAX_WAIT_MILLISECONDS = 8_000;
@@ -18,6 +19,8 @@ export interface StreamHandlers {
   /** Reads the stored results. The stream calls it again if the connection breaks before any result is stored. */
   load(): Promise<void>;
   onResult(result: Result): void;
+  /** Receives the id of a sample that was deleted or superseded. Without it, the stream does not request removals. */
+  onRemoval?(id: string): void;
   onState(state: ConnectionState): void;
   onRefused(error: ServerError): void;
 }
@@ -30,6 +33,7 @@ export async function streamResults(
   cursor: string | null = null,
 ): Promise<void> {
   let isLoaded = cursor !== null;
+  let removalCursor: string | null = null;
   let failures = 0;
   while (!signal.aborted) {
     if (failures === 0) handlers.onState({ name: 'connecting' });
@@ -48,7 +52,29 @@ export async function streamResults(
         cursor = results.cursor;
         if (!signal.aborted) handlers.onResult(results.node);
       };
-      await subscribe<{ results: ResultEdge }>(watchQuery, { filter, after: cursor }, { onStart, onData }, signal);
+      const both = new AbortController(); // the end of one subscription ends the other one
+      const subscriptions = [
+        subscribe<{ results: ResultEdge }>(watchQuery, { filter, after: cursor }, { onStart, onData }, both.signal),
+      ];
+      if (handlers.onRemoval) {
+        removalCursor ??= cursor;
+        const onRemoval = ({ removals }: { removals: RemovalEdge }) => {
+          removalCursor = removals.cursor;
+          if (!signal.aborted) handlers.onRemoval?.(removals.node.id);
+        };
+        const after = { after: removalCursor };
+        subscriptions.push(
+          subscribe<{ removals: RemovalEdge }>(removalsQuery, after, { onStart, onData: onRemoval }, both.signal),
+        );
+      }
+      const abort = () => both.abort();
+      signal.addEventListener('abort', abort);
+      try {
+        await Promise.race(subscriptions);
+      } finally {
+        signal.removeEventListener('abort', abort);
+        abort();
+      }
       if (signal.aborted) return;
       throw new ServerError('The server closed the connection.', 'UNAVAILABLE');
     } catch (error) {

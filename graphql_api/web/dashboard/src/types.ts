@@ -23,6 +23,11 @@ export interface ResultEdge {
   node: Result;
 }
 
+export interface RemovalEdge {
+  cursor: string;
+  node: { id: string };
+}
+
 export interface ResultPage {
   totalCount: number;
   edges: { node: Result }[];

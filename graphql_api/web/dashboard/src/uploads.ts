@@ -62,6 +62,8 @@ export function summary({ counts, phase, error }: Upload): string {
     [counts.PENDING, 'pending'],
     [counts.REJECTED, 'rejected'],
     [counts.FAILED, 'failed'],
+    [counts.SUPERSEDED, 'superseded'],
+    [counts.DELETED, 'deleted'],
     [counts.NOT_STORED, 'not stored'],
   ]
     .filter(([count]) => Number(count) > 0)

@@ -3,7 +3,7 @@ import { downloadSample } from '../downloads.ts';
 import { bytes, number, plural, shortId, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import { sampleQuery } from '../queries.ts';
-import { fault, sample, selectedId } from '../selection.ts';
+import { fault, isDeleted, sample, selectedId } from '../selection.ts';
 import { inDetail } from '../statistics.ts';
 import type { ResultDetail, Sample } from '../types.ts';
 import { DeleteButton } from './deletion.tsx';
@@ -30,7 +30,13 @@ export function SampleDetail() {
       </div>
       {fault.value && <p class="fault">{fault}</p>}
       {sample.value && <Detail sample={sample.value} />}
-      {!sample.value && !fault.value && <p class="empty">The histogram and statistics of a sample appear here.</p>}
+      {!sample.value && !fault.value && (
+        <p class="empty">
+          {selectedId.value && isDeleted.value
+            ? 'This sample was deleted.'
+            : 'The histogram and statistics of a sample appear here.'}
+        </p>
+      )}
     </section>
   );
 }
