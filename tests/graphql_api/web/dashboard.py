@@ -41,7 +41,7 @@ class Dashboard(Browser):
         return [
             message["payload"]["data"]["results"]["node"]["id"]
             for message in self.received()
-            if message["type"] == "next"
+            if message["type"] == "next" and "results" in message["payload"]["data"]
         ]
 
     def painted(self, canvas: str, *, like: str) -> list[float]:
