@@ -32,6 +32,7 @@ NOT_STATISTICS = {
     "labels",
     "supersededBy",
     "missingCount",
+    "submittedBy",
 }
 TABS = (GRAPHIQL_FOLDER / "page" / "tabs.js").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"const (\w+) = `([^`]+\{[^`]+)`;", TABS))
