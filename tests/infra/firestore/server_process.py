@@ -133,13 +133,13 @@ class FirestoreProcess:
     def call(self, method: str, request: Any, response: Any) -> Any:
         """Call a unary RPC."""
         return self._channel.unary_unary(SERVICE + method, type(request).SerializeToString, response.FromString)(
-            request, timeout=20, wait_for_ready=True
+            request, timeout=PATIENCE_SECONDS, wait_for_ready=True
         )
 
     def stream(self, method: str, request: Any, response: Any) -> list[Any]:
         """Call an RPC that streams responses, and return all of them."""
         call = self._channel.unary_stream(SERVICE + method, type(request).SerializeToString, response.FromString)
-        return list(call(request, timeout=20))
+        return list(call(request, timeout=PATIENCE_SECONDS))
 
     def converse(self, method: str, requests: Requests, request: Any, response: Any) -> Any:
         """Open a bidirectional stream."""

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.ports import free_port
+from tests.stack import PATIENCE_SECONDS
 
 
 def send(port: int, path: str, method: str = "GET") -> str:
     """Send a request and return the body of the response."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
         return str(response.read().decode())
 
 

@@ -57,7 +57,7 @@ def test_a_transaction_that_begins_with_a_rejected_query_blocks_no_writes(own: F
     with pytest.raises(grpc.RpcError, match="requires an index"):
         own.stream("RunQuery", request, m.RunQueryResponse)
 
-    own.client().document("results/a").set({"count": 1, "mean": 1}, retry=None, timeout=5)
+    own.client().document("results/a").set({"count": 1, "mean": 1}, retry=None, timeout=30)
 
 
 def test_missing_indexes_are_created_with_create_indexes(own: FirestoreProcess, indexes: Path) -> None:

@@ -16,6 +16,7 @@ from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
+from tests.stack import PATIENCE_SECONDS
 
 
 def test_acknowledged_commits_survive_kill_9(own: FirestoreProcess) -> None:
@@ -96,7 +97,7 @@ def test_a_port_or_file_in_use_is_reported_in_one_line(own: FirestoreProcess, tm
         (0, own.data, "in use by another process"),
     ):
         command = [sys.executable, "-m", "infra.embedded.firestore", "--port", str(port), "--data", str(data)]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
         assert second.returncode == 1
         assert words in second.stderr
