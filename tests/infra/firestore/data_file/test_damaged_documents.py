@@ -15,26 +15,39 @@ from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits, document_write, time_to_live
-from tests.infra.firestore.data_file.test_missing_data import archive
+from tests.infra.firestore.data_file.test_missing_data import archive, use
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 
 TEXT = "unique-text-of-the-document"
 
 
-@pytest.fixture
-def damaged(own: FirestoreProcess, tmp_path: Path) -> FirestoreProcess:
-    """A server with the documents t/a, t/b and t/c. One bit of t/b has flipped on the disk."""
+INDEXES = "firestore.indexes.json"
+
+
+@pytest.fixture(scope="module")
+def damaged_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server with the documents t/a, t/b and t/c. One bit of t/b has flipped on the disk."""
+    folder = tmp_path_factory.mktemp("damaged")
     exemption = {"collectionGroup": "t", "fieldPath": "text", "indexes": []}
-    own.options = ["--indexes", str(write_indexes(tmp_path / "firestore.indexes.json", [], [exemption]))]
-    own.start()
+    firestore = FirestoreProcess(folder, "--indexes", str(write_indexes(folder / INDEXES, [], [exemption])))
+    firestore.start()
     for name in "abc":
-        own.client().document(f"t/{name}").set({"text": f"{TEXT}-{name}", "n": 1})
-    own.end()
-    raw = bytearray(own.data.read_bytes())
+        firestore.client().document(f"t/{name}").set({"text": f"{TEXT}-{name}", "n": 1})
+    firestore.end()
+    firestore.close()
+    raw = bytearray(firestore.data.read_bytes())
     position = raw.index(f"{TEXT}-b".encode())
     assert raw.count(f"{TEXT}-b".encode()) == 1
     raw[position + 3] ^= 4
-    own.data.write_bytes(raw)
+    firestore.data.write_bytes(raw)
+    return folder
+
+
+@pytest.fixture
+def damaged(own: FirestoreProcess, damaged_folder: Path) -> FirestoreProcess:
+    """A server with a copy of the damaged data."""
+    use(own, damaged_folder)
+    own.options = ["--indexes", str(own.data.with_name(INDEXES))]
     own.start()
     return own
 
