@@ -1,5 +1,6 @@
 """A submitted sample becomes a result, through all processes."""
 
+import contextlib
 import json
 import re
 import stat
@@ -39,27 +40,30 @@ def _ends_greeting(stack: Stack, start: int) -> bool:
 
 
 @needs_embedded_firestore
-def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(own_stack: Stack) -> None:
+def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(tmp_path: Path) -> None:
     """`make run` starts the stack with this option. The example has a label and the time of today."""
-    logs = []
-    for _ in range(2):
-        own_stack.stop()
-        length = len(own_stack.log)
-        own_stack.start("--greet")
-        eventually(partial(_ends_greeting, own_stack, length), lambda: own_stack.log)
-        logs.append(own_stack.log[length:])
+    logs: list[str] = []
+    with contextlib.ExitStack() as exits:
+        stack = exits.push(Stack(tmp_path))
+        stack.start("--greet")
+        eventually(partial(_ends_greeting, stack, 0), lambda: stack.log)
+        logs.append(stack.log)
+        stack.stop()
+        length = len(stack.log)
+        stack.start("--greet")
+        eventually(partial(_ends_greeting, stack, length), lambda: stack.log)
+        logs.append(stack.log[length:])
+        results = stack.graphql("{ results { edges { node { timestamp labels { name value } } } } }")["results"]
 
     for line in (
         r"example +COMPUTED",
         r" +mean 0\.9985282517566032, standard deviation 1\.01280885259315, 100 values at \d{4}-\d\d-\d\dT[0-9:]{8}Z",
-        rf"Dashboard +{own_stack.url}/#sign-in=.*",
-        rf"API +{own_stack.url}/graphql and {own_stack.url}/samples",
+        rf"Dashboard +{stack.url}/#sign-in=.*",
+        rf"API +{stack.url}/graphql and {stack.url}/samples",
     ):
-        assert re.search(f"^{line} *$", logs[0], re.MULTILINE), own_stack.log
+        assert re.search(f"^{line} *$", logs[0], re.MULTILINE), stack.log
     assert "COMPUTED" not in logs[1]
-    (edge,) = own_stack.graphql("{ results { edges { node { timestamp labels { name value } } } } }")["results"][
-        "edges"
-    ]
+    (edge,) = results["edges"]
     assert edge["node"]["labels"] == [{"name": "source", "value": "example"}]
     assert datetime.now(UTC) - datetime.fromisoformat(edge["node"]["timestamp"]) < timedelta(hours=1)
 
