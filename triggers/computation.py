@@ -18,7 +18,7 @@ import numpy as np
 from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCode, Result, Statistics, Status
 from storage.documents.validation import payload
 from triggers import chunked_sample
-from triggers.distribution import SortedValues, histogram, quantile
+from triggers.distribution import SortedValues, histogram, quantile, sketch
 from triggers.moments import Moments, Vector
 
 MAX_PROCESSOR_SECONDS = 20.0
@@ -46,7 +46,8 @@ def compute(
             sample = chunked_sample.read(header, chunks, check)
         else:
             sample = payload.read(header.assemble(()), header.default_time_zone())
-        statistics = summarize(np.frombuffer(sample.data), check)
+        values = _sort(np.frombuffer(sample.data))
+        statistics = _summarize(values, check)
     except InvalidSample as error:
         return result(Status.FAILED, problem=error.problems[0])
     except NotJson as error:
@@ -61,6 +62,7 @@ def compute(
         labels=header.labels or sample.labels,
         superseded_by=header.superseded_by,
         missing_count=sample.missing_count,
+        sketch=sketch(values),
     )
 
 
@@ -76,33 +78,38 @@ def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Stati
         raise ValueError("expected at least one value, got none")
     if not (isfinite(values.min()) and isfinite(values.max())):  # NaN is the minimum of values that contain NaN
         raise ValueError("expected finite values, got an infinite value or NaN")
-    sorted_values: SortedValues
+    return _summarize(_sort(values), check)
+
+
+def _sort(values: Vector) -> SortedValues:
+    """Return the sorted values: `values` itself if they are many, because a copy could exceed the memory."""
     if values.size <= MAX_SMALL_SAMPLE:
-        sorted_values = small = sorted(values.tolist())
-        moments = Moments.of_small_sample(small)
-    else:
-        values.sort()
-        sorted_values = values
-        moments = Moments.of(values, check)
-    lower_quartile, upper_quartile = quantile(sorted_values, 25), quantile(sorted_values, 75)
+        return sorted(values.tolist())
+    values.sort()
+    return values
+
+
+def _summarize(values: SortedValues, check: Callable[[], None]) -> Statistics:
+    moments = Moments.of(values, check) if isinstance(values, np.ndarray) else Moments.of_small_sample(values)
+    lower_quartile, upper_quartile = quantile(values, 25), quantile(values, 75)
     return Statistics(
         count=moments.count,
         mean=moments.mean,
         standard_deviation=moments.standard_deviation,
-        minimum=quantile(sorted_values, 0),
-        maximum=quantile(sorted_values, 100),
+        minimum=quantile(values, 0),
+        maximum=quantile(values, 100),
         sum=moments.sum,
         sample_standard_deviation=moments.sample_standard_deviation,
-        percentile_1=quantile(sorted_values, 1),
-        percentile_5=quantile(sorted_values, 5),
+        percentile_1=quantile(values, 1),
+        percentile_5=quantile(values, 5),
         lower_quartile=lower_quartile,
-        median=quantile(sorted_values, 50),
+        median=quantile(values, 50),
         upper_quartile=upper_quartile,
-        percentile_95=quantile(sorted_values, 95),
-        percentile_99=quantile(sorted_values, 99),
+        percentile_95=quantile(values, 95),
+        percentile_99=quantile(values, 99),
         skewness=moments.skewness,
         kurtosis=moments.kurtosis,
-        histogram=histogram(sorted_values, lower_quartile, upper_quartile),
+        histogram=histogram(values, lower_quartile, upper_quartile),
     )
 
 

@@ -1,16 +1,17 @@
-"""The distribution of sorted values: quantiles and the histogram."""
+"""The distribution of sorted values: quantiles, the histogram, and the quantile sketch."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
 
-from storage.documents import Histogram
+from storage.documents import Histogram, quantile_sketch
+from storage.documents.quantile_sketch import QuantileSketch
+from triggers.moments import BLOCK
 
-SortedValues = Sequence[float] | npt.NDArray[np.float64]
+SortedValues = list[float] | npt.NDArray[np.float64]
 """Values in ascending order."""
 
 MAX_BINS = 100
@@ -57,6 +58,23 @@ def histogram(sorted_values: SortedValues, lower_quartile: float, upper_quartile
         edges = list(dict.fromkeys(edges))
     positions = [0, *(bisect_left(sorted_values, edge) for edge in edges[1:-1]), count]
     return Histogram(tuple(edges), tuple(end - start for start, end in pairwise(positions)))
+
+
+def sketch(sorted_values: SortedValues) -> bytes:
+    """Return the stored quantile sketch of sorted values. Summaries of many results merge such sketches."""
+    if not isinstance(sorted_values, np.ndarray):
+        return quantile_sketch.encode_values(sorted_values)
+    found = QuantileSketch()
+    zeros_start, zeros_end = bisect_left(sorted_values, 0.0), bisect_right(sorted_values, 0.0)
+    found.zeros = zeros_end - zeros_start
+    for bins, values in (found.negative, sorted_values[:zeros_start]), (found.positive, sorted_values[zeros_end:]):
+        for start in range(0, values.size, BLOCK):
+            logarithms = np.log2(np.abs(values[start : start + BLOCK]))
+            keys = np.ceil(logarithms * quantile_sketch.BINS_PER_DOUBLING).astype(np.int32)
+            ends = np.append(np.flatnonzero(np.diff(keys)), keys.size - 1)  # the last value of each bin
+            for key, count in zip(keys[ends].tolist(), np.diff(ends, prepend=-1).tolist(), strict=True):
+                bins[key] = bins.get(key, 0) + count
+    return found.encode()
 
 
 def _bin_count(count: int, width: int, interquartile_range: int) -> int:

@@ -76,7 +76,11 @@ class ResultOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The statistics of all values of many results. Without results, the statistics are None and the counts are 0."""
+    """The statistics of all values of many results. Without results, the statistics are None and the counts are 0.
+
+    Percentiles, quartiles and the median are estimates: `quantile_error` is the largest relative error of the values
+    between which they lie. They are None if `results_without_sketch` is not 0.
+    """
 
     results: int
     values: int
@@ -84,6 +88,15 @@ class Summary:
     standard_deviation: float | None
     minimum: float | None
     maximum: float | None
+    percentile_1: float | None
+    percentile_5: float | None
+    lower_quartile: float | None
+    median: float | None
+    upper_quartile: float | None
+    percentile_95: float | None
+    percentile_99: float | None
+    quantile_error: float | None
+    results_without_sketch: int
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

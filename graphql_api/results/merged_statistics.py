@@ -7,15 +7,30 @@ short. The number of sums does not grow with the number of results.
 
 The stored mean and standard deviation of each result are already rounded. The merged mean is as accurate as the stored
 means. The error of the merged standard deviation is at most about half a unit in the last place of the largest mean.
+
+Quantiles follow from the sum of the quantile sketches of the results.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import frexp, inf, isqrt, ldexp
+
+from storage.documents.quantile_sketch import MergedSketch
 
 _MANTISSA_BITS = 53
 _UNIT_EXPONENT = 1074 + 2 * _MANTISSA_BITS
 """Exact sums are multiples of 2**-_UNIT_EXPONENT. This unit is below the last digit of the smallest double."""
 _ROOT_BITS = 128
+_QUANTILES = {
+    "percentile_1": 1,
+    "percentile_5": 5,
+    "lower_quartile": 25,
+    "median": 50,
+    "upper_quartile": 75,
+    "percentile_95": 95,
+    "percentile_99": 99,
+}
+"""The percents of the quantiles, by the name of the statistic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +44,42 @@ class ResultStatistics:
     maximum: float
 
 
+@dataclass(frozen=True, slots=True)
+class MergedQuantiles:
+    """Quantiles by the name of the statistic, and the relative error of the values between which they lie."""
+
+    values: Mapping[str, float]
+    relative_error: float
+
+
 class MergedStatistics:
-    """The statistics of all values of the added results. `results` counts the results, `count` counts the values."""
+    """The statistics of all values of the added results. `results` counts the results, `count` counts the values.
+
+    `results_without_sketch` counts the results of earlier statistics versions, which have no quantile sketch. If there
+    are any, `quantiles` is None. It is also None before `finish`.
+    """
 
     def __init__(self) -> None:
         self.results = 0
         self.count = 0
         self.minimum, self.maximum = inf, -inf
+        self.results_without_sketch = 0
+        self.quantiles: MergedQuantiles | None = None
+        self._sketch = MergedSketch()
         self._sums: dict[int, int] = {}
         self._squares: dict[int, int] = {}
 
-    def add(self, statistics: ResultStatistics) -> None:
-        """Add the statistics of one result."""
+    def add(self, statistics: ResultStatistics, sketch: bytes | None) -> None:
+        """Add the statistics and the stored quantile sketch of one result."""
         count = statistics.count
         self.results += 1
         self.count += count
         self.minimum = min(self.minimum, statistics.minimum)
         self.maximum = max(self.maximum, statistics.maximum)
+        if sketch is None:
+            self.results_without_sketch += 1
+        else:
+            self._sketch.add(sketch)
         mantissa, exponent = _mantissa_and_exponent(statistics.mean)
         self._sums[exponent] = self._sums.get(exponent, 0) + count * mantissa
         self._squares[exponent] = self._squares.get(exponent, 0) + count * mantissa * mantissa
@@ -67,6 +101,14 @@ class MergedStatistics:
         except OverflowError:
             # The exact result is at most half of `maximum - minimum`. Rounded deviations can exceed that slightly.
             return self.maximum / 2 - self.minimum / 2
+
+    def finish(self) -> None:
+        """Compute `quantiles`, after the last result is added. This takes up to a millisecond."""
+        if self.count and not self.results_without_sketch:
+            sketch = self._sketch.sum()
+            values = sketch.quantiles(_QUANTILES.values())
+            within = (min(max(value, self.minimum), self.maximum) for value in values)
+            self.quantiles = MergedQuantiles(dict(zip(_QUANTILES, within, strict=True)), sketch.relative_error)
 
     def _sum(self) -> int:
         return sum(mantissa << exponent + _UNIT_EXPONENT for exponent, mantissa in self._sums.items())

@@ -6,7 +6,7 @@ number of results, but its duration does. A summary therefore raises an error af
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -57,14 +57,15 @@ async def summarize(
     merged = MergedStatistics()
     groups: dict[Group, MergedStatistics] = {}
     async with _time_limit(), aclosing(_read(listing, submitter, selection, names)) as results:
-        async for _, group, statistics in results:
-            merged.add(statistics)
+        async for _, group, statistics, sketch in results:
+            merged.add(statistics, sketch)
             if names:
                 if group not in groups:
                     if len(groups) == MAX_GROUPS:
                         raise too_many_groups()
                     groups[group] = MergedStatistics()
-                groups[group].add(statistics)
+                groups[group].add(statistics, sketch)
+        await _finish(listing, submitter, (merged, *groups.values()))
     return merged, groups
 
 
@@ -78,7 +79,7 @@ async def summarize_over_time(
     """
     buckets: dict[tuple[datetime, Group], MergedStatistics] = {}
     async with _time_limit(), aclosing(_read(listing, submitter, selection, names)) as results:
-        async for timestamp, group, statistics in results:
+        async for timestamp, group, statistics, sketch in results:
             key = bucket.start(timestamp), group
             if key not in buckets:
                 if len(buckets) == MAX_BUCKETS:
@@ -88,16 +89,17 @@ async def summarize_over_time(
                         limit="max_time_buckets",
                     )
                 buckets[key] = MergedStatistics()
-            buckets[key].add(statistics)
+            buckets[key].add(statistics, sketch)
+        await _finish(listing, submitter, buckets.values())
     return buckets
 
 
 async def _read(
     listing: ResultListing, submitter: str, selection: Selection, names: Sequence[str]
-) -> AsyncGenerator[tuple[datetime, Group, ResultStatistics], None]:
-    """Yield the time stamp, the group and the statistics of each result, in the order of time stamps."""
+) -> AsyncGenerator[tuple[datetime, Group, ResultStatistics, bytes | None], None]:
+    """Yield the time stamp, the group, the statistics and the sketch of each result, in the order of time stamps."""
     turn = listing.turns.of(submitter)
-    fields = (*_FIELDS, "labels") if names else _FIELDS
+    fields = (*_FIELDS, "sketch", "labels") if names else (*_FIELDS, "sketch")
     async with aclosing(listing.scan(submitter, selection, Order("timestamp"), select=fields)) as batches:
         async for documents in batches:
             for document in documents:
@@ -106,7 +108,15 @@ async def _read(
                 statistics: dict[str, Any] = dict(zip(_STATISTICS, values, strict=True))
                 stored = document.fields["labels"].map_value.fields if names else {}
                 group = tuple(stored[name].string_value if name in stored else None for name in names)
-                yield cast(datetime, timestamp), group, ResultStatistics(**statistics)
+                sketch = document.fields["sketch"].bytes_value or None
+                yield cast(datetime, timestamp), group, ResultStatistics(**statistics), sketch
+
+
+async def _finish(listing: ResultListing, submitter: str, summaries: Iterable[MergedStatistics]) -> None:
+    turn = listing.turns.of(submitter)
+    for merged in summaries:
+        await turn.pause()
+        merged.finish()
 
 
 @asynccontextmanager

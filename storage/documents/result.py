@@ -62,6 +62,7 @@ class Result:
     A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
     write by Firestore's clock, or None before Firestore has confirmed the write. `submitted_at` is that of the sample,
     so that an audit can count samples and results of the same time. Results of earlier releases lack it.
+    `sketch` is the stored quantile sketch of the values. Results before statistics version 4 lack it.
     """
 
     submitter: str
@@ -78,6 +79,7 @@ class Result:
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
     missing_count: int = 0
+    sketch: bytes | None = field(default=None, repr=False)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -99,6 +101,8 @@ class Result:
         if self.timestamp is not None and self.statistics is not None:
             fields["timestamp"] = self.timestamp
             fields |= self.statistics.fields()
+            if self.sketch is not None:
+                fields["sketch"] = self.sketch
         if self.problem is not None:
             fields["problem"] = self.problem.fields()
         return fields
@@ -118,7 +122,9 @@ class Result:
         """
         status = Status(str(fields["status"]))
         computed = status in (Status.COMPUTED, Status.SUPERSEDED)
-        problem, submitted_at, superseded_by = (fields.get(key) for key in ("problem", "submitted_at", "superseded_by"))
+        problem, submitted_at, superseded_by, sketch = (
+            fields.get(key) for key in ("problem", "submitted_at", "superseded_by", "sketch")
+        )
         return cls(
             submitter=submitter,
             sample_id=sample_id,
@@ -134,6 +140,7 @@ class Result:
             labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),
             missing_count=int(str(fields.get("missing_count", 0))),
+            sketch=sketch if isinstance(sketch, bytes) else None,
         )
 
 

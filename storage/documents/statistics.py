@@ -10,10 +10,11 @@ from enum import Enum
 from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
-STATISTICS_VERSION = 3
+STATISTICS_VERSION = 4
 """Increase this number when a statistic is added or its definition changes, so that earlier results are recomputed.
 
-Each result stores the number. Version 3 adds the labels of the sample."""
+Each result stores the number. Version 3 adds the labels of the sample, and version 4 the
+quantile sketch for summaries."""
 
 
 class Unit(Enum):

@@ -10,6 +10,7 @@ from graphql_api.results.merged_statistics import MergedStatistics
 from graphql_api.results.summaries import Group, TimeBucket
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.label import Label, graphql_labels
+from storage.documents.quantile_sketch import RELATIVE_ERROR
 
 _BUCKETS = {
     TimeBucket.MINUTE: "One minute.",
@@ -19,6 +20,13 @@ _BUCKETS = {
 }
 
 describe_enum(TimeBucket, "The length of a time bucket. Buckets start at multiples of their length, in UTC.", _BUCKETS)
+
+
+_QUANTILE = (
+    "The {} of all values, estimated from a sketch of each result (DDSketch). Like that of one result, it is "
+    "interpolated linearly between two values. The relative error of these values is at most `quantileError`. Null if "
+    "no result is selected, or if `resultsWithoutSketch` is not 0."
+)
 
 
 @strawberry.type(description="Combined statistics of the values of some results.")
@@ -42,11 +50,41 @@ class _CombinedStatistics:
     )
     minimum: float | None = strawberry.field(description="The smallest value. Null if no result is selected.")
     maximum: float | None = strawberry.field(description="The largest value. Null if no result is selected.")
+    percentile_1: float | None = strawberry.field(
+        name="percentile1", description=_QUANTILE.format("1st percentile"), default=None
+    )
+    percentile_5: float | None = strawberry.field(
+        name="percentile5", description=_QUANTILE.format("5th percentile"), default=None
+    )
+    lower_quartile: float | None = strawberry.field(description=_QUANTILE.format("25th percentile"), default=None)
+    median: float | None = strawberry.field(description=_QUANTILE.format("50th percentile"), default=None)
+    upper_quartile: float | None = strawberry.field(description=_QUANTILE.format("75th percentile"), default=None)
+    percentile_95: float | None = strawberry.field(
+        name="percentile95", description=_QUANTILE.format("95th percentile"), default=None
+    )
+    percentile_99: float | None = strawberry.field(
+        name="percentile99", description=_QUANTILE.format("99th percentile"), default=None
+    )
+    quantile_error: float | None = strawberry.field(
+        description=(
+            "The largest relative error of the values between which a quantile is interpolated. It is "
+            f"{RELATIVE_ERROR}, unless the positive and the negative values together cover more than 17 powers of ten. "
+            "Null if the quantiles are null."
+        ),
+        default=None,
+    )
+    results_without_sketch: int = strawberry.field(
+        description=(
+            "The number of selected results without a sketch, which have a `statisticsVersion` below 4. If it is not "
+            "0, the quantiles are null. `recompute` gives the results a sketch."
+        ),
+        default=0,
+    )
 
     @classmethod
     def of(cls, merged: MergedStatistics, **fields: Any) -> Self:
         """Return the GraphQL object of `merged`. `fields` holds the values of the fields that a subclass adds."""
-        empty = not merged.count
+        empty, quantiles = not merged.count, merged.quantiles
         return cls(
             results=merged.results,
             values=float(merged.count),
@@ -54,6 +92,9 @@ class _CombinedStatistics:
             standard_deviation=None if empty else merged.standard_deviation(),
             minimum=None if empty else merged.minimum,
             maximum=None if empty else merged.maximum,
+            quantile_error=None if quantiles is None else quantiles.relative_error,
+            results_without_sketch=merged.results_without_sketch,
+            **({} if quantiles is None else quantiles.values),
             **fields,
         )
 

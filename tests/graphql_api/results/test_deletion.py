@@ -17,7 +17,7 @@ from tests.stack import Stack, eventually
 DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wrong sensor") {
     deleteSamples(ids: $ids, filter: $filter, reason: $reason) { id state deleted reason } }"""
 PROGRESS = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
-COUNTS = """{ samples { totalCount } results { totalCount } resultsSummary { results }
+COUNTS = """{ samples { totalCount } results { totalCount } resultsSummary { results median }
     pending: samples(filter: {state: PENDING}) { totalCount } }"""
 LOOKED_UP = """query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean }
     deletedSample(id: $id) { id sha256 deletedAt reason } }"""
@@ -81,7 +81,7 @@ def test_a_deleted_sample_leaves_a_tombstone(stack: Stack, firestore: Client) ->
     assert operator.query(COUNTS) == {
         "samples": {"totalCount": 1},
         "results": {"totalCount": 1},
-        "resultsSummary": {"results": 1},
+        "resultsSummary": {"results": 1, "median": pytest.approx(1.5, rel=0.010001)},
         "pending": {"totalCount": 0},
     }
     found = operator.query(LOOKED_UP, id=wrong[0])
@@ -211,7 +211,8 @@ def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> No
     assert operator.query(read, id=wrong)["result"] == {"mean": 1.5, "supersededBy": corrected["id"]}
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert {edge["node"]["id"] for edge in listed} == {right, corrected["id"]}
-    assert operator.query("{ resultsSummary { mean } }")["resultsSummary"]["mean"] == (1 + 2 + 5) / 3
+    summary = operator.query("{ resultsSummary { mean median } }")["resultsSummary"]
+    assert summary == {"mean": (1 + 2 + 5) / 3, "median": pytest.approx(2, rel=0.010001)}
     assert repeated["id"] == corrected["id"]
     assert missing["extensions"]["code"] == "NOT_FOUND"
     assert operator.query(COUNTS)["pending"]["totalCount"] == 0

@@ -5,12 +5,14 @@ import sys
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
 from triggers.computation import summarize
+from triggers.distribution import sketch
 
 LARGEST = sys.float_info.max
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -22,7 +24,9 @@ def merged(samples: list[list[float]]) -> MergedStatistics:
     parts = MergedStatistics()
     for data in samples:
         of = summarize(np.array(data))
-        parts.add(ResultStatistics(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum))
+        statistics = ResultStatistics(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum)
+        parts.add(statistics, sketch(sorted(data)))
+    parts.finish()
     return parts
 
 
@@ -89,3 +93,59 @@ def test_equal_values_have_a_standard_deviation_of_zero() -> None:
     found = merged([[0.1] * 3, [0.1], [0.1] * 7])
 
     assert (found.mean(), found.standard_deviation()) == (0.1, 0.0)
+
+
+def assert_close(found: MergedStatistics, values: npt.NDArray[np.float64]) -> None:
+    """Compare the quantiles with those of numpy. Each lies between two values, which have the stated error."""
+    quantiles = found.quantiles
+    assert quantiles is not None
+    for (name, quantile), percent in zip(quantiles.values.items(), (1, 5, 25, 50, 75, 95, 99), strict=True):
+        low, high = (float(np.quantile(values, percent / 100, method=method)) for method in ("lower", "higher"))
+        share = (values.size - 1) * percent % 100 / 100
+        exact = low * (1 - share) + high * share
+        bound = quantiles.relative_error * (abs(low) * (1 - share) + abs(high) * share)
+        assert quantile == pytest.approx(exact, rel=1e-9, abs=bound * (1 + 1e-9) + 5e-324), name
+
+
+@given(st.lists(st.lists(ordinary | st.integers(-3, 3).map(float), min_size=1, max_size=20), min_size=1, max_size=20))
+def test_merged_quantiles_have_the_stated_relative_error(samples: list[list[float]]) -> None:
+    """Also for negative values, zeros, and quantiles between a negative and a positive value."""
+    found = merged(samples)
+
+    assert_close(found, np.concatenate([np.array(data) for data in samples]))
+    assert found.quantiles is not None
+    assert found.quantiles.relative_error == pytest.approx(0.01)
+
+
+@given(st.lists(st.lists(finite, min_size=1, max_size=20), min_size=1, max_size=10))
+def test_merged_quantiles_cover_all_doubles(samples: list[list[float]]) -> None:
+    """Quantiles of the largest doubles are finite, and those of the smallest are not zero."""
+    found = merged(samples)
+
+    assert_close(found, np.concatenate([np.array(data) for data in samples]))
+
+
+def test_merged_quantiles_of_large_and_small_samples_agree_with_numpy() -> None:
+    """A sketch of many values has counts, and one of few has a key per value. Many sketches are merged in batches."""
+    random = np.random.default_rng(13)
+    samples = [random.normal(scale, scale, size).tolist() for scale, size in [(20, 5_000), (3, 700)] + [(5, 40)] * 300]
+
+    assert_close(merged(samples), np.concatenate([np.array(data) for data in samples]))
+
+
+def test_equal_values_have_exact_quantiles() -> None:
+    """They are not smaller than the minimum and not larger than the maximum."""
+    found = merged([[0.1] * 3, [0.1]])
+
+    assert found.quantiles is not None
+    assert set(found.quantiles.values.values()) == {0.1}
+
+
+def test_a_result_without_a_sketch_leaves_no_quantiles() -> None:
+    """Quantiles of the other results would be those of other values."""
+    found = MergedStatistics()
+    found.add(ResultStatistics(1, 1.0, 0.0, 1.0, 1.0), sketch([1.0]))
+    found.add(ResultStatistics(1, 1.0, 0.0, 1.0, 1.0), None)
+    found.finish()
+
+    assert (found.quantiles, found.results_without_sketch) == (None, 1)

@@ -46,7 +46,7 @@ class Station:
     def make_old(self, sample_id: str) -> None:
         """Change a result to one of version 1, with a wrong mean that identifies it."""
         result = self.stack.firestore().document(document_paths.result(self.submitter, sample_id))
-        result.update({"statistics_version": 1, "mean": 7.0, "median": DELETE_FIELD, "histogram": DELETE_FIELD})
+        result.update({"statistics_version": 1, "mean": 7.0, "median": DELETE_FIELD, "sketch": DELETE_FIELD})
 
     def progress(self, recomputation_id: str) -> Any:
         """Return the progress of a recomputation."""
@@ -71,8 +71,14 @@ def test_only_old_results_are_recomputed(stack: Stack) -> None:
 
     before = station.query(RESULTS)["results"]
     with_median = station.query(RESULTS, filter={"median": {"gte": 0}})["results"]
+    summary = "{ resultsSummary { resultsWithoutSketch median percentile99 } }"
+    quantiles_before = station.query(summary)["resultsSummary"]
     ended = station.recompute()
 
+    assert quantiles_before == {"resultsWithoutSketch": 2, "median": None, "percentile99": None}
+    quantiles = station.query(summary)["resultsSummary"]
+    assert quantiles["resultsWithoutSketch"] == 0
+    assert quantiles["median"] == pytest.approx(2, rel=0.010001)
     assert sorted(edge["node"]["statisticsVersion"] for edge in before["edges"]) == [1, 1, STATISTICS_VERSION]
     assert [edge["node"]["id"] for edge in with_median["edges"]] == [new]
     assert (ended["state"], ended["requested"], ended["done"]) == ("FINISHED", 2, 2)

@@ -10,13 +10,29 @@ import pytest
 from tests.graphql_api.results.measured import Measured, write_results
 from tests.stack import Stack
 
-FIGURES = "results values mean standardDeviation minimum maximum"
+QUANTILES = {
+    "percentile1": 1,
+    "percentile5": 5,
+    "lowerQuartile": 25,
+    "median": 50,
+    "upperQuartile": 75,
+    "percentile95": 95,
+    "percentile99": 99,
+}
+FIGURES = "results values mean standardDeviation minimum maximum quantileError resultsWithoutSketch " + " ".join(
+    QUANTILES
+)
 SUMMARY = f"query ($filter: ResultFilter) {{ resultsSummary(filter: $filter) {{ {FIGURES} }} }}"
 OVER_TIME = (
     "query ($filter: ResultFilter, $bucket: TimeBucket!) "
     f"{{ resultsOverTime(filter: $filter, bucket: $bucket) {{ start {FIGURES} }} }}"
 )
-NOTHING = {"results": 0, "values": 0, "mean": None, "standardDeviation": None, "minimum": None, "maximum": None}
+NOTHING = {
+    **dict.fromkeys(["mean", "standardDeviation", "minimum", "maximum", "quantileError", *QUANTILES]),
+    "results": 0,
+    "values": 0,
+    "resultsWithoutSketch": 0,
+}
 SECONDS = {"MINUTE": 60, "FIVE_MINUTES": 300, "HOUR": 3600, "DAY": 86400}
 
 
@@ -30,6 +46,9 @@ def figures(samples: list[Any]) -> dict[str, Any]:
         "standardDeviation": pytest.approx(values.std(), rel=1e-12),
         "minimum": values.min(),
         "maximum": values.max(),
+        "quantileError": pytest.approx(0.01),
+        "resultsWithoutSketch": 0,
+        **{name: pytest.approx(np.percentile(values, percent), rel=0.010001) for name, percent in QUANTILES.items()},
     }
 
 
@@ -75,3 +94,14 @@ def test_too_many_time_buckets_are_rejected(stack: Stack) -> None:
     assert "2,000 time buckets" in error["message"]
     assert "`bucket`" in error["message"]
     assert len(stack.graphql(OVER_TIME, {"bucket": "HOUR"}, key=key)["resultsOverTime"]) == 34
+
+
+def test_results_of_earlier_versions_have_no_quantiles_and_are_counted(stack: Stack) -> None:
+    """Quantiles of the other results would be those of other values."""
+    key = stack.new_key("without-sketch")
+    write_results(stack, "without-sketch", [datetime(2020, 1, 1, tzinfo=UTC)] * 2, statistics_version=3)
+
+    summary = stack.graphql(SUMMARY, {}, key=key)["resultsSummary"]
+
+    assert (summary["results"], summary["mean"], summary["resultsWithoutSketch"]) == (2, 1.0, 2)
+    assert [summary[name] for name in ("quantileError", *QUANTILES)] == [None] * 8
