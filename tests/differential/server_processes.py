@@ -1,6 +1,7 @@
 """The processes of both servers, each on a free port."""
 
 import contextlib
+import os
 import re
 import socket
 import subprocess
@@ -18,7 +19,9 @@ def emulator(folder: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "tests.google_emulator.firestore", address.rpartition(":")[2]]
+    environment = os.environ | {"FIRESTORE_EMULATOR_HOST": address, "GOOGLE_CLOUD_PROJECT": "first-write"}
     with _running(command, folder / "emulator.log", r"Dev App Server is now running"):
+        subprocess.run([sys.executable, "-m", "tests.google_emulator.first_write"], env=environment, check=True)
         yield address
 
 

@@ -18,8 +18,9 @@ TESTS = (
 )
 """The main job with its subscriptions, corrections, deletion, recomputation and failures.
 
-Not here: subscriptions that resume, or that need all results of a burst. In one of two runs on a busy machine, one of
-41 results did not reach a subscriber, not even after the API opened another Listen stream. The cause is not known.
+Not here: subscriptions that resume, or that need all results of a burst. The read time of the emulator's snapshots can
+be later than the update time of documents that only a later snapshot contains. With four concurrent writers, this
+affected 314 of 480 documents. Firestore's snapshots are complete, so subscribers count on their read times.
 """
 
 _TIMEOUT_SECONDS = 900
