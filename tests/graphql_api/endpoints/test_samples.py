@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from storage.documents.sample import MAX_INLINE_BYTES
-from tests.stack import Stack, eventually
+from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 LINE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}\n'
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -168,7 +168,7 @@ def test_a_revoked_key_ends_an_endless_body(stack: Stack) -> None:
     key = stack.new_key("streaming")
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-type: application/x-ndjson\r\n"
     responses = b""
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b"transfer-encoding: chunked\r\n\r\n")
         for number in range(1, 1_000):
             connection.sendall(b"3\r\nno\n\r\n")
@@ -192,7 +192,7 @@ class LateReader(HTTPConnection):
         """Connect with a small receive window."""
         self.sock = socket.socket()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.sock.settimeout(15)
+        self.sock.settimeout(PATIENCE_SECONDS)
         self.sock.connect((self.host, self.port))
 
 
@@ -211,7 +211,7 @@ def test_a_client_can_send_its_whole_body_before_it_reads(stack: Stack) -> None:
 def test_a_disconnect_is_logged_with_the_last_line(stack: Stack) -> None:
     """The log therefore shows which lines are stored."""
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b"content-length: 100000\r\n\r\n" + b"no\n" * 7)
         while b'"line":7' not in connection.recv(65536):
             pass
@@ -223,7 +223,7 @@ def test_a_disconnect_before_the_first_response_is_not_logged(stack: Stack) -> N
     """A client can disconnect a thousand times a second."""
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
     before = stack.events
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b"content-length: 100000\r\n\r\n" + LINE[:20])
         assert connection.recv(12) == b"HTTP/1.1 200"
 
@@ -236,7 +236,7 @@ def test_work_for_a_client_that_has_gone_stops_within_a_chunk(stack: Stack) -> N
     """A kilobyte of zstd holds a million lines. The server would store the first hundred thousand of them."""
     body = zstandard.compress(b"[]\n" * 1_000_000)
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(f"{head}content-encoding: zstd\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
         while b'"line":' not in connection.recv(65536):
             pass
@@ -260,9 +260,9 @@ def test_a_disconnect_within_a_sample_is_not_logged(stack: Stack, path: str) -> 
     """Nothing was acknowledged, so nothing is lost."""
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/json\r\n"
     before = stack.events
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b'content-length: 100\r\n\r\n{"data')
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b'transfer-encoding: chunked\r\n\r\n6\r\n{"data\r\n')
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
 
