@@ -1,27 +1,24 @@
 """WebSocket frames: their limits before authentication, and their share of the event loop."""
 
 import contextlib
-import itertools
 import json
 import struct
 import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from websockets.sync.client import ClientConnection
 
 from graphql_api.graphql_server import GraphQLSettings, ServerSettings
-from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from tests.graphql_api.graphql_server.clients import ACK, INIT, closed, initialized, receive, send, socket
+from tests.graphql_api.graphql_server.server.frame import frame
 from tests.graphql_api.graphql_server.service import Service, running
 from tests.stack import eventually
 
 MAX_FRAMES_PER_TURN = 64
 MAX_FRAMES_PER_WEBSOCKET = 16
-CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
+CONTINUATION, TEXT, PING, PONG = 0, 1, 9, 10
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +27,6 @@ def service() -> Iterator[Service]:
     settings = GraphQLSettings(connection_init_seconds=30)
     with running(settings, ServerSettings(unread_body_seconds=0.2)) as running_service:
         yield running_service
-
-
-def frame(opcode: int, payload: bytes = b"", *, is_final: bool = True) -> bytes:
-    """Return a masked frame. The mask is zero."""
-    size = len(payload)
-    if size < 126:
-        length = bytes([0x80 | size])
-    else:
-        length = b"\xfe" + struct.pack("!H", size) if size < 2**16 else b"\xff" + struct.pack("!Q", size)
-    return bytes([(0x80 if is_final else 0) | opcode]) + length + bytes(4) + payload
 
 
 def flood(connection: ClientConnection, data: bytes) -> None:
@@ -138,22 +125,3 @@ def test_a_close_frame_after_many_frames_closes_the_websocket(service: Service) 
     with initialized(service) as connection:
         connection.socket.sendall(frame(PING) * 1_000 + frame(8, struct.pack("!H", 1000)))
         assert closed(connection)[0] == 1000
-
-
-@given(st.lists(st.sampled_from([0, 1, 5, 125, 126, 300, 65_535, 65_536]), min_size=1, max_size=8), st.data())
-def test_the_scanner_finds_the_end_of_each_frame_wherever_data_is_cut(sizes: list[int], data: st.DataObject) -> None:
-    """The ends are those of the frames, and of the data."""
-    frames = [frame(BINARY, bytes(size)) for size in sizes]
-    stream = b"".join(frames)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=6)) | {0, len(stream)})
-    scanner = FrameScanner()
-
-    ends = set()
-    for begin, end in itertools.pairwise(cuts):
-        position = 0
-        while position < end - begin:
-            position = scanner.end_of_frame(stream[begin:end], position)
-            if scanner.is_between_frames:
-                ends.add(begin + position)
-
-    assert ends == {sum(map(len, frames[: number + 1])) for number in range(len(frames))}
