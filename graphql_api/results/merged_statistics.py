@@ -103,7 +103,7 @@ class MergedStatistics:
             return self.maximum / 2 - self.minimum / 2
 
     def finish(self) -> None:
-        """Compute `quantiles`, after the last result is added. This takes up to a millisecond."""
+        """Compute `quantiles`, after the last result is added. This can take 2 ms."""
         if self.count and not self.results_without_sketch:
             sketch = self._sketch.sum()
             values = sketch.quantiles(_QUANTILES.values())

@@ -14,9 +14,10 @@ bins. A sketch of few values has no counts: each key then stands for one value.
 
 import struct
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import accumulate
 from math import atanh, ceil, floor, inf, ldexp, log2, tanh
 
 RELATIVE_ERROR = 0.01
@@ -60,7 +61,7 @@ class QuantileSketch:
         """Return the sketch with this stored form."""
         level, key_type, count_type, negative_keys, zeros, *bases = _HEADER.unpack_from(stored)
         body = stored[_HEADER.size :]
-        counts: Iterator[int] = repeat(1)
+        counts: Iterator[int] | None = None
         if count_type != _NO_COUNTS:
             key_size, count_size = _size(key_type), _size(count_type)
             end = len(body) // (key_size + count_size) * key_size
@@ -71,8 +72,8 @@ class QuantileSketch:
             (bases[0], keys[:negative_keys], sketch.negative),
             (bases[1], keys[negative_keys:], sketch.positive),
         ):
-            for key in part:
-                bins[base + key] = bins.get(base + key, 0) + next(counts)
+            for key, count in Counter(part).items() if counts is None else zip(part, counts, strict=False):
+                bins[base + key] = count
         return sketch
 
     def raised(self, level: int) -> "QuantileSketch":
