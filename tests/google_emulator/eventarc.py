@@ -77,8 +77,12 @@ def changes(api: Any, database: str) -> Iterator[Change]:
             name, written_at = response.document_delete.document, response.document_delete.read_time
         else:
             continue
-        before = known.pop(name, None)
-        if document is not None:
+        before = known.get(name)
+        if document is None:
+            known.pop(name, None)
+        elif before is not None and before.update_time == document.update_time:
+            continue  # the emulator can send all documents again
+        else:
             known[name] = document
         yield Change(
             sequence=0,
