@@ -20,7 +20,7 @@ class Clock:
 
     async def now(self) -> datetime:
         """Wait for the time from the test."""
-        read = asyncio.get_running_loop().create_future()
+        read: asyncio.Future[datetime] = asyncio.get_running_loop().create_future()
         self._reads.put_nowait(read)
         return await read
 

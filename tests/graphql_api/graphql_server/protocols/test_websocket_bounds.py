@@ -20,7 +20,8 @@ from tests.graphql_api.graphql_server.clients import (
     socket,
     subscribe,
 )
-from tests.graphql_api.graphql_server.server.test_frames import CONTINUATION, TEXT, frame
+from tests.graphql_api.graphql_server.server.frame import frame
+from tests.graphql_api.graphql_server.server.test_frames import CONTINUATION, TEXT
 from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, running
 from tests.stack import eventually
 
