@@ -14,13 +14,13 @@ TESTS = (
     "tests/graphql_api/results/test_deletion.py",
     "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/schema/test_timeline.py",
-    "tests/infra/smoke",
 )
 """The main job with its subscriptions, corrections, deletion, recomputation and failures.
 
-Not here: subscriptions that resume, or that need all results of a burst. The read time of the emulator's snapshots can
-be later than the update time of documents that only a later snapshot contains. With four concurrent writers, this
-affected 314 of 480 documents. Firestore's snapshots are complete, so subscribers count on their read times.
+Not here: subscriptions that resume, as in the smoke test, or that need all results of a burst. The read time of the
+emulator's snapshots can be later than the update time of documents that only a later snapshot contains. With four
+concurrent writers, this affected 314 of 480 documents. Firestore's snapshots are complete, so subscribers count on
+their read times.
 """
 
 _TIMEOUT_SECONDS = 900
