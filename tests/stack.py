@@ -36,7 +36,9 @@ STACK_FILE = os.environ.get("TEST_STACK_FILE", "")
 
 PATIENCE_SECONDS = 240.0 if STACK_FILE else 60.0  # Java starts slowly
 
-needs_embedded_firestore = pytest.mark.skipif(bool(STACK_FILE), reason="the emulator keeps documents in memory only")
+needs_embedded_firestore = pytest.mark.skipif(
+    bool(STACK_FILE), reason="the emulator keeps documents in memory only, and its snapshots can be incomplete"
+)
 
 
 class Stack(AbstractContextManager["Stack"]):

@@ -68,6 +68,7 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(tmp
     assert datetime.now(UTC) - datetime.fromisoformat(edge["node"]["timestamp"]) < timedelta(hours=1)
 
 
+@needs_embedded_firestore
 async def test_a_subscription_delivers_each_result_exactly_once(stack: Stack) -> None:
     """It uses graphql-transport-ws, and stays open without further messages."""
     uri = stack.url.replace("http", "ws") + "/graphql"

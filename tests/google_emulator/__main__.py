@@ -15,9 +15,9 @@ TESTS = (
     "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/schema/test_timeline.py",
 )
-"""The main job with its subscriptions, corrections, deletion, recomputation and failures.
+"""The main job, the subscription to one sample, corrections, deletion, recomputation and failures.
 
-Not here: subscriptions that resume, as in the smoke test, or that need all results of a burst. The read time of the
+Not here: subscriptions to all results, which the smoke test uses too. The read time of the
 emulator's snapshots can be later than the update time of documents that only a later snapshot contains. With four
 concurrent writers, this affected 314 of 480 documents. Firestore's snapshots are complete, so subscribers count on
 their read times.
