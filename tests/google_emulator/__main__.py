@@ -17,10 +17,10 @@ TESTS = (
 )
 """The main job, the subscription to one sample, corrections, deletion, recomputation and failures.
 
-Not here: subscriptions to all results, which the smoke test uses too. The read time of the
-emulator's snapshots can be later than the update time of documents that only a later snapshot contains. With four
-concurrent writers, this affected 314 of 480 documents. Firestore's snapshots are complete, so subscribers count on
-their read times.
+Not here: subscriptions to all results, which the smoke test uses too. The read time of the emulator's snapshots can be
+later than the update time of documents that only a later snapshot contains: with four concurrent writers, of 314 of 480
+documents. On the embedded Firestore it was none. Firestore's snapshots are complete, so subscribers count on their read
+times.
 """
 
 _TIMEOUT_SECONDS = 900
