@@ -115,6 +115,7 @@ class Sample:
     bytes: int
     sha256: str
     missing_count: int
+    submitted_by: str | None
     labels: Mapping[str, str]
     result: Result | None
 
@@ -134,6 +135,7 @@ class Sample:
             bytes=values["bytes"],
             sha256=values["sha256"],
             missing_count=values["missingCount"],
+            submitted_by=values["submittedBy"],
             labels=parse_labels(values["labels"]),
             result=None if values["result"] is None else Result.parse(values["result"]),
         )

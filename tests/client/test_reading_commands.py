@@ -22,7 +22,7 @@ KeyAndIds = tuple[str, list[str]]
 @pytest.fixture(scope="module")
 def submitted(stack: Stack) -> KeyAndIds:
     """Return a key, and the ids of three results with the means 1, 2 and 3."""
-    key = stack.new_key("reading")
+    key = stack.new_key("reading", "submit,read", "--label", "roof sensor")
     with Client(stack.url, key) as client:
         ids = []
         for mean in (1, 2, 3):  # one by one, because results of one commit have the same time
@@ -77,7 +77,7 @@ def test_show_prints_a_sample_with_its_histogram(stack: Stack, start: Start, sub
     raw = output_of(start(stack, key, "show", ids[0], "--raw"))
 
     lines = [line.rstrip() for line in text.splitlines()]
-    assert "state       COMPUTED" in lines
+    assert {"state         COMPUTED", "submitted by  roof sensor"} <= set(lines)
     assert "mean                       1.0" in lines
     assert any(line.endswith("█" * 40) for line in lines)
     assert sample["result"]["mean"] == 1.0

@@ -110,6 +110,8 @@ def _sample_rows(sample: Sample) -> Iterator[tuple[str, str]]:
         yield "failed", f"{attempts.count:,} attempts until {format_time(attempts.updated_at)}"
         yield "last problem", attempts.problem
     yield "submitted", format_time(sample.submitted_at)
+    if sample.submitted_by is not None:
+        yield "submitted by", sample.submitted_by
     yield "time stamp", sample.time_stamp or "none"
     if sample.result is not None:
         yield "in UTC", format_time(sample.result.timestamp)
