@@ -163,7 +163,7 @@ async def test_watch_that_starts_without_results_misses_none(stack: Stack) -> No
 
 async def test_newest_cursor_is_after_all_results_of_a_burst(stack: Stack) -> None:
     """Results that have the same time as the newest result are not repeated."""
-    async with AsyncClient(stack.url, stack.new_key("burst")) as client:
+    async with AsyncClient(stack.url, stack.new_key("burst-of-submissions")) as client:
         receipts = [each async for each in client.submit_many(sample(float(number)) for number in range(300))]
         ids = [each.id for each in receipts if isinstance(each, Receipt)]
         assert len([each async for each in client.wait(ids)]) == 300

@@ -42,7 +42,7 @@ def test_samples_are_computed(stack: Stack) -> None:
 
 async def test_every_subscriber_gets_the_results_of_all_processes(stack: Stack) -> None:
     """Each of 16 subscribers and 16 submitters has its own connection."""
-    key = await anyio.to_thread.run_sync(stack.new_key, "watched")
+    key = await anyio.to_thread.run_sync(stack.new_key, "watched-side-by-side")
 
     async with AsyncExitStack() as opened:
         subscribers = [await opened.enter_async_context(watching(stack)) for _ in range(CLIENTS)]

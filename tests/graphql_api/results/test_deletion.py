@@ -100,7 +100,7 @@ def test_a_deleted_sample_leaves_a_tombstone(stack: Stack, firestore: Client) ->
 def test_samples_are_deleted_by_labels_and_state(stack: Stack) -> None:
     """A filter that selects everything is refused, because it is likely a mistake."""
     rejected = {"time_stamp": "never", "data": [1], "labels": {"site": "bern"}}
-    operator = Operator(stack, "filtered", [SAMPLE, rejected, {**SAMPLE, "labels": {"site": "basel"}}])
+    operator = Operator(stack, "deleted-by-filter", [SAMPLE, rejected, {**SAMPLE, "labels": {"site": "basel"}}])
     bern = [{"name": "site", "value": "bern"}]
 
     selections: list[dict[str, Any]] = [{"filter": {}}, {}, {"ids": [], "filter": {"labels": bern}}]
