@@ -18,6 +18,8 @@ from storage.documents.validation import json_scanner, payload, thorough_reader
 from storage.documents.validation.json_scanner import MAX_DEPTH
 
 TIME_STAMP = "2019-05-01T06:00:00-04:00"
+WITHOUT_COLON = TIME_STAMP[:-3] + "00"
+"""The only other valid time stamp that `texts` can make of it, by removing a character."""
 MAX_CPU_SECONDS = 3.0
 """Far more than a linear reader needs for the texts below, and far less than a quadratic one."""
 USED_KEYS = ("time_stamp", "data", "idempotency_key")
@@ -78,7 +80,7 @@ def oracle(raw: bytes) -> tuple[list[tuple[str, str]], list[float]]:
     stamp, data, key = (members.get(name) for name in USED_KEYS)
     if "time_stamp" not in members:
         problems.append(("$.time_stamp", "MISSING"))
-    elif stamp != TIME_STAMP:
+    elif stamp not in (TIME_STAMP, WITHOUT_COLON):
         problems.append(("$.time_stamp", "INVALID_TIME_STAMP" if isinstance(stamp, str) else "WRONG_TYPE"))
     if "data" not in members:
         problems.append(("$.data", "MISSING"))
@@ -111,6 +113,7 @@ class Members(list[tuple[str, object]]):
 @example('{"d\\u0061ta":[0],"more":{"data":[1,2]},"time_stamp":"2019-05-01T06:00:00-04:00"}')
 @example('{"data":[[1],"time_stamp":"2019-05-01T06:00:00-04:00"}')
 @example('{"time_stamp":[1],"time_stamp":NaN}')
+@example('{"time_stamp":"2019-05-01T06:00:00-0400"}')
 @example('{"data":[NaN],"time_stamp":"2019-05-01T06:00:00-04:00"}')
 @example('{"data":[1},"time_stamp":"2019-05-01T06:00:00-04:00"]')
 @example('{"time_stamp":"2019-05-01T06:00:00-04:00","note":1,"data":[1],"note":1}')
