@@ -126,9 +126,9 @@ def test_messages_count_while_their_operations_wait() -> None:
         budget = service.budgets.submitter(KEY)
         send(connection, subscribe("{ slow(seconds: 60) }", "slow"))
         eventually(lambda: budget.light_cost.used)
-        send(connection, subscribe(query, "waiting", name="x" * 700_000))
+        send(connection, subscribe(query, "waiting", name="x" * 1_000_000))
         eventually(lambda: budget.light_cost.waiting)
-        send(connection, subscribe(query, "refused", name="x" * 400_000))
+        send(connection, subscribe(query, "refused", name="x" * 70_000))  # counts only when it is complete
         refused = receive(connection)
         send(connection, {"type": "complete", "id": "slow"})
         executed = receive(connection)
