@@ -41,7 +41,10 @@ def read(header: Header, chunks: Sequence[bytes], check: Callable[[], None] = la
 
 
 def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], None]) -> Payload:
-    data: array[float] = array("d")
+    # One allocation. If there is too little memory, it fails at once. Numbers that use up the memory step by step could
+    # leave none for gRPC, which ends the process if it gets none.
+    data = array("d", [0.0]) * header.count
+    count = 0
     digest = sha256()
     before_data = incomplete_number = b""
     after_data: list[bytes] = []
@@ -69,7 +72,9 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], 
         for numbers in payload.read_numbers(text, 0, end):
             if not numbers:
                 raise _UnusualShape
-            data.extend(array("d", numbers))  # twice as fast as `data.extend(numbers)`
+            data[count : count + len(numbers)] = array("d", numbers)
+            count += len(numbers)
+    del data[count:]
     if digest.hexdigest() != header.sha256:
         raise _UnusualShape
     frame = payload.read(b"".join([before_data, b"0", *after_data]), header.default_time_zone(), check)
