@@ -16,7 +16,7 @@ run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
 test: setup .venv/developer ## run all tests on free ports, in three processes; includes tests of the whole stack
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
 
 check: setup .venv/developer ## run the linters and type checkers, and compare texts, imports and schema.graphql with the rules
 	@$(BIN)/ruff check .

@@ -11,7 +11,8 @@ from storage.documents import Arrival, Header, ProblemCode, Sample, labels
 from storage.documents.validation import payload
 
 names = st.from_regex(labels.NAME_PATTERN, fullmatch=True)
-values = st.text(min_size=1, max_size=64).filter(str.isprintable)
+printable = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+values = st.text(printable, min_size=1, max_size=64)
 valid_labels = st.dictionaries(names, values, max_size=labels.MAX_LABELS)
 
 
