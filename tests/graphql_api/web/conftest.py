@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver import Chrome
 
+from graphql_api.web.pages import DASHBOARD_FOLDER, GRAPHIQL_FOLDER
 from tests.chromium import open_browser
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.graphiql import GraphiQL
@@ -33,13 +34,27 @@ def driver(chrome: Chrome) -> Iterator[Chrome]:
     chrome.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
 
 
+@pytest.fixture(scope="session")
+def built_graphiql() -> None:
+    """Skip tests of GraphiQL if npm has not built it."""
+    if not (GRAPHIQL_FOLDER / "dist" / "page.html").exists():
+        pytest.skip("needs GraphiQL as npm builds it")
+
+
+@pytest.fixture(scope="session")
+def built_dashboard() -> None:
+    """Skip tests of the dashboard if npm has not built it."""
+    if not (DASHBOARD_FOLDER / "dist" / "page.html").exists():
+        pytest.skip("needs the page as npm builds it")
+
+
 @pytest.fixture
-def graphiql(driver: Chrome) -> GraphiQL:
+def graphiql(built_graphiql: None, driver: Chrome) -> GraphiQL:
     """Return a browser for GraphiQL."""
     return GraphiQL(driver)
 
 
 @pytest.fixture
-def dashboard(driver: Chrome) -> Dashboard:
+def dashboard(built_dashboard: None, driver: Chrome) -> Dashboard:
     """Return a browser for the dashboard."""
     return Dashboard(driver)

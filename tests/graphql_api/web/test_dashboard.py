@@ -11,14 +11,9 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from graphql_api.web.pages import DASHBOARD_FOLDER
 from tests.graphql_api.web.dashboard import AXE, Dashboard
 from tests.graphql_api.web.graphiql import GraphiQL
 from tests.stack import Stack, eventually
-
-pytestmark = pytest.mark.skipif(
-    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
-)
 
 GOOD = {"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.5, 1.5, 4.0]}
 BAD = {"time_stamp": "2019-05-01T06:00:00", "data": [0.5, True]}

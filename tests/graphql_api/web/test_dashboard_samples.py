@@ -1,14 +1,7 @@
 """The displayed sample of the dashboard: its timeline and its deletion, in a real browser."""
 
-import pytest
-
-from graphql_api.web.pages import DASHBOARD_FOLDER
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack, eventually
-
-pytestmark = pytest.mark.skipif(
-    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
-)
 
 GOOD = {"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.5, 1.5, 4.0], "labels": {"site": "zurich"}}
 BAD = {"time_stamp": "2019-05-01T06:00:00", "data": [0.5, True]}

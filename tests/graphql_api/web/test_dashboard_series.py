@@ -4,13 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from graphql_api.web.pages import DASHBOARD_FOLDER
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack
-
-pytestmark = pytest.mark.skipif(
-    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
-)
 
 START = datetime(2026, 11, 24, 1, tzinfo=UTC)
 MINUTES = range(12)

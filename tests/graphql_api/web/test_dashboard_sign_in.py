@@ -1,14 +1,7 @@
 """Signing in to the dashboard, in a real browser against the running stack."""
 
-import pytest
-
-from graphql_api.web.pages import DASHBOARD_FOLDER
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack
-
-pytestmark = pytest.mark.skipif(
-    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
-)
 
 
 def test_a_key_is_exchanged_for_a_session(stack: Stack, dashboard: Dashboard) -> None:

@@ -3,15 +3,8 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from graphql_api.web.pages import DASHBOARD_FOLDER
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack, eventually
-
-pytestmark = pytest.mark.skipif(
-    not (DASHBOARD_FOLDER / "dist" / "page.html").exists(), reason="needs the page as npm builds it"
-)
 
 COUNT = "{ results(first: 0) { totalCount } }"
 RECORD_TOTALS = """

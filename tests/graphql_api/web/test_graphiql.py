@@ -2,15 +2,8 @@
 
 from urllib.parse import urlsplit
 
-import pytest
-
-from graphql_api.web.pages import GRAPHIQL_FOLDER
 from tests.graphql_api.web.graphiql import GraphiQL
 from tests.stack import Stack
-
-pytestmark = pytest.mark.skipif(
-    not (GRAPHIQL_FOLDER / "dist" / "page.html").exists(), reason="needs GraphiQL as npm builds it"
-)
 
 
 def test_first_tab_submits_the_fixture_without_requests_to_other_hosts(stack: Stack, graphiql: GraphiQL) -> None:
