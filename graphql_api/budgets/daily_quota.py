@@ -93,23 +93,22 @@ class DailyQuota:
     @property
     def policies(self) -> list[str]:
         """The items of the header `RateLimit-Policy`."""
-        policies = []
-        if self.max_samples:
-            policies.append(f'"daily-sample-count";q={self.max_samples};w={DAY_SECONDS};dropzone-unit="samples"')
-        if self.max_bytes:
-            policies.append(f'"daily-sample-bytes";q={self.max_bytes};w={DAY_SECONDS};qu="content-bytes"')
-        return policies
+        return [f'"{name}";q={quota};w={DAY_SECONDS};{unit}' for name, quota, _, unit in self._limits()]
 
     @property
     def items(self) -> list[str]:
         """The items of the header `RateLimit`."""
-        used, seconds = self.used, self._remaining_seconds
-        items = []
-        if self.max_samples:
-            items.append(f'"daily-sample-count";r={max(0, self.max_samples - used.samples)};t={seconds}')
-        if self.max_bytes:
-            items.append(f'"daily-sample-bytes";r={max(0, self.max_bytes - used.byte_count)};t={seconds}')
-        return items
+        seconds = self._remaining_seconds
+        return [f'"{name}";r={max(0, quota - used)};t={seconds}' for name, quota, used, _ in self._limits()]
+
+    def _limits(self) -> list[tuple[str, int, int, str]]:
+        """Return the name, the quota, what is used, and the unit of each limit that is set."""
+        used = self.used
+        limits = [
+            ("daily-sample-count", self.max_samples, used.samples, 'dropzone-unit="samples"'),
+            ("daily-sample-bytes", self.max_bytes, used.byte_count, 'qu="content-bytes"'),
+        ]
+        return [limit for limit in limits if limit[1]]
 
     @property
     def _remaining_seconds(self) -> int:
