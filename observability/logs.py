@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
@@ -76,7 +77,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     """The handler of this module, so that a second call of `configure` replaces it."""
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(logging.Formatter, ABC):
     """Formats a record as an entry of named values, which subclasses render."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -89,9 +90,9 @@ class _Formatter(logging.Formatter):
         _clean(entry)
         return self.render(entry, datetime.fromtimestamp(record.created, UTC))
 
+    @abstractmethod
     def render(self, entry: _Entry, time: datetime) -> str:
         """Return the text of an entry."""
-        raise NotImplementedError
 
 
 class _JsonFormatter(_Formatter):
