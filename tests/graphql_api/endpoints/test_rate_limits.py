@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.scopes import Scope
@@ -47,7 +48,7 @@ def error_of(response: httpx.Response) -> tuple[int | None, Mapping[str, str], A
 def over_websocket(client: httpx.Client, query: str, variables: object = None, operations: int = 1) -> list[Any]:
     """Send operations over one WebSocket. Return their errors."""
     url = str(client.base_url).replace("http", "ws").rstrip("/") + "/graphql"
-    with connect(url, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
+    with connect(url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send(json.dumps({"type": "connection_init", "payload": {"x-api-key": client.headers["x-api-key"]}}))
         assert json.loads(socket.recv())["type"] == "connection_ack"
         payload = {"query": query, "variables": variables}
