@@ -6,18 +6,16 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from graphql_api.web.pages import DASHBOARD_FOLDER
-from tests.graphql_api.web.conftest import chrome, dashboard, driver
+from tests.graphql_api.web.conftest import built_dashboard, chrome, dashboard, driver
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.identity_provider.identity_provider import IdentityProvider
 from tests.stack import Stack
 
-__all__ = ["chrome", "dashboard", "driver"]
+__all__ = ["built_dashboard", "chrome", "dashboard", "driver"]
 
 Oidc = tuple[Stack, IdentityProvider]
 
 
-@pytest.mark.skipif(not (DASHBOARD_FOLDER / "dist").exists(), reason="needs the page as npm builds it")
 def test_the_dashboard_signs_in_with_the_provider(oidc_stack: Oidc, dashboard: Dashboard) -> None:
     """The page gets a session, and no token. The user is the submitter."""
     stack, provider = oidc_stack
