@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 from graphql_api.budgets.budget import RateBudget
-from graphql_api.budgets.daily_quota import DailyQuota
+from graphql_api.budgets.daily_quota import ChangedQuotas, DailyQuota
 from graphql_api.limits import KeyLimits, Limits
 
 _SCOPE_KEY = "allowance"
@@ -42,7 +42,7 @@ class Allowance:
         limits: Limits,
         own: KeyLimits | None,
         submitter: str = "",
-        changed_quotas: set[DailyQuota] | None = None,
+        changed_quotas: ChangedQuotas | None = None,
     ) -> None:
         """Allow what `limits` says, and what `own` says instead.
 
@@ -72,7 +72,7 @@ class Allowance:
                 "" if own is None else own.name,
                 max_samples=max_samples,
                 max_bytes=max_mib * _MIB,
-                changed=set() if changed_quotas is None else changed_quotas,
+                changed=ChangedQuotas() if changed_quotas is None else changed_quotas,
             )
         policies = [
             f'"requests";q={self.requests.per_second};w=1',

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from graphql_api import metrics
 from graphql_api.budgets.allowance import Allowance, Sender
 from graphql_api.budgets.budget import Budget, MemoryBudget, RateBudget, WaitingBudget, refusal
-from graphql_api.budgets.daily_quota import DailyQuota
+from graphql_api.budgets.daily_quota import ChangedQuotas
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.limits import KeyLimits, Limits
 
@@ -55,8 +55,7 @@ class Budgets:
         self._submitters = _BudgetsByName[str, SubmitterBudget](
             lambda name: _submitter_budget(name, limits, self.turns)
         )
-        self.changed_quotas: set[DailyQuota] = set()
-        """The daily quotas of which something is not stored yet."""
+        self.changed_quotas = ChangedQuotas()
         self._allowances = _BudgetsByName[str, Allowance](
             lambda name: Allowance(limits, None, name, self.changed_quotas)
         )

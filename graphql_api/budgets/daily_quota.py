@@ -5,7 +5,7 @@ A quota knows what was used before, as far as it is stored, and what this proces
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -30,6 +30,31 @@ class Usage(NamedTuple):
         return Usage(self.samples - other.samples, self.byte_count - other.byte_count)
 
 
+class ChangedQuotas:
+    """The quotas of which something is not stored yet."""
+
+    def __init__(self) -> None:
+        self._quotas: set[DailyQuota] = set()
+        self.on_add: Callable[[], None] | None = None
+        """Called after each addition."""
+
+    def __len__(self) -> int:
+        return len(self._quotas)
+
+    def __iter__(self) -> Iterator["DailyQuota"]:
+        return iter(self._quotas)
+
+    def add(self, quota: "DailyQuota") -> None:
+        """Add a quota of which something is to be stored."""
+        self._quotas.add(quota)
+        if self.on_add is not None:
+            self.on_add()
+
+    def discard(self, quota: "DailyQuota") -> None:
+        """Remove a quota that is stored now."""
+        self._quotas.discard(quota)
+
+
 class DailyQuota:
     """The quota of one submitter, or of the keys with one name."""
 
@@ -40,7 +65,7 @@ class DailyQuota:
         *,
         max_samples: int,
         max_bytes: int,
-        changed: "set[DailyQuota]",
+        changed: ChangedQuotas,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Allow as many samples and bytes per day. 0 means no limit.

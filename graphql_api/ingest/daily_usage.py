@@ -31,32 +31,50 @@ _failed_writes = ThrottledLog(logging.getLogger("graphql_api"))
 
 
 class DailyUsage:
-    """Stores the usage of all quotas that have changed."""
+    """Stores the usage of all quotas that have changed. A task runs only while something is to be stored."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter, budgets: Budgets) -> None:
         self._firestore = firestore
         self._writer = writer
         self._changed = budgets.changed_quotas
-        self._stores = asyncio.create_task(self._store_all())
+        self._changed.on_add = self._start
+        self._stores: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Store what is not stored yet, if Firestore responds soon."""
-        self._stores.cancel()
-        await asyncio.gather(self._stores, return_exceptions=True)
+        self._changed.on_add = None
+        if self._stores is not None:
+            self._stores.cancel()
+            await asyncio.gather(self._stores, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.gather(*map(self._store, list(self._changed)))
 
+    def _start(self) -> None:
+        if self._stores is None or self._stores.done():
+            self._stores = asyncio.create_task(self._store_all())
+
     async def _store_all(self) -> None:
-        while True:
+        while self._changed:
             await asyncio.sleep(_CHECK_SECONDS)
             now = time.monotonic()
             due = [quota for quota in self._changed if quota.store_at <= now]
             await asyncio.gather(*map(self._store, due))
 
     async def _store(self, quota: DailyQuota) -> None:
+        """Store a quota. If this fails, log it; the quota is stored again later."""
         quota.store_at = time.monotonic() + _STORE_SECONDS
         self._changed.discard(quota)
+        try:
+            await self._write(quota)
+        except (DropzoneError, FirestoreError) as error:
+            self._changed.add(quota)
+            _failed_writes.warning("could not store what counts towards daily quotas: %s", error)
+        except Exception as error:  # noqa: BLE001 - one quota must not end the task that stores all
+            self._changed.add(quota)
+            _failed_writes.warning("unexpected error while storing what counts towards daily quotas", cause=error)
+
+    async def _write(self, quota: DailyQuota) -> None:
         day, admitted = quota.admitted
         name = self._firestore.name(document_paths.daily_usage(quota.submitter, day, quota.key_name))
         fields = {"expires": datetime(day.year, day.month, day.day, tzinfo=UTC) + _RETENTION}
@@ -64,11 +82,6 @@ class DailyUsage:
         write.update_mask.field_paths.append("expires")
         for field, amount in (("count", admitted.samples), ("bytes", admitted.byte_count)):
             write.update_transforms.add(field_path=field, increment=encoding.to_value(amount))
-        try:
-            written = await self._writer.write(write)
-        except (DropzoneError, FirestoreError) as error:
-            self._changed.add(quota)
-            _failed_writes.warning("could not store what counts towards daily quotas: %s", error)
-            return
+        written = await self._writer.write(write)
         samples, byte_count = (result.integer_value for result in written.transform_results)
         quota.set_stored(day, admitted, Usage(samples, byte_count))

@@ -20,8 +20,8 @@ class ThrottledLog:
         self._omitted = 0
         self._logged_at = -math.inf
 
-    def warning(self, message: str, *arguments: object) -> None:
-        """Log a warning, unless one was logged less than `LOG_SECONDS` ago."""
+    def warning(self, message: str, *arguments: object, cause: BaseException | None = None) -> None:
+        """Log a warning, unless one was logged less than `LOG_SECONDS` ago. `cause` adds a traceback."""
         now = self._clock()
         if now - self._logged_at < LOG_SECONDS:
             self._omitted += 1
@@ -29,4 +29,4 @@ class ThrottledLog:
         if self._omitted:
             message, arguments = f"{message} (and %d similar warnings before)", (*arguments, self._omitted)
         self._omitted, self._logged_at = 0, now
-        self._logger.warning(message, *arguments)
+        self._logger.warning(message, *arguments, exc_info=cause)

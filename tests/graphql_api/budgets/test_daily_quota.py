@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.budgets.daily_quota import DAY_SECONDS, DailyQuota, Usage
+from graphql_api.budgets.daily_quota import DAY_SECONDS, ChangedQuotas, DailyQuota, Usage
 from graphql_api.errors import QuotaExceeded
 
 NOON = 20_000.5 * DAY_SECONDS
@@ -23,7 +23,7 @@ class Clock:
 
 def quota(clock: Clock, *, samples: int = 0, byte_count: int = 0) -> DailyQuota:
     """Return a quota of which nothing is used."""
-    return DailyQuota("a", "", max_samples=samples, max_bytes=byte_count, changed=set(), clock=clock)
+    return DailyQuota("a", "", max_samples=samples, max_bytes=byte_count, changed=ChangedQuotas(), clock=clock)
 
 
 def test_a_request_over_the_quota_is_refused_until_midnight() -> None:
