@@ -1,9 +1,9 @@
 """The total of the dashboard's results, which the server counts, in a real browser."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
 from tests.stack import Stack, eventually
 
 COUNT = "{ results(first: 0) { totalCount } }"
@@ -16,12 +16,9 @@ RECORD_TOTALS = """
 """
 
 
-def submit_lines(stack: Stack, key: str, count: int) -> list[str]:
+def submit_values(stack: Stack, key: str, count: int) -> list[str]:
     """Submit samples with different values in one request. Return their ids."""
-    lines = [json.dumps({"time_stamp": "2026-11-24T01:02:03Z", "data": [value]}) for value in range(count)]
-    response = stack.post_sample("\n".join(lines).encode(), x_api_key=key, content_type="application/x-ndjson")
-    receipts = [json.loads(line) for line in response.text.splitlines()]
-    return [receipt["id"] for receipt in receipts if "id" in receipt]
+    return submit_lines(stack, key, ({"time_stamp": "2026-11-24T01:02:03Z", "data": [value]} for value in range(count)))
 
 
 def head(dashboard: Dashboard) -> str:
@@ -35,9 +32,9 @@ def test_the_total_is_right_while_results_arrive(stack: Stack, dashboard: Dashbo
     dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=RECORD_TOTALS)
 
     with ThreadPoolExecutor() as thread:
-        submission = thread.submit(submit_lines, stack, key, 1_000)
+        submission = thread.submit(submit_values, stack, key, 1_000)
         dashboard.open(stack, key=key)
-        assert len(submission.result() + submit_lines(stack, key, 2_000)) == 3_000
+        assert len(submission.result() + submit_values(stack, key, 2_000)) == 3_000
 
     dashboard.wait_for(lambda: " of 3,000" in head(dashboard))
     dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "3,000")
@@ -47,7 +44,7 @@ def test_the_total_is_right_while_results_arrive(stack: Stack, dashboard: Dashbo
 def test_a_result_that_is_computed_again_is_counted_once(stack: Stack, dashboard: Dashboard) -> None:
     """It arrives as a new result, and the page did not display the old one."""
     key = stack.new_key("recomputed-on-page", "submit,read,admin")
-    ids = submit_lines(stack, key, 310)
+    ids = submit_values(stack, key, 310)
     eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == len(ids), lambda: stack.log)
     dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=RECORD_TOTALS)
     dashboard.open(stack, key=key)

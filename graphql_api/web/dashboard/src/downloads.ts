@@ -17,13 +17,14 @@ export async function downloadResults(format: Format): Promise<void> {
 }
 
 /** Returns the filter as parameters of `GET /results`. The parameters have names in snake case. */
-function parameters(filter: ResultFilter): [string, string][] {
-  return Object.entries(filter).flatMap(([name, range]) =>
+function parameters({ labels = [], ...ranges }: ResultFilter): [string, string][] {
+  const bounds = Object.entries(ranges).flatMap(([name, range]) =>
     Object.entries(range).map(([bound, value]): [string, string] => [
       `${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.${bound}`,
       String(value),
     ]),
   );
+  return [...bounds, ...labels.map(({ name, value }): [string, string] => [`label.${name}`, value])];
 }
 
 function save(file: Blob, name: string): void {

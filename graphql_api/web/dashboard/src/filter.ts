@@ -1,11 +1,11 @@
 // The filter in the form of the page. The address of the page also contains the filter, so that users can share a view.
-// The address uses the names of the API: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z`.
+// The address uses the names of the API: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z&label.site=zurich&state=FAILED`.
 import { computed, signal } from '@preact/signals';
 import { inFilter } from './statistics.ts';
-import type { Range, ResultFilter } from './types.ts';
+import type { Label, Range, Ranges, ResultFilter, SampleFilter, SampleState } from './types.ts';
 
 export interface Field {
-  name: keyof ResultFilter;
+  name: keyof Ranges;
   label: string;
   kind: 'time' | 'number';
   upper: 'lt' | 'lte';
@@ -15,14 +15,31 @@ export const FIELDS: readonly Field[] = [
   { name: 'timestamp', label: 'Time stamp (UTC)', kind: 'time', upper: 'lt' },
   ...inFilter.map(({ name, label }) => ({ name, label, kind: 'number', upper: 'lte' }) as const),
 ];
+export const STATES = ['PENDING', 'COMPUTED', 'FAILED', 'REJECTED', 'SUPERSEDED'] as const satisfies readonly SampleState[];
+export const MAX_LABELS = 4;
 
+/** The texts of the form's fields by their names in the address: `mean.gte`, `label.site`, `state`. */
 export type Bounds = Readonly<Record<string, string>>;
 
+const LABEL = /^label\.([a-z][a-z0-9_]{0,31})$/;
 const names = FIELDS.flatMap(({ name, upper }) => [`${name}.gte`, `${name}.${upper}`]);
 
 export const bounds = signal<Bounds>(fromAddress());
-export const filter = computed(() => toFilter(bounds.value));
 export const isFiltered = computed(() => Object.keys(bounds.value).length > 0);
+/** Whether the filter contains a range. Only results have the fields of ranges. */
+export const hasRange = computed(() => names.some((name) => name in bounds.value));
+/** The state of the displayed samples, or null for all states. */
+export const selectedState = computed(() => (bounds.value.state as SampleState | undefined) ?? null);
+/** Whether the page displays results. Otherwise it displays the samples in a state without listed results. */
+export const showsResults = computed(() => selectedState.value === null || selectedState.value === 'COMPUTED');
+export const filter = computed(() => toFilter(bounds.value));
+const sampleFilterText = computed(() => JSON.stringify({ state: selectedState.value ?? undefined, labels: filter.value.labels }));
+/** The part of the filter that also selects samples without a result. A change of a range does not change it. */
+export const sampleFilter = computed<SampleFilter>(() => JSON.parse(sampleFilterText.value));
+/** The newest results come first. With labels, the server can order by time stamp only. */
+export const newestFirst = computed(
+  () => ({ field: filter.value.labels ? 'TIMESTAMP' : 'COMPUTED_AT', direction: 'DESC' }) as const,
+);
 
 export function setBounds(next: Bounds): void {
   bounds.value = Object.fromEntries(Object.entries(next).filter(([, value]) => value !== ''));
@@ -30,8 +47,23 @@ export function setBounds(next: Bounds): void {
   history.replaceState(null, '', search ? `?${search}` : location.pathname);
 }
 
+/** Displays only the samples in a state, or those in all states if the page displays this state only. */
+export function toggleState(state: SampleState): void {
+  setBounds({ ...bounds.value, state: selectedState.value === state ? '' : state });
+}
+
+/** Returns the labels that results must have. */
+export function labelsOf(values: Bounds): Label[] {
+  return Object.entries(values).flatMap(([name, value]) => {
+    const [, label] = LABEL.exec(name) ?? [];
+    return label ? [{ name: label, value }] : [];
+  });
+}
+
 function toFilter(values: Bounds): ResultFilter {
   const filter: ResultFilter = {};
+  const labels = labelsOf(values);
+  if (labels.length) filter.labels = labels;
   for (const { name, kind, upper } of FIELDS) {
     const range: Range = {};
     for (const side of ['gte', upper] as const) {
@@ -44,12 +76,11 @@ function toFilter(values: Bounds): ResultFilter {
 }
 
 function fromAddress(): Bounds {
-  const parameters = new URLSearchParams(location.search);
-  const valid = names.flatMap((name) => {
-    const value = parameters.get(name);
-    return value && isValid(name, value) ? [[name, inUTC(name, value)] as const] : [];
-  });
-  return Object.fromEntries(valid);
+  const parameters = [...new URLSearchParams(location.search)];
+  const valid = parameters.filter(([name, value]) => value && isValid(name, value));
+  const labels = valid.filter(([name]) => LABEL.test(name)).slice(0, MAX_LABELS);
+  const others = valid.filter(([name]) => !LABEL.test(name));
+  return Object.fromEntries([...others.map(([name, value]) => [name, inUTC(name, value)] as const), ...labels]);
 }
 
 /** Converts a time to the UTC text of a form field. */
@@ -58,6 +89,9 @@ function inUTC(name: string, value: string): string {
 }
 
 function isValid(name: string, value: string): boolean {
+  if (LABEL.test(name)) return true;
+  if (name === 'state') return STATES.some((state) => state === value);
+  if (!names.includes(name)) return false;
   if (name.startsWith('timestamp.')) return !Number.isNaN(Date.parse(value));
   return Number.isFinite(Number(value)) && (!name.startsWith('count.') || Number.isInteger(Number(value)));
 }

@@ -1,7 +1,9 @@
 import { render } from 'preact';
 import { start as startAnnouncements } from './announcements.ts';
 import { Page } from './components/page.tsx';
+import { start as startLabels } from './labels.ts';
 import { start as startResults } from './results.ts';
+import { start as startSamples } from './samples.ts';
 import { start as startSelection } from './selection.ts';
 import { open as openSession } from './session.ts';
 import { start as startStates } from './states.ts';
@@ -12,5 +14,7 @@ void openSession();
 startResults();
 startSelection();
 startStates();
+startLabels();
+startSamples();
 startAnnouncements();
 render(<Page />, document.getElementById('page') as HTMLElement);

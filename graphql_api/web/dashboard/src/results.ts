@@ -5,7 +5,7 @@
 // The server counts all matching results. The page cannot: an arriving result may be one that was counted already,
 // because it was stored while the page loaded, or because it was computed again.
 import { batch, computed, effect, signal, untracked } from '@preact/signals';
-import { filter } from './filter.ts';
+import { filter, newestFirst } from './filter.ts';
 import totalQuery from './operations/total.graphql';
 import { resultsQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
@@ -154,7 +154,8 @@ function open(filter: ResultFilter): void {
 }
 
 async function readPage(filter: ResultFilter, after: string | null): Promise<ResultPage> {
-  const { results: page } = await runQuery<{ results: ResultPage }>(resultsQuery, { filter, first: PAGE_SIZE, after });
+  const variables = { filter, orderBy: newestFirst.peek(), first: PAGE_SIZE, after };
+  const { results: page } = await runQuery<{ results: ResultPage }>(resultsQuery, variables);
   olderCursor = page.pageInfo.endCursor;
   hasOlder.value = page.pageInfo.hasNextPage;
   return page;

@@ -1,7 +1,9 @@
 // The sample that is displayed in detail: the selected sample, or the newest sample if none is selected.
 import { computed, effect, signal } from '@preact/signals';
+import { showsResults } from './filter.ts';
 import { sampleQuery } from './queries.ts';
 import { connection, results } from './results.ts';
+import { samples } from './samples.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
 import type { Sample } from './types.ts';
@@ -10,7 +12,7 @@ const MIN_RELOAD_MILLISECONDS = 1_000;
 const PENDING_MILLISECONDS = 2_000;
 
 export const selectedId = signal<string | null>(null);
-export const displayedId = computed(() => selectedId.value ?? results.value[0]?.id ?? null);
+export const displayedId = computed(() => selectedId.value ?? (showsResults.value ? results.value : samples.value)?.[0]?.id ?? null);
 /** Changes when the displayed sample gets its first result or a new result. */
 const computedAt = computed(() => results.value.find(({ id }) => id === displayedId.value)?.computedAt);
 export const sample = signal<Sample | null>(null);

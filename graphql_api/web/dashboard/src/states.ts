@@ -3,8 +3,10 @@
 //
 // PENDING and FAILED samples are the slowest to count. The page therefore counts them together, as all samples that are
 // neither rejected nor computed nor superseded. It counts FAILED samples separately when that number stops changing, and every 8
-// seconds.
+// seconds. All numbers are of the samples with the labels of the filter. A large number takes the server long to count,
+// so the page waits for several times as long before it counts again.
 import { batch, effect, signal } from '@preact/signals';
+import { newestFirst, sampleFilter, selectedState } from './filter.ts';
 import delaysQuery from './operations/delays.graphql';
 import failedQuery from './operations/failed.graphql';
 import problemsQuery from './operations/problems.graphql';
@@ -12,10 +14,11 @@ import statesQuery from './operations/states.graphql';
 import { arrived, fault, removed } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { refusal, session } from './session.ts';
-import type { ProblemSample, SampleState } from './types.ts';
+import type { ProblemSample, SampleFilter, SampleState } from './types.ts';
 
 const BUSY_MILLISECONDS = 1_000;
 const QUIET_MILLISECONDS = 8_000;
+const PAUSE_FACTOR = 4; // the pause is at least this many times as long as the last counting
 const MAX_PROBLEMS = 20;
 
 export type Counts = Record<'pending' | 'computed' | 'failed' | 'rejected', number>;
@@ -47,6 +50,11 @@ export function start(): void {
     if (session.value) refreshSoon();
     else clear();
   });
+  effect(() => {
+    void sampleFilter.value;
+    clear();
+    if (session.peek()) schedule(0);
+  });
   document.addEventListener('visibilitychange', refreshSoon);
 }
 
@@ -58,6 +66,8 @@ export function refreshSoon(): void {
 function clear(): void {
   clearTimeout(timer);
   due = Infinity;
+  unfinished = 0;
+  failedCountedAt = -Infinity;
   batch(() => {
     counts.value = null;
     delays.value = [];
@@ -78,11 +88,18 @@ async function refresh(): Promise<void> {
   if (isRefreshing || document.hidden || !session.peek()) return;
   isRefreshing = true;
   const before = counts.peek();
+  const filter = sampleFilter.peek();
+  const start = performance.now();
   try {
-    const now = await count(before);
-    if (before?.computed !== now.computed) await readDelays();
-    if (before?.failed !== now.failed || before.rejected !== now.rejected) await readProblems(now);
-    counts.value = now;
+    const now = await count(before, filter);
+    const isChanged = before?.failed !== now.failed || before.rejected !== now.rejected;
+    const newDelays = before?.computed === now.computed ? delays.peek() : await readDelays(filter);
+    const newProblems = isChanged ? await readProblems(now, filter) : problems.peek();
+    if (filter === sampleFilter.peek()) {
+      batch(() => {
+        [delays.value, problems.value, counts.value] = [newDelays, newProblems, now];
+      });
+    }
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (error.isAboutSession) refusal.value = error.refusal;
@@ -90,42 +107,47 @@ async function refresh(): Promise<void> {
   } finally {
     isRefreshing = false;
   }
-  schedule(counts.value?.pending ? BUSY_MILLISECONDS : QUIET_MILLISECONDS);
+  if (filter !== sampleFilter.peek()) return schedule(0);
+  const pause = (performance.now() - start) * PAUSE_FACTOR;
+  schedule(Math.max(counts.value?.pending ? BUSY_MILLISECONDS : QUIET_MILLISECONDS, pause));
 }
 
-async function count(before: Counts | null): Promise<Counts> {
+async function count(before: Counts | null, { labels }: SampleFilter): Promise<Counts> {
   const { all, rejected, computed, superseded } = await runQuery<
     Record<'all' | 'rejected' | 'computed' | 'superseded', Counted>
-  >(statesQuery);
+  >(statesQuery, { labels });
   const settled = rejected.totalCount + computed.totalCount + superseded.totalCount;
   const others = Math.max(0, all.totalCount - settled);
   let failed = Math.min(before?.failed ?? 0, others);
   const isDue = others === unfinished || before === null || performance.now() > failedCountedAt + QUIET_MILLISECONDS;
   if (others !== failed && isDue) {
     failedCountedAt = performance.now();
-    failed = Math.min((await runQuery<{ failed: Counted }>(failedQuery)).failed.totalCount, others);
+    failed = Math.min((await runQuery<{ failed: Counted }>(failedQuery, { labels })).failed.totalCount, others);
   }
   unfinished = others;
   return { pending: others - failed, computed: computed.totalCount, failed, rejected: rejected.totalCount };
 }
 
-async function readDelays(): Promise<void> {
-  const { results } = await runQuery<Delays>(delaysQuery, {}, true); // the sample of a result may have been deleted
-  delays.value = results.edges.flatMap(({ node: { computedAt, sample } }) =>
+async function readDelays({ labels }: SampleFilter): Promise<number[]> {
+  const variables = { filter: { labels }, orderBy: newestFirst.peek() };
+  const { results } = await runQuery<Delays>(delaysQuery, variables, true); // the sample of a result may have been deleted
+  return results.edges.flatMap(({ node: { computedAt, sample } }) =>
     sample === null ? [] : [Date.parse(computedAt) - Date.parse(sample.submittedAt)],
   );
 }
 
-async function readProblems(now: Counts): Promise<void> {
+async function readProblems(now: Counts, { labels }: SampleFilter): Promise<ProblemSample[]> {
   const states: SampleState[] = [];
   if (now.failed) states.push('FAILED');
   if (now.rejected) states.push('REJECTED');
+  const shown = states.filter((state) => selectedState.peek() === null || state === selectedState.peek());
   const pages = await Promise.all(
-    states.map((state) =>
-      runQuery<{ samples: { edges: { node: ProblemSample }[] } }>(problemsQuery, { state, first: MAX_PROBLEMS }),
-    ),
+    shown.map((state) => {
+      const variables = { filter: { state, labels }, first: MAX_PROBLEMS };
+      return runQuery<{ samples: { edges: { node: ProblemSample }[] } }>(problemsQuery, variables);
+    }),
   );
-  problems.value = pages
+  return pages
     .flatMap(({ samples }) => samples.edges.map(({ node }) => node))
     .sort((one, other) => Date.parse(other.submittedAt) - Date.parse(one.submittedAt))
     .slice(0, MAX_PROBLEMS);

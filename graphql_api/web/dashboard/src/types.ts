@@ -9,7 +9,16 @@ export interface Range {
   lte?: number | string;
 }
 
-export type ResultFilter = Partial<Record<'timestamp' | FilterStatistic, Range>>;
+export type Ranges = Partial<Record<'timestamp' | FilterStatistic, Range>>;
+
+export interface ResultFilter extends Ranges {
+  labels?: readonly Label[];
+}
+
+export interface SampleFilter {
+  state?: SampleState;
+  labels?: readonly Label[];
+}
 
 export interface Result extends TableStatistics {
   id: string;
@@ -57,6 +66,12 @@ export interface ProblemSample {
   problems: Problem[];
 }
 
+/** A sample as the list of samples in one state displays it. */
+export interface ListedSample extends ProblemSample {
+  count: number;
+  labels: Label[];
+}
+
 export interface Histogram {
   edges: number[];
   counts: number[];
@@ -81,11 +96,9 @@ export interface Label {
   value: string;
 }
 
-export interface Sample extends ProblemSample {
+export interface Sample extends ListedSample {
   timeline: TimelineEntry[];
-  labels: Label[];
   timeStamp: string | null;
-  count: number;
   bytes: number;
   sha256: string;
   result: ResultDetail | null;

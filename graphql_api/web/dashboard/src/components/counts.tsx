@@ -1,5 +1,7 @@
 // The number of samples by state, and the time from submission to result.
+import { hasRange, selectedState, toggleState } from '../filter.ts';
 import { duration, integer } from '../format.ts';
+import { total } from '../results.ts';
 import { counts, delays, type Counts } from '../states.ts';
 
 const STATES: readonly { name: keyof Counts; label: string; hint: string }[] = [
@@ -9,22 +11,33 @@ const STATES: readonly { name: keyof Counts; label: string; hint: string }[] = [
   { name: 'rejected', label: 'Rejected', hint: 'invalid, stored with problems' },
 ];
 
+/** A tile per state, of the samples with the labels of the filter. A click displays only the samples in this state. */
 export function StateCounts() {
   return (
     <section class="counts card" aria-label="Samples by state">
       <dl>
-        {STATES.map(({ name, label, hint }) => (
-          <div key={name} class={`count ${name} ${counts.value?.[name] ? '' : 'zero'}`}>
-            <dt>
-              <span class="dot" aria-hidden="true" />
-              {label}
-            </dt>
-            <dd>
-              <span class="value">{counts.value ? integer(counts.value[name]) : '–'}</span>
-              <span class="hint">{hint}</span>
-            </dd>
-          </div>
-        ))}
+        {STATES.map(({ name, label, hint }) => {
+          const state = name.toUpperCase() as Uppercase<keyof Counts>;
+          const isSelected = selectedState.value === state;
+          const count = counts.value && (name === 'computed' && hasRange.value ? total.value : counts.value[name]);
+          return (
+            <div
+              key={name}
+              class={`count ${name} ${count ? '' : 'zero'} ${selectedState.value === null || isSelected ? '' : 'other'}`}
+            >
+              <dt>
+                <span class="dot" aria-hidden="true" />
+                <button type="button" aria-pressed={isSelected} onClick={() => toggleState(state)}>
+                  {label}
+                </button>
+              </dt>
+              <dd>
+                <span class="value">{count === null ? '–' : integer(count)}</span>
+                <span class="hint">{hasRange.value && name !== 'computed' ? 'without a result, so in any range' : hint}</span>
+              </dd>
+            </div>
+          );
+        })}
         <Delay />
       </dl>
     </section>

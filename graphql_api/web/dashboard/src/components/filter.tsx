@@ -1,6 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { bounds, FIELDS, isFiltered, setBounds, type Field } from '../filter.ts';
+import { bounds, FIELDS, isFiltered, labelsOf, MAX_LABELS, setBounds, STATES, type Field } from '../filter.ts';
+import { knownLabels } from '../labels.ts';
+import { LABELS } from './state.tsx';
 
 const TYPING_MILLISECONDS = 400;
 
@@ -46,6 +48,10 @@ export function FilterForm() {
         {FIELDS.map((field) => (
           <RangeField key={field.name} field={field} />
         ))}
+        <Choice name="state" label="State" values={STATES.map((state) => [state, LABELS[state]])} />
+        {knownLabels.value.map(({ name, values }) => (
+          <Choice key={name} name={`label.${name}`} label={name} values={values.map((value) => [value, value])} />
+        ))}
         <button type="reset" class="quiet" disabled={!isFiltered.value}>
           Clear
         </button>
@@ -68,6 +74,25 @@ function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
       <span aria-hidden="true">–</span>
       <input name={`${name}.${upper}`} aria-label={`${label}, to`} placeholder="to" {...common} value={value(upper)} />
     </fieldset>
+  );
+}
+
+/** A list of values, of which one or none is selected. Disabled if the filter has as many labels as the server accepts. */
+function Choice({ name, label, values }: { name: string; label: string; values: readonly (readonly [string, string])[] }) {
+  const selected = bounds.value[name] ?? '';
+  const isFull = name !== 'state' && selected === '' && labelsOf(bounds.value).length === MAX_LABELS;
+  return (
+    <label class="choice-field">
+      <span>{label}</span>
+      <select name={name} value={selected} disabled={isFull}>
+        <option value="">any</option>
+        {values.map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 

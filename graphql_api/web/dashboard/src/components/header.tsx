@@ -1,4 +1,4 @@
-import { filter } from '../filter.ts';
+import { filter, newestFirst } from '../filter.ts';
 import { graphiql } from '../graphiql.ts';
 import { resultsQuery } from '../queries.ts';
 import { connection } from '../results.ts';
@@ -14,7 +14,7 @@ const THEMES: Record<Theme, { next: Theme; icon: () => preact.JSX.Element; label
 };
 
 export function Header({ isOpen }: { isOpen: boolean }) {
-  const address = graphiql(resultsQuery, { filter: filter.value, first: 50 });
+  const address = graphiql(resultsQuery, { filter: filter.value, orderBy: newestFirst.value, first: 50 });
   return (
     <header>
       <div class="brand">

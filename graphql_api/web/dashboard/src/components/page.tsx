@@ -1,4 +1,5 @@
 import { announcement } from '../announcements.ts';
+import { showsResults } from '../filter.ts';
 import { connection, fault } from '../results.ts';
 import { refusal, session } from '../session.ts';
 import { DropTarget } from './drop.tsx';
@@ -9,6 +10,7 @@ import { MeansPlot } from './means.tsx';
 import { Problems } from './problems.tsx';
 import { ResultsTable } from './results.tsx';
 import { SampleDetail } from './sample.tsx';
+import { SamplesTable } from './samples.tsx';
 import { SignIn } from './sign-in.tsx';
 import { Uploads } from './uploads.tsx';
 
@@ -46,8 +48,14 @@ function Dashboard() {
       )}
       <div class="columns">
         <div class="wide">
-          <MeansPlot />
-          <ResultsTable />
+          {showsResults.value ? (
+            <>
+              <MeansPlot />
+              <ResultsTable />
+            </>
+          ) : (
+            <SamplesTable />
+          )}
         </div>
         <div class="narrow">
           <Uploads />

@@ -1,15 +1,20 @@
+import { isFiltered, sampleFilter, selectedState } from '../filter.ts';
 import { integer, shortId, shortTime } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import problemsQuery from '../operations/problems.graphql';
 import { selectedId } from '../selection.ts';
 import { counts, problems } from '../states.ts';
+import type { SampleState } from '../types.ts';
 import { State } from './state.tsx';
 
 const MAX_PROBLEMS = 2;
 
 export function Problems() {
-  const total = (counts.value?.failed ?? 0) + (counts.value?.rejected ?? 0);
-  const all = graphiql(problemsQuery, { state: counts.value?.failed ? 'FAILED' : 'REJECTED', first: 100 });
+  const isShown = (state: SampleState) => selectedState.value === null || selectedState.value === state;
+  const failed = isShown('FAILED') ? (counts.value?.failed ?? 0) : 0;
+  const total = failed + (isShown('REJECTED') ? (counts.value?.rejected ?? 0) : 0);
+  const filter = { ...sampleFilter.value, state: failed ? 'FAILED' : 'REJECTED' };
+  const all = graphiql(problemsQuery, { filter, first: 100 });
   return (
     <section class="card problems" aria-labelledby="problems-title">
       <div class="card-head">
@@ -21,7 +26,7 @@ export function Problems() {
         )}
       </div>
       {problems.value.length === 0 ? (
-        <p class="empty">{counts.value ? 'No sample was rejected or failed.' : 'Loading…'}</p>
+        <p class="empty">{counts.value ? `No sample ${isFiltered.value ? 'of the filter ' : ''}was rejected or failed.` : 'Loading…'}</p>
       ) : (
         <ul tabIndex={0} aria-label="Rejected and failed samples">
           {problems.value.map(({ id, state, submittedAt, problems: list }) => (

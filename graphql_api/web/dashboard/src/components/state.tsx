@@ -1,6 +1,6 @@
 import type { Outcome } from '../tracking.ts';
 
-const LABELS: Record<Outcome, string> = {
+export const LABELS: Record<Outcome, string> = {
   PENDING: 'Pending',
   COMPUTED: 'Computed',
   FAILED: 'Failed',

@@ -1,0 +1,49 @@
+// The names of labels and their values, of all computed results and of the displayed ones.
+import { computed, effect, signal } from '@preact/signals';
+import { labelsOf, bounds } from './filter.ts';
+import labelsQuery from './operations/labels.graphql';
+import { results } from './results.ts';
+import { runQuery, ServerError } from './server.ts';
+import { session } from './session.ts';
+
+const MAX_NAMES = 8; // of which the page requests the values
+
+const stored = signal<Readonly<Record<string, readonly string[]>>>({});
+
+/** The values by the names of the labels, both in alphabetical order. Contains the labels of the filter. */
+export const knownLabels = computed(() => {
+  const known = new Map(Object.entries(stored.value).map(([name, values]) => [name, new Set(values)]));
+  for (const { name, value } of [...results.value.flatMap(({ labels }) => labels), ...labelsOf(bounds.value)]) {
+    const values = known.get(name);
+    if (values) values.add(value);
+    else known.set(name, new Set([value]));
+  }
+  const { compare } = new Intl.Collator('en', { numeric: true });
+  return [...known]
+    .sort(([one], [other]) => compare(one, other))
+    .map(([name, values]) => ({ name, values: [...values].sort(compare) }));
+});
+
+/** Reads the labels for each session. */
+export function start(): void {
+  effect(() => {
+    stored.value = {};
+    if (session.value) void read();
+  });
+}
+
+async function read(): Promise<void> {
+  const current = session.peek();
+  try {
+    const { labelNames } = await runQuery<{ labelNames: string[] }>(labelsQuery);
+    if (labelNames.length === 0) return;
+    const names = labelNames.slice(0, MAX_NAMES); // a name of a label is also a valid name in GraphQL
+    const values = await runQuery<Record<string, string[]>>(
+      `query LabelValues { ${names.map((name) => `_${name}: labelValues(name: "${name}")`).join(' ')} }`,
+    );
+    if (session.peek() !== current) return;
+    stored.value = Object.fromEntries(names.map((name) => [name, values[`_${name}`] ?? []]));
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error; // the labels of the displayed results remain
+  }
+}

@@ -1,0 +1,79 @@
+"""The filter of the dashboard by labels and state, which the server applies, in a real browser."""
+
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
+from tests.stack import Stack, eventually
+
+TILES = ("pending", "computed", "failed", "rejected")
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """Return a key whose submitter has samples of two sites. More samples of one site exist than a page loads."""
+    key = stack.new_key("filter-on-page")
+    labels = {"bern": 310, "zurich": 3}
+    lines = [
+        {"time_stamp": "2026-11-24T01:02:03Z", "data": [value], "labels": {"site": site, "unit": "V"}}
+        for site, count in reversed(labels.items())
+        for value in range(count)
+    ]
+    lines += [{"data": [1], "labels": {"site": site}} for site in labels]
+    assert len(submit_lines(stack, key, lines)) == len(lines)
+    count = "{ results(first: 0) { totalCount } }"
+    eventually(lambda: stack.graphql(count, key=key)["results"]["totalCount"] == 313, lambda: stack.log)
+    return key
+
+
+def tiles(dashboard: Dashboard) -> list[str | None]:
+    """Return the displayed numbers of samples by state."""
+    return [dashboard.text(f".count.{name} .value") for name in TILES]
+
+
+def choose(dashboard: Dashboard, name: str, value: str) -> None:
+    """Select a value of a field of the filter."""
+    dashboard.wait_for(lambda: dashboard.text(f"select[name='{name}']"))
+    dashboard.write(f"select[name='{name}']", value)
+
+
+def test_labels_narrow_everything_that_is_displayed(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The server filters: the page finds results that it had not loaded. New results of other labels do not appear."""
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: tiles(dashboard) == ["0", "313", "0", "2"])
+
+    choose(dashboard, "label.site", "zurich")
+
+    dashboard.wait_for(lambda: len(dashboard.results()) == 3)
+    dashboard.wait_for(lambda: tiles(dashboard) == ["0", "3", "0", "1"])
+    dashboard.wait_for(lambda: (dashboard.text(".problems li") or "").count("$.time_stamp") == 1)
+    assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {"label.site": "zurich"}
+    sample = {"time_stamp": "2026-11-24T01:02:04Z", "data": [7]}
+    other, new = (stack.submit(sample | {"labels": {"site": site}}, key=key)["id"] for site in ("bern", "zurich"))
+    dashboard.wait_for(lambda: new in dashboard.results())
+    dashboard.wait_for(lambda: tiles(dashboard) == ["0", "4", "0", "1"])
+    stack.wait_for(other, key=key)
+    assert other not in dashboard.results()
+    dashboard.press(".downloads button", "CSV")
+    dashboard.wait_for(lambda: dashboard.statuses("/results?label.site=zurich&format=csv") == [200])
+
+
+def test_a_link_with_labels_and_state_displays_the_same(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """Samples without a result are in the table with their problem. A click on the tile displays results again."""
+    dashboard.open(stack, "/?label.site=zurich&label.unit=V&mean.lte=1&state=REJECTED", key=key)
+    dashboard.wait_for(lambda: dashboard.text("#samples-title") == "Rejected samples")
+    dashboard.wait_for(lambda: tiles(dashboard)[3] == "0")
+    dashboard.wait_for(lambda: dashboard.text(".results .empty") == "No sample matches the filter.")
+
+    choose(dashboard, "label.unit", "any")
+
+    dashboard.wait_for(lambda: "site zurich" in (dashboard.text("tbody tr") or ""))
+    assert "$.time_stamp" in (dashboard.text("tbody tr") or "")
+    assert dashboard.text(".plot") is None
+    dashboard.wait_for(lambda: dashboard.text(".sample .state") == "Rejected")
+    dashboard.press(".count.rejected button")
+    dashboard.wait_for(lambda: len(dashboard.results()) == 2)
+    dashboard.wait_for(lambda: tiles(dashboard)[1] == "2")
+    assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {"label.site": "zurich", "mean.lte": "1"}
