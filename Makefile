@@ -7,7 +7,7 @@ PAGES := graphiql dashboard
 unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all modules of this checkout when it starts
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak load lock clean
+.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak load dashboard lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ infra-check: .venv/infra ## check the image, the manifests, the workflows and th
 
 schema: setup ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
+
+dashboard: setup ## write infra/prometheus/dashboard.json from infra/gcp/signals.json
+	@$(BIN)/python -m infra.prometheus > infra/prometheus/dashboard.json
 
 lock: .venv/developer ## update the lock files from pyproject.toml, for all platforms
 	@$(BIN)/uv pip compile pyproject.toml --extra server --group build --upgrade $(LOCKING) --output-file requirements.lock

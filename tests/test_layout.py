@@ -17,6 +17,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "client/dropzone": set(),
     "infra/embedded": {"observability", "runtime"},
     "infra/check": set(),
+    "infra/prometheus": set(),
     "infra/smoke": {"client/dropzone"},
 }
 """Each package, and those of ours that it may import."""

@@ -1,17 +1,20 @@
-# One dashboard: traffic from left to right, as a sample goes: API, Firestore, events, function.
+# The dashboard: a chart for each signal of signals.json that Google Cloud measures. The dashboard for Grafana comes from
+# the same list.
 
 locals {
-  run_filter = "resource.type=\"cloud_run_revision\" resource.label.\"service_name\"="
+  service_filter = "resource.type=\"cloud_run_revision\" resource.label.\"service_name\"="
+
+  signal_resources = {
+    api      = "${local.service_filter}\"${google_cloud_run_v2_service.api.name}\""
+    function = "${local.service_filter}\"${google_cloud_run_v2_service.function.name}\""
+    services = "${local.service_filter}starts_with(\"dropzone-\")"
+    database = "resource.type=\"firestore.googleapis.com/Database\""
+    events   = "resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\"=\"${local.eventarc_subscription_id}\""
+  }
 
   charts = [
-    { title = "Requests to the API by status", filter = "metric.type=\"run.googleapis.com/request_count\" ${local.run_filter}\"${google_cloud_run_v2_service.api.name}\"", aligner = "ALIGN_RATE", reducer = "REDUCE_SUM", group = ["metric.label.\"response_code_class\""] },
-    { title = "API instances", filter = "metric.type=\"run.googleapis.com/container/instance_count\" ${local.run_filter}\"${google_cloud_run_v2_service.api.name}\"", aligner = "ALIGN_MAX", reducer = "REDUCE_SUM", group = ["metric.label.\"state\""] },
-    { title = "Firestore requests by method", filter = "metric.type=\"firestore.googleapis.com/api/request_count\" resource.type=\"firestore.googleapis.com/Database\"", aligner = "ALIGN_RATE", reducer = "REDUCE_SUM", group = ["metric.label.\"api_method\""] },
-    { title = "Age of the oldest waiting event, in seconds", filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\"=\"${local.eventarc_subscription_id}\"", aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", group = [] },
-    { title = "Events given up", filter = "metric.type=\"pubsub.googleapis.com/subscription/dead_letter_message_count\" resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\"=\"${local.eventarc_subscription_id}\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM", group = [] },
-    { title = "Events to the function by status", filter = "metric.type=\"run.googleapis.com/request_count\" ${local.run_filter}\"${google_cloud_run_v2_service.function.name}\"", aligner = "ALIGN_RATE", reducer = "REDUCE_SUM", group = ["metric.label.\"response_code_class\""] },
-    { title = "Time per event, 99th percentile in milliseconds", filter = "metric.type=\"run.googleapis.com/request_latencies\" ${local.run_filter}\"${google_cloud_run_v2_service.function.name}\"", aligner = "ALIGN_PERCENTILE_99", reducer = "REDUCE_MAX", group = [] },
-    { title = "Function instances", filter = "metric.type=\"run.googleapis.com/container/instance_count\" ${local.run_filter}\"${google_cloud_run_v2_service.function.name}\"", aligner = "ALIGN_MAX", reducer = "REDUCE_SUM", group = ["metric.label.\"state\""] },
+    for signal in jsondecode(file("${path.module}/signals.json")) : merge(signal.google, { title = signal.title })
+    if can(signal.google)
   ]
 }
 
@@ -36,7 +39,7 @@ resource "google_monitoring_dashboard" "dropzone" {
                 plotType = "LINE"
                 timeSeriesQuery = {
                   timeSeriesFilter = {
-                    filter = chart.filter
+                    filter = "metric.type=\"${chart.metric}\" ${local.signal_resources[chart.resource]}"
                     aggregation = {
                       alignmentPeriod    = "60s"
                       perSeriesAligner   = chart.aligner

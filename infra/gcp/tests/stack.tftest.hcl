@@ -319,10 +319,22 @@ run "every_alert_says_what_to_do_and_reaches_someone" {
     condition     = google_monitoring_slo.availability.goal == 0.999 && length(google_monitoring_alert_policy.burn_rate) == 4
     error_message = "Each objective has a fast and a slow burn-rate alert."
   }
+}
+
+run "the_dashboard_shows_each_signal_that_google_measures" {
+  assert {
+    condition = [for tile in jsondecode(google_monitoring_dashboard.dropzone.dashboard_json).mosaicLayout.tiles : tile.widget.title] == [
+      for signal in jsondecode(file("signals.json")) : signal.title if can(signal.google)
+    ]
+    error_message = "The charts differ from signals.json."
+  }
 
   assert {
-    condition     = length(jsondecode(google_monitoring_dashboard.dropzone.dashboard_json).mosaicLayout.tiles) == 8
-    error_message = "The dashboard shows a sample on its way."
+    condition = [
+      for tile in jsondecode(google_monitoring_dashboard.dropzone.dashboard_json).mosaicLayout.tiles :
+      regex("metric.type=\"([^\"]+)\" resource.type=\"[^\"]+\"", tile.widget.xyChart.dataSets[0].timeSeriesQuery.timeSeriesFilter.filter)[0]
+    ] == [for signal in jsondecode(file("signals.json")) : signal.google.metric if can(signal.google)]
+    error_message = "Each chart shows the metric of its signal, of one resource type."
   }
 }
 

@@ -39,6 +39,11 @@ MUTATIONS = {
     ),
     "all_resources_with_labels_have_them": ("main.tf", "merge(var.labels, {", "merge({}, {"),
     "every_alert_says_what_to_do_and_reaches_someone": ("monitoring.tf", '"/readyz"', '"/healthz"'),
+    "the_dashboard_shows_each_signal_that_google_measures": (
+        "dashboard.tf",
+        "if can(signal.google)",
+        "if can(signal.google.group[0])",
+    ),
     "a_budget_needs_a_billing_account": ("budget.tf", '["projects/${data.google_project.this.number}"]', "[]"),
     "a_domain_puts_a_load_balancer_in_front": (
         "run.tf",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.test_layout import PACKAGES
 
-DEVELOPMENT = ("infra/check",)
+DEVELOPMENT = ("infra/check", "infra/prometheus")
 
 
 def test_every_package_is_copied_into_the_image() -> None:
