@@ -147,7 +147,7 @@ class _Services:
         sources: list[CredentialSource] = [self.keys, self.sessions]
         self.code_flow = None
         if settings.oidc_issuers:
-            access_tokens = _access_tokens(settings)
+            access_tokens = _access_tokens(settings, self.audit_log)
             self.code_flow = _code_flow(settings, access_tokens)
             sources.append(access_tokens)
         self.authenticator = Authenticator(sources, self.budgets.addresses, cache_seconds=settings.key_cache_seconds)
@@ -187,7 +187,7 @@ class _Services:
             self._writer.is_failing = False
 
 
-def _access_tokens(settings: Settings) -> "AccessTokens":
+def _access_tokens(settings: Settings, audit_log: AuditLog) -> "AccessTokens":
     from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
 
     rules = TokenRules(
@@ -196,7 +196,7 @@ def _access_tokens(settings: Settings) -> "AccessTokens":
         scope_claim=settings.oidc_scope_claim,
         scopes=parse_scopes(settings.oidc_scopes),
     )
-    return AccessTokens(parse_issuers(settings.oidc_issuers), rules)
+    return AccessTokens(parse_issuers(settings.oidc_issuers), rules, audit_log)
 
 
 def _code_flow(settings: Settings, access_tokens: "AccessTokens") -> "CodeFlow | None":

@@ -1,22 +1,32 @@
 """The audit log: who did what to the keys, samples and results of a submitter, and when.
 
-Entries are only added. Firestore deletes an entry after 400 days (time to live).
+Each submitter has a log. The log of the operator has what belongs to no submitter, such as a forged token. Entries are
+only added. Firestore deletes an entry after 400 days (time to live).
 """
 
+import asyncio
+import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from storage.documents import document_paths
+from cachetools import LRUCache
+
+from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 
 RETENTION = timedelta(days=400)
 MAX_ENTRIES = 500
+MAX_OPERATOR_NOTES = 100
+"""The number of notes in the log of the operator per day and process. Anyone can cause them."""
 
+_MAX_NOTED = 10_000
 _DESCENDING = 2
 
 
@@ -38,8 +48,37 @@ class AuditLog:
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
         self._writer = writer
+        self._noted: LRUCache[tuple[str | None, str, str], date] = LRUCache(_MAX_NOTED)
+        """The day of the last note by submitter, action and subject."""
+        self._operator_notes: tuple[date, int] = (date.min, 0)
+        self._writes: set[asyncio.Task[None]] = set()
 
-    async def add(self, submitter: str, *, actor: str, action: str, details: str) -> None:
+    def note(self, submitter: str | None, subject: str, *, actor: str, action: str, details: str) -> None:
+        """Add an entry about `subject` in the background, unless this process has added one today.
+
+        A client can therefore not flood the log with what it repeats.
+        """
+        today = datetime.now(UTC).date()
+        noted = submitter, action, subject
+        if self._noted.get(noted) == today:
+            return
+        if submitter is None:
+            day, count = self._operator_notes
+            count = count + 1 if day == today else 1
+            if count > MAX_OPERATOR_NOTES:
+                return
+            self._operator_notes = today, count
+        self._noted[noted] = today
+        adding = self.add(submitter, actor=actor, action=action, details=details)
+        task = asyncio.create_task(_without_errors(adding))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def wait(self) -> None:
+        """Wait until all notes are stored."""
+        await asyncio.gather(*self._writes)
+
+    async def add(self, submitter: str | None, *, actor: str, action: str, details: str) -> None:
         """Store an entry. It cannot replace another one."""
         now = datetime.now(UTC)
         name = self._firestore.name(document_paths.audit_entry(submitter, str(uuid4())))
@@ -48,7 +87,7 @@ class AuditLog:
         write.current_document.exists = False
         await self._writer.write(write)
 
-    async def read(self, submitter: str, first: int, before: datetime | None = None) -> list[AuditEntry]:
+    async def read(self, submitter: str | None, first: int, before: datetime | None = None) -> list[AuditEntry]:
         """Return the newest entries of a submitter, or the newest ones before a time."""
         newest = StructuredQuery(limit={"value": min(first, MAX_ENTRIES)})
         newest.from_.add(collection_id=document_paths.AUDIT_LOG)
@@ -56,8 +95,14 @@ class AuditLog:
         if before is not None:
             newest.start_at.values.append(encoding.to_value(before))
             newest.start_at.before = False
-        documents = await self._firestore.documents(document_paths.submitter(submitter), newest)
+        parent = "" if submitter is None else document_paths.submitter(submitter)
+        documents = await self._firestore.documents(parent, newest)
         return [_entry(document) for document in documents]
+
+
+async def _without_errors(adding: Coroutine[None, None, None]) -> None:
+    with contextlib.suppress(DropzoneError, FirestoreError):  # the log of the process has the outage
+        await adding
 
 
 def _entry(document: Any) -> AuditEntry:

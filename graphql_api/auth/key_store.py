@@ -34,8 +34,6 @@ class KeyStore:
         self._audit_log = audit_log
         self._noted_uses: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
         """The day for which this process has stored the use of a key, by digest."""
-        self._noted_refusals: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
-        """The day for which this process has stored that a key was refused, by digest."""
         self._writes: set[asyncio.Task[None]] = set()
 
     def is_form(self, text: str) -> bool:
@@ -66,30 +64,19 @@ class KeyStore:
         today = _today()
         if today not in (api_key.last_used, self._noted_uses.get(key_digest)):
             self._noted_uses[key_digest] = today
-            self._write_in_background(self.update(key_digest, last_used=today))
+            task = asyncio.create_task(_without_errors(self.update(key_digest, last_used=today)))
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
 
     def note_refusal(self, key_digest: str, api_key: ApiKey) -> None:
         """Add to the audit log in the background that a revoked or expired key was refused.
 
         There is one entry per key, day and process at most, so a client cannot flood the log.
         """
-        today = _today()
-        if self._noted_refusals.get(key_digest) != today:
-            self._noted_refusals[key_digest] = today
-            name = f"key {key_digest[:SHOWN_DIGITS]}"
-            reason = "expired" if api_key.revoked is None else "revoked"
-            details = " ".join(filter(None, [name, api_key.label and f'"{api_key.label}"', f"is {reason}"]))
-            added = self._audit_log.add(api_key.submitter, actor=name, action="key.refused", details=details)
-            self._write_in_background(added)
-
-    def _write_in_background(self, writing: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(_without_errors(writing))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-
-    async def wait(self) -> None:
-        """Wait until everything that was noted is stored."""
-        await asyncio.gather(*self._writes)
+        name = f"key {key_digest[:SHOWN_DIGITS]}"
+        reason = "expired" if api_key.revoked is None else "revoked"
+        details = " ".join(filter(None, [name, api_key.label and f'"{api_key.label}"', f"is {reason}"]))
+        self._audit_log.note(api_key.submitter, key_digest, actor=name, action="key.refused", details=details)
 
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return the API key with this digest, or None if it does not exist."""

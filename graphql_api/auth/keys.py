@@ -1,4 +1,4 @@
-"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|rotate|revoke|sign-in-link`.
+"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|rotate|revoke|audit|sign-in-link`.
 
 `create` prints the new key once. Firestore stores only the SHA-256 of the key, its digest. `revoke` lists the selected
 keys and asks for confirmation.
@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
     revoke.add_argument("--label", help="revoke only keys with this label")
     revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
+    audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
+    audit.add_argument("--submitter", type=_submitter, help="the submitter; by default, what belongs to none")
+    audit.add_argument("--first", type=_count, default=100, help="how many entries, at most 500 (%(default)s)")
     link = commands.add_parser("sign-in-link", help="print a link that signs a browser in, once, within a day")
     link.add_argument("--file", type=Path, required=True, help="a file that holds an API key with at least scope read")
     link.add_argument("--url", default="http://127.0.0.1:8000", help="the address of the dashboard (%(default)s)")
@@ -120,6 +123,9 @@ async def _run(options: argparse.Namespace) -> None:
                 print((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
             case "revoke":
                 await _revoke(manager, options)
+            case "audit":
+                for entry in await audit_log.read(options.submitter, options.first):
+                    print(json.dumps(asdict(entry) | {"at": timestamps.to_text(entry.at)}, ensure_ascii=False))
             case "sign-in-link":
                 print(await _sign_in_link(SessionStore(firestore, writer, store), options))
     finally:

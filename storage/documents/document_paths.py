@@ -105,9 +105,9 @@ def api_key(digest: str) -> str:
     return f"{API_KEYS}/{digest}"
 
 
-def audit_entry(submitter: str, entry_id: str) -> str:
-    """Return the path of an entry of a tenant's audit log."""
-    return f"{SUBMITTERS}/{submitter}/{AUDIT_LOG}/{entry_id}"
+def audit_entry(submitter: str | None, entry_id: str) -> str:
+    """Return the path of an entry of a tenant's audit log. If the tenant is None, it is the log of the operator."""
+    return f"{AUDIT_LOG}/{entry_id}" if submitter is None else f"{SUBMITTERS}/{submitter}/{AUDIT_LOG}/{entry_id}"
 
 
 def daily_usage(submitter: str, day: date, key_name: str) -> str:

@@ -77,7 +77,10 @@ def test_a_stack_without_a_provider_accepts_no_tokens(stack: Stack) -> None:
 
 
 async def test_streams_end_when_their_token_expires(oidc_stack: Oidc) -> None:
-    """An event stream ends with the error, a WebSocket with the code 4403. Clients connect again with a new token."""
+    """An event stream ends with the error, a WebSocket with the code 4403. Clients connect again with a new token.
+
+    The audit log of the submitter says that the token was refused.
+    """
     stack, provider = oidc_stack
     token = await asyncio.to_thread(provider.token, "read", "brief")
     query = {"query": "subscription { results { cursor } }"}
@@ -102,6 +105,8 @@ async def test_streams_end_when_their_token_expires(oidc_stack: Oidc) -> None:
     assert "UNAUTHENTICATED" in text
     assert text.endswith("event: complete\ndata: \n\n")
     assert code == 4403
+    owner = f"issuer {provider.issuer}, subject brief"
+    eventually(lambda: owner in stack.keys("audit", "--submitter", "brief"), lambda: stack.log)
 
 
 def test_a_storm_of_unknown_keys_asks_the_provider_once(oidc_stack: Oidc) -> None:

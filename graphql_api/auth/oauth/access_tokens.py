@@ -15,15 +15,18 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry, extract_compact, validate_compact
 from joserfc.jwt import JWTClaimsRegistry
 
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
+from graphql_api.auth.secret_text import digest
 from graphql_api.errors import shorten
 from graphql_api.identity_providers import IssuerSettings
 from storage.documents import document_paths
 
 MAX_TOKEN_BYTES = 8_192
 _TYPES = ("at+jwt", "application/at+jwt")
+_MAX_SUBJECT_BYTES = 200
 _CLOCK_SKEW_SECONDS = 5
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 _REGISTRY = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
@@ -43,7 +46,11 @@ class TokenRules:
 
 
 class _Refused(Exception):
-    """The token is not valid. The log has the reason; clients see one message for all reasons."""
+    """The token is not valid. The logs have the reason; clients see one message for all reasons."""
+
+
+_INVALID = (JoseError, _Refused, ValueError, TypeError, AttributeError, RecursionError)
+"""The errors of a token that is not valid."""
 
 
 class AccessTokens:
@@ -53,11 +60,16 @@ class AccessTokens:
     """A token is valid until it expires: no request asks the provider."""
 
     def __init__(
-        self, issuers: Sequence[IssuerSettings], rules: TokenRules, keys: Mapping[str, IssuerKeys] | None = None
+        self,
+        issuers: Sequence[IssuerSettings],
+        rules: TokenRules,
+        audit_log: AuditLog,
+        keys: Mapping[str, IssuerKeys] | None = None,
     ) -> None:
         self._issuers = {issuer.url: issuer for issuer in issuers}
         self._keys = keys or {issuer.url: IssuerKeys(issuer.url) for issuer in issuers}
         self._rules = rules
+        self._audit_log = audit_log
 
     def keys_of(self, issuer: IssuerSettings) -> IssuerKeys:
         """Return the keys and the metadata of an issuer."""
@@ -72,9 +84,37 @@ class AccessTokens:
         try:
             issuer, claims = await self._verify(text)
             return self._caller(issuer, claims)
-        except (JoseError, _Refused, ValueError, TypeError, RecursionError) as error:
-            logger.info("refused an access token: %s", shorten(str(error) or type(error).__name__))
+        except _INVALID as error:
+            reason = shorten(str(error) or type(error).__name__)
+            logger.info("refused an access token: %s", reason)
+            self._note_refusal(text, reason)
             return None
+
+    def _note_refusal(self, text: str, reason: str) -> None:
+        """Add to an audit log in the background that a token was refused.
+
+        If an issuer has signed the token for a submitter, it is the log of this submitter. Otherwise, anyone can have
+        made the token, and it is the log of the operator.
+        """
+        submitter, actor = None, "unknown"
+        try:
+            issuer, claims = self._signed(text)
+            reason = f"{reason}; issuer {issuer.url}, subject {shorten(str(claims.get('sub')), _MAX_SUBJECT_BYTES)}"
+            actor = f"token of {_client(claims)}"
+            submitter = self._submitter(issuer, claims)
+        except _INVALID:
+            pass
+        self._audit_log.note(submitter, digest(text), actor=actor, action="token.refused", details=reason)
+
+    def _signed(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
+        """Return the issuer and the claims of a token that a known key has signed. Asks no provider."""
+        token = extract_compact(text.encode(), registry=_REGISTRY)
+        claims = json.loads(token.payload or b"")
+        issuer = self._issuers.get(str(claims.get("iss")))
+        key = None if issuer is None else self._keys[issuer.url].known(token.headers().get("kid"))
+        if issuer is None or key is None or not validate_compact(token, key, registry=_REGISTRY):
+            raise _Refused("the signature is not known")
+        return issuer, claims
 
     async def _verify(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
         token = extract_compact(text.encode(), registry=_REGISTRY)
@@ -112,23 +152,33 @@ class AccessTokens:
 
     def _caller(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> Found:
         rules = self._rules
-        name = claims.get(rules.submitter_claim)
-        submitter = f"{issuer.prefix}.{name}" if issuer.prefix else name
-        if not isinstance(name, str) or not isinstance(submitter, str) or not document_paths.is_submitter(submitter):
-            raise _Refused(f"the claim {rules.submitter_claim} is not the name of a submitter: {name}")
-        if not issuer.prefix and any(submitter.startswith(f"{other.prefix}.") for other in self._prefixed()):
-            raise _Refused(f"the name {submitter} has the prefix of another issuer")
+        submitter = self._submitter(issuer, claims)
         expires = claims["exp"]
         assert isinstance(expires, int | float)
         granted = _texts(claims.get(rules.scope_claim))
         scopes = frozenset(Scope(ours) for ours, theirs in rules.scopes.items() if theirs in granted)
-        client = shorten(str(claims.get("client_id") or claims.get("azp") or claims["sub"]), MAX_LABEL_BYTES)
+        client = _client(claims)
         ends = datetime.fromtimestamp(min(expires, 253_402_300_799), UTC)
         caller = Caller(submitter, scopes, f"token of {client}", ends, label=client)
         return Found(caller, expires - time.time())
 
+    def _submitter(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> str:
+        claim = self._rules.submitter_claim
+        name = claims.get(claim)
+        submitter = f"{issuer.prefix}.{name}" if issuer.prefix else name
+        if not isinstance(name, str) or not isinstance(submitter, str) or not document_paths.is_submitter(submitter):
+            raise _Refused(f"the claim {claim} is not the name of a submitter: {name}")
+        if not issuer.prefix and any(submitter.startswith(f"{other.prefix}.") for other in self._prefixed()):
+            raise _Refused(f"the name {submitter} has the prefix of another issuer")
+        return submitter
+
     def _prefixed(self) -> list[IssuerSettings]:
         return [issuer for issuer in self._issuers.values() if issuer.prefix]
+
+
+def _client(claims: Mapping[str, object]) -> str:
+    """Return the client to which a token was issued."""
+    return shorten(str(claims.get("client_id") or claims.get("azp") or claims.get("sub")), MAX_LABEL_BYTES)
 
 
 def _texts(value: object) -> set[str]:

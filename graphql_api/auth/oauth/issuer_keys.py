@@ -58,13 +58,13 @@ class IssuerKeys:
         A token without a key id needs a provider with a single key. Raises `Unavailable` if no keys are known now.
         """
         now = self._clock()
-        key = self._known(key_id)
+        key = self.known(key_id)
         if self._read is None and (key is None or now > self._read_at + FRESH_SECONDS) and now >= self._next_read_at:
             self._next_read_at = now + COOLDOWN_SECONDS
             self._read = asyncio.create_task(self._read_keys())
         if self._read is not None and key is None:
             await asyncio.shield(self._read)
-            key = self._known(key_id)
+            key = self.known(key_id)
         if self._clock() > self._read_at + MAX_AGE_SECONDS:
             raise Unavailable("the keys of the identity provider cannot be read now; retry later", retry_after=30)
         return key
@@ -107,7 +107,8 @@ class IssuerKeys:
             raise ProviderError(f"the metadata of {self._issuer} has no {name} with https")
         return url
 
-    def _known(self, key_id: str | None) -> PublicKey | None:
+    def known(self, key_id: str | None) -> PublicKey | None:
+        """Return the key with this id, or None if it was not read yet. Asks no provider."""
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)

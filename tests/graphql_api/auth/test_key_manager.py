@@ -63,7 +63,7 @@ async def test_a_refused_key_is_in_the_audit_log_once_a_day(keys: Keys) -> None:
 
     for key in (revoked, expired, new_key(), revoked, expired, revoked):
         assert await keys.store.find(key) is None
-    await keys.store.wait()
+    await keys.audit_log.wait()
 
     entries = await keys.audit_log.read("refuses", 10)
     refused = [(entry.actor, entry.details) for entry in entries if entry.action == "key.refused"]

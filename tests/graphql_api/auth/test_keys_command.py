@@ -1,5 +1,6 @@
 """The keys command: what it revokes, and which options it refuses."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def answering(text: str) -> int:
 
 
 def test_a_key_is_revoked_by_the_prefix_of_its_digest(stack: Stack) -> None:
-    """The other key of the submitter stays valid."""
+    """The other key of the submitter stays valid. The audit log says so."""
     revoked, kept = stack.new_key("by-digest"), stack.new_key("by-digest")
 
     done = run(stack, "revoke", "--digest", digest(revoked)[:12], "--yes")
@@ -44,6 +45,12 @@ def test_a_key_is_revoked_by_the_prefix_of_its_digest(stack: Stack) -> None:
     assert (done.returncode, done.stdout) == (0, f"revoked {digest(revoked)[:12]} of by-digest\n")
     lines = stack.keys("list", "--submitter", "by-digest").splitlines()
     assert {line[:12]: "revoked" in line for line in lines} == {digest(revoked)[:12]: True, digest(kept)[:12]: False}
+    newest = json.loads(stack.keys("audit", "--submitter", "by-digest", "--first", "1"))
+    assert (newest["actor"], newest["action"], newest["details"]) == (
+        "operator",
+        "key.revoked",
+        f"key {digest(revoked)[:12]}",
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "0", "abcdef1", "xyzxyzxy", "0" * 65])

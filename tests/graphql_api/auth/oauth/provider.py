@@ -4,15 +4,19 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.registry import HeaderParameter
 
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
 from graphql_api.identity_providers import IssuerSettings
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
 
 ISSUER = "https://id.example.org"
 PARTNER = "https://id.example.com/realm"
@@ -30,6 +34,27 @@ OTHER = RSAKey.generate_key(2048, {"kid": "rsa"})
 OTHER_EC = ECKey.generate_key("P-256", {"kid": "ec"})
 
 
+class Entry(NamedTuple):
+    """An entry of an audit log."""
+
+    submitter: str | None
+    actor: str
+    action: str
+    details: str
+
+
+class MemoryAuditLog(AuditLog):
+    """Keeps entries in a list instead of Firestore."""
+
+    def __init__(self) -> None:
+        super().__init__(cast(Firestore, SimpleNamespace()), cast(GroupCommitWriter, SimpleNamespace()))
+        self.entries: list[Entry] = []
+
+    async def add(self, submitter: str | None, *, actor: str, action: str, details: str) -> None:
+        """Keep an entry."""
+        self.entries.append(Entry(submitter, actor, action, details))
+
+
 class Provider:
     """A provider whose keys and failures a test changes. It counts requests, and `now` is the time in seconds."""
 
@@ -39,6 +64,7 @@ class Provider:
         self.is_down = False
         self.requests: list[str] = []
         self.now = 1_000.0
+        self.audit_log = MemoryAuditLog()
 
     async def fetch(self, url: str) -> Mapping[str, object]:
         """Respond like the provider."""
@@ -64,7 +90,7 @@ class Provider:
         """Return the source of callers that asks this provider."""
         accepted = issuers or (IssuerSettings(self.issuer),)
         keys = {each.url: IssuerKeys(each.url, self.fetch, lambda: self.now) for each in accepted}
-        return AccessTokens(accepted, RULES, keys)
+        return AccessTokens(accepted, RULES, self.audit_log, keys)
 
 
 def claims(**changes: object) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import OctKey
 
+from graphql_api.auth.audit_log import MAX_OPERATOR_NOTES
 from graphql_api.auth.oauth.access_tokens import MAX_TOKEN_BYTES, AccessTokens
 from graphql_api.auth.scopes import Scope
 from graphql_api.identity_providers import IssuerSettings
@@ -23,6 +24,7 @@ from tests.graphql_api.auth.oauth.provider import (
     PARTNER,
     RSA,
     RULES,
+    MemoryAuditLog,
     Provider,
     claims,
     sign,
@@ -116,12 +118,19 @@ ATTACKS: Mapping[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_a_token_of_an_attacker_is_refused(attack: str) -> None:
-    """No exception leaves the check, and no caller is found."""
-    tokens = Provider().tokens()
+    """No exception leaves the check, and no caller is found. One entry of an audit log says why, without the token."""
+    provider = Provider()
+    tokens = provider.tokens()
     token = ATTACKS[attack]()
 
     assert tokens.is_form(token)
-    assert await tokens.find(token) is None
+    assert [await tokens.find(token) for _ in range(3)] == [None] * 3
+
+    await provider.audit_log.wait()
+    (entry,) = provider.audit_log.entries
+    assert entry.action == "token.refused"
+    assert entry.details
+    assert not any(part and part in entry.details for part in token.split("."))
 
 
 def test_a_huge_token_is_not_parsed() -> None:
@@ -130,7 +139,7 @@ def test_a_huge_token_is_not_parsed() -> None:
 
     assert not Provider().tokens().is_form(token)
     assert not Provider().tokens().is_form("dz_a-key-without-dots")
-    assert not AccessTokens([], RULES).is_form(sign(claims()))
+    assert not AccessTokens([], RULES, MemoryAuditLog()).is_form(sign(claims()))
 
 
 async def test_a_token_that_is_invalid_in_any_case_needs_no_keys() -> None:
@@ -157,3 +166,35 @@ async def test_issuers_cannot_name_the_submitters_of_another_issuer() -> None:
     assert found.caller.submitter == "partner.station-7"
     assert await tokens.find(sign(claims(sub="partner.station-7"))) is None
     assert await tokens.find(sign(claims())) is not None
+
+
+async def test_the_refusal_of_a_signed_token_is_in_the_log_of_its_submitter() -> None:
+    """The entry names issuer and subject. A token that anyone can have made is in the log of the operator."""
+    provider = Provider()
+    tokens = provider.tokens()
+    forged = sign(claims(exp=NOW - 60), OTHER)
+    assert await tokens.find(sign(claims())) is not None  # the keys are known now
+    for token in (sign(claims(exp=NOW - 60)), sign(claims(aud="https://other.example")), forged):
+        assert await tokens.find(token) is None
+
+    await provider.audit_log.wait()
+    expired, other, unknown = provider.audit_log.entries
+    assert (expired.submitter, expired.actor) == (other.submitter, other.actor) == ("station-7", "token of station")
+    assert expired.details == f"expired_token: The token is expired; issuer {ISSUER}, subject station-7"
+    assert "aud" in other.details
+    assert unknown == (None, "unknown", "token.refused", "expired_token: The token is expired")
+
+
+async def test_forged_tokens_do_not_flood_the_log_of_the_operator() -> None:
+    """Beyond the limit, the log of the process has the reasons. Signed tokens still get an entry."""
+    provider = Provider()
+    tokens = provider.tokens()
+    assert await tokens.find(sign(claims())) is not None
+    for number in range(MAX_OPERATOR_NOTES + 20):
+        assert await tokens.find(f"a.b.{number}") is None
+    assert await tokens.find(sign(claims(exp=NOW - 60))) is None
+
+    await provider.audit_log.wait()
+    submitters = [entry.submitter for entry in provider.audit_log.entries]
+    assert MAX_OPERATOR_NOTES <= submitters.count(None) <= 2 * MAX_OPERATOR_NOTES  # twice if midnight is in between
+    assert submitters.count("station-7") == 1
