@@ -27,28 +27,28 @@ _OPERATORS = {
 class OrderedQuery:
     """A query of one collection of a submitter.
 
-    Documents with equal `order` fields are ordered by the fields `then`, and finally by their ids. Without an `order`,
-    all documents are ordered by their ids.
+    Documents with equal `order` fields are ordered by the fields `then`, and finally by their ids. `equal` has the
+    required value of each given field, or a tuple of possible values.
     """
 
     def __init__(
         self,
         collection: str,
-        order: Order | None,
+        order: Order,
         *,
         then: Sequence[str] = (),
-        equal: Mapping[str, str] | None = None,
+        equal: Mapping[str, str | tuple[str, ...]] | None = None,
         selection: Selection = EVERYTHING,
         select: Sequence[str] = (),
     ) -> None:
         self.collection = collection
-        self._descending = order is not None and order.descending
+        self._descending = order.descending
         self._equal = dict(equal or {})
         self._bounds = selection.bounds
         self._label_term = selection.label_term
-        self._fields = tuple(dict.fromkeys((order.field, *then))) if order else ()
+        self._fields = tuple(dict.fromkeys((order.field, *then)))
         self._select = tuple(dict.fromkeys((*select, *self._fields))) if select else ()
-        self._signature = ("-" if self._descending else "+") + (order.field if order else "")
+        self._signature = ("-" if self._descending else "+") + order.field
 
     def cursor(self, document: Any) -> Cursor:
         """Return the position of `document`, a protocol `Document`, in this query."""
@@ -116,7 +116,8 @@ class OrderedQuery:
         filters.op = StructuredQuery.CompositeFilter.AND
         for field, value in {"shard": shard, **self._equal}.items():
             equal = filters.filters.add().field_filter
-            equal.field.field_path, equal.op = field, _Operator.EQUAL
+            equal.field.field_path = field
+            equal.op = _Operator.IN if isinstance(value, tuple) else _Operator.EQUAL
             equal.value.CopyFrom(encoding.to_value(value))
         if self._label_term is not None:
             contains = filters.filters.add().field_filter

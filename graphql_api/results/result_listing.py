@@ -73,9 +73,13 @@ class ResultListing:
         if not selection.is_everything:
             query = self._query(submitter, selection, Order("timestamp"), select=("statistics_version",))
         else:
-            older = Selection([Bound("statistics_version", "<", version)])
             ordered = OrderedQuery(
-                document_paths.RESULTS, Order("statistics_version"), selection=older, select=("statistics_version",)
+                document_paths.RESULTS,
+                Order("statistics_version"),
+                then=("computed_at",),
+                equal={"status": tuple(each.value for each in Status if each is not Status.DELETED)},
+                selection=Selection([Bound("statistics_version", "<", version)]),
+                select=("statistics_version",),
             )
             query = ShardedQuery(self._firestore, submitter, self._shards, ordered)
         async with aclosing(query.scan_latest(batch_size)) as batches:

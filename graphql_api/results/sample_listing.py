@@ -3,9 +3,11 @@
 A header contains only the state on arrival. The state of an accepted sample, PENDING, COMPUTED or FAILED, depends on
 its result. If a list is filtered by one of these states, this module reads the result of each sample. The index with
 labels does not contain the state on arrival. If a list is filtered by a state and by labels, this module checks the
-state after reading the samples.
+state after reading the samples. The index without labels contains the state on arrival. A list of all samples therefore
+asks for both states.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -68,6 +70,9 @@ class SampleListing:
 
         Unless it selects everything, each selected sample is read for the states PENDING, COMPUTED and FAILED.
         """
+        if state is None and not selection.labels:
+            counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
+            return sum(await asyncio.gather(*counts))
         if state is None or state is SampleState.REJECTED or not selection.is_everything:
             return await self._samples(submitter, state, selection, ("shard",)).count()
         read_time = await self._firestore.now()
@@ -121,12 +126,17 @@ class SampleListing:
         select: Sequence[str],
         document_filter: DocumentFilter | None = None,
     ) -> ShardedQuery:
-        equal = {} if arrival is None else {"state_on_arrival": arrival.value}
+        equal: dict[str, str | tuple[str, ...]] = {}
+        if arrival is not None:
+            equal["state_on_arrival"] = arrival.value
+        elif not selection.labels:
+            equal["state_on_arrival"] = tuple(each.value for each in Arrival)
         query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, selection=selection, select=select)
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
     def _results(self, submitter: str, status: Status) -> ShardedQuery:
-        query = OrderedQuery(document_paths.RESULTS, None, equal={"status": status.value})
+        equal = {"status": status.value}  # the only index of results of each status also has these two fields
+        query = OrderedQuery(document_paths.RESULTS, Order("statistics_version"), then=("computed_at",), equal=equal)
         return ShardedQuery(self._firestore, submitter, self._shards, query)
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
