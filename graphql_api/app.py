@@ -33,6 +33,7 @@ from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.receiver import Receiver
+from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.live.live_results import LiveResults
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion_store import DeletionStore
@@ -119,6 +120,7 @@ class _Services:
     code_flow: "CodeFlow | None"
     sessions: SessionStore
     receiver: Receiver
+    submitter_settings: SubmitterSettings
     store: Store
     live: LiveResults
     recomputer: Recomputer
@@ -151,10 +153,12 @@ class _Services:
             self.code_flow = _code_flow(settings, access_tokens)
             sources.append(access_tokens)
         self.authenticator = Authenticator(sources, self.budgets.addresses, cache_seconds=settings.key_cache_seconds)
+        self.submitter_settings = SubmitterSettings(self._firestore, writer, settings.retention)
         self.receiver = Receiver(
             self._firestore,
             writer,
             self.store.headers,
+            self.submitter_settings,
             max_sample_bytes=settings.max_sample_bytes,
             time_zone=settings.default_time_zone or None,
             shards=settings.shards,

@@ -18,6 +18,8 @@ from starlette.config import Config
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
 from observability import logs
+from storage.documents import BadRequest, Retention
+from storage.documents.retention import MAX_DAYS
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -74,6 +76,12 @@ class Settings:
 
     default_time_zone: str = ""
     """Time zone for time stamps without a UTC offset, such as `Europe/Zurich`."""
+
+    sample_retention_days: int = 0
+    """For how many days samples are kept, unless their submitter has its own retention. 0 means for ever."""
+
+    result_retention_days: int = 0
+    """For how many days results are kept, unless their submitter has its own retention. 0 means for ever."""
 
     key_cache_seconds: float = 5.0
     """How long a key may still work after it was revoked."""
@@ -146,11 +154,20 @@ class Settings:
             "max_pending_writes_mib": self.max_sample_mib,
             "shards": 1,
             "key_cache_seconds": 0,
+            "sample_retention_days": 0,
+            "result_retention_days": 0,
             "max_buffered_results": 1,
         }
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
+        try:
+            self.retention.check()
+        except BadRequest:
+            raise ValueError(
+                f"{PREFIX}RESULT_RETENTION_DAYS must be at least {PREFIX}SAMPLE_RETENTION_DAYS, or 0, "
+                f"and both at most {MAX_DAYS:,}"
+            ) from None
         try:
             logs.check_format(self.log_format)
         except ValueError as error:
@@ -192,6 +209,11 @@ class Settings:
     def token_audience(self) -> str:
         """The audience that an access token must have."""
         return self.oidc_audience or self.public_url.rstrip("/")
+
+    @property
+    def retention(self) -> Retention:
+        """The retention of submitters without their own."""
+        return Retention(self.sample_retention_days or None, self.result_retention_days or None)
 
     @property
     def max_sample_bytes(self) -> int:

@@ -39,7 +39,15 @@ def compute(
 
     `chunks` are all compressed chunks of the sample in order. Raises `MemoryError` if the process lacks memory.
     """
-    result = partial(Result, header.submitter, header.id, update_time, header.shard, submitted_at=header.submitted_at)
+    result = partial(
+        Result,
+        header.submitter,
+        header.id,
+        update_time,
+        header.shard,
+        submitted_at=header.submitted_at,
+        expire_at=header.result_expire_at,
+    )
     check = _budget(max_seconds)
     try:
         if header.chunks:

@@ -89,12 +89,12 @@ class ResultStore:
         given up leaves the result as it was.
         """
         path = document_paths.sample(submitter, sample_id)
-        document = (await self._read([path], "shard", "submitted_at", "labels")).get(path)
+        document = (await self._read([path], "shard", "submitted_at", "labels", "result_expire_at")).get(path)
         if document is None:
             return None
         update_time = encoding.to_datetime(document.update_time)
         fields = encoding.from_document(document)
-        shard, submitted_at = fields.get("shard"), fields.get("submitted_at")
+        shard, submitted_at, expire_at = (fields.get(name) for name in ("shard", "submitted_at", "result_expire_at"))
         result = Result(
             submitter,
             sample_id,
@@ -104,6 +104,7 @@ class ResultStore:
             problem=Problem("$", reason, ProblemCode.GIVEN_UP),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else update_time,
             labels=labels.from_fields(fields),
+            expire_at=expire_at if isinstance(expire_at, datetime) else None,
         )
         return result if await self.write(result) else None
 

@@ -28,7 +28,16 @@ from dropzone.errors import (
     UnusableSample,
 )
 from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
-from dropzone.samples import FailedAttempts, Problem, Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.samples import (
+    FailedAttempts,
+    Problem,
+    Receipt,
+    Retention,
+    Sample,
+    SampleFilter,
+    SampleState,
+    SettledSample,
+)
 from dropzone.sign_in.credentials import Token
 from dropzone.sign_in.identity import Identity
 from dropzone.statistics import (
@@ -71,6 +80,7 @@ __all__ = [
     "ResultFilter",
     "ResultOrder",
     "ResultOverview",
+    "Retention",
     "Sample",
     "SampleFilter",
     "SampleLike",

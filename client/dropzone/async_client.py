@@ -15,7 +15,7 @@ from dropzone.errors import ABOUT_ONE_SAMPLE, TRANSIENT, DropzoneError, NotFound
 from dropzone.result_stream import ResultStream, newest_cursor
 from dropzone.results import AsyncResultQuery, Bucket, Group, Result, ResultEdge, TimeBucket, export_parameters
 from dropzone.retry import retrying
-from dropzone.samples import Receipt, Sample, SampleFilter, SampleState, SettledSample
+from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.sign_in.credentials import Credentials, Token
 from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary, parse_labels
@@ -291,6 +291,23 @@ class AsyncClient:
             return NotFound(f"sample {sample_id} does not exist")
         reason = deleted["reason"] or "no reason was given"
         return NotFound(f"sample {sample_id} was deleted at {deleted['deletedAt']}: {reason}")
+
+    async def retention(self) -> Retention:
+        """Return for how long samples and results that are submitted now are kept."""
+        return Retention.parse((await self._query(operations.RETENTION))["retention"])
+
+    async def set_retention(self, retention: Retention | None) -> Retention:
+        """Change for how long samples that are submitted afterwards, and their results, are kept. Return the retention.
+
+        None: use the default of the server. Requires a key with the scope `admin`.
+        """
+        given = retention or Retention()
+        variables = {
+            "sampleDays": given.sample_days,
+            "resultDays": given.result_days,
+            "useDefault": retention is None,
+        }
+        return Retention.parse((await self._query(operations.SET_RETENTION, variables))["retention"])
 
     async def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""

@@ -66,6 +66,12 @@ DELETE = (
 )
 DELETED_SAMPLE = "query ($id: ID!) { deleted: deletedSample(id: $id) { deletedAt reason } }"
 DELETION = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
+RETENTION = "query { retention { sampleDays resultDays isDefault } }"
+SET_RETENTION = (
+    "mutation ($sampleDays: Int, $resultDays: Int, $useDefault: Boolean!) "
+    "{ retention: setRetention(sampleDays: $sampleDays, resultDays: $resultDays, useDefault: $useDefault) "
+    "{ sampleDays resultDays isDefault } }"
+)
 LABEL_NAMES = "query { names: labelNames }"
 LABEL_VALUES = "query ($name: String!) { values: labelValues(name: $name) }"
 SUMMARY = f"query ($filter: ResultFilter) {{ summary: resultsSummary(filter: $filter) {{ {_SUMMARY} }} }}"

@@ -141,6 +141,23 @@ class Sample:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many days samples and results are kept. None: for ever.
+
+    `is_default` says whether this is the retention of all submitters without their own.
+    """
+
+    sample_days: int | None = None
+    result_days: int | None = None
+    is_default: bool = False
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the retention for its GraphQL object."""
+        return cls(values["sampleDays"], values["resultDays"], values["isDefault"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFilter:
     """Selects the samples that match all conditions of this filter."""

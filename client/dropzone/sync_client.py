@@ -14,7 +14,7 @@ from weakref import WeakSet
 from dropzone.async_client import AsyncClient
 from dropzone.errors import DropzoneError
 from dropzone.results import Bucket, Group, Result, ResultEdge, ResultQuery, TimeBucket
-from dropzone.samples import Receipt, Sample, SampleFilter, SettledSample
+from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SettledSample
 from dropzone.sign_in.credentials import Token
 from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary
@@ -162,6 +162,17 @@ class Client:
     ) -> int:
         """Delete samples with their results, and return how many were deleted. Pass ids or a filter."""
         return self._call(lambda: self._client.delete(sample_ids, where, reason=reason))
+
+    def retention(self) -> Retention:
+        """Return for how long samples and results that are submitted now are kept."""
+        return self._call(self._client.retention)
+
+    def set_retention(self, retention: Retention | None) -> Retention:
+        """Change for how long samples that are submitted afterwards, and their results, are kept. Return the retention.
+
+        None: use the default of the server.
+        """
+        return self._call(lambda: self._client.set_retention(retention))
 
     def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""

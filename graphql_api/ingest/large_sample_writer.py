@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -45,6 +46,7 @@ class LargeSampleWriter:
     ) -> None:
         self._firestore = firestore
         self._writer = writer
+        self._read_headers = read_headers
         self._validators = validators
         self._uploads = Uploads(firestore, writer, read_headers)
         self._removal_delay_seconds = 2 * writer.timeout_seconds  # until no write of the sample is in flight
@@ -61,8 +63,11 @@ class LargeSampleWriter:
         submitter: str,
         idempotency_key: str | ContentKey | None,
         validate: Callable[[Identity | None], Sample],
+        expire_at: datetime | None,
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
+
+        The chunks expire at `expire_at`, or with the header if it is stored already.
 
         If validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed after
         a delay, unless a retry may need them.
@@ -74,7 +79,7 @@ class LargeSampleWriter:
         validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
         if identity is None:  # the sample may contain its idempotency key
             identity = (await validation).identity
-        chunks = asyncio.create_task(self._write_chunks(raw, identity, first_chunks))
+        chunks = asyncio.create_task(self._write_chunks(raw, identity, first_chunks, expire_at))
         try:
             sample = await validation
             await chunks
@@ -99,16 +104,24 @@ class LargeSampleWriter:
         return asyncio.get_running_loop().run_in_executor(self._compressor, compress_chunk, raw, number)
 
     async def _write_chunks(
-        self, raw: bytes, identity: Identity, first_chunks: Sequence[asyncio.Future[bytes]]
+        self,
+        raw: bytes,
+        identity: Identity,
+        first_chunks: Sequence[asyncio.Future[bytes]],
+        expire_at: datetime | None,
     ) -> None:
         """Compress and write a limited number of chunks at a time, so that memory does not hold the sample twice."""
         await self._uploads.begin(identity, chunk_count(raw))
+        if identity.has_idempotency_key:  # a retry writes the chunks of a stored sample again
+            stored = (await self._read_headers(identity.submitter, [identity.id])).get(identity.id)
+            if stored is not None and stored.sha256 == identity.sha256:
+                expire_at = stored.expire_at
         slots = asyncio.Semaphore(_MAX_CHUNKS_IN_FLIGHT)
 
         async def write(number: int) -> None:
             try:
                 data = await (first_chunks[number] if number < len(first_chunks) else self._compress(raw, number))
-                path, chunk = identity.chunk(number, data)
+                path, chunk = identity.chunk(number, data, expire_at)
                 await self._writer.write(encoding.to_write(self._firestore.name(path), chunk), identity.submitter)
             finally:
                 slots.release()

@@ -22,6 +22,7 @@ from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
+from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.ingest.uploads import ReadHeaders
 from observability import request_context
 from storage.documents import (
@@ -30,6 +31,7 @@ from storage.documents import (
     Conflict,
     ContentKey,
     DropzoneError,
+    Expiry,
     Header,
     Identity,
     Labels,
@@ -74,6 +76,7 @@ class Receiver:
         firestore: Firestore,
         writer: GroupCommitWriter,
         read_headers: ReadHeaders,
+        settings: SubmitterSettings,
         *,
         max_sample_bytes: int,
         time_zone: str | None,
@@ -83,6 +86,7 @@ class Receiver:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
+        self._settings = settings
         self._validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
         self._backlog = Backlog(firestore, budgets)
@@ -218,12 +222,15 @@ class Receiver:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
         started, submitter = time.perf_counter(), sender.submitter
+        expiry = await self._settings.expiry(submitter)
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
             validate = partial(self._sample, raw, submitter, idempotency_key, labels)
             try:
-                async with self._large_samples.write_chunks(raw, submitter, idempotency_key, validate) as sample:
-                    (outcome,) = await self._write_headers([sample], sender)
+                async with self._large_samples.write_chunks(
+                    raw, submitter, idempotency_key, validate, expiry.sample
+                ) as sample:
+                    (outcome,) = await self._write_headers([sample], sender, expiry)
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
@@ -260,16 +267,20 @@ class Receiver:
             default_labels=labels,
         )
 
-    async def _write_headers(self, samples: Sequence[Sample], sender: Sender) -> list[Outcome]:
-        """Write headers and set their `submitted_at` and `submitted_by`.
+    async def _write_headers(
+        self, samples: Sequence[Sample], sender: Sender, expiry: Expiry | None = None
+    ) -> list[Outcome]:
+        """Write headers and set their `submitted_at`, `submitted_by` and times of expiry: `expiry`, or the current one.
 
         If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
         Otherwise the outcome is `Conflict`.
         """
         outcomes: list[Outcome] = []
         submitter = sender.submitter
+        expiry = expiry or await self._settings.expiry(submitter)
         for sample in samples:
             sample.header.submitted_by = sender.label
+            sample.header.expire_at, sample.header.result_expire_at = expiry
         results = await self._writer.write_all([self._header_write(sample) for sample in samples], submitter)
         for sample, result in zip(samples, results, strict=True):
             if isinstance(result, Exception):

@@ -18,7 +18,7 @@ from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
-from storage.documents import Arrival, Header, SampleState, Status, document_paths
+from storage.documents import Arrival, Header, SampleState, Status, document_paths, state_of
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -38,6 +38,7 @@ HEADER_FIELDS = (
     "superseded_by",
     "submitted_by",
     "missing_count",
+    "expire_at",
 )
 """The fields of a header without the raw document."""
 
@@ -116,7 +117,7 @@ class SampleListing:
             return self._headers(submitter, Arrival.REJECTED, selection, select)
         in_state = partial(self._are_in_state, submitter, state)
         arrival = None if selection.labels else Arrival.ACCEPTED
-        return self._headers(submitter, arrival, selection, ("state_on_arrival", *select), in_state)
+        return self._headers(submitter, arrival, selection, ("state_on_arrival", "expire_at", *select), in_state)
 
     def _headers(
         self,
@@ -162,7 +163,8 @@ def _state(header: Any, accepted: Mapping[str, str], results: Mapping[str, Any])
         return SampleState.REJECTED
     result = results.get(accepted[header.name])
     if result is None:
-        return SampleState.PENDING
+        expire_at = _time(header, "expire_at") if "expire_at" in header.fields else None
+        return state_of(Arrival.ACCEPTED, expire_at=expire_at)
     status: str = result.fields["status"].string_value
     if status == Status.DELETED and _time(result, "sample_update_time") < _time(header, "submitted_at"):
         return SampleState.PENDING  # the tombstone is of an earlier sample with the same id

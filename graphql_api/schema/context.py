@@ -24,6 +24,7 @@ from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
+from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.live.live_results import LiveResults
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.recomputation.recomputer import Recomputer
@@ -47,6 +48,7 @@ class Services(Protocol):
     deleter: Deleter
     recomputer: Recomputer
     store: Store
+    submitter_settings: SubmitterSettings
 
 
 @dataclass
@@ -62,6 +64,7 @@ class Context:
     budgets: Budgets
     keys: KeyManager
     audit_log: AuditLog
+    submitter_settings: SubmitterSettings
 
     @classmethod
     async def create(cls, services: Services, credential: Credential) -> "Context":
@@ -81,6 +84,7 @@ class Context:
             services.budgets,
             services.key_manager,
             services.audit_log,
+            services.submitter_settings,
         )
 
     async def record(self, action: str, details: str) -> None:

@@ -1,4 +1,4 @@
-"""The mutations: submit and delete samples, and recompute results."""
+"""The mutations: submit and delete samples, recompute results, and change settings and keys."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -7,18 +7,19 @@ import strawberry
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
+from graphql_api.ingest.submitter_settings import CACHE_SECONDS
 from graphql_api.results.deletion.deleter import MAX_IDS as MAX_DELETED_IDS
 from graphql_api.results.recomputation.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.api_key import ApiKeyType, CreatedApiKey
-from graphql_api.schema.types.deletion import DeletionType
+from graphql_api.schema.types.deletion import DAYS, DeletionType, RetentionType
 from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
-from storage.documents import BadRequest
+from storage.documents import BadRequest, Retention
 
 MAX_SAMPLES = 1_000
 MAX_LABEL_CHARACTERS = 100
@@ -184,6 +185,33 @@ class Mutation:
         started = await recomputer.recompute_ids(submitter, ids)
         await info.context.record("results.recomputed", f"recomputation {started.id} of {len(ids)} ids")
         return RecomputationType.of(started)
+
+    @strawberry.mutation(
+        description=(
+            "Changes for how many days samples and results are kept. The change applies to samples that are submitted "
+            f"afterwards, after up to {CACHE_SECONDS:g} seconds. Stored samples and results keep the time at which "
+            "they expire. Results must be kept at least as long as samples."
+        ),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
+    )
+    async def set_retention(
+        self,
+        info: Info,
+        sample_days: Annotated[int | None, strawberry.argument(description=f"For samples. {DAYS}")] = None,
+        result_days: Annotated[int | None, strawberry.argument(description=f"For results. {DAYS}")] = None,
+        use_default: Annotated[
+            bool, strawberry.argument(description="Whether to use the default. Cannot be combined with days.")
+        ] = False,
+    ) -> RetentionType:
+        """Change the retention of the submitter."""
+        submitter, settings = info.context.caller.submitter, info.context.submitter_settings
+        given = Retention(sample_days, result_days)
+        if use_default and given != Retention():
+            raise BadRequest("expected no days together with `useDefault`")
+        await settings.set_retention(submitter, None if use_default else given)
+        retention, is_default = await settings.retention(submitter)
+        await info.context.record("retention.changed", f"{retention}{', the default' if is_default else ''}")
+        return RetentionType.of(retention, is_default=is_default)
 
     @strawberry.mutation(
         description=(

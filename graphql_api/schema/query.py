@@ -30,7 +30,7 @@ from graphql_api.schema.costs import COUNT, PAGE, SCAN, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.api_key import ApiKeyType, AuditEntryType
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
-from graphql_api.schema.types.deletion import DeletedSample, DeletionType
+from graphql_api.schema.types.deletion import DeletedSample, DeletionType, RetentionType
 from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
@@ -241,6 +241,15 @@ class Query:
         """Return one recomputation."""
         recomputation = await info.context.recomputer.get(info.context.caller.submitter, recomputation_id)
         return None if recomputation is None else RecomputationType.of(recomputation)
+
+    @strawberry.field(
+        description="Returns for how long samples and results that are submitted now are kept.",
+        metadata=requires(Scope.READ),
+    )
+    async def retention(self, info: Info) -> RetentionType:
+        """Return the retention of the submitter."""
+        retention, is_default = await info.context.submitter_settings.retention(info.context.caller.submitter)
+        return RetentionType.of(retention, is_default=is_default)
 
     @strawberry.field(
         description="Returns all API keys of the submitter, the newest first.",

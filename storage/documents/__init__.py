@@ -23,6 +23,7 @@ from storage.documents.failed_attempts import FailedAttempts
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import Result, SampleState, Status, state_of
+from storage.documents.retention import Expiry, Retention
 from storage.documents.sample import Arrival, ContentKey, Header, Identity, Sample, chunk_count, compress_chunk
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 from storage.documents.tombstone import Tombstone
@@ -36,6 +37,7 @@ __all__ = [
     "ContentKey",
     "DataLoss",
     "DropzoneError",
+    "Expiry",
     "FailedAttempts",
     "Forbidden",
     "Header",
@@ -49,6 +51,7 @@ __all__ = [
     "ProblemCode",
     "RateLimited",
     "Result",
+    "Retention",
     "RetryLater",
     "Sample",
     "SampleState",

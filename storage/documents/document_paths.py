@@ -23,6 +23,7 @@ AUDIT_LOG = "audit_log"
 DAILY_USAGE = "daily_usage"
 SESSIONS = "sessions"
 SIGN_IN_TOKENS = "sign_in_tokens"
+SETTINGS = "settings"
 UPLOADS = "uploads"
 AUDITS = "audits"
 AUDIT_FINDINGS = "audit_findings"
@@ -78,6 +79,11 @@ def failed_attempts(submitter: str, sample_id: str) -> str:
 def series(submitter: str, labels_term: str) -> str:
     """Return the path of the series of the samples whose labels have the index term `labels_term`."""
     return f"{SUBMITTERS}/{submitter}/{SERIES}/{sha256(labels_term.encode()).hexdigest()}"
+
+
+def settings(submitter: str) -> str:
+    """Return the path of the settings of a tenant."""
+    return f"{SUBMITTERS}/{submitter}/{SETTINGS}/{SAMPLES}"
 
 
 def recomputation(submitter: str, recomputation_id: str) -> str:

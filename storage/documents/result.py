@@ -6,7 +6,7 @@ the update time of its sample, so a late event never replaces the result of a ne
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from storage.documents import labels
@@ -34,7 +34,8 @@ class SampleState(StrEnum):
 
     A COMPUTED sample becomes SUPERSEDED if another sample corrects it.
 
-    A sample is DELETED for a moment, between the writes of its deletion. After that, it does not exist.
+    A sample is DELETED for a moment, between the writes of its deletion, or until Firestore deletes an expired sample.
+    After that, it does not exist.
 
     PENDING is not stored: it is the state of an accepted sample without a result. Therefore no write can leave a sample
     in two states, and a crash between two writes cannot leave a sample without a state.
@@ -48,11 +49,16 @@ class SampleState(StrEnum):
     DELETED = "DELETED"
 
 
-def state_of(arrival: Arrival, status: Status | None = None) -> SampleState:
-    """Return the state of a sample. `status` is the status of its result, or None if the sample has no result."""
+def state_of(arrival: Arrival, status: Status | None = None, expire_at: datetime | None = None) -> SampleState:
+    """Return the state of a sample. `status` is the status of its result, or None if the sample has no result.
+
+    If the sample has expired, Firestore may have deleted its result first.
+    """
     if arrival is Arrival.REJECTED:
         return SampleState.REJECTED
-    return SampleState.PENDING if status is None else SampleState(status.value)
+    if status is not None:
+        return SampleState(status.value)
+    return SampleState.DELETED if expire_at is not None and expire_at <= datetime.now(UTC) else SampleState.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,8 @@ class Result:
     A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
     write by Firestore's clock, or None before Firestore has confirmed the write. `submitted_at` is that of the sample,
     so that an audit can count samples and results of the same time. Results of earlier releases lack it.
-    `sketch` is the stored quantile sketch of the values. Results before statistics version 4 lack it.
+    `sketch` is the stored quantile sketch of the values. Results before statistics version 4 lack it. Firestore deletes
+    the result after `expire_at`. None: never.
     """
 
     submitter: str
@@ -80,6 +87,7 @@ class Result:
     superseded_by: str | None = None
     missing_count: int = 0
     sketch: bytes | None = field(default=None, repr=False)
+    expire_at: datetime | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -98,6 +106,8 @@ class Result:
             fields["superseded_by"] = self.superseded_by
         if self.submitted_at is not None:
             fields["submitted_at"] = self.submitted_at
+        if self.expire_at is not None:
+            fields["expire_at"] = self.expire_at
         if self.timestamp is not None and self.statistics is not None:
             fields["timestamp"] = self.timestamp
             fields |= self.statistics.fields()
@@ -122,8 +132,8 @@ class Result:
         """
         status = Status(str(fields["status"]))
         computed = status in (Status.COMPUTED, Status.SUPERSEDED)
-        problem, submitted_at, superseded_by, sketch = (
-            fields.get(key) for key in ("problem", "submitted_at", "superseded_by", "sketch")
+        problem, submitted_at, superseded_by, sketch, expire_at = (
+            fields.get(key) for key in ("problem", "submitted_at", "superseded_by", "sketch", "expire_at")
         )
         return cls(
             submitter=submitter,
@@ -141,6 +151,7 @@ class Result:
             superseded_by=None if superseded_by is None else str(superseded_by),
             missing_count=int(str(fields.get("missing_count", 0))),
             sketch=sketch if isinstance(sketch, bytes) else None,
+            expire_at=expire_at if isinstance(expire_at, datetime) else None,
         )
 
 

@@ -53,7 +53,8 @@ class Header:
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
     that corrects this one. `missing_count` is the number of skipped nulls. `submitted_by` is the label of the API key
-    or the client of the access token that submitted the sample, or None for samples of earlier versions.
+    or the client of the access token that submitted the sample, or None for samples of earlier versions. Firestore
+    deletes the sample after `expire_at`, and its result after `result_expire_at`. None means never.
     """
 
     submitter: str
@@ -74,6 +75,8 @@ class Header:
     superseded_by: str | None = None
     missing_count: int = 0
     submitted_by: str | None = None
+    expire_at: datetime | None = None
+    result_expire_at: datetime | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored header."""
@@ -98,6 +101,10 @@ class Header:
             fields["superseded_by"] = self.superseded_by
         if self.submitted_by is not None:
             fields["submitted_by"] = self.submitted_by
+        if self.expire_at is not None:
+            fields["expire_at"] = self.expire_at
+        if self.result_expire_at is not None:
+            fields["result_expire_at"] = self.result_expire_at
         if self.raw is None:
             fields["chunks"] = self.chunks
         else:
@@ -115,6 +122,7 @@ class Header:
         requested_at = fields.get("recompute_requested_at")
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
         superseded_by, submitted_by = fields.get("superseded_by"), fields.get("submitted_by")
+        expire_at, result_expire_at = fields.get("expire_at"), fields.get("result_expire_at")
         if not isinstance(problems, Iterable):
             raise TypeError(f"expected a list of problems, got {problems!r}")
         return cls(
@@ -136,6 +144,8 @@ class Header:
             superseded_by=None if superseded_by is None else str(superseded_by),
             missing_count=int(str(fields.get("missing_count", 0))),
             submitted_by=None if submitted_by is None else str(submitted_by),
+            expire_at=expire_at if isinstance(expire_at, datetime) else None,
+            result_expire_at=result_expire_at if isinstance(result_expire_at, datetime) else None,
         )
 
     @classmethod
@@ -236,9 +246,10 @@ class Identity:
             return None  # JSON escapes can spell the name `idempotency_key`
         return cls.of(raw, submitter, idempotency_key)
 
-    def chunk(self, number: int, data: bytes) -> Document:
+    def chunk(self, number: int, data: bytes, expire_at: datetime | None = None) -> Document:
         """Return the path and the fields of chunk `number`. `data` is the compressed chunk."""
-        return document_paths.chunk(self.submitter, self.id, self.sha256, number), {"data": data}
+        fields: dict[str, object] = {"data": data} if expire_at is None else {"data": data, "expire_at": expire_at}
+        return document_paths.chunk(self.submitter, self.id, self.sha256, number), fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +318,7 @@ class Sample:
     def documents(self) -> Iterator[Document]:
         """Yield the path and the fields of each document in write order. The header is last."""
         for number in range(self.header.chunks):
-            yield self.identity.chunk(number, compress_chunk(self.raw, number))
+            yield self.identity.chunk(number, compress_chunk(self.raw, number), self.header.expire_at)
         yield self.document()
 
     def document(self) -> Document:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dropzone.command.settings import SETTINGS, misspelled_setting
+from dropzone.command.app import SETTINGS, misspelled_setting
 from tests.client.conftest import Start
 from tests.stack import Stack
 

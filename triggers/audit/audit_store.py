@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from storage.documents import Arrival, Status, document_paths
@@ -59,8 +59,12 @@ class AuditStore:
         return min((_time(each, "submitted_at") for each in documents), default=None)
 
     async def sample_ids(self, partition: Partition, window: Window) -> list[str]:
-        """Return the ids of the accepted samples that were submitted in a window."""
-        return [document.name.rpartition("/")[2] for document in await self._samples(partition, window)]
+        """Return the ids of the accepted samples that were submitted in a window and have not expired.
+
+        Firestore may have deleted the result of an expired sample first.
+        """
+        documents = await self._samples(partition, window)
+        return [document.name.rpartition("/")[2] for document in documents if not _is_expired(document)]
 
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return those samples that have no result, or only the tombstone of an earlier sample with the same id."""
@@ -78,9 +82,10 @@ class AuditStore:
         return [sample_id for path, sample_id in paths.items() if path not in results]
 
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return those samples that exist."""
+        """Return those samples that exist and have not expired."""
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
-        return [paths[path] for path in await self._existing(paths, "state_on_arrival")]
+        existing = await self._existing(paths, "state_on_arrival", "expire_at")
+        return [paths[path] for path, sample in existing.items() if not _is_expired(sample)]
 
     async def trigger(self, submitter: str, sample_ids: Sequence[str]) -> int:
         """Trigger the function for these samples again. Return the number of samples that were triggered."""
@@ -136,7 +141,8 @@ class AuditStore:
 
     async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Any]:
         query = _query_of(document_paths.SAMPLES, partition.shard, window)
-        query.select.fields.add(field_path="submitted_at")
+        for name in ("submitted_at", "expire_at"):
+            query.select.fields.add(field_path=name)
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "submitted_at"
         if limit is not None:
             query.limit.value = limit
@@ -156,6 +162,10 @@ class AuditStore:
 def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Return the items in parts of up to `size`."""
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _is_expired(sample: Any) -> bool:
+    return "expire_at" in sample.fields and _time(sample, "expire_at") <= datetime.now(UTC)
 
 
 def _time(document: Any, field: str) -> datetime:

@@ -1,15 +1,24 @@
-"""The application `dropzone`: it combines all commands."""
+"""The application `dropzone`: it combines all commands.
 
+It refuses an environment variable with a misspelled name, which would have no effect.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from stamina.instrumentation import set_on_retry_hooks
 
-from dropzone.command import operator_commands, output, results, sample, submit, watch
+from dropzone.command import operator_commands, output, results, retention, sample, submit, watch
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode
-from dropzone.command.settings import misspelled_setting
 from dropzone.sign_in import commands as sign_in
+
+SETTINGS = ("DROPZONE_LOGIN_SECRET", "DROPZONE_DATA_DIR", "DROPZONE_KEY", "DROPZONE_URL")
+MIN_SIMILARITY = 0.85
+"""The minimum similarity of a name to a setting at which the name counts as misspelled. Other names are ignored."""
 
 app = typer.Typer(
     name="dropzone",
@@ -23,6 +32,7 @@ app.command(epilog=EXIT_CODES)(results.latest)
 app.command(epilog=watch.EPILOG)(watch.watch)
 app.command(epilog=EXIT_CODES)(sample.show)
 app.command(epilog=EXIT_CODES)(sample.delete)
+app.command(epilog=EXIT_CODES)(retention.retention)
 app.command(epilog=sign_in.EPILOG)(sign_in.login)
 app.command(epilog=EXIT_CODES)(sign_in.logout)
 app.command(epilog=EXIT_CODES)(sign_in.whoami)
@@ -47,6 +57,14 @@ def _options(
     if (sentence := misspelled_setting()) is not None:
         typer.echo(f"error: {sentence}", err=True)
         raise typer.Exit(ExitCode.USAGE)
+
+
+def misspelled_setting(names: Iterable[str] = os.environ) -> str | None:
+    """Return an error message for the first variable whose name resembles the name of a setting, or None."""
+    for name in sorted(set(names) - set(SETTINGS)):
+        if nearest := difflib.get_close_matches(name, SETTINGS, n=1, cutoff=MIN_SIMILARITY):
+            return f"{name} is not a setting; did you mean {nearest[0]}?"
+    return None
 
 
 def main() -> None:

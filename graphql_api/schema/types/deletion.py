@@ -1,4 +1,4 @@
-"""Deletions, deleted samples and superseded samples as clients see them."""
+"""Deletions, deleted and superseded samples, and the retention of samples as clients see them."""
 
 from datetime import datetime
 from typing import Self
@@ -7,7 +7,8 @@ import strawberry
 
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.schema.types.enums import describe_enum
-from storage.documents import Result, Tombstone
+from storage.documents import Result, Retention, Tombstone
+from storage.documents.retention import MAX_DAYS, MIN_DAYS
 
 _STATES = {
     DeletionState.RUNNING: "The API deletes the samples.",
@@ -16,6 +17,8 @@ _STATES = {
         "The API process that ran the deletion stopped, or Firestore was unavailable. To continue, request it again."
     ),
 }
+
+DAYS = f"From {MIN_DAYS} to {MAX_DAYS:,}. Null means for ever."
 
 describe_enum(DeletionState, "The progress of a deletion.", _STATES)
 
@@ -94,3 +97,21 @@ class RemovalEdge:
 
     cursor: str = strawberry.field(description="The position of this removal. Pass it as `after`.")
     node: Removal = strawberry.field(description="The sample that was deleted or superseded.")
+
+
+@strawberry.type(
+    name="Retention", description="For how long samples and results are kept. Firestore then deletes them within a day."
+)
+class RetentionType:
+    """A retention as clients see it."""
+
+    sample_days: int | None = strawberry.field(description=f"The days for which samples are kept. {DAYS}")
+    result_days: int | None = strawberry.field(description=f"The days for which results are kept. {DAYS}")
+    is_default: bool = strawberry.field(
+        description="Whether this is the retention of all submitters without their own."
+    )
+
+    @classmethod
+    def of(cls, retention: Retention, *, is_default: bool) -> Self:
+        """Return the GraphQL object of a retention."""
+        return cls(sample_days=retention.sample_days, result_days=retention.result_days, is_default=is_default)

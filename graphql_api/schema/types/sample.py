@@ -64,7 +64,7 @@ class Sample:
     async def state(self, info: Info) -> SampleState:
         """Return the state, which follows from the header and the result."""
         result = await self.stored_result(info)
-        return state_of(self.header.arrival, None if result is None else result.status)
+        return state_of(self.header.arrival, None if result is None else result.status, self.header.expire_at)
 
     @strawberry.field(
         description="The problems of the sample. Empty unless the state is REJECTED or FAILED.", metadata=costs(READ)

@@ -1,10 +1,19 @@
 """Results round-trip through the stored document, and earlier versions stay readable."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.documents import STATISTICS_VERSION, Histogram, Result, Statistics, Status
+from storage.documents import (
+    STATISTICS_VERSION,
+    Arrival,
+    Histogram,
+    Result,
+    SampleState,
+    Statistics,
+    Status,
+    state_of,
+)
 from storage.firestore import encoding
 
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,6 +55,17 @@ def test_a_result_round_trips(statistics: Statistics) -> None:
 
     assert result.statistics == statistics
     assert result.statistics_version == STATISTICS_VERSION == stored["statistics_version"]
+
+
+def test_an_expired_sample_without_a_result_is_not_pending() -> None:
+    """Firestore can delete its result first. A result decides the state as long as it exists."""
+    past, future = TIME, datetime.now(UTC) + timedelta(days=1)
+
+    states = [state_of(Arrival.ACCEPTED, expire_at=expire_at) for expire_at in (None, future, past)]
+
+    assert states == [SampleState.PENDING, SampleState.PENDING, SampleState.DELETED]
+    assert state_of(Arrival.ACCEPTED, Status.COMPUTED, past) is SampleState.COMPUTED
+    assert state_of(Arrival.REJECTED, expire_at=past) is SampleState.REJECTED
 
 
 def test_a_result_of_the_first_version_is_readable() -> None:

@@ -38,9 +38,13 @@ class Database:
         """Return an instance of the audit."""
         return Audit(store or self.store(), ResultStore(self.firestore, self.writer), delay=delay)
 
-    async def submit(self, submitter: str, count: int, payload: bytes = PAYLOAD) -> list[Header]:
+    async def submit(
+        self, submitter: str, count: int, payload: bytes = PAYLOAD, expire_at: datetime | None = None
+    ) -> list[Header]:
         """Store samples; return their headers with the time at which they were submitted."""
         headers = [Sample.receive(payload, submitter=submitter, shards=self.shards).header for _ in range(count)]
+        for header in headers:
+            header.expire_at = expire_at
         writes = [
             encoding.to_write(self.firestore.name(document_paths.sample(submitter, header.id)), header.fields())
             for header in headers

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc.aio
 import pytest
@@ -64,6 +64,20 @@ async def test_a_rejected_sample_needs_no_result(database: Database) -> None:
 
     assert report is not None
     assert (report.checked, report.triggered) == (0, 0)
+
+
+async def test_an_expired_sample_is_not_missing(database: Database) -> None:
+    """Firestore can delete its result some time before the sample. The audit neither triggers nor reports it."""
+    now = datetime.now(UTC)
+    expired = await database.submit("one", 3, expire_at=now)
+    (lost,) = await database.submit("one", 1, expire_at=now + timedelta(days=1))
+    store = database.store()
+
+    report = await database.audit(store=store).run()
+
+    assert report is not None
+    assert (report.checked - report.triggered, report.triggered) in {(3, 1), (0, 1)}  # or Firestore has deleted them
+    assert await store.existing_samples("one", [each.id for each in (*expired, lost)]) == [lost.id]
 
 
 async def test_a_result_of_an_earlier_release_is_found(database: Database) -> None:

@@ -1,0 +1,70 @@
+"""`dropzone retention` prints for how long samples and results are kept, and changes it."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from dropzone import DEFAULT_URL, AsyncClient, Retention
+from dropzone.command import output
+from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.exit_codes import ExitCode, run
+
+Days = Annotated[
+    str | None,
+    typer.Option(metavar="DAYS", help="For how many days they are kept, or `forever`.", show_default=False),
+]
+
+
+def retention(
+    *,
+    samples: Days = None,
+    results: Days = None,
+    is_default: Annotated[bool, typer.Option("--default", help="Use the default of the server again.")] = False,
+    is_confirmed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Print for how long samples and results are kept, or change it. A change requires a key with the scope admin.
+
+    A change applies to samples that are submitted afterwards. Samples and results that are stored already keep the time
+    at which they expire.
+    """
+    changes: dict[str, Any] = {
+        field: _days(text, option)
+        for field, text, option in (("sample_days", samples, "--samples"), ("result_days", results, "--results"))
+        if text is not None
+    }
+    if changes and is_default:
+        raise typer.BadParameter("cannot be combined with --samples or --results", param_hint="--default")
+    run(_retention(connect(url, key), changes, is_default=is_default, is_confirmed=is_confirmed))
+
+
+async def _retention(client: AsyncClient, changes: dict[str, Any], *, is_default: bool, is_confirmed: bool) -> ExitCode:
+    async with client:
+        retention = await client.retention()
+        if changes or is_default:
+            changed = None if is_default else replace(retention, **changes)
+            if not is_confirmed and not typer.confirm(_question(changed), err=True):
+                return ExitCode.INCOMPLETE
+            retention = await client.set_retention(changed)
+    output.print_line(output.to_json(retention))
+    return ExitCode.DONE
+
+
+def _days(text: str, option: str) -> int | None:
+    if text == "forever":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"expected a number of days from 1, or forever, got {text}", param_hint=option)
+    return int(text)
+
+
+def _question(changed: Retention | None) -> str:
+    if changed is None:
+        return "Keep what is submitted from now on for as long as the server keeps it by default?"
+    parts = [
+        f"{name} {'are kept for ever' if days is None else f'are deleted after {days:,} days'}"
+        for name, days in (("samples", changed.sample_days), ("their results", changed.result_days))
+    ]
+    return f"From now on, submitted {' and '.join(parts)}. Continue?"

@@ -1,0 +1,97 @@
+"""The settings of a submitter: how long samples and results are kept.
+
+Each process caches the settings of a submitter for some seconds, so that a submission reads nothing.
+
+Times at which documents expire are based on Firestore's clock. The wrong clock of an API machine would otherwise make
+Firestore delete samples at once.
+"""
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from cachetools import LRUCache
+
+from storage.documents import Expiry, Retention, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+
+CACHE_SECONDS = 10.0
+"""How long a change may take until all processes apply it."""
+
+_MAX_CACHED_SUBMITTERS = 10_000
+
+
+class _Cached(NamedTuple):
+    """A retention, Firestore's time at its read if something expires, and the monotonic time of the read."""
+
+    retention: Retention
+    read_at: datetime | None
+    monotonic: float
+
+
+class SubmitterSettings:
+    """Reads and changes the settings of submitters. `default_retention` applies to those without their own."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, default_retention: Retention) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._default_retention = default_retention
+        self._cache: LRUCache[str, _Cached] = LRUCache(_MAX_CACHED_SUBMITTERS)
+        self._reads: dict[str, asyncio.Task[_Cached]] = {}
+
+    async def retention(self, submitter: str) -> tuple[Retention, bool]:
+        """Return the retention of a submitter, and whether it is the default."""
+        path = document_paths.settings(submitter)
+        document = (await self._firestore.batch_get([path])).get(path)
+        own = None if document is None else Retention.from_fields(encoding.from_document(document))
+        return (self._default_retention, True) if own is None else (own, False)
+
+    async def set_retention(self, submitter: str, retention: Retention | None) -> None:
+        """Store the retention of a submitter. None: use the default.
+
+        Raises `BadRequest` if the retention is not allowed.
+        """
+        if retention is not None:
+            retention.check()
+        write = encoding.to_write(
+            self._firestore.name(document_paths.settings(submitter)), {} if retention is None else retention.fields()
+        )
+        write.update_mask.field_paths.extend(Retention().fields())
+        await self._writer.write(write, submitter)
+        self._cache.pop(submitter, None)
+        self._reads.pop(submitter, None)  # it may have read the earlier settings
+
+    async def expiry(self, submitter: str) -> Expiry:
+        """Return when a sample that this submitter submits now, and its result, expire."""
+        cached = self._cache.get(submitter)
+        if cached is None or time.monotonic() - cached.monotonic > CACHE_SECONDS:
+            cached = await self._read_once(submitter)
+        if cached.read_at is None:
+            return Expiry()
+        return cached.retention.expiry(cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic))
+
+    async def _read_once(self, submitter: str) -> _Cached:
+        """Read the settings. Concurrent requests share one read."""
+        read = self._reads.get(submitter)
+        if read is None:
+            read = self._reads[submitter] = asyncio.create_task(self._read(submitter))
+            read.add_done_callback(partial(self._forget_read, submitter))
+        return await asyncio.shield(read)  # a cancelled request must not cancel a read that other requests await
+
+    async def _read(self, submitter: str) -> _Cached:
+        started = time.monotonic()  # before Firestore's time, so that nothing expires early
+        retention, _ = await self.retention(submitter)
+        read_at = None if retention == Retention() else await self._firestore.now()
+        return _Cached(retention, read_at, started)
+
+    def _forget_read(self, submitter: str, read: "asyncio.Task[_Cached]") -> None:
+        if self._reads.get(submitter) is read:
+            del self._reads[submitter]
+            if not read.cancelled() and read.exception() is None:
+                self._cache[submitter] = read.result()
+        elif not read.cancelled():
+            read.exception()  # otherwise asyncio logs the error if all requests have been cancelled
