@@ -75,7 +75,9 @@ def test_chips_choose_the_lines(stack: Stack, dashboard: Dashboard, key: str) ->
     assert painted(dashboard, 2)
     assert dashboard.attributes(".chip", "aria-pressed") == ["false", "true", "false"]
     dashboard.point(".plot .u-over")
-    dashboard.wait_for(lambda: " t10 3 ± 0 1 value" in (dashboard.text(".reading") or ""))
+    dashboard.wait_for(lambda: "3 ± 0 1 value" in (dashboard.text(".tooltip") or ""))
+    assert "sensor t10" in (dashboard.text(".tooltip") or "")
+    assert dashboard.text(".tooltip code") in {sample_id[:8] for sample_id in dashboard.results()}
     dashboard.press(".plot .u-over")
     dashboard.wait_for(lambda: "sensor t10" in (dashboard.text(".sample .facts") or ""))
     dashboard.press(".chips button", "Show all")

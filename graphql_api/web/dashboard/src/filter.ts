@@ -1,6 +1,8 @@
 // The filter in the form of the page. The address of the page also contains the filter, so that users can share a view.
 // The address uses the names of the API: `?mean.gte=1&timestamp.lt=2026-01-01T00:00Z&label.site=zurich&state=FAILED`.
+// `last=hour` is a range of time that ends now.
 import { computed, signal } from '@preact/signals';
+import { PRESETS, rangeOf } from './presets.ts';
 import { inFilter } from './statistics.ts';
 import type { Label, Range, Ranges, ResultFilter, SampleFilter, SampleState } from './types.ts';
 
@@ -18,16 +20,19 @@ export const FIELDS: readonly Field[] = [
 export const STATES = ['PENDING', 'COMPUTED', 'FAILED', 'REJECTED', 'SUPERSEDED'] as const satisfies readonly SampleState[];
 export const MAX_LABELS = 4;
 
-/** The texts of the form's fields by their names in the address: `mean.gte`, `label.site`, `state`. */
+/** The texts of the form's fields by their names in the address: `mean.gte`, `label.site`, `state`, `last`. */
 export type Bounds = Readonly<Record<string, string>>;
 
 const LABEL = /^label\.([a-z][a-z0-9_]{0,31})$/;
+const TIMES = ['timestamp.gte', 'timestamp.lt'];
 const names = FIELDS.flatMap(({ name, upper }) => [`${name}.gte`, `${name}.${upper}`]);
 
 export const bounds = signal<Bounds>(fromAddress());
 export const isFiltered = computed(() => Object.keys(bounds.value).length > 0);
 /** Whether the filter contains a range. Only results have the fields of ranges. */
-export const hasRange = computed(() => names.some((name) => name in bounds.value));
+export const hasRange = computed(() => ['last', ...names].some((name) => name in bounds.value));
+/** The selected preset, `all` without a range of time, or null if the range is another one. */
+export const preset = computed(() => bounds.value.last ?? (TIMES.some((name) => name in bounds.value) ? null : 'all'));
 /** The state of the displayed samples, or null for all states. */
 export const selectedState = computed(() => (bounds.value.state as SampleState | undefined) ?? null);
 /** Whether the page displays results. Otherwise it displays the samples in a state without listed results. */
@@ -41,10 +46,17 @@ export const newestFirst = computed(
   () => ({ field: filter.value.labels ? 'TIMESTAMP' : 'COMPUTED_AT', direction: 'DESC' }) as const,
 );
 
+/** Changes the filter. Given times replace a preset. */
 export function setBounds(next: Bounds): void {
-  bounds.value = Object.fromEntries(Object.entries(next).filter(([, value]) => value !== ''));
+  bounds.value = toBounds(Object.entries(next).filter(([, value]) => value !== ''));
   const search = new URLSearchParams(bounds.value).toString();
   history.replaceState(null, '', search ? `?${search}` : location.pathname);
+}
+
+/** Selects a range of time that ends now, or all times. */
+export function selectPreset(name: string): void {
+  const others = Object.entries(bounds.value).filter(([each]) => !TIMES.includes(each));
+  setBounds({ ...Object.fromEntries(others), last: name === 'all' ? '' : name });
 }
 
 /** Displays only the samples in a state, or those in all states if the page displays this state only. */
@@ -60,6 +72,11 @@ export function labelsOf(values: Bounds): Label[] {
   });
 }
 
+function toBounds(given: readonly (readonly [string, string])[]): Bounds {
+  const hasTimes = given.some(([name]) => TIMES.includes(name));
+  return Object.fromEntries(given.filter(([name]) => !(hasTimes && name === 'last')));
+}
+
 function toFilter(values: Bounds): ResultFilter {
   const filter: ResultFilter = {};
   const labels = labelsOf(values);
@@ -72,6 +89,8 @@ function toFilter(values: Bounds): ResultFilter {
     }
     if (Object.keys(range).length) filter[name] = range;
   }
+  const range = rangeOf(values.last ?? '');
+  if (range) filter.timestamp = range;
   return filter;
 }
 
@@ -80,7 +99,7 @@ function fromAddress(): Bounds {
   const valid = parameters.filter(([name, value]) => value && isValid(name, value));
   const labels = valid.filter(([name]) => LABEL.test(name)).slice(0, MAX_LABELS);
   const others = valid.filter(([name]) => !LABEL.test(name));
-  return Object.fromEntries([...others.map(([name, value]) => [name, inUTC(name, value)] as const), ...labels]);
+  return toBounds([...others.map(([name, value]) => [name, inUTC(name, value)] as const), ...labels]);
 }
 
 /** Converts a time to the UTC text of a form field. */
@@ -90,6 +109,7 @@ function inUTC(name: string, value: string): string {
 
 function isValid(name: string, value: string): boolean {
   if (LABEL.test(name)) return true;
+  if (name === 'last') return PRESETS.some((preset) => preset.name === value);
   if (name === 'state') return STATES.some((state) => state === value);
   if (!names.includes(name)) return false;
   if (name.startsWith('timestamp.')) return !Number.isNaN(Date.parse(value));

@@ -57,3 +57,8 @@ export function bytes(size: number): string {
 }
 
 export const shortId = (id: string): string => id.slice(0, 8);
+
+/** Returns a message of the server as a sentence. */
+export function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
+}

@@ -8,6 +8,9 @@ import { session } from './session.ts';
 
 const MAX_NAMES = 8; // of which the page requests the values
 
+/** The name of the label whose values are the lines of the plot, or an empty text. */
+export const labelName = signal('');
+
 const stored = signal<Readonly<Record<string, readonly string[]>>>({});
 
 /** The values by the names of the labels, both in alphabetical order. Contains the labels of the filter. */

@@ -1,7 +1,10 @@
 import { render } from 'preact';
 import { start as startAnnouncements } from './announcements.ts';
 import { Page } from './components/page.tsx';
+import { bounds } from './filter.ts';
 import { start as startLabels } from './labels.ts';
+import { start as startOverview } from './overview.ts';
+import { start as startPresets } from './presets.ts';
 import { start as startResults } from './results.ts';
 import { start as startSamples } from './samples.ts';
 import { start as startSelection } from './selection.ts';
@@ -10,11 +13,13 @@ import { start as startStates } from './states.ts';
 import { start as startTheme } from './theme.ts';
 
 startTheme();
+startPresets(() => bounds.value.last);
 void openSession();
 startResults();
 startSelection();
 startStates();
 startLabels();
 startSamples();
+startOverview();
 startAnnouncements();
 render(<Page />, document.getElementById('page') as HTMLElement);

@@ -1,35 +1,40 @@
-// The plot of means over time, drawn by uPlot: lines with a point per result. A single line has a band of one standard
-// deviation. Lines are broken where results are missing.
+// The plot of means over time, drawn by uPlot, with a point per result. Each line connects the means of its results. If
+// the page has loaded a part of the results, it connects the means of all results by time bucket instead. Bands are one
+// standard deviation wide. Lines are broken where results are missing.
 import uPlot from 'uplot';
+import { axisSize, timeLabels, withWidth } from './axes.ts';
 import { number } from './format.ts';
-import { resolveColor } from './theme.ts';
+import { gaps, pointsOf, unit, type Axis, type Point } from './points.ts';
 import type { Line } from './series.ts';
-import type { Result } from './types.ts';
-
-export type Axis = 'timestamp' | 'computedAt';
+import { resolveColor } from './theme.ts';
+import { typicalRange, type TimeRange } from './time_range.ts';
 
 interface Events {
-  onPoint(id: string | null): void;
-  onSelect(id: string): void;
+  /** Receives the point at the pointer, and its position in pixels. */
+  onPoint(point: Point | null, left: number, top: number): void;
+  onSelect(point: Point): void;
   onRange(from: string, to: string): void;
+}
+
+export interface View {
+  lines: readonly Line[];
+  axis: Axis;
+  markedId: string | null;
+  bucketSeconds: number;
+  showsOutliers: boolean;
 }
 
 const HEIGHT = 280;
 const MIN_DRAG = 6; // pixels; a shorter drag is a click
-const NEAR = 16; // pixels; of the results that are nearer to the pointer in time, the nearest one is pointed at
-const GAP_STEPS = 4; // a step that is longer than this number of usual steps breaks a line
-
-interface Point {
-  time: number; // in seconds
-  line: number;
-  result: Result;
-}
+const NEAR = 16; // pixels; of the points that are nearer to the pointer in time, the nearest one is pointed at
+const MAX_BANDS = 8; // with more lines, bands would cover each other
 
 export class Plot {
   #plot: uPlot;
-  #colors: readonly string[] = [];
+  #shape: { colors: readonly string[]; hasBuckets: boolean } = { colors: [], hasBuckets: false };
   #points: Point[] = [];
   #gaps: [number, number][][] = [];
+  #range: TimeRange | null = null;
   #unit = 1;
   #markedId: string | null = null;
   #resizeObserver: ResizeObserver;
@@ -44,26 +49,34 @@ export class Plot {
     void document.fonts.ready.then(() => this.#plot.redraw(false, true));
   }
 
-  show(lines: readonly Line[], axis: Axis, markedId: string | null): void {
+  /** Draws the lines. Returns the number of results that are left out because they are far from the others in time. */
+  show({ lines, axis, markedId, bucketSeconds, showsOutliers }: View): number {
     this.#markedId = markedId;
-    this.#points = lines
-      .flatMap(({ results }, line) => results.map((result) => ({ time: Date.parse(result[axis]) / 1e3, line, result })))
-      .sort((one, other) => one.time - other.time);
-    this.#gaps = lines.map((_, index) => gaps(this.#points.filter(({ line }) => line === index).map(({ time }) => time)));
-    this.#unit = unit(this.#points.map(({ result }) => result));
+    this.#points = pointsOf(lines, axis, bucketSeconds);
+    const hasBuckets = this.#points.some(({ bucket }) => bucket);
+    const connected = hasBuckets ? this.#points.filter(({ bucket }) => bucket) : this.#points;
+    this.#gaps = lines.map((_, index) => gaps(connected.filter(({ line }) => line === index).map(({ time }) => time)));
+    const all = typicalRange(connected.map(({ time }) => time), connected.map(({ weight }) => weight));
+    this.#range = showsOutliers ? null : all;
+    this.#unit = unit(this.#points);
     const colors = lines.map(({ color }) => color);
-    if (colors.join() !== this.#colors.join()) {
+    if (colors.join() !== this.#shape.colors.join() || hasBuckets !== this.#shape.hasBuckets) {
       this.#plot.destroy();
-      this.#colors = colors;
+      this.#shape = { colors, hasBuckets };
       this.#plot = this.#create();
     }
-    const column = (line: number, deviations: number) =>
-      this.#points.map(({ line: each, result: { mean, standardDeviation } }) =>
-        each === line ? mean / this.#unit + (deviations * standardDeviation) / this.#unit : undefined,
-      );
-    const times = this.#points.map(({ time }) => time);
-    const means = lines.map((_, line) => column(line, 0));
-    this.#plot.setData(lines.length === 1 ? [times, ...means, column(0, 1), column(0, -1)] : [times, ...means]);
+    const column = (line: number, isConnected: boolean, deviations = 0) =>
+      this.#points.map((point) => {
+        if (point.line !== line || (isConnected && hasBuckets && !point.bucket) || !(isConnected || point.result)) return undefined;
+        return point.mean / this.#unit + (deviations * point.deviation) / this.#unit;
+      });
+    const columns = lines.flatMap((_, line) => [
+      ...(this.#hasBands ? [column(line, true, 1), column(line, true, -1)] : []),
+      column(line, true),
+      column(line, false),
+    ]);
+    this.#plot.setData([this.#points.map(({ time }) => time), ...columns]);
+    return all?.leftOut ?? 0;
   }
 
   destroy(): void {
@@ -71,21 +84,29 @@ export class Plot {
     this.#plot.destroy();
   }
 
-  /** Creates the plot with a series per color. uPlot cannot change them later. */
+  get #hasBands(): boolean {
+    const { colors, hasBuckets } = this.#shape;
+    return colors.length === 1 || (hasBuckets && colors.length <= MAX_BANDS);
+  }
+
+  /** Creates the plot with the series of each line: the edges of its band, its line and its points. uPlot cannot change them later. */
   #create(): uPlot {
     const { container, events } = this;
+    const { colors, hasBuckets } = this.#shape;
     const color = (name: string) => resolveColor(container, name);
     const [ink, grid, accent] = ['--muted', '--line', '--accent'].map(color) as [string, string, string];
     const font = `12px ${getComputedStyle(container).fontFamily}`;
     const ticks = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
-    const isSingle = this.#colors.length === 1;
-    const drawn = this.#colors.map((name, line): uPlot.Series => ({
-      stroke: name === '--accent' ? grid : color(name),
-      width: 1.5,
-      gaps: (plot) => this.#gapsOf(plot, line),
-      points: { show: true, fill: color(name), size: 5, width: 0 },
-    }));
-    const edge: uPlot.Series = { stroke: 'transparent', gaps: (plot) => this.#gapsOf(plot, 0), points: { show: false } };
+    const isFaint = colors.length === 1 && !hasBuckets;
+    const series = colors.flatMap((name, line): uPlot.Series[] => {
+      const gapsOf = (plot: uPlot) => this.#gapsOf(plot, line);
+      const edge: uPlot.Series = { stroke: 'transparent', gaps: gapsOf, points: { show: false } };
+      const connected: uPlot.Series = { stroke: isFaint ? grid : color(name), width: hasBuckets ? 2 : 1.5, gaps: gapsOf };
+      connected.points = { show: hasBuckets, fill: color(name), size: 3, width: 0 };
+      const dots: uPlot.Series = { stroke: color(name), paths: () => null, points: { show: true, fill: color(name), size: 5, width: 0 } };
+      return [...(this.#hasBands ? [edge, edge] : []), connected, dots];
+    });
+    const bands = colors.map((name, line): uPlot.Band => ({ series: [4 * line + 1, 4 * line + 2], fill: transparent(color(name)) }));
     const pointer = document.createElement('div');
     pointer.className = 'pointed';
     const plot = new uPlot(
@@ -94,30 +115,35 @@ export class Plot {
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
-        scales: { x: { range: timeRange } },
-        padding: [12, 42, 0, 4],
+        scales: { x: { range: () => this.#timeRange() } },
+        padding: [22, 42, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
         axes: [
           { ...ticks, values: timeLabels, space: 90 },
           { ...ticks, size: axisSize, values: (_, values) => values.map((value) => this.#label(value)), gap: 8 },
         ],
-        series: [{}, ...drawn, ...(isSingle ? [edge, edge] : [])],
-        ...(isSingle && { bands: [{ series: [2, 3], fill: transparent(color(this.#colors[0] as string)) }] }),
+        series: [{}, ...series],
+        ...(this.#hasBands && { bands }),
         hooks: {
           setCursor: [(created) => this.#point(created, pointer)],
           setSelect: [(created) => this.#selected(created)],
           draw: [(created) => this.#mark(created, accent)],
         },
       },
-      [[], ...drawn.map(() => []), ...(isSingle ? [[], []] : [])],
+      [[], ...series.map(() => [])],
       container,
     );
     plot.over.append(pointer);
     plot.over.addEventListener('click', () => {
       const pointed = this.#pointed(plot);
-      if (pointed) events.onSelect(pointed.result.id);
+      if (pointed) events.onSelect(pointed);
     });
     return plot;
+  }
+
+  #timeRange(): [number, number] {
+    const { first, last } = this.#range ?? { first: this.#points[0]?.time ?? 0, last: this.#points.at(-1)?.time ?? 0 };
+    return withWidth(first, last);
   }
 
   #label(value: number): string {
@@ -129,13 +155,13 @@ export class Plot {
     return (this.#gaps[line] ?? []).map(([from, to]) => [plot.valToPos(from, 'x', true), plot.valToPos(to, 'x', true)]);
   }
 
-  #position(plot: uPlot, { time, result }: Point, onCanvas = false): [number, number] {
-    return [plot.valToPos(time, 'x', onCanvas), plot.valToPos(result.mean / this.#unit, 'y', onCanvas)];
+  #position(plot: uPlot, { time, mean }: Point, onCanvas = false): [number, number] {
+    return [plot.valToPos(time, 'x', onCanvas), plot.valToPos(mean / this.#unit, 'y', onCanvas)];
   }
 
   #pointed(plot: uPlot): Point | undefined {
     const { idx, left = 0, top = 0 } = plot.cursor;
-    if (idx == null) return undefined;
+    if (idx == null || this.#points.length === 0) return undefined;
     const isNear = ({ time }: Point) => Math.abs(plot.valToPos(time, 'x') - left) <= NEAR;
     let [first, last] = [idx, idx];
     while (first > 0 && isNear(this.#points[first - 1] as Point)) first -= 1;
@@ -150,11 +176,10 @@ export class Plot {
   #point(plot: uPlot, pointer: HTMLElement): void {
     const pointed = this.#pointed(plot);
     pointer.hidden = pointed === undefined;
-    if (pointed) {
-      const [x, y] = this.#position(plot, pointed);
-      pointer.style.transform = `translate(${x}px, ${y}px)`;
-    }
-    this.events.onPoint(pointed?.result.id ?? null);
+    if (!pointed) return this.events.onPoint(null, 0, 0);
+    const [x, y] = this.#position(plot, pointed);
+    pointer.style.transform = `translate(${x}px, ${y}px)`;
+    this.events.onPoint(pointed, x + plot.over.offsetLeft, y + plot.over.offsetTop);
   }
 
   #selected(plot: uPlot): void {
@@ -166,7 +191,7 @@ export class Plot {
   }
 
   #mark(plot: uPlot, accent: string): void {
-    const marked = this.#points.find(({ result }) => result.id === this.#markedId);
+    const marked = this.#points.find(({ result }) => result?.id === this.#markedId);
     if (!marked) return;
     const [x, y] = this.#position(plot, marked, true);
     const scale = devicePixelRatio;
@@ -180,44 +205,4 @@ export class Plot {
   }
 }
 
-/** Returns the steps that break a line with results at these ascending times. Of all steps, 75 % are at most the usual one. */
-function gaps(times: readonly number[]): [number, number][] {
-  const steps = times.slice(1).map((time, index): [number, number] => [times[index] as number, time]);
-  const lengths = steps.map(([from, to]) => to - from).sort((one, other) => one - other);
-  const usual = lengths[Math.floor((lengths.length - 1) * 0.75)] ?? 0;
-  return usual > 0 ? steps.filter(([from, to]) => to - from > GAP_STEPS * usual) : [];
-}
-
 const transparent = (rgb: string): string => rgb.replace('rgb(', 'rgba(').replace(')', ', 0.15)');
-
-/** Returns the unit of the axis. uPlot has no ticks above 1e32, and the difference of two doubles can overflow. */
-function unit(results: readonly Result[]): number {
-  const largest = results.reduce((size, { mean, standardDeviation }) => Math.max(size, Math.abs(mean), standardDeviation), 0);
-  if (largest === 0 || (largest > 1e-15 && largest < 1e15)) return 1;
-  return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
-}
-
-/** Returns the range of the time axis: the range of the results, or one minute if all results have the same time. */
-function timeRange({ data: [times] }: uPlot, first: number, last: number): [number, number] {
-  const [start] = times;
-  return start !== undefined && start === times.at(-1) ? [start - 30, start + 30] : [first, last];
-}
-
-/** Returns the width of the value axis. The longest label and half of the first date of the time axis must fit. */
-function axisSize(plot: uPlot, labels: string[] | null): number {
-  const longest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
-  return Math.max(Math.ceil(longest / devicePixelRatio) + 18, 42);
-}
-
-/** Returns times of day in UTC, as precise as the ticks require, with the date where it changes. */
-function timeLabels(_: uPlot, times: number[], __: number, ___: number, step: number): string[] {
-  let day = '';
-  return times.map((seconds) => {
-    const [date = '', clock = ''] = new Date(seconds * 1e3).toISOString().split('T');
-    const isNew = date !== day;
-    day = date;
-    if (step >= 86_400) return date;
-    const shown = step >= 60 ? clock.slice(0, 5) : step >= 1 ? clock.slice(0, 8) : clock.slice(0, 12);
-    return isNew ? `${shown}\n${date}` : shown;
-  });
-}

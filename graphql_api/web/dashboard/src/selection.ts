@@ -6,10 +6,11 @@ import { connection, results } from './results.ts';
 import { samples } from './samples.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
-import type { Sample } from './types.ts';
+import type { Sample, SampleState } from './types.ts';
 
 const MIN_RELOAD_MILLISECONDS = 1_000;
-const PENDING_MILLISECONDS = 2_000;
+const UNFINISHED_MILLISECONDS = 2_000;
+const UNFINISHED: readonly SampleState[] = ['PENDING', 'DELETED']; // a sample is DELETED until it does not exist any more
 
 export const selectedId = signal<string | null>(null);
 export const displayedId = computed(() => selectedId.value ?? (showsResults.value ? results.value : samples.value)?.[0]?.id ?? null);
@@ -22,7 +23,7 @@ export const fault = signal<string | null>(null);
 
 /**
  * Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second, and
- * a PENDING one every two seconds: if its result does not match the filter, it never arrives on this page.
+ * one that is PENDING or being deleted every two seconds: if its result does not match the filter, it never arrives on this page.
  */
 export function start(): void {
   let loadedAt = 0;
@@ -43,8 +44,8 @@ export function start(): void {
   });
   effect(() => {
     const displayed = sample.value;
-    if (displayed?.state !== 'PENDING' || displayed.id !== displayedId.value) return undefined;
-    const reload = setTimeout(() => void load(displayed.id), PENDING_MILLISECONDS);
+    if (!displayed || !UNFINISHED.includes(displayed.state) || displayed.id !== displayedId.value) return undefined;
+    const reload = setTimeout(() => void load(displayed.id), UNFINISHED_MILLISECONDS);
     return () => clearTimeout(reload);
   });
   effect(() => {

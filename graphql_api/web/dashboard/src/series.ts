@@ -1,7 +1,9 @@
 // The lines of the plot: one for all results, or one for each value of the selected label.
 import { computed, signal } from '@preact/signals';
+import { labelName } from './labels.ts';
+import { overview } from './overview.ts';
 import { results } from './results.ts';
-import type { Result } from './types.ts';
+import type { Bucket, Label, Result } from './types.ts';
 
 export const MAX_VALUES = 50;
 
@@ -9,54 +11,63 @@ const COLORS = 8; // `--series-1` to `--series-8`; further lines use them again
 
 export interface Line {
   color: string; // the name of a CSS property
+  value: string; // of the selected label; empty for results without the label
   results: readonly Result[];
+  buckets: readonly Bucket[]; // empty if the page has loaded all results
+  count: number; // of all results, as far as the page knows it
 }
 
-export interface Series extends Line {
-  value: string; // empty for results without the label
-}
-
-/** The name of the label whose values are the series, or an empty text. */
-export const labelName = signal('');
 /** The values whose lines are displayed. Empty if all are. */
 export const chosen = signal<ReadonlySet<string>>(new Set());
 
-/** The names of all labels of the displayed results, in alphabetical order, and the selected name. */
-export const labelNames = computed(() => {
-  const names = new Set(results.value.flatMap(({ labels }) => labels.map(({ name }) => name)));
-  if (labelName.value) names.add(labelName.value);
-  return [...names].sort();
-});
-
-/** The results by the value of the selected label. The values without results that are chosen are included. */
+/** The lines by the value of the selected label. The values without results that are chosen are included. */
 const byValue = computed(() => {
-  const groups = new Map<string, Result[]>([...chosen.value].map((value) => [value, []]));
+  const groups = new Map<string, { results: Result[]; buckets: Bucket[]; count: number }>();
+  const group = (value: string) => {
+    const found = groups.get(value) ?? { results: [], buckets: [], count: 0 };
+    groups.set(value, found);
+    return found;
+  };
   if (labelName.value === '') return groups;
-  for (const result of results.value) {
-    const value = valueOf(result);
-    const group = groups.get(value);
-    if (group) group.push(result);
-    else groups.set(value, [result]);
+  for (const value of chosen.value) group(value);
+  for (const result of results.value) group(valueOf(result)).results.push(result);
+  for (const bucket of bucketsByLabel.value) {
+    const found = group(valueOf(bucket));
+    found.buckets.push(bucket);
+    found.count += bucket.results;
   }
+  for (const found of groups.values()) found.count = Math.max(found.count, found.results.length);
   return groups;
 });
+
+/** The overview if it has a line per value of the selected label. */
+const bucketsByLabel = computed(() => (overview.value?.labelName === labelName.value ? overview.value.buckets : []));
 
 /** The number of all values, of which the page displays at most `MAX_VALUES`. */
 export const valueCount = computed(() => byValue.value.size);
 
-/** The series with the most results, in the order of their values. */
-export const series = computed<readonly Series[]>(() => {
+/** The lines with the most results, in the order of their values. */
+export const series = computed<readonly Line[]>(() => {
   const { compare } = new Intl.Collator('en', { numeric: true });
   return [...byValue.value]
-    .sort(([, one], [, other]) => other.length - one.length)
+    .sort(([, one], [, other]) => other.count - one.count)
     .slice(0, MAX_VALUES)
     .sort(([one], [other]) => Number(one === '') - Number(other === '') || compare(one, other))
-    .map(([value, group], index) => ({ value, color: value ? `--series-${(index % COLORS) + 1}` : '--edge', results: group }));
+    .map(([value, found], index) => ({ value, color: value ? `--series-${(index % COLORS) + 1}` : '--edge', ...found }));
 });
 
 export const lines = computed<readonly Line[]>(() => {
-  if (labelName.value === '') return [{ color: '--accent', results: results.value }];
+  if (labelName.value === '') {
+    const count = results.value.length;
+    return [{ value: '', color: '--accent', results: results.value, buckets: bucketsByLabel.value, count }];
+  }
   return chosen.value.size === 0 ? series.value : series.value.filter(({ value }) => chosen.value.has(value));
+});
+
+/** The units of the displayed results: the values of their label `unit`. */
+export const units = computed(() => {
+  const found = lines.value.flatMap((line) => line.results.map(({ labels }) => labelValue(labels, 'unit')));
+  return [...new Set(found.filter(Boolean))].sort();
 });
 
 /** Displays the line of a value in addition to the chosen ones, or no longer. */
@@ -72,6 +83,8 @@ export function select(name: string): void {
   chosen.value = new Set();
 }
 
-export function valueOf({ labels }: Result): string {
-  return labels.find(({ name }) => name === labelName.value)?.value ?? '';
+const valueOf = ({ labels }: { labels: readonly Label[] }): string => labelValue(labels, labelName.value);
+
+function labelValue(labels: readonly Label[], name: string): string {
+  return labels.find((label) => label.name === name)?.value ?? '';
 }

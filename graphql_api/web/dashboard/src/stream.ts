@@ -3,6 +3,7 @@
 // The stream requests the newest cursor, then reads the stored results, and then subscribes after that cursor. A result
 // that is written between these steps can arrive twice but is never lost. Consumers recognize a repeated result by its
 // id and time. Each reconnect resumes after the last cursor.
+import { sentence } from './format.ts';
 import removalsQuery from './operations/removals.graphql';
 import startQuery from './operations/start.graphql';
 import { watchQuery } from './queries.ts';
@@ -85,10 +86,6 @@ export async function streamResults(
       await wait(Math.min(MIN_WAIT_MILLISECONDS * 2 ** failures++, MAX_WAIT_MILLISECONDS), signal);
     }
   }
-}
-
-function sentence(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
 }
 
 async function newestCursor(): Promise<string | null> {

@@ -53,6 +53,15 @@ export interface Summary {
   maximum: number | null;
 }
 
+/** The statistics of all values in a time bucket. */
+export interface Bucket {
+  start: string;
+  results: number;
+  mean: number | null;
+  standardDeviation: number | null;
+  labels: Label[];
+}
+
 export interface Problem {
   path: string;
   message: string;

@@ -33,7 +33,7 @@ export function StateCounts() {
               </dt>
               <dd>
                 <span class="value">{count === null ? '–' : integer(count)}</span>
-                <span class="hint">{hasRange.value && name !== 'computed' ? 'without a result, so in any range' : hint}</span>
+                <span class="hint">{hasRange.value && name !== 'computed' ? 'not filtered by range' : hint}</span>
               </dd>
             </div>
           );

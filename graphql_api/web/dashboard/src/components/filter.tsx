@@ -1,7 +1,19 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { bounds, FIELDS, isFiltered, labelsOf, MAX_LABELS, setBounds, STATES, type Field } from '../filter.ts';
+import {
+  bounds,
+  FIELDS,
+  isFiltered,
+  labelsOf,
+  MAX_LABELS,
+  preset,
+  selectPreset,
+  setBounds,
+  STATES,
+  type Field,
+} from '../filter.ts';
 import { knownLabels } from '../labels.ts';
+import { PRESETS } from '../presets.ts';
 import { LABELS } from './state.tsx';
 
 const TYPING_MILLISECONDS = 400;
@@ -9,18 +21,18 @@ const TYPING_MILLISECONDS = 400;
 export function FilterForm() {
   const form = useRef<HTMLFormElement>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const isOpen = useSignal(isFiltered.peek());
+  const isOpen = useSignal(Object.keys(bounds.peek()).some((name) => name !== 'last'));
   const apply = () => {
     clearTimeout(timer.current);
     if (!form.current?.checkValidity()) return;
     const values = [...new FormData(form.current)].map(([name, value]) => [name, withZone(name, String(value))] as const);
-    setBounds(Object.fromEntries(values));
+    setBounds({ last: bounds.value.last ?? '', ...Object.fromEntries(values) });
   };
   useEffect(() => () => clearTimeout(timer.current), []);
   return (
     <form
       ref={form}
-      class={`filter card ${isOpen.value ? 'open' : ''}`}
+      class={`filter ${isOpen.value ? 'open' : ''}`}
       aria-label="Filter"
       onSubmit={(event) => {
         event.preventDefault();
@@ -74,6 +86,19 @@ function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
       <span aria-hidden="true">–</span>
       <input name={`${name}.${upper}`} aria-label={`${label}, to`} placeholder="to" {...common} value={value(upper)} />
     </fieldset>
+  );
+}
+
+/** Buttons that select a range of time. None is pressed if the range is another one. */
+export function Presets() {
+  return (
+    <div class="choice presets" role="group" aria-label="Range of time">
+      {[...PRESETS, { name: 'all', label: 'All' }].map(({ name, label }) => (
+        <button key={name} type="button" aria-pressed={preset.value === name} onClick={() => selectPreset(name)}>
+          {label}
+        </button>
+      ))}
+    </div>
   );
 }
 

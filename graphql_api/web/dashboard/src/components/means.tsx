@@ -1,30 +1,37 @@
 import { signal, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { setBounds, bounds } from '../filter.ts';
-import { integer, number, plural, shortTime } from '../format.ts';
+import { bounds, setBounds } from '../filter.ts';
+import { integer, number, plural, sentence, shortTime } from '../format.ts';
+import { labelName } from '../labels.ts';
+import { isPart, overview, overviewFault } from '../overview.ts';
+import { Plot } from '../plot.ts';
+import type { Axis, Point } from '../points.ts';
 import { results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
-import { labelName, lines, valueOf } from '../series.ts';
+import { lines, units } from '../series.ts';
 import { colorVersion } from '../theme.ts';
-import { Plot, type Axis } from '../plot.ts';
-import type { Result } from '../types.ts';
 import { SeriesChips, SeriesSelect } from './series.tsx';
 import { SummaryLine } from './summary.tsx';
+import { Tooltip, type Pointed } from './tooltip.tsx';
 
 const axis = signal<Axis>('timestamp');
 const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'timestamp', label: 'Time stamp' },
   { name: 'computedAt', label: 'Computed at' },
 ];
+const MAX_UNITS = 3;
 
 export function MeansPlot() {
   const container = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(undefined);
-  const pointed = useSignal<string | null>(null);
+  const pointed = useSignal<Pointed | null>(null);
+  const showsOutliers = useSignal(false);
+  const leftOut = useSignal(0);
+  const hasBuckets = axis.value === 'timestamp' && overview.value !== null;
   useEffect(() => {
     const created = new Plot(container.current as HTMLDivElement, {
-      onPoint: (id) => (pointed.value = id),
-      onSelect: (id) => (selectedId.value = id),
+      onPoint: (point, left, top) => (pointed.value = point && { point, left, top }),
+      onSelect: select,
       onRange: (from, to) => {
         if (axis.peek() === 'timestamp') setBounds({ ...bounds.peek(), 'timestamp.gte': from, 'timestamp.lt': to });
       },
@@ -33,9 +40,15 @@ export function MeansPlot() {
     return () => created.destroy();
   }, [colorVersion.value]);
   useEffect(() => {
-    plot.current?.show(lines.value, axis.value, displayedId.value);
-  }, [lines.value, axis.value, displayedId.value, colorVersion.value]);
-  const result = pointed.value === null ? undefined : results.value.find(({ id }) => id === pointed.value);
+    leftOut.value =
+      plot.current?.show({
+        lines: hasBuckets ? lines.value : lines.value.map((line) => ({ ...line, buckets: [] })),
+        axis: axis.value,
+        markedId: displayedId.value,
+        bucketSeconds: overview.value?.seconds ?? 0,
+        showsOutliers: showsOutliers.value,
+      }) ?? 0;
+  }, [lines.value, axis.value, displayedId.value, colorVersion.value, showsOutliers.value, hasBuckets]);
   return (
     <section class="card means" aria-labelledby="means-title">
       <div class="card-head">
@@ -57,27 +70,64 @@ export function MeansPlot() {
         </div>
       </div>
       <SeriesChips />
-      <div ref={container} class="plot" role="img" aria-label={describe()}>
+      <div class="plot">
+        <div ref={container} role="img" aria-label={describe()} />
+        {units.value.length > 0 && results.value.length > 0 && (
+          <p class="unit" title="The label unit of the results">
+            {units.value.slice(0, MAX_UNITS).join(', ')}
+            {units.value.length > MAX_UNITS && ', …'}
+          </p>
+        )}
         {results.value.length === 0 && <p class="empty">Each result appears here as a point.</p>}
+        {pointed.value && (
+          <Tooltip
+            {...pointed.value}
+            width={container.current?.clientWidth ?? 0}
+            bucketName={overview.value?.name ?? ''}
+          />
+        )}
       </div>
-      <p class="reading hint" aria-hidden="true">
-        {result ? reading(result) : results.value.length ? help() : ' '}
-      </p>
+      <div class="shown hint">
+        {results.value.length > 0 && <Shown hasBuckets={hasBuckets} />}
+        {leftOut.value > 0 && (
+          <p class="left-out">
+            {plural(leftOut.value, 'result')} far from the others in time {leftOut.value === 1 ? 'is' : 'are'}{' '}
+            {showsOutliers.value ? 'shown' : 'left out'}.{' '}
+            <button type="button" class="link" onClick={() => (showsOutliers.value = !showsOutliers.value)}>
+              {showsOutliers.value ? 'Leave out' : 'Show'}
+            </button>
+          </p>
+        )}
+      </div>
       {results.value.length > 0 && <SummaryLine />}
     </section>
   );
 }
 
-function reading(result: Result): string {
-  const { timestamp, mean, standardDeviation, count } = result;
-  const values = `${number(mean)} ± ${number(standardDeviation)}   ${plural(count, 'value')}`;
-  return [shortTime(timestamp), valueOf(result), values].filter(Boolean).join('   ');
+/** Which part of the results the plot shows. */
+function Shown({ hasBuckets }: { hasBuckets: boolean }) {
+  const points = `${integer(results.value.length)} of ${plural(total.value, 'result')} shown as points`;
+  if (!isPart.value) return <p>Click a result to select it. Drag to filter by time.</p>;
+  if (hasBuckets) {
+    return (
+      <p>
+        {points}, the newest. The line shows all {integer(total.value)}: mean and standard deviation per {overview.value?.name}.
+      </p>
+    );
+  }
+  return (
+    <p>
+      {points}, the newest. {axis.value === 'timestamp' && overviewFault.value && sentence(overviewFault.value)}
+    </p>
+  );
 }
 
-function help(): string {
-  const newest = results.value.length;
-  const part = newest < total.value ? `The newest ${integer(newest)} of ${plural(total.value, 'result')}. ` : '';
-  return `${part}Point at a result to see its values. Click to select the result. Drag to filter by time.`;
+/** Selects a result, or filters by the time of a bucket. */
+function select({ result, bucket }: Point): void {
+  if (result) selectedId.value = result.id;
+  if (!bucket) return;
+  const end = new Date(Date.parse(bucket.start) + (overview.peek()?.seconds ?? 0) * 1e3).toISOString();
+  setBounds({ ...bounds.peek(), 'timestamp.gte': bucket.start, 'timestamp.lt': end.replace('.000', '') });
 }
 
 function describe(): string {

@@ -4,7 +4,7 @@ import { connection, fault } from '../results.ts';
 import { refusal, session } from '../session.ts';
 import { DropTarget } from './drop.tsx';
 import { StateCounts } from './counts.tsx';
-import { FilterForm } from './filter.tsx';
+import { FilterForm, Presets } from './filter.tsx';
 import { Header } from './header.tsx';
 import { MeansPlot } from './means.tsx';
 import { Problems } from './problems.tsx';
@@ -35,7 +35,10 @@ function Dashboard() {
     <DropTarget>
       <h1 class="unseen">Dropzone</h1>
       <StateCounts />
-      <FilterForm />
+      <section class="card filters" aria-label="Displayed samples">
+        <Presets />
+        <FilterForm />
+      </section>
       {connection.value.name === 'waiting' && (
         <p class="notice">
           {connection.value.reason} The page resumes after the last result when the server responds again.

@@ -1,15 +1,16 @@
 import { integer, plural } from '../format.ts';
-import { chosen, labelName, labelNames, select, series, toggle, valueCount } from '../series.ts';
+import { knownLabels, labelName } from '../labels.ts';
+import { chosen, select, series, toggle, valueCount } from '../series.ts';
 
 /** Selects the label whose values are the lines of the plot. Hidden if no displayed result has a label. */
 export function SeriesSelect() {
-  if (labelNames.value.length === 0) return null;
+  if (knownLabels.value.length === 0) return null;
   return (
     <label class="series-select">
       <span class="hint">Lines by</span>
       <select value={labelName.value} onChange={({ currentTarget }) => select(currentTarget.value)}>
         <option value="">no label</option>
-        {labelNames.value.map((name) => (
+        {knownLabels.value.map(({ name }) => (
           <option key={name} value={name}>
             {name}
           </option>
@@ -24,13 +25,13 @@ export function SeriesChips() {
   if (labelName.value === '') return null;
   return (
     <div class="chips" role="group" aria-label={`Values of ${labelName.value}`}>
-      {series.value.map(({ value, color, results }) => (
+      {series.value.map(({ value, color, count }) => (
         <button
           key={value}
           type="button"
           class="chip"
           aria-pressed={chosen.value.has(value)}
-          title={plural(results.length, 'displayed result')}
+          title={plural(count, 'result')}
           onClick={() => toggle(value)}
         >
           <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />

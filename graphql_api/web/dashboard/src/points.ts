@@ -1,0 +1,49 @@
+// The points of the plot: results, and the buckets of the overview, in the order of their times.
+import type { Line } from './series.ts';
+import type { Bucket, Result } from './types.ts';
+
+export type Axis = 'timestamp' | 'computedAt';
+
+const GAP_STEPS = 4; // a step that is longer than this number of usual steps breaks a line
+
+export interface Point {
+  time: number; // in seconds; the middle of a bucket
+  line: number;
+  mean: number;
+  deviation: number;
+  weight: number; // the number of results
+  result: Result | null; // null for a bucket
+  bucket: Bucket | null;
+}
+
+/** Returns the points in the order of their times. `bucketSeconds` is the length of a bucket. */
+export function pointsOf(lines: readonly Line[], axis: Axis, bucketSeconds: number): Point[] {
+  const points = lines.flatMap(({ results, buckets }, line) => [
+    ...results.map((result): Point => {
+      const { mean, standardDeviation: deviation } = result;
+      return { time: Date.parse(result[axis]) / 1e3, line, mean, deviation, weight: 1, result, bucket: null };
+    }),
+    ...buckets.flatMap((bucket): Point[] => {
+      const { start, mean, standardDeviation: deviation, results: weight } = bucket;
+      if (mean === null || deviation === null) return [];
+      const time = Date.parse(start) / 1e3 + bucketSeconds / 2;
+      return [{ time, line, mean, deviation, weight, result: null, bucket }];
+    }),
+  ]);
+  return points.sort((one, other) => one.time - other.time);
+}
+
+/** Returns the steps that break a line with points at these ascending times. Of all steps, 75 % are at most the usual one. */
+export function gaps(times: readonly number[]): [number, number][] {
+  const steps = times.slice(1).map((time, index): [number, number] => [times[index] as number, time]);
+  const lengths = steps.map(([from, to]) => to - from).sort((one, other) => one - other);
+  const usual = lengths[Math.floor((lengths.length - 1) * 0.75)] ?? 0;
+  return usual > 0 ? steps.filter(([from, to]) => to - from > GAP_STEPS * usual) : [];
+}
+
+/** Returns the unit of the axis. uPlot has no ticks above 1e32, and the difference of two doubles can overflow. */
+export function unit(points: readonly Point[]): number {
+  const largest = points.reduce((size, { mean, deviation }) => Math.max(size, Math.abs(mean), deviation), 0);
+  if (largest === 0 || (largest > 1e-15 && largest < 1e15)) return 1;
+  return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
+}

@@ -1,0 +1,74 @@
+"""The plot of more results than the dashboard loads, and its ranges of time, in a real browser."""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
+from tests.stack import Stack, eventually
+
+OLD, NEW = range(300, 400), range(300)
+COUNT = "{ results(first: 0) { totalCount } }"
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """Return a key whose submitter has a result for every five minutes, and one of another year.
+
+    The page loads only the new ones: it loads the results that were computed last.
+    """
+    key = stack.new_key("overview-on-page")
+    now = datetime.now(UTC) - timedelta(minutes=1)
+    old, new = ([now - timedelta(minutes=5 * steps) for steps in part] for part in (OLD, NEW))
+    submit(stack, key, [datetime(2019, 5, 1, tzinfo=UTC), *old])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 1 + len(OLD), lambda: stack.log)
+    submit(stack, key, new)
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 401, lambda: stack.log)
+    return key
+
+
+def submit(stack: Stack, key: str, times: list[datetime]) -> None:
+    """Submit a sample for each time."""
+    lines = [{"time_stamp": time.isoformat(), "data": [4, 6], "labels": {"unit": "V"}} for time in times]
+    assert len(submit_lines(stack, key, lines)) == len(times)
+
+
+def painted(dashboard: Dashboard) -> list[float]:
+    """Return the x positions of the line and the points."""
+    return dashboard.painted(".plot canvas", like=".key-point")
+
+
+def test_the_plot_shows_all_results_although_a_part_is_loaded(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """It says how many are points. A result that is far from the others in time is left out until it is asked for."""
+    dashboard.command("Emulation.setDeviceMetricsOverride", width=1400, height=1000, deviceScaleFactor=2, mobile=False)
+    dashboard.open(stack, key=key)
+
+    dashboard.wait_for(lambda: "300 of 401 results shown as points" in (dashboard.text(".shown") or ""))
+    dashboard.wait_for(lambda: "The line shows all 401" in (dashboard.text(".shown") or ""))
+    positions = dashboard.wait_for(lambda: painted(dashboard))
+    assert min(positions) < 0.2
+    assert max(positions) > 0.9
+    assert dashboard.text(".unit") == "V"
+    assert dashboard.text(".left-out") == "1 result far from the others in time is left out. Show"
+    dashboard.press(".left-out button")
+    dashboard.wait_for(lambda: not [at for at in painted(dashboard) if 0.2 < at < 0.8])
+
+
+def test_presets_are_ranges_that_end_now(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """A link to a preset selects the results of its last hour. Given times replace it."""
+    dashboard.open(stack, "/?last=hour", key=key)
+    dashboard.wait_for(lambda: 10 <= len(dashboard.results()) <= 13)
+    assert dashboard.attributes(".presets button", "aria-pressed") == ["true", "false", "false", "false"]
+
+    dashboard.press(".presets button", "Last day")
+    dashboard.wait_for(lambda: " of 28" in (dashboard.text("[data-arrived]") or ""))
+    assert urlsplit(dashboard.address).query == "last=day"
+    dashboard.press(".presets button", "All")
+    dashboard.wait_for(lambda: " of 401" in (dashboard.text("[data-arrived]") or ""))
+    assert urlsplit(dashboard.address).query == ""
+
+    dashboard.open(stack, "/?last=hour&timestamp.lt=2020-01-01T00:00Z", key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+    assert dashboard.attributes(".presets button", "aria-pressed") == ["false"] * 4
