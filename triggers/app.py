@@ -1,9 +1,9 @@
 """The function as an ASGI application: it accepts events from their sender only, and responds to liveness probes.
 
-functions-framework parses the events and calls the function. It would parse any request, also one that
-a web page sends. The endpoint in this module therefore checks a request before its body is read: the
-token, the media type and the length. It also refuses requests that come from a browser. The same
-applies to requests to `/dead-letters` and `/audit`, which do not reach functions-framework.
+This module calls the function with protobuf events in binary mode, which Eventarc sends, and functions-framework
+with all other events. functions-framework would parse any request, also one that a web page sends. The endpoint in this
+module therefore checks a request before its body is read: the token, the media type and the length. It also refuses
+requests that come from a browser. The same applies to requests to `/dead-letters` and `/audit`.
 
 A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
 probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
@@ -18,10 +18,11 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import functions_framework.aio
+from cloudevents.abstract import CloudEvent
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -32,14 +33,14 @@ from observability.metrics import CONTENT_TYPE, exposition
 from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
-from triggers import main
+from triggers import main, sample_event
 from triggers.audit.endpoint import AuditEndpoint
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
 """A header has at most 256 KiB of raw document, and an event has it twice. Eventarc drops events over 512 KB."""
 
-BINARY_TYPES = frozenset({b"application/protobuf", b"application/json"})
+BINARY_TYPES = frozenset({sample_event.PROTOBUF, b"application/json"})
 STRUCTURED_TYPE = b"application/cloudevents+json"
 EVENT_PATH = "/"
 EVENTS_PREFIX = "/events/"
@@ -52,6 +53,9 @@ METRICS_PATH = "/metrics"
 
 Handler = Callable[[bytes], Awaitable[dict[str, object] | None]]
 """Processes the body of a request, and returns a JSON object for the response or None. Raises `HTTPException`."""
+
+Function = Callable[[CloudEvent], Awaitable[None]]
+"""Processes an event. Raises `HTTPException` if the event must be sent again."""
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -106,13 +110,19 @@ def create_app() -> ASGIApp:
     audit = AuditEndpoint(shards=settings.shards, delay_seconds=settings.audit_delay_seconds)
     handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter, AUDIT_PATH: audit.run}
     return EventEndpoint(
-        framework, handlers, sender, hosts_are_local=hosts_are_local, check_firestore=main.check_firestore
+        cast(Function, main.on_sample_written),  # the decorator narrows the type to the library's events
+        framework,
+        handlers,
+        sender,
+        hosts_are_local=hosts_are_local,
+        check_firestore=main.check_firestore,
     )
 
 
 class EventEndpoint:
-    """Passes authentic events to `app`, and other authentic requests to the handler of their path. Refuses the rest.
+    """Passes authentic events to the function, and other authentic requests to the handler of their path.
 
+    Refuses all other requests. `app`: parses the events that are not protobuf in binary mode, and calls `function` too.
     `hosts_are_local`: accept only requests that name this machine as their host. A web page with a DNS
     name that resolves to this machine has another host.
     `check_firestore`: raises `Unavailable` if the function cannot read from Firestore.
@@ -120,6 +130,7 @@ class EventEndpoint:
 
     def __init__(
         self,
+        function: Function,
         app: ASGIApp,
         handlers: Mapping[str, Handler],
         sender: Sender,
@@ -127,6 +138,7 @@ class EventEndpoint:
         hosts_are_local: bool,
         check_firestore: Callable[[], Awaitable[None]],
     ) -> None:
+        self._function = function
         self._app = app
         self._handlers = handlers
         self._sender = sender
@@ -158,10 +170,25 @@ class EventEndpoint:
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)
         elif scope["path"] == EVENT_PATH:
-            await self._app(scope, _limited(receive), send)
+            attributes = sample_event.binary_attributes(scope["headers"])
+            app = (
+                self._app if attributes is None else await self._process(attributes, Request(scope, _limited(receive)))
+            )
+            await app(scope, _limited(receive), send)
         else:
             response = await self._handle(Request(scope, _limited(receive)))
             await response(scope, receive, send)
+
+    async def _process(self, attributes: dict[str, str], request: Request) -> Response:
+        """Call the function and return the response. As in functions-framework, log the traceback of a defect only."""
+        try:
+            await self._function(sample_event.BinaryEvent(attributes, await request.body()))
+        except HTTPException as error:
+            return PlainTextResponse(error.detail, error.status_code, error.headers)
+        except Exception:
+            logger.exception("The function failed with an event")
+            return PlainTextResponse("Internal Server Error", 500)
+        return Response("OK")
 
     async def _handle(self, request: Request) -> Response:
         """Return the response to a request that is not an event."""

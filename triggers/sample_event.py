@@ -8,11 +8,14 @@ A *notice* says that the delivery of an event has failed too often. On one machi
 the attribute `givenup` and without a body. On Google Cloud, it is a message of the dead-letter topic:
 the message of the event, with further attributes. Pub/Sub wraps it in JSON and sends it to an endpoint
 of its own.
+
+Eventarc sends protobuf in binary mode: the attributes are HTTP headers. `BinaryEvent` is sufficient for such an event.
+functions-framework passes it through Starlette and cloudevents, which takes 80 us of processor time per event.
 """
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +39,11 @@ _SAMPLE_ID = re.compile(r"[\w.-]{1,100}", re.ASCII)
 MAX_LOGGED_CHARACTERS = 200
 MAX_PROBLEM_CHARACTERS = 300
 
+PROTOBUF = b"application/protobuf"
+
 _ATTRIBUTE_PREFIX = "ce-"
+_HEADER_PREFIX = _ATTRIBUTE_PREFIX.encode()
+_REQUIRED_ATTRIBUTES = {"id", "source", "type"}
 _DELIVERY_COUNT = "CloudPubSubDeadLetterSourceDeliveryCount"
 _NO_PROBLEM = "Pub/Sub does not store it; see the log of the function"
 
@@ -80,6 +87,34 @@ class _Delivery(msgspec.Struct):
     """The body of a request of a push subscription."""
 
     message: _Message
+
+
+class BinaryEvent(CloudEvent):
+    """A CloudEvent of attributes and unparsed data."""
+
+    def __init__(self, attributes: dict[str, str], data: bytes) -> None:
+        self._attributes = attributes
+        self._data = data
+
+    def _get_attributes(self) -> dict[str, Any]:
+        return self._attributes
+
+    def get_data(self) -> bytes:
+        """Return the data."""
+        return self._data
+
+
+def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
+    """Return the attributes of a protobuf event, or None if the headers are not those of one. Names are lower-case."""
+    attributes = {}
+    is_protobuf = False
+    for name, value in headers:
+        if name.startswith(_HEADER_PREFIX):
+            attributes[name[len(_HEADER_PREFIX) :].decode("latin-1")] = value.decode("latin-1")
+        elif name == b"content-type":
+            is_protobuf = value == PROTOBUF
+    is_event = is_protobuf and attributes.get("specversion") == "1.0" and attributes.keys() >= _REQUIRED_ATTRIBUTES
+    return attributes if is_event else None
 
 
 def parse_dead_letter(body: bytes) -> SampleEvent | None:
