@@ -44,8 +44,11 @@ class ResultListing:
 
     async def count(self, submitter: str, selection: Selection) -> int:
         """Return the number of computed results that `selection` selects."""
-        others = (bound.field for bound in selection.bounds if bound.field not in INDEXED_FIELDS)
-        order = LABEL_ORDER if selection.labels else next(others, "timestamp")
+        if selection.is_everything:
+            query = results_of_status(Status.COMPUTED)
+            return await ShardedQuery(self._firestore, submitter, self._shards, query).count()
+        fields = sorted({bound.field for bound in selection.bounds}, key=lambda field: field in INDEXED_FIELDS)
+        order = LABEL_ORDER if selection.labels else fields[0]  # Firestore counts one range of this index
         return await self._query(submitter, selection, Order(order)).count()
 
     async def newest(self, submitter: str, selection: Selection) -> Result | None:
@@ -108,6 +111,12 @@ class ResultListing:
         )
         document_filter = partial(_are_within, later_bounds) if later_bounds else None
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
+
+
+def results_of_status(status: Status) -> OrderedQuery:
+    """Return a query of all results of a status, in the only index that has the results of each status."""
+    equal = {"status": status.value}
+    return OrderedQuery(document_paths.RESULTS, Order("statistics_version"), then=("computed_at",), equal=equal)
 
 
 def decode_result(submitter: str, document: Any) -> Result:

@@ -17,6 +17,7 @@ from typing import Any
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
+from graphql_api.results.result_listing import results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
 from storage.documents import Arrival, Header, SampleState, Status, document_paths, state_of
 from storage.firestore import encoding
@@ -136,9 +137,7 @@ class SampleListing:
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
     def _results(self, submitter: str, status: Status) -> ShardedQuery:
-        equal = {"status": status.value}  # the only index of results of each status also has these two fields
-        query = OrderedQuery(document_paths.RESULTS, Order("statistics_version"), then=("computed_at",), equal=equal)
-        return ShardedQuery(self._firestore, submitter, self._shards, query)
+        return ShardedQuery(self._firestore, submitter, self._shards, results_of_status(status))
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
         accepted = {

@@ -46,8 +46,11 @@ class ShardedQuery:
     async def page(self, request: PageRequest) -> Page[Any]:
         """Return the matching documents of `request`.
 
-        With a document filter, a page ends after `_MAX_SCANNED` documents even if it is not full.
+        With a document filter, a page ends after `_MAX_SCANNED` documents even if it is not full. An empty page ends
+        before the first document, because clients that request it need only the total count.
         """
+        if request.size == 0 and self._document_filter is not None:
+            return _page(request, [], has_more=True, scanned_to=request.start)
         limit = request.size + 1 if self._document_filter is None else _FILTERED_BATCH_SIZE
         edges: list[tuple[Cursor, Any]] = []
         position, scanned = request.start, 0

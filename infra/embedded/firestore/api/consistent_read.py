@@ -11,6 +11,7 @@ from typing import Any
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries import scanner, sort_order
+from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -119,10 +120,10 @@ class ConsistentRead:
                 transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)
         return found
 
-    async def count(self, query: Query) -> int:
+    async def count(self, query: Query, counts: Counts) -> int:
         """Return the number of documents that match a query."""
         if self._transaction is None:
-            count = await scanner.count(self._storage, query, (await self.settle()).read_time)
+            count = await counts.count(query, (await self.settle()).read_time)
             if count is not None:
                 return count
         count = 0

@@ -16,6 +16,7 @@ from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.queries import aggregations, structured_query
+from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage.change_feed import ChangeFeed
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import document_write
@@ -32,6 +33,7 @@ class Service:
         self._storage = storage
         self._feed = ChangeFeed(storage)
         self._transactions = Transactions(storage)
+        self._counts = Counts(storage)
         self._streams: set[ListenStream] = set()
 
     @property
@@ -157,7 +159,7 @@ class Service:
         query = structured_query.read(request.parent, message.structured_query, aggregations.required_fields(figures))
         read = self._read(request, query.parent.database)
         if all(figure.field is None for figure in figures):
-            total = await read.count(query)
+            total = await read.count(query, self._counts)
             for figure in figures:
                 figure.add_documents(total)
         else:

@@ -214,25 +214,10 @@ async def _read_page(storage: Storage, query: Query, read_time: int, limit: int)
                 return page, False
         return page, True
 
-    return await _read_with_indexes(storage, read)
+    return await read_with_indexes(storage, read)
 
 
-async def count(storage: Storage, query: Query, read_time: int) -> int | None:
-    """Return the number of results of a query, from index keys only. Return None if keys are not sufficient."""
-    if not planner.is_exact(query):
-        return None
-
-    def read(connection: sqlite3.Connection) -> int | None:
-        (key_range,) = planner.plan(query, [], storage.indexes)
-        versions.check_retained(connection, read_time)
-        limit = None if query.limit is None else query.offset + query.limit
-        number = Scan(connection, storage.catalog, query, read_time).count(key_range, limit)
-        return None if number is None else max(0, number - query.offset)
-
-    return await _read_with_indexes(storage, read)
-
-
-async def _read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T]) -> T:
+async def read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T]) -> T:
     """Run `read`. If an index is missing, create it and run `read` again, or raise `StatusError`."""
     created: set[CompositeIndex] = set()
     while True:

@@ -36,6 +36,11 @@ SELECT c.sequence, c.commit_time, c.collection_number, c.path, c.previous,
 FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
 WHERE c.sequence IN (SELECT value FROM json_each(?)) ORDER BY c.sequence
 """
+_CHANGED_DOCUMENTS = """
+SELECT c.path, c.previous, p.document, p.checksum, c.sequence, c.document, c.checksum
+FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
+WHERE c.sequence > ? AND c.sequence <= ? AND c.collection_number = ? ORDER BY c.sequence
+"""
 _CHANGED_NAMES = "SELECT sequence, collection_number, path FROM versions WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _UP_TO = "SELECT sequence, commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _NEWEST = "SELECT sequence, commit_time FROM versions ORDER BY sequence DESC LIMIT 1"
@@ -126,6 +131,23 @@ def changed_names(
     """Yield the sequence and the document name of the changes after a sequence, in commit order."""
     for sequence, number, path in connection.execute(_CHANGED_NAMES, (after, limit)):
         yield sequence, _name(catalog, number, path)
+
+
+def changed_documents(
+    connection: sqlite3.Connection, collection_number: int, after: int, last: int
+) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+    """Yield path, old and new document of the changes after a sequence up to `last`, in one collection.
+
+    None means that the document did not exist. Empty bytes mean that the stored document is damaged.
+    """
+    for path, previous, old, old_checksum, sequence, new, checksum in connection.execute(
+        _CHANGED_DOCUMENTS, (after, last, collection_number)
+    ):
+        is_damaged = [
+            document is not None and not checksums.matches(document, number, stored)
+            for document, number, stored in ((old, previous, old_checksum), (new, sequence, checksum))
+        ]
+        yield path, b"" if is_damaged[0] else old, b"" if is_damaged[1] else new
 
 
 def _change(catalog: Catalog, row: tuple[Any, ...]) -> Change:

@@ -1,0 +1,141 @@
+"""Counts of the results of a query, from index keys.
+
+SQLite counts the keys in the range of a query. Keys describe the newest versions, so this module takes back the changes
+after the read time. It remembers the latest counts. The next count of the same range then reads only the changes since,
+unless there are so many that counting the keys again is faster.
+
+Only an exact range can be counted (see `planner.is_exact`). If several ranges are intersected, or if the range can
+contain documents of nested collections, the scanner counts the keys one by one.
+"""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from infra.embedded.firestore.encoding import path_encoding, resource_names
+from infra.embedded.firestore.messages import Document
+from infra.embedded.firestore.queries import filters, planner, scanner
+from infra.embedded.firestore.queries.planner import KeyRange
+from infra.embedded.firestore.queries.structured_query import Query
+from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.storage import Storage
+
+MAX_REMEMBERED = 1_000
+MAX_CHANGES = 1_000
+"""The number of changes that are read in any case. A change takes as long as about `KEYS_PER_CHANGE` keys."""
+KEYS_PER_CHANGE = 100
+
+_COUNT = "SELECT count(*) FROM entries WHERE collection_number = ? AND key >= ? AND key < ?"
+_COUNT_UP_TO = (
+    "SELECT count(*) FROM (SELECT 1 FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?)"
+)
+
+_Keys = tuple[int, bytes, bytes]
+"""The number of a collection and a range of its keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The number of documents in a range, after the change with this sequence."""
+
+    sequence: int
+    documents: int
+
+
+class Counts:
+    """Counts the results of queries on one storage, and remembers the latest counts."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._remembered: OrderedDict[_Keys, _Counted] = OrderedDict()
+        self._lock = threading.Lock()  # several reader threads count
+
+    async def count(self, query: Query, read_time: int) -> int | None:
+        """Return the number of results of a query, from index keys only. Return None if keys are not sufficient."""
+        if not planner.is_exact(query):
+            return None
+
+        def read(connection: sqlite3.Connection) -> int | None:
+            (key_range,) = planner.plan(query, [], self._storage.indexes)
+            versions.check_retained(connection, read_time)
+            limit = None if query.limit is None else query.offset + query.limit
+            number = self._count(connection, query, key_range, read_time, limit)
+            return None if number is None else max(0, number - query.offset)
+
+        return await scanner.read_with_indexes(self._storage, read)
+
+    def _count(
+        self, connection: sqlite3.Connection, query: Query, key_range: KeyRange, read_time: int, limit: int | None
+    ) -> int | None:
+        """Return the number of documents in an exact key range, up to `limit`, or None if too many changed."""
+        catalog = self._storage.catalog
+        number = catalog.number(query.parent.database, key_range.collection_id)
+        if number is None:
+            return 0
+        found = None
+        if len(key_range.prefixes) == 1 and _has_equality(query):
+            (prefix,) = key_range.prefixes
+            keys = number, prefix + key_range.low, prefix + key_range.high
+            found = self._count_keys(connection, query, keys, read_time, limit)
+        if found is None:
+            return scanner.Scan(connection, catalog, query, read_time).count(key_range, limit)
+        return found if limit is None else min(found, limit)
+
+    def _count_keys(
+        self, connection: sqlite3.Connection, query: Query, keys: _Keys, read_time: int, limit: int | None
+    ) -> int | None:
+        newest, newest_time = versions.newest(connection)
+        wanted = newest if newest_time <= read_time else versions.sequence_at(connection, read_time)
+        if limit is not None and wanted == newest:
+            return int(connection.execute(_COUNT_UP_TO, (*keys, limit)).fetchone()[0])
+        with self._lock:
+            known = self._remembered.get(keys)
+        documents = None
+        if known is not None:
+            max_changes = max(MAX_CHANGES, known.documents // KEYS_PER_CHANGE)
+            documents = _moved(connection, query, keys, known, wanted, max_changes)
+        if documents is None:
+            counted = _Counted(newest, int(connection.execute(_COUNT, keys).fetchone()[0]))
+            documents = _moved(connection, query, keys, counted, wanted, MAX_CHANGES)
+        if documents is not None and (known is None or known.sequence < wanted):
+            self._remember(keys, _Counted(wanted, documents))
+        return documents
+
+    def _remember(self, keys: _Keys, counted: _Counted) -> None:
+        with self._lock:
+            self._remembered[keys] = counted
+            self._remembered.move_to_end(keys)
+            if len(self._remembered) > MAX_REMEMBERED:
+                self._remembered.popitem(last=False)
+
+
+def _has_equality(query: Query) -> bool:
+    """Return whether keys contain a value directly after the collection, so that nested collections are elsewhere."""
+    (conditions,) = query.disjunctions
+    return any(each.operator in (filters.EQUAL, filters.CONTAINS) for each in conditions)
+
+
+def _moved(
+    connection: sqlite3.Connection, query: Query, keys: _Keys, counted: _Counted, wanted: int, max_changes: int
+) -> int | None:
+    """Return the number of documents after the change `wanted`, or None if the changes in between are not readable.
+
+    The changes between are added, or taken back if `wanted` is earlier.
+    """
+    first, last = sorted((counted.sequence, wanted))
+    if last - first > max_changes or (first < last and first < versions.pruned_sequence(connection)):
+        return None
+    difference = 0
+    for path, old, new in versions.changed_documents(connection, keys[0], first, last):
+        if old == b"" or new == b"":  # damaged
+            return None
+        difference += _matches(query, path, new) - _matches(query, path, old)
+    return counted.documents + (difference if wanted == last else -difference)
+
+
+def _matches(query: Query, path: bytes, document: bytes | None) -> bool:
+    if document is None:
+        return False
+    name = resource_names.ResourceName(query.parent.database, path_encoding.decode_path(path))
+    return query.covers(name) and query.matching_key(path, Document.FromString(document)) is not None
