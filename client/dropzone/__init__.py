@@ -49,7 +49,7 @@ from dropzone.statistics import (
     ResultOverview,
     Summary,
 )
-from dropzone.submission import SampleLike
+from dropzone.submission import SampleLike, read_csv
 from dropzone.sync_client import Client
 
 __all__ = [
@@ -95,4 +95,5 @@ __all__ = [
     "UnexpectedResponse",
     "Unreachable",
     "UnusableSample",
+    "read_csv",
 ]

@@ -59,7 +59,14 @@ class Connection:
         self._graphql: Any = None
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also if the caller is cancelled meanwhile, such as by Ctrl-C."""
+        closing = asyncio.ensure_future(self._close())
+        try:
+            await asyncio.shield(closing)
+        finally:
+            await closing
+
+    async def _close(self) -> None:
         if self._graphql is not None:
             await self._graphql.client.close_async()
             self._graphql = None

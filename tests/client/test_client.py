@@ -235,6 +235,22 @@ async def test_no_server_and_another_server_are_different_errors(stack: Stack) -
         AsyncClient("not a URL", "dz_any")
 
 
+async def test_a_cancelled_close_leaves_no_connection_open(stack: Stack) -> None:
+    """Ctrl-C can arrive while a command closes its client. aiohttp would print that a session is not closed."""
+    client = AsyncClient(stack.url, stack.key)
+    await client.whoami()
+    await client.ping()
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    sessions = [each for each in gc.get_objects() if type(each) is aiohttp.ClientSession]
+    assert all(session.closed for session in sessions)
+
+
 async def test_subscription_without_a_server_leaves_no_session_open() -> None:
     """A watch reconnects for hours during an outage."""
     connection = Connection(f"http://127.0.0.1:{free_port()}", Credentials("key", None))

@@ -1,12 +1,13 @@
 """Files become samples. These tests need no server."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from dropzone import DropzoneError
+from dropzone import DropzoneError, UnusableSample, read_csv
 from dropzone.command import sample_files
 
 DOCUMENT = b'{"data": [%s]}' % b",".join([b"0.123456789"] * 200_000)  # longer than one read
@@ -52,6 +53,54 @@ def test_name_takes_precedence_over_content(tmp_path: Path) -> None:
 
     assert samples(file) == [(":1", b"["), (":2", b"{}")]
     assert samples(empty) == []
+
+
+TABLE = """time_stamp,label.site,x,y
+2026-05-01T00:00:00Z,zürich,1.5,2
+2026-05-01T00:00:00Z,zürich,3,
+2026-05-01T00:00:00Z,,4,1e3
+"2026-05-01T01:00:00Z",bern,"-5",nan
+
+2026-05-01T02:00:00Z,bern,many,0
+2026-05-01T03:00:00Z,bern,1
+2026-05-01T04:00:00Z,bern,inf,1_0
+2026-05-01T05:00:00Z,bern,7,8"""
+FIRST = {"time_stamp": "2026-05-01T00:00:00Z", "data": [1.5, 2, 3, None]}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_rows_of_a_table_become_samples(tmp_path: Path, line_end: str) -> None:
+    """Consecutive rows with the same time stamp and labels are one sample. A wrong row is an error, others are read."""
+    file = tmp_path / "table.CSV"
+    file.write_bytes(b"\xef\xbb\xbf" + TABLE.replace("\n", line_end).encode())
+
+    read = [(source, json.loads(raw) if isinstance(raw, bytes) else raw) for source, raw in samples(file)]
+
+    bern = {"labels": {"site": "bern"}}
+    assert dict(read) == {
+        ":2": FIRST | {"labels": {"site": "zürich"}, "missing": "skip"},
+        ":4": {"time_stamp": "2026-05-01T00:00:00Z", "data": [4, 1000]},
+        ":5": {"time_stamp": "2026-05-01T01:00:00Z", "data": [-5, None], "missing": "skip"} | bern,
+        ":7": "expected a number, got 'many' - in column x",
+        ":8": "expected 4 cells, got 3",
+        ":9": "expected a number, got 'inf' - in column x",
+        ":10": {"time_stamp": "2026-05-01T05:00:00Z", "data": [7, 8]} | bern,
+    }
+
+
+def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
+    """Text that is not UTF-8 is one too, after the samples before it. The client raises the error."""
+    wrong, binary = tmp_path / "wrong.csv", tmp_path / "binary.csv"
+    wrong.write_text("time,x\n1,2\n")
+    binary.write_bytes(b"time_stamp,x\n2026-05-01T00:00:00Z,1\n\xff")
+    good = tmp_path / "good.csv"
+    good.write_text("x,time_stamp\n1,2026-05-01T00:00:00Z\n2,2026-05-01T00:00:00Z\n")
+
+    assert samples(wrong) == [(":1", "expected a column with the name time_stamp")]
+    assert "expected CSV in UTF-8" in str(samples(binary)[0][1])
+    assert list(read_csv(good)) == [{"time_stamp": "2026-05-01T00:00:00Z", "data": [1, 2]}]
+    with pytest.raises(UnusableSample, match="time_stamp - in line 1"):
+        list(read_csv(wrong))
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])

@@ -158,8 +158,11 @@ def test_a_corrected_sample_counts_as_computed(stack: Stack, start: Start, tmp_p
     file = tmp_path / "sample.ndjson"
     file.write_bytes(ndjson([1]))
     (first,) = parse(start(stack, key, "submit", "--wait", file).communicate(timeout=100)[0])
+    correction = tmp_path / "correction.ndjson"
+    correction.write_bytes(ndjson([2]))
+    corrected = start(stack, key, "submit", "--supersedes", first["id"], correction)
+    assert corrected.communicate(timeout=100)[1].split()[:2] == [b"samples", b"1"]
     with Client(stack.url, key) as client:
-        client.submit(ndjson([2]), supersedes=first["id"])
         eventually(lambda: client.sample(first["id"]).state == "SUPERSEDED", lambda: stack.log)
 
     again = start(stack, key, "submit", "--wait", file)
@@ -234,6 +237,11 @@ def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
         (["submit", "--url", "http://127.0.0.1:9", str(FIXTURE)], 3, "cannot connect to http://127.0.0.1:9"),
         (["submit", "--key", "dz_wrong", str(FIXTURE)], 4, "send a valid API key"),
         (["submit", "no such file"], 2, "no such file does not exist"),
+        (
+            ["submit", "--supersedes", "x", str(FIXTURE), str(FIXTURE)],
+            2,
+            "expected a file with one sample, got several",
+        ),
         (["watch", "--after", "no cursor"], 1, "expected a cursor"),
         (["watch", "--state", "nowhere/state"], 2, "the folder nowhere does not exist"),
         (["results", "--where", "mean.gte=nan"], 2, "expected a number for mean, got nan"),

@@ -3,9 +3,10 @@
 A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. For
 any other name, the content decides: if the first line is a complete object and more lines follow, each line is a
 sample. The first bytes of a file show its compression. The client sends the bytes of a sample unchanged, without the
-line end.
+line end. A file with the suffix `.csv` is a table: see `csv_samples`.
 """
 
+import codecs
 import gzip
 import io
 import os
@@ -21,6 +22,7 @@ from typing import Protocol, TypeVar
 import zstandard
 
 from dropzone import DropzoneError, TooLarge, UnusableSample
+from dropzone.submission import csv_samples, encode
 
 T = TypeVar("T")
 
@@ -28,7 +30,8 @@ STANDARD_INPUT = Path("-")
 
 _NDJSON_SUFFIXES = (".ndjson", ".jsonl")
 _COMPRESSED_SUFFIXES = (".gz", ".zst", ".zstd")
-_SAMPLE_SUFFIXES = (".json", *_NDJSON_SUFFIXES)
+_CSV_SUFFIX = ".csv"
+_SAMPLE_SUFFIXES = (".json", _CSV_SUFFIX, *_NDJSON_SUFFIXES)
 _CHUNK_BYTES = 1024 * 1024
 _MAX_SAMPLE_BYTES = 256 * 1024 * 1024
 _GZIP_MAGIC, _ZSTANDARD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -187,6 +190,9 @@ def _read_items(path: Path, reader: _Reader) -> Iterator[list[Item]]:
     if _without_compression(path.name).endswith(_NDJSON_SUFFIXES):
         yield from _read_lines(name, chunks)
         return
+    if _without_compression(path.name).endswith(_CSV_SUFFIX):
+        yield from _read_csv(name, chunks)
+        return
     head, newline = bytearray(), bytearray()
     for chunk in chunks:
         head += chunk
@@ -203,6 +209,21 @@ def _read_items(path: Path, reader: _Reader) -> Iterator[list[Item]]:
     if path == STANDARD_INPUT and not head.strip():
         return
     yield [Item(name, _read_rest(head, chunks))]
+
+
+def _read_csv(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
+    for number, sample in csv_samples(_decoded_lines(chunks)):
+        yield [Item(f"{name}:{number}", sample if isinstance(sample, UnusableSample) else encode(sample))]
+
+
+def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, with their line ends."""
+    rest, decode = "", codecs.getincrementaldecoder("utf-8-sig")().decode
+    for chunk in chunks:
+        *lines, rest = (rest + decode(chunk)).split("\n")
+        yield from (f"{line}\n" for line in lines)
+    if rest := rest + decode(b"", final=True):
+        yield rest
 
 
 def _is_complete_object(line: bytearray) -> bool:

@@ -14,7 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dropzone import DEFAULT_URL, AsyncClient, DropzoneError, Receipt, SampleState, SettledSample
+from dropzone import (
+    DEFAULT_URL,
+    AsyncClient,
+    BadRequest,
+    Conflict,
+    DropzoneError,
+    NotFound,
+    Receipt,
+    SampleState,
+    SettledSample,
+    TooLarge,
+)
 from dropzone.command import output, sample_files
 from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
@@ -39,8 +50,9 @@ def submit(
         typer.Argument(
             metavar="FILE",
             show_default=False,
-            help="JSON file (one sample) or NDJSON file (one sample per line), also compressed as .gz or .zst. `-` is "
-            "standard input. A folder stands for all such files in it and its subfolders.",
+            help="JSON file (one sample), NDJSON file (one sample per line) or CSV file (columns time_stamp, "
+            "label.NAME and values), also compressed as .gz or .zst. `-` is standard input. A folder stands for all "
+            "such files in it and its subfolders.",
         ),
     ],
     *,
@@ -48,6 +60,10 @@ def submit(
         bool, typer.Option("--wait", "-w", help="Wait for the results and print their statistics.")
     ] = False,
     label: Labels = None,
+    supersedes: Annotated[
+        str,
+        typer.Option(metavar="ID", help="Id of the sample that the only sample of FILE corrects.", show_default=False),
+    ] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of concurrent requests.")] = 64,
     url: Url = DEFAULT_URL,
     key: Key = "",
@@ -58,24 +74,19 @@ def submit(
             raise typer.BadParameter(f"{sample_files.printable(file)} does not exist", param_hint="FILE")
     expanded = list(sample_files.expand(files))
     if not expanded:
-        raise typer.BadParameter("the folder has no file named .json, .ndjson or .jsonl", param_hint="FILE")
+        raise typer.BadParameter("the folder has no file named .json, .ndjson, .jsonl or .csv", param_hint="FILE")
     labels = parse_labels(label)
-    run(_submit(expanded, connect(url, key), labels, is_waiting=is_waiting, concurrency=concurrency))
+    submission = Submission(connect(url, key), labels, supersedes, is_waiting=is_waiting)
+    run(_submit(submission, expanded, concurrency))
 
 
-async def _submit(
-    files: list[Path], client: AsyncClient, labels: dict[str, str], *, is_waiting: bool, concurrency: int
-) -> ExitCode:
-    async with client:
-        await client.ping()
-        with _progress() as progress:
-            submission = Submission(client, progress, labels, is_waiting=is_waiting)
-            try:
-                await submission.send(files, concurrency)
-            except (asyncio.CancelledError, DropzoneError):
-                progress.stop()
-                submission.print_interruption()
-                raise
+async def _submit(submission: "Submission", files: list[Path], concurrency: int) -> ExitCode:
+    try:
+        await submission.send(files, concurrency)
+    except (asyncio.CancelledError, DropzoneError):
+        if submission.has_started:
+            submission.print_interruption()
+        raise
     submission.print_summary()
     return submission.exit_code
 
@@ -128,10 +139,12 @@ class Tally:
 class Submission:
     """One run of `dropzone submit`."""
 
-    def __init__(self, client: AsyncClient, progress: Progress, labels: dict[str, str], *, is_waiting: bool) -> None:
+    def __init__(self, client: AsyncClient, labels: dict[str, str], supersedes: str, *, is_waiting: bool) -> None:
+        self.has_started = False
         self._client = client
-        self._progress = progress
+        self._progress = _progress()
         self._labels = labels
+        self._supersedes = supersedes
         self._is_waiting = is_waiting
         self._prints_json = not sys.stdout.isatty()
         self._sent: deque[str] = deque()  # the sources of samples without a receipt, in order
@@ -140,10 +153,20 @@ class Submission:
         self._listed: list[Outcome] = []
 
     async def send(self, files: list[Path], concurrency: int) -> None:
-        """Submit all samples of the files. With `--wait`, also wait for their results."""
+        """Submit all samples of the files. With `--wait`, also wait for their results. Close the client."""
+        async with self._client:
+            await self._client.ping()
+            self.has_started = True
+            with self._progress:
+                await self._send(files, concurrency)
+
+    async def _send(self, files: list[Path], concurrency: int) -> None:
         task = self._progress.add_task("submitting", total=sample_files.total_bytes(files), note="")
         samples = self._read(files, task)
-        sending = self._client.submit_many(samples, concurrency=concurrency, labels=self._labels)
+        if self._supersedes:
+            sending = self._correct(samples)
+        else:
+            sending = self._client.submit_many(samples, concurrency=concurrency, labels=self._labels)
         async with aclosing(sending) as receipts:
             async for receipt in receipts:
                 source = self._sent.popleft()
@@ -193,6 +216,19 @@ class Submission:
             console.print(output.printable(f"{source}: {text}"))
         if tally.unlisted_problems:
             console.print(f"and {tally.unlisted_problems:,} more samples with problems")
+
+    async def _correct(self, samples: AsyncGenerator[bytes, None]) -> AsyncGenerator[Receipt | DropzoneError, None]:
+        """Submit the only sample, which corrects another one."""
+        given: list[bytes] = []
+        async for raw in samples:
+            given.append(raw)
+            if len(given) > 1:
+                raise typer.BadParameter("expected a file with one sample, got several", param_hint="--supersedes")
+        for raw in given:
+            try:
+                yield await self._client.submit(raw, labels=self._labels, supersedes=self._supersedes)
+            except (BadRequest, Conflict, NotFound, TooLarge) as error:
+                yield error
 
     async def _read(self, files: list[Path], task: TaskID) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of each sample and record its source."""
