@@ -7,7 +7,7 @@ PAGES := graphiql dashboard
 unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all modules of this checkout when it starts
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak load dashboard lock clean
+.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak alerts load dashboard lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ attack: setup .venv/developer ## run hostile clients against fresh stacks and me
 
 soak: setup .venv/developer ## run the stack under 60 % load for an hour and kill processes; OPTIONS="--minutes 10 --chaos-minutes 0" is short and looks for leaks
 	@$(BIN)/python -m tests.soak $(OPTIONS)
+
+alerts: setup .venv/developer ## cause each alert on a running stack and end its cause, if Prometheus is installed
+	@$(BIN)/python -m pytest tests/alerts
 
 load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
 	@$(BIN)/python -m tests.load

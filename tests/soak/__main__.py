@@ -2,7 +2,7 @@
 
 The maximum rate is measured first; the load is 60 % of it. With chaos, one process is killed at each interval, in turn.
 At the end, every acknowledged sample must have a result and pass `triggers.verify`, and neither memory nor open
-files may have grown. The table goes to standard output.
+files may have grown. The table goes to standard output, and `--plot` writes a plot.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak.measurements import HEADER, Measurement, leaks, measure
+from tests.soak.measurements import HEADER, Measurement, leaks, long_log, measure
+from tests.soak.plot import plot
 from tests.soak.submitters import Submitters
 from tests.stack import Stack, eventually
 
@@ -86,6 +87,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="duration of the load (default: %(default)s)")
     parser.add_argument("--chaos-minutes", type=float, default=5.0, help="interval of kills; 0: none (default: 5)")
     parser.add_argument("--rows", type=int, default=12, help="rows of the table (default: %(default)s)")
+    parser.add_argument("--plot", type=Path, help="file of the plot, as SVG (default: none)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         eventually(lambda: "everything is ready" in stack.log, lambda: stack.log)
@@ -94,7 +96,11 @@ def main() -> int:
         acknowledged, measurements = soak(stack, rate, options.minutes, options.chaos_minutes)
         drain(stack)
         verified = verify(stack)
-    grown = [] if options.chaos_minutes else leaks(measurements)  # a restarted process has another size
+    grown = long_log(measurements)
+    if not options.chaos_minutes:  # a restarted process has another size
+        grown += leaks(measurements)
+    if options.plot is not None:
+        options.plot.write_text(plot(measurements))
     step = max(1, -(-len(measurements) // options.rows))
     print(f"{rate:.0f} samples a second, {SHARE:.0%} of the maximum; {acknowledged:,} acknowledged\n")
     print(HEADER, *(each.row() for each in measurements[step - 1 :: step]), sep="\n")

@@ -12,6 +12,9 @@ PROCESSES = ("api", "function", "firestore")
 MAX_GROWTH = 1.2
 """The largest ratio of the memory or the open files in the last quarter to those in the second quarter."""
 
+MAX_LOG_MIB = 64 * 1.25
+"""A quarter above the default of `DROPZONE_FIRESTORE_MAX_LOG_MIB`: the last commit may exceed it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -92,6 +95,12 @@ def leaks(measurements: Sequence[Measurement]) -> list[str]:
             if last > first * MAX_GROWTH + 5:
                 found.append(f"{what} of {name} grew from {first:.0f} to {last:.0f}")
     return found
+
+
+def long_log(measurements: Sequence[Measurement]) -> list[str]:
+    """Return a sentence if the write-ahead log was longer than its setting allows."""
+    longest = max((each.log_mib for each in measurements), default=0.0)
+    return [f"the log of Firestore reached {longest:.0f} MiB"] if longest > MAX_LOG_MIB else []
 
 
 def _median(values: Iterable[float | None]) -> float:

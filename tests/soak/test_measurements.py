@@ -1,6 +1,6 @@
-"""A soak fails if memory or open files grow."""
+"""A soak fails if memory or open files grow, or if the log is too long."""
 
-from tests.soak.measurements import Measurement, leaks
+from tests.soak.measurements import Measurement, leaks, long_log
 
 
 def measured(memory: list[float], open_files: list[float]) -> list[Measurement]:
@@ -22,3 +22,11 @@ def test_values_that_grow_are_named() -> None:
         "memory of api grew from 150 to 230",
         "open_files of api grew from 45 to 85",
     ]
+
+
+def test_a_log_above_its_setting_is_named() -> None:
+    """Also if it was long only once."""
+    short, long = (Measurement(1, 0, 0, 0.0, 0.0, {}, {}, 0, log_mib, 0) for log_mib in (64, 250))
+
+    assert long_log([short, short]) == []
+    assert long_log([short, long, short]) == ["the log of Firestore reached 250 MiB"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.alerts.rules import scaled
 from tests.stack import Stack
 
 FOLDER = Path("infra/prometheus")
@@ -44,6 +45,14 @@ def test_each_alert_has_a_section_in_the_runbook_and_a_test(name: str) -> None:
     assert section is not None
     assert f"`{name}`" in section[1]
     assert re.search(rf"alertname: {name}\n\s+exp_alerts:\n", (FOLDER / "alerts_test.yaml").read_text())
+
+
+def test_each_alert_is_caused_by_make_alerts() -> None:
+    """`make alerts` takes minutes and needs Prometheus, so `make test` does not run it."""
+    causes = Path("tests/alerts/test_causes.py").read_text()
+
+    assert [name for name in NAMES if f'"{name}"' not in causes] == []
+    assert re.findall(r"[\[ ]\d+[mh](?:\]|$)", scaled(ALERTS), re.MULTILINE) == []
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

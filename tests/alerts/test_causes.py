@@ -1,0 +1,271 @@
+"""Each alert fires while its cause lasts, and ends after it: `make alerts`.
+
+A Prometheus server scrapes a running stack. Its rules are those of infra/prometheus/alerts.yaml, with shorter times.
+The tests cause the faults, look at them with the commands of the runbook, and correct them as the runbook says.
+"""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.alerts.function import CRASH, FAULTS, FORGET, UNLUCKY
+from tests.alerts.prometheus import Prometheus
+from tests.stack import Stack, eventually
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a process"),
+    pytest.mark.timeout(900),
+]
+
+ALERT_SECONDS = 600.0
+DISK_MIB = 1024
+STEADY_CLIENTS, STEADY_PAUSE_SECONDS = 4, 0.5
+BALLAST_MIB, DOCUMENT_BYTES = 300, 900_000
+FUNCTION = """\
+[[processes]]
+name = "function"
+command = [
+    "{python}", "-m", "uvicorn", "--factory", "tests.alerts.function:create_app", "--no-access-log",
+    "--host", "127.0.0.1", "--port", "{function_port}",
+]
+port_setting = "function_port"
+ready = "{function_url}/healthz"
+environment = { DROPZONE_EVENT_SECRET = "{secret}", DROPZONE_AUDIT_DELAY_SECONDS = "10" }
+
+"""
+SAMPLE = {"time_stamp": "2026-11-27T00:00:00Z", "data": [1, 2, 3]}
+OPERATING = Path("docs/operating.md").read_text()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A stack, the Prometheus that watches it, and its faults."""
+
+    stack: Stack
+    prometheus: Prometheus
+    faults: Path
+    folder: Path
+    is_small_disk: bool
+
+    def until_firing(self, *names: str) -> dict[str, dict[str, str]]:
+        """Wait until all of these alerts fire at the same time; return the alerts that fire."""
+        return self._until(lambda firing: set(names) <= firing.keys(), f"{names} do not fire")
+
+    def until_silent(self, *names: str) -> None:
+        """Wait until none of these alerts fires."""
+        self._until(lambda firing: not set(names) & firing.keys(), f"{names} do not end")
+
+    def _until(self, condition: Callable[[dict[str, Any]], bool], problem: str) -> dict[str, dict[str, str]]:
+        deadline = time.monotonic() + ALERT_SECONDS
+        while not condition(firing := self.prometheus.firing()):
+            assert time.monotonic() < deadline, f"{problem}; firing: {sorted(firing)}\n{self.stack.log[-20_000:]}"
+            time.sleep(1)
+        return firing
+
+    @contextlib.contextmanager
+    def fault(self, name: str) -> Iterator[None]:
+        """Keep a fault of the function."""
+        (self.faults / name).touch()
+        try:
+            yield
+        finally:
+            (self.faults / name).unlink()
+
+    def run(self, *sections: str) -> str:
+        """Run the commands of sections of the runbook in one shell, after the general ones. Return their output."""
+        blocks = [runbook_commands(section) for section in ("Runbook", *sections)]
+        script = "".join(blocks).replace(".venv/bin/python", sys.executable)
+        script = script.replace(".dropzone/firestore.sqlite", str(self.stack.data_file))
+        script = script.replace(":8000", f":{self.stack.api_port}")
+        return subprocess.run(["bash", "-ec", script], check=True, capture_output=True, text=True).stdout
+
+
+def runbook_commands(section: str) -> str:
+    """Return the commands of a section of docs/operating.md, without those of its subsections."""
+    found = re.search(rf"^##+ {section}\n(.*?)(?=^##)", OPERATING, re.MULTILINE | re.DOTALL)
+    assert found is not None, section
+    commands = re.findall(r"^```sh\n(.*?)^```", found[1], re.MULTILINE | re.DOTALL)
+    assert commands, section
+    return "".join(commands)
+
+
+def submit_steadily(stack: Stack, stopping: threading.Event) -> None:
+    """Submit samples until `stopping` is set. Errors are what the alerts count."""
+    with httpx.Client(base_url=stack.url, headers={"x-api-key": stack.key}, timeout=30) as client:
+        while not stopping.wait(STEADY_PAUSE_SECONDS):
+            with contextlib.suppress(httpx.TransportError):
+                client.post("/samples", json=SAMPLE)
+
+
+def submit_together(stack: Stack, count: int, key: str) -> list[str]:
+    """Submit samples in one request, so that their events are in flight at the same time. Return their ids."""
+    lines = "\n".join([json.dumps(SAMPLE)] * count).encode()
+    response = stack.post_sample(lines, x_api_key=key, content_type="application/x-ndjson")
+    return [json.loads(line)["id"] for line in response.text.splitlines()]
+
+
+def continue_process(pid: int) -> None:
+    """Continue a stopped process, if the supervisor has not killed it meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A stack with constant load, on a small disk if this process may mount one, and its Prometheus."""
+    folder = tmp_path_factory.mktemp("alerts")
+    faults, disk, file = folder / "faults", folder / "disk", folder / "stack.toml"
+    faults.mkdir()
+    disk.mkdir()
+    text = Path("infra/embedded/stack.toml").read_text()
+    text, functions = re.subn(r'\[\[processes\]\]\nname = "function"\n.*?(?=\[\[)', FUNCTION, text, flags=re.DOTALL)
+    text, schedules = re.subn(r"interval_seconds = 60", "interval_seconds = 1", text)
+    text, triggers = re.subn(r"\nannounces_given_up = true", r"\nmax_crashes = 1\g<0>", text)
+    assert (functions, schedules, triggers) == (1, 1, 1)
+    file.write_text(text)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
+    with contextlib.ExitStack() as exits:
+        is_small_disk = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        if is_small_disk:
+            exits.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
+        stack = Stack(disk, DROPZONE_WRITE_TIMEOUT_SECONDS="2", **{FAULTS: str(faults)})
+        exits.push(stack)
+        stack.start("--stack", str(file))
+        prometheus = exits.enter_context(Prometheus(folder / "prometheus", f"127.0.0.1:{stack.api_port}"))
+        stopping = threading.Event()
+        threads = [threading.Thread(target=submit_steadily, args=(stack, stopping)) for _ in range(STEADY_CLIENTS)]
+        for thread in threads:
+            thread.start()
+            exits.callback(thread.join)
+        exits.callback(stopping.set)
+        machine = Machine(stack, prometheus, faults, disk, is_small_disk)
+        machine._until(lambda firing: not firing, "alerts fire without a cause")
+        yield machine
+
+
+def test_the_api_hangs(machine: Machine) -> None:
+    """Prometheus cannot read its metrics."""
+    api = machine.stack.api_pid()
+    os.kill(api, signal.SIGSTOP)
+
+    machine.until_firing("DropzoneDown")
+    continue_process(api)
+
+    machine.until_silent("DropzoneDown")
+
+
+def test_the_function_hangs(machine: Machine) -> None:
+    """Events wait. The command of the runbook says how many, and since when."""
+    names = ("DropzoneProcessDown", "DropzoneResultsLate", "DropzoneResultsLateFast", "DropzoneResultsLateSlow")
+    function = machine.stack.pid_of("tests.alerts.function")
+    os.kill(function, signal.SIGSTOP)
+
+    firing = machine.until_firing(*names)
+    output = machine.run()
+    continue_process(function)
+
+    assert firing["DropzoneProcessDown"]["process"] == "function"
+    assert re.search(r"changes to deliver: [1-9]", output), output
+    machine.until_silent(*names)
+
+
+def test_the_disk_refuses_writes(machine: Machine) -> None:
+    """Submissions fail, and the audit cannot store how far it is. `/readyz` says why."""
+    names = ("DropzoneNotWritable", "DropzoneSubmitErrorsFast", "DropzoneSubmitErrorsSlow", "DropzoneAuditLate")
+    firestore = machine.stack.firestore_pid()
+    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+    machine.until_firing(*names)
+    output = machine.run()
+    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    assert "Firestore does not accept writes" in output
+    machine.until_silent(*names)
+
+
+def test_the_function_acknowledges_events_without_a_result(machine: Machine) -> None:
+    """The log names the samples. The mutation `recompute` computes them when the function works again."""
+    stack, key = machine.stack, machine.stack.new_key(UNLUCKY, "submit,read,admin")
+    with machine.fault(FORGET):
+        submitted = {stack.submit(SAMPLE, key=key)["id"] for _ in range(3)}
+
+        machine.until_firing("DropzoneAuditMissingSamples")
+    logged = set(re.findall(r"[\w-]+", " ".join(re.findall(rf"audit: \d+ samples of {UNLUCKY} .*", stack.log))))
+    assert submitted <= logged
+    stack.graphql("mutation ($ids: [ID!]!) { recompute(ids: $ids) { id } }", {"ids": sorted(submitted)}, key=key)
+
+    for sample_id in submitted:
+        stack.wait_for(sample_id, key=key)
+    machine.until_silent("DropzoneAuditMissingSamples")
+
+
+def test_the_disk_is_almost_full(machine: Machine) -> None:
+    """Space is freed, as the runbook says."""
+    if not machine.is_small_disk:
+        pytest.skip("only root on Linux can mount a file system")
+    filler = machine.folder / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, int(shutil.disk_usage(machine.folder).free - 0.08 * DISK_MIB * 2**20))
+
+    machine.until_firing("DropzoneDiskFull")
+    filler.unlink()
+
+    machine.until_silent("DropzoneDiskFull")
+
+
+def test_a_long_read_holds_the_log(machine: Machine) -> None:
+    """Another program has the data file open. When it closes the file, the log is used from its beginning."""
+    client = machine.stack.firestore()
+    reader = sqlite3.connect(f"file:{machine.stack.data_file}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    for number in range(BALLAST_MIB * 2**20 // DOCUMENT_BYTES):
+        client.document(f"ballast/{number % 10}").set({"data": os.urandom(DOCUMENT_BYTES)})
+
+    machine.until_firing("DropzoneLongLog")
+    reader.execute("COMMIT")
+    reader.close()
+
+    machine.until_silent("DropzoneLongLog")
+
+
+def test_events_crash_the_function(machine: Machine) -> None:
+    """They become dead letters. When the function works again, the command of the runbook sends them again."""
+    stack, key = machine.stack, machine.stack.new_key(UNLUCKY)
+    with machine.fault(CRASH):
+        samples = submit_together(stack, 3, key)
+
+        machine.until_firing("DropzoneFunctionCrashes")
+        assert "quarantined" in machine.run()
+        machine.until_firing("DropzoneDeadLetters")
+        for sample_id in samples:
+            eventually(lambda sample_id=sample_id: is_given_up(stack, sample_id, key), lambda: stack.log)  # type: ignore[misc]
+    output = machine.run("Events were given up")
+
+    assert "dead letters to send again: 3" in output
+    for sample_id in samples:
+        stack.wait_for(sample_id, key=key)
+    machine.until_silent("DropzoneDeadLetters", "DropzoneFunctionCrashes")
+
+
+def is_given_up(stack: Stack, sample_id: str, key: str) -> bool:
+    """Return whether a sample is FAILED because its event was given up."""
+    sample = stack.sample(sample_id, key=key)
+    return [problem["code"] for problem in sample["problems"] or []] == ["GIVEN_UP"]
