@@ -259,7 +259,8 @@ def test_events_crash_the_function(machine: Machine) -> None:
             eventually(lambda sample_id=sample_id: is_given_up(stack, sample_id, key), lambda: stack.log)  # type: ignore[misc]
     output = machine.run("Events were given up")
 
-    assert "dead letters to send again: 3" in output
+    [resent] = re.findall(r"^dead letters to send again: (\d+)$", output, re.MULTILINE)
+    assert int(resent) >= len(samples)  # other events that were in flight alone during a crash are among them
     for sample_id in samples:
         stack.wait_for(sample_id, key=key)
     machine.until_silent("DropzoneDeadLetters", "DropzoneFunctionCrashes")
