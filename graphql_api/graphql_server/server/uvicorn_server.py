@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server.server.acceptor import Acceptor
 from graphql_api.graphql_server.server.http_connection import HTTPConnection, http_connection_class
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
@@ -45,7 +46,6 @@ class Server(uvicorn.Server):
             app,
             host=host,
             port=port,
-            backlog=_BACKLOG,
             loop="uvloop",
             http=http_connection_class(settings, open_connections),
             ws=websocket_connection_class(settings, open_connections),
@@ -65,15 +65,31 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._on_shutdown = on_shutdown
+        self._acceptors: list[Acceptor] = []
+        self.port: int | None = None
+        """The port of the first listening socket, as soon as the server accepts connections."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start the application, then accept connections on `sockets`, or on the configured address without them."""
+        listening = sockets or [self.config.bind_socket()]
+        await super().startup([])
+        self._acceptors = [
+            Acceptor(each, self._new_connection, backlog=_BACKLOG, tls=self.config.ssl) for each in listening
+        ]
+        self.port = listening[0].getsockname()[1]
+
+    def _new_connection(self) -> asyncio.Protocol:
+        connection: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Call `on_shutdown`. Then complete the requests in progress, and refuse those that take too long with 503."""
         if self._on_shutdown is not None:
             self._on_shutdown()
-        for server in self.servers:
-            server.close()
-        for listening in sockets or []:
-            listening.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if not await self._is_complete(self._settings.shutdown_seconds):

@@ -137,9 +137,9 @@ def running(
     thread.start()
     try:
         deadline = time.monotonic() + 20
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        while (port := server.port) is None and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        assert port is not None, "the server should start"
         headers = {"x-api-key": KEY}
         address = f"http://127.0.0.1:{port}"
         with (

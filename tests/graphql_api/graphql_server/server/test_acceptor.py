@@ -1,0 +1,142 @@
+"""New connections are accepted in time, however many wait, and however busy the event loop is."""
+
+import asyncio
+import errno
+import struct
+from collections.abc import Iterator
+from socket import SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
+from unittest.mock import Mock
+
+import pytest
+import uvloop
+
+from graphql_api.graphql_server.server.acceptor import Acceptor
+
+
+class Turns:
+    """Accepts `number` connections, and records in which turn of the event loop each was made."""
+
+    def __init__(self, number: int) -> None:
+        self.made: list[int] = []
+        self._number = number
+        self._turn = self._ended = 0
+        self._is_done = asyncio.Event()
+
+    async def accept(self, listening: socket) -> None:
+        """Accept the connections of a listening socket."""
+        acceptor = Acceptor(listening, lambda: _Connection(self), backlog=400)
+        self._count_turns()
+        async with asyncio.timeout(30):
+            await self._is_done.wait()
+        acceptor.close()
+
+    def record(self) -> None:
+        """Record a new connection."""
+        self.made.append(self._turn)
+
+    def record_end(self) -> None:
+        """Record that a connection has ended."""
+        self._ended += 1
+        if self._ended == self._number:
+            self._is_done.set()
+
+    def _count_turns(self) -> None:
+        self._turn += 1
+        if not self._is_done.is_set():
+            asyncio.get_running_loop().call_soon(self._count_turns)
+
+
+class _Connection(asyncio.Protocol):
+    """A connection that is closed at once: an event loop with open connections cannot be closed."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._turns.record()
+        transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._turns.record_end()
+
+
+@pytest.fixture
+def listening() -> Iterator[socket]:
+    """A socket that queues connections."""
+    with create_server(("127.0.0.1", 0), backlog=400) as opened:
+        yield opened
+
+
+def connect(listening: socket, number: int, *, is_reset: bool = False) -> list[socket]:
+    """Open connections, which the kernel queues. Close those to be reset at once."""
+    connections = [create_connection(listening.getsockname()) for _ in range(number)]
+    if is_reset:
+        for connection in connections:
+            connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+    return connections
+
+
+def turns_until_accepted(listening: socket, number: int) -> list[int]:
+    """Accept `number` connections. Return the turn of the event loop in which each was made."""
+
+    async def accept() -> list[int]:
+        turns = Turns(number)
+        await turns.accept(listening)
+        return turns.made
+
+    return uvloop.run(accept())
+
+
+def test_many_connections_are_accepted_in_one_turn_of_the_event_loop(listening: socket) -> None:
+    """uvloop itself accepts one."""
+    connections = connect(listening, 200)
+
+    turns = turns_until_accepted(listening, 200)
+
+    assert turns[-1] - turns[0] < 20
+    for connection in connections:
+        connection.close()
+
+
+def test_a_turn_accepts_a_bounded_number_of_connections(listening: socket) -> None:
+    """Other work of the event loop goes on between them."""
+    connections = connect(listening, 200)
+
+    turns = turns_until_accepted(listening, 200)
+
+    assert max(turns.count(turn) for turn in turns) <= 64
+    for connection in connections:
+        connection.close()
+
+
+def test_connections_that_were_reset_get_no_protocol(listening: socket) -> None:
+    """They do not delay the connection after them."""
+    connect(listening, 300, is_reset=True)
+    (connection,) = connect(listening, 1)
+
+    turns = turns_until_accepted(listening, 1)
+
+    assert len(turns) == 1
+    connection.close()
+
+
+def test_accepting_goes_on_after_the_process_has_run_out_of_files(
+    listening: socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then, it does not keep the event loop busy."""
+    refusals = [OSError(errno.EMFILE, "too many open files")]
+    listening_socket = Mock(wraps=listening)
+    listening_socket.accept = lambda: _raise(refusals.pop()) if refusals else listening.accept()
+    monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._PAUSE_SECONDS", 0.01)
+    (connection,) = connect(listening, 1)
+
+    turns = turns_until_accepted(listening_socket, 1)
+
+    assert len(turns) == 1
+    assert not refusals
+    connection.close()
+
+
+def _raise(error: OSError) -> None:
+    raise error
