@@ -38,7 +38,7 @@ def calibrate(stack: Stack) -> float:
 def drain(stack: Stack) -> None:
     """Wait until all events are delivered."""
     deadline = time.monotonic() + DRAIN_SECONDS
-    while (now := measure(stack.url, 0, 0, 0, ())) is None or now.pending:
+    while (now := measure(stack.url, 0, 0, 0, ())) is None or now.pending != 0:
         assert time.monotonic() < deadline, f"{now and now.pending} events are still pending"
         time.sleep(1)
 

@@ -28,9 +28,10 @@ class Measurement:
     memory: Mapping[str, float]
     """MiB by process."""
     open_files: Mapping[str, float]
-    file_mib: float
-    log_mib: float
-    pending: float
+    file_mib: float | None
+    """None for this and the following values if Firestore did not respond."""
+    log_mib: float | None
+    pending: float | None
 
     def row(self) -> str:
         """Return a row of the table."""
@@ -39,10 +40,10 @@ class Measurement:
             f"{self.acknowledged:,}",
             str(self.retries),
             f"{self.median_seconds * 1000:.0f} / {self.slowest_seconds * 1000:.0f}",
-            " / ".join(f"{self.memory.get(name, 0):.0f}" for name in PROCESSES),
-            " / ".join(f"{self.open_files.get(name, 0):.0f}" for name in PROCESSES),
-            f"{self.file_mib:.0f} + {self.log_mib:.0f}",
-            f"{self.pending:.0f}",
+            " / ".join(_cell(self.memory.get(name)) for name in PROCESSES),
+            " / ".join(_cell(self.open_files.get(name)) for name in PROCESSES),
+            f"{_cell(self.file_mib)} + {_cell(self.log_mib)}",
+            _cell(self.pending),
         ]
         return f"| {' | '.join(cells)} |"
 
@@ -68,6 +69,7 @@ def measure(url: str, minute: float, acknowledged: int, retries: int, durations:
     def by_process(name: str, unit: float = 1.0) -> dict[str, float]:
         return {each: values[name, each, ""] / unit for each in PROCESSES if (name, each, "") in values}
 
+    waiting = [value for (name, _, state), value in values.items() if name == "eventarc_events" and state != "dead"]
     return Measurement(
         minute,
         acknowledged,
@@ -76,10 +78,15 @@ def measure(url: str, minute: float, acknowledged: int, retries: int, durations:
         max(durations, default=0.0),
         by_process("process_resident_memory_bytes", MIB),
         by_process("process_open_fds"),
-        values.get(("firestore_file_bytes", "firestore", ""), 0) / MIB,
-        values.get(("firestore_log_bytes", "firestore", ""), 0) / MIB,
-        sum(value for (name, _, state), value in values.items() if name == "eventarc_events" and state != "dead"),
+        by_process("firestore_file_bytes", MIB).get("firestore"),
+        by_process("firestore_log_bytes", MIB).get("firestore"),
+        sum(waiting) if waiting else None,
     )
+
+
+def _cell(value: float | None) -> str:
+    """Return a value of the table; a hyphen if the process did not respond."""
+    return "-" if value is None else f"{value:.0f}"
 
 
 def leaks(measurements: Sequence[Measurement]) -> list[str]:
@@ -99,7 +106,7 @@ def leaks(measurements: Sequence[Measurement]) -> list[str]:
 
 def long_log(measurements: Sequence[Measurement]) -> list[str]:
     """Return a sentence if the write-ahead log was longer than its setting allows."""
-    longest = max((each.log_mib for each in measurements), default=0.0)
+    longest = max((each.log_mib or 0.0 for each in measurements), default=0.0)
     return [f"the log of Firestore reached {longest:.0f} MiB"] if longest > MAX_LOG_MIB else []
 
 

@@ -30,3 +30,10 @@ def test_a_log_above_its_setting_is_named() -> None:
 
     assert long_log([short, short]) == []
     assert long_log([short, long, short]) == ["the log of Firestore reached 250 MiB"]
+
+
+def test_a_process_that_does_not_respond_has_no_values_in_the_table() -> None:
+    """Zero would look like a value."""
+    row = Measurement(2.1, 18_320, 0, 0.051, 0.205, {"api": 75.0}, {"api": 29.0}, None, None, None).row()
+
+    assert row == "| 2.1 | 18,320 | 0 | 51 / 205 | 75 / - / - | 29 / - / - | - + - | - |"
