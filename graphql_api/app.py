@@ -152,7 +152,9 @@ class _Services:
             access_tokens = _access_tokens(settings, self.audit_log)
             self.code_flow = _code_flow(settings, access_tokens)
             sources.append(access_tokens)
-        self.authenticator = Authenticator(sources, self.budgets.addresses, cache_seconds=settings.key_cache_seconds)
+        self.authenticator = Authenticator(
+            sources, self.budgets.addresses, self.audit_log, cache_seconds=settings.key_cache_seconds
+        )
         self.submitter_settings = SubmitterSettings(self._firestore, writer, settings.retention)
         self.receiver = Receiver(
             self._firestore,

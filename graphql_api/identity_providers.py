@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-SCOPES = ("submit", "read", "admin")
+SCOPES = ("submit", "read", "admin", "read-all")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ class AsyncClient:
     """A client of the server at `url`. The API key `key`, or the access token `token`, authenticates it.
 
     `token` may be a function that returns the current token, so that a client outlives its first token. `async with`
-    closes the connections.
+    closes the connections. With `submitter`, the client reads what this submitter has. The key needs the scope
+    `read-all` for another submitter than its own, and can change nothing.
 
     The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. A request that
     fails for a transient reason is retried with exponential backoff until `retry_seconds` have passed. Every error is a
@@ -45,6 +46,7 @@ class AsyncClient:
         key: str | None = None,
         *,
         token: Token | None = None,
+        submitter: str | None = None,
         retry_seconds: float = 60.0,
     ) -> None:
         key = key or (os.environ.get("DROPZONE_KEY", "") if token is None else "")
@@ -52,7 +54,8 @@ class AsyncClient:
             raise Unauthenticated("an API key is required: pass `key` or `token`, or set DROPZONE_KEY")
         if key and token is not None:
             raise ValueError("expected `key` or `token`, got both")
-        self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), Credentials(key, token))
+        credentials = Credentials(key, token, submitter)
+        self._connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), credentials)
         self._retry_seconds = retry_seconds
         self._retry = retrying(retry_seconds)
 

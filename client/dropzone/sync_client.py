@@ -36,9 +36,10 @@ class Client:
         key: str | None = None,
         *,
         token: Token | None = None,
+        submitter: str | None = None,
         retry_seconds: float = 60.0,
     ) -> None:
-        self._client = AsyncClient(url, key, token=token, retry_seconds=retry_seconds)
+        self._client = AsyncClient(url, key, token=token, submitter=submitter, retry_seconds=retry_seconds)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
         self._thread.start()

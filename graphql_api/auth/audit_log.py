@@ -5,7 +5,6 @@ only added. Firestore deletes an entry after 400 days (time to live).
 """
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -56,7 +55,8 @@ class AuditLog:
     def note(self, submitter: str | None, subject: str, *, actor: str, action: str, details: str) -> None:
         """Add an entry about `subject` in the background, unless this process has added one today.
 
-        A client can therefore not flood the log with what it repeats.
+        A client can therefore not flood the log with what it repeats. If Firestore does not store the entry, the next
+        note is added.
         """
         today = datetime.now(UTC).date()
         noted = submitter, action, subject
@@ -70,9 +70,15 @@ class AuditLog:
             self._operator_notes = today, count
         self._noted[noted] = today
         adding = self.add(submitter, actor=actor, action=action, details=details)
-        task = asyncio.create_task(_without_errors(adding))
+        task = asyncio.create_task(self._store(noted, adding))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
+
+    async def _store(self, noted: tuple[str | None, str, str], adding: Coroutine[None, None, None]) -> None:
+        try:
+            await adding
+        except (DropzoneError, FirestoreError):  # the log of the process has the outage
+            self._noted.pop(noted, None)
 
     async def wait(self) -> None:
         """Wait until all notes are stored."""
@@ -98,11 +104,6 @@ class AuditLog:
         parent = "" if submitter is None else document_paths.submitter(submitter)
         documents = await self._firestore.documents(parent, newest)
         return [_entry(document) for document in documents]
-
-
-async def _without_errors(adding: Coroutine[None, None, None]) -> None:
-    with contextlib.suppress(DropzoneError, FirestoreError):  # the log of the process has the outage
-        await adding
 
 
 def _entry(document: Any) -> AuditEntry:

@@ -5,6 +5,9 @@ stops working when its cache entry expires. Concurrent requests with the same un
 
 Each address may read only a few unknown keys per second. A key that was valid at its last read is not subject to this
 limit, so a flood of unknown keys does not affect the clients that share its address.
+
+A request can name another submitter, whose samples and results it then reads. This needs the scope `read-all`, and
+leaves the scope `read` only. No other code looks at what the request names.
 """
 
 import asyncio
@@ -15,13 +18,14 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import CredentialSource
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.graphql_server.request_headers import Credential
-from storage.documents import Unauthenticated
+from storage.documents import BadRequest, Unauthenticated, document_paths
 
 _MAX_CACHED_KEYS = 10_000
 
@@ -36,9 +40,17 @@ class _CacheEntry(NamedTuple):
 class Authenticator:
     """Authenticates callers by credentials of several kinds. Used by one event loop."""
 
-    def __init__(self, sources: Sequence[CredentialSource], addresses: AddressBudgets, *, cache_seconds: float) -> None:
+    def __init__(
+        self,
+        sources: Sequence[CredentialSource],
+        addresses: AddressBudgets,
+        audit_log: AuditLog,
+        *,
+        cache_seconds: float,
+    ) -> None:
         self._sources = sources
         self._addresses = addresses
+        self._audit_log = audit_log
         self._cache_seconds = cache_seconds
         self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
         self._invalid: LRUCache[str, float] = LRUCache(_MAX_CACHED_KEYS)
@@ -50,8 +62,25 @@ class Authenticator:
 
         Raises `Unauthenticated` if the key is missing, unknown, expired or revoked. The message is always the same.
         Raises `Unavailable` if Firestore does not respond, and `RateLimited` if the address has sent too many unknown
-        keys.
+        keys. Raises `MissingScope` if the request names another submitter and the key does not allow this.
         """
+        caller = await self._owner(credential)
+        submitter = credential.submitter
+        return caller if submitter is None or submitter == caller.submitter else self._reader(caller, submitter)
+
+    def _reader(self, caller: Caller, submitter: str) -> Caller:
+        """Return the caller that reads what another submitter has. The audit log of that submitter says so."""
+        if Scope.READ_ALL not in caller.scopes:
+            raise missing_scope(Scope.READ_ALL, caller)
+        if not document_paths.is_submitter(submitter):
+            raise BadRequest("expected the name of a submitter in the header x-submitter")
+        actor = f"{caller.credential} of {caller.submitter}"
+        self._audit_log.note(
+            submitter, actor, actor=actor, action="submitter.read", details=f"with the scope {Scope.READ_ALL}"
+        )
+        return caller.reader_of(submitter)
+
+    async def _owner(self, credential: Credential) -> Caller:
         key = credential.key
         entry = self._valid.get(key) if key else None
         if entry is not None and time.monotonic() < entry.expires_at:

@@ -1,10 +1,11 @@
 """Scopes: what an API key allows its caller to do.
 
 Every root field of the schema (`schema/required_scopes.py`) and every HTTP endpoint (`endpoints/endpoint.py`)
-declares a scope. A request without this scope fails with FORBIDDEN.
+declares a scope. A request without this scope fails with FORBIDDEN. No field and no endpoint declares `read-all`: it
+lets an operator name another submitter in a request, whose samples and results the request then reads.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,6 +19,7 @@ class Scope(StrEnum):
     SUBMIT = "submit"
     READ = "read"
     ADMIN = "admin"
+    READ_ALL = "read-all"
 
 
 MAX_LABEL_BYTES = 100
@@ -26,7 +28,10 @@ MAX_LABEL_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The submitter to which the credential of a request belongs, and what the credential allows."""
+    """The submitter whose documents a request uses, and what its credential allows.
+
+    It is the submitter to which the credential belongs, unless an operator reads what another submitter has.
+    """
 
     submitter: str
     scopes: frozenset[Scope]
@@ -38,9 +43,23 @@ class Caller:
     """The limits of the credential, or None if those of its submitter apply."""
     label: str = field(default="", compare=False)
     """The text by which readers of the submitter recognize the credential, such as the label of a key."""
+    operator: str = field(default="", compare=False)
+    """The submitter to which the credential belongs, if it is another one."""
+
+    @property
+    def charged_submitter(self) -> str:
+        """The submitter to which the credential belongs. Its limits apply."""
+        return self.operator or self.submitter
+
+    def reader_of(self, submitter: str) -> "Caller":
+        """Return a caller that may only read what another submitter has."""
+        return replace(self, submitter=submitter, scopes=frozenset({Scope.READ}), operator=self.submitter)
 
 
-def missing_scope(scope: Scope) -> MissingScope:
+def missing_scope(scope: Scope, caller: Caller) -> MissingScope:
     """Return the error for a caller without `scope`."""
-    message = f"this key does not have the scope `{scope}`; ask your operator for a key that has it"
+    if caller.operator:
+        message = f"the header x-submitter names another submitter, so only reading is possible, without `{scope}`"
+    else:
+        message = f"this key does not have the scope `{scope}`; ask your operator for a key that has it"
     return MissingScope(message, scope=scope)

@@ -21,6 +21,10 @@ class Sender(Protocol):
 
     @property
     def submitter(self) -> str:
+        """The submitter whose documents are used."""
+
+    @property
+    def charged_submitter(self) -> str:
         """The submitter to whom the credential belongs."""
 
     @property

@@ -72,8 +72,8 @@ class Budgets:
     def allowance(self, sender: Sender) -> Allowance:
         """Return what `sender` may send. Do not keep it: it can be removed while all of it is left."""
         if sender.limits is None:
-            return self._allowances.of(sender.submitter)
-        return self._allowances_of_keys.of((sender.submitter, sender.limits))
+            return self._allowances.of(sender.charged_submitter)
+        return self._allowances_of_keys.of((sender.charged_submitter, sender.limits))
 
     def admit_samples(self, sender: Sender, count: int, byte_count: int) -> None:
         """Let `sender` store samples now. Raises `RateLimited` if a budget is exhausted."""

@@ -72,8 +72,8 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
         announce(request.scope, allowance)
         allowance.admit_request()
         if scope not in caller.scopes:
-            raise missing_scope(scope)
-        budget = services.budgets.submitter(caller.submitter).cost(cost)
+            raise missing_scope(scope, caller)
+        budget = services.budgets.submitter(caller.charged_submitter).cost(cost)
         await budget.take(cost)
         try:
             return await handler(request, caller)

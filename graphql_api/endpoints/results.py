@@ -105,7 +105,7 @@ class ResultEndpoints:
         credential = request_headers.credential(request.scope)
         columns = export.columns[1:]
         results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _BATCH_SIZE)
-        body = self._body(export, caller.submitter, credential, results)
+        body = self._body(export, caller.charged_submitter, credential, results)
         return StreamingResponse(body, headers=headers, media_type=export.media_type)
 
     async def _body(

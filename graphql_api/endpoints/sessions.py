@@ -71,6 +71,8 @@ class SessionEndpoints:
             secret, session = await self._exchange(request, credential.address)
         elif self._services.sessions.is_form(credential.key):
             raise BadRequest("a session cannot start another session; send an API key, an access token or a link")
+        elif credential.submitter is not None:
+            raise BadRequest("a session is for the submitter of its key; send x-submitter with the requests that read")
         else:
             caller = await self._services.authenticator.authenticate(credential)
             self._services.budgets.allowance(caller).admit_request()

@@ -32,6 +32,8 @@ class Credential(NamedTuple):
     """The IP address of the client. Empty if it is not known."""
     is_cookie: bool = False
     """Whether the key is a session, which the browser sent by itself."""
+    submitter: str | None = None
+    """Another submitter, whose samples and results the request is to read. None for that of the key."""
 
 
 class Accepted(NamedTuple):
@@ -99,23 +101,25 @@ def credential(scope: Scope) -> Credential:
     Without them, it is the session in the cookie, if a page of this server sent the request. A request that another
     site makes a browser send therefore has no credential.
 
-    Raises `Unauthenticated` if the headers contain two different keys.
+    Raises `Unauthenticated` if the headers contain two different keys, and `BadRequest` for two submitters.
     """
-    key = None
+    key = submitter = None
     has_cookie = False
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             key = single_key(key, value.decode("latin-1"))
         elif name == b"authorization":
             key = single_key(key, bearer_token(value.decode("latin-1")))
+        elif name == b"x-submitter":
+            submitter = single_submitter(submitter, value.decode("latin-1"))
         elif name == b"cookie":
             has_cookie = True
     client = scope.get("client")
     address = client[0] if client else ""
     if key is None and has_cookie and is_same_origin(scope):
         session = session_in(scope)
-        return Credential(session, address, is_cookie=session is not None)
-    return Credential(key, address)
+        return Credential(session, address, session is not None, submitter)
+    return Credential(key, address, submitter=submitter)
 
 
 def is_same_origin(scope: Scope) -> bool:
@@ -151,6 +155,13 @@ def single_key(key: str | None, other: str | None) -> str | None:
     if key is None or other is None or key == other:
         return other if key is None else key
     raise Unauthenticated("got two different keys; send one, in the header x-api-key or as Authorization: Bearer")
+
+
+def single_submitter(submitter: str | None, other: str) -> str:
+    """Return the submitter that a request names, possibly in two places. Raises `BadRequest` if they differ."""
+    if submitter not in (None, other):
+        raise BadRequest("expected the name of one submitter in x-submitter, got two different ones")
+    return other
 
 
 def utf_8_text(request: Request, name: str) -> str | None:

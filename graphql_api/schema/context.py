@@ -94,8 +94,8 @@ class Context:
 
     @property
     def budget(self) -> SubmitterBudget:
-        """What the submitter uses."""
-        return self.budgets.submitter(self.caller.submitter)
+        """What the submitter of the credential uses."""
+        return self.budgets.submitter(self.caller.charged_submitter)
 
     @property
     def allowance(self) -> Allowance:

@@ -68,8 +68,9 @@ def enforce(schema: GraphQLSchema) -> GraphQLSchema:
 
 def _check_before_resolving(scope: Scope, resolve: Resolver) -> Resolver:
     def check_and_resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        if scope not in info.context.caller.scopes:
-            raise missing_scope(scope)
+        caller = info.context.caller
+        if scope not in caller.scopes:
+            raise missing_scope(scope, caller)
         return resolve(source, info, **arguments)
 
     return check_and_resolve
@@ -77,8 +78,9 @@ def _check_before_resolving(scope: Scope, resolve: Resolver) -> Resolver:
 
 def _check_before_subscribing(scope: Scope, subscribe: Resolver) -> Resolver:
     def check_and_subscribe(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        if scope not in info.context.caller.scopes:
-            return _failed_stream(missing_scope(scope))
+        caller = info.context.caller
+        if scope not in caller.scopes:
+            return _failed_stream(missing_scope(scope, caller))
         return subscribe(source, info, **arguments)
 
     return check_and_subscribe

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dropzone import Client
+from dropzone import Client, Forbidden
 from storage.documents import document_paths
 from tests.client.conftest import Process, Start, read_terminal
 from tests.stack import Stack
@@ -52,6 +52,25 @@ def test_results_are_printed_as_ndjson_json_and_csv(stack: Stack, start: Start, 
     assert [result["mean"] for result in ordered] == [3.0, 2.0]
     assert [(row["id"], row["mean"]) for row in rows] == [(ids[2], "3.0"), (ids[1], "2.0"), (ids[0], "1.0")]
     assert list(rows[0])[:5] == ["id", "timestamp", "count", "sum", "mean"]
+
+
+def test_an_operator_reads_what_another_submitter_has(stack: Stack, start: Start, submitted: KeyAndIds) -> None:
+    """The option and the argument `submitter` name it. The client cannot submit for it."""
+    key, ids = submitted
+    oldest = "{ results(first: 1, orderBy: {field: COMPUTED_AT}) { edges { cursor } } }"
+    [edge] = stack.graphql(oldest, key=key)["results"]["edges"]
+    operator = stack.new_key("operators", "submit,read,read-all")
+
+    lines = output_of(start(stack, operator, "results", "--submitter", "reading")).splitlines()
+    with Client(stack.url, operator, submitter="reading") as client:
+        read = [result.id for result in client.results()]
+        watched = next(client.watch(after=edge["cursor"])).result.id
+        with pytest.raises(Forbidden, match="only reading is possible"):
+            client.submit({"time_stamp": "2019-05-01T00:00:00Z", "data": [1]})
+
+    assert [json.loads(line)["id"] for line in lines] == read == ids[::-1]
+    assert watched == ids[1]
+    assert output_of(start(stack, operator, "results")) == ""
 
 
 def test_results_are_a_table_on_a_terminal(stack: Stack, start: Start, submitted: KeyAndIds) -> None:

@@ -1,4 +1,4 @@
-"""The options `--url` and `--key`.
+"""The options `--url`, `--key` and `--submitter`.
 
 Without `--key`, the command uses the saved sign-in for the server, if there is one. Otherwise it uses the key of the
 local stack, which it sends to loopback addresses only.
@@ -26,14 +26,24 @@ Key = Annotated[
         show_default=False,
     ),
 ]
+Submitter = Annotated[
+    str,
+    typer.Option(
+        "--submitter",
+        metavar="NAME",
+        help="Read what this submitter has. The key needs the scope `read-all`. Default: the submitter of the key.",
+        show_default=False,
+    ),
+]
 
 
-def connect(url: str, key: str) -> AsyncClient:
+def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
     """Return a client. Exits if the key is missing or the URL is invalid."""
     _check(url)
     if not key and saved_sign_ins.read(url) is not None:
-        return AsyncClient(url, token=partial(saved_sign_ins.current_token, url))
-    return AsyncClient(url, _find_key(url, key))
+        token = partial(saved_sign_ins.current_token, url)
+        return AsyncClient(url, token=token, submitter=submitter or None)
+    return AsyncClient(url, _find_key(url, key), submitter=submitter or None)
 
 
 def _check(url: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder
-from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.labels import Labels, parse_labels
 from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
@@ -48,6 +48,7 @@ def results(
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of results.")] = 50,
     is_unlimited: Annotated[bool, typer.Option("--all", help="Print all results, without a limit.")] = False,
     output_format: FormatOption = None,
+    submitter: Submitter = "",
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -56,7 +57,8 @@ def results(
         raise typer.BadParameter("requires --order-by", param_hint="--descending")
     order = None if order_by is None else ResultOrder(order_by, descending)
     maximum = None if is_unlimited else limit
-    run(_results(connect(url, key), parse_filter(where or [], label), order, maximum, choose_format(output_format)))
+    client = connect(url, key, submitter)
+    run(_results(client, parse_filter(where or [], label), order, maximum, choose_format(output_format)))
 
 
 def latest(
@@ -68,11 +70,13 @@ def latest(
     where: Where = None,
     label: Labels = None,
     output_format: FormatOption = None,
+    submitter: Submitter = "",
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
     """Print the latest result of each combination of labels."""
-    run(_latest(connect(url, key), group_by, parse_filter(where or [], label), choose_format(output_format)))
+    client = connect(url, key, submitter)
+    run(_latest(client, group_by, parse_filter(where or [], label), choose_format(output_format)))
 
 
 async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter, output_format: Format) -> ExitCode:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dropzone import DEFAULT_URL, AsyncClient, Histogram, Result, Sample, SampleFilter, SampleState
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import ExitCode, run
 from dropzone.command.labels import Labels, parse_labels
 from dropzone.encoding import format_time
@@ -28,13 +28,14 @@ def show(
         bool, typer.Option("--raw", help="Print the submitted bytes. A terminal shows control characters escaped.")
     ] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    submitter: Submitter = "",
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
     """Print a sample: its state, problems, statistics and histogram."""
     if is_raw and is_json:
         raise typer.BadParameter("cannot be combined with --raw", param_hint="--json")
-    client = connect(url, key)
+    client = connect(url, key, submitter)
     run(_print_raw(client, sample_id) if is_raw else _show(client, sample_id, is_json=is_json))
 
 

@@ -11,7 +11,7 @@ import typer
 
 from dropzone import DEFAULT_URL, AsyncClient, ResultEdge, ResultFilter
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Url, connect
+from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.labels import Labels
 from dropzone.command.results import Where, parse_filter
@@ -47,6 +47,7 @@ def watch(
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Exit after this number of results.", show_default=False)
     ] = None,
+    submitter: Submitter = "",
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -60,7 +61,7 @@ def watch(
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
     cursor = _read_cursor(state) or after or None
-    run(_watch(connect(url, key), parse_filter(where or [], label), cursor, state, limit))
+    run(_watch(connect(url, key, submitter), parse_filter(where or [], label), cursor, state, limit))
 
 
 async def _watch(

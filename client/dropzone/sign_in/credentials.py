@@ -8,15 +8,16 @@ Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 
 class Credentials:
-    """Returns the headers that authenticate a request."""
+    """Returns the headers that authenticate a request, and name the submitter to read if it is another one."""
 
-    def __init__(self, key: str, token: Token | None) -> None:
+    def __init__(self, key: str, token: Token | None, submitter: str | None = None) -> None:
         self._key = key
         self._token = token
+        self._named = {} if submitter is None else {"x-submitter": submitter}
 
     async def headers(self) -> dict[str, str]:
         """Return the headers. The first message of a WebSocket contains the same values."""
         if self._token is None:
-            return {"x-api-key": self._key}
+            return {"x-api-key": self._key, **self._named}
         token = self._token if isinstance(self._token, str) else self._token()
-        return {"authorization": f"Bearer {await token if inspect.isawaitable(token) else token}"}
+        return {"authorization": f"Bearer {await token if inspect.isawaitable(token) else token}", **self._named}

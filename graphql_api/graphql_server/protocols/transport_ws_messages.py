@@ -8,8 +8,8 @@ import orjson
 
 from graphql_api import errors
 from graphql_api.errors import TooSlow
-from graphql_api.graphql_server.request_headers import Credential, bearer_token, single_key
-from storage.documents.errors import DropzoneError, Forbidden, RetryLater, Unauthenticated
+from graphql_api.graphql_server.request_headers import Credential, bearer_token, single_key, single_submitter
+from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RetryLater, Unauthenticated
 
 GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
@@ -71,22 +71,28 @@ def credential_in(payload: Mapping[str, object], of_headers: Credential) -> Cred
     """Return the credential in the payload of `connection_init`, or that of the headers if the payload has none.
 
     A key in the payload replaces the session of a page. Clients use several spellings of the same name. Raises
-    `Unauthenticated` if there are two different keys.
+    `Unauthenticated` if there are two different keys, and `BadRequest` for two submitters.
     """
     key = None if of_headers.is_cookie else of_headers.key
+    submitter = of_headers.submitter
     for name, value in payload.items():
         match name.lower().replace("-", ""), value:
             case "xapikey" | "apikey", str():
                 key = single_key(key, value)
             case "authorization", str():
                 key = single_key(key, bearer_token(value))
-    return of_headers if key is None else of_headers._replace(key=key, is_cookie=False)
+            case "xsubmitter", str():
+                submitter = single_submitter(submitter, value)
+    credential = of_headers._replace(submitter=submitter)
+    return credential if key is None else credential._replace(key=key, is_cookie=False)
 
 
 def refusal(credential: Credential, error: BaseException) -> Close:
     """Return the code and the reason for a credential that is refused with `error`."""
     if isinstance(error, (Unauthenticated, Forbidden)):
         return Close(UNAUTHORIZED if credential.key is None else FORBIDDEN, f"{error.code}: {error}")
+    if isinstance(error, BadRequest):
+        return Close(BAD_MESSAGE, f"{error.code}: {error}")
     if isinstance(error, RetryLater) and error.limit:
         reason = f"{error.code}: the limit {error.limit} is reached; retry after {error.retry_after} s"
         return Close(TRY_AGAIN_LATER, reason)

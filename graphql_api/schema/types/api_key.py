@@ -14,6 +14,7 @@ _SCOPES = {
     Scope.SUBMIT: "Submit samples.",
     Scope.READ: "Read samples and results.",
     Scope.ADMIN: "Recompute results, delete samples, and manage API keys.",
+    Scope.READ_ALL: "Read samples and results of the submitter that the header `x-submitter` of a request names.",
 }
 
 describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")

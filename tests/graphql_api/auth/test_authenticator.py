@@ -15,6 +15,7 @@ from graphql_api.budgets.budgets import AddressBudgets
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
+from tests.graphql_api.auth.oauth.provider import MemoryAuditLog
 
 NOW = datetime.now(UTC)
 SCOPES = frozenset({Scope.READ})
@@ -47,7 +48,7 @@ class MemoryKeyStore(KeyStore):
 
 
 def _authenticator(store: KeyStore, *, cache_seconds: float = 60, limits: Limits = Limits()) -> Authenticator:  # noqa: B008
-    return Authenticator([store], AddressBudgets(limits), cache_seconds=cache_seconds)
+    return Authenticator([store], AddressBudgets(limits), MemoryAuditLog(), cache_seconds=cache_seconds)
 
 
 def _from(key: str | None, address: str = "192.0.2.1") -> Credential:

@@ -105,7 +105,7 @@ def test_no_other_credential_opens_anything(stack: Stack) -> None:
     assert opened == []
 
 
-SCOPE_SETS = [frozenset(each) for size in (0, 1, 3) for each in combinations(Scope, size)]
+SCOPE_SETS = [frozenset(each) for size in (0, 1, len(Scope)) for each in combinations(Scope, size)]
 
 
 def opened_and_expected(
@@ -125,5 +125,25 @@ def test_a_session_opens_exactly_what_its_scopes_open(stack: Stack, scopes: froz
     headers = {"cookie": cookie(stack, store(stack, scopes)), "origin": stack.url}
 
     opened, expected = opened_and_expected(stack, headers, scopes)
+
+    assert opened == expected
+
+
+@pytest.mark.parametrize(
+    ("scopes", "opens"),
+    [
+        (ALL_SCOPES, {Scope.READ}),
+        ({Scope.READ_ALL}, {Scope.READ}),
+        (ALL_SCOPES - {Scope.READ_ALL}, set()),
+    ],
+    ids=["all", "read-all", "all but read-all"],
+)
+def test_the_name_of_another_submitter_opens_reading_only(
+    stack: Stack, scopes: frozenset[Scope], opens: set[Scope]
+) -> None:
+    """The other scopes of the key do not matter. Without `read-all`, the name opens nothing."""
+    headers = {"x-api-key": store(stack, frozenset(scopes)), "x-submitter": "another"}
+
+    opened, expected = opened_and_expected(stack, headers, frozenset(opens))
 
     assert opened == expected

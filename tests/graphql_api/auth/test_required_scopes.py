@@ -35,12 +35,18 @@ from tests.stack import Stack
 
 UNKNOWN_ID = "5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90"
 LITERALS = {
+    "Boolean": "false",
     "ID": f'"{UNKNOWN_ID}"',
     "Int": "1",
     "RawSample": '{time_stamp: "2019-05-01T06:00:00Z", data: [1]}',
     "String": '"not a cursor"',  # ends a subscription to results with BAD_REQUEST, so that no test waits for one
 }
-SCOPE_SETS = [frozenset(scopes) for size in range(len(Scope) + 1) for scopes in combinations(Scope, size)]
+OF_FIELDS = (Scope.SUBMIT, Scope.READ, Scope.ADMIN)
+SCOPE_SETS = [
+    *(frozenset(scopes) for size in range(len(OF_FIELDS) + 1) for scopes in combinations(OF_FIELDS, size)),
+    frozenset({Scope.READ_ALL}),
+    frozenset(Scope),
+]
 
 ROOT_FIELDS: Mapping[tuple[OperationType, str], GraphQLField] = {
     (operation, name): field

@@ -12,3 +12,8 @@ class Sender:
     submitter: str
     limits: KeyLimits | None = None
     label: str = ""
+
+    @property
+    def charged_submitter(self) -> str:
+        """The submitter."""
+        return self.submitter
