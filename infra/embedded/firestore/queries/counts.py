@@ -2,7 +2,7 @@
 
 SQLite counts the keys in the range of a query. Keys describe the newest versions, so this module takes back the changes
 after the read time. It remembers the latest counts. The next count of the same range then reads only the changes since,
-unless there are so many that counting the keys again is faster.
+unless counting the keys again is faster.
 
 Only an exact range can be counted (see `planner.is_exact`). If several ranges are intersected, or if the range can
 contain documents of nested collections, the scanner counts the keys one by one.

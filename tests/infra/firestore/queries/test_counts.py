@@ -1,4 +1,4 @@
-"""A count from keys is the number of results, whatever was counted before and at any read time."""
+"""A count from keys is the number of results, also after other counts and at any read time."""
 
 import asyncio
 from pathlib import Path
