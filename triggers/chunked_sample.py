@@ -37,7 +37,8 @@ def read(header: Header, chunks: Sequence[bytes], check: Callable[[], None] = la
     try:
         return _read_by_chunk(header, chunks, check)
     except (_UnusualShape, InvalidSample, NotJson, ValueError, zstandard.ZstdError):
-        return payload.read(header.assemble(chunks), header.default_time_zone(), check)
+        raw, zone = header.assemble(chunks), header.default_time_zone()
+        return payload.read(raw, zone, check, skips_missing=header.missing_count > 0)
 
 
 def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], None]) -> Payload:

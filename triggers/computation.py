@@ -53,7 +53,8 @@ def compute(
         if header.chunks:
             sample = chunked_sample.read(header, chunks, check)
         else:
-            sample = payload.read(header.assemble(()), header.default_time_zone())
+            zone, skips_missing = header.default_time_zone(), header.missing_count > 0
+            sample = payload.read(header.assemble(()), zone, skips_missing=skips_missing)
         values = _sort(np.frombuffer(sample.data))
         statistics = _summarize(values, check)
     except InvalidSample as error:

@@ -312,6 +312,14 @@ class AsyncClient:
         }
         return Retention.parse((await self._query(operations.SET_RETENTION, variables))["retention"])
 
+    async def skips_missing_values(self) -> bool:
+        """Return whether nulls in `data` are left out of all samples, as with `missing: "skip"`."""
+        return bool((await self._query(operations.SKIPS_MISSING))["skips"])
+
+    async def skip_missing_values(self, is_on: bool) -> None:
+        """Change whether nulls in `data` are left out of all samples. Requires a key with the scope `admin`."""
+        await self._query(operations.SKIP_MISSING, {"on": is_on})
+
     async def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""
         names: list[str] = (await self._query(operations.LABEL_NAMES))["names"]

@@ -72,6 +72,8 @@ SET_RETENTION = (
     "{ retention: setRetention(sampleDays: $sampleDays, resultDays: $resultDays, useDefault: $useDefault) "
     "{ sampleDays resultDays isDefault } }"
 )
+SKIPS_MISSING = "query { skips: skipsMissingValues }"
+SKIP_MISSING = "mutation ($on: Boolean!) { skips: skipMissingValues(on: $on) }"
 LABEL_NAMES = "query { names: labelNames }"
 LABEL_VALUES = "query ($name: String!) { values: labelValues(name: $name) }"
 SUMMARY = f"query ($filter: ResultFilter) {{ summary: resultsSummary(filter: $filter) {{ {_SUMMARY} }} }}"

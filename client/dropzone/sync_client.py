@@ -175,6 +175,14 @@ class Client:
         """
         return self._call(lambda: self._client.set_retention(retention))
 
+    def skips_missing_values(self) -> bool:
+        """Return whether nulls in `data` are left out of all samples, as with `missing: "skip"`."""
+        return self._call(self._client.skips_missing_values)
+
+    def skip_missing_values(self, is_on: bool) -> None:
+        """Change whether nulls in `data` are left out of all samples. Requires a key with the scope `admin`."""
+        self._call(lambda: self._client.skip_missing_values(is_on))
+
     def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""
         return self._call(self._client.label_names)

@@ -222,15 +222,17 @@ class Receiver:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
         started, submitter = time.perf_counter(), sender.submitter
-        expiry = await self._settings.expiry(submitter)
+        settings = await self._settings.current(submitter)
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
-            validate = partial(self._sample, raw, submitter, idempotency_key, labels)
+            validate = partial(
+                self._sample, raw, submitter, idempotency_key, labels, skips_missing=settings.skips_missing
+            )
             try:
                 async with self._large_samples.write_chunks(
-                    raw, submitter, idempotency_key, validate, expiry.sample
+                    raw, submitter, idempotency_key, validate, settings.expiry.sample
                 ) as sample:
-                    (outcome,) = await self._write_headers([sample], sender, expiry)
+                    (outcome,) = await self._write_headers([sample], sender, settings.expiry)
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
@@ -240,7 +242,8 @@ class Receiver:
 
     async def _validate_thoroughly(self, raw: bytes, submitter: str) -> ValidationReport:
         """Return the report on a small raw document: in a turn of the event loop, or in a thread if it takes long."""
-        validate = partial(payload.validate_thoroughly, raw, self._zone)
+        skips_missing = (await self._settings.current(submitter)).skips_missing
+        validate = partial(payload.validate_thoroughly, raw, self._zone, skips_missing=skips_missing)
         if len(raw) > _MAX_THOROUGH_BYTES:
             return await self._validators.run(submitter, validate)
         if len(raw) > _MIN_THOROUGH_TURN_BYTES:
@@ -255,6 +258,8 @@ class Receiver:
         labels: Labels | None,
         identity: Identity | None = None,
         report: ValidationReport | None = None,
+        *,
+        skips_missing: bool = False,
     ) -> Sample:
         return Sample.receive(
             raw,
@@ -265,6 +270,7 @@ class Receiver:
             identity=identity,
             report=report,
             default_labels=labels,
+            skips_missing=skips_missing,
         )
 
     async def _write_headers(
@@ -277,7 +283,7 @@ class Receiver:
         """
         outcomes: list[Outcome] = []
         submitter = sender.submitter
-        expiry = expiry or await self._settings.expiry(submitter)
+        expiry = expiry or (await self._settings.current(submitter)).expiry
         for sample in samples:
             sample.header.submitted_by = sender.label
             sample.header.expire_at, sample.header.result_expire_at = expiry

@@ -1,4 +1,4 @@
-"""The settings of a submitter: how long samples and results are kept.
+"""The settings of a submitter: how long samples and results are kept, and whether nulls in samples are skipped.
 
 Each process caches the settings of a submitter for some seconds, so that a submission reads nothing.
 
@@ -8,6 +8,7 @@ Firestore delete samples at once.
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -22,13 +23,22 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 CACHE_SECONDS = 10.0
 """How long a change may take until all processes apply it."""
 
+_SKIPS_MISSING = "skips_missing"
 _MAX_CACHED_SUBMITTERS = 10_000
 
 
+class Current(NamedTuple):
+    """The settings that apply to a sample that is submitted now."""
+
+    expiry: Expiry
+    skips_missing: bool
+
+
 class _Cached(NamedTuple):
-    """A retention, Firestore's time at its read if something expires, and the monotonic time of the read."""
+    """Settings, Firestore's time at their read if something expires, and the monotonic time of the read."""
 
     retention: Retention
+    skips_missing: bool
     read_at: datetime | None
     monotonic: float
 
@@ -45,9 +55,7 @@ class SubmitterSettings:
 
     async def retention(self, submitter: str) -> tuple[Retention, bool]:
         """Return the retention of a submitter, and whether it is the default."""
-        path = document_paths.settings(submitter)
-        document = (await self._firestore.batch_get([path])).get(path)
-        own = None if document is None else Retention.from_fields(encoding.from_document(document))
+        own = Retention.from_fields(await self._stored(submitter))
         return (self._default_retention, True) if own is None else (own, False)
 
     async def set_retention(self, submitter: str, retention: Retention | None) -> None:
@@ -57,22 +65,38 @@ class SubmitterSettings:
         """
         if retention is not None:
             retention.check()
-        write = encoding.to_write(
-            self._firestore.name(document_paths.settings(submitter)), {} if retention is None else retention.fields()
-        )
-        write.update_mask.field_paths.extend(Retention().fields())
-        await self._writer.write(write, submitter)
-        self._cache.pop(submitter, None)
-        self._reads.pop(submitter, None)  # it may have read the earlier settings
+        await self._change(submitter, {} if retention is None else retention.fields(), Retention().fields())
 
-    async def expiry(self, submitter: str) -> Expiry:
-        """Return when a sample that this submitter submits now, and its result, expire."""
+    async def skips_missing(self, submitter: str) -> bool:
+        """Return whether nulls are skipped in all samples of a submitter."""
+        return _SKIPS_MISSING in await self._stored(submitter)
+
+    async def set_skips_missing(self, submitter: str, *, skips_missing: bool) -> None:
+        """Store whether nulls are skipped in all samples of a submitter."""
+        await self._change(submitter, {_SKIPS_MISSING: True} if skips_missing else {}, [_SKIPS_MISSING])
+
+    async def current(self, submitter: str) -> Current:
+        """Return the settings that apply to a sample that this submitter submits now."""
         cached = self._cache.get(submitter)
         if cached is None or time.monotonic() - cached.monotonic > CACHE_SECONDS:
             cached = await self._read_once(submitter)
         if cached.read_at is None:
-            return Expiry()
-        return cached.retention.expiry(cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic))
+            return Current(Expiry(), cached.skips_missing)
+        now = cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic)
+        return Current(cached.retention.expiry(now), cached.skips_missing)
+
+    async def _stored(self, submitter: str) -> dict[str, object]:
+        path = document_paths.settings(submitter)
+        document = (await self._firestore.batch_get([path])).get(path)
+        return {} if document is None else encoding.from_document(document)
+
+    async def _change(self, submitter: str, fields: dict[str, object], names: Iterable[str]) -> None:
+        """Store `fields`. Remove the other fields of `names`."""
+        write = encoding.to_write(self._firestore.name(document_paths.settings(submitter)), fields)
+        write.update_mask.field_paths.extend(names)
+        await self._writer.write(write, submitter)
+        self._cache.pop(submitter, None)
+        self._reads.pop(submitter, None)  # it may have read the earlier settings
 
     async def _read_once(self, submitter: str) -> _Cached:
         """Read the settings. Concurrent requests share one read."""
@@ -84,9 +108,10 @@ class SubmitterSettings:
 
     async def _read(self, submitter: str) -> _Cached:
         started = time.monotonic()  # before Firestore's time, so that nothing expires early
-        retention, _ = await self.retention(submitter)
+        stored = await self._stored(submitter)
+        retention = Retention.from_fields(stored) or self._default_retention
         read_at = None if retention == Retention() else await self._firestore.now()
-        return _Cached(retention, read_at, started)
+        return _Cached(retention, _SKIPS_MISSING in stored, read_at, started)
 
     def _forget_read(self, submitter: str, read: "asyncio.Task[_Cached]") -> None:
         if self._reads.get(submitter) is read:

@@ -185,7 +185,8 @@ async def _load_values(
 async def _values(header: Header | None, raw_documents: RawDocuments) -> Sequence[float]:
     assert header is not None
     raw = await raw_documents.load(header)
-    return (await asyncio.to_thread(payload.read, raw, header.default_time_zone())).data
+    read = partial(payload.read, raw, header.default_time_zone(), skips_missing=header.missing_count > 0)
+    return (await asyncio.to_thread(read)).data
 
 
 async def _load_raw_documents(store: Store, submitter: str, ids: list[str]) -> Sequence[bytes | BaseException]:

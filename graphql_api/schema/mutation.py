@@ -215,6 +215,25 @@ class Mutation:
 
     @strawberry.mutation(
         description=(
+            "Changes whether nulls in `data` are left out of all samples that are submitted afterwards, after up to "
+            f'{CACHE_SECONDS:g} seconds, as with `missing: "skip"`. Otherwise, a null is a problem of a sample without '
+            "this member. Returns the setting."
+        ),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
+    )
+    async def skip_missing_values(
+        self,
+        info: Info,
+        is_on: Annotated[bool, strawberry.argument(name="on", description="Whether nulls are left out.")],
+    ) -> bool:
+        """Change a setting of the submitter."""
+        submitter, settings = info.context.caller.submitter, info.context.submitter_settings
+        await settings.set_skips_missing(submitter, skips_missing=is_on)
+        await info.context.record("missing_values.changed", "skipped" if is_on else "a problem")
+        return is_on
+
+    @strawberry.mutation(
+        description=(
             "Creates an API key for the submitter. The response contains the key, which cannot be read again. The key "
             "can have only scopes that the key or token of the request has. It has the limits of the key of the "
             "request, and shares with it what both may send."

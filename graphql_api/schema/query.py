@@ -252,6 +252,14 @@ class Query:
         return RetentionType.of(retention, is_default=is_default)
 
     @strawberry.field(
+        description='Returns whether nulls in `data` are left out of all samples, as with `missing: "skip"`.',
+        metadata=requires(Scope.READ),
+    )
+    async def skips_missing_values(self, info: Info) -> bool:
+        """Return a setting of the submitter."""
+        return await info.context.submitter_settings.skips_missing(info.context.caller.submitter)
+
+    @strawberry.field(
         description="Returns all API keys of the submitter, the newest first.",
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )

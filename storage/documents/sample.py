@@ -52,9 +52,10 @@ class Header:
     confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
-    that corrects this one. `missing_count` is the number of skipped nulls. `submitted_by` is the label of the API key
-    or the client of the access token that submitted the sample, or None for samples of earlier versions. Firestore
-    deletes the sample after `expire_at`, and its result after `result_expire_at`. None means never.
+    that corrects this one. `missing_count` is the number of skipped nulls: if it is not 0, readers skip nulls.
+    `submitted_by` is the label of the API key or the client of the access token that submitted the sample, or None for
+    samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result after
+    `result_expire_at`. None means never.
     """
 
     submitter: str
@@ -272,6 +273,7 @@ class Sample:
         identity: Identity | None = None,
         report: ValidationReport | None = None,
         default_labels: Labels | None = None,
+        skips_missing: bool = False,
     ) -> "Sample":
         """Return the sample with the raw document `raw`: accepted, or rejected with its problems.
 
@@ -282,12 +284,13 @@ class Sample:
         `ContentKey`. Without an idempotency key, the id is random.
 
         The sample has `default_labels` in addition to its own labels. If both have a name, the sample's own label
-        is used.
+        is used. If `skips_missing` is true, nulls in `data` are left out, also if the sample does not ask for it.
 
         Raises `NotJson` if `raw` is not a JSON text.
         """
         if report is None:
-            report = payload.validate(raw, None if time_zone is None else ZoneInfo(time_zone))
+            zone = None if time_zone is None else ZoneInfo(time_zone)
+            report = payload.validate(raw, zone, skips_missing=skips_missing)
         if identity is None:
             key = idempotency_key if isinstance(idempotency_key, str) else report.idempotency_key or idempotency_key
             identity = Identity.of(raw, submitter, key)

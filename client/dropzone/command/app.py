@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from stamina.instrumentation import set_on_retry_hooks
 
-from dropzone.command import operator_commands, output, results, retention, sample, submit, watch
+from dropzone.command import operator_commands, output, results, sample, submit, submitter_settings, watch
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode
 from dropzone.sign_in import commands as sign_in
 
@@ -32,7 +32,8 @@ app.command(epilog=EXIT_CODES)(results.latest)
 app.command(epilog=watch.EPILOG)(watch.watch)
 app.command(epilog=EXIT_CODES)(sample.show)
 app.command(epilog=EXIT_CODES)(sample.delete)
-app.command(epilog=EXIT_CODES)(retention.retention)
+app.command(epilog=EXIT_CODES)(submitter_settings.retention)
+app.command(epilog=EXIT_CODES)(submitter_settings.missing_values)
 app.command(epilog=sign_in.EPILOG)(sign_in.login)
 app.command(epilog=EXIT_CODES)(sign_in.logout)
 app.command(epilog=EXIT_CODES)(sign_in.whoami)

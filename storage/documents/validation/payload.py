@@ -57,9 +57,16 @@ _QUOTED_KEYS = [b'"%b"' % key.encode() for key in _Sample.__struct_fields__]
 _sample_decoder = msgspec.json.Decoder(_Sample)
 
 
-def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[], None] = lambda: None) -> Payload:
+def read(
+    raw: bytes,
+    default_time_zone: tzinfo | None = None,
+    check: Callable[[], None] = lambda: None,
+    *,
+    skips_missing: bool = False,
+) -> Payload:
     """Return the payload of `raw`, a JSON text in UTF-8.
 
+    Nulls in `data` are left out if the sample asks for it, or if `skips_missing` is true.
     `default_time_zone` applies to a time stamp without a UTC offset. `check` is called for each piece of numbers, and
     may raise an error. Problems of members that did not exist in earlier releases are ignored: samples that were
     accepted by these releases may have members `labels` and `missing` of any kind. Raises `InvalidSample` with the
@@ -74,19 +81,21 @@ def read(raw: bytes, default_time_zone: tzinfo | None = None, check: Callable[[]
     report = _read_typed(raw, default_time_zone, append)
     if report is None:
         del data[:]
-        report = thorough_reader.read(raw, default_time_zone, append)
+        report = thorough_reader.read(raw, default_time_zone, append, skips_missing=skips_missing)
     problems = [problem for problem in report.problems if not problem.path.startswith(_ADDED_MEMBERS)]
     if report.timestamp is None or problems:
         raise InvalidSample(problems)
     return Payload(report.timestamp, data, report.labels, report.missing_count)
 
 
-def validate(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationReport:
+def validate(raw: bytes, default_time_zone: tzinfo | None = None, *, skips_missing: bool = False) -> ValidationReport:
     """Return the report on `raw`: up to `MAX_PROBLEMS` problems, and the number of further problems.
 
     Raises `NotJson` if `raw` is not a JSON text.
     """
-    return validate_quickly(raw, default_time_zone) or validate_thoroughly(raw, default_time_zone)
+    return validate_quickly(raw, default_time_zone) or validate_thoroughly(
+        raw, default_time_zone, skips_missing=skips_missing
+    )
 
 
 def validate_quickly(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationReport | None:
@@ -97,9 +106,11 @@ def validate_quickly(raw: bytes, default_time_zone: tzinfo | None = None) -> Val
     return _read_typed(raw, default_time_zone, _discard)
 
 
-def validate_thoroughly(raw: bytes, default_time_zone: tzinfo | None = None) -> ValidationReport:
+def validate_thoroughly(
+    raw: bytes, default_time_zone: tzinfo | None = None, *, skips_missing: bool = False
+) -> ValidationReport:
     """Return the report on `raw`, as `validate` does, if `validate_quickly` returns None."""
-    return thorough_reader.read(raw, default_time_zone, _discard)
+    return thorough_reader.read(raw, default_time_zone, _discard, skips_missing=skips_missing)
 
 
 def read_numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:

@@ -34,19 +34,23 @@ _MAX_LABEL_MEMBERS = 10  # of which problems are reported
 _TYPES = {dict: "an object", list: "a list", bool: "a boolean", float: "a number", type(None): "null"}
 
 
-def read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport:
+def read(
+    raw: bytes, default_time_zone: tzinfo | None, append: Append, *, skips_missing: bool = False
+) -> ValidationReport:
     """Return the report on `raw` and pass its numbers to `append`.
+
+    Nulls in `data` are left out if the sample asks for it, or if `skips_missing` is true.
 
     Raises `NotJson` if `raw` is not a JSON text in UTF-8.
     """
     try:
-        return _read(raw, default_time_zone, append)
+        return _read(raw, default_time_zone, append, skips_missing)
     except syntax.TooLong as error:
         too_long = Problem("$", str(error), ProblemCode.TOO_LONG)
         return ValidationReport(None, None, 0, problems=(too_long,))
 
 
-def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport:
+def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_missing: bool) -> ValidationReport:
     if not json_scanner.is_nested_within(raw, MAX_DEPTH):
         too_deep = Problem("$", f"expected at most {MAX_DEPTH} levels of nesting", ProblemCode.TOO_DEEP)
         return ValidationReport(None, None, 0, problems=(too_deep,))
@@ -69,7 +73,7 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> Valid
         problems.add(_no_numbers(members))
     idempotency_key = _read_idempotency_key(members, problems)
     sample_labels = _read_labels(raw, spans.get(_LABELS), problems)
-    skips_nulls = _read_missing(members, problems)
+    skips_nulls = _read_missing(members, problems) or skips_missing
     count, nulls = (0, 0) if contents is None else _read_values(raw, contents, problems, append, skips_nulls)
     return ValidationReport(
         _storable_text(members.get(_TIME_STAMP)),

@@ -1,6 +1,7 @@
-"""`dropzone retention` prints for how long samples and results are kept, and changes it."""
+"""`dropzone retention` and `dropzone missing-values` print settings of the submitter, and change them."""
 
 from dataclasses import replace
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,13 @@ Days = Annotated[
     str | None,
     typer.Option(metavar="DAYS", help="For how many days they are kept, or `forever`.", show_default=False),
 ]
+
+
+class MissingValues(StrEnum):
+    """What a null in the data of a sample is."""
+
+    SKIP = "skip"
+    PROBLEM = "problem"
 
 
 def retention(
@@ -38,6 +46,32 @@ def retention(
     if changes and is_default:
         raise typer.BadParameter("cannot be combined with --samples or --results", param_hint="--default")
     run(_retention(connect(url, key), changes, is_default=is_default, is_confirmed=is_confirmed))
+
+
+def missing_values(
+    change: Annotated[
+        MissingValues | None,
+        typer.Argument(
+            help="skip: nulls are left out of all samples that are submitted afterwards. problem: they are a problem, "
+            'unless a sample has the member `"missing": "skip"`.',
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Print what nulls in samples are, or change it. A change requires a key with the scope admin."""
+    run(_missing_values(connect(url, key), change))
+
+
+async def _missing_values(client: AsyncClient, change: MissingValues | None) -> ExitCode:
+    async with client:
+        if change is not None:
+            await client.skip_missing_values(change is MissingValues.SKIP)
+        skips = await client.skips_missing_values()
+    output.print_line({"missing_values": MissingValues.SKIP if skips else MissingValues.PROBLEM})
+    return ExitCode.DONE
 
 
 async def _retention(client: AsyncClient, changes: dict[str, Any], *, is_default: bool, is_confirmed: bool) -> ExitCode:

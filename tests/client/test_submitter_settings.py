@@ -1,0 +1,49 @@
+"""`dropzone retention` and `dropzone missing-values`, and the methods of the client."""
+
+import json
+import subprocess
+
+from dropzone import Client, Retention
+from tests.client.conftest import Start
+from tests.stack import Stack
+
+
+def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, start: Start) -> None:
+    """Without a confirmation, nothing changes."""
+    key = stack.new_key("retention-command", "submit,read,admin")
+
+    declined = start(stack, key, "retention", "--samples", "9", stdin=subprocess.PIPE)
+    _, question = declined.communicate(b"n\n", timeout=100)
+    changed = start(stack, key, "retention", "--samples", "9", "--yes")
+    output, _ = changed.communicate(timeout=100)
+
+    assert b"From now on, submitted samples are deleted after 9 days and their results are kept for ever" in question
+    assert [process.returncode for process in (declined, changed)] == [1, 0]
+    assert json.loads(output) == {"sample_days": 9, "result_days": None, "is_default": False}
+    with Client(stack.url, key) as client:
+        assert client.retention() == Retention(9)
+        assert client.set_retention(Retention(9, 30)) == Retention(9, 30)
+        assert client.set_retention(None) == Retention(is_default=True)
+
+
+def test_missing_values_of_a_submitter_are_skipped(stack: Stack, start: Start) -> None:
+    """Small and large samples need no member for it. The values of a sample are then without nulls."""
+    key = stack.new_key("missing-command", "submit,read,admin")
+    small, large = ({"time_stamp": "2026-05-01T00:00:00Z", "data": [1, None, *[3] * count]} for count in (1, 200_000))
+    with Client(stack.url, key) as client:
+        problem = client.submit(small, idempotency_key="problem")
+        changed = start(stack, key, "missing-values", "skip")
+        assert json.loads(changed.communicate(timeout=100)[0]) == {"missing_values": "skip"}
+        assert client.skips_missing_values()
+        receipts = [client.submit(small), client.submit(large)]
+        found = [client.sample(settled.id) for settled in client.wait([receipt.id for receipt in receipts])]
+        values = stack.graphql("query ($id: ID!) { sample(id: $id) { data } }", {"id": receipts[0].id}, key=key)
+        client.skip_missing_values(False)
+        problem_again = client.submit(small, idempotency_key="again")
+
+    assert [problem.state, problem_again.state] == ["REJECTED", "REJECTED"]
+    assert sorted((each.state, each.missing_count, each.result and each.result.count) for each in found) == [
+        ("COMPUTED", 1, 2),
+        ("COMPUTED", 1, 200_001),
+    ]
+    assert values["sample"]["data"] == [1, 3]
