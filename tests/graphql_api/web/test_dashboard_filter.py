@@ -77,3 +77,41 @@ def test_a_link_with_labels_and_state_displays_the_same(stack: Stack, dashboard:
     dashboard.wait_for(lambda: len(dashboard.results()) == 2)
     dashboard.wait_for(lambda: tiles(dashboard)[1] == "2")
     assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {"label.site": "zurich", "mean.lte": "1"}
+
+
+def test_the_server_orders_the_table(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """Results that the page had not loaded are in the order too. New results take their place in it."""
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 25)
+
+    dashboard.press("thead button", "Mean")
+    dashboard.wait_for(lambda: first_means(dashboard)[:2] == ["309", "308"])
+    submit_lines(stack, key, [{"time_stamp": "2026-11-24T01:02:03Z", "data": [1_000], "labels": {"site": "basel"}}])
+    dashboard.wait_for(lambda: first_means(dashboard)[:2] == ["1,000", "309"])
+    dashboard.press("thead button", "Mean")
+    dashboard.wait_for(lambda: first_means(dashboard)[:2] == ["0", "0"])
+    assert dashboard.attributes("th[aria-sort]", "aria-sort") == ["ascending"]
+
+    choose(dashboard, "label.site", "basel")
+    dashboard.wait_for(lambda: first_means(dashboard) == ["1,000"])
+    assert dashboard.attributes("thead button[disabled]", "title")[0].startswith("With labels in the filter")
+
+
+def test_columns_are_selected(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The browser keeps the selection."""
+    dashboard.open(stack, key=key)
+    dashboard.press(".menu summary")
+
+    dashboard.press(".menu label", "Median")
+    dashboard.press(".menu label", "Minimum")
+
+    columns = "Time stamp (UTC) Mean Std dev Median Maximum Values Labels Computed ↓"
+    dashboard.wait_for(lambda: dashboard.text("thead") == columns)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text("thead") == columns)
+    assert "site bern, unit V" in (dashboard.text("tbody tr") or "")
+
+
+def first_means(dashboard: Dashboard) -> list[str]:
+    """Return the displayed means, from the first row on."""
+    return (dashboard.text("tbody td:nth-child(2)") or "").split()

@@ -1,5 +1,9 @@
 """The displayed sample of the dashboard: its timeline and its deletion, in a real browser."""
 
+import json
+
+from selenium.webdriver.common.keys import Keys
+
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack, eventually
 
@@ -121,6 +125,31 @@ def test_samples_that_are_deleted_or_corrected_elsewhere_leave_the_page(stack: S
     dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "2")
 
 
+def test_a_sample_is_corrected_after_confirmation(stack: Stack, dashboard: Dashboard) -> None:
+    """A rejected correction changes nothing. An accepted one is displayed in place of the sample."""
+    key = stack.new_key("corrected-by-page")
+    wrong = stack.submit(GOOD, key=key)["id"]
+    stack.wait_for(wrong, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.press(".sample .actions button", "Correct")
+    dashboard.wait_for(lambda: "4.0" in (dashboard.run("return document.querySelector('textarea').value") or ""))
+    assert dashboard.attributes("dialog button[type=submit]", "disabled") == [""]
+
+    dashboard.write("textarea", f"{Keys.CONTROL}a{Keys.NULL}{json.dumps(BAD)}")
+    dashboard.press("dialog button[type=submit]")
+    dashboard.wait_for(lambda: "The new version was rejected" in (dashboard.text("dialog .fault") or ""))
+    assert stack.sample(wrong, key=key)["state"] == "COMPUTED"
+
+    dashboard.write("textarea", f"{Keys.CONTROL}a{Keys.NULL}{json.dumps(GOOD | {'data': [7]})}")
+    dashboard.press("dialog button[type=submit]")
+
+    dashboard.wait_for(lambda: dashboard.text("dialog") is None)
+    dashboard.wait_for(lambda: "Mean 7" in (dashboard.text(".sample .numbers") or ""))
+    [right] = dashboard.wait_for(lambda: ids if wrong not in (ids := dashboard.results()) else None)
+    assert stack.sample(right, key=key)["result"]["mean"] == 7
+    stack.wait_for(wrong, "SUPERSEDED", key=key)
+
+
 def test_only_administrators_can_delete(stack: Stack, dashboard: Dashboard) -> None:
     """The page of a key without the scope has no such button."""
     key = stack.new_key("no-admin-on-page")
@@ -128,4 +157,4 @@ def test_only_administrators_can_delete(stack: Stack, dashboard: Dashboard) -> N
 
     dashboard.open(stack, key=key)
 
-    dashboard.wait_for(lambda: dashboard.text(".sample .actions") == "Raw JSON GraphiQL")
+    dashboard.wait_for(lambda: dashboard.text(".sample .actions") == "Raw JSON GraphiQL Correct")

@@ -40,10 +40,15 @@ export interface PostResponse {
   text: string;
 }
 
+/** Returns an idempotency key. `crypto.randomUUID` exists only on pages that were loaded over TLS or from this machine. */
+export function randomKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 /** Posts a body and returns the response, or null if the connection was lost or `signal` aborted. */
 export function post(
   body: Blob,
-  type: string,
+  more: Readonly<Record<string, string>>,
   onSent: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<PostResponse | null> {
@@ -55,7 +60,7 @@ export function post(
     request.onerror = request.onabort = () => resolve(null);
     request.onloadend = () => signal.removeEventListener('abort', abort);
     request.open('POST', '/samples');
-    for (const [name, value] of Object.entries(headers({ 'content-type': type }))) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries(headers(more))) request.setRequestHeader(name, value);
     signal.addEventListener('abort', abort);
     request.send(body);
   });

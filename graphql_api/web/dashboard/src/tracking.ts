@@ -4,7 +4,7 @@ import { runQuery } from './server.ts';
 import { streamResults, type StreamHandlers } from './stream.ts';
 import type { Problem, SampleState } from './types.ts';
 
-const MAX_POLLED = 40;
+const MAX_POLLED = 200;
 const POLL_MILLISECONDS = 1_500;
 const NOTIFY_MILLISECONDS = 100;
 
@@ -23,7 +23,7 @@ export class Tracker {
   readonly lines: Line[] = [];
   /** Resolves when the subscription is active, or when it has failed. */
   readonly ready: Promise<void>;
-  #pending = new Map<string, Line>();
+  #pending = new Map<string, Line[]>(); // equal lines are one sample
   #early = new Set<string>(); // ids whose results arrived before their receipts
   #isComplete = false;
   #stop = new AbortController();
@@ -51,7 +51,7 @@ export class Tracker {
     for (const line of lines) {
       if (line.id && line.outcome === 'PENDING') {
         if (this.#early.has(line.id)) line.outcome = 'COMPUTED';
-        else this.#pending.set(line.id, line);
+        else this.#pending.set(line.id, [...(this.#pending.get(line.id) ?? []), line]);
       }
       this.lines.push(line);
     }
@@ -73,9 +73,7 @@ export class Tracker {
   }
 
   #settle(id: string, outcome: Outcome, problems: Line['problems'] = []): void {
-    const line = this.#pending.get(id);
-    if (!line) return;
-    Object.assign(line, { outcome, problems });
+    for (const line of this.#pending.get(id) ?? []) Object.assign(line, { outcome, problems });
     this.#pending.delete(id);
     this.#scheduleNotify();
   }
@@ -101,10 +99,12 @@ export class Tracker {
     const samples = await runQuery<Record<string, { state: SampleState; problems: Problem[] } | null>>(
       `query Outcomes { ${fields.join(' ')} }`,
     ).catch(() => ({}) as Record<string, null>); // the next poll repeats the query
+    const before = this.#pending.size;
     ids.forEach((id, index) => {
       const sample = samples[`s${index}`];
       if (sample === null) this.#settle(id, 'DELETED');
       else if (sample && sample.state !== 'PENDING') this.#settle(id, sample.state, sample.problems);
     });
+    if (before - this.#pending.size === MAX_POLLED) void this.#poll(); // a file that was submitted before is polled quickly
   }
 }

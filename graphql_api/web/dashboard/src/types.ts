@@ -20,12 +20,12 @@ export interface SampleFilter {
   labels?: readonly Label[];
 }
 
-export interface Result extends TableStatistics {
+export type Result = TableStatistics & {
   id: string;
   timestamp: string;
   computedAt: string;
   labels: Label[];
-}
+};
 
 export interface ResultEdge {
   cursor: string;

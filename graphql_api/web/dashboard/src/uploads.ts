@@ -1,13 +1,18 @@
 // Submitted files, with the outcomes of their samples. The page sends one file after another.
+//
+// Each sample has an idempotency key: a line's key derives from its bytes, and a file with one sample has a key of its own.
+// If the connection breaks, a retry therefore stores each sample once. It sends only the parts without a response.
 import { signal } from '@preact/signals';
 import { announce } from './announcements.ts';
+import { CsvError, toNdjson } from './csv.ts';
 import { integer } from './format.ts';
-import { parts, post, type PostResponse } from './sending.ts';
+import { parts, post, randomKey, type PostResponse } from './sending.ts';
 import { refreshSoon } from './states.ts';
 import { Tracker, type Counts, type Line } from './tracking.ts';
 import type { Problem, SampleState } from './types.ts';
 
 const NDJSON_NAME = /\.(ndjson|jsonl|jsonlines)$/i;
+const CSV_NAME = /\.(csv|txt)$/i;
 const SNIFFED_BYTES = 1024 * 1024;
 
 export interface Upload {
@@ -19,6 +24,15 @@ export interface Upload {
   error: string | null;
   lines: readonly Line[];
   counts: Counts;
+}
+
+/** What a retry needs. */
+interface Source {
+  file: File;
+  key: string;
+  stop: AbortController;
+  acknowledged: number; // the bytes of the parts that have a complete response
+  nextLine: number; // the first line of the other parts
 }
 
 interface Receipt {
@@ -33,7 +47,7 @@ export const uploads = signal<readonly Upload[]>([]); // the newest first
 
 let lastId = 0;
 let queue = Promise.resolve();
-const stops = new Map<number, AbortController>();
+const sources = new Map<number, Source>();
 
 /** Submits files, one after another. */
 export function submit(files: Iterable<File>): void {
@@ -42,16 +56,26 @@ export function submit(files: Iterable<File>): void {
     const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
     const upload: Upload = { id, name: file.name, size: file.size, sent: 0, phase: 'waiting', error: null, lines: [], counts };
     uploads.value = [upload, ...uploads.value];
-    stops.set(id, new AbortController());
-    queue = queue.then(() => send(id, file));
+    sources.set(id, { file, key: randomKey(), stop: new AbortController(), acknowledged: 0, nextLine: 1 });
+    queue = queue.then(() => send(id));
   }
+}
+
+/** Sends the rest of a file again. */
+export function retry(id: number): void {
+  const source = sources.get(id);
+  if (!source) return;
+  source.stop = new AbortController();
+  change(id, { phase: 'waiting', error: null });
+  queue = queue.then(() => send(id));
 }
 
 /** Stops sending a file. If the file is already sent, removes it from the list. */
 export function dismiss(id: number): void {
   const upload = uploads.value.find((each) => each.id === id);
-  if (upload && isActive(upload)) stops.get(id)?.abort();
-  else uploads.value = uploads.value.filter((each) => each.id !== id);
+  if (upload && isActive(upload)) return sources.get(id)?.stop.abort();
+  sources.delete(id);
+  uploads.value = uploads.value.filter((each) => each.id !== id);
 }
 
 export const isActive = ({ phase }: Upload): boolean => phase === 'waiting' || phase === 'sending';
@@ -72,8 +96,10 @@ export function summary({ counts, phase, error }: Upload): string {
   return texts.join(', ') || (phase === 'done' ? 'no samples in this file' : phase);
 }
 
-async function send(id: number, file: File): Promise<void> {
-  const stop = (stops.get(id) as AbortController).signal;
+async function send(id: number): Promise<void> {
+  const source = sources.get(id);
+  if (!source) return;
+  const stop = source.stop.signal;
   if (stop.aborted) return end(id, 'stopped', null);
   change(id, { phase: 'sending' });
   const tracker = new Tracker((lines, isSettled) => {
@@ -83,35 +109,61 @@ async function send(id: number, file: File): Promise<void> {
   });
   await tracker.ready;
   try {
-    const error = NDJSON_NAME.test(file.name) || (await isNdjson(file))
-      ? await sendLines(id, file, tracker, stop)
-      : await sendOne(id, file, tracker, stop);
+    const error = await sendFile(id, source, tracker, stop);
     if (stop.aborted) end(id, 'stopped', 'stopped; the samples listed here are stored');
     else end(id, error ? 'broken' : 'done', error);
-  } catch {
-    end(id, 'broken', 'the file could not be read');
+  } catch (error) {
+    end(id, 'broken', error instanceof CsvError ? error.message : 'the file could not be read');
   }
   tracker.complete();
   refreshSoon();
 }
 
-async function sendLines(id: number, file: File, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+  const { file } = source;
+  if (CSV_NAME.test(file.name)) {
+    const lines = new Blob([toNdjson(await file.text())]);
+    change(id, { size: lines.size });
+    return sendLines(id, source, lines, 1, tracker, stop);
+  }
+  const hasLines = NDJSON_NAME.test(file.name) || (await isNdjson(file));
+  return hasLines ? sendLines(id, source, file, 0, tracker, stop) : sendOne(id, source, tracker, stop);
+}
+
+/** Sends the parts without a response. `headLines` is the number of lines of the file before the first sample. */
+async function sendLines(
+  id: number,
+  source: Source,
+  file: Blob,
+  headLines: number,
+  tracker: Tracker,
+  stop: AbortSignal,
+): Promise<string | null> {
+  const earlier = uploads.peek().find((each) => each.id === id)?.lines ?? [];
+  tracker.add(earlier.filter(({ number }) => number < source.nextLine));
+  const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'content' };
   for await (const { body, start, firstLine } of parts(file)) {
     if (stop.aborted) return null;
-    const onSent = (sent: number) => change(id, { sent: start + sent });
-    const response = await post(body, 'application/x-ndjson', onSent, stop);
+    const [first, end] = [firstLine + headLines, start + body.size];
+    if (end <= source.acknowledged) continue;
+    source.nextLine = first;
+    const response = await post(body, headers, (sent) => change(id, { sent: start + sent }), stop);
     if (response?.status !== 200) return reason(response);
     const receipts = response.text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Receipt);
-    tracker.add(receipts.flatMap((receipt) => (receipt.line ? toLine(receipt, receipt.line + firstLine - 1) : [])));
+    tracker.add(receipts.flatMap((receipt) => (receipt.line ? toLine(receipt, receipt.line + first - 1) : [])));
     const failure = receipts.find(({ line, error }) => !line && error);
     if (failure) return failure.error?.message ?? null;
-    change(id, { sent: start + body.size });
+    source.acknowledged = end;
+    source.nextLine = Infinity; // until the next part is known
+    change(id, { sent: end });
   }
   return null;
 }
 
-async function sendOne(id: number, file: File, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
-  const response = await post(file, 'application/json', (sent) => change(id, { sent }), stop);
+async function sendOne(id: number, { file, key }: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+  const hasKey = (await file.text()).includes('"idempotency_key"'); // the header would take precedence
+  const headers = { 'content-type': 'application/json', ...(!hasKey && { 'idempotency-key': key }) };
+  const response = await post(file, headers, (sent) => change(id, { sent }), stop);
   if (response?.status !== 201 && response?.status !== 422) return reason(response);
   tracker.add([toLine(JSON.parse(response.text) as Receipt, 1)]);
   return null;
@@ -123,7 +175,7 @@ function toLine({ id, state, problems = [], error }: Receipt, number: number): L
 }
 
 function end(id: number, phase: Upload['phase'], error: string | null): void {
-  stops.delete(id);
+  if (phase === 'done') sources.delete(id);
   change(id, { phase, error });
 }
 
@@ -145,7 +197,7 @@ async function isNdjson(file: File): Promise<boolean> {
 }
 
 function reason(response: PostResponse | null): string {
-  if (response === null) return 'the connection was lost; samples that are not listed here may not be stored';
+  if (response === null) return 'the connection was lost; samples that are not listed here may not be stored; a retry stores each of them once';
   try {
     return JSON.parse(response.text).error.message;
   } catch {

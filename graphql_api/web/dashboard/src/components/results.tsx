@@ -1,24 +1,20 @@
 import { useSignal } from '@preact/signals';
+import { columns, isAvailable, order, selection, shownOrder, toggleOrder, type Column } from '../columns.ts';
 import { downloadResults, type Format } from '../downloads.ts';
 import { isFiltered } from '../filter.ts';
-import { clockTime, columnNumber, integer, shortTime, time } from '../format.ts';
-import { arrived, fault, fresh, hasOlder, isLoaded, loadOlder, results, total } from '../results.ts';
+import { clockTime, columnNumber, integer, shortId, shortTime, time } from '../format.ts';
+import { arrived, fault, fresh, isLoaded, total } from '../results.ts';
+import { isMore, rows, showMore } from '../rows.ts';
 import { displayedId, selectedId } from '../selection.ts';
-import { inTable } from '../statistics.ts';
 import type { Result } from '../types.ts';
-
-const ROWS = 25;
+import { ColumnsMenu } from './columns.tsx';
 
 export function ResultsTable() {
-  const rows = useSignal(ROWS);
   const isLoading = useSignal(false);
-  const visible = results.value.slice(0, rows.value);
-  const isMore = results.value.length > rows.value || hasOlder.value;
-  const showMore = async () => {
+  const more = async () => {
     isLoading.value = true;
     try {
-      if (results.value.length <= rows.value) await loadOlder();
-      rows.value += ROWS;
+      await showMore();
     } finally {
       isLoading.value = false;
     }
@@ -28,41 +24,36 @@ export function ResultsTable() {
       <div class="card-head">
         <h2 id="results-title">Results</h2>
         <p class="hint" data-arrived={arrived.value}>
-          {total.value > 0 && `newest ${integer(visible.length)} of ${integer(total.value)}`}
+          {total.value > 0 && `${order.value ? 'first' : 'newest'} ${integer(rows.value.length)} of ${integer(total.value)}`}
           {arrived.value > 0 && `, ${integer(arrived.value)} new since the page was opened`}
         </p>
+        {rows.value.length > 0 && <ColumnsMenu />}
       </div>
-      {visible.length === 0 ? (
+      {rows.value.length === 0 ? (
         <Empty />
       ) : (
         <>
-          <div class="scroller">
+          <div class={`scroller ${selection.value ? 'custom' : ''}`}>
             <table onKeyDown={moveByArrows}>
-              <caption class="unseen">Results, the newest first. The button in a row displays the sample.</caption>
+              <caption class="unseen">Results. The button in a row displays the sample.</caption>
               <thead>
                 <tr>
-                  <th scope="col">Time stamp (UTC)</th>
-                  {inTable.map(({ name, label, short, table }) => (
-                    <th key={name} scope="col" class={table === 'wide' ? 'roomy' : ''}>
-                      <abbr title={label}>{short}</abbr>
-                    </th>
+                  {columns.value.map((column) => (
+                    <Heading key={column.name} column={column} />
                   ))}
-                  <th scope="col" class="roomy">
-                    Computed
-                  </th>
                 </tr>
               </thead>
               <tbody>
-                {visible.map((result) => (
+                {rows.value.map((result) => (
                   <Row key={result.id} result={result} />
                 ))}
               </tbody>
             </table>
           </div>
           <div class="card-foot">
-            {isMore && (
-              <button type="button" class="quiet more" disabled={isLoading.value} onClick={showMore}>
-                Show {ROWS} more
+            {isMore.value && (
+              <button type="button" class="quiet more" disabled={isLoading.value} onClick={() => void more()}>
+                Show 25 more
               </button>
             )}
             <p class="hint downloads">
@@ -80,8 +71,36 @@ export function ResultsTable() {
   );
 }
 
+/** Columns that only fit into a wide window are hidden in others, unless the user has selected columns. */
+const widthClass = ({ name, isWide }: Column): string =>
+  `${isWide && !selection.value ? 'roomy' : ''} ${name === 'labels' ? 'text' : ''}`;
+
+function Heading({ column }: { column: Column }) {
+  const { label, short, order: field } = column;
+  const { field: current, direction } = shownOrder.value;
+  const isOrder = field !== null && field === current;
+  const title = isAvailable(field) ? `Order by ${label}` : 'With labels in the filter, results are ordered by time stamp only';
+  return (
+    <th
+      scope="col"
+      class={widthClass(column)}
+      aria-sort={isOrder ? (direction === 'ASC' ? 'ascending' : 'descending') : undefined}
+    >
+      {field === null ? (
+        <abbr title={label}>{short}</abbr>
+      ) : (
+        <button type="button" class="order" disabled={!isAvailable(field)} title={title} onClick={() => toggleOrder(field)}>
+          {short}
+          <span aria-hidden="true">{isOrder ? (direction === 'ASC' ? '↑' : '↓') : ''}</span>
+        </button>
+      )}
+    </th>
+  );
+}
+
 function Row({ result }: { result: Result }) {
-  const { id, timestamp, computedAt } = result;
+  const { id, timestamp } = result;
+  const [, ...others] = columns.value;
   return (
     <tr
       data-id={id}
@@ -93,20 +112,45 @@ function Row({ result }: { result: Result }) {
           {shortTime(timestamp)}
         </button>
       </th>
-      {inTable.map(({ name, table }) => (
-        <td key={name} class={table === 'wide' ? 'roomy' : ''} title={String(result[name])}>
-          {columnNumber(result[name])}
-        </td>
+      {others.map((column) => (
+        <Cell key={column.name} column={column} result={result} />
       ))}
-      <td class="roomy hint" title={time(computedAt)}>
-        <time dateTime={computedAt}>{clockTime(computedAt)}</time>
-      </td>
     </tr>
   );
 }
 
+function Cell({ column, result }: { column: Column; result: Result }) {
+  const common = (title: string) => ({ class: widthClass(column), title });
+  switch (column.name) {
+    case 'timestamp':
+      return null;
+    case 'labels': {
+      const text = result.labels.map(({ name, value }) => `${name} ${value}`).join(', ');
+      return <td {...common(text)}>{text}</td>;
+    }
+    case 'id':
+      return (
+        <td {...common(result.id)}>
+          <code>{shortId(result.id)}</code>
+        </td>
+      );
+    case 'computedAt':
+      return (
+        <td {...common(time(result.computedAt))}>
+          <time class="hint" dateTime={result.computedAt}>
+            {clockTime(result.computedAt)}
+          </time>
+        </td>
+      );
+    default: {
+      const value = result[column.name];
+      return <td {...common(String(value ?? ''))}>{value === null ? '–' : columnNumber(value)}</td>;
+    }
+  }
+}
+
 function Empty() {
-  if (!isLoaded.value) return <p class="empty">Loading results…</p>;
+  if (!isLoaded.value || total.value > 0) return <p class="empty">Loading results…</p>;
   if (isFiltered.value) return <p class="empty">No result matches the filter. New results that match appear here.</p>;
   return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
 }
@@ -123,7 +167,7 @@ async function download(format: Format): Promise<void> {
 function moveByArrows(event: KeyboardEvent) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!step || !(event.currentTarget instanceof HTMLElement)) return;
-  const buttons = [...event.currentTarget.querySelectorAll('button')];
+  const buttons = [...event.currentTarget.querySelectorAll<HTMLButtonElement>('tbody button')];
   const next = buttons[buttons.indexOf(document.activeElement as HTMLButtonElement) + step];
   if (!next) return;
   event.preventDefault();

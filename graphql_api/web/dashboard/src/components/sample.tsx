@@ -6,6 +6,7 @@ import { sampleQuery } from '../queries.ts';
 import { fault, isDeleted, sample, selectedId } from '../selection.ts';
 import { inDetail } from '../statistics.ts';
 import type { ResultDetail, Sample } from '../types.ts';
+import { CorrectButton } from './correction.tsx';
 import { DeleteButton } from './deletion.tsx';
 import { HistogramPlot } from './histogram.tsx';
 import { State } from './state.tsx';
@@ -57,6 +58,7 @@ function Detail({ sample: displayed }: { sample: Sample }) {
             Raw JSON
           </button>
           <a href={graphiql(sampleQuery, { id })}>GraphiQL</a>
+          <CorrectButton sample={displayed} />
           <DeleteButton id={id} />
         </span>
       </div>

@@ -4,7 +4,7 @@ import { bytes, integer, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { example } from '../session.ts';
 import type { Line, Outcome } from '../tracking.ts';
-import { dismiss, isActive, submit, summary, uploads, type Upload } from '../uploads.ts';
+import { dismiss, isActive, retry, submit, summary, uploads, type Upload } from '../uploads.ts';
 import { CloseIcon, UploadIcon } from './icons.tsx';
 import { State } from './state.tsx';
 
@@ -19,7 +19,7 @@ export function Uploads() {
       <div class="drop-zone">
         <p>
           Drop files anywhere
-          <span class="hint">JSON (one sample per file) or NDJSON (one sample per line)</span>
+          <span class="hint">JSON (one sample per file), NDJSON (one per line) or CSV (one per row, with a column time_stamp)</span>
         </p>
         <button type="button" class="primary" onClick={() => input.current?.click()}>
           <UploadIcon />
@@ -32,7 +32,7 @@ export function Uploads() {
           multiple
           tabIndex={-1}
           aria-label="Files to submit"
-          accept=".json,.ndjson,.jsonl,application/json,application/x-ndjson"
+          accept=".json,.ndjson,.jsonl,.csv,application/json,application/x-ndjson,text/csv"
           onChange={({ currentTarget }) => {
             submit([...(currentTarget.files ?? [])]);
             currentTarget.value = '';
@@ -82,6 +82,11 @@ function FileItem({ upload }: { upload: Upload }) {
         <Bar upload={upload} />
       )}
       <p class="outcome">{summary(upload)}</p>
+      {(phase === 'broken' || phase === 'stopped') && (
+        <button type="button" class="retry" onClick={() => retry(id)}>
+          {phase === 'broken' ? 'Retry' : 'Resume'}
+        </button>
+      )}
       {lines.length > 0 && (
         <details open={isOpen.value} onToggle={({ currentTarget }) => (isOpen.value = currentTarget.open)}>
           <summary>{lines.length === 1 ? 'Outcome' : `Outcomes of ${integer(lines.length)} lines`}</summary>

@@ -1,0 +1,107 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { Correction, isAllowed, MAX_EDITED_BYTES, readDocument } from '../correction.ts';
+import { bytes, sentence, shortId } from '../format.ts';
+import { selectedId } from '../selection.ts';
+import { ServerError } from '../server.ts';
+import type { Problem, Sample } from '../types.ts';
+
+/** Edits a sample and submits the new version in its place. Hidden if the sample has no result that could be replaced. */
+export function CorrectButton({ sample: { id, state, bytes: size } }: { sample: Sample }) {
+  const isEditing = useSignal(false);
+  if (!isAllowed.value || state !== 'COMPUTED') return null;
+  const edit = () => {
+    selectedId.value = id; // otherwise the next result replaces the displayed sample
+    isEditing.value = true;
+  };
+  const isLarge = size > MAX_EDITED_BYTES;
+  const title = isLarge ? `Larger than ${bytes(MAX_EDITED_BYTES)}: use POST /samples with the header x-supersedes` : '';
+  return (
+    <>
+      <button type="button" class="link" disabled={isLarge} title={title} onClick={edit}>
+        Correct
+      </button>
+      {isEditing.value && <Editor id={id} onClose={() => (isEditing.value = false)} />}
+    </>
+  );
+}
+
+function Editor({ id, onClose }: { id: string; onClose(): void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const correction = useMemo(() => new Correction(id), [id]);
+  const original = useSignal<string | null>(null);
+  const text = useSignal('');
+  const isSending = useSignal(false);
+  const fault = useSignal<string | null>(null);
+  const problems = useSignal<readonly Problem[]>([]);
+  const attempt = async (action: () => Promise<void>) => {
+    fault.value = null;
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      fault.value = sentence(error.message);
+    }
+  };
+  useEffect(() => {
+    dialog.current?.showModal();
+    void attempt(async () => {
+      original.value = text.value = await readDocument(id);
+    });
+  }, []);
+  const confirm = async () => {
+    isSending.value = true;
+    problems.value = [];
+    await attempt(async () => {
+      problems.value = await correction.submit(text.value);
+      if (problems.value.length === 0) dialog.current?.close();
+    });
+    isSending.value = false;
+  };
+  return (
+    <dialog ref={dialog} class="editor" aria-labelledby="correct-title" onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void confirm();
+        }}
+      >
+        <h2 id="correct-title">Correct sample {shortId(id)}?</h2>
+        <p>The new version takes its place. The earlier result leaves all lists and summaries, and stays readable by its id.</p>
+        <label>
+          New version
+          <textarea
+            rows={10}
+            spellcheck={false}
+            disabled={original.value === null}
+            value={text.value}
+            onInput={({ currentTarget }) => (text.value = currentTarget.value)}
+          />
+        </label>
+        {problems.value.length > 0 && (
+          <div class="fault" role="alert">
+            <p>The new version was rejected. The sample is unchanged.</p>
+            {problems.value.map(({ path, message }) => (
+              <p key={path + message} class="problem">
+                <code>{path}</code> {message}
+              </p>
+            ))}
+          </div>
+        )}
+        {fault.value && (
+          <p class="fault" role="alert">
+            {fault}
+          </p>
+        )}
+        <div class="answers">
+          <button type="button" onClick={() => dialog.current?.close()}>
+            Cancel
+          </button>
+          <button type="submit" class="primary" disabled={isSending.value || text.value === original.value}>
+            {isSending.value ? 'Submitting…' : 'Submit correction'}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,78 @@
+"""Files that are submitted on the dashboard: repeated uploads and CSV, in a real browser."""
+
+import json
+from pathlib import Path
+
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.stack import Stack
+
+CSV = """time_stamp,label.site,inner,outer
+2026-11-24T01:02:03Z,zurich,0.10,2e1
+2026-11-24T01:02:04Z,"bern, north",,4
+
+2026-11-24T01:02:05Z,bern,5,six
+"""
+SAMPLES = "{ samples { totalCount edges { node { labels { value } missingCount raw } } } }"
+
+
+def lines(folder: Path, count: int) -> Path:
+    """Return a file with a sample per line, which the page sends in several parts."""
+    file = folder / "samples.ndjson"
+    sample = {"time_stamp": "2026-11-24T01:02:03Z", "note": "x" * 100_000}
+    file.write_text("\n".join(json.dumps(sample | {"data": [number]}) for number in range(count)))
+    return file
+
+
+def test_an_outage_loses_neither_the_selection_nor_a_file(
+    own_stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """The sample that is selected meanwhile is displayed afterwards. A retry stores each sample once."""
+    stack = own_stack
+    for _ in range(2):
+        stack.wait_for(stack.submit_fixture()["id"])
+    dashboard.open(stack)
+    newest, older = dashboard.wait_for(lambda: ids if len(ids := dashboard.results()) == 2 else None)
+    displayed = ".sample code.hint"
+    dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [newest])
+    stack.stop()
+
+    dashboard.press("tbody tr:nth-child(2) button")
+    dashboard.wait_for(lambda: "The server does not respond." in (dashboard.text(".sample") or ""))
+    assert dashboard.attributes(displayed, "title") == []
+    dashboard.drop(lines(tmp_path, 25))
+    dashboard.wait_for(lambda: "the connection was lost" in (dashboard.text(".outcome") or ""))
+    stack.start()
+
+    dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [older])
+    assert "does not respond" not in (dashboard.text(".sample") or "")
+    dashboard.press(".retry", "Retry")
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "25 computed")
+    assert (dashboard.text(".line-number") or "").split() == [str(number) for number in range(1, 26)]
+    assert dashboard.text(".retry") is None
+    dashboard.drop(lines(tmp_path, 26))
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "26 computed 25 computed")
+    assert stack.graphql("{ samples(first: 0) { totalCount } }")["samples"]["totalCount"] == 2 + 26
+
+
+def test_a_row_of_a_csv_file_is_a_sample(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Digits are kept, an empty cell is a missing value, and problems have the line numbers of the file."""
+    key = stack.new_key("csv-on-page")
+    file = tmp_path / "samples.csv"
+    file.write_text(CSV)
+    dashboard.open(stack, key=key)
+
+    dashboard.drop(file)
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "2 computed, 1 rejected")
+    assert "5 Rejected" in (dashboard.text(".lines") or "")
+    assert "$.data[1] expected a number, got the string six" in (dashboard.text(".lines") or "")
+    listed = stack.graphql(SAMPLES, key=key)["samples"]
+    assert listed["totalCount"] == 3
+    stored = {node["labels"][0]["value"]: node for node in (edge["node"] for edge in listed["edges"])}
+    assert [stored[name]["missingCount"] for name in ("zurich", "bern, north")] == [0, 1]
+    raw = stack.post_body(json.dumps({"query": SAMPLES}).encode(), key=key).text
+    assert '"data":[0.10,2e1]' in raw
+
+    file.write_text("value\n1\n")
+    dashboard.drop(file)
+    dashboard.wait_for(lambda: "expected a column time_stamp in the first row" in (dashboard.text(".outcome") or ""))
