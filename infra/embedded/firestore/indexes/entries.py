@@ -8,7 +8,7 @@ In all stored keys, paths ascend. For an index with descending names, queries re
 backwards.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
@@ -86,6 +86,8 @@ class _CompositeKey:
     prefix: bytes
     in_collection: bool
     parts: tuple[int, ...]  # positions in DocumentIndexer._parts
+    has_elements: bool
+    """Whether a part is an element of an array. Each element has a key of its own."""
 
 
 class DocumentIndexer:
@@ -111,21 +113,25 @@ class DocumentIndexer:
                 composite_prefix(number),
                 index.scope == definitions.COLLECTION,
                 tuple(self._parts.setdefault(each, len(self._parts)) for each in index.fields),
+                any(each.mode == definitions.CONTAINS for each in index.fields),
             )
             for number, index in composite_indexes.items()
             if index.collection_id == collection_id
         ]
         self._field_indexes: dict[FieldPath, _FieldIndexes] = {}
         self._defined_paths = index_definitions.defined_paths(collection_id)
+        self._unindexed: set[str] = set()
+        """Fields of the document, not of a map, that have no single-field index."""
 
     def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
         """Return the keys of a document. Each key maps to the size in bytes of the path at its end."""
         collection = path[: -len(path_encoding.encode_segment(document_id))]
         end = path + values.END
-        stored = document.fields
-        fields = {name: stored[name] for name in stored}
+        fields = document.fields
         keys: list[bytes] = []
-        self._add_single_field_keys(keys, collection, (), fields, end)
+        indexed = [name for name in fields if name not in self._unindexed]
+        if indexed:
+            self._add_single_field_keys(keys, collection, (), {name: fields[name] for name in indexed}, end)
         if self._composite_keys:
             self._add_composite_keys(keys, collection, fields, end)
         return dict.fromkeys(keys, len(end))
@@ -162,6 +168,8 @@ class DocumentIndexer:
             path = (*parent, name)
             by_value, by_element, has_nested = self._indexes_of(path)
             if not (by_value or by_element or has_nested):
+                if not parent and len(self._unindexed) < MAX_CACHED_FIELDS:
+                    self._unindexed.add(name)
                 continue
             value = fields[name]
             if by_value:
@@ -177,29 +185,36 @@ class DocumentIndexer:
                         keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
 
     def _add_composite_keys(self, keys: list[bytes], collection: bytes, fields: Mapping[str, Any], end: bytes) -> None:
-        parts = list(self._encoded_parts(fields, end))
+        parts = self._encoded_parts(fields, end)
         for key in self._composite_keys:
             prefix = key.prefix + collection if key.in_collection else key.prefix
-            for combination in product(*[parts[part] for part in key.parts]):
-                keys.append(b"".join((prefix, *combination, end)))
+            chosen = [parts[part] for part in key.parts]
+            if None in chosen:
+                continue  # the document lacks a field of the index
+            if key.has_elements:
+                alternatives = [(part,) if isinstance(part, bytes) else part for part in chosen]
+                keys += [b"".join((prefix, *combination, end)) for combination in product(*alternatives)]
+            else:
+                keys.append(b"".join((prefix, *chosen, end)))
 
-    def _encoded_parts(self, fields: Mapping[str, Any], end: bytes) -> Iterator[Collection[bytes]]:
-        """Yield the encoded values of each part: none if the field is missing, all elements for an array."""
+    def _encoded_parts(self, fields: Mapping[str, Any], end: bytes) -> list[Any]:
+        """Return the encoded value of each part: None if the field is missing, a set of all elements for an array."""
+        found: list[bytes | set[bytes] | None] = []
         ascending: dict[FieldPath, bytes] = {DOCUMENT_ID: end}
         for each in self._parts:
-            path = each.path
-            if each.mode == definitions.CONTAINS:
-                value = field_paths.get(fields, path)
-                yield () if value is None else set(map(values.encode_indexed, value.array_value.values))
-                continue
-            encoded = ascending.get(path)
+            path, mode = each.path, each.mode
+            encoded = None if mode == definitions.CONTAINS else ascending.get(path)
             if encoded is None:
                 value = field_paths.get(fields, path)
                 if value is None:
-                    yield ()
+                    found.append(None)
+                    continue
+                if mode == definitions.CONTAINS:
+                    found.append(set(map(values.encode_indexed, value.array_value.values)))
                     continue
                 ascending[path] = encoded = values.encode_indexed(value)
-            yield (values.invert(encoded) if each.mode == definitions.DESCENDING else encoded,)
+            found.append(values.invert(encoded) if mode == definitions.DESCENDING else encoded)
+        return found
 
     def _count(self, fields: Any) -> int:
         """Return the number of index entries as production counts: two for a value, one for an array element."""
