@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command(epilog=submit.EPILOG)(submit.submit)
 app.command(epilog=results.EPILOG)(results.results)
 app.command(epilog=EXIT_CODES)(results.latest)
+app.command(epilog=EXIT_CODES)(results.summary)
 app.command(epilog=watch.EPILOG)(watch.watch)
 app.command(epilog=EXIT_CODES)(sample.show)
 app.command(epilog=EXIT_CODES)(sample.delete)

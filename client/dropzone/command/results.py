@@ -1,6 +1,7 @@
-"""`dropzone results` and `dropzone latest`: filtered results in several formats."""
+"""`dropzone results`, `dropzone latest` and `dropzone summary`: filtered results in several formats, and summaries."""
 
 import math
+import sys
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import fields, replace
@@ -8,14 +9,18 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
-from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder
+from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder, TimeBucket
+from dropzone.command import output
 from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.labels import Labels, parse_labels
 from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
+from dropzone.encoding import format_time
 
 _FIELDS = [field.name for field in fields(ResultFilter) if field.name != "labels"]
+_SUMMARY_COLUMNS = ("results", "values", "mean", "standard_deviation", "minimum", "median", "percentile_95", "maximum")
 _BOUNDS = [field.name for field in fields(Range)]
 
 
@@ -77,6 +82,57 @@ def latest(
     """Print the latest result of each combination of labels."""
     client = connect(url, key, submitter)
     run(_latest(client, group_by, parse_filter(where or [], label), choose_format(output_format)))
+
+
+def summary(
+    *,
+    group_by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="NAME", help="Name of a label. Repeat the option for several labels."),
+    ] = None,
+    bucket: Annotated[
+        TimeBucket | None,
+        typer.Option(case_sensitive=False, help="Print a summary for each time bucket. Default: for the whole time."),
+    ] = None,
+    where: Where = None,
+    label: Labels = None,
+    submitter: Submitter = "",
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Print the statistics of all values of the results: in total, or for each group and time bucket."""
+    client = connect(url, key, submitter)
+    run(_summary(client, group_by or [], bucket, parse_filter(where or [], label)))
+
+
+async def _summary(
+    client: AsyncClient, group_by: list[str], bucket: TimeBucket | None, where: ResultFilter
+) -> ExitCode:
+    rows: list[dict[str, Any]]
+    async with client:
+        if bucket is not None:
+            buckets = await client.over_time(bucket, where, group_by)
+            rows = [{"start": each.start, "labels": each.labels, "summary": each.summary} for each in buckets]
+        elif group_by:
+            groups = await client.groups(group_by, where)
+            rows = [{"labels": each.labels, "summary": each.summary} for each in groups]
+        else:
+            rows = [{"summary": await client.summary(where)}]
+    if not sys.stdout.isatty():
+        for row in rows:
+            whole = row.pop("summary")
+            output.print_line({name: output.to_json(value) for name, value in row.items()} | output.to_json(whole))
+        return ExitCode.DONE
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("start (UTC)", "labels", *_SUMMARY_COLUMNS):
+        table.add_column(heading.replace("_", " "), justify="right" if heading in _SUMMARY_COLUMNS else "left")
+    for row in rows:
+        start = format_time(row["start"]) if "start" in row else ""
+        labels = " ".join(f"{name}={value}" for name, value in row.get("labels", {}).items())
+        cells = (output.number(getattr(row["summary"], name)) for name in _SUMMARY_COLUMNS)
+        table.add_row(start, output.printable(labels), *cells)
+    output.console().print(table)
+    return ExitCode.DONE
 
 
 async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter, output_format: Format) -> ExitCode:
