@@ -193,12 +193,13 @@ def test_a_corrected_sample_is_not_displayed_as_pending(stack: Stack, dashboard:
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in tests/graphql_api/audit")
 def test_page_is_accessible(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """axe-core finds no serious violation, in both themes and in the form for the key."""
+    """axe-core finds no serious violation: in both themes, menu, editor, list of samples and key form."""
     dashboard.open(stack)
     dashboard.drop(ndjson(tmp_path, GOOD, BAD))
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed, 1 rejected")
     dashboard.wait_for(lambda: dashboard.text(".problems time"))
     dashboard.wait_for(lambda: dashboard.text(".histogram figcaption"))
+    dashboard.press(".menu summary")
     dashboard.prefer("light")
     light = dashboard.violations()
     background = dashboard.run("return getComputedStyle(document.documentElement).backgroundColor")
@@ -206,9 +207,17 @@ def test_page_is_accessible(stack: Stack, dashboard: Dashboard, tmp_path: Path) 
     dark = dashboard.violations()
     assert dashboard.run("return getComputedStyle(document.documentElement).backgroundColor") != background
 
+    dashboard.press(".sample .actions button", "Correct")
+    dashboard.wait_for(lambda: dashboard.run("return document.querySelector('textarea').value"))
+    editor = dashboard.violations()
+    dashboard.press("dialog button", "Cancel")
+    dashboard.run("scrollTo(0, 0)")  # the header covers the top of the window
+    dashboard.press(".count.rejected button")
+    dashboard.wait_for(lambda: dashboard.text("#samples-title") and dashboard.text("tbody tr"))
+    samples = dashboard.violations()
     dashboard.press("nav button", "Sign out")
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
-    assert [light, dark, dashboard.violations()] == [[], [], []]
+    assert [light, dark, editor, samples, dashboard.violations()] == [[], [], [], [], []]
 
 
 def test_table_is_usable_by_keyboard(stack: Stack, dashboard: Dashboard) -> None:
