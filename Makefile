@@ -7,7 +7,7 @@ PAGES := graphiql dashboard
 unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all modules of this checkout when it starts
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak alerts load dashboard lock clean
+.PHONY: help setup run test browser check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak alerts load dashboard lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,8 +15,11 @@ help: ## list the targets
 run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
-test: setup .venv/developer ## run all tests on free ports, in three processes; includes tests of the whole stack
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
+test: setup .venv/developer ## run the tests on free ports, in three processes; includes tests of the whole stack
+	@$(BIN)/python -m pytest -m "not browser" --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
+
+browser: setup .venv/developer ## run the tests of the pages in Chromium, if it is installed
+	@$(BIN)/python -m pytest -m browser
 
 check: setup .venv/developer ## run the linters and type checkers, and compare texts, imports and schema.graphql with the rules
 	@$(BIN)/ruff check .
@@ -43,8 +46,8 @@ differential: setup .venv/developer ## compare the embedded Firestore with Googl
 emulator: setup .venv/developer ## run tests of the whole product over Google's emulator, if the emulator is installed
 	@$(BIN)/python -m tests.google_emulator
 
-torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore and the API while 100 subscribers connect and disconnect
-	@TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 \
+torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore and the API while 100 subscribers connect and disconnect; SHORT=1 is the short form
+	@$(if $(SHORT),,TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150) \
 	  $(BIN)/python -m pytest -s tests/torture --timeout 1800
 
 attack: setup .venv/developer ## run hostile clients against fresh stacks and measure what another tenant sees; OPTIONS=--short is the short form

@@ -35,7 +35,6 @@ SLOW = (
     "tests/infra/supervisor",
     "tests/graphql_api/results/test_recomputation.py",
     "tests/graphql_api/endpoints",
-    "tests/torture",
     "tests/triggers/test_on_sample_written.py",
     "tests/infra/firestore/storage",
     "tests/infra/firestore/indexes/test_index_builds.py",
@@ -48,7 +47,6 @@ SLOW = (
     "tests/graphql_api/ingest/test_uploads.py",
     "tests/graphql_api/results/test_connections.py",
     "tests/graphql_api/test_memory_release.py",
-    "tests/identity_provider",
     "tests/infra/eventarc/test_crashes.py",
     "tests/infra/eventarc/test_fairness.py",
     "tests/infra/eventarc/test_quarantine.py",
@@ -66,7 +64,7 @@ They take three quarters of the time.
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark slow tests, so that `pytest -m "not slow"` leaves them out.
+    """Mark slow tests, so that `pytest -m "not slow"` leaves them out, and tests that use the fixture of a browser.
 
     The longest run first, so that the test processes end at about the same time. pytest-xdist keeps this order with
     `--no-loadscope-reorder` only: by default, the modules with the fewest tests run last, and these are the slow ones.
@@ -78,6 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places[item] = next(found, len(folders))
         if places[item] < len(folders):
             item.add_marker(pytest.mark.slow)
+        if "chrome" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
     items.sort(key=places.__getitem__)
 
 

@@ -175,6 +175,7 @@ Promise.allSettled(attempts).then((all) => done(all.map((each) => each.value?.st
 """
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("host", ["127.0.0.1", "dropzone.test"])
 async def test_a_page_in_a_browser_cannot_forge_an_event(
     machine: Machine, submitter: str, tmp_path: Path, host: str
