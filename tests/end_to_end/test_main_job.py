@@ -41,19 +41,26 @@ def _ends_greeting(stack: Stack, start: int) -> bool:
 
 @needs_embedded_firestore
 def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(tmp_path: Path) -> None:
-    """`make run` starts the stack with this option. The example has a label and the time of today."""
+    """`make run` starts the stack with this option. The example has a label and the time of today.
+
+    If it is deleted, it does not come back.
+    """
     logs: list[str] = []
     with contextlib.ExitStack() as exits:
         stack = exits.push(Stack(tmp_path))
         stack.start("--greet")
         eventually(partial(_ends_greeting, stack, 0), lambda: stack.log)
         logs.append(stack.log)
+        results = stack.graphql("{ results { edges { node { id timestamp labels { name value } } } } }")["results"]
+        [example] = results["edges"]
+        deletion = httpx.delete(f"{stack.url}/samples/{example['node']['id']}", headers={"x-api-key": stack.key})
+        assert deletion.status_code == 204
         stack.stop()
         length = len(stack.log)
         stack.start("--greet")
         eventually(partial(_ends_greeting, stack, length), lambda: stack.log)
         logs.append(stack.log[length:])
-        results = stack.graphql("{ results { edges { node { timestamp labels { name value } } } } }")["results"]
+        assert stack.graphql("{ results { totalCount } }")["results"]["totalCount"] == 0
 
     for line in (
         r"example +COMPUTED",
@@ -63,9 +70,8 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(tmp
     ):
         assert re.search(f"^{line} *$", logs[0], re.MULTILINE), stack.log
     assert "COMPUTED" not in logs[1]
-    (edge,) = results["edges"]
-    assert edge["node"]["labels"] == [{"name": "source", "value": "example"}]
-    assert datetime.now(UTC) - datetime.fromisoformat(edge["node"]["timestamp"]) < timedelta(hours=1)
+    assert example["node"]["labels"] == [{"name": "source", "value": "example"}]
+    assert datetime.now(UTC) - datetime.fromisoformat(example["node"]["timestamp"]) < timedelta(hours=1)
 
 
 @needs_embedded_firestore

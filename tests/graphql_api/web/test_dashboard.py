@@ -43,6 +43,9 @@ def test_dropped_file_is_submitted_without_requests_to_other_hosts(
     assert "$.data[1] expected a number, got a boolean" in (dashboard.text(".lines") or "")
     dashboard.wait_for(lambda: "$.data[1] expected a number" in (dashboard.text(".problems") or ""))
     dashboard.wait_for(lambda: re.fullmatch(r"[1-9][\d,]*", dashboard.text(".count.rejected .value") or ""))
+    dashboard.wait_for(
+        lambda: (dashboard.text(".retention") or "").startswith("Samples submitted now are kept for ever")
+    )
     assert dashboard.hosts() == {urlsplit(stack.url).netloc}
     assert dashboard.console() == []  # it would contain violations of the Content-Security-Policy
     assert key not in dashboard.address

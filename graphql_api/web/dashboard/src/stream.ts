@@ -3,6 +3,7 @@
 // The stream requests the newest cursor, then reads the stored results, and then subscribes after that cursor. A result
 // that is written between these steps can arrive twice but is never lost. Consumers recognize a repeated result by its
 // id and time. Each reconnect resumes after the last cursor.
+import { retention, type Retention } from './components/retention.tsx';
 import { sentence } from './format.ts';
 import removalsQuery from './operations/removals.graphql';
 import startQuery from './operations/start.graphql';
@@ -89,7 +90,11 @@ export async function streamResults(
 }
 
 async function newestCursor(): Promise<string | null> {
-  const { results } = await runQuery<{ results: { edges: { cursor: string }[] } }>(startQuery);
+  const { results, retention: kept } = await runQuery<{
+    results: { edges: { cursor: string }[] };
+    retention: Retention;
+  }>(startQuery);
+  retention.value = kept;
   return results.edges[0]?.cursor ?? null;
 }
 

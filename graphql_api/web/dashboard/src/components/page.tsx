@@ -9,6 +9,7 @@ import { Header } from './header.tsx';
 import { MeansPlot } from './means.tsx';
 import { Problems } from './problems.tsx';
 import { ResultsTable } from './results.tsx';
+import { RetentionLine } from './retention.tsx';
 import { SampleDetail } from './sample.tsx';
 import { SamplesTable } from './samples.tsx';
 import { SignIn } from './sign-in.tsx';
@@ -66,6 +67,7 @@ function Dashboard() {
           <Problems />
         </div>
       </div>
+      <RetentionLine />
     </DropTarget>
   );
 }

@@ -1,0 +1,25 @@
+// For how long samples and results are kept. The page reads it when it starts to receive results.
+import { signal } from '@preact/signals';
+import { integer } from '../format.ts';
+
+export interface Retention {
+  sampleDays: number | null;
+  resultDays: number | null;
+}
+
+export const retention = signal<Retention | null>(null);
+
+export function RetentionLine() {
+  if (retention.value === null) return null;
+  const { sampleDays, resultDays } = retention.value;
+  return (
+    <p class="hint retention">
+      Samples submitted now are kept {duration(sampleDays)}, their results {duration(resultDays)}.
+    </p>
+  );
+}
+
+function duration(days: number | null): string {
+  if (days === null) return 'for ever';
+  return days === 1 ? 'for 1 day' : `for ${integer(days)} days`;
+}
