@@ -197,6 +197,7 @@ def test_the_disk_refuses_writes(machine: Machine) -> None:
     resource.prlimit(firestore, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     assert "Firestore does not accept writes" in output
+    assert "schedule audit: the call of" in machine.stack.log
     machine.until_silent(*names)
 
 
