@@ -59,6 +59,7 @@ def main() -> None:
         settings=ServerSettings(shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
         trusted_proxies=settings.trusted_proxies,
+        tls_files=(settings.tls_certificate_file, settings.tls_key_file) if settings.has_tls else None,
     )
     server.run(arguments.sockets)
 
@@ -69,12 +70,18 @@ def warn_of_other_machines(settings: Settings) -> None:
         is_loopback = settings.host == "localhost" or ip_address(settings.host).is_loopback
     except ValueError:  # a host name
         is_loopback = False
-    if not is_loopback:
-        logging.getLogger("graphql_api").warning(
-            "DROPZONE_HOST is %s, so other machines can connect: use a reverse proxy with TLS, because keys and "
-            "samples are not encrypted here, and block /metrics there, because it requires no key",
-            settings.host,
+    if is_loopback:
+        return
+    if settings.has_tls:
+        advice = "block /metrics in a firewall or a reverse proxy, because it requires no key"
+    else:
+        advice = (
+            "use a reverse proxy with TLS or DROPZONE_TLS_CERTIFICATE_FILE, because keys and samples are not encrypted "
+            "here, and block /metrics there, because it requires no key"
         )
+    logging.getLogger("graphql_api").warning(
+        "DROPZONE_HOST is %s, so other machines can connect: %s", settings.host, advice
+    )
 
 
 def _raise_open_file_limit() -> int:

@@ -4,6 +4,7 @@
 """
 
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -101,6 +102,12 @@ class Settings:
     local_key_file: str = ""
     """File with the API key of the stack. `/readyz` waits for it. The embedded stack sets this."""
 
+    tls_certificate_file: str = ""
+    """File with the certificate of the server and its intermediate certificates, in PEM. The API then speaks HTTPS."""
+
+    tls_key_file: str = ""
+    """File with the private key of the certificate, in PEM."""
+
     trusted_proxies: str = ""
     """Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated by commas."""
 
@@ -187,6 +194,7 @@ class Settings:
         if self.oidc_issuers and not (self.oidc_audience or self.public_url):
             raise ValueError(f"{PREFIX}OIDC_ISSUERS needs {PREFIX}PUBLIC_URL, the address that clients use")
 
+        self._check_certificate()
         for address in filter(None, map(str.strip, self.trusted_proxies.split(","))):
             try:
                 ip_network(address)
@@ -195,10 +203,28 @@ class Settings:
                     f"{PREFIX}TRUSTED_PROXIES must be addresses such as 10.0.0.0/8, got {address}"
                 ) from None
 
+    def _check_certificate(self) -> None:
+        files = self.tls_certificate_file, self.tls_key_file
+        if not any(files):
+            return
+        certificate, key = (f"{PREFIX}{name}" for name in ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"))
+        if not all(files):
+            raise ValueError(f"{certificate} and {key} need each other")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files, password=_refuse_password)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{certificate} and {key}: expected a certificate and its key in PEM: {error}") from None
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the API itself speaks HTTPS."""
+        return bool(self.tls_certificate_file)
+
     @property
     def public_address(self) -> str:
         """The address at which clients reach the API, without a slash at its end."""
-        return self.public_url.rstrip("/") or f"http://{self.host}:{self.api_port}"
+        scheme = "https" if self.has_tls else "http"
+        return self.public_url.rstrip("/") or f"{scheme}://{self.host}:{self.api_port}"
 
     @property
     def can_sign_in(self) -> bool:
@@ -229,6 +255,10 @@ class Settings:
     def local_key_path(self) -> Path | None:
         """Path of the file with the API key of the stack. None outside of the embedded stack."""
         return Path(self.local_key_file) if self.local_key_file else None
+
+
+def _refuse_password() -> str:
+    raise ValueError("the key is encrypted")  # otherwise OpenSSL asks for the password on the terminal
 
 
 def _value(read: Config, setting: "Field[Any]") -> Any:

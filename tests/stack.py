@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -49,7 +50,9 @@ class Stack(AbstractContextManager["Stack"]):
         self._data = folder / "data"
         self._log = folder / "stack.log"
         self.api_port, self.firestore_port, self.function_port = free_port(), free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.api_port}"
+        certificate = settings.get("DROPZONE_TLS_CERTIFICATE_FILE")
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.api_port}"
+        self.tls = ssl.create_default_context(cafile=certificate) if certificate else None
         self.environment = os.environ | {
             "DROPZONE_HOST": "127.0.0.1",
             "DROPZONE_API_PORT": str(self.api_port),
@@ -59,7 +62,7 @@ class Stack(AbstractContextManager["Stack"]):
             "DROPZONE_LOG_FORMAT": "text",
             **settings,
         }
-        self._client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
+        self._client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, verify=self.tls or True)
 
     def __enter__(self) -> Self:
         self.start()

@@ -4,6 +4,8 @@ An address is one of these:
 
 - `http://host:port/path`: an HTTP endpoint. To prove that it knows a secret, it responds to the header `x-nonce: NONCE`
   with the HMAC-SHA256 of `healthz:NONCE` in hexadecimal.
+- `https://host:port/path`: the same over TLS. The certificate is not verified: it names the host that clients use, and
+  the supervisor connects to a socket that it holds itself.
 - `grpc://host:port`: a gRPC server
 - `tcp://host:port`: a process that opens its port itself when it is ready
 
@@ -19,9 +21,11 @@ import hmac
 import math
 import re
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from urllib.parse import urlsplit
 
 from infra.embedded.stack import Liveness
@@ -88,15 +92,24 @@ async def _is_alive(liveness: Liveness) -> bool:
     return True
 
 
+@cache
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 @asynccontextmanager
 async def _opened(address: str, nonce: str = "") -> AsyncIterator[asyncio.StreamReader]:
     """Connect to an address and send a request. Raises `OSError`."""
     url = urlsplit(address)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=MAX_RESPONSE_BYTES)
+    tls = _unverified() if url.scheme == "https" else None
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=MAX_RESPONSE_BYTES, ssl=tls)
     try:
         if url.scheme == "grpc":
             writer.write(_HTTP2_PREFACE)
-        elif url.scheme == "http":
+        elif url.scheme in ("http", "https"):
             writer.write(f"GET {url.path or '/'} HTTP/1.0\r\nhost: {url.netloc}\r\nx-nonce: {nonce}\r\n\r\n".encode())
         yield reader
     finally:

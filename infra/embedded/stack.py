@@ -73,6 +73,10 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The setting that holds the port of this process."""
     host_setting: str | None = None
     """The setting that holds the address to listen on. If None, the process listens on 127.0.0.1."""
+    tls_setting: str | None = None
+    """The setting that is not empty if the process speaks TLS. Its URL and its probes then have `https`."""
+    public_url_setting: str | None = None
+    """The setting that holds the URL of a process with TLS. If it is empty, the URL is that of host and port."""
     ready: str | None = None
     """The address at which the process is ready. `probes` describes the addresses."""
     proof_variable: str | None = None
@@ -162,6 +166,10 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the address that the process listens on."""
         return "127.0.0.1" if process.host_setting is None else str(self.settings[process.host_setting])
 
+    def has_tls(self, process: Process) -> bool:
+        """Return whether the process speaks TLS."""
+        return process.tls_setting is not None and bool(self.settings[process.tls_setting])
+
     def variable(self, setting: str) -> str:
         """Return the name of the environment variable that overrides a setting."""
         return self.environment_prefix + setting.upper()
@@ -230,6 +238,9 @@ def _validate(path: Path, stack: Stack) -> None:
             raise StackError(
                 f"{path}: {process.name!r} has host_setting {process.host_setting!r}, which is not a setting"
             )
+        for setting in (process.tls_setting, process.public_url_setting):
+            if setting is not None and setting not in stack.settings:
+                raise StackError(f"{path}: {process.name!r} refers to {setting!r}, which is not a setting")
         if process.count_setting is not None and not (
             process.inherits_sockets and isinstance(stack.settings.get(process.count_setting), int)
         ):
@@ -268,14 +279,18 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
 
     random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
 
+    def address(template: str, described: Process) -> str:
+        text = template.format_map(values)
+        return text.replace("http://", "https://", 1) if stack.has_tls(described) else text
+
     def process(described: Process) -> Process:
         several = described.environment_of_several if stack.count(described) > 1 else {}
         liveness = described.liveness
         return msgspec.structs.replace(
             described,
             command=command(described.command),
-            ready=described.ready and described.ready.format_map(values),
-            liveness=liveness and msgspec.structs.replace(liveness, address=liveness.address.format_map(values)),
+            ready=described.ready and address(described.ready, described),
+            liveness=liveness and msgspec.structs.replace(liveness, address=address(liveness.address, described)),
             environment=environment | variables(described.environment | several, random),
         )
 
@@ -301,4 +316,7 @@ def _replace_placeholders(path: Path, stack: Stack, environ: Mapping[str, str]) 
 def _url(stack: Stack, process: Process) -> str:
     """Return the URL of a process for clients on this machine."""
     host = LOOPBACK.get(stack.host(process), stack.host(process))
-    return f"http://[{host}]:{stack.port(process)}" if ":" in host else f"http://{host}:{stack.port(process)}"
+    scheme = "https" if stack.has_tls(process) else "http"
+    if scheme == "https" and process.public_url_setting and stack.settings[process.public_url_setting]:
+        return str(stack.settings[process.public_url_setting]).rstrip("/")
+    return f"{scheme}://[{host}]:{stack.port(process)}" if ":" in host else f"{scheme}://{host}:{stack.port(process)}"

@@ -40,7 +40,9 @@ class Server(uvicorn.Server):
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
         trusted_proxies: str = "",
+        tls_files: tuple[str, str] | None = None,
     ) -> None:
+        """Create a server. `tls_files` are the certificate and its private key; without them, it speaks plain HTTP."""
         open_connections = OpenConnections(budgets)
         config = uvicorn.Config(
             app,
@@ -57,6 +59,8 @@ class Server(uvicorn.Server):
             timeout_keep_alive=settings.keep_alive_seconds,
             proxy_headers=bool(trusted_proxies),  # without trusted proxies, forwarded headers are ignored
             forwarded_allow_ips=trusted_proxies,
+            ssl_certfile=tls_files and tls_files[0],
+            ssl_keyfile=tls_files and tls_files[1],
             server_header=False,
             access_log=False,
             log_config=None,

@@ -82,6 +82,44 @@ host_setting = "host"
 
 
 @pytest.mark.parametrize(
+    ("public_url", "url"), [("", "https://127.0.0.1:7"), ("https://dropzone.example/", "https://dropzone.example")]
+)
+def test_a_process_with_a_certificate_has_a_url_and_probes_with_https(
+    tmp_path: Path, public_url: str, url: str
+) -> None:
+    """Without one, the public URL is that of a proxy, which may not run yet."""
+    file = tmp_path / "stack.toml"
+    file.write_text(
+        f"""
+environment_prefix = "TEST_"
+ready_message = "{{a_url}}"
+[settings]
+certificate = ""
+public_url = "{public_url}"
+port = 7
+[[processes]]
+name = "a"
+command = ["x"]
+port_setting = "port"
+tls_setting = "certificate"
+public_url_setting = "public_url"
+ready = "http://{{own_address}}/ready"
+liveness = {{ address = "http://{{own_address}}/alive" }}
+"""
+    )
+
+    plain, secure = stack_file.read(file, {}), stack_file.read(file, {"TEST_CERTIFICATE": "certificate.pem"})
+
+    assert (plain.ready_message, secure.ready_message) == ("http://127.0.0.1:7", url)
+    assert [stack.processes[0].ready for stack in (plain, secure)] == [
+        "http://{own_address}/ready",
+        "https://{own_address}/ready",
+    ]
+    assert secure.processes[0].liveness is not None
+    assert secure.processes[0].liveness.address == "https://{own_address}/alive"
+
+
+@pytest.mark.parametrize(
     ("stack", "variables", "message"),
     [
         ("[settings]\nport = 1", {"TEST_PORT": "x"}, "TEST_PORT must be a whole number, not 'x'"),

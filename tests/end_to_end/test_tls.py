@@ -1,0 +1,157 @@
+"""A small deployment without a reverse proxy: the API itself speaks HTTPS."""
+
+import datetime
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from graphql_api.__main__ import warn_of_other_machines
+from graphql_api.settings import Settings
+from tests.stack import FIXTURE, Stack, eventually
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """Write a certificate of this machine that signs itself. Return the settings with both files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "dropzone test")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    pem, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
+    files[0].write_bytes(signed.public_bytes(pem))
+    files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password))
+    return {"DROPZONE_TLS_CERTIFICATE_FILE": str(files[0]), "DROPZONE_TLS_KEY_FILE": str(files[1])}
+
+
+@pytest.fixture(scope="module")
+def secure_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a certificate, started like `make run`. Its own clients trust the certificate."""
+    folder = tmp_path_factory.mktemp("tls")
+    settings = certificate(folder)
+    stack = Stack(folder, SSL_CERT_FILE=settings["DROPZONE_TLS_CERTIFICATE_FILE"], **settings)
+    stack.start("--greet")
+    try:
+        yield stack
+    finally:
+        stack.__exit__(None, None, None)
+
+
+def test_a_stack_with_a_certificate_speaks_https_only(secure_stack: Stack) -> None:
+    """The supervisor finds the API ready, prints its address with https, and stores its example over TLS."""
+    stack = secure_stack
+    eventually(lambda: f"{stack.url}/#sign-in=" in stack.log, lambda: stack.log)
+
+    assert "example    COMPUTED" in stack.log
+    assert stack.url.startswith("https://")
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://127.0.0.1:{stack.api_port}/healthz")
+    response = stack.get("/healthz")
+    assert response.status_code == 200
+    assert response.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_the_session_of_a_browser_is_secure(secure_stack: Stack) -> None:
+    """Browsers send its cookie over TLS only."""
+    stack = secure_stack
+    response = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key}, verify=stack.tls or True)
+
+    assert response.headers["set-cookie"].startswith("__Host-dropzone_session_")
+    assert "; Secure" in response.headers["set-cookie"]
+
+
+def test_samples_and_subscriptions_work_over_tls(secure_stack: Stack) -> None:
+    """Also a sample of several megabytes, and a WebSocket."""
+    stack = secure_stack
+    large = json.dumps({"time_stamp": "2019-05-01T06:00:00Z", "data": [0.1] * 500_000}).encode()
+    sample_id = stack.post_sample(large).json()["id"]
+
+    assert stack.wait_for(sample_id)["result"]["count"] == 500_000
+    assert stack.get(f"/samples/{sample_id}").content == large
+    query = {"query": "subscription ($id: ID!) { sample(id: $id) { state } }", "variables": {"id": sample_id}}
+    url = f"{stack.url.replace('https', 'wss')}/graphql"
+    with connect(url, subprotocols=[Subprotocol("graphql-transport-ws")], ssl=stack.tls) as socket:
+        socket.send(json.dumps({"type": "connection_init", "payload": {"x-api-key": stack.key}}))
+        assert json.loads(socket.recv())["type"] == "connection_ack"
+        socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": query}))
+        assert json.loads(socket.recv())["payload"] == {"data": {"sample": {"state": "COMPUTED"}}}
+
+
+def test_commands_verify_the_certificate(secure_stack: Stack) -> None:
+    """Like every other client. Without a trusted certificate, they name the problem."""
+    environment = secure_stack.environment | {"DROPZONE_KEY": secure_stack.key}
+    submit = ["-m", "dropzone", "submit", str(FIXTURE)]
+    for command in (["-m", "infra.smoke"], submit):
+        run = subprocess.run(
+            [sys.executable, *command, "--url", secure_stack.url],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+
+    del environment["SSL_CERT_FILE"]
+    refused = subprocess.run(
+        [sys.executable, *submit, "--url", secure_stack.url],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "cannot establish a secure connection" in refused.stderr
+
+
+def test_with_a_certificate_the_warning_about_the_host_names_the_metrics_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keys and samples are encrypted."""
+    certificate(tmp_path)
+    file, key_file = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+
+    with caplog.at_level(logging.WARNING):
+        warn_of_other_machines(Settings(host="192.0.2.1", tls_certificate_file=file, tls_key_file=key_file))
+
+    [message] = caplog.messages
+    assert "/metrics" in message
+    assert "TLS" not in message
+
+
+@pytest.mark.parametrize(
+    ("certificate_file", "key_file", "problem"),
+    [
+        ("certificate.pem", "", "need each other"),
+        ("", "key.pem", "need each other"),
+        ("certificate.pem", "certificate.pem", "expected a certificate and its key in PEM"),
+        ("missing.pem", "key.pem", "No such file or directory"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_named_before_anything_starts(
+    tmp_path: Path, certificate_file: str, key_file: str, problem: str
+) -> None:
+    """The message names both settings."""
+    certificate(tmp_path)
+    files = [str(tmp_path / name) if name else "" for name in (certificate_file, key_file)]
+
+    with pytest.raises(ValueError, match=problem) as refused:
+        Settings(tls_certificate_file=files[0], tls_key_file=files[1])
+
+    assert "DROPZONE_TLS_CERTIFICATE_FILE and DROPZONE_TLS_KEY_FILE" in str(refused.value)
