@@ -12,7 +12,7 @@ import { runQuery, ServerError } from './server.ts';
 import { typicalRange } from './time_range.ts';
 import type { Bucket, ResultFilter } from './types.ts';
 
-const MAX_BUCKETS = 1_500; // of all lines; the server refuses more than 2,000
+const MAX_BUCKETS = 800; // of all lines; more would be closer than pixels
 const MIN_PAUSE_MILLISECONDS = 15_000;
 const PAUSE_FACTOR = 5;
 const LENGTHS = { MINUTE: 60, FIVE_MINUTES: 300, HOUR: 3_600, DAY: 86_400 } as const;

@@ -101,8 +101,8 @@ export class Plot {
     const series = colors.flatMap((name, line): uPlot.Series[] => {
       const gapsOf = (plot: uPlot) => this.#gapsOf(plot, line);
       const edge: uPlot.Series = { stroke: 'transparent', gaps: gapsOf, points: { show: false } };
-      const connected: uPlot.Series = { stroke: isFaint ? grid : color(name), width: hasBuckets ? 2 : 1.5, gaps: gapsOf };
-      connected.points = { show: hasBuckets, fill: color(name), size: 3, width: 0 };
+      const connected: uPlot.Series = { stroke: isFaint ? grid : color(name), width: 1.5, gaps: gapsOf };
+      connected.points = { ...(!hasBuckets && { show: false }), fill: color(name), size: 3, width: 0 }; // by default, if alone
       const dots: uPlot.Series = { stroke: color(name), paths: () => null, points: { show: true, fill: color(name), size: 5, width: 0 } };
       return [...(this.#hasBands ? [edge, edge] : []), connected, dots];
     });

@@ -49,6 +49,7 @@ function Editor({ id, onClose }: { id: string; onClose(): void }) {
       original.value = text.value = await readDocument(id);
     });
   }, []);
+  useEffect(() => dialog.current?.querySelector('textarea')?.focus(), [original.value === null]);
   const confirm = async () => {
     isSending.value = true;
     problems.value = [];

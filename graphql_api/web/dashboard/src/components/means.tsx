@@ -117,7 +117,9 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
   }
   return (
     <p>
-      {points}, the newest. {axis.value === 'timestamp' && overviewFault.value && sentence(overviewFault.value)}
+      {points}, the newest.{' '}
+      {axis.value === 'timestamp' &&
+        (overviewFault.value ? sentence(overviewFault.value) : `Loading the means of all ${integer(total.value)}…`)}
     </p>
   );
 }
