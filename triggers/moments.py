@@ -56,11 +56,13 @@ class Moments:
     @classmethod
     def of_small_sample(cls, values: list[float]) -> "Moments":
         """Return the moments of finite values by a loop over integers, which is faster than NumPy for few values."""
-        magnitudes = list(map(abs, filter(None, values))) or [1.0]
-        lowest = frexp(min(magnitudes))[1]
-        if (
-            frexp(max(magnitudes))[1] - lowest > MAX_EXPONENT_RANGE or lowest < -900
-        ):  # the integers are too long, or the scale exceeds the largest double
+        smallest, largest = min(values), max(values)
+        if smallest <= 0.0:
+            magnitudes = list(map(abs, filter(None, values))) or [1.0]
+            smallest, largest = min(magnitudes), max(magnitudes)
+        lowest = frexp(smallest)[1]
+        # The integers would be too long, or the scale would exceed the largest double.
+        if frexp(largest)[1] - lowest > MAX_EXPONENT_RANGE or lowest < -900:
             return cls.of(np.array(values))
         exponent = lowest - 53  # each value is an integer times 2**exponent
         scale = ldexp(1.0, -exponent)

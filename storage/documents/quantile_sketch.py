@@ -182,12 +182,11 @@ def _value(key: int, level: int) -> float:
 
 def _to_bytes(integers: Sequence[int]) -> tuple[bytes, bytes]:
     """Return the type of the integers, as in the module `struct`, and their bytes."""
-    try:
+    largest = max(integers, default=0)
+    if largest < 1 << 8:
         return b"B", bytes(integers)
-    except ValueError:
-        largest = max(integers)
-        code = "H" if largest < 1 << 16 else "I" if largest < 1 << 32 else "Q"
-        return code.encode(), struct.pack(f"<{len(integers)}{code}", *integers)
+    code = "H" if largest < 1 << 16 else "I" if largest < 1 << 32 else "Q"
+    return code.encode(), struct.pack(f"<{len(integers)}{code}", *integers)
 
 
 def _from_bytes(code: bytes, stored: bytes) -> Sequence[int]:
