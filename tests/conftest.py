@@ -140,10 +140,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield started
 
 
-@pytest.fixture
-def disturbed_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack for tests that kill or restart its processes. Requests wait until a killed Firestore is back."""
-    with Stack(tmp_path, DROPZONE_WRITE_TIMEOUT_SECONDS="60") as started:
+@pytest.fixture(scope="module")
+def disturbed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack for the tests of a module that kill or restart its processes, and leave it running.
+
+    Requests wait until a killed Firestore is back.
+    """
+    with Stack(tmp_path_factory.mktemp("disturbed"), DROPZONE_WRITE_TIMEOUT_SECONDS="60") as started:
         yield started
 
 
