@@ -24,7 +24,7 @@ _FAILED_ATTEMPTS = "failedAttempts { count problem updatedAt }"
 _TIMELINE = "timeline { at event detail }"
 _SAMPLE = (
     f"id state {_PROBLEMS} {_FAILED_ATTEMPTS} {_TIMELINE} "
-    f"submittedAt timeStamp count bytes sha256 missingCount submittedBy labels {{ name value }} "
+    f"submittedAt timeStamp count bytes sha256 missingCount submittedBy expiresAt labels {{ name value }} "
     f"result {{ {_RESULT} }}"
 )
 _SETTLED = f"id state {_PROBLEMS} result {{ {_selection(ResultOverview)} }}"

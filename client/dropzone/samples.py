@@ -116,6 +116,7 @@ class Sample:
     sha256: str
     missing_count: int
     submitted_by: str | None
+    expires_at: datetime | None
     labels: Mapping[str, str]
     result: Result | None
 
@@ -136,6 +137,7 @@ class Sample:
             sha256=values["sha256"],
             missing_count=values["missingCount"],
             submitted_by=values["submittedBy"],
+            expires_at=None if values["expiresAt"] is None else parse_time(values["expiresAt"]),
             labels=parse_labels(values["labels"]),
             result=None if values["result"] is None else Result.parse(values["result"]),
         )

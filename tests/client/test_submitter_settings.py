@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import timedelta
 
 from dropzone import Client, Retention
 from tests.client.conftest import Start
@@ -23,6 +24,9 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
     with Client(stack.url, key) as client:
         assert client.retention() == Retention(9)
         assert client.set_retention(Retention(9, 30)) == Retention(9, 30)
+        sample = client.sample(client.submit({"time_stamp": "never", "data": [1]}).id)
+        assert sample.expires_at is not None
+        assert abs(sample.expires_at - sample.submitted_at - timedelta(days=9)) < timedelta(hours=1)
         assert client.set_retention(None) == Retention(is_default=True)
 
 

@@ -113,6 +113,8 @@ def _sample_rows(sample: Sample) -> Iterator[tuple[str, str]]:
     yield "submitted", format_time(sample.submitted_at)
     if sample.submitted_by is not None:
         yield "submitted by", sample.submitted_by
+    if sample.expires_at is not None:
+        yield "expires", format_time(sample.expires_at)
     yield "time stamp", sample.time_stamp or "none"
     if sample.result is not None:
         yield "in UTC", format_time(sample.result.timestamp)

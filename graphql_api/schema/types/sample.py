@@ -37,6 +37,10 @@ class Sample:
     )
     sha256: str = strawberry.field(description="The SHA-256 of the raw document in hexadecimal.")
     submitted_by: str | None = strawberry.field(description=SUBMITTED_BY)
+    expires_at: datetime | None = strawberry.field(
+        description="The time after which the sample is deleted, by the retention that applied when it was submitted. "
+        "Null if it is kept for ever."
+    )
 
     @classmethod
     def of(cls, header: Header, *, is_new: bool = False) -> Self:
@@ -53,6 +57,7 @@ class Sample:
             missing_count=header.missing_count,
             sha256=header.sha256,
             submitted_by=header.submitted_by,
+            expires_at=header.expire_at,
         )
 
     @strawberry.field(description=LABELS)
