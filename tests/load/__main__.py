@@ -13,7 +13,19 @@ from pathlib import Path
 
 from tests.load import machine, performance_page, table, wrk
 from tests.load.plan import Plan, attempt
-from tests.load.rows import documents, end_to_end, function, large, results, scale, start, streams, submits, subscribers
+from tests.load.rows import (
+    documents,
+    end_to_end,
+    function,
+    large,
+    results,
+    scale,
+    start,
+    streams,
+    submits,
+    subscribers,
+    tokens,
+)
 from tests.load.table import Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -27,6 +39,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "shards": scale.shards,
     "function": function.events,
     "start": start.start,
+    "tokens": tokens.tokens,
     "clients": submits.growth_with_clients,
     "values": submits.growth_with_values,
     "results": results.growth_with_results,
