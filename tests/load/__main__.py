@@ -17,6 +17,7 @@ from tests.load.rows import (
     documents,
     end_to_end,
     function,
+    labels,
     large,
     results,
     scale,
@@ -43,6 +44,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "clients": submits.growth_with_clients,
     "values": submits.growth_with_values,
     "results": results.growth_with_results,
+    "labels": labels.labelled,
     "subscribers": subscribers.subscribers,
     "firestore": documents.embedded_firestore,
 }

@@ -1,0 +1,160 @@
+"""Labels and deletion: submits with labels, the latest result of many series, and submits during a deletion."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import numpy as np
+
+from storage.documents import Header, Result, Sample, Status, document_paths, labels
+from storage.firestore import encoding
+from tests.load import samples, stack_processes, wrk
+from tests.load.firestore_client import Firestore
+from tests.load.http_client import Connection
+from tests.load.plan import Plan, attempt, repeat
+from tests.load.process import Failed
+from tests.load.stack_processes import SUBMITTER
+from tests.load.table import Figure, Goal, Row
+from tests.load.wrk import Target
+from triggers.computation import summarize
+
+VALUES = 100
+CONNECTIONS = 64
+SERIES = 1_000
+TOGETHER = 500
+LABELS = {"site": "zurich", "unit": "V"}
+LATEST = '{ latestResults(groupBy: ["sensor"]) { id mean } }'
+DELETE = "mutation ($labels: [LabelFilter!]) { deleteSamples(filter: {labels: $labels}) { id } }"
+PROGRESS = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
+EXAMPLE = summarize(np.linspace(-1, 1, VALUES))
+
+
+def labelled(plan: Plan) -> Iterator[Row]:
+    """Measure the API and Firestore without the function."""
+    placement = plan.placement
+    with stack_processes.firestore(plan.new_folder("labels"), placement.other) as (commands, _):
+        headers = {"content-type": "application/json", "x-api-key": commands.key()}
+        url = f"http://127.0.0.1:{commands.port('api')}/graphql"
+        with commands.api(placement.one):
+            plain = samples.sample(VALUES)
+            with_labels = plain[:-1] + b', "labels": %b}' % json.dumps(LABELS).encode()
+            targets = [Target(url, samples.submission(raw), '"PENDING"', headers) for raw in (plain, with_labels)]
+            yield from attempt("submits with two labels", partial(_submits, plan, targets))
+            asyncio.run(_store_series(commands.address))
+            target = Target(url, json.dumps({"query": LATEST}).encode(), '"latestResults"', headers)
+            yield from attempt("the latest of each series", partial(_latest, plan, target))
+            asyncio.run(_store_samples(commands.address, plan.documents))
+            deletion = partial(_deletion, plan, targets[0], commands.port("api"), headers)
+            yield from attempt("deletion", deletion)
+
+
+def _submits(plan: Plan, targets: list[Target]) -> Iterator[Row]:
+    without, with_two = (
+        repeat(
+            plan,
+            partial(wrk.run, target, connections=CONNECTIONS, seconds=plan.seconds, processors=plan.placement.other),
+            by=lambda each: each.rate,
+        )
+        for target in targets
+    )
+    share = with_two.rate / without.rate
+    figure = Figure(with_two.rate, "samples/s", f"{share:.0%} of the rate without labels")
+    yield Row(
+        f"submits of {VALUES} values with two labels, {CONNECTIONS} connections",
+        figure,
+        goals=[Goal("at most 10 % below the rate without", share >= 0.9)],
+    )
+
+
+def _latest(plan: Plan, target: Target) -> Iterator[Row]:
+    ask = partial(wrk.run, target, connections=1, seconds=plan.seconds, processors=plan.placement.other)
+    outcome = repeat(plan, ask, by=lambda each: each.p50)
+    figure = Figure(outcome.p50 * 1000, "ms", f"p99 {outcome.p99 * 1000:.3g} ms", more_is_better=False)
+    yield Row(
+        f"the latest result of each of {SERIES:,} series: p50",
+        figure,
+        goals=[Goal("under 300 ms", outcome.p50 < 0.3)],
+    )
+
+
+def _deletion(plan: Plan, target: Target, port: int, headers: dict[str, str]) -> Iterator[Row]:
+    """Delete all samples with a label while one client submits others."""
+    alone = wrk.run(target, connections=1, seconds=plan.seconds, processors=plan.placement.other)
+    seconds, latencies = asyncio.run(_delete_and_submit(target, port, headers, plan.documents))
+    rate = plan.documents / seconds
+    yield Row(f"deletion of {plan.documents:,} samples with results", Figure(rate, "samples/s"))
+    median, slow = np.percentile(latencies, [50, 99]) * 1000
+    note = f"p99 {slow:.3g} ms; without a deletion {alone.p50 * 1000:.3g} ms, p99 {alone.p99 * 1000:.3g} ms"
+    yield Row("submit during the deletion, 1 connection: p50", Figure(float(median), "ms", note, more_is_better=False))
+
+
+async def _delete_and_submit(
+    target: Target, port: int, headers: dict[str, str], count: int
+) -> tuple[float, list[float]]:
+    """Return the time of the deletion, and the times of the submits meanwhile."""
+    admin, submitter = await Connection.open(port, headers), await Connection.open(port, headers)
+    pairs = [{"name": name, "value": value} for name, value in LABELS.items()]
+    latencies: list[float] = []
+    started = time.perf_counter()
+    answer = await admin.graphql(json.dumps({"query": DELETE, "variables": {"labels": pairs}}).encode())
+    progress = json.dumps({"query": PROGRESS, "variables": {"id": answer["deleteSamples"]["id"]}}).encode()
+    while (state := (await admin.graphql(progress))["deletion"])["state"] == "RUNNING":
+        for _ in range(50):
+            began = time.perf_counter()
+            await submitter.post("/graphql", target.body)
+            latencies.append(time.perf_counter() - began)
+    seconds = time.perf_counter() - started
+    if state["state"] != "FINISHED" or state["deleted"] < count:
+        raise Failed(f"the deletion ended as {state}")
+    await admin.close()
+    await submitter.close()
+    return seconds, latencies
+
+
+async def _store_series(address: str) -> None:
+    """Store ten results of each series, as the function writes them."""
+    async with Firestore.connect(address, stack_processes.PROJECT) as firestore:
+        for turn in range(10):
+            for start in range(0, SERIES, TOGETHER // 2):
+                writes = []
+                for number in range(start, start + TOGETHER // 2):
+                    given = {"sensor": f"sensor_{number}"}
+                    path = document_paths.series(SUBMITTER, labels.term(given))
+                    writes.append(encoding.to_write(firestore.name(path), {"labels": given}))
+                    writes.append(_result(firestore, f"series-{number}-{turn}", turn, given))
+                await firestore.batch_write(writes)
+
+
+async def _store_samples(address: str, count: int) -> None:
+    """Store samples with results, as API and function write them."""
+    async with Firestore.connect(address, stack_processes.PROJECT) as firestore:
+        example = Sample.receive(samples.sample(VALUES), submitter=SUBMITTER, default_labels=LABELS).header
+        for start in range(0, count, TOGETHER // 2):
+            writes = []
+            for number in range(start, min(count, start + TOGETHER // 2)):
+                header: Header = replace(example, id=document_paths.keyed_sample_id(SUBMITTER, f"deleted-{number}"))
+                path = document_paths.sample(SUBMITTER, header.id)
+                writes.append(encoding.to_write(firestore.name(path), header.fields()))
+                writes.append(_result(firestore, f"deleted-{number}", number, LABELS))
+            await firestore.batch_write(writes)
+
+
+def _result(firestore: Firestore, key: str, second: int, given: labels.Labels) -> object:
+    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+    sample_id = document_paths.keyed_sample_id(SUBMITTER, key)
+    result = Result(
+        SUBMITTER,
+        sample_id,
+        moment,
+        0,
+        Status.COMPUTED,
+        timestamp=moment,
+        statistics=EXAMPLE,
+        submitted_at=moment,
+        labels=given,
+    )
+    return encoding.to_write(firestore.name(document_paths.result(SUBMITTER, sample_id)), result.fields())
