@@ -53,7 +53,7 @@ torture: setup .venv/developer ## kill Firestore 200 times; then kill Firestore 
 attack: setup .venv/developer ## run hostile clients against fresh stacks and measure what another tenant sees; OPTIONS=--short is the short form
 	@$(BIN)/python -m tests.attack $(OPTIONS)
 
-soak: setup .venv/developer ## run the stack under 60 % load for an hour and kill processes; OPTIONS="--minutes 10 --chaos-minutes 0" is short and looks for leaks
+soak: setup .venv/developer ## run the stack under 60 % load for an hour, kill processes and look for leaks; OPTIONS="--minutes 10 --chaos-minutes 0" is short and kills none
 	@$(BIN)/python -m tests.soak $(OPTIONS)
 
 alerts: setup .venv/developer ## cause each alert on a running stack and end its cause, if Prometheus is installed

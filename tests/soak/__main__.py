@@ -96,9 +96,7 @@ def main() -> int:
         acknowledged, measurements = soak(stack, rate, options.minutes, options.chaos_minutes)
         drain(stack)
         verified = verify(stack)
-    grown = long_log(measurements)
-    if not options.chaos_minutes:  # a restarted process has another size
-        grown += leaks(measurements)
+    grown = [*long_log(measurements), *leaks(measurements)]
     if options.plot is not None:
         options.plot.write_text(plot(measurements))
     step = max(1, -(-len(measurements) // options.rows))

@@ -1,7 +1,7 @@
 """What a soak measures every few seconds, and the table that it prints."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 MIB = 2**20
 PROCESSES = ("api", "function", "firestore")
 MAX_GROWTH = 1.2
-"""The largest ratio of the memory or the open files in the last quarter to those in the second quarter."""
+"""The largest ratio of the least memory or open files in the last quarter to those in the second quarter."""
 
 MAX_LOG_MIB = 64 * 1.25
 """A quarter above the default of `DROPZONE_FIRESTORE_MAX_LOG_MIB`: the last commit may exceed it."""
@@ -28,6 +28,8 @@ class Measurement:
     memory: Mapping[str, float]
     """MiB by process."""
     open_files: Mapping[str, float]
+    started: Mapping[str, float]
+    """When each process was started, as Unix time."""
     file_mib: float | None
     """None for this and the following values if Firestore did not respond."""
     log_mib: float | None
@@ -78,6 +80,7 @@ def measure(url: str, minute: float, acknowledged: int, retries: int, durations:
         max(durations, default=0.0),
         by_process("process_resident_memory_bytes", MIB),
         by_process("process_open_fds"),
+        by_process("process_start_time_seconds"),
         by_process("firestore_file_bytes", MIB).get("firestore"),
         by_process("firestore_log_bytes", MIB).get("firestore"),
         sum(waiting) if waiting else None,
@@ -90,25 +93,35 @@ def _cell(value: float | None) -> str:
 
 
 def leaks(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each value that has grown from the second to the last quarter of the time."""
-    quarter = len(measurements) // 4
-    if not quarter:
-        return []
-    before, after = measurements[quarter : 2 * quarter], measurements[-quarter:]
+    """Return a sentence for each value that has grown from the second to the last quarter of the time.
+
+    The time is that of the process that ran longest, because a process that was killed starts small again. The smallest
+    value of each quarter counts: after a kill, events that wait open connections, which are closed later.
+    """
     found = []
     for name in PROCESSES:
+        longest = _longest_life(measurements, name)
+        quarter = len(longest) // 4
+        if not quarter:
+            continue
+        before, after = longest[quarter : 2 * quarter], longest[-quarter:]
         for what in ("memory", "open_files"):
-            first, last = (_median(getattr(each, what).get(name) for each in part) for part in (before, after))
+            first, last = (min(getattr(each, what)[name] for each in part) for part in (before, after))
             if last > first * MAX_GROWTH + 5:
                 found.append(f"{what} of {name} grew from {first:.0f} to {last:.0f}")
     return found
+
+
+def _longest_life(measurements: Sequence[Measurement], name: str) -> Sequence[Measurement]:
+    """Return the measurements of the process of this name that was measured most often."""
+    lives: dict[float, list[Measurement]] = {}
+    for each in measurements:
+        if name in each.started:
+            lives.setdefault(each.started[name], []).append(each)
+    return max(lives.values(), key=len, default=[])
 
 
 def long_log(measurements: Sequence[Measurement]) -> list[str]:
     """Return a sentence if the write-ahead log was longer than its setting allows."""
     longest = max((each.log_mib or 0.0 for each in measurements), default=0.0)
     return [f"the log of Firestore reached {longest:.0f} MiB"] if longest > MAX_LOG_MIB else []
-
-
-def _median(values: Iterable[float | None]) -> float:
-    return statistics.median([value for value in values if value is not None] or [0.0])

@@ -3,10 +3,10 @@
 from tests.soak.measurements import Measurement, leaks, long_log
 
 
-def measured(memory: list[float], open_files: list[float]) -> list[Measurement]:
-    """Return measurements of the API, one a minute."""
+def measured(memory: list[float], open_files: list[float], started: float = 1.0) -> list[Measurement]:
+    """Return measurements of one process of the API, one a minute."""
     return [
-        Measurement(minute, 0, 0, 0.0, 0.0, {"api": size}, {"api": files}, 0, 0, 0)
+        Measurement(minute, 0, 0, 0.0, 0.0, {"api": size}, {"api": files}, {"api": started}, 0, 0, 0)
         for minute, (size, files) in enumerate(zip(memory, open_files, strict=True))
     ]
 
@@ -14,19 +14,30 @@ def measured(memory: list[float], open_files: list[float]) -> list[Measurement]:
 def test_values_that_stay_the_same_after_the_start_are_no_leak() -> None:
     """The first quarter is the start: caches fill."""
     assert leaks(measured([50, 100, 100, 102, 99, 100, 101, 100], [20.0] * 8)) == []
+    assert leaks(measured([100.0] * 8, [20, 20, 20, 20, 20, 20, 200, 20])) == []  # a short time with many connections
 
 
 def test_values_that_grow_are_named() -> None:
     """Each with its process."""
     assert leaks(measured([100.0 + 20 * n for n in range(8)], [20.0 + 10 * n for n in range(8)])) == [
-        "memory of api grew from 150 to 230",
-        "open_files of api grew from 45 to 85",
+        "memory of api grew from 140 to 220",
+        "open_files of api grew from 40 to 80",
     ]
+
+
+def test_growth_after_a_restart_is_no_leak() -> None:
+    """The process that ran longest is compared with itself."""
+    first = measured([150.0] * 8, [20.0] * 8)
+
+    assert leaks([*first, *measured([30, 50, 90, 140], [20.0] * 4, started=2)]) == []
+    assert leaks(
+        [*measured([150.0] * 4, [20.0] * 4, started=0), *measured([100.0 + 20 * n for n in range(8)], [20.0] * 8)]
+    ) == ["memory of api grew from 140 to 220"]
 
 
 def test_a_log_above_its_setting_is_named() -> None:
     """Also if it was long only once."""
-    short, long = (Measurement(1, 0, 0, 0.0, 0.0, {}, {}, 0, log_mib, 0) for log_mib in (64, 250))
+    short, long = (Measurement(1, 0, 0, 0.0, 0.0, {}, {}, {}, 0, log_mib, 0) for log_mib in (64, 250))
 
     assert long_log([short, short]) == []
     assert long_log([short, long, short]) == ["the log of Firestore reached 250 MiB"]
@@ -34,6 +45,6 @@ def test_a_log_above_its_setting_is_named() -> None:
 
 def test_a_process_that_does_not_respond_has_no_values_in_the_table() -> None:
     """Zero would look like a value."""
-    row = Measurement(2.1, 18_320, 0, 0.051, 0.205, {"api": 75.0}, {"api": 29.0}, None, None, None).row()
+    row = Measurement(2.1, 18_320, 0, 0.051, 0.205, {"api": 75.0}, {"api": 29.0}, {}, None, None, None).row()
 
     assert row == "| 2.1 | 18,320 | 0 | 51 / 205 | 75 / - / - | 29 / - / - | - + - | - |"
