@@ -4,8 +4,8 @@ SQLite counts the keys in the range of a query. Keys describe the newest version
 after the read time. It remembers the latest counts. The next count of the same range then reads only the changes since,
 unless counting the keys again is faster.
 
-Only an exact range can be counted (see `planner.is_exact`). If several ranges are intersected, or if the range can
-contain documents of nested collections, the scanner counts the keys one by one.
+If some keys of the range do not match (see `planner.is_exact`), a filter counts those that do. If several ranges are
+intersected, or if the range can contain documents of nested collections, the scanner counts the keys one by one.
 """
 
 import sqlite3
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import filters, planner, scanner
+from infra.embedded.firestore.queries.filters import FieldFilter
+from infra.embedded.firestore.queries.index_keys import KeyFilter
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -27,12 +29,15 @@ MAX_CHANGES = 1_000
 KEYS_PER_CHANGE = 100
 
 _COUNT = "SELECT count(*) FROM entries WHERE collection_number = ? AND key >= ? AND key < ?"
+_KEYS = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ?"
 _COUNT_UP_TO = (
     "SELECT count(*) FROM (SELECT 1 FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?)"
 )
 
 _Keys = tuple[int, bytes, bytes]
 """The number of a collection and a range of its keys."""
+
+_Conditions = tuple[FieldFilter, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,14 @@ class Counts:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._remembered: OrderedDict[_Keys, _Counted] = OrderedDict()
+        self._remembered: OrderedDict[tuple[_Keys, _Conditions], _Counted] = OrderedDict()
         self._lock = threading.Lock()  # several reader threads count
 
     async def count(self, query: Query, read_time: int) -> int | None:
         """Return the number of results of a query, from index keys only. Return None if keys are not sufficient."""
-        if not planner.is_exact(query):
+        if query.collection_id is None or len(query.disjunctions) != 1:
+            return None
+        if query.lower or query.upper or query.find_nearest:
             return None
 
         def read(connection: sqlite3.Connection) -> int | None:
@@ -73,39 +80,52 @@ class Counts:
         number = catalog.number(query.parent.database, key_range.collection_id)
         if number is None:
             return 0
-        found = None
-        if len(key_range.prefixes) == 1 and _has_equality(query):
+        found, is_exact = None, planner.is_exact(query)
+        key_filter = None if is_exact else KeyFilter.of(query, key_range)
+        if len(key_range.prefixes) == 1 and _has_equality(query) and (is_exact or key_filter):
             (prefix,) = key_range.prefixes
             keys = number, prefix + key_range.low, prefix + key_range.high
-            found = self._count_keys(connection, query, keys, read_time, limit)
+            found = self._count_keys(connection, query, keys, key_filter, read_time, limit)
         if found is None:
+            if not is_exact:
+                return None
             return scanner.Scan(connection, catalog, query, read_time).count(key_range, limit)
         return found if limit is None else min(found, limit)
 
     def _count_keys(
-        self, connection: sqlite3.Connection, query: Query, keys: _Keys, read_time: int, limit: int | None
+        self,
+        connection: sqlite3.Connection,
+        query: Query,
+        keys: _Keys,
+        key_filter: KeyFilter | None,
+        read_time: int,
+        limit: int | None,
     ) -> int | None:
+        """Return the number of documents, or None if they cannot be counted. Without a filter, all keys match."""
         newest, newest_time = versions.newest(connection)
         wanted = newest if newest_time <= read_time else versions.sequence_at(connection, read_time)
-        if limit is not None and wanted == newest:
+        if limit is not None and wanted == newest and key_filter is None:
             return int(connection.execute(_COUNT_UP_TO, (*keys, limit)).fetchone()[0])
+        (conditions,) = query.disjunctions
         with self._lock:
-            known = self._remembered.get(keys)
+            known = self._remembered.get((keys, conditions))
         documents = None
         if known is not None:
             max_changes = max(MAX_CHANGES, known.documents // KEYS_PER_CHANGE)
             documents = _moved(connection, query, keys, known, wanted, max_changes)
         if documents is None:
-            counted = _Counted(newest, int(connection.execute(_COUNT, keys).fetchone()[0]))
-            documents = _moved(connection, query, keys, counted, wanted, MAX_CHANGES)
+            matching = _matching_keys(connection, keys, key_filter)
+            if matching is None:
+                return None
+            documents = _moved(connection, query, keys, _Counted(newest, matching), wanted, MAX_CHANGES)
         if documents is not None and (known is None or known.sequence < wanted):
-            self._remember(keys, _Counted(wanted, documents))
+            self._remember((keys, conditions), _Counted(wanted, documents))
         return documents
 
-    def _remember(self, keys: _Keys, counted: _Counted) -> None:
+    def _remember(self, what: tuple[_Keys, _Conditions], counted: _Counted) -> None:
         with self._lock:
-            self._remembered[keys] = counted
-            self._remembered.move_to_end(keys)
+            self._remembered[what] = counted
+            self._remembered.move_to_end(what)
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
 
@@ -114,6 +134,19 @@ def _has_equality(query: Query) -> bool:
     """Return whether keys contain a value directly after the collection, so that nested collections are elsewhere."""
     (conditions,) = query.disjunctions
     return any(each.operator in (filters.EQUAL, filters.CONTAINS) for each in conditions)
+
+
+def _matching_keys(connection: sqlite3.Connection, keys: _Keys, key_filter: KeyFilter | None) -> int | None:
+    """Return the number of keys that match a filter, or None if a key cannot decide."""
+    if key_filter is None:
+        return int(connection.execute(_COUNT, keys).fetchone()[0])
+    matching = 0
+    for key, size in connection.execute(_KEYS, keys):
+        parts = key_filter.parts(key, size)
+        if parts is None:
+            return None
+        matching += key_filter.matches(parts)
+    return matching
 
 
 def _moved(

@@ -60,15 +60,16 @@ class FieldFilter:
     def matches(self, document: Any) -> bool:
         """Return whether a document meets the condition."""
         if self.field == DOCUMENT_ID:
-            return self._matches_value(_encode_name(resource_names.parse(document.name)))
+            return self.matches_value(_encode_name(resource_names.parse(document.name)))
         value = field_paths.get(document.fields, self.field)
         if value is None:
             return False
         if self.operator == CONTAINS or self.operator == CONTAINS_ANY:
             return any(values.encode(element) in self.operands for element in value.array_value.values)
-        return self._matches_value(values.encode(value))
+        return self.matches_value(values.encode(value))
 
-    def _matches_value(self, value: bytes) -> bool:
+    def matches_value(self, value: bytes) -> bool:
+        """Return whether the encoded value of the field meets the condition. Not for array-contains."""
         if self.operator == EQUAL or self.operator == IN:
             return value in self.operands
         if self.operator == NOT_EQUAL or self.operator == NOT_IN:

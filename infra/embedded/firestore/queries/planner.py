@@ -71,6 +71,8 @@ class KeyRange:
     low: bytes
     high: bytes
     reverse: bool
+    conditions: tuple[FieldFilter, ...] = ()
+    """The conditions of the disjunction that the range serves. Not all keys need to meet them."""
 
 
 def plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[KeyRange]:
@@ -158,7 +160,7 @@ class _Planner:
             prefixes = self._prefixes(reverse)
             if prefixes:
                 low, high = self._bounds(reverse)
-                return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse)
+                return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse, self._conditions)
         raise MissingIndex(self._required_index())
 
     def _range_of_documents(self) -> KeyRange:

@@ -21,6 +21,7 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
+from infra.embedded.firestore.queries.index_keys import KeyFilter
 from infra.embedded.firestore.queries.planner import IndexNotReady, KeyRange, MissingIndex
 from infra.embedded.firestore.queries.sort_order import KeyedDocument
 from infra.embedded.firestore.queries.structured_query import Query
@@ -91,10 +92,33 @@ class Scan:
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return
+        key_filter = KeyFilter.of(self._query, key_range)
+        if key_filter is not None:
+            yield from self._results_by_keys(number, key_range, key_filter)
+            return
         for path in self._paths(number, key_range):
             version = self._unchanged_version(number, path)
             if version is not None:
                 yield from self._matching(path, version)
+
+    def _results_by_keys(
+        self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter
+    ) -> Iterator[KeyedDocument]:
+        """Yield the documents whose keys match the query. Read a document to decide only if its key cannot."""
+        for key, size in self._entries(collection_number, key_range):
+            parts = key_filter.parts(key, size)
+            sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
+            if parts is not None and sort_key is None:
+                continue
+            path = entries.path_of(key, size)
+            version = self._unchanged_version(collection_number, path)
+            if version is None:
+                continue
+            if sort_key is None:
+                yield from self._matching(path, version)
+            else:
+                self.read_bytes += len(version.document)
+                yield sort_key, Document.FromString(version.document)
 
     def _matching(self, path: bytes, version: versions.DocumentVersion) -> Iterator[KeyedDocument]:
         """Yield the document if it matches the query."""
@@ -113,12 +137,16 @@ class Scan:
             for (path,) in self._connection.execute(_PATHS[key_range.reverse], parameters):
                 yield path
         elif len(key_range.prefixes) == 1:
-            (prefix,) = key_range.prefixes
-            parameters = collection_number, prefix + key_range.low, prefix + key_range.high
-            for key, size in self._connection.execute(_ENTRIES[key_range.reverse], parameters):
+            for key, size in self._entries(collection_number, key_range):
                 yield entries.path_of(key, size)
         else:
             yield from self._merge_join(collection_number, key_range)
+
+    def _entries(self, collection_number: int, key_range: KeyRange) -> Iterator[tuple[bytes, int]]:
+        """Yield the keys of a range with one prefix, and the size of the path in each."""
+        (prefix,) = key_range.prefixes
+        parameters = collection_number, prefix + key_range.low, prefix + key_range.high
+        return self._connection.execute(_ENTRIES[key_range.reverse], parameters)
 
     def _merge_join(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
         """Yield the paths that exist with every prefix, by a zigzag merge join.

@@ -51,9 +51,13 @@ class Query:
         if self.where is not None and not self.where.matches(document):
             return None
         key = sort_order.sort_key(self.orders, path, document)
-        if key is None or (self.lower is not None and not self.lower.precedes(key)):
-            return None
-        return None if self.upper is not None and self.upper.precedes(key) else key
+        return key if key is not None and self.is_within_bounds(key) else None
+
+    def is_within_bounds(self, key: SortKey) -> bool:
+        """Return whether a sort key is after the lower bound and before the upper bound."""
+        if self.lower is not None and not self.lower.precedes(key):
+            return False
+        return self.upper is None or not self.upper.precedes(key)
 
     def ending_at(self, key: SortKey) -> "Query":
         """Return this query with its results restricted to those up to `key`, inclusive."""

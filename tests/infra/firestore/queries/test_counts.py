@@ -1,6 +1,7 @@
 """A count from keys is the number of results, also after other counts and at any read time."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,26 +22,45 @@ from tests.infra.firestore.random_documents import DATABASE
 ROOT = f"{DATABASE}/documents"
 
 _paths = st.sampled_from([*(f"t/{number}" for number in range(5)), "t/1/t/0"])
-_documents = st.fixed_dictionaries({"a": st.integers(1, 2), "b": st.integers(1, 3)})
+_documents = st.fixed_dictionaries({"a": st.integers(1, 2), "b": st.integers(1, 3), "c": st.integers(1, 2)})
 _commits = st.lists(st.dictionaries(_paths, st.one_of(st.none(), _documents), min_size=1), min_size=1, max_size=6)
 
 
-def _query(least: int | None, limit: int | None) -> structured_query.Query:
-    message = m.StructuredQuery()
-    message.from_.add(collection_id="t")
-    if limit is not None:
-        message.limit.value = limit
-    filters = message.where.composite_filter
-    filters.op = 1  # AND
-    equal = filters.filters.add().field_filter
-    equal.field.field_path, equal.op, equal.value.integer_value = "a", 5, 1  # ==
-    if least is not None:
-        ranged = filters.filters.add().field_filter
-        ranged.field.field_path, ranged.op, ranged.value.integer_value = "b", 4, least  # >=
-    return structured_query.read(ROOT, message)
+@dataclass(frozen=True)
+class Case:
+    """A query for `a == 1` with an optional lower bound of `b`, an upper bound of `c` and a limit."""
+
+    lower: int = 0
+    upper: int = 0
+    limit: int = 0
+
+    def query(self) -> structured_query.Query:
+        """Return the query as the server reads it."""
+        message = m.StructuredQuery()
+        message.from_.add(collection_id="t")
+        if self.limit:
+            message.limit.value = self.limit
+        message.where.composite_filter.op = 1  # AND
+        for field, operator, value in (("a", 5, 1), ("b", 4, self.lower), ("c", 2, self.upper)):  # ==, >=, <=
+            if value:
+                condition = message.where.composite_filter.filters.add().field_filter
+                condition.field.field_path, condition.op, condition.value.integer_value = field, operator, value
+        return structured_query.read(ROOT, message)
+
+    def expected(self, documents: dict[str, Any]) -> int:
+        """Return the number of matching documents of the collection `t` at the root."""
+        matching: int = sum(
+            path.count("/") == 1
+            and fields["a"] == 1
+            and fields["b"] >= self.lower
+            and (not self.upper or fields["c"] <= self.upper)
+            for path, fields in documents.items()
+        )
+        return min(matching, self.limit) if self.limit else matching
 
 
-QUERIES = [_query(None, None), _query(2, None), _query(None, 2)]
+TWO_RANGES = Case(lower=2, upper=1)
+CASES = [Case(), Case(lower=2), Case(limit=2), TWO_RANGES]
 
 
 async def _commit(storage: Storage, batch: dict[str, dict[str, int] | None]) -> int:
@@ -59,20 +79,25 @@ async def _commit(storage: Storage, batch: dict[str, dict[str, int] | None]) -> 
 
 
 async def _check(batches: list[dict[str, Any]], read_at: list[int], remembers: bool) -> None:
+    queries = {case: case.query() for case in CASES}
     with TemporaryDirectory() as folder:
         storage = Storage(Path(folder) / "data")
         counts = Counts(storage)
         try:
-            times = []
+            states: list[tuple[int, dict[str, Any]]] = []
+            documents: dict[str, Any] = {}
             for batch in batches:
-                times.append(await _commit(storage, batch))
-                for query in QUERIES:
-                    assert await counts.count(query, times[-1]) is not None
-            for time in [times[index % len(times)] for index in read_at]:
-                for query in QUERIES:
+                time = await _commit(storage, batch)
+                documents = {path: fields for path, fields in (documents | batch).items() if fields is not None}
+                states.append((time, documents))
+                for case, query in queries.items():
+                    assert await counts.count(query, time) == case.expected(documents)
+            for time, documents in [states[index % len(states)] for index in read_at]:
+                for case, query in queries.items():
                     found = [document async for _, document in scanner.stream(storage, query, time)]
                     counted = await (counts if remembers else Counts(storage)).count(query, time)
-                    assert counted == len(found)
+                    assert len(found) == case.expected(documents)
+                    assert counted == len(found) or (counted is None and case is TWO_RANGES)  # reads the documents
         finally:
             await storage.close()
 
@@ -90,7 +115,7 @@ def test_many_changes_are_not_read_one_by_one(monkeypatch: Any) -> None:
     """After more changes than this, the keys are counted again."""
     monkeypatch.setattr(counting, "MAX_CHANGES", 1)
     batches: list[dict[str, Any]] = [
-        {f"t/{number}": {"a": 1, "b": number} for number in range(5)},
+        {f"t/{number}": {"a": 1, "b": number, "c": 1} for number in range(5)},
         {"t/0": None, "t/1": None},
     ]
 
