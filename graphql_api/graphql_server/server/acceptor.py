@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from functools import partial
 from socket import IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY, socket
 
 from storage.firestore.throttled_log import ThrottledLog
@@ -20,6 +21,12 @@ _PAUSE_SECONDS = 1.0
 """How long no connection is accepted after the process has run out of files or memory."""
 
 _HANDSHAKE_SECONDS = 10.0
+
+_MAX_HANDSHAKES = 500
+"""TLS handshakes in progress. If there are more, the oldest is ended: a client that sends nothing shuts out no other.
+
+The limits on connections apply after the handshake only.
+"""
 
 _log = ThrottledLog(logging.getLogger("graphql_api"))
 
@@ -40,7 +47,7 @@ class Acceptor:
         self._create_protocol = create_protocol
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], None] = {}
         self._retry: asyncio.TimerHandle | None = None
         listening.listen(backlog)
         listening.setblocking(False)
@@ -74,9 +81,11 @@ class Acceptor:
                 continue
             connection.setblocking(False)
             connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # otherwise small frames wait for acknowledgements
+            if len(self._opening) >= _MAX_HANDSHAKES:
+                next(iter(self._opening)).cancel()
             task = self._loop.create_task(self._open(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._opening[task] = None
+            task.add_done_callback(partial(self._end_opening, connection))
             accepted += 1
             if accepted == _MAX_CONNECTIONS_PER_TURN:
                 return
@@ -90,4 +99,9 @@ class Acceptor:
                 ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_SECONDS,
             )
         except OSError:  # the client has disconnected, or the TLS handshake failed
+            connection.close()
+
+    def _end_opening(self, connection: socket, task: "asyncio.Task[None]") -> None:
+        del self._opening[task]
+        if task.cancelled():
             connection.close()

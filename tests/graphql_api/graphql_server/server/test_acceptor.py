@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import ssl
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
 from unittest.mock import Mock
 
@@ -11,6 +13,7 @@ import pytest
 import uvloop
 
 from graphql_api.graphql_server.server.acceptor import Acceptor
+from tests.certificates import certificate
 
 
 class Turns:
@@ -136,6 +139,31 @@ def test_accepting_goes_on_after_the_process_has_run_out_of_files(
     assert len(turns) == 1
     assert not refusals
     connection.close()
+
+
+def test_connections_without_a_tls_handshake_are_closed_if_there_are_too_many(
+    listening: socket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The oldest is closed first. The limits on connections apply after the handshake only."""
+    monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._MAX_HANDSHAKES", 5)
+    monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._HANDSHAKE_SECONDS", 60)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificate(tmp_path).values())
+    oldest, *others = connect(listening, 6)
+
+    async def accept() -> None:
+        acceptor = Acceptor(listening, asyncio.Protocol, backlog=400, tls=tls)
+        async with asyncio.timeout(30):
+            assert await asyncio.to_thread(oldest.recv, 1) == b""
+        acceptor.close()
+        for connection in others:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+
+    uvloop.run(accept())
+    for connection in (oldest, *others):
+        connection.close()
 
 
 def _raise(error: OSError) -> None:
