@@ -37,7 +37,7 @@ def dashboard_page(fixture: Path, folder: Path = DASHBOARD_FOLDER, *, provider: 
 
 
 def graphiql_page(fixture: Path, folder: Path = GRAPHIQL_FOLDER, *, provider: str | None = None) -> WebPage:
-    """Return GraphiQL. The variables of its first tab contain the sample in the file `fixture`."""
+    """Return GraphiQL. The variables of its tab SubmitSample contain the sample in the file `fixture`."""
     return WebPage(
         "/graphql",
         folder,

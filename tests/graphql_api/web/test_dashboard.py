@@ -175,7 +175,7 @@ def test_filter_is_in_the_address_the_download_and_the_link_to_graphiql(
     graphiql.wait_for_response('"mean": 4100')
     assert "4200" not in graphiql.response()
     assert graphiql.text(".graphiql-tab-button") == (
-        "Results SubmitSample SubmitMany LatestResults ResultsInRange Summary WatchResults OneSample"
+        "Results LatestResults SubmitSample SubmitMany ResultsInRange Summary WatchResults OneSample"
     )
 
 

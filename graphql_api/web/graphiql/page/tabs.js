@@ -47,7 +47,8 @@ mutation SubmitMany($samples: [RawSample!]!) {
 }
 `;
 
-const LATEST = `# To list the newest results, press play.
+const LATEST = `# To list the newest results, press play (or Ctrl-Enter).
+# If there are none yet, submit one in the tab SubmitSample.
 #
 # Next: set the filter below (Ctrl-Space lists its
 # fields), or pass the endCursor as "after" to read the
@@ -191,9 +192,9 @@ const RANGES = `{
 
 /** `sample` is the text of a sample. The editor displays it with the line breaks of its file. */
 export const tabs = (sample) => [
+  { query: LATEST, variables: '{\n  "filter": {}\n}' },
   { query: SUBMIT, variables: `{\n  "sample": ${sample.trim()}\n}` },
   { query: SUBMIT_MANY, variables: MANY },
-  { query: LATEST, variables: '{\n  "filter": {}\n}' },
   { query: RANGE, variables: RANGES },
   { query: SUMMARY, variables: '{\n  "filter": {}\n}' },
   { query: WATCH, variables: '{\n  "filter": {},\n  "after": null\n}' },
