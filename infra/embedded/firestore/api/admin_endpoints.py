@@ -1,14 +1,20 @@
 """HTTP endpoints for operators and tests: health, metrics, and deleting a database.
 
 The route that deletes a database is the same as in Google's emulator, so tools for the emulator work with this server.
+
+No endpoint requires a key, so a page in the browser of an operator must not reach them. Requests of pages are refused,
+and on a loopback address also those with the name of another host (DNS rebinding). An address that a user enters is
+served.
 """
 
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import Metric
@@ -42,7 +48,7 @@ class AdminEndpoints:
         self._other_metrics = metrics
         self._storage = storage
         self._server = server
-        application = web.Application()
+        application = web.Application(middlewares=[_refuse_pages])
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._readiness)
         application.router.add_get("/metrics", self._metrics)
@@ -127,6 +133,34 @@ class AdminEndpoints:
         database = f"projects/{request.match_info['project']}/databases/{request.match_info['database']}"
         count = await delete_all_documents(self._storage, database)
         return web.json_response({"deleted": count})
+
+
+@web.middleware
+async def _refuse_pages(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Respond with 403 to a request that a web page has caused."""
+    is_of_page = "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none"
+    socket = None if request.transport is None else request.transport.get_extra_info("sockname")
+    if is_of_page or (isinstance(socket, tuple) and _is_loopback(socket[0]) and not _names_loopback(request)):
+        return web.Response(status=403, text="requests of web pages are refused\n")
+    return await handler(request)
+
+
+def _names_loopback(request: web.Request) -> bool:
+    """Return whether the header `Host` names this machine. Clients without a browser may leave the header out."""
+    host = request.headers.get("host")
+    try:
+        return host is None or _is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def delete_all_documents(storage: Storage, database: str) -> int:
