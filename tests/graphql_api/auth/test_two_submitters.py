@@ -21,6 +21,7 @@ SITE = "a-site-of-the-owner"
 IDEMPOTENCY_KEY = "a key of the owner"
 SUBMIT = "mutation ($s: RawSample!, $k: String) { submit(sample: $s, idempotencyKey: $k) { id state } }"
 WATCH = "subscription ($after: String) { results(after: $after) { node { id } } }"
+REMOVALS = "subscription ($after: String) { removals(after: $after) { node { id } } }"
 ENTRIES = "{ auditLog { actor action details } }"
 
 BY_ID = {
@@ -207,12 +208,16 @@ def events(stack: Stack, headers: Mapping[str, str], query: str, variables: Mapp
 
 def test_a_subscription_after_a_cursor_of_another_submitter_has_own_results_only(owner: Owner) -> None:
     """The first event is about the own sample, although the other submitter has results after the cursor."""
-    key = owner.stack.new_key("subscribes")
+    key = owner.stack.new_key("subscribes", "submit,read,admin")
     own = owner.stack.submit_fixture(key=key)["id"]
 
     first = next(events(owner.stack, {"x-api-key": key}, WATCH, {"after": owner.cursor}))
+    delete = "mutation ($id: ID!) { deleteSamples(ids: [$id]) { id } }"
+    owner.stack.graphql(delete, {"id": own}, key=key)
+    removal = next(events(owner.stack, {"x-api-key": key}, REMOVALS, {"after": owner.cursor}))
 
     assert first["results"]["node"]["id"] == own
+    assert removal["removals"]["node"]["id"] == own
 
 
 def test_the_keys_and_the_log_of_another_submitter_are_not_listed(owner: Owner, other: str) -> None:
