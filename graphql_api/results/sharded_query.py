@@ -78,16 +78,29 @@ class ShardedQuery:
         return next(iter(self._merge(batches, backward=False)), None)
 
     async def scan(self, batch_size: int = _FILTERED_BATCH_SIZE) -> AsyncGenerator[list[Any], None]:
-        """Yield all matching documents in order, about `batch_size` at a time. All batches share one read time."""
+        """Yield all matching documents in order, about `batch_size` at a time. All batches share one read time.
+
+        Firestore reads a batch while the caller processes the previous batch.
+        """
         read_time = await self._firestore.now()
         limit = max(batch_size // self._shards, _MIN_SHARD_BATCH_SIZE)
-        everything, position, has_more = PageRequest(0), None, True
-        while has_more:
-            batches = await self._read_shards(everything, position, limit, read_time)
-            documents, has_more = self._merge_complete(batches, limit)
-            if documents:
-                position = self._query.cursor(documents[-1])
-                yield await self._select(documents)
+        everything, following = PageRequest(0), None
+        batches = await self._read_shards(everything, None, limit, read_time)
+        try:
+            while True:
+                documents, has_more = self._merge_complete(batches, limit)
+                if has_more:
+                    position = self._query.cursor(documents[-1])
+                    following = asyncio.create_task(self._read_shards(everything, position, limit, read_time))
+                if documents:
+                    yield await self._select(documents)
+                if not has_more or following is None:
+                    return
+                batches = await following
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
 
     async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
         """Yield all matching documents in order, up to `batch_size` at a time. Each batch has its own read time.

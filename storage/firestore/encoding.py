@@ -62,6 +62,8 @@ def from_document(document: Any) -> dict[str, object]:
 def from_value(value: Any) -> object:
     """Return a protocol `Value` as a Python value. Times are in UTC."""
     kind = value.WhichOneof("value_type")
+    if kind == "double_value":  # most values of a result are doubles
+        return value.double_value
     if kind == "timestamp_value":
         return to_datetime(value.timestamp_value)
     if kind == "map_value":

@@ -139,11 +139,13 @@ class Service:
         query = structured_query.read(request.parent, request.structured_query)
         read = self._read(request, query.parent.database)
         started, skipped, is_empty = read.started_transaction, query.offset, True
+        project = query.projector()
         async for _, document in read.query(query):
             if started:
                 await call.write(m.RunQueryResponse(transaction=started))
-            response = m.RunQueryResponse(document=query.projected(document), skipped_results=skipped)
-            response.read_time.CopyFrom(m.timestamp(read.read_time))
+            response = m.RunQueryResponse(
+                document=project(document), skipped_results=skipped, read_time=m.timestamp(read.read_time)
+            )
             await call.write(response)
             started, skipped, is_empty = b"", 0, False
         if started:
