@@ -37,8 +37,7 @@ export const overviewFault = signal<string | null>(null);
 export const isPart = computed(() => isLoaded.value && showsResults.value && total.value > results.value.length);
 
 let timer: ReturnType<typeof setTimeout> | undefined;
-let view = 0; // increases with each change of the filter or the label
-let isReading = false;
+let reading: AbortController | null = null;
 let mayReadAt = 0;
 
 /** Reads the overview while it is needed, and again after its results have changed. */
@@ -46,7 +45,8 @@ export function start(): void {
   effect(() => {
     void [filter.value, labelName.value];
     untracked(() => {
-      view += 1;
+      reading?.abort();
+      reading = null;
       mayReadAt = 0;
       clear();
     });
@@ -72,38 +72,37 @@ function schedule(): void {
 }
 
 async function read(): Promise<void> {
-  if (isReading || document.hidden) return;
-  isReading = true;
-  const [opened, start] = [view, performance.now()];
+  if (reading || document.hidden) return;
+  const current = new AbortController();
+  const [start, counted] = [performance.now(), total.peek()];
   let isTemporary = false;
+  reading = current;
   try {
-    const response = await request(filter.peek(), labelName.peek());
-    if (opened === view && isPart.peek()) {
-      batch(() => {
-        overview.value = response;
-        overviewFault.value = null;
-      });
-    }
+    const response = await request(filter.peek(), labelName.peek(), current.signal);
+    if (current.signal.aborted || !isPart.peek()) return;
+    batch(() => {
+      overview.value = response;
+      overviewFault.value = null;
+    });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (opened === view) overviewFault.value = error.message;
+    if (current.signal.aborted) return;
+    overviewFault.value = error.message;
     isTemporary = !error.isFinal;
   } finally {
-    isReading = false;
+    if (reading === current) reading = null;
   }
-  if (opened === view) {
-    mayReadAt = performance.now() + Math.max(MIN_PAUSE_MILLISECONDS, PAUSE_FACTOR * (performance.now() - start));
-  }
-  if (isPart.peek() && (isTemporary || opened !== view)) schedule();
+  mayReadAt = performance.now() + Math.max(MIN_PAUSE_MILLISECONDS, PAUSE_FACTOR * (performance.now() - start));
+  if (isPart.peek() && (isTemporary || total.peek() !== counted)) schedule();
 }
 
-async function request(current: ResultFilter, label: string): Promise<Overview | null> {
-  const { earliest, latest } = await runQuery<Extremes>(extremesQuery, { filter: current });
+async function request(current: ResultFilter, label: string, signal: AbortSignal): Promise<Overview | null> {
+  const { earliest, latest } = await runQuery<Extremes>(extremesQuery, { filter: current }, { signal });
   const [first, last] = [earliest, latest].map(({ edges }) => edges[0] && Date.parse(edges[0].node.timestamp) / 1e3);
   if (first === undefined || last === undefined) return null;
   const lines = 1 + (knownLabels.peek().find(({ name }) => name === label)?.values.length ?? 0);
   const length = shortest(last - first, lines);
-  const buckets = await readBuckets(length, current, label);
+  const buckets = await readBuckets(length, current, label, signal);
   if (length !== 'DAY') return { seconds: LENGTHS[length], name: NAMES[length], labelName: label, buckets };
   // Far outliers can make the range longer than that of the other results.
   const range = typicalRange(buckets.map(({ start }) => Date.parse(start) / 1e3), buckets.map((bucket) => bucket.results));
@@ -113,15 +112,15 @@ async function request(current: ResultFilter, label: string): Promise<Overview |
     gte: iso(Math.max(range.first, first)),
     lt: iso(Math.min(range.last + LENGTHS.DAY, last + 1)),
   };
-  const detailed = await readBuckets(better, { ...current, timestamp: bounds }, label);
+  const detailed = await readBuckets(better, { ...current, timestamp: bounds }, label, signal);
   const isOutside = ({ start }: Bucket) => Date.parse(start) / 1e3 < range.first || Date.parse(start) / 1e3 > range.last;
   const all = [...buckets.filter(isOutside), ...detailed];
   return { seconds: LENGTHS[better], name: NAMES[better], labelName: label, buckets: all };
 }
 
-async function readBuckets(bucket: Length, filter: ResultFilter, label: string): Promise<Bucket[]> {
+async function readBuckets(bucket: Length, filter: ResultFilter, label: string, signal: AbortSignal): Promise<Bucket[]> {
   const variables = { bucket, filter, groupBy: label ? [label] : [] };
-  const { resultsOverTime } = await runQuery<{ resultsOverTime: Bucket[] }>(overTimeQuery, variables);
+  const { resultsOverTime } = await runQuery<{ resultsOverTime: Bucket[] }>(overTimeQuery, variables, { signal });
   return resultsOverTime;
 }
 

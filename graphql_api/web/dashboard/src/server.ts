@@ -38,11 +38,16 @@ export function headers(more: Record<string, string> = {}): Record<string, strin
 }
 
 /** Returns the data of a query. Throws `ServerError`. */
-export async function runQuery<T>(query: string, variables: object = {}, allowsMissing = false): Promise<T> {
+export async function runQuery<T>(
+  query: string,
+  variables: object = {},
+  { allowsMissing = false, signal = null }: { allowsMissing?: boolean; signal?: AbortSignal | null } = {},
+): Promise<T> {
   const response = await request('/graphql', {
     method: 'POST',
     headers: headers({ accept: 'application/graphql-response+json', 'content-type': 'application/json' }),
     body: JSON.stringify({ query, variables }),
+    signal,
   });
   let body: { data?: T; errors?: GraphQLError[] };
   try {

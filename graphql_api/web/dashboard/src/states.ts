@@ -130,7 +130,7 @@ async function count(before: Counts | null, { labels }: SampleFilter): Promise<C
 
 async function readDelays({ labels }: SampleFilter): Promise<number[]> {
   const variables = { filter: { labels }, orderBy: newestFirst.peek() };
-  const { results } = await runQuery<Delays>(delaysQuery, variables, true); // the sample of a result may have been deleted
+  const { results } = await runQuery<Delays>(delaysQuery, variables, { allowsMissing: true }); // the sample of a result may have been deleted
   return results.edges.flatMap(({ node: { computedAt, sample } }) =>
     sample === null ? [] : [Date.parse(computedAt) - Date.parse(sample.submittedAt)],
   );
