@@ -1,13 +1,15 @@
-"""Pages of results as their number grows: the cost should depend on the page alone."""
+"""Pages and counts of results as their number grows, which should not depend on the number, and their export."""
 
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import httpx
 import numpy as np
 
 from storage.documents import Result, Status, document_paths
@@ -15,6 +17,7 @@ from storage.firestore import encoding
 from tests.load import stack_processes, wrk
 from tests.load.firestore_client import Firestore
 from tests.load.plan import Plan, attempt, powers, repeat
+from tests.load.process import Failed
 from tests.load.stack_processes import SUBMITTER
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
@@ -30,11 +33,24 @@ RANGE = (
     " { edges { cursor node { id timestamp mean } } } }"
 )
 EXAMPLE = summarize(np.linspace(-1, 1, 100))
-QUERIES = {"the latest 50": LATEST, "50 by a range of means": RANGE}
+FEW = (
+    "{ results(first: 50, filter: {mean: {gte: 3}, standardDeviation: {gte: 0.9}, maximum: {lte: 9}})"
+    " { edges { cursor node { id timestamp mean } } } }"
+)
+"""About 2 % of the results match, and the order is that of the time stamps."""
+STATES = (
+    "{ all: samples(first: 0) { totalCount } computed: results(first: 0) { totalCount }"
+    " rejected: samples(first: 0, filter: {state: REJECTED}) { totalCount }"
+    " failed: samples(first: 0, filter: {state: FAILED}) { totalCount } }"
+)
+QUERIES = {"the latest 50": LATEST, "50 by a range of means": RANGE, "50 by three ranges, in the order of time": FEW}
+MAX_PAGE_SECONDS, MAX_COUNT_SECONDS = 0.05, 0.1
+MIN_EXPORTED = 20_000
+"""The goal for the rows that an export sends in a second."""
 
 
 def growth_with_results(plan: Plan) -> Iterator[Row]:
-    """Measure a page of 50 with up to 1,000,000 stored results."""
+    """Measure pages of 50 and counts with up to 1,000,000 stored results, and the export of all."""
     placement = plan.placement
     with stack_processes.firestore(plan.new_folder("results"), placement.other) as (commands, _):
         headers = {"content-type": "application/json", "x-api-key": commands.key()}
@@ -45,9 +61,14 @@ def growth_with_results(plan: Plan) -> Iterator[Row]:
             for count in powers(10, 1, plan.documents):
                 asyncio.run(_store(commands.address, stored, count))
                 stored = count
-                for name, query in QUERIES.items():
+                for name, query in QUERIES.items() if count >= SMALL else [("the latest 50", LATEST)]:
                     target = Target(url, json.dumps({"query": query}).encode(), '"cursor"', headers)
                     yield from attempt(f"{name} of {count:,} results", partial(_page, plan, target, name, count, small))
+                target = Target(url, json.dumps({"query": STATES}).encode(), f'"totalCount":{count}}}', headers)
+                yield from attempt(f"counts by state of {count:,} results", partial(_counts, plan, target, count))
+            yield from attempt(
+                "export", partial(_export, plan, f"http://127.0.0.1:{commands.port('api')}", headers, stored)
+            )
 
 
 def _page(plan: Plan, target: Target, name: str, count: int, small: dict[str, float]) -> Iterator[Row]:
@@ -57,10 +78,40 @@ def _page(plan: Plan, target: Target, name: str, count: int, small: dict[str, fl
         small[name] = outcome.p50
     goals = []
     if count > SMALL:
-        goals = [Goal("2 x that of 1,000", outcome.p50 < 2 * small[name] if name in small else None)]
+        goals = [
+            Goal("2 x that of 1,000", outcome.p50 < 2 * small[name] if name in small else None),
+            Goal("under 50 ms", outcome.p50 < MAX_PAGE_SECONDS),
+        ]
     note = f"p99 {outcome.p99 * 1000:.3g} ms"
     figure = Figure(outcome.p50 * 1000, "ms", note, more_is_better=False)
     yield Row(f"{name} of {count:,} results: p50", figure, goals=goals)
+
+
+def _counts(plan: Plan, target: Target, count: int) -> Iterator[Row]:
+    outcome = repeat(
+        plan, partial(wrk.run, target, connections=1, seconds=plan.seconds, processors=plan.placement.other), _p50
+    )
+    figure = Figure(outcome.p50 * 1000, "ms", f"p99 {outcome.p99 * 1000:.3g} ms", more_is_better=False)
+    goals = [Goal("under 100 ms", outcome.p99 < MAX_COUNT_SECONDS)]
+    yield Row(f"counts by state of {count:,} results: p50", figure, goals=goals)
+
+
+def _p50(outcome: wrk.Outcome) -> float:
+    return outcome.p50
+
+
+def _export(plan: Plan, url: str, headers: Mapping[str, str], stored: int) -> Iterator[Row]:
+    def rate() -> float:
+        started = time.perf_counter()
+        with httpx.stream("GET", f"{url}/results?format=ndjson", headers=headers, timeout=600) as response:
+            rows = sum(part.count(b"\n") for part in response.iter_bytes())
+        if rows != stored:
+            raise Failed(f"the export has {rows:,} rows of {stored:,}")
+        return rows / (time.perf_counter() - started)
+
+    exported = repeat(plan, rate, by=lambda each: each)
+    goal = Goal(f"{MIN_EXPORTED:,} rows/s", exported >= MIN_EXPORTED)
+    yield Row(f"export of {stored:,} results as NDJSON", Figure(exported, "rows/s"), goals=[goal])
 
 
 async def _store(address: str, first: int, last: int) -> None:
