@@ -48,6 +48,7 @@ def test_health_metrics_and_deleting_a_database(tmp_path: Path) -> None:
             with pytest.raises(urllib.error.HTTPError) as error:
                 send(port, DOCUMENTS, "DELETE", headers)
             refused.append(error.value.code)
+            error.value.close()
         by_user = send(port, "/healthz", "GET", {"sec-fetch-site": "none"})
         deleted_elsewhere = send(port, "/emulator/v1/projects/other/databases/(default)/documents", "DELETE")
         remaining = len(client.collection_group("b").get())
