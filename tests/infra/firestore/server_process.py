@@ -65,14 +65,14 @@ class FirestoreProcess:
         """Host and port."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start the server and wait until it logs that it is ready."""
+    def start(self, message: str = "is ready") -> None:
+        """Start the server and wait until it logs `message`, by default that it is ready."""
         command = [sys.executable, *self.program, "--port", str(self.port)]
         command += ["--data", str(self.data), *self.options]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log)
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while "is ready" not in self.log.read_text():
+        while message not in self.log.read_text():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.01)
