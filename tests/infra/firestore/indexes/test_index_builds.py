@@ -6,8 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from itertools import count
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
