@@ -245,7 +245,9 @@ class Connection:
         if isinstance(cause, aiohttp.ClientSSLError):
             _, fault = cause.args  # `errno` of an SSL error is not an error number of the operating system
             reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
-            return Unreachable(f"cannot establish a secure connection to {self.url}: {reason}")
+            message = f"cannot establish a secure connection to {self.url}: {reason}"
+            is_untrusted = isinstance(cause, aiohttp.ClientConnectorCertificateError)  # a retry does not help
+            return UnexpectedResponse(message) if is_untrusted else Unreachable(message)
         if isinstance(cause, aiohttp.ClientConnectorError):
             reason = os.strerror(cause.errno) if cause.errno else cause.os_error
             return Unreachable(f"cannot connect to {self.url}: {reason}")

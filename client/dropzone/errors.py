@@ -93,7 +93,7 @@ class Unreachable(DropzoneError):
 
 
 class UnexpectedResponse(DropzoneError):
-    """The server at this URL is not a Dropzone server."""
+    """The server at this URL is not a Dropzone server, or its certificate is not trusted."""
 
     code = "UNEXPECTED_RESPONSE"
 

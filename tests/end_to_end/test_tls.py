@@ -87,7 +87,7 @@ def test_commands_verify_the_certificate(secure_stack: Stack) -> None:
 
     del environment["SSL_CERT_FILE"]
     refused = subprocess.run(
-        [sys.executable, *submit, "--url", secure_stack.url],
+        [sys.executable, "-m", "dropzone", "whoami", "--url", secure_stack.url],
         env=environment,
         capture_output=True,
         text=True,
@@ -95,6 +95,7 @@ def test_commands_verify_the_certificate(secure_stack: Stack) -> None:
     )
     assert refused.returncode != 0
     assert "cannot establish a secure connection" in refused.stderr
+    assert refused.stderr.endswith("set the server with --url\n"), "a retry would not help"
 
 
 def test_with_a_certificate_the_warning_about_the_host_names_the_metrics_only(
