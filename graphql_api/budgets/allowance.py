@@ -1,6 +1,6 @@
 """What one submitter may send: requests, samples and bytes per second, and samples and bytes per day.
 
-The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) say how much that is
+The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11) say how much that is
 and how much is left. The endpoints announce an allowance in the ASGI scope of a request. The middleware that completes
 the headers of responses reads it there.
 """
