@@ -34,6 +34,7 @@ STACK_SETTINGS = (
     "function_processes",
     "firestore_max_log_mib",
     "firestore_rate_limits",
+    "firestore_token",
 )
 """Settings that only `infra/embedded/stack.toml` reads."""
 

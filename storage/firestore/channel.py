@@ -3,8 +3,9 @@
 If `FIRESTORE_EMULATOR_HOST` is set, the channel connects to that host without TLS. Otherwise the
 channel connects to the production service with the default credentials of Google Cloud.
 
-Note: Google's emulator refuses calls without the bearer token `owner`. An insecure channel cannot
-have call credentials, so every call must carry the metadata of its connection.
+Note: Google's emulator refuses calls without the bearer token `owner`, and the embedded Firestore those without the
+token in `DROPZONE_FIRESTORE_TOKEN`, if there is one. An insecure channel cannot have call credentials, so every call
+must carry the metadata of its connection.
 """
 
 import os
@@ -13,7 +14,6 @@ from typing import NamedTuple
 import grpc.aio
 
 _LOCAL_PROJECT = "dropzone-local"
-_EMULATOR_METADATA = (("authorization", "Bearer owner"),)
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -47,7 +47,9 @@ def open_connection() -> Connection:
     """
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
-        return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), host, local_project, _EMULATOR_METADATA)
+        token = os.environ.get("DROPZONE_FIRESTORE_TOKEN") or "owner"
+        metadata = (("authorization", f"Bearer {token}"),)
+        return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), host, local_project, metadata)
     # These imports take half a second of processor time, and only Google Cloud needs them.
     import google.auth
     from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport

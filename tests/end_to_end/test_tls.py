@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from google.api_core.exceptions import Unauthenticated
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -22,7 +23,7 @@ from tests.stack import FIXTURE, Stack, eventually
 def secure_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with a certificate, started like `make run`. Its own clients trust the certificate."""
     folder = tmp_path_factory.mktemp("tls")
-    settings = certificate(folder)
+    settings = certificate(folder) | {"DROPZONE_FIRESTORE_TOKEN": "only for this stack"}
     stack = Stack(folder, SSL_CERT_FILE=settings["DROPZONE_TLS_CERTIFICATE_FILE"], **settings)
     stack.start("--greet")
     try:
@@ -69,6 +70,14 @@ def test_samples_and_subscriptions_work_over_tls(secure_stack: Stack) -> None:
         assert json.loads(socket.recv())["type"] == "connection_ack"
         socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": query}))
         assert json.loads(socket.recv())["payload"] == {"data": {"sample": {"state": "COMPUTED"}}}
+
+
+def test_firestore_refuses_programs_without_the_token_of_the_stack(secure_stack: Stack) -> None:
+    """Google's client sends `owner`. The processes of the stack and commands with its environment have the token."""
+    with pytest.raises(Unauthenticated, match="DROPZONE_FIRESTORE_TOKEN"):
+        secure_stack.firestore().document("api_keys/x").get()
+
+    assert "local" in secure_stack.keys("list")
 
 
 def test_commands_verify_the_certificate(secure_stack: Stack) -> None:

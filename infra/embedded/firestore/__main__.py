@@ -21,6 +21,7 @@ from infra.embedded import stack
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
+from infra.embedded.firestore.api.rpc import BearerToken
 from infra.embedded.firestore.api.tcp_relay import TcpRelay
 from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
@@ -135,6 +136,15 @@ def read_schedules(path: Path | None) -> list[schedule.Schedule]:
     return [] if path is None else schedule.read(stack.read(path, os.environ).schedules)
 
 
+def read_token() -> BearerToken | None:
+    """Return the token that every call must have, or None if calls need none.
+
+    The token is not an option, because all users of the machine can read command lines.
+    """
+    token = os.environ.get("DROPZONE_FIRESTORE_TOKEN")
+    return BearerToken(token) if token else None
+
+
 def open_storage(arguments: argparse.Namespace) -> Storage:
     """Open the data file with the indexes and limits from the command line."""
     index_definitions = None if arguments.indexes is None else definitions.read(arguments.indexes)
@@ -161,7 +171,7 @@ async def serve(
         storage = open_storage(arguments)
         resources.push_async_callback(storage.close)
         await storage.wait_for_short_builds(SHORT_BUILD_SECONDS)
-        server = FirestoreServer(storage, arguments.host, arguments.port, arguments.unix_socket)
+        server = FirestoreServer(storage, arguments.host, arguments.port, arguments.unix_socket, read_token())
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
         delivering = asyncio.create_task(dispatcher.run())

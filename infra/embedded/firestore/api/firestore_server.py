@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.embedded.firestore.api import handlers
 from infra.embedded.firestore.api.grpc_aio_server import GrpcAioServer
-from infra.embedded.firestore.api.rpc import RpcMethod, RpcServer
+from infra.embedded.firestore.api.rpc import BearerToken, RpcMethod, RpcServer
 from infra.embedded.firestore.api.service import Service
 from infra.embedded.firestore.storage.storage import Storage
 
@@ -35,11 +35,21 @@ class PortInUse(Exception):
 class FirestoreServer:
     """A gRPC server for one storage. Stop the server before you close the storage."""
 
-    def __init__(self, storage: Storage, host: str, port: int, unix_socket: Path | None = None) -> None:
-        """Bind the port, or only `unix_socket` if a `TcpRelay` accepts the connections to the port."""
+    def __init__(
+        self,
+        storage: Storage,
+        host: str,
+        port: int,
+        unix_socket: Path | None = None,
+        token: BearerToken | None = None,
+    ) -> None:
+        """Bind the port, or only `unix_socket` if a `TcpRelay` accepts the connections to the port.
+
+        Calls without the token are refused, if there is one.
+        """
         self._service = Service(storage)
         self.call_counts: Counter[tuple[str, str]] = Counter()
-        self._rpc_server = _rpc_server(handlers.rpc_methods(self._service, self.call_counts), OPTIONS)
+        self._rpc_server = _rpc_server(handlers.rpc_methods(self._service, self.call_counts), OPTIONS, token)
         if unix_socket is not None:
             self._rpc_server.listen(f"unix:{unix_socket}")
             self.port = port
@@ -69,14 +79,16 @@ class FirestoreServer:
         await self._service.close()
 
 
-def _rpc_server(methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]]) -> RpcServer:
+def _rpc_server(
+    methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]], token: BearerToken | None
+) -> RpcServer:
     """Return a `GrpcServer`, or a slower `GrpcAioServer` if grpcio lacks the private interface of `GrpcServer`."""
     try:
         from infra.embedded.firestore.api.grpc_server import GrpcServer
     except (ImportError, AttributeError) as error:
         logger.warning("grpcio lacks a private interface (%s); using grpc.aio instead, which is slower", error)
-        return GrpcAioServer(methods, options)
-    return GrpcServer(methods, options)
+        return GrpcAioServer(methods, options, token)
+    return GrpcServer(methods, options, token)
 
 
 def _check_address(host: str, port: int, address: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from infra.embedded.firestore.api.rpc import RpcMethod
+from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken, RpcMethod
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,10 @@ class AioCall:
 class GrpcAioServer:
     """Serves methods, by their full names, on one port."""
 
-    def __init__(self, methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self, methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]], token: BearerToken | None = None
+    ) -> None:
+        self._token = token
         self._server = grpc.aio.server(options=tuple(options))
         self._tasks: set[asyncio.Task[Any]] = set()
         handlers: dict[str, dict[str, Any]] = {}
@@ -65,6 +68,8 @@ class GrpcAioServer:
         """Return a method handler of grpc.aio for a method."""
 
         async def respond_once(request: Any, context: Any) -> Any:
+            if self._token is not None and not self._token.is_in(context.invocation_metadata() or ()):
+                await context.abort(*NO_TOKEN)
             call = AioCall(context)
             response = await self._run_handler(method, request, call)
             if call.status is not None:

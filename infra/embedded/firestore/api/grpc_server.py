@@ -37,7 +37,7 @@ from grpc._cython.cygrpc import (
     Server,
 )
 
-from infra.embedded.firestore.api.rpc import RpcMethod
+from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken, RpcMethod
 
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -50,7 +50,7 @@ _CALL_ARRIVED, _SERVER_STOPPED = object(), object()
 _ATTRIBUTES = {
     cygrpc.Call: ("start_server_batch",),
     cygrpc.BatchOperationEvent: ("batch_operations", "tag"),
-    cygrpc.RequestCallEvent: ("call", "call_details", "success", "tag"),
+    cygrpc.RequestCallEvent: ("call", "call_details", "invocation_metadata", "success", "tag"),
     CompletionQueue: ("poll",),
     ReceiveCloseOnServerOperation: ("cancelled",),
     ReceiveMessageOperation: ("message",),
@@ -223,7 +223,10 @@ def _resolve(future: asyncio.Future[Any], result: Any) -> None:
 class GrpcServer:
     """Serves methods, by their full names, on one port."""
 
-    def __init__(self, methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self, methods: Mapping[str, RpcMethod], options: Sequence[tuple[str, int]], token: BearerToken | None = None
+    ) -> None:
+        self._token = token
         self._methods = {name.encode(): method for name, method in methods.items()}
         self._queue = CompletionQueue()
         self._server = Server(tuple(options), False)
@@ -273,7 +276,9 @@ class GrpcServer:
         call = ServerCall(event.call, self._loop)
         call.watch_cancellation()
         method = self._methods.get(event.call_details.method)
-        if method is None:
+        if self._token is not None and not self._token.is_in(event.invocation_metadata):
+            self._loop.call_soon_threadsafe(call.end, *NO_TOKEN)
+        elif method is None:
             self._loop.call_soon_threadsafe(call.end, grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         elif method.streams_requests:
             self._loop.call_soon_threadsafe(self._start_handler, call, method, None)

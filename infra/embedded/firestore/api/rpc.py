@@ -3,7 +3,8 @@
 `GrpcServer` and `GrpcAioServer` serve the same table of methods.
 """
 
-from collections.abc import Awaitable, Callable
+import hmac
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,28 @@ class RpcMethod:
     request_class: Any  # a protobuf message class
     streams_requests: bool = False
     streams_responses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """The token that every call must have in its metadata, as `authorization: Bearer TOKEN`."""
+
+    token: str
+
+    def is_in(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+        """Return whether the metadata of a call has the token."""
+        expected = f"Bearer {self.token}".encode()
+        values = (value if isinstance(value, bytes) else value.encode() for key, value in metadata if key == _HEADER)
+        return any(hmac.compare_digest(value, expected) for value in values)
+
+
+_HEADER = "authorization"
+
+NO_TOKEN = (
+    grpc.StatusCode.UNAUTHENTICATED,
+    ("this Firestore requires a bearer token: set DROPZONE_FIRESTORE_TOKEN to the token with which it was started"),
+)
+"""The status of a call without the token."""
 
 
 class RpcServer(Protocol):

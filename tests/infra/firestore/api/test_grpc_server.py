@@ -11,7 +11,7 @@ import pytest
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.grpc_aio_server import GrpcAioServer
 from infra.embedded.firestore.api.grpc_server import GrpcServer
-from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod, RpcServer
+from infra.embedded.firestore.api.rpc import BearerToken, Call, Handler, RpcMethod, RpcServer
 from tests.infra.firestore.server_process import FirestoreProcess
 
 DEADLINE_SECONDS = 30
@@ -26,10 +26,14 @@ def serve(request: pytest.FixtureRequest) -> Serve:
 
     @asynccontextmanager
     async def serve(
-        handler: Handler, *, streams_requests: bool = False, streams_responses: bool = False
+        handler: Handler,
+        *,
+        streams_requests: bool = False,
+        streams_responses: bool = False,
+        token: BearerToken | None = None,
     ) -> AsyncIterator[tuple[RpcServer, grpc.aio.Channel]]:
         method = RpcMethod(handler, m.Document, streams_requests, streams_responses)
-        server: RpcServer = request.param({"/test/Call": method}, ())
+        server: RpcServer = request.param({"/test/Call": method}, (), token)
         port = server.listen("127.0.0.1:0")
         await server.start()
         try:
@@ -59,6 +63,38 @@ def test_an_invalid_call_is_refused(
             call(request_bytes)
 
     assert (refused.value.code(), refused.value.details()) == (code, details)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_call_without_the_bearer_token_does_not_reach_its_handler(serve: Serve, streams: bool) -> None:
+    """The token is compared as a whole, and other metadata does not matter."""
+    calls = []
+
+    async def respond(request: Any, call: Call) -> m.Document:
+        calls.append(request)
+        return m.Document(name="done")
+
+    async with serve(respond, streams_responses=streams, token=BearerToken("secret")) as (_, channel):
+        for metadata in (
+            (),
+            (("authorization", "Bearer owner"),),
+            (("authorization", "secret"), ("a", "Bearer secret")),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await _call(channel, streams, metadata)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert "DROPZONE_FIRESTORE_TOKEN" in str(refused.value.details())
+        assert calls == []
+
+        assert await _call(channel, streams, (("a", "b"), ("authorization", "Bearer secret"))) == b"\n\x04done"
+
+
+async def _call(channel: grpc.aio.Channel, streams: bool, metadata: tuple[tuple[str, str], ...]) -> bytes:
+    if streams:
+        responses = [each async for each in channel.unary_stream("/test/Call")(b"", metadata=metadata)]
+        return b"".join(responses)
+    response: bytes = await channel.unary_unary("/test/Call")(b"", metadata=metadata)
+    return response
 
 
 async def test_a_handler_is_cancelled_when_its_client_leaves(serve: Serve) -> None:
