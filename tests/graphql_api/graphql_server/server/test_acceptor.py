@@ -6,7 +6,7 @@ import ssl
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from socket import SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
+from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
 from unittest.mock import Mock
 
 import pytest
@@ -21,6 +21,7 @@ class Turns:
 
     def __init__(self, number: int) -> None:
         self.made: list[int] = []
+        self.peers: list[object] = []
         self._number = number
         self._turn = self._ended = 0
         self._is_done = asyncio.Event()
@@ -33,9 +34,10 @@ class Turns:
             await self._is_done.wait()
         acceptor.close()
 
-    def record(self) -> None:
+    def record(self, peer: object) -> None:
         """Record a new connection."""
         self.made.append(self._turn)
+        self.peers.append(peer)
 
     def record_end(self) -> None:
         """Record that a connection has ended."""
@@ -56,7 +58,7 @@ class _Connection(asyncio.Protocol):
         self._turns = turns
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._turns.record()
+        self._turns.record(transport.get_extra_info("peername"))
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,6 +124,22 @@ def test_connections_that_were_reset_get_no_protocol(listening: socket) -> None:
 
     assert len(turns) == 1
     connection.close()
+
+
+def test_connections_that_their_clients_have_closed_come_last(listening: socket) -> None:
+    """A client may close its side after a request and still read the response, so they are not dropped."""
+    closed = connect(listening, 100)
+    for connection in closed:
+        connection.shutdown(SHUT_WR)
+    (opened,) = connect(listening, 1)
+    turns = Turns(101)
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers[0] == opened.getsockname()
+    assert len(set(turns.peers)) == 101
+    for connection in (*closed, opened):
+        connection.close()
 
 
 def test_accepting_goes_on_after_the_process_has_run_out_of_files(
