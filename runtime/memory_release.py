@@ -30,7 +30,7 @@ _MIN_PAUSE_RATIO = 100
 _IDLE_SHARE = 0.05
 """A process that uses less of one processor is idle."""
 
-_MIN_WORK_SECONDS = 0.5
+_MIN_WORK_SECONDS = 0.1
 """An idle process collects garbage only after this processor time of work."""
 
 
