@@ -95,6 +95,10 @@ _ROUNDS: dict[str, Act] = {
 }
 
 
+_STORED = {"abandoned_samples", "half_lines"}
+"""Rounds that flood with valid samples of a valid key, which the server stores."""
+
+
 async def rounds(act: Act, target: Target) -> None:
     """Repeat a request over 32 connections."""
 
@@ -109,4 +113,9 @@ async def rounds(act: Act, target: Target) -> None:
 
 
 for _name, _act in _ROUNDS.items():
-    add(f"rounds_of_{_name}", partial(rounds, _act), is_short=_name == "abandoned_subscriptions")
+    add(
+        f"rounds_of_{_name}",
+        partial(rounds, _act),
+        is_valid_work=_name in _STORED,
+        is_short=_name == "abandoned_subscriptions",
+    )
