@@ -196,3 +196,13 @@ def test_the_documented_way_of_a_sample_exists() -> None:
     assert len(files) == len(set(files))
     assert [file for file in files if not Path(file).is_file()] == []
     assert f"Steps 1 to 5 use {to_firestore} files. All {len(steps)} steps use {len(files)}." in section
+
+
+def test_no_two_modules_of_tests_use_the_same_submitter() -> None:
+    """Modules share a stack. A test that counts what its submitter has would find that of another module."""
+    modules: dict[str, set[str]] = {}
+    for path in Path("tests").rglob("*.py"):
+        for submitter in re.findall(r'new_key\(\s*"([^"]+)"', path.read_text()):
+            modules.setdefault(submitter, set()).add(str(path))
+
+    assert {submitter: found for submitter, found in modules.items() if len(found) > 1} == {}

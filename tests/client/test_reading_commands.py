@@ -59,7 +59,7 @@ def test_an_operator_reads_what_another_submitter_has(stack: Stack, start: Start
     key, ids = submitted
     oldest = "{ results(first: 1, orderBy: {field: COMPUTED_AT}) { edges { cursor } } }"
     [edge] = stack.graphql(oldest, key=key)["results"]["edges"]
-    operator = stack.new_key("operators", "submit,read,read-all")
+    operator = stack.new_key("operators-of-the-command", "submit,read,read-all")
 
     lines = output_of(start(stack, operator, "results", "--submitter", "reading")).splitlines()
     with Client(stack.url, operator, submitter="reading") as client:

@@ -44,7 +44,7 @@ class Owner:
 @pytest.fixture(scope="module")
 def owner(stack: Stack) -> Iterator[Owner]:
     """Submit three hours of fifty sensors on two days."""
-    key = stack.new_key("owner", "submit,read,admin")
+    key = stack.new_key("sensors", "submit,read,admin")
     hours = list(samples(max(HOURS) + 1, START))
     raw = [sample for hour in HOURS for sample in hours[hour * SENSORS : (hour + 1) * SENSORS]]
     rows = [

@@ -22,7 +22,7 @@ def limited_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def test_a_submitter_with_a_full_backlog_is_refused_until_results_are_there(limited_stack: Stack) -> None:
     """Other submitters are not affected, and invalid samples do not count."""
-    other = limited_stack.new_key("other")
+    other = limited_stack.new_key("beside")
     function = limited_stack.function_pid()
     os.kill(function, signal.SIGSTOP)
     try:
