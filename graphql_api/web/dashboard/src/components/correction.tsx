@@ -5,6 +5,7 @@ import { bytes, sentence, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import type { Problem, Sample } from '../types.ts';
+import { DialogEnd } from './dialog-end.tsx';
 
 /** Edits a sample and submits the new version in its place. Hidden if the sample has no result that could be replaced. */
 export function CorrectButton({ sample: { id, state, bytes: size } }: { sample: Sample }) {
@@ -89,19 +90,11 @@ function Editor({ id, onClose }: { id: string; onClose(): void }) {
             ))}
           </div>
         )}
-        {fault.value && (
-          <p class="fault" role="alert">
-            {fault}
-          </p>
-        )}
-        <div class="answers">
-          <button type="button" onClick={() => dialog.current?.close()}>
-            Cancel
-          </button>
+        <DialogEnd dialog={dialog} fault={fault}>
           <button type="submit" class="primary" disabled={isSending.value || text.value === original.value}>
             {isSending.value ? 'Submitting…' : 'Submit correction'}
           </button>
-        </div>
+        </DialogEnd>
       </form>
     </dialog>
   );

@@ -4,6 +4,7 @@ import { deleteSample, isAllowed } from '../deletion.ts';
 import { shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
+import { DialogEnd } from './dialog-end.tsx';
 
 const MAX_REASON_CHARACTERS = 200;
 
@@ -62,19 +63,11 @@ function Confirmation({ id, onClose }: { id: string; onClose(): void }) {
             onInput={({ currentTarget }) => (reason.value = currentTarget.value)}
           />
         </label>
-        {fault.value && (
-          <p class="fault" role="alert">
-            {fault}
-          </p>
-        )}
-        <div class="answers">
-          <button type="button" onClick={() => dialog.current?.close()}>
-            Cancel
-          </button>
+        <DialogEnd dialog={dialog} fault={fault}>
           <button type="submit" class="primary danger" disabled={isDeleting.value}>
             {isDeleting.value ? 'Deleting…' : 'Delete'}
           </button>
-        </div>
+        </DialogEnd>
       </form>
     </dialog>
   );
