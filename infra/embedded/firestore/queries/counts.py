@@ -10,8 +10,9 @@ intersected, or if the range can contain documents of nested collections, the sc
 
 import sqlite3
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.messages import Document
@@ -53,7 +54,7 @@ class Counts:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._remembered: OrderedDict[tuple[_Keys, _Conditions], _Counted] = OrderedDict()
+        self._remembered: LRUCache[tuple[_Keys, _Conditions], _Counted] = LRUCache(MAX_REMEMBERED)
         self._lock = threading.Lock()  # several reader threads count
 
     async def count(self, query: Query, read_time: int) -> int | None:
@@ -75,7 +76,7 @@ class Counts:
     def _count(
         self, connection: sqlite3.Connection, query: Query, key_range: KeyRange, read_time: int, limit: int | None
     ) -> int | None:
-        """Return the number of documents in an exact key range, up to `limit`, or None if too many changed."""
+        """Return the number of documents in a key range, up to `limit`, or None if they cannot be counted by keys."""
         catalog = self._storage.catalog
         number = catalog.number(query.parent.database, key_range.collection_id)
         if number is None:
@@ -119,15 +120,9 @@ class Counts:
                 return None
             documents = _moved(connection, query, keys, _Counted(newest, matching), wanted, MAX_CHANGES)
         if documents is not None and (known is None or known.sequence < wanted):
-            self._remember((keys, conditions), _Counted(wanted, documents))
+            with self._lock:
+                self._remembered[keys, conditions] = _Counted(wanted, documents)
         return documents
-
-    def _remember(self, what: tuple[_Keys, _Conditions], counted: _Counted) -> None:
-        with self._lock:
-            self._remembered[what] = counted
-            self._remembered.move_to_end(what)
-            if len(self._remembered) > MAX_REMEMBERED:
-                self._remembered.popitem(last=False)
 
 
 def _has_equality(query: Query) -> bool:
