@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import pytest
 from tests.alerts.function import CRASH, FAULTS, FORGET, UNLUCKY
 from tests.alerts.prometheus import Prometheus
 from tests.stack import Stack, eventually
+from tests.stack_files import stack_file
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
@@ -38,18 +40,6 @@ ALERT_SECONDS = 600.0
 DISK_MIB = 1024
 STEADY_CLIENTS, STEADY_PAUSE_SECONDS = 4, 0.5
 BALLAST_MIB, DOCUMENT_BYTES = 300, 900_000
-FUNCTION = """\
-[[processes]]
-name = "function"
-command = [
-    "{python}", "-m", "uvicorn", "--factory", "tests.alerts.function:create_app", "--no-access-log",
-    "--host", "127.0.0.1", "--port", "{function_port}",
-]
-port_setting = "function_port"
-ready = "{function_url}/healthz"
-environment = { DROPZONE_EVENT_SECRET = "{secret}", DROPZONE_AUDIT_DELAY_SECONDS = "10" }
-
-"""
 SAMPLE = {"time_stamp": "2026-11-27T00:00:00Z", "data": [1, 2, 3]}
 OPERATING = Path("docs/operating.md").read_text()
 
@@ -131,15 +121,11 @@ def continue_process(pid: int) -> None:
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A stack with constant load, on a small disk if this process may mount one, and its Prometheus."""
     folder = tmp_path_factory.mktemp("alerts")
-    faults, disk, file = folder / "faults", folder / "disk", folder / "stack.toml"
+    faults, disk = folder / "faults", folder / "disk"
     faults.mkdir()
     disk.mkdir()
-    text = Path("infra/embedded/stack.toml").read_text()
-    text, functions = re.subn(r'\[\[processes\]\]\nname = "function"\n.*?(?=\[\[)', FUNCTION, text, flags=re.DOTALL)
-    text, schedules = re.subn(r"interval_seconds = 60", "interval_seconds = 1", text)
-    text, triggers = re.subn(r"\nannounces_given_up = true", r"\nmax_crashes = 1\g<0>", text)
-    assert (functions, schedules, triggers) == (1, 1, 1)
-    file.write_text(text)
+    factory = "tests.alerts.function:create_app"
+    file = stack_file(folder, factory, audit_delay_seconds=10, trigger="max_crashes = 1")
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
     with contextlib.ExitStack() as exits:
         is_small_disk = subprocess.run(mount, capture_output=True, check=False).returncode == 0
@@ -257,7 +243,7 @@ def test_events_crash_the_function(machine: Machine) -> None:
         assert "quarantined" in machine.run()
         machine.until_firing("DropzoneDeadLetters")
         for sample_id in samples:
-            eventually(lambda sample_id=sample_id: is_given_up(stack, sample_id, key), lambda: stack.log)  # type: ignore[misc]
+            eventually(partial(is_given_up, stack, sample_id, key), lambda: stack.log)
     output = machine.run("Events were given up")
 
     [resent] = re.findall(r"^dead letters to send again: (\d+)$", output, re.MULTILINE)

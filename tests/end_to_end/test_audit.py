@@ -11,22 +11,11 @@ import pytest
 from storage.documents import document_paths
 from tests.end_to_end.failing_function import UNLUCKY
 from tests.stack import Stack, eventually
+from tests.stack_files import stack_file
 
 SAMPLES, UNLUCKY_SAMPLES = 2_000, 40
 MIN_LOST = 20
 LOSS_PROBABILITY = 0.04
-FUNCTION = """\
-[[processes]]
-name = "function"
-command = [
-    "{python}", "-m", "uvicorn", "--factory", "tests.end_to_end.failing_function:create_app", "--no-access-log",
-    "--host", "127.0.0.1", "--port", "{function_port}",
-]
-port_setting = "function_port"
-ready = "{function_url}/healthz"
-environment = { DROPZONE_EVENT_SECRET = "{secret}", DROPZONE_AUDIT_DELAY_SECONDS = "2" }
-
-"""
 TRIGGER = f"""
 fault_injection = {{ loss_probability = {LOSS_PROBABILITY} }}
 retention_seconds = 10
@@ -38,13 +27,8 @@ max_backoff_seconds = 1
 @pytest.fixture
 def faulty_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack that loses events, gives failing ones up after 10 s, and runs the audit every second."""
-    file = tmp_path / "stack.toml"
-    text = Path("infra/embedded/stack.toml").read_text()
-    text, functions = re.subn(r'\[\[processes\]\]\nname = "function"\n.*?(?=\[\[)', FUNCTION, text, flags=re.DOTALL)
-    text, triggers = re.subn(r"\nannounces_given_up = true", TRIGGER + r"\g<0>", text)
-    text, schedules = re.subn(r"interval_seconds = 60", "interval_seconds = 1", text)
-    assert (functions, triggers, schedules) == (1, 1, 1)
-    file.write_text(text)
+    factory = "tests.end_to_end.failing_function:create_app"
+    file = stack_file(tmp_path, factory, audit_delay_seconds=2, trigger=TRIGGER)
     with contextlib.ExitStack() as exits:
         stack = exits.push(Stack(tmp_path))
         stack.start("--stack", str(file))

@@ -13,8 +13,10 @@ import pytest
 from dropzone import Client, Range, ResultFilter, Summary, TimeBucket
 from dropzone.encoding import camel_case
 from fixture.sensors import FAULTY, SENSORS, samples
-from tests.client.conftest import start as start_command  # noqa: F401 - a fixture
+from tests.client.conftest import start as start_command
 from tests.stack import Stack, eventually
+
+__all__ = ["start_command"]
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 HOURS = (0, 1, 24)
@@ -61,7 +63,7 @@ def owner(stack: Stack) -> Iterator[Owner]:
 
 
 @pytest.fixture
-def run(owner: Owner, stack: Stack, start_command: Any) -> Run:  # noqa: F811
+def run(owner: Owner, stack: Stack, start_command: Any) -> Run:
     """Return what the command prints, as JSON objects."""
 
     def run(*arguments: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 
 from tests.soak.measurements import PROCESSES, Measurement
@@ -12,10 +13,19 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 44, 28
 COLORS = ("#1f77b4", "#d95f02", "#2a9d5c")
 STEPS = 4
 
+
+def _memory(process: str, each: Measurement) -> float | None:
+    return each.memory.get(process)
+
+
+def _open_files(process: str, each: Measurement) -> float | None:
+    return each.open_files.get(process)
+
+
 Values = Callable[[Measurement], float | None]
 CHARTS: Mapping[str, Mapping[str, Values]] = {
-    "Memory, MiB": {name: lambda each, name=name: each.memory.get(name) for name in PROCESSES},  # type: ignore[misc]
-    "Open files": {name: lambda each, name=name: each.open_files.get(name) for name in PROCESSES},  # type: ignore[misc]
+    "Memory, MiB": {name: partial(_memory, name) for name in PROCESSES},
+    "Open files": {name: partial(_open_files, name) for name in PROCESSES},
     "Data file of Firestore, MiB": {"data file": lambda each: each.file_mib, "log": lambda each: each.log_mib},
     "Request, ms": {
         "median": lambda each: each.median_seconds * 1000,
