@@ -22,7 +22,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
-from graphql_api.budgets.budgets import AddressBudgets
+from graphql_api.budgets.address_budgets import AddressBudgets
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.graphql_server.request_headers import Credential
 from storage.documents import BadRequest, Unauthenticated, document_paths

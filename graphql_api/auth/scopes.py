@@ -46,11 +46,6 @@ class Caller:
     operator: str = field(default="", compare=False)
     """The submitter to which the credential belongs, if it is another one."""
 
-    @property
-    def charged_submitter(self) -> str:
-        """The submitter to which the credential belongs. Its limits apply."""
-        return self.operator or self.submitter
-
     def reader_of(self, submitter: str) -> "Caller":
         """Return a caller that may only read what another submitter has."""
         return replace(self, submitter=submitter, scopes=frozenset({Scope.READ}), operator=self.submitter)

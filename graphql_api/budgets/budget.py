@@ -7,29 +7,34 @@ A refusal names the limit, which is also the name of the setting, and says when 
 | `Budget` | an amount in use | refuses |
 | `WaitingBudget` | an amount in use | waits, first come first served |
 | `RateBudget` | an amount per second | refuses |
-| `MemoryBudget` | the bytes of all large requests, and the memory of the process | refuses |
 """
 
 import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from types import TracebackType
-from typing import Self
-
-import psutil
+from typing import Generic, Protocol, TypeVar
 
 from graphql_api import metrics
 from graphql_api.errors import QuotaExceeded
-from storage.documents.errors import RateLimited, Unavailable
-
-MIN_RESERVED_BYTES = 64 * 1024
-"""Less memory is not worth a reservation, which can be refused."""
+from storage.documents.errors import RateLimited
 
 RETRY_SECONDS = 1
-_MEASUREMENT_SECONDS = 0.1
+
+_MIN_SWEEP_BUDGETS = 1_000
+"""Unused budgets are removed when there are this many budgets, and again when their number has doubled."""
+
+
+class _Removable(Protocol):
+    @property
+    def is_unused(self) -> bool:
+        """Whether this budget is the same as a new one."""
+
+
+K = TypeVar("K", bound=Hashable)
+B = TypeVar("B", bound=_Removable)
 
 
 class Budget:
@@ -203,88 +208,30 @@ class RateBudget:
         )
 
 
-class MemoryBudget:
-    """The number of bytes that all large requests may hold in total, and the resident memory of the process.
+class BudgetsByName(Generic[K, B]):
+    """Budgets that are created at their first use, and removed when they are the same as new ones."""
 
-    The size of each request is limited, but the number of clients is not, and a compressed body of a few kilobytes
-    can decode to tens of megabytes. A large request therefore reserves its memory.
+    def __init__(self, create: Callable[[K], B]) -> None:
+        """Create a budget with `create` on the first use of its name."""
+        self._create = create
+        self._budgets: dict[K, B] = {}
+        self._sweep_at = _MIN_SWEEP_BUDGETS
 
-    A request never waits for memory, because two requests that wait for each other's memory would deadlock. If no other
-    request has a reservation, a request may exceed the budget. Its own size limit still applies.
-    """
+    def __len__(self) -> int:
+        return len(self._budgets)
 
-    def __init__(self, max_bytes: int, *, max_resident_bytes: int | None = None) -> None:
-        self._max_bytes = max_bytes
-        self._reserved = 0
-        self._max_resident_bytes = max_resident_bytes
-        self._resident_bytes = 0
-        self._measured_at = 0.0
+    def of(self, name: K) -> B:
+        """Return the budget with this name. Do not keep it while nothing is in use: it can be removed."""
+        budget = self._budgets.get(name)
+        if budget is None:
+            self._sweep()
+            budget = self._budgets[name] = self._create(name)
+        return budget
 
-    def reserve(self, share: Budget | None = None) -> "Reservation":
-        """Return an empty reservation. Use it in a `with` statement, whose end releases it.
-
-        `share` limits the bytes of one submitter.
-        """
-        return Reservation(self, share)
-
-    def exchange(self, before: int, after: int) -> None:
-        """Resize a reservation from `before` to `after` bytes. Raises `Unavailable` if the budget is exhausted."""
-        others = self._reserved - before
-        if after > before and others:
-            if others + after > self._max_bytes:
-                raise _memory_refusal("max_large_requests_mib", "too many large requests are in progress")
-            self.check_resident()
-        self._reserved = others + after
-
-    def check_resident(self) -> None:
-        """Raise `Unavailable` if the process uses more memory than it may. Call this before work that needs memory."""
-        if self._max_resident_bytes is not None and self._resident() > self._max_resident_bytes:
-            raise _memory_refusal("max_memory_mib", "the server uses too much memory")
-
-    def _resident(self) -> int:
-        now = time.monotonic()
-        if now - self._measured_at > _MEASUREMENT_SECONDS:
-            self._resident_bytes = psutil.Process().memory_info().rss
-            self._measured_at = now
-        return self._resident_bytes
-
-
-class Reservation:
-    """The bytes that one request has reserved."""
-
-    __slots__ = ("_budget", "_share", "_size")
-
-    def __init__(self, budget: MemoryBudget, share: Budget | None) -> None:
-        self._budget = budget
-        self._share = share
-        self._size = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Reserve nothing."""
-        self.resize(0)
-
-    def resize(self, size: int) -> None:
-        """Set the reserved bytes to `size`.
-
-        If the budget is exhausted, change nothing and raise `Unavailable`, or `RateLimited` for the share of the
-        submitter.
-        """
-        self._budget.exchange(self._size, size)
-        if self._share is not None:
-            try:
-                self._share.take(size - self._size) if size > self._size else self._share.give_back(self._size - size)
-            except Exception:
-                self._budget.exchange(size, self._size)
-                raise
-        self._size = size
+    def _sweep(self) -> None:
+        if len(self._budgets) >= self._sweep_at:
+            self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.is_unused}
+            self._sweep_at = max(_MIN_SWEEP_BUDGETS, 2 * len(self._budgets))
 
 
 def refusal(limit: str, description: str, retry_after: int) -> RateLimited:
@@ -292,8 +239,3 @@ def refusal(limit: str, description: str, retry_after: int) -> RateLimited:
     metrics.limit_refusals(limit).inc()
     message = f"the limit {limit} is reached: {description}; retry later"
     return RateLimited(message, limit=limit, retry_after=retry_after)
-
-
-def _memory_refusal(limit: str, reason: str) -> Unavailable:
-    metrics.limit_refusals(limit).inc()
-    return Unavailable(f"{reason}; send this request again later", limit=limit, retry_after=RETRY_SECONDS)

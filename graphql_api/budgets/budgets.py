@@ -1,19 +1,22 @@
-"""All budgets of the process: of each IP address, of each submitter, and of the whole process.
+"""What one submitter, and the whole process, may use: requests, samples, cost, memory, and open connections.
 
 The composition root creates one `Budgets` and passes it to each part with limits.
+
+The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11) say how much a
+submitter may send and how much is left. The endpoints announce an allowance in the ASGI scope of a request. The
+middleware that completes the headers of responses reads it there.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import MutableMapping
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from graphql_api import metrics
-from graphql_api.budgets.allowance import Allowance, Sender
-from graphql_api.budgets.budget import Budget, MemoryBudget, RateBudget, WaitingBudget, refusal
-from graphql_api.budgets.daily_quota import ChangedQuotas
+from graphql_api.budgets.address_budgets import AddressBudgets
+from graphql_api.budgets.budget import Budget, BudgetsByName, RateBudget, WaitingBudget, refusal
+from graphql_api.budgets.daily_quota import ChangedQuotas, DailyQuota
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.limits import KeyLimits, Limits
 
 HEAVY_COST = 10
@@ -21,24 +24,28 @@ HEAVY_COST = 10
 
 BACKLOG_RETRY_SECONDS = 5
 
-_FAILED = "max_failed_authentications_per_second"
-_MAX_KEY_READS = 10
-_MAX_WAITING_KEY_READS = 1_000
-
-_MIN_SWEEP_BUDGETS = 1_000
-"""Unused budgets are removed when there are this many budgets, and again when their number has doubled."""
-
 _MIB = 2**20
+_SCOPE_KEY = "allowance"
 
 
-class _Removable(Protocol):
+class Sender(Protocol):
+    """Who sends a request or a sample."""
+
     @property
-    def is_unused(self) -> bool:
-        """Whether this budget is the same as a new one."""
+    def submitter(self) -> str:
+        """The submitter whose documents are used."""
 
+    @property
+    def operator(self) -> str:
+        """The submitter to which the credential belongs, if it is another one. Otherwise empty."""
 
-K = TypeVar("K", bound=Hashable)
-B = TypeVar("B", bound=_Removable)
+    @property
+    def limits(self) -> KeyLimits | None:
+        """The limits of the credential, or None if those of its submitter apply."""
+
+    @property
+    def label(self) -> str:
+        """The text by which readers of the submitter recognize the credential."""
 
 
 class Budgets:
@@ -52,14 +59,12 @@ class Budgets:
         )
         self.turns = LoopTurns()
         self.addresses = AddressBudgets(limits)
-        self._submitters = _BudgetsByName[str, SubmitterBudget](
-            lambda name: _submitter_budget(name, limits, self.turns)
-        )
+        self._submitters = BudgetsByName[str, SubmitterBudget](lambda name: _submitter_budget(name, limits, self.turns))
         self.changed_quotas = ChangedQuotas()
-        self._allowances = _BudgetsByName[str, Allowance](
+        self._allowances = BudgetsByName[str, Allowance](
             lambda name: Allowance(limits, None, name, self.changed_quotas)
         )
-        self._allowances_of_keys = _BudgetsByName[tuple[str, KeyLimits], Allowance](
+        self._allowances_of_keys = BudgetsByName[tuple[str, KeyLimits], Allowance](
             lambda key: Allowance(limits, key[1], key[0], self.changed_quotas)
         )
         for name in vars(limits):
@@ -69,11 +74,16 @@ class Budgets:
         """Return the budget of the submitter `name`. Do not keep it while nothing is in use: it can be removed."""
         return self._submitters.of(name)
 
-    def allowance(self, sender: Sender) -> Allowance:
+    def charged(self, sender: Sender) -> "SubmitterBudget":
+        """Return the budget of the submitter whose credential `sender` uses. Do not keep it."""
+        return self._submitters.of(_charged_submitter(sender))
+
+    def allowance(self, sender: Sender) -> "Allowance":
         """Return what `sender` may send. Do not keep it: it can be removed while all of it is left."""
+        submitter = _charged_submitter(sender)
         if sender.limits is None:
-            return self._allowances.of(sender.charged_submitter)
-        return self._allowances_of_keys.of((sender.charged_submitter, sender.limits))
+            return self._allowances.of(submitter)
+        return self._allowances_of_keys.of((submitter, sender.limits))
 
     def admit_samples(self, sender: Sender, count: int, byte_count: int) -> None:
         """Let `sender` store samples now. Raises `RateLimited` if a budget is exhausted."""
@@ -81,22 +91,95 @@ class Budgets:
         self.allowance(sender).admit_samples(count, byte_count)
 
 
-@dataclass(slots=True)
-class AddressBudget:
-    """What one address uses. An address is an IPv4 address or the first 64 bits of an IPv6 address."""
+class Allowance:
+    """What the credentials of one submitter, or one key with its own limits, may send."""
 
-    connections: Budget
+    __slots__ = ("_policy_header", "quota", "requests", "sample_bytes", "sample_count")
 
-    key_reads: WaitingBudget
-    """Reads of keys that are not known to be valid."""
+    def __init__(
+        self,
+        limits: Limits,
+        own: KeyLimits | None,
+        submitter: str = "",
+        changed_quotas: ChangedQuotas | None = None,
+    ) -> None:
+        """Allow what `limits` says, and what `own` says instead.
 
-    failed_authentications: RateBudget
+        If something is to be stored about the daily quota, it is in `changed_quotas`.
+        """
+        self.requests = RateBudget(
+            "max_requests_per_second_per_submitter",
+            (own and own.requests_per_second) or limits.max_requests_per_second_per_submitter,
+            policy="requests",
+        )
+        self.sample_count = RateBudget(
+            "max_samples_per_second_per_submitter",
+            (own and own.samples_per_second) or limits.max_samples_per_second_per_submitter,
+            policy="sample-count",
+        )
+        self.sample_bytes = RateBudget(
+            "max_sample_mib_per_second_per_submitter",
+            ((own and own.sample_mib_per_second) or limits.max_sample_mib_per_second_per_submitter) * _MIB,
+            policy="sample-bytes",
+        )
+        self.quota: DailyQuota | None = None
+        max_samples = (own and own.samples_per_day) or limits.max_samples_per_day_per_submitter
+        max_mib = (own and own.sample_mib_per_day) or limits.max_sample_mib_per_day_per_submitter
+        if max_samples or max_mib:
+            self.quota = DailyQuota(
+                submitter,
+                "" if own is None else own.name,
+                max_samples=max_samples,
+                max_bytes=max_mib * _MIB,
+                changed=ChangedQuotas() if changed_quotas is None else changed_quotas,
+            )
+        policies = [
+            f'"requests";q={self.requests.per_second};w=1',
+            f'"sample-count";q={self.sample_count.per_second};w=1;dropzone-unit="samples"',
+            f'"sample-bytes";q={self.sample_bytes.per_second};w=1;qu="content-bytes"',
+            *(self.quota.policies if self.quota else ()),
+        ]
+        self._policy_header = b"ratelimit-policy", ", ".join(policies).encode()
+
+    def admit_request(self) -> None:
+        """Count a request. Raises `QuotaExceeded` if there were too many."""
+        self.requests.take()
+
+    def admit_samples(self, count: int, byte_count: int) -> None:
+        """Count samples. Raises `QuotaExceeded`, and counts nothing, if there were too many before."""
+        quota = self.quota
+        if quota is not None:
+            quota.check(count, byte_count)
+        self.sample_bytes.check()
+        self.sample_count.take(count)
+        self.sample_bytes.take(byte_count)
+        if quota is not None:
+            quota.add(count, byte_count)
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long until `admit_samples` succeeds. 0 if it succeeds now."""
+        return max(self.sample_count.delay_seconds, self.sample_bytes.delay_seconds)
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        """The headers `RateLimit-Policy` and `RateLimit` of a response that starts now."""
+        left = self.requests.refill(), self.sample_count.refill(), self.sample_bytes.refill()
+        if min(left) > 0:  # more is allowed within a second, and the next request in any case
+            value = b'"requests";r=%d;t=1, "sample-count";r=%d;t=1, "sample-bytes";r=%d;t=1' % left
+        else:
+            budgets = self.requests, self.sample_count, self.sample_bytes
+            items = (f'"{each.policy}";r={max(0, int(each.refill()))};t={each.wait_seconds}' for each in budgets)
+            value = ", ".join(items).encode()
+        if self.quota is not None:
+            value = b", ".join([value, *(item.encode() for item in self.quota.items)])
+        return self._policy_header, (b"ratelimit", value)
 
     @property
     def is_unused(self) -> bool:
-        """Whether this budget is the same as a new one."""
-        in_use = self.connections.used or self.key_reads.used or self.key_reads.waiting
-        return not in_use and self.failed_authentications.is_full
+        """Whether this allowance is the same as a new one."""
+        is_full = self.requests.is_full and self.sample_count.is_full and self.sample_bytes.is_full
+        return is_full and (self.quota is None or not self.quota.used.samples)
 
 
 @dataclass(slots=True)
@@ -155,63 +238,20 @@ class SubmitterBudget:
         return not any(budget.used for budget in in_use)
 
 
-class _BudgetsByName(Generic[K, B]):
-    """The budgets of all addresses, or of all submitters, that use something now."""
-
-    def __init__(self, create: Callable[[K], B]) -> None:
-        """Create a budget with `create` on the first use of its name."""
-        self._create = create
-        self._budgets: dict[K, B] = {}
-        self._sweep_at = _MIN_SWEEP_BUDGETS
-
-    def __len__(self) -> int:
-        return len(self._budgets)
-
-    def of(self, name: K) -> B:
-        budget = self._budgets.get(name)
-        if budget is None:
-            self._sweep()
-            budget = self._budgets[name] = self._create(name)
-        return budget
-
-    def _sweep(self) -> None:
-        if len(self._budgets) >= self._sweep_at:
-            self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.is_unused}
-            self._sweep_at = max(_MIN_SWEEP_BUDGETS, 2 * len(self._budgets))
+def announce(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
+    """Let the response to a request say what its sender may still send."""
+    scope[_SCOPE_KEY] = allowance
 
 
-class AddressBudgets:
-    """The budgets of all addresses."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._by_network = _BudgetsByName[str, AddressBudget](lambda _: _address_budget(limits))
-
-    def __len__(self) -> int:
-        return len(self._by_network)
-
-    def of(self, address: str) -> AddressBudget:
-        """Return the budget of the IP address `address`. Text that is not an IP address shares one budget."""
-        return self._by_network.of(network(address))
+def announced(scope: MutableMapping[str, Any]) -> Allowance | None:
+    """Return the allowance of the sender of a request, or None if none is announced."""
+    allowance = scope.get(_SCOPE_KEY)
+    return allowance if isinstance(allowance, Allowance) else None
 
 
-@lru_cache(maxsize=1_000)
-def network(address: str) -> str:
-    """Return the address of an IPv4 client, and the /64 network of an IPv6 client, which has many addresses."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return ""
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped) if parsed.ipv4_mapped else parsed.packed[:8].hex()
-    return address
-
-
-def _address_budget(limits: Limits) -> AddressBudget:
-    return AddressBudget(
-        connections=Budget("max_connections_per_address", limits.max_connections_per_address),
-        key_reads=WaitingBudget(_FAILED, _MAX_KEY_READS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_KEY_READS),
-        failed_authentications=RateBudget(_FAILED, limits.max_failed_authentications_per_second),
-    )
+def _charged_submitter(sender: Sender) -> str:
+    """Return the submitter to which the credential of `sender` belongs. Its limits apply."""
+    return sender.operator or sender.submitter
 
 
 def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterBudget:

@@ -18,8 +18,7 @@ from starlette.types import Scope as ASGIScope
 from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
-from graphql_api.budgets.allowance import announce, announced
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import Budgets, announce, announced
 from graphql_api.graphql_server import request_headers
 from observability import request_context, tracing
 from observability.access_log import AccessLog
@@ -73,7 +72,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
         allowance.admit_request()
         if scope not in caller.scopes:
             raise missing_scope(scope, caller)
-        budget = services.budgets.submitter(caller.charged_submitter).cost(cost)
+        budget = services.budgets.charged(caller).cost(cost)
         await budget.take(cost)
         try:
             return await handler(request, caller)

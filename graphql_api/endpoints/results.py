@@ -105,22 +105,22 @@ class ResultEndpoints:
         credential = request_headers.credential(request.scope)
         columns = export.columns[1:]
         results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _BATCH_SIZE)
-        body = self._body(export, caller.charged_submitter, credential, results)
+        body = self._body(export, caller, credential, results)
         return StreamingResponse(body, headers=headers, media_type=export.media_type)
 
     async def _body(
-        self, export: _Export, submitter: str, credential: Credential, results: AsyncGenerator[list[Any], None]
+        self, export: _Export, caller: Caller, credential: Credential, results: AsyncGenerator[list[Any], None]
     ) -> AsyncGenerator[bytes, None]:
         budgets = self._services.budgets
         file = await asyncio.to_thread(export.open)  # importing pyarrow takes almost a second
         async with aclosing(results) as batches:
             while True:
                 await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
-                async with budgets.submitter(submitter).cost(_BATCH_COST).hold(_BATCH_COST):
+                async with budgets.charged(caller).cost(_BATCH_COST).hold(_BATCH_COST):
                     documents = await anext(batches, None)
                     if documents is None:
                         break
-                    rows = await budgets.turns.of(submitter).map(_row, documents)
+                    rows = await budgets.charged(caller).turn().map(_row, documents)
                     written = file.write(rows)
                 yield written  # without the budget, because clients can read slowly
         yield file.finish()

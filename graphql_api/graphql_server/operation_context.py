@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-from graphql_api.budgets.allowance import Allowance
-from graphql_api.budgets.budgets import SubmitterBudget
+from graphql_api.budgets.budgets import Allowance, SubmitterBudget
 
 
 class OperationContext(Protocol):

@@ -17,8 +17,8 @@ from io import BytesIO
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from graphql_api.budgets.budget import Reservation
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
+from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
 from graphql_api.graphql_server.body_decoder import Decoder, GzipDecoder, ZstdDecoder, decoded_pieces
 from graphql_api.graphql_server.request_headers import header
@@ -43,13 +43,13 @@ async def read_body(
     max_bytes: int,
     settings: GraphQLSettings = _DEFAULTS,
     *,
-    reservation: Reservation | None = None,
+    reserve: Callable[[], Reservation] | None = None,
     turn: Callable[[], LoopTurn] = _any_turn,
 ) -> bytes:
     """Return the whole decoded body.
 
-    If the body is large, `reservation` grows to its size. The caller releases it. `turn` returns the turn in which a
-    compressed body is decoded on the event loop.
+    If the body is large or compressed, the reservation that `reserve` returns grows to its size. The caller releases
+    it. `turn` returns the turn in which a compressed body is decoded on the event loop.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
@@ -61,6 +61,7 @@ async def read_body(
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
+    reservation = None if reserve is None else reserve()
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
     with BytesIO() as buffer:
         try:

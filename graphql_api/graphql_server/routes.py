@@ -3,7 +3,7 @@
 from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from graphql_api.budgets.budget import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.protocols.http import HTTPEndpoint, Page
 from graphql_api.graphql_server.protocols.websocket import WebSocketEndpoint

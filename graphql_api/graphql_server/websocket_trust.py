@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from graphql_api.budgets.budget import Reservation
+from graphql_api.budgets.memory_budget import Reservation
 
 _STATE_KEY = "websocket trust"
 

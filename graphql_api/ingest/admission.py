@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from graphql_api.budgets.allowance import Sender
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import Budgets, Sender
 
 _MAX_LINES_IN_FLIGHT = 2_000
 """Lines of all streams of one submitter. Twice as many as the writer sends at a time keep it busy."""

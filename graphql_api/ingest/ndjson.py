@@ -15,8 +15,8 @@ from contextlib import aclosing
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
 
-from graphql_api.budgets.budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from storage.documents import RetryLater, TooLarge
 from storage.documents.sample import MAX_INLINE_BYTES
 

@@ -15,8 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from graphql_api import metrics
-from graphql_api.budgets.allowance import Sender
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.daily_usage import DailyUsage

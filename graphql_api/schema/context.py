@@ -20,8 +20,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.scopes import Caller
-from graphql_api.budgets.allowance import Allowance
-from graphql_api.budgets.budgets import Budgets, SubmitterBudget
+from graphql_api.budgets.budgets import Allowance, Budgets, SubmitterBudget
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
@@ -95,7 +94,7 @@ class Context:
     @property
     def budget(self) -> SubmitterBudget:
         """What the submitter of the credential uses."""
-        return self.budgets.submitter(self.caller.charged_submitter)
+        return self.budgets.charged(self.caller)
 
     @property
     def allowance(self) -> Allowance:

@@ -134,7 +134,8 @@ class Firestore:
         except grpc.aio.AioRpcError as error:
             raise spans.failed(span, call_error(error)) from error
         finally:
-            spans.end(span)
+            if span is not None:
+                spans.end(span)
 
     async def batch_get(self, paths: Iterable[str], *, mask: Collection[str] = ()) -> dict[str, Any]:
         """Return the existing documents among `paths`, by path. A `mask` limits the fields that are read."""

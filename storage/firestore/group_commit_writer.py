@@ -113,11 +113,10 @@ class GroupCommitWriter:
             self._timer = loop.call_at(group.deadline, self._expire_groups)
         self._start_call()
         try:
-            outcomes: list[Any] = await group.done
-            spans.end_commit(group.span, outcomes)
-            return outcomes
+            return await group.done
         finally:
-            spans.end(group.span)
+            if group.span is not None:
+                spans.end_commit(group.span, group.outcomes)
             self._pending_writes -= len(writes)
             self._pending_bytes -= size
             own.writes -= len(writes)
@@ -265,7 +264,8 @@ class _WriteGroup:
             f"Firestore did not confirm the write within {timeout_seconds:g} s{reason} and may still apply it; "
             "retry with the same idempotency key or document id"
         )
-        self.done.set_result([late if outcome is None else outcome for outcome in self.outcomes])
+        self.outcomes = [late if outcome is None else outcome for outcome in self.outcomes]
+        self.done.set_result(self.outcomes)
 
 
 class _Submitter:

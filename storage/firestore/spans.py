@@ -71,9 +71,7 @@ def start_commit() -> Any:
 
 
 def end_commit(span: Any, outcomes: Iterable[object]) -> None:
-    """End the span of a commit, as failed if one of the outcomes is an error. Does nothing without a span."""
-    if span is None:
-        return
+    """End the span of a commit, as failed if one of the outcomes is an error."""
     for each in outcomes:
         if isinstance(each, Exception):
             failed(span, each)

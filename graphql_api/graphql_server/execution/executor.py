@@ -15,9 +15,9 @@ from graphql.execution import Executor as GraphQLExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from graphql_api import errors
-from graphql_api.budgets.budget import MemoryBudget, Reservation
 from graphql_api.budgets.budgets import HEAVY_COST
 from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations

@@ -14,7 +14,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
-from graphql_api.budgets.budget import MIN_RESERVED_BYTES
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
-from graphql_api.budgets.allowance import announce
+from graphql_api.budgets.budgets import announce
 from graphql_api.credential_errors import challenge
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
@@ -105,7 +105,7 @@ class HTTPEndpoint:
             request,
             self._settings.max_body_bytes,
             self._settings,
-            reservation=reservation,
+            reserve=lambda: reservation,
             turn=context.budget.turn,
         )
         graphql_request = read_json(body)

@@ -4,7 +4,7 @@ import contextlib
 
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets.budget import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor

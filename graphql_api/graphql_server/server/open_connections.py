@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graphql_api import metrics
+from graphql_api.budgets.address_budgets import AddressBudget, network
 from graphql_api.budgets.budget import RETRY_SECONDS, Budget
-from graphql_api.budgets.budgets import AddressBudget, Budgets, network
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server.server.unparsed_data import UnparsedTotal
 from storage.documents.errors import Unavailable
 

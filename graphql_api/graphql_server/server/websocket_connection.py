@@ -23,7 +23,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
-from graphql_api.budgets.budget import MIN_RESERVED_BYTES
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from graphql_api.graphql_server.server.http_connection import HTTPConnection

@@ -12,8 +12,4 @@ class Sender:
     submitter: str
     limits: KeyLimits | None = None
     label: str = ""
-
-    @property
-    def charged_submitter(self) -> str:
-        """The submitter."""
-        return self.submitter
+    operator: str = ""

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from graphql_api.budgets.allowance import Allowance, announce, announced
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import Allowance, Budgets, announce, announced
 from graphql_api.errors import QuotaExceeded, describe
 from graphql_api.limits import KeyLimits, Limits
 from storage.documents import RateLimited

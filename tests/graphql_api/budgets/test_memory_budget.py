@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graphql_api.budgets.budget import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from storage.documents import Unavailable
 from tests.stack import Stack, eventually
 

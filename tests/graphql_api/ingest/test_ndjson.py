@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 import pytest
 from starlette.requests import ClientDisconnect
 
-from graphql_api.budgets.budget import MemoryBudget, Reservation
 from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.ingest import ndjson
 from storage.documents import TooLarge
 from tests.graphql_api.turns import counted_turns

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.budgets.budgets import AddressBudgets
+from graphql_api.budgets.address_budgets import AddressBudgets
 from graphql_api.graphql_server import request_headers
 from graphql_api.limits import Limits
 from tests.graphql_api.auth.oauth.provider import Provider, claims, sign

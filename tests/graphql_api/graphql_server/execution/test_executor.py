@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from graphql_api.budgets.budget import MemoryBudget
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import InvalidOperation, Operation
