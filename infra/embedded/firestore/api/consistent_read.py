@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
-from infra.embedded.firestore.messages import microseconds
+from infra.embedded.firestore.messages import Document, microseconds
 from infra.embedded.firestore.queries import scanner, sort_order
 from infra.embedded.firestore.queries.counts import Counts
+from infra.embedded.firestore.queries.scanner import StoredResult
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -133,12 +134,23 @@ class ConsistentRead:
 
     async def query(self, query: Query) -> AsyncIterator[sort_order.KeyedDocument]:
         """Yield the documents that match a query, each with its sort key, in the order of the query."""
-        with self._running_call():
-            found = self._query(query, self._transaction)
-            async for each in found if query.find_nearest is None else query.find_nearest.search(found):
-                yield each
+        async for page in self.pages(query):
+            for key, document in page:
+                yield key, Document.FromString(document)
 
-    async def _query(self, query: Query, transaction: Transaction | None) -> AsyncIterator[sort_order.KeyedDocument]:
+    async def pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
+        """Yield the same documents page by page, serialized."""
+        with self._running_call():
+            pages = self._pages(query, self._transaction)
+            if query.find_nearest is None:
+                async for page in pages:
+                    yield page
+            else:
+                documents = ((key, Document.FromString(document)) async for page in pages for key, document in page)
+                async for key, document in query.find_nearest.search(documents):
+                    yield [(key, document.SerializeToString())]
+
+    async def _pages(self, query: Query, transaction: Transaction | None) -> AsyncIterator[list[StoredResult]]:
         lock = None
         if transaction is not None and transaction.takes_locks:
             lock = await self._transactions.locks.lock_query(transaction, query)
@@ -148,9 +160,10 @@ class ConsistentRead:
             index = transaction.record_query(query, snapshot.sequence)
         count = 0
         last_key: SortKey = ()
-        async for last_key, document in scanner.stream(self._storage, query, snapshot.read_time):
-            count += 1
-            yield last_key, document
+        async for page in scanner.pages(self._storage, query, snapshot.read_time):
+            count += len(page)
+            last_key = page[-1][0] if page else last_key
+            yield page
         if query.limit is not None and 0 < count == query.limit:
             if lock is not None:
                 lock.narrow(last_key)

@@ -138,16 +138,19 @@ class Service:
         _refuse_explain(request)
         query = structured_query.read(request.parent, request.structured_query)
         read = self._read(request, query.parent.database)
-        started, skipped, is_empty = read.started_transaction, query.offset, True
+        started, is_empty = read.started_transaction, True
         project = query.projector()
-        async for _, document in read.query(query):
-            if started:
-                await call.write(m.RunQueryResponse(transaction=started))
-            response = m.RunQueryResponse(
-                document=project(document), skipped_results=skipped, read_time=m.timestamp(read.read_time)
-            )
-            await call.write(response)
-            started, skipped, is_empty = b"", 0, False
+        response = m.RunQueryResponse(skipped_results=query.offset)
+        async for page in read.pages(query):
+            for _, document in page:
+                if started:
+                    await call.write(m.RunQueryResponse(transaction=started))
+                if is_empty:
+                    response.read_time.CopyFrom(m.timestamp(read.read_time))
+                response.document.ParseFromString(document)
+                project(response.document)
+                await call.write(response)  # serialized before this returns
+                response.skipped_results, started, is_empty = 0, b"", False
         if started:
             await call.write(m.RunQueryResponse(transaction=started))
         if is_empty:

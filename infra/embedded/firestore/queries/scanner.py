@@ -23,7 +23,7 @@ from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
 from infra.embedded.firestore.queries.index_keys import KeyFilter
 from infra.embedded.firestore.queries.planner import IndexNotReady, KeyRange, MissingIndex
-from infra.embedded.firestore.queries.sort_order import KeyedDocument
+from infra.embedded.firestore.queries.sort_order import KeyedDocument, SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
@@ -33,6 +33,9 @@ PAGE_BYTES = 1 << 20
 MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 
 T = TypeVar("T")
+
+StoredResult = tuple[SortKey, bytes]
+"""A sort key and a serialized Document message."""
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _entries = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key"
@@ -53,7 +56,7 @@ class Scan:
         self._has_later_changes = versions.newest(connection)[1] > read_time
         self.read_bytes = 0
 
-    def run(self, key_ranges: list[KeyRange]) -> Iterator[KeyedDocument]:
+    def run(self, key_ranges: list[KeyRange]) -> Iterator[StoredResult]:
         """Yield all results, ignoring offset and limit."""
         streams = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
@@ -88,7 +91,7 @@ class Scan:
         version = versions.current(self._connection, collection_number, path)
         return version if version is not None and version.commit_time <= self._read_time else None
 
-    def _results_in(self, key_range: KeyRange) -> Iterator[KeyedDocument]:
+    def _results_in(self, key_range: KeyRange) -> Iterator[StoredResult]:
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return
@@ -103,8 +106,8 @@ class Scan:
 
     def _results_by_keys(
         self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter
-    ) -> Iterator[KeyedDocument]:
-        """Yield the documents whose keys match the query. Read a document to decide only if its key cannot."""
+    ) -> Iterator[StoredResult]:
+        """Yield the documents whose keys match the query. Parse a document to decide only if its key cannot."""
         for key, size in self._entries(collection_number, key_range):
             parts = key_filter.parts(key, size)
             sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
@@ -118,16 +121,16 @@ class Scan:
                 yield from self._matching(path, version)
             else:
                 self.read_bytes += len(version.document)
-                yield sort_key, Document.FromString(version.document)
+                yield sort_key, version.document
 
-    def _matching(self, path: bytes, version: versions.DocumentVersion) -> Iterator[KeyedDocument]:
+    def _matching(self, path: bytes, version: versions.DocumentVersion) -> Iterator[StoredResult]:
         """Yield the document if it matches the query."""
         document = Document.FromString(version.document)
         self.read_bytes += len(version.document)
         if self._query.covers(resource_names.parse(document.name)):
             key = self._query.matching_key(path, document)
             if key is not None:
-                yield key, document
+                yield key, version.document
 
     # Paths from index entries
 
@@ -179,7 +182,7 @@ class Scan:
 
     # Documents that changed after the read time
 
-    def _overlay(self) -> Iterator[KeyedDocument]:
+    def _overlay(self) -> Iterator[StoredResult]:
         """Yield the results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
         changed = versions.superseded_since(self._connection, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE)
         results = (
@@ -190,7 +193,7 @@ class Scan:
         )
         return iter(heapq.nsmallest(PAGE_DOCUMENTS + 1, results, key=lambda result: result[0]))
 
-    def _matching_at_read_time(self, collection_number: int, path: bytes) -> Iterator[KeyedDocument]:
+    def _matching_at_read_time(self, collection_number: int, path: bytes) -> Iterator[StoredResult]:
         collection_id = self._catalog.names[collection_number][1]
         if self._query.collection_id in (None, collection_id):
             version = versions.at(self._connection, collection_number, path, self._read_time)
@@ -202,13 +205,21 @@ async def stream(
     storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
 ) -> AsyncIterator[KeyedDocument]:
     """Yield the results of a query at a read time, each with its sort key, in order."""
+    async for page in pages(storage, query, read_time, page_size):
+        for key, document in page:
+            yield key, Document.FromString(document)
+
+
+async def pages(
+    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
+) -> AsyncIterator[list[StoredResult]]:
+    """Yield the same results page by page, without parsing the documents."""
     _check_vector_index(storage, query)
     to_skip, to_yield = query.offset, query.limit
     while to_yield is None or to_yield > 0:
         limit = page_size if to_yield is None else min(page_size, to_skip + to_yield)
         page, is_last = await _read_page(storage, query, read_time, limit)
-        for result in page[to_skip:]:
-            yield result
+        yield page[to_skip:] if to_skip else page
         if is_last:
             return
         if to_yield is not None:
@@ -226,16 +237,16 @@ def _check_vector_index(storage: Storage, query: Query) -> None:
     )
 
 
-async def _read_page(storage: Storage, query: Query, read_time: int, limit: int) -> tuple[list[KeyedDocument], bool]:
+async def _read_page(storage: Storage, query: Query, read_time: int, limit: int) -> tuple[list[StoredResult], bool]:
     """Return the next results, and whether no further results exist."""
 
-    def read(connection: sqlite3.Connection) -> tuple[list[KeyedDocument], bool]:
+    def read(connection: sqlite3.Connection) -> tuple[list[StoredResult], bool]:
         # Plan before the first SELECT. Otherwise the plan could use an index that is not complete in this transaction.
         collection_ids = [collection_id for _, collection_id in storage.catalog.collections_in(query.parent.database)]
         key_ranges = planner.plan(query, collection_ids, storage.indexes)
         versions.check_retained(connection, read_time)
         scan = Scan(connection, storage.catalog, query, read_time)
-        page: list[KeyedDocument] = []
+        page: list[StoredResult] = []
         for result in scan.run(key_ranges):
             page.append(result)
             if len(page) >= limit or scan.read_bytes > PAGE_BYTES:

@@ -75,16 +75,18 @@ class Query:
         field_paths.project(document.fields, self.projection, selected.fields)
         return selected
 
-    def projector(self) -> Callable[[Any], Any]:
-        """Return a function like `projected` that may change the document it gets. It takes half the time."""
-        if self.projection is None or any(len(path) > 1 for path in self.projection):
-            return self.projected
+    def projector(self) -> Callable[[Any], None]:
+        """Return a function that removes the fields that the query does not select from a document."""
+        if self.projection is None:
+            return lambda document: None
+        if any(len(path) > 1 for path in self.projection):
+            return lambda document: document.CopyFrom(self.projected(document))
         selected = frozenset(name for (name,) in self.projection)
 
-        def project(document: Any) -> Any:
-            for name in [name for name in document.fields if name not in selected]:
-                del document.fields[name]
-            return document
+        def project(document: Any) -> None:  # in half the time of `projected`
+            fields = document.fields
+            for name in [name for name in fields if name not in selected]:
+                del fields[name]
 
         return project
 
