@@ -10,15 +10,13 @@ probe closes it too: uvicorn would otherwise hold thousands of pipelined request
 """
 
 import asyncio
-import hashlib
-import hmac
 import ipaddress
 import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import functions_framework.aio
@@ -35,6 +33,7 @@ from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main, sample_event
 from triggers.audit.endpoint import AuditEndpoint
+from triggers.senders.sender import Sender, SharedSecret
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
@@ -62,33 +61,6 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 logger = logging.getLogger("triggers")
 
 
-class Sender(Protocol):
-    """Decides whether a token proves that its sender may send events."""
-
-    async def is_proved_by(self, token: bytes) -> bool:
-        """Return whether `token` is valid. Raises `Unavailable` if that cannot be known."""
-        ...
-
-    def proof(self, nonce: str) -> str | None:
-        """Return a text that proves that this process knows the secret, or None on Google Cloud."""
-        ...
-
-
-class SharedSecret:
-    """The sender knows the same secret as this process."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
-
-    async def is_proved_by(self, token: bytes) -> bool:
-        """Return whether `token` is the secret. The time of the comparison does not depend on `token`."""
-        return hmac.compare_digest(token, self._secret)
-
-    def proof(self, nonce: str) -> str:
-        """Return the HMAC of `nonce`, so that a supervisor with the same secret recognizes this process."""
-        return hmac.digest(self._secret, b"healthz:" + nonce.encode(), hashlib.sha256).hex()
-
-
 def create_app() -> ASGIApp:
     """Return the application of the function. Ends the process with a message if the settings are incomplete."""
     try:
@@ -102,7 +74,7 @@ def create_app() -> ASGIApp:
         sender, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local
     else:
         # This import takes a fifth of the start, and only Google Cloud needs it.
-        from triggers.google_identity import GoogleIdentity
+        from triggers.senders.google_identity import GoogleIdentity
 
         sender, hosts_are_local = GoogleIdentity(settings.event_audiences, settings.event_service_account), False
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints

@@ -17,9 +17,10 @@ import numpy as np
 
 from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCode, Result, Statistics, Status
 from storage.documents.validation import payload
-from triggers import chunked_sample
+from triggers import chunked_sample, rounded_moments
 from triggers.distribution import SortedValues, histogram, quantile, sketch
 from triggers.moments import Moments, Vector
+from triggers.rounded_moments import RoundedMoments
 
 MAX_PROCESSOR_SECONDS = 20.0
 """A valid sample of 64 MiB takes up to 3 s, in any shape."""
@@ -101,7 +102,11 @@ def _sort(values: Vector) -> SortedValues:
 
 
 def _summarize(values: SortedValues, check: Callable[[], None]) -> Statistics:
-    moments = Moments.of(values, check) if isinstance(values, np.ndarray) else Moments.of_small_sample(values)
+    if isinstance(values, np.ndarray):
+        moments: Moments | RoundedMoments = Moments.of(values, check)
+    else:
+        rounded = rounded_moments.of_small_sample(values)
+        moments = Moments.of_small_sample(values) if rounded is None else rounded
     lower_quartile, upper_quartile = quantile(values, 25), quantile(values, 75)
     return Statistics(
         count=moments.count,

@@ -7,7 +7,8 @@ from cloudevents.abstract import CloudEvent
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from triggers.app import EventEndpoint, Function, SharedSecret
+from triggers.app import EventEndpoint, Function
+from triggers.senders.sender import SharedSecret
 
 
 async def framework(scope: Scope, receive: Receive, send: Send) -> None:
