@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak.measurements import HEADER, Measurement, leaks, long_log, measure
+from tests.soak.measurements import HEADER, Measurement, backlog, leaks, long_log, measure
 from tests.soak.plot import plot
 from tests.soak.submitters import Submitters
 from tests.stack import Stack, eventually
@@ -96,14 +96,14 @@ def main() -> int:
         acknowledged, measurements = soak(stack, rate, options.minutes, options.chaos_minutes)
         drain(stack)
         verified = verify(stack)
-    grown = [*long_log(measurements), *leaks(measurements)]
+    problems = [*long_log(measurements), *(backlog(measurements, rate) or leaks(measurements))]
     if options.plot is not None:
         options.plot.write_text(plot(measurements))
     step = max(1, -(-len(measurements) // options.rows))
     print(f"{rate:.0f} samples a second, {SHARE:.0%} of the maximum; {acknowledged:,} acknowledged\n")
     print(HEADER, *(each.row() for each in measurements[step - 1 :: step]), sep="\n")
-    print(f"\n{verified}", *grown, sep="\n")
-    return int(bool(grown))
+    print(f"\n{verified}", *problems, sep="\n")
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ PROCESSES = ("api", "function", "firestore")
 MAX_GROWTH = 1.2
 """The largest ratio of the least memory or open files in the last quarter to those in the second quarter."""
 
+MAX_PENDING_SECONDS = 10
+"""The events that may wait through the whole last quarter, in seconds of the load."""
+
 MAX_LOG_MIB = 64 * 1.25
 """A quarter above the default of `DROPZONE_FIRESTORE_MAX_LOG_MIB`: the last commit may exceed it."""
 
@@ -110,6 +113,18 @@ def leaks(measurements: Sequence[Measurement]) -> list[str]:
             if last > first * MAX_GROWTH + 5:
                 found.append(f"{what} of {name} grew from {first:.0f} to {last:.0f}")
     return found
+
+
+def backlog(measurements: Sequence[Measurement], rate: float) -> list[str]:
+    """Return a sentence if the stack was too slow for `rate`, in samples a second.
+
+    Then many events are delivered at the same time, each over its own connection, so open files prove no leak.
+    """
+    last = [each.pending for each in measurements[-(len(measurements) // 4) :] if each.pending is not None]
+    least = min(last, default=0.0)
+    if least <= rate * MAX_PENDING_SECONDS:
+        return []
+    return [f"the machine was too slow for this load: at least {least:,.0f} events were pending in the last quarter"]
 
 
 def _longest_life(measurements: Sequence[Measurement], name: str) -> Sequence[Measurement]:

@@ -1,6 +1,6 @@
 """A soak fails if memory or open files grow, or if the log is too long."""
 
-from tests.soak.measurements import Measurement, leaks, long_log
+from tests.soak.measurements import Measurement, backlog, leaks, long_log
 
 
 def measured(memory: list[float], open_files: list[float], started: float = 1.0) -> list[Measurement]:
@@ -33,6 +33,20 @@ def test_growth_after_a_restart_is_no_leak() -> None:
     assert leaks(
         [*measured([150.0] * 4, [20.0] * 4, started=0), *measured([100.0 + 20 * n for n in range(8)], [20.0] * 8)]
     ) == ["memory of api grew from 140 to 220"]
+
+
+def test_events_that_are_pending_all_the_time_are_named() -> None:
+    """A few events always wait, and a kill makes many wait for a short time."""
+    waits = [0.0, 5_000, 900, 5_000, 5_000, 5_000, 5_000, 900]
+    kept, slow = (
+        [Measurement(1, 0, 0, 0.0, 0.0, {}, {}, {}, 0, 0, pending) for pending in pendings]
+        for pendings in (waits, [*waits[:-2], 1_001, 5_000])
+    )
+
+    assert backlog(kept, rate=100) == []
+    assert backlog(slow, rate=100) == [
+        "the machine was too slow for this load: at least 1,001 events were pending in the last quarter"
+    ]
 
 
 def test_a_log_above_its_setting_is_named() -> None:
