@@ -1,8 +1,10 @@
-"""Every root field of the schema and every HTTP endpoint, with every kind of credential.
+"""Every root field of the schema over every protocol, and every HTTP endpoint, with every kind of credential.
 
 The fields and endpoints are those of the running code, so a new one is tested without a change here.
 """
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -11,6 +13,9 @@ import httpx
 import pytest
 from graphql import OperationType
 from starlette.routing import Route
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.scopes import Scope
@@ -29,6 +34,7 @@ from tests.stack import Stack
 
 NOW = datetime.now(UTC)
 ALL_SCOPES = frozenset(Scope)
+UNAUTHORIZED, FORBIDDEN = 4401, 4403
 
 
 def store(
@@ -74,12 +80,14 @@ def refused_credentials(stack: Stack) -> Mapping[str, Mapping[str, str]]:
 
 
 def fields(client: httpx.Client, headers: Mapping[str, str]) -> Iterator[tuple[str, Scope | None, httpx.Response]]:
-    """Yield the response to an operation with each root field."""
+    """Yield the response to an operation with each root field, over HTTP and as an event stream."""
     for (operation, name), field in ROOT_FIELDS.items():
-        accept = "text/event-stream" if operation is OperationType.SUBSCRIPTION else "application/json"
         body = {"query": document_of(operation, name, field)}
-        response = client.post("/graphql", json=body, headers={**headers, "accept": accept})
-        yield f"{operation.value} {name}", required_scope(field), response
+        for accept in ("application/json", "text/event-stream"):
+            if operation is OperationType.SUBSCRIPTION and accept == "application/json":
+                continue
+            response = client.post("/graphql", json=body, headers={**headers, "accept": accept})
+            yield f"{operation.value} {name} as {accept}", required_scope(field), response
 
 
 def routes(client: httpx.Client, headers: Mapping[str, str]) -> Iterator[tuple[str, Scope | None, httpx.Response]]:
@@ -91,6 +99,45 @@ def routes(client: httpx.Client, headers: Mapping[str, str]) -> Iterator[tuple[s
         path = endpoint.route.path_format.replace("{id}", UNKNOWN_ID)
         for method in sorted(endpoint.route.methods or ()):
             yield f"{method} {path}", endpoint.scope, client.request(method, path, headers=headers)
+
+
+@contextlib.contextmanager
+def websocket(stack: Stack, headers: Mapping[str, str]) -> Iterator[ClientConnection]:
+    """Open a WebSocket that is not initialized yet."""
+    url, protocols = f"{stack.url.replace('http', 'ws')}/graphql", [Subprotocol("graphql-transport-ws")]
+    with connect(url, subprotocols=protocols, additional_headers=headers, compression=None) as socket:
+        yield socket
+
+
+def fields_over_websocket(
+    stack: Stack, headers: Mapping[str, str], payload: Mapping[str, str]
+) -> Iterator[tuple[str, Scope | None, bool]]:
+    """Yield whether each root field is open, over one WebSocket whose credential is in the headers or the payload."""
+    with websocket(stack, headers) as socket:
+        socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+        try:
+            is_acknowledged = json.loads(socket.recv(60)) == {"type": "connection_ack"}
+        except ConnectionClosed as closed:
+            if closed.rcvd is None or closed.rcvd.code != FORBIDDEN:
+                raise
+            is_acknowledged = False
+        for (operation, name), field in ROOT_FIELDS.items():
+            is_open = is_acknowledged and "FORBIDDEN" not in codes_over(socket, document_of(operation, name, field))
+            yield f"{operation.value} {name} over a WebSocket", required_scope(field), is_open
+
+
+def codes_over(socket: ClientConnection, document: str) -> list[str]:
+    """Execute an operation over a WebSocket. Return the codes of its errors."""
+    codes: list[str] = []
+    socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": document}}))
+    while (message := json.loads(socket.recv(60)))["type"] != "complete":
+        # Errors of fields are in the `next` of a query or mutation. Request errors are the last message.
+        is_last = message["type"] == "error"
+        errors = message["payload"] if is_last else message["payload"].get("errors", [])
+        codes += [error["extensions"]["code"] for error in errors]
+        if is_last:
+            break
+    return codes
 
 
 def test_no_other_credential_opens_anything(stack: Stack) -> None:
@@ -105,6 +152,30 @@ def test_no_other_credential_opens_anything(stack: Stack) -> None:
     assert opened == []
 
 
+def test_no_other_credential_opens_a_websocket(stack: Stack) -> None:
+    """The WebSocket is denied, or closed before it is acknowledged. A key may be in the headers or in the payload."""
+    ends = {}
+    for kind, headers in refused_credentials(stack).items():
+        in_payload = "cookie" not in headers
+        for place in ("headers", "payload") if in_payload else ("headers",):
+            ends[kind, place] = end_of_websocket(stack, headers, place)
+
+    assert {kind: end for kind, end in ends.items() if end not in (401, 403, UNAUTHORIZED, FORBIDDEN)} == {}
+
+
+def end_of_websocket(stack: Stack, headers: Mapping[str, str], place: str) -> object:
+    """Return the status that denied a WebSocket, the code that closed it, or the message that it received."""
+    payload = headers if place == "payload" else {}
+    try:
+        with websocket(stack, {} if payload else headers) as socket:
+            socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+            return socket.recv(60)
+    except InvalidStatus as denied:
+        return denied.response.status_code
+    except ConnectionClosed as closed:
+        return closed.rcvd and closed.rcvd.code
+
+
 SCOPE_SETS = [frozenset(each) for size in (0, 1, len(Scope)) for each in combinations(Scope, size)]
 
 
@@ -114,19 +185,27 @@ def opened_and_expected(
     """Return whether each field and endpoint is open to a valid credential, and whether it should be."""
     with httpx.Client(base_url=stack.url, timeout=60) as client:
         of_fields, of_routes = list(fields(client, headers)), list(routes(client, headers))
+    of_sockets = list(fields_over_websocket(stack, headers, {}))
     opened = {name: list(error_codes(response)) != ["FORBIDDEN"] for name, _, response in of_fields}
     opened |= {name: response.status_code not in (401, 403) for name, _, response in of_routes}
-    return opened, {name: scope in scopes for name, scope, _ in (*of_fields, *of_routes)}
+    opened |= {name: is_open for name, _, is_open in of_sockets}
+    return opened, {name: scope in scopes for name, scope, _ in (*of_fields, *of_routes, *of_sockets)}
 
 
 @pytest.mark.parametrize("scopes", SCOPE_SETS, ids=lambda scopes: "-".join(sorted(scopes)) or "none")
-def test_a_session_opens_exactly_what_its_scopes_open(stack: Stack, scopes: frozenset[Scope]) -> None:
-    """Like the key for which it stands."""
-    headers = {"cookie": cookie(stack, store(stack, scopes)), "origin": stack.url}
+def test_a_key_and_its_session_open_exactly_what_their_scopes_open(stack: Stack, scopes: frozenset[Scope]) -> None:
+    """A WebSocket may also have the key in the payload of `connection_init`."""
+    key = store(stack, scopes)
+    session = {"cookie": cookie(stack, key), "origin": stack.url}
 
-    opened, expected = opened_and_expected(stack, headers, scopes)
+    for headers in ({"x-api-key": key}, session):
+        opened, expected = opened_and_expected(stack, headers, scopes)
+        assert opened == expected
 
-    assert opened == expected
+    of_payload = list(fields_over_websocket(stack, {}, {"x-api-key": key}))
+    assert {name: is_open for name, _, is_open in of_payload} == {
+        name: scope in scopes for name, scope, _ in of_payload
+    }
 
 
 @pytest.mark.parametrize(
