@@ -4,13 +4,10 @@ The writer sends queued writes as soon as fewer than `MAX_CALLS` calls are in fl
 therefore grows with the load, and a single write does not wait for others. With only one call in
 flight, this process would be idle while Firestore works, and Firestore while this process works.
 
-Submitters take turns: a batch takes one write of each waiting submitter, then a second one, and so
-on. A single write is therefore in one of the next batches, even if another submitter has thousands
-of writes in the queue. The writes and bytes that one submitter can have in the queue are limited.
-
-Firestore rejects a BatchWrite that contains a document twice. Retries with the same idempotency
-key and repeated events can write the same document at the same time. The second write then waits
-for the next batch.
+Submitters take turns (`write_queue.py`). If all calls are in flight, one more call sends the writes of
+submitters that have none in flight. A single write therefore does not wait for the batches of another
+submitter, which are short meanwhile. The writes and bytes that one submitter can have in the queue are
+limited.
 
 The writes of one `write_all` call share one future and one deadline. Deadlines expire in order of
 arrival, so one timer is enough.
@@ -19,7 +16,7 @@ arrival, so one timer is enough.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -30,9 +27,9 @@ from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.retry import backoff
+from storage.firestore.write_queue import BatchShare, PendingWrite, Submitter, WriteGroup, WriteQueue
 
 MAX_BATCH_WRITES = 500
-MAX_BATCH_BYTES = 9 * 2**20
 MAX_CALLS = 2
 MIN_SPLIT_WRITES = 16
 """If fewer writes are pending, they are sent in one call."""
@@ -54,12 +51,15 @@ class GroupCommitWriter:
         self._max_pending_bytes = max_pending_bytes
         self._pending_writes = 0
         self._pending_bytes = 0
-        self._submitters: dict[str, _Submitter] = {}
+        self._submitters: dict[str, Submitter] = {}
         """The submitters that have pending writes."""
-        self._queues: dict[str, deque[_PendingWrite]] = {}
-        """The queued writes by submitter. No queue is empty. The first submitter is the next one to write."""
+        self._queue = WriteQueue()
+        self._share = BatchShare(MAX_BATCH_WRITES)
         self._calls: set[asyncio.Task[None]] = set()
-        self._groups: deque[_WriteGroup] = deque()
+        self._additional_call: asyncio.Task[None] | None = None
+        """The call for submitters that have no write in flight."""
+        self._sent_writes = 0
+        self._groups: deque[WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.is_failing = False
         """Whether Firestore did not accept the last batch of writes. Contention between writes does not count."""
@@ -88,30 +88,28 @@ class GroupCommitWriter:
             return [full] * len(writes)
         own = self._submitters.get(submitter)
         if own is None:
-            own = self._submitters[submitter] = _Submitter()
+            own = self._submitters[submitter] = Submitter(submitter)
         elif own.writes > MAX_PENDING_WRITES or own.bytes + size > self._max_pending_bytes // 2:
             return [RateLimited("too many writes of this submitter are waiting for Firestore; retry later")] * len(
                 writes
             )
         loop = asyncio.get_running_loop()
-        group = _WriteGroup(len(writes), loop.time() + self.timeout_seconds, loop.create_future())
+        now = loop.time()
+        self._share.note(submitter, now)
+        group = WriteGroup(len(writes), now + self.timeout_seconds, loop.create_future())
         if tracing.is_on:
             group.span = spans.start_commit()
         self._pending_writes += len(writes)
         self._pending_bytes += size
         own.writes += len(writes)
         own.bytes += size
-        queue = self._queues.get(submitter)
-        if queue is None:
-            queue = self._queues[submitter] = deque()
-        queue.extend(
-            _PendingWrite(write, size, submitter, group, index)
-            for index, (write, size) in enumerate(zip(writes, sizes, strict=True))
-        )
+        self._queue.add(own, writes, sizes, group)
         self._groups.append(group)
         if self._timer is None:
             self._timer = loop.call_at(group.deadline, self._expire_groups)
         self._start_call()
+        if self._sent_writes and not own.sent:
+            self._start_additional_call()
         try:
             return await group.done
         finally:
@@ -135,8 +133,8 @@ class GroupCommitWriter:
         """Wait until every write has its outcome and every call has returned."""
         while futures := [group.done for group in self._groups if not group.done.done()]:
             await asyncio.wait(futures)
-        while self._calls:
-            await asyncio.wait(self._calls)
+        while calls := {*self._calls, *filter(None, [self._additional_call])}:
+            await asyncio.wait(calls)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -153,59 +151,42 @@ class GroupCommitWriter:
 
         The task starts in the next turn of the event loop, so other writes of this turn join its batch.
         """
-        if self._queues and len(self._calls) < MAX_CALLS:
+        if self._queue and len(self._calls) < MAX_CALLS:
             self._calls.add(asyncio.create_task(self._send_queue()))
 
-    async def _send_queue(self) -> None:
+    def _start_additional_call(self) -> None:
+        """Send the writes of submitters without a write in flight, if the other calls are all in flight."""
+        if self._additional_call is None and len(self._calls) == MAX_CALLS:
+            self._additional_call = asyncio.create_task(self._send_queue(only_idle=True))
+
+    async def _send_queue(self, *, only_idle: bool = False) -> None:
         """Send batches until the queue is empty. The next batch follows in the same turn in which a call returns."""
         try:
-            while batch := self._next_batch():
+            while batch := self._next_batch(only_idle=only_idle):
                 self._start_call()
                 await self._call(batch)
         except Exception:
             logger.exception("a batch of writes was not sent")
         finally:
             # Not in a callback of the task: writes that arrive before it runs would start no call.
-            self._calls = {call for call in self._calls if call is not asyncio.current_task()}
+            if only_idle:
+                self._additional_call = None
+            else:
+                self._calls = {call for call in self._calls if call is not asyncio.current_task()}
 
-    def _next_batch(self) -> "list[_PendingWrite]":
-        """Take one write of each submitter in turn, until the batch is full."""
-        batch: list[_PendingWrite] = []
-        names: set[str] = set()
-        later: list[_PendingWrite] = []
-        size = 0
+    def _next_batch(self, *, only_idle: bool) -> list[PendingWrite]:
         fair_share = -(-self._pending_writes // MAX_CALLS)
         max_writes = min(max(fair_share, MIN_SPLIT_WRITES), MAX_BATCH_WRITES)
-        turns = deque(self._queues.items())
-        while turns and len(batch) < max_writes:
-            submitter, queue = turns.popleft()
-            pending = queue.popleft()
-            if queue:
-                turns.append((submitter, queue))
-            if pending.group.done.done():
-                continue
-            name = pending.write.delete or pending.write.update.name
-            if name in names or (batch and size + pending.size > MAX_BATCH_BYTES):
-                later.append(pending)
-                if name not in names and queue:
-                    turns.pop()  # the next writes of this submitter keep their order
-                continue
-            names.add(name)
-            size += pending.size
-            batch.append(pending)
-        # The next batch starts with the submitter whose turn it is.
-        self._queues = dict(turns) | {key: queue for key, queue in self._queues.items() if queue}
-        self._put_back(later)
+        share = self._share.at(asyncio.get_running_loop().time())
+        batch = self._queue.next_batch(max_writes, share, only_idle=only_idle)
+        self._sent_writes += len(batch)
         return batch
 
-    def _put_back(self, writes: "Sequence[_PendingWrite]") -> None:
-        """Put writes back at the front of the queues, in their order."""
-        for pending in reversed(writes):
-            self._queues.setdefault(pending.submitter, deque()).appendleft(pending)
-
-    async def _call(self, batch: "list[_PendingWrite]") -> None:
+    async def _call(self, batch: list[PendingWrite]) -> None:
         metrics.BATCH_WRITE_SIZE.observe(len(batch))
         commits = [pending.group.span for pending in batch] if tracing.is_on else ()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             response = await self._firestore.batch_write([pending.write for pending in batch], commits)
         except FirestoreUnavailable as error:
@@ -216,7 +197,8 @@ class GroupCommitWriter:
                 pending.resolve(error)
         else:
             self.is_failing = False
-            transient: list[_PendingWrite] = []
+            self._share.adjust(loop.time() - started, len(batch))
+            transient: list[PendingWrite] = []
             for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
                 if status.code == 0:
                     pending.resolve(result)
@@ -227,8 +209,12 @@ class GroupCommitWriter:
                     pending.resolve(rejection)
             if transient:
                 self._retry_later(transient, last_error)
+        finally:
+            self._sent_writes -= len(batch)
+            for pending in batch:
+                pending.submitter.sent -= 1
 
-    def _retry_later(self, batch: "list[_PendingWrite]", error: FirestoreUnavailable) -> None:
+    def _retry_later(self, batch: list[PendingWrite], error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
         self.is_failing = error.status is not grpc.StatusCode.ABORTED
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
@@ -237,64 +223,6 @@ class GroupCommitWriter:
             pending.group.last_problem = error.reason
         asyncio.get_running_loop().call_later(next(pauses), self._requeue, batch)
 
-    def _requeue(self, batch: "list[_PendingWrite]") -> None:
-        self._put_back(batch)
+    def _requeue(self, batch: list[PendingWrite]) -> None:
+        self._queue.put_back(batch)
         self._start_call()
-
-
-class _WriteGroup:
-    """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have one."""
-
-    __slots__ = ("deadline", "done", "last_problem", "outcomes", "span", "unresolved")
-
-    def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[Any]]") -> None:
-        self.deadline = deadline
-        self.done = done
-        self.outcomes: list[Any] = [None] * count
-        self.unresolved = count
-        self.last_problem = ""
-        self.span: Any = None
-
-    def expire(self, timeout_seconds: float) -> None:
-        """Fail the writes that have no outcome."""
-        if self.done.done():
-            return
-        reason = f" (last status: {self.last_problem})" if self.last_problem else ""
-        late = Unavailable(
-            f"Firestore did not confirm the write within {timeout_seconds:g} s{reason} and may still apply it; "
-            "retry with the same idempotency key or document id"
-        )
-        self.outcomes = [late if outcome is None else outcome for outcome in self.outcomes]
-        self.done.set_result(self.outcomes)
-
-
-class _Submitter:
-    """How many writes and bytes of one submitter are pending."""
-
-    __slots__ = ("bytes", "writes")
-
-    def __init__(self) -> None:
-        self.writes = 0
-        self.bytes = 0
-
-
-class _PendingWrite:
-    """A write without an outcome."""
-
-    __slots__ = ("group", "index", "pauses", "size", "submitter", "write")
-
-    def __init__(self, write: Any, size: int, submitter: str, group: _WriteGroup, index: int) -> None:
-        self.write = write
-        self.size = size
-        self.submitter = submitter
-        self.group = group
-        self.index = index
-        self.pauses: Iterator[float] | None = None
-        """The backoff, shared with the other writes of the failed call. None before the first failure."""
-
-    def resolve(self, outcome: Any) -> None:
-        group = self.group
-        group.outcomes[self.index] = outcome
-        group.unresolved -= 1
-        if not group.unresolved and not group.done.done():
-            group.done.set_result(group.outcomes)

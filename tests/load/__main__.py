@@ -16,6 +16,7 @@ from tests.load.plan import Plan, attempt
 from tests.load.rows import (
     documents,
     end_to_end,
+    flood,
     function,
     labels,
     large,
@@ -36,6 +37,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "large": large.thirty_two_mebibytes,
     "end-to-end": end_to_end.throughput,
     "latency": end_to_end.latency,
+    "flood": flood.flood,
     "scale": scale.scale,
     "shards": scale.shards,
     "function": function.events,

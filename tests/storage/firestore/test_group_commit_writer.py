@@ -8,13 +8,13 @@ from storage.documents import RateLimited, Unavailable
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import (
-    MAX_BATCH_BYTES,
     MAX_BATCH_WRITES,
     MAX_CALLS,
     MAX_PENDING_WRITES,
     MIN_SPLIT_WRITES,
     GroupCommitWriter,
 )
+from storage.firestore.write_queue import MAX_BATCH_BYTES, MIN_SHARE_WRITES
 from tests.storage.firestore.numbered_writes import fill_calls, new_write, seconds, start
 from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
 
@@ -108,7 +108,7 @@ async def test_submitters_take_turns(server: ScriptedFirestore, writer: GroupCom
     tasks.append(asyncio.create_task(writer.write_all(flood, "flood")))
     tasks += [asyncio.create_task(writer.write_all([new_write(path)], path)) for path in ("8", "9")]
     await asyncio.sleep(0)
-    server.respond(20)
+    server.respond(100)
 
     await asyncio.gather(*tasks)
     await writer.close()
@@ -117,6 +117,36 @@ async def test_submitters_take_turns(server: ScriptedFirestore, writer: GroupCom
     assert {"8", "9"} <= set(after[0])
     own = [path for batch in after for path in batch if path not in ("8", "9")]
     assert own == [str(number) for number in range(10, 10 + 3 * MAX_BATCH_WRITES)], "each keeps the order of its writes"
+
+
+async def test_a_submitter_without_a_write_in_flight_gets_a_call_of_its_own(
+    server: ScriptedFirestore, writer: GroupCommitWriter
+) -> None:
+    """The calls of others do not delay it. Its further writes wait, like those of others."""
+    tasks = await fill_calls(server, writer)
+    tasks += [start(writer, new_write("5")), asyncio.create_task(writer.write_all([new_write("8")], "other"))]
+    await server.wait_for(lambda batches: len(batches) > MAX_CALLS)
+    tasks += [start(writer, new_write("6")), asyncio.create_task(writer.write_all([new_write("9")], "other"))]
+    await asyncio.sleep(0)
+    server.respond(20)
+
+    await asyncio.gather(*tasks)
+    await writer.close()
+
+    assert server.batches[MAX_CALLS] == ["8"]
+    assert sorted(path for batch in server.batches[MAX_CALLS + 1 :] for path in batch) == ["5", "6", "9"]
+
+
+async def test_batches_are_short_while_several_submitters_write(
+    server: ScriptedFirestore, writer: GroupCommitWriter
+) -> None:
+    """A write that arrives during a long batch of another submitter would wait for it."""
+    server.respond(1_000)
+    flood = [new_write(str(number)) for number in range(10, 10 + MAX_BATCH_WRITES)]
+
+    await asyncio.gather(writer.write_all(flood, "flood"), writer.write_all([new_write("8")], "other"))
+
+    assert len(server.batches[0]) <= MIN_SHARE_WRITES + 1
 
 
 async def test_a_large_write_does_not_hold_up_the_small_ones_of_others(
