@@ -59,8 +59,8 @@ soak: setup .venv/developer ## run the stack under 60 % load for an hour, kill p
 alerts: setup .venv/developer ## cause each alert on a running stack and end its cause, if Prometheus is installed
 	@$(BIN)/python -m pytest tests/alerts
 
-load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md
-	@$(BIN)/python -m tests.load
+load: setup .venv/developer ## measure Dropzone and its peers side by side, and write docs/performance.md; SHORT=1 takes at most ten minutes and does not write it
+	@$(BIN)/python -m tests.load $(if $(SHORT),--short)
 
 image: ## build the container image, with docker or podman
 	@sh infra/gcp/image.sh build

@@ -1,18 +1,21 @@
 """`python -m tests.load`: measure Dropzone and its peers on this machine and print one table with ratios.
 
-A run of all groups replaces the table in docs/performance.md.
+A run of all groups replaces the table in docs/performance.md. The short form has some groups, and takes at most ten
+minutes: it starts no group after eight.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.load import machine, performance_page, table, wrk
-from tests.load.plan import Plan, attempt
+from tests.load import last_figures, machine, performance_page, table, wrk
+from tests.load.machine import Activity, Stolen
+from tests.load.plan import Form, Plan, attempt
 from tests.load.rows import (
     documents,
     end_to_end,
@@ -51,6 +54,10 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "firestore": documents.embedded_firestore,
 }
 
+SHORT_GROUPS = ("submits", "streams", "end-to-end", "million", "function", "firestore", "start", "latency")
+"""The groups of the short form, in the order of their importance."""
+MAX_SHORT_SECONDS = 8 * 60
+
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command-line arguments."""
@@ -61,7 +68,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="GROUP",
         help=f"only these of {' '.join(GROUPS)}; docs/performance.md stays",
     )
-    parser.add_argument("--long", action="store_true", help="longer runs, and growth up to 1,000,000 documents")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--short", action="store_true", help="at most ten minutes: fewer groups, and one run of each row")
+    form.add_argument("--long", action="store_true", help="longer runs, and growth up to 1,000,000 documents")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.groups if name not in GROUPS]
     if unknown:
@@ -69,36 +78,60 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def header(plan: Plan) -> list[str]:
-    """Return the lines above the table: time, machine, placement, load."""
-    kind = "long" if plan.long else "short"
+def header(plan: Plan, measured: str) -> list[str]:
+    """Return the lines above the table: time, machine, placement."""
     return [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {kind} run: a warm-up and the median of {plan.runs} runs of "
+        f"{measured} UTC, {plan.form} form: a warm-up and the median of {plan.runs} runs of "
         f"{plan.seconds:g} s; growth up to {plan.documents:,} documents",
         *machine.describe(),
         f"requests by wrk; {plan.placement}",
-        f"before: {machine.load()}",
     ]
 
 
+def warnings(before: Activity, after: Activity, stolen: float) -> list[str]:
+    """Return why the figures say little, if so. The load average at the end is that of the run itself."""
+    found = [
+        f"other processes used {each.used:.0%} of the processors {when}"
+        for when, each in (("before the run", before), ("after the run", after))
+        if each.is_high
+    ]
+    if stolen > machine.MAX_STOLEN:
+        found.append(f"the hypervisor gave {stolen:.0%} of the processor time to other machines")
+    return [f"WARNING: the machine was busy: {reason}" for reason in found]
+
+
+def measure(plan: Plan, groups: Iterable[str]) -> Iterator[Row]:
+    """Yield the rows of the groups. Write each one when it is known."""
+    started_at = time.monotonic()
+    for name in groups:
+        if plan.form is Form.SHORT and time.monotonic() - started_at > MAX_SHORT_SECONDS:
+            sys.stderr.write(f"{name}: left out, because the short form takes at most ten minutes\n")
+            continue
+        for row in attempt(name, partial(GROUPS[name], plan)):
+            sys.stderr.write(f"{row.progress()}\n")
+            yield row
+
+
 def main() -> int:
-    """Measure, print each row when it is known, then the table. Return 1 if a row failed."""
+    """Measure, print each row when it is known, then ratios and table. Return 1 if a row failed."""
     arguments = parse_arguments()
     if not wrk.is_there():
         sys.stderr.write(f"wrk is not installed and generates the load; install it with: {wrk.INSTALL}\n")
         return 1
-    rows: list[Row] = []
+    form = Form.SHORT if arguments.short else Form.LONG if arguments.long else Form.USUAL
+    measured = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    before, stolen = Activity.look(), Stolen.since_now()
     with tempfile.TemporaryDirectory(prefix="dropzone-load-") as folder:
-        plan = Plan(machine.placement(), Path(folder), arguments.long)
+        plan = Plan(machine.placement(), Path(folder), form)
         machine.place_this(plan.placement.other)
-        lines = header(plan)
-        for name in arguments.groups or GROUPS:
-            for row in attempt(name, partial(GROUPS[name], plan)):
-                sys.stderr.write(f"{row.progress()}\n")
-                rows.append(row)
-    lines.append(f"after: {machine.load()}")
-    sys.stdout.write("\n".join([*lines, "", table.text(rows), ""]))
-    if not arguments.groups:
+        rows = list(measure(plan, arguments.groups or (SHORT_GROUPS if form is Form.SHORT else GROUPS)))
+    stolen_share, after = stolen.share(), Activity.look()
+    lines = [*header(plan, measured), f"before: {before}", f"after: {after}"]
+    lines += warnings(before, after, stolen_share)
+    changes = last_figures.changes(last_figures.read(last_figures.PATH, form), rows)
+    sys.stdout.write("\n".join([*lines, "", table.text(rows, changes), ""]))
+    last_figures.write(last_figures.PATH, form, rows, measured)
+    if not arguments.groups and form is not Form.SHORT:
         performance_page.write(lines, rows)
     return 1 if any(row.figure is None for row in rows) else 0
 

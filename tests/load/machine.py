@@ -7,11 +7,15 @@ run on all processors, and the table says so.
 import os
 import platform
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 Processors = frozenset[int]
 PLACES = hasattr(os, "sched_setaffinity")
+LOOK_SECONDS = 3.0
+MAX_USED = 0.1
+MAX_STOLEN = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,70 @@ def describe() -> list[str]:
     ]
 
 
-def load() -> str:
-    """Return the load average of the machine, including other processes."""
-    return "load average " + " ".join(f"{load:.1f}" for load in os.getloadavg())
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the machine did before or after a run: the load average, and the use of its processors for some seconds."""
+
+    load: tuple[float, float, float]
+    used: float
+    """The share of all processor time that other processes used, including time that the hypervisor took away."""
+
+    @classmethod
+    def look(cls, seconds: float = LOOK_SECONDS) -> "Activity":
+        """Observe the machine for some seconds, in which this process does nothing."""
+        load = os.getloadavg()
+        before = _processor_time()
+        time.sleep(seconds)
+        return cls(load, before.used_until(_processor_time()))
+
+    @property
+    def is_high(self) -> bool:
+        """Whether figures of this time say little."""
+        return self.used > MAX_USED
+
+    def __str__(self) -> str:
+        """Return the activity for the lines above a table."""
+        return f"load average {' '.join(f'{load:.1f}' for load in self.load)}, processors {self.used:.0%} busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Stolen:
+    """The share of the processor time that the hypervisor gave to other machines since `start`."""
+
+    start: "_ProcessorTime"
+
+    @classmethod
+    def since_now(cls) -> "Stolen":
+        """Start now."""
+        return cls(_processor_time())
+
+    def share(self) -> float:
+        """Return the share until now."""
+        return self.start.stolen_until(_processor_time())
+
+
+@dataclass(frozen=True, slots=True)
+class _ProcessorTime:
+    """The time of all processors since the start of the machine, in ticks. It is 0 where the system does not tell."""
+
+    all: int = 0
+    idle: int = 0
+    stolen: int = 0
+
+    def used_until(self, later: "_ProcessorTime") -> float:
+        return 1 - (later.idle - self.idle) / (later.all - self.all) if later.all > self.all else 0.0
+
+    def stolen_until(self, later: "_ProcessorTime") -> float:
+        return (later.stolen - self.stolen) / (later.all - self.all) if later.all > self.all else 0.0
+
+
+def _processor_time() -> _ProcessorTime:
+    times = Path("/proc/stat")
+    if not times.is_file():
+        return _ProcessorTime()
+    # user, nice, system, idle, iowait, irq, softirq, steal; the rest is part of the first two
+    ticks = [int(word) for word in times.read_text().split("\n", 1)[0].split()[1:9]]
+    return _ProcessorTime(sum(ticks), ticks[3] + ticks[4], ticks[7])
 
 
 def _processor() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,33 +12,41 @@ from tests.load.table import Row
 T = TypeVar("T")
 
 
+class Form(StrEnum):
+    """How long a run takes: the short form ends within ten minutes, and the long form is for the record."""
+
+    SHORT = "short"
+    USUAL = "usual"
+    LONG = "long"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The short run checks a change; the long run is for the record."""
+    """Where the processes run, and how often and how long each row is measured."""
 
     placement: Placement
     folder: Path
-    long: bool
+    form: Form
 
     @property
     def runs(self) -> int:
         """Runs of each row."""
-        return 5 if self.long else 3
+        return {Form.SHORT: 1, Form.USUAL: 3, Form.LONG: 5}[self.form]
 
     @property
     def seconds(self) -> float:
         """Seconds of each run."""
-        return 10 if self.long else 3
+        return 10 if self.form is Form.LONG else 3
 
     @property
     def documents(self) -> int:
         """The largest number of documents and results in rows about growth."""
-        return 1_000_000 if self.long else 100_000
+        return {Form.SHORT: 10_000, Form.USUAL: 100_000, Form.LONG: 1_000_000}[self.form]
 
     @property
     def streamed(self) -> int:
         """Samples per stream."""
-        return 50_000 if self.long else 10_000
+        return {Form.SHORT: 5_000, Form.USUAL: 10_000, Form.LONG: 50_000}[self.form]
 
     def new_folder(self, name: str) -> Path:
         """Return a new folder."""

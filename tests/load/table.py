@@ -11,6 +11,8 @@ NODE = "Node peer"
 SQLITE = "raw SQLite"
 BASELINES = (STRAWBERRY, NODE, SQLITE)
 MIB = 2**20
+RATIO = "x"
+"""The unit of a figure that is a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,14 @@ class Row:
         """Return the row as one line of progress output."""
         return "   ".join(cell for cell in self.cells() if cell)
 
+    def ratios(self) -> list[str]:
+        """Return how many times better Dropzone is than each baseline. A figure that is a ratio stands for itself."""
+        if self.figure is None:
+            return []
+        known = {name: figure for name, figure in self.baselines.items() if isinstance(figure, Figure)}
+        own = [f"{_digits(self.figure.value)} {self.figure.note}"] if self.figure.unit == RATIO else []
+        return own + [f"{self.figure.times_better_than(figure):.2g} x {name}" for name, figure in known.items()]
+
     def _compared(self, figure: Figure, name: str) -> str:
         baseline = self.baselines.get(name, "")
         if isinstance(baseline, str):
@@ -75,12 +85,20 @@ class Row:
 HEADINGS = ["What", "Dropzone", *BASELINES, "To reach"]
 
 
-def text(rows: Iterable[Row]) -> str:
-    """Return the table for a terminal."""
-    cells = [HEADINGS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+def text(rows: Sequence[Row], changes: Mapping[str, str]) -> str:
+    """Return the ratios and the table for a terminal. `changes` has the change of some rows since the last run."""
+    ratios = [[row.what, "; ".join(row.ratios()), "; ".join(map(str, row.goals))] for row in rows if row.ratios()]
+    cells = [[*HEADINGS, "Change"], *([*row.cells(), changes.get(row.what, "")] for row in rows)]
+    if not changes:
+        cells = [line[:-1] for line in cells]
+    heading, *lines = _columns(cells)
+    above = [*_columns(ratios), ""] if ratios else []
+    return "\n".join([*above, heading, "-" * len(heading), *lines])
+
+
+def _columns(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def markdown(rows: Iterable[Row]) -> str:

@@ -6,19 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 
 from tests.load import samples, wrk
+from tests.load.contest import contest
 from tests.load.http_client import Connection
 from tests.load.machine import Processors
 from tests.load.plan import Plan, attempt, median, repeat
 from tests.load.process import Busy, Failed
+from tests.load.rows import streams
 from tests.load.rows.streams import send
-from tests.load.table import Figure, Goal, Row
+from tests.load.table import RATIO, Figure, Goal, Row
 from tests.load.whole_stack import WholeStack, whole_stack
 
 VALUES = 100
 CONNECTIONS = 64
 END_TO_END_PER_SECOND = 1_500
+SHARE = "end to end, one NDJSON stream: share of the acknowledged rate"
+SHARE_OF_ACKNOWLEDGED = 0.35
 LOW_RATE = 10
 LOW_P50_SECONDS, LOW_P99_SECONDS = 0.020, 0.060
 MAX_IN_FLIGHT = 256
@@ -43,7 +48,21 @@ def throughput(plan: Plan) -> Iterator[Row]:
         yield from row(f"{single}, API alone on its processor", partial(submits, plan, stack, placement.other), plan)
         stack.place(placement.both, placement.both)
         yield from row(f"{single}, all on both processors", partial(submits, plan, stack, placement.both), plan)
-        yield from row("end to end, one NDJSON stream, all on both processors", partial(_stream, plan, stack), plan)
+        stream = "end to end, one NDJSON stream, all on both processors"
+        for streamed in row(stream, partial(_stream, plan, stack), plan):
+            yield streamed
+            end_to_end = streamed.figure
+    if end_to_end is not None:
+        yield from attempt(SHARE, partial(_share_of_acknowledged, plan, end_to_end.value))
+
+
+def _share_of_acknowledged(plan: Plan, end_to_end: float) -> Iterator[Row]:
+    """Compare with a stream that is only acknowledged: without events and function, the API alone on its processor."""
+    with contest(plan, peers=False) as alone:
+        acknowledged, *_ = repeat(plan, partial(streams.stream, plan, alone.contestants[0], 1), by=itemgetter(0))
+    share = end_to_end / acknowledged
+    figure = Figure(share, RATIO, f"of {acknowledged:,.0f} acknowledged samples/s")
+    yield Row(SHARE, figure, goals=[Goal(str(SHARE_OF_ACKNOWLEDGED), share >= SHARE_OF_ACKNOWLEDGED)])
 
 
 def row(what: str, measure: Callable[[], Throughput], plan: Plan) -> Iterator[Row]:

@@ -22,7 +22,7 @@ def streams(plan: Plan) -> Iterator[Row]:
     with contest(plan, peers=False) as alone:
         (product,) = alone.contestants
         for together in (1, TOGETHER):
-            rate, busy, firestore_busy = repeat(plan, partial(_send, plan, product, together), by=itemgetter(0))
+            rate, busy, firestore_busy = repeat(plan, partial(stream, plan, product, together), by=itemgetter(0))
             yield Row(
                 f"NDJSON, samples of {VALUES} values, {together} streams" if together > 1 else "NDJSON, one stream",
                 Figure(
@@ -32,7 +32,8 @@ def streams(plan: Plan) -> Iterator[Row]:
             )
 
 
-def _send(plan: Plan, product: Contestant, together: int) -> tuple[float, float, float]:
+def stream(plan: Plan, product: Contestant, together: int) -> tuple[float, float, float]:
+    """Send some streams at once. Return the samples per second, and the processor shares of API and Firestore."""
     before = stack_processes.count(product.database, product.collection)
     busy, firestore_busy = Busy(product.process.pid), Busy(product.firestore.pid)
     with ThreadPoolExecutor(together) as threads:
