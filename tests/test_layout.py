@@ -1,8 +1,11 @@
 """Folders import each other in one direction only. DESIGN of the arrows: docs/architecture.md."""
 
 import ast
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,12 +63,24 @@ GRAPHQL = {"graphql", "strawberry"}
 MAX_MODULES = 14
 
 
+def modules(folder: str) -> Iterator[Path]:
+    """Yield every Python file below `folder`, without the packages of the pages, which are thousands of files."""
+    for path, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "node_modules"]
+        yield from (Path(path) / name for name in names if name.endswith(".py"))
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return the import statements and the constants of a file. Several tests look at the same file."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    return tuple(node for node in tree if isinstance(node, ast.Import | ast.ImportFrom | ast.Constant))
+
+
 def imports(folder: str) -> Iterator[tuple[Path, str]]:
     """Yield every module, as a path without suffix, that a file below `folder` imports."""
-    for path in Path(folder).rglob("*.py"):
-        if "node_modules" in path.parts:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in modules(folder):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 yield from ((path, alias.name.replace(".", "/")) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -165,9 +180,9 @@ def test_collection_names_are_spelled_in_one_place() -> None:
     spelled = [
         path
         for folder in ("storage", "graphql_api", "triggers")
-        for path in Path(folder).rglob("*.py")
-        if path.name != "document_paths.py" and "node_modules" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path in modules(folder)
+        if path.name != "document_paths.py"
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and node.value in {"submitters", "samples", "results", "api_keys"}
     ]
 
@@ -176,12 +191,8 @@ def test_collection_names_are_spelled_in_one_place() -> None:
 
 def test_a_folder_has_at_most_about_a_dozen_modules() -> None:
     """A folder with more is missing a room."""
-    crowded = {
-        str(folder): len(modules)
-        for package in PACKAGES
-        for folder in [Path(package), *(path for path in Path(package).rglob("*") if path.is_dir())]
-        if "node_modules" not in folder.parts and len(modules := list(folder.glob("*.py"))) > MAX_MODULES
-    }
+    sizes = Counter(path.parent for package in PACKAGES for path in set(modules(package)))
+    crowded = {str(folder): size for folder, size in sizes.items() if size > MAX_MODULES}
 
     assert crowded == {}
 
