@@ -28,7 +28,8 @@ class OrderedQuery:
     """A query of one collection of a submitter.
 
     Documents with equal `order` fields are ordered by the fields `then`, and finally by their ids. `equal` has the
-    required value of each given field, or a tuple of possible values.
+    required value of each given field, or a tuple of possible values. Documents have one of `label_terms`, unless it is
+    empty.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class OrderedQuery:
         equal: Mapping[str, str | tuple[str, ...]] | None = None,
         selection: Selection = EVERYTHING,
         select: Sequence[str] = (),
+        label_terms: Sequence[str] = (),
     ) -> None:
         self.collection = collection
         self._descending = order.descending
         self._equal = dict(equal or {})
         self._bounds = selection.bounds
-        self._label_term = selection.label_term
+        self._label_terms = label_terms or ([selection.label_term] if selection.label_term else [])
         self._fields = tuple(dict.fromkeys((order.field, *then)))
         self._select = tuple(dict.fromkeys((*select, *self._fields))) if select else ()
         self._signature = ("-" if self._descending else "+") + order.field
@@ -119,10 +121,10 @@ class OrderedQuery:
             equal.field.field_path = field
             equal.op = _Operator.IN if isinstance(value, tuple) else _Operator.EQUAL
             equal.value.CopyFrom(encoding.to_value(value))
-        if self._label_term is not None:
+        if self._label_terms:
             contains = filters.filters.add().field_filter
-            contains.field.field_path, contains.op = "label_terms", _Operator.ARRAY_CONTAINS
-            contains.value.string_value = self._label_term
+            contains.field.field_path, contains.op = "label_terms", _Operator.ARRAY_CONTAINS_ANY
+            contains.value.CopyFrom(encoding.to_value(self._label_terms))
         for bound in self._bounds:
             ranged = filters.filters.add().field_filter
             ranged.field.field_path, ranged.op = bound.field, _OPERATORS[bound.operator]

@@ -56,6 +56,15 @@ class ResultListing:
         document = await self._query(submitter, selection, _LATEST_FIRST).first()
         return None if document is None else decode_result(submitter, document)
 
+    async def beginning(self, submitter: str, selection: Selection, terms: Sequence[str], size: int) -> list[Any]:
+        """Return the `size` latest selected results with one of the label terms, as protocol `Document`s."""
+        return await self._query(submitter, selection, _LATEST_FIRST, label_terms=terms).beginning(size)
+
+    @staticmethod
+    def is_indexed(selection: Selection) -> bool:
+        """Return whether Firestore checks all bounds in the order of the time stamps."""
+        return all(bound.field in INDEXED_FIELDS for bound in selection.bounds)
+
     def scan(
         self, submitter: str, selection: Selection, order: Order, select: Sequence[str], batch_size: int = 2_000
     ) -> AsyncGenerator[list[Any], None]:
@@ -93,7 +102,14 @@ class ResultListing:
                     if document.fields["statistics_version"].integer_value < version
                 ]
 
-    def _query(self, submitter: str, selection: Selection, order: Order, select: Sequence[str] = ()) -> ShardedQuery:
+    def _query(
+        self,
+        submitter: str,
+        selection: Selection,
+        order: Order,
+        select: Sequence[str] = (),
+        label_terms: Sequence[str] = (),
+    ) -> ShardedQuery:
         if selection.labels and order.field != LABEL_ORDER:
             raise BadRequest(
                 f"results with given labels are indexed by `{LABEL_ORDER}` only, ascending and descending, "
@@ -108,6 +124,7 @@ class ResultListing:
             equal={"status": Status.COMPUTED.value},
             selection=replace(selection, bounds=[bound for bound in selection.bounds if bound.field in indexed]),
             select=(*select, *(bound.field for bound in later_bounds)) if select else (),
+            label_terms=label_terms,
         )
         document_filter = partial(_are_within, later_bounds) if later_bounds else None
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)

@@ -3,13 +3,15 @@
 import csv
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from google.cloud.firestore import DELETE_FIELD
 
-from storage.documents import document_paths
+from storage.documents import Result, Statistics, Status, document_paths, labels
 from tests.graphql_api.results.test_recomputation import RECOMPUTE
 from tests.stack import Stack, eventually
 
@@ -255,6 +257,33 @@ def test_the_newest_result_of_a_group_is_found_after_thousands_that_do_not_match
     query = '{ latestResults(groupBy: ["site"], filter: {median: {gte: 5}}) { mean } }'
 
     assert stack.graphql(query, key=key)["latestResults"] == [{"mean": 5}]
+
+
+def test_the_newest_result_of_each_of_many_series_is_found_if_few_series_have_most_results(stack: Stack) -> None:
+    """Results of several series are read together. A series with many new results hides those of the others."""
+    key = stack.new_key("many-series", "read")
+    client = stack.firestore()
+    batch = client.batch()
+    newest: dict[str, float] = {}
+    for number in range(65):
+        given = {"sensor": f"sensor {number:02}", "site": "bern"}
+        name = labels.term(given)
+        batch.set(client.document(document_paths.series("many-series", name)), {"labels": given})
+        for turn in range(100 if number == 3 else number % 3):
+            moment = datetime(2026, 1, 3 if number == 3 else 2, tzinfo=UTC) + timedelta(minutes=turn, seconds=number)
+            mean = float(100 * number + turn)
+            if mean <= 6_000:
+                newest[given["sensor"]] = mean
+            statistics = Statistics(1, mean, 0.0, mean, mean)
+            result = Result("many-series", str(uuid4()), moment, 0, Status.COMPUTED, moment, statistics, labels=given)
+            stored = result.fields() | {"computed_at": moment}
+            batch.set(client.document(document_paths.result("many-series", result.sample_id)), stored)
+    batch.commit()
+    query = '{ latestResults(groupBy: ["sensor"], filter: {mean: {lte: 6000}}) { mean labels { value } } }'
+
+    found = stack.graphql(query, key=key)["latestResults"]
+
+    assert [(values_of(each)[0], each["mean"]) for each in found] == sorted(newest.items())
 
 
 @pytest.mark.parametrize("names", [[], ["Site"], ["a", "a"], ["a", "b", "c", "d", "e"]])

@@ -10,13 +10,22 @@ Only the writer's thread changes the registry. Readers use `readable`, which the
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes import definitions
-from infra.embedded.firestore.indexes.definitions import ANY_FIELD, CompositeIndex, Definitions, parse_composite
+from infra.embedded.firestore.indexes.definitions import (
+    ANY_FIELD,
+    CompositeIndex,
+    Definitions,
+    IndexField,
+    parse_composite,
+)
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
+
+UsableIndex = tuple[int, tuple[IndexField, ...]]
+"""The number in the keys of a composite index, and the fields at the start of the keys that a query compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class ReadableIndexes:
     """The collection groups with a build. A single-field index is complete if all earlier definitions have it."""
     building: "ReadableIndexes | None" = None
     """All indexes, including those that are being built. None if all indexes are complete."""
+    usable: dict[Hashable, list[UsableIndex]] = field(default_factory=dict)
+    """The composite indexes that the planner can use, by the shape of a disjunction: everything but its operands."""
 
     def has_field_index(self, collection_id: str, path: FieldPath, mode: str, scope: str) -> bool:
         """Return whether a field has a single-field index that is complete."""

@@ -13,6 +13,7 @@ separate index for that. The planner therefore uses each index only in its own d
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from infra.embedded.firestore.encoding import path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
@@ -27,7 +28,7 @@ from infra.embedded.firestore.indexes.definitions import (
     IndexField,
     VectorIndex,
 )
-from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
+from infra.embedded.firestore.indexes.index_registry import ReadableIndexes, UsableIndex
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.filters import FieldFilter
 from infra.embedded.firestore.queries.key_positions import (
@@ -40,6 +41,8 @@ from infra.embedded.firestore.queries.key_positions import (
 )
 from infra.embedded.firestore.queries.sort_order import Bound, Order
 from infra.embedded.firestore.queries.structured_query import Query
+
+MAX_CACHED_SHAPES = 1_000
 
 
 class MissingIndex(Exception):
@@ -206,10 +209,31 @@ class _Planner:
 
     def _composite_prefixes(self, reverse: bool) -> Iterator[tuple[frozenset[FieldPath], bytes]]:
         """Yield each usable composite index as its equality fields and its key prefix."""
+        shape = (
+            self._collection_id,
+            self._scope,
+            reverse,
+            frozenset(self._equal),
+            frozenset(self._contains),
+            tuple(self._sorted),
+        )
+        usable = self._indexes.usable.get(shape)
+        if usable is None:
+            usable = list(self._usable_composites(reverse))
+            if len(self._indexes.usable) < MAX_CACHED_SHAPES:
+                self._indexes.usable[shape] = usable
+        for number, fields in usable:
+            fixed = b"".join(map(self._fixed_value, fields))
+            yield (
+                frozenset(each.path for each in fields),
+                entries.composite_prefix(number) + self._collection + fixed,
+            )
+
+    def _usable_composites(self, reverse: bool) -> Iterator[UsableIndex]:
         for index, number in self._indexes.composite_indexes.items():
             if (index.collection_id, index.scope, index.names_descend) != (self._collection_id, self._scope, reverse):
                 continue
-            fixed = self._fixed_values(index.stored_as)
+            fixed = tuple(takewhile(self._is_fixed, index.stored_as.fields))
             rest = index.fields[len(fixed) :]
             if any(each.mode == CONTAINS for each in rest):
                 continue  # documents cannot be sorted by array elements
@@ -217,19 +241,16 @@ class _Planner:
             if not orders or orders[-1][0] != DOCUMENT_ID:
                 orders.append((DOCUMENT_ID, index.names_descend))
             if orders == [(order.field, order.descending) for order in self._sorted]:
-                prefix = entries.composite_prefix(number) + self._collection + b"".join(fixed)
-                yield frozenset(each.path for each in index.fields[: len(fixed)]), prefix
+                yield number, fixed
 
-    def _fixed_values(self, index: CompositeIndex) -> list[bytes]:
-        """Return the encoded operands of the equality fields with which an index starts."""
-        fixed = []
-        for each in index.fields:
-            operands = self._contains if each.mode == CONTAINS else self._equal
-            if each.path not in operands:
-                break
-            part = truncated(operands[each.path])
-            fixed.append(values.invert(part) if each.mode == DESCENDING else part)
-        return fixed
+    def _is_fixed(self, field: IndexField) -> bool:
+        return field.path in (self._contains if field.mode == CONTAINS else self._equal)
+
+    def _fixed_value(self, field: IndexField) -> bytes:
+        """Return the encoded operand of an equality field with which an index starts."""
+        operands = self._contains if field.mode == CONTAINS else self._equal
+        part = truncated(operands[field.path])
+        return values.invert(part) if field.mode == DESCENDING else part
 
     def _required_index(self) -> CompositeIndex:
         fields = [IndexField(field, CONTAINS) for field in sorted(self._contains)]

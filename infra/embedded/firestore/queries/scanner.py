@@ -12,6 +12,7 @@ import heapq
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import TypeVar
 
 from infra.embedded.firestore.encoding import path_encoding, resource_names
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 StoredResult = tuple[SortKey, bytes]
 """A sort key and a serialized Document message."""
+_Found = StoredResult | tuple[SortKey, tuple[int, bytes]]
+"""The same, or the collection number and the path of a document that is not read yet."""
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _entries = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key"
@@ -58,14 +61,15 @@ class Scan:
 
     def run(self, key_ranges: list[KeyRange]) -> Iterator[StoredResult]:
         """Yield all results, ignoring offset and limit."""
-        streams = [self._results_in(key_range) for key_range in key_ranges]
+        streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
             streams.append(self._overlay())
         previous = None
-        for result in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda result: result[0]):
-            if result[0] != previous:
-                previous = result[0]
-                yield result
+        for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
+            document = found if isinstance(found, bytes) else self._unchanged_document(*found)
+            if document is not None and key != previous:
+                previous = key
+                yield key, document
 
     def count(self, key_range: KeyRange, limit: int | None) -> int | None:
         """Return the number of documents in an exact key range, up to `limit`, or None if the overlay is too large."""
@@ -91,7 +95,15 @@ class Scan:
         version = versions.current(self._connection, collection_number, path)
         return version if version is not None and version.commit_time <= self._read_time else None
 
-    def _results_in(self, key_range: KeyRange) -> Iterator[StoredResult]:
+    def _unchanged_document(self, collection_number: int, path: bytes) -> bytes | None:
+        """Return a document, or None if it was changed after the read time."""
+        version = self._unchanged_version(collection_number, path)
+        if version is None:
+            return None
+        self.read_bytes += len(version.document)
+        return version.document
+
+    def _results_in(self, key_range: KeyRange) -> Iterator[_Found]:
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return
@@ -104,24 +116,20 @@ class Scan:
             if version is not None:
                 yield from self._matching(path, version)
 
-    def _results_by_keys(
-        self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter
-    ) -> Iterator[StoredResult]:
-        """Yield the documents whose keys match the query. Parse a document to decide only if its key cannot."""
+    def _results_by_keys(self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter) -> Iterator[_Found]:
+        """Yield the documents whose keys match the query. Read a document to decide only if its key cannot."""
         for key, size in self._entries(collection_number, key_range):
             parts = key_filter.parts(key, size)
             sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
             if parts is not None and sort_key is None:
                 continue
             path = entries.path_of(key, size)
-            version = self._unchanged_version(collection_number, path)
-            if version is None:
+            if sort_key is not None:
+                yield sort_key, (collection_number, path)  # read after the merge, and only if the caller needs it
                 continue
-            if sort_key is None:
+            version = self._unchanged_version(collection_number, path)
+            if version is not None:
                 yield from self._matching(path, version)
-            else:
-                self.read_bytes += len(version.document)
-                yield sort_key, version.document
 
     def _matching(self, path: bytes, version: versions.DocumentVersion) -> Iterator[StoredResult]:
         """Yield the document if it matches the query."""
