@@ -25,7 +25,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.grouped_reader import GroupedReader
+from storage.firestore.reads.grouped_reader import GroupedReader
 from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000

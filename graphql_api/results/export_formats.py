@@ -6,16 +6,18 @@ is null, or an empty field in CSV. Labels are an object in NDJSON, the text of t
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from importlib.util import find_spec
+from operator import itemgetter
 from typing import Any, Protocol
 
 import orjson
 
-from storage.documents import STATISTICS, Histogram, timestamps
+from storage.documents import STATISTICS, Histogram, labels, timestamps
+from storage.firestore import encoding
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+"""The values of a result by column, in the order of `COLUMNS`."""
 
 _HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
 COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version", "labels", "missing_count")
@@ -23,6 +25,7 @@ FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in _HISTOGRAMS)
 """The columns of a CSV file. A field of CSV cannot hold a list."""
 
 HAS_ARROW = find_spec("pyarrow") is not None
+_STORED = COLUMNS[1:]
 _INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_type is int) | {
     "statistics_version",
     "missing_count",
@@ -30,6 +33,18 @@ _INTEGERS = frozenset(name for name, each in STATISTICS.items() if each.value_ty
 _TIMES = frozenset({"timestamp", "computed_at"})
 _MIN_ROW_GROUP_ROWS = 5_000
 """The minimum size of a Parquet row group. The footer of the file grows with the number of row groups."""
+
+
+def row_of(document: Any) -> Row:
+    """Return the row of a result, a protocol `Document`."""
+    fields = document.fields
+    row: Row = {"id": document.name.rpartition("/")[2]}
+    for name in _STORED:
+        value = fields.get(name)
+        row[name] = None if value is None else value.double_value or encoding.from_value(value)
+    row["labels"] = labels.from_fields(row)
+    row["missing_count"] = row["missing_count"] or 0
+    return row
 
 
 class Format(Protocol):
@@ -47,10 +62,7 @@ class Ndjson:
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Return the lines of `rows`."""
-        return b"".join(
-            orjson.dumps({name: _text(row.get(name)) for name in COLUMNS}, option=orjson.OPT_APPEND_NEWLINE)
-            for row in rows
-        )
+        return b"".join(orjson.dumps(row | _times_of(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
     def finish(self) -> bytes:
         """Return no bytes."""
@@ -64,10 +76,11 @@ class Csv:
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, lineterminator="\r\n")
         self._writer.writerow(FLAT_COLUMNS)
+        self._values_of = itemgetter(*FLAT_COLUMNS)
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Return the lines of `rows`. The first call also returns the header line."""
-        self._writer.writerows([_cell(row.get(name)) for name in FLAT_COLUMNS] for row in rows)
+        self._writer.writerows(self._values_of(row | _times_of(row) | {"labels": _label_text(row)}) for row in rows)
         return self.finish()
 
     def finish(self) -> bytes:
@@ -86,7 +99,7 @@ class Arrow:
         from pyarrow import parquet as pyarrow_parquet
 
         self._schema = pyarrow.schema([(name, _arrow_type(pyarrow, name)) for name in COLUMNS])
-        self._to_batch = pyarrow.RecordBatch.from_pylist
+        self._to_batch = pyarrow.RecordBatch.from_pydict
         self._to_table = pyarrow.Table.from_batches
         self._batches: list[Any] = []
         self._min_rows = _MIN_ROW_GROUP_ROWS if parquet else 1
@@ -98,8 +111,9 @@ class Arrow:
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Buffer `rows`. Return the bytes that the Arrow writer has produced."""
-        converted = [{**row, "labels": [*row["labels"].items()]} for row in rows]
-        self._batches.append(self._to_batch(converted, schema=self._schema))
+        columns = {name: [row[name] for row in rows] for name in COLUMNS}
+        columns["labels"] = [[*given.items()] for given in columns["labels"]]
+        self._batches.append(self._to_batch(columns, schema=self._schema))
         if sum(batch.num_rows for batch in self._batches) >= self._min_rows:
             self._write_batches()
         return self._output.drain()
@@ -141,14 +155,13 @@ class _OutputBuffer(io.RawIOBase):
         return drained
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return orjson.dumps(value).decode() if value else None
-    return _text(value)
+def _label_text(row: Row) -> str | None:
+    return orjson.dumps(row["labels"]).decode() if row["labels"] else None
 
 
-def _text(value: Any) -> Any:
-    return timestamps.to_text(value) if isinstance(value, datetime) else value
+def _times_of(row: Row) -> Row:
+    """Return the texts of the times in `row`."""
+    return {name: None if row[name] is None else timestamps.to_text(row[name]) for name in _TIMES}
 
 
 def _arrow_type(pyarrow: Any, name: str) -> Any:

@@ -63,7 +63,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
 
 def to_text(instant: datetime) -> str:
     """Return `instant` in UTC in the format of RFC 3339, without trailing zeros in the fraction of a second."""
-    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    text = instant.astimezone(UTC).isoformat().removesuffix("+00:00")
     return (text.rstrip("0") if "." in text else text) + "Z"
 
 

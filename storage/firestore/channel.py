@@ -9,9 +9,12 @@ must carry the metadata of its connection.
 """
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import grpc
 import grpc.aio
+
+from storage.firestore.reads import page_reader
 
 _LOCAL_PROJECT = "dropzone-local"
 _OPTIONS = (
@@ -57,3 +60,15 @@ def open_connection() -> Connection:
     credentials, project = google.auth.default(scopes=FirestoreGrpcAsyncIOTransport.AUTH_SCOPES)
     channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS)
     return Connection(channel, FirestoreGrpcAsyncIOTransport.DEFAULT_HOST, project)
+
+
+def open_blocking_channel() -> grpc.Channel:
+    """Return a channel to the same Firestore, for calls in threads. Its calls need the metadata of the connection."""
+    options: Any = (*_OPTIONS, *page_reader.OPTIONS)
+    if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
+        return grpc.insecure_channel(host, options=options)
+    import google.auth
+    from google.cloud.firestore_v1.services.firestore.transports.grpc import FirestoreGrpcTransport
+
+    credentials, _ = google.auth.default(scopes=FirestoreGrpcTransport.AUTH_SCOPES)
+    return FirestoreGrpcTransport.create_channel(credentials=credentials, options=options)

@@ -17,7 +17,7 @@ import grpc.aio
 from observability import tracing
 from storage.documents import Unavailable
 from storage.firestore import encoding, spans
-from storage.firestore.channel import open_connection
+from storage.firestore.channel import open_blocking_channel, open_connection
 from storage.firestore.errors import call_error, write_error
 from storage.firestore.messages import (
     BatchGetDocumentsRequest,
@@ -33,6 +33,7 @@ from storage.firestore.messages import (
     RunQueryRequest,
     RunQueryResponse,
 )
+from storage.firestore.reads.page_reader import PageReader
 from storage.firestore.retry import TRANSIENT, backoff
 from storage.firestore.spans import Spans
 
@@ -56,6 +57,7 @@ class Firestore:
         timeout_seconds: float,
         metadata: Iterable[tuple[str, str]] = (),
         server: str = "",
+        page_reader: PageReader | None = None,
     ) -> None:
         self.database = database
         """The full name: `projects/{project}/databases/{database}`."""
@@ -80,6 +82,7 @@ class Firestore:
         )
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
+        self._page_reader = page_reader
         self._run_aggregation = self._stream(
             "RunAggregationQuery", RunAggregationQueryRequest, RunAggregationQueryResponse
         )
@@ -106,10 +109,13 @@ class Firestore:
             timeout_seconds=timeout_seconds,
             metadata=connection.metadata,
             server=connection.server,
+            page_reader=PageReader(open_blocking_channel),
         )
 
     async def close(self) -> None:
-        """Close the channel and cancel all calls."""
+        """Close the channels and cancel all calls."""
+        if self._page_reader is not None:
+            await self._page_reader.close()
         await self._channel.close()
 
     def name(self, path: str) -> str:
@@ -167,16 +173,26 @@ class Firestore:
 
     async def run_query(self, parent: str, query: Any, read_time: datetime | None = None) -> AsyncIterator[Any]:
         """Yield each `RunQueryResponse` of a `StructuredQuery` on collections of `parent`, as of `read_time`."""
-        request = RunQueryRequest(parent=self.name(parent), structured_query=query)
-        if read_time is not None:
-            request.read_time.FromDatetime(read_time)
-        async for response in self._read(self._run_query, request):
+        async for response in self._read(self._run_query, self._query_request(parent, query, read_time)):
             yield response
 
     async def documents(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
         """Return the documents that match a `StructuredQuery` on collections of `parent`, as of `read_time`."""
         responses = self.run_query(parent, query, read_time)
         return [response.document async for response in responses if response.HasField("document")]
+
+    async def page(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
+        """Return the same as `documents`, with less processor time if there are many documents."""
+        if self._page_reader is None:
+            return await self.documents(parent, query, read_time)
+        pages = self._read(self._page_reader.run_query, self._query_request(parent, query, read_time))
+        return [document async for page in pages for document in page]
+
+    def _query_request(self, parent: str, query: Any, read_time: datetime | None) -> Any:
+        request = RunQueryRequest(parent=self.name(parent), structured_query=query)
+        if read_time is not None:
+            request.read_time.FromDatetime(read_time)
+        return request
 
     async def count(self, parent: str, query: Any, read_time: datetime | None = None) -> int:
         """Return the number of documents that match a `StructuredQuery` on collections of `parent`."""
@@ -244,7 +260,7 @@ class Firestore:
                     async for response in responses:
                         is_started = True
                         yield response
-                except grpc.aio.AioRpcError as error:
+                except grpc.RpcError as error:
                     raised = call_error(error)
                     if is_started or error.code() not in TRANSIENT or remaining < pause:
                         raise spans.failed(span, raised) from error

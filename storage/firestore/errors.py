@@ -63,7 +63,7 @@ _CLASSES = {
 }
 
 
-def call_error(error: grpc.aio.AioRpcError) -> FirestoreUnavailable | FirestoreError:
+def call_error(error: Any) -> FirestoreUnavailable | FirestoreError:
     """Count a failed call and return the error to raise for it."""
     code, details = error.code(), error.details() or ""
     metrics.count_error(code)

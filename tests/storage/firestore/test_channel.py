@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "document_ids": lambda firestore: firestore.document_ids("a"),
     "run_query": lambda firestore: anext(firestore.run_query("", QUERY)),
     "documents": lambda firestore: firestore.documents("", QUERY),
+    "page": lambda firestore: firestore.page("", QUERY),
     "count": lambda firestore: firestore.count("", QUERY),
     "now": lambda firestore: firestore.now(),
     "ping": lambda firestore: firestore.ping(30),

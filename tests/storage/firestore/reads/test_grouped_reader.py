@@ -8,7 +8,7 @@ import pytest
 
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
-from storage.firestore.grouped_reader import GroupedReader
+from storage.firestore.reads.grouped_reader import GroupedReader
 
 
 class Recorded:

@@ -1,0 +1,1 @@
+"""Reads that are grouped, and pages of documents that threads read."""
