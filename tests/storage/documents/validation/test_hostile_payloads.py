@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from storage.documents import NotJson
 from storage.documents.problems import MAX_PROBLEMS
-from storage.documents.validation import json_scanner, payload, thorough_reader
+from storage.documents.validation import json_scanner, payload, value_reader
 from storage.documents.validation.json_scanner import MAX_DEPTH
 
 TIME_STAMP = "2019-05-01T06:00:00-04:00"
@@ -234,14 +234,14 @@ def test_only_the_piece_with_a_fault_is_decoded_value_by_value(
     monkeypatch: pytest.MonkeyPatch, opening: str, last: str, paths: list[str]
 ) -> None:
     """All other pieces of a large sample are decoded as numbers, so one fault costs little."""
-    decode_values = thorough_reader._decode_values
+    decode_values = value_reader._decode_values
     decoded: list[int] = []
 
     def count(raw: bytes, start: int, end: int) -> list[Any]:
         decoded.append(end - start)
         return decode_values(raw, start, end)
 
-    monkeypatch.setattr(thorough_reader, "_decode_values", count)
+    monkeypatch.setattr(value_reader, "_decode_values", count)
     text = f'{opening}"time_stamp":"{TIME_STAMP}","data":[' + "0.25," * 1_000_000 + f"{last}]}}"
 
     report = payload.validate(text.encode())
