@@ -12,10 +12,11 @@ from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLObjectType, 
 
 from dropzone.statistics import Statistics as ClientStatistics
 from graphql_api.results.export_formats import COLUMNS
-from graphql_api.results.filters import FILTER_FIELDS, INDEXED_FIELDS, ORDER_FIELDS
-from graphql_api.results.merged_statistics import ResultStatistics
+from graphql_api.results.filters import FILTER_FIELDS, ORDER_FIELDS
 from graphql_api.schema.types.result import graphql_name
 from storage.documents import STATISTICS, STATISTICS_VERSION, Histogram, Result, Statistic, Statistics, Status
+from storage.documents.statistics import INDEXED_FIELDS
+from storage.rollups.merged_statistics import ResultStatistics
 from triggers.computation import summarize
 
 SCHEMA = build_schema(Path("schema.graphql").read_text())

@@ -3,7 +3,7 @@
 This module calls the function with protobuf events in binary mode, which Eventarc sends, and functions-framework
 with all other events. functions-framework would parse any request, also one that a web page sends. The endpoint in this
 module therefore checks a request before its body is read: the token, the media type and the length. It also refuses
-requests that come from a browser. The same applies to requests to `/dead-letters` and `/audit`.
+requests that come from a browser. The same applies to requests to `/dead-letters`, `/audit` and `/rollups`.
 
 A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
 probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
@@ -33,6 +33,7 @@ from storage.documents import Unavailable
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main, sample_event
 from triggers.audit.endpoint import AuditEndpoint
+from triggers.rollups.endpoint import RollupsEndpoint
 from triggers.senders.sender import Sender, SharedSecret
 from triggers.settings import Settings
 
@@ -46,6 +47,7 @@ EVENTS_PREFIX = "/events/"
 """The prefix of the path of an event that has its token in the path, for a sender that cannot send a header."""
 DEAD_LETTER_PATH = "/dead-letters"
 AUDIT_PATH = "/audit"
+ROLLUPS_PATH = "/rollups"
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"
@@ -80,7 +82,11 @@ def create_app() -> ASGIApp:
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
     framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
     audit = AuditEndpoint(shards=settings.shards, delay_seconds=settings.audit_delay_seconds)
-    handlers: dict[str, Handler] = {DEAD_LETTER_PATH: main.on_dead_letter, AUDIT_PATH: audit.run}
+    handlers: dict[str, Handler] = {
+        DEAD_LETTER_PATH: main.on_dead_letter,
+        AUDIT_PATH: audit.run,
+        ROLLUPS_PATH: RollupsEndpoint(shards=settings.shards).run,
+    }
     return EventEndpoint(
         cast(Function, main.on_sample_written),  # the decorator narrows the type to the library's events
         framework,

@@ -8,12 +8,11 @@ from operator import ge, gt, le, lt
 from typing import Any
 
 from storage.documents import STATISTICS, Labels, Result, labels
+from storage.documents.statistics import INDEXED_FIELDS
 
 OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 """The operators of a bound by their public names."""
 _INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
-INDEXED_FIELDS = (*sorted(["timestamp", *(each.name for each in _INDEXED if not each.is_nullable)]),)
-"""The fields that every computed result has. Each composite index of results contains them, in this order."""
 FILTER_FIELDS = (*INDEXED_FIELDS, *(each.name for each in _INDEXED if each.is_nullable))
 LABEL_ORDER = "timestamp"
 """The only order of the index with labels. Each further index would have up to 15 more entries per result."""

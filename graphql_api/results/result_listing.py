@@ -8,15 +8,17 @@ checks a bound on the statistic after reading the documents.
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.results.filters import INDEXED_FIELDS, LABEL_ORDER, Bound, Order, Selection
+from graphql_api.results.filters import LABEL_ORDER, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.sharded_query import ShardedQuery
 from storage.documents import BadRequest, Result, Status, document_paths
+from storage.documents.statistics import INDEXED_FIELDS
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -66,13 +68,19 @@ class ResultListing:
         return all(bound.field in INDEXED_FIELDS for bound in selection.bounds)
 
     def scan(
-        self, submitter: str, selection: Selection, order: Order, select: Sequence[str], batch_size: int = 2_000
+        self,
+        submitter: str,
+        selection: Selection,
+        order: Order,
+        select: Sequence[str],
+        batch_size: int = 2_000,
+        read_time: datetime | None = None,
     ) -> AsyncGenerator[list[Any], None]:
         """Yield all computed results that `selection` selects as protocol `Document`s, in order, as of one read time.
 
         Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order.
         """
-        return self._query(submitter, selection, order, select).scan(batch_size)
+        return self._query(submitter, selection, order, select).scan(batch_size, read_time)
 
     async def outdated_ids(
         self, submitter: str, version: int, selection: Selection, batch_size: int

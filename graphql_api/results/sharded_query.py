@@ -83,12 +83,14 @@ class ShardedQuery:
         """Return the first `size` documents. Not for queries with a document filter."""
         return await self._read(PageRequest(size), None, size)
 
-    async def scan(self, batch_size: int = _FILTERED_BATCH_SIZE) -> AsyncGenerator[list[Any], None]:
-        """Yield all matching documents in order, about `batch_size` at a time. All batches share one read time.
+    async def scan(
+        self, batch_size: int = _FILTERED_BATCH_SIZE, read_time: datetime | None = None
+    ) -> AsyncGenerator[list[Any], None]:
+        """Yield all matching documents in order, about `batch_size` at a time, as of `read_time` or now.
 
         Firestore reads a batch while the caller processes the previous batch.
         """
-        read_time = await self._firestore.now()
+        read_time = read_time or await self._firestore.now()
         limit = max(batch_size // self._shards, _MIN_SHARD_BATCH_SIZE)
         everything, following = PageRequest(0), None
         batches = await self._read_shards(everything, None, limit, read_time)

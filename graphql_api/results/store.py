@@ -6,6 +6,7 @@ from functools import partial
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.result_listing import ResultListing, decode_result
+from graphql_api.results.rolled_up_results import RolledUpResults
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
 from graphql_api.results.series_listing import SeriesListing
 from storage.documents import FailedAttempts, Header, NotFound, Result, document_paths
@@ -20,6 +21,7 @@ class Store:
         self._firestore = firestore
         self._turns = turns
         self.result_listing = ResultListing(firestore, turns, shards=shards)
+        self.rolled_up_results = RolledUpResults(firestore, self.result_listing, shards=shards)
         self.series_listing = SeriesListing(firestore, self.result_listing)
         self.sample_listing = SampleListing(firestore, shards=shards)
 

@@ -1,8 +1,9 @@
 """Summaries of results: the merged statistics of all results that match a filter, in total, per group of
 results with equal labels, or per time bucket.
 
-A summary reads only the fields that it merges, in batches that share one read time. Its memory does not grow with the
-number of results, but its duration does. A summary therefore raises an error after `MAX_SECONDS`.
+A summary of all results, or of a range of time stamps, uses rollups. Any other summary reads the selected results: only
+the fields that it merges, in batches that share one read time. Its memory does not grow with the number of results, but
+its duration does. A summary therefore raises an error after `MAX_SECONDS`.
 """
 
 import asyncio
@@ -10,22 +11,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Order, Selection
-from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
-from graphql_api.results.result_listing import ResultListing
+from graphql_api.results.rolled_up_results import can_use_rollups
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
-from storage.documents import STATISTICS
-from storage.firestore import encoding
+from graphql_api.results.store import Store
+from storage.rollups.merged_statistics import FIELDS, MergedStatistics
+from storage.rollups.result_queries import add_result, timestamp_of
 
-MAX_BUCKETS = 2_000
+MAX_BUCKETS = 10_000
+"""A year has 8,784 hours."""
 MAX_SECONDS = 25.0
 """Less than the time limit of an operation, so that clients get the specific error of this module."""
 
-_STATISTICS = [statistic.name for statistic in STATISTICS.values() if statistic.is_merged]
-_FIELDS = ("timestamp", *_STATISTICS)
+_FIELDS = ("timestamp", *FIELDS, "sketch")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -43,12 +44,14 @@ class TimeBucket(Enum):
         return _EPOCH + (timestamp - _EPOCH) // length * length
 
 
+_BUCKETS_OF_HOURS = (TimeBucket.HOUR, TimeBucket.DAY)
+
 Group = tuple[str | None, ...]
 """The values of the labels by which results are grouped. None means that the results lack the label."""
 
 
 async def summarize(
-    listing: ResultListing, submitter: str, selection: Selection, names: Sequence[str] = ()
+    store: Store, submitter: str, selection: Selection, names: Sequence[str] = ()
 ) -> tuple[MergedStatistics, Mapping[Group, MergedStatistics]]:
     """Return the merged statistics of all selected results, and those of each group with equal labels `names`.
 
@@ -56,21 +59,27 @@ async def summarize(
     """
     merged = MergedStatistics()
     groups: dict[Group, MergedStatistics] = {}
-    async with _time_limit(), aclosing(_read(listing, submitter, selection, names)) as results:
-        async for _, group, statistics, sketch in results:
-            merged.add(statistics, sketch)
-            if names:
-                if group not in groups:
-                    if len(groups) == MAX_GROUPS:
-                        raise too_many_groups()
-                    groups[group] = MergedStatistics()
-                groups[group].add(statistics, sketch)
-        await _finish(listing, submitter, (merged, *groups.values()))
+    async with _time_limit():
+        if not names and can_use_rollups(selection):
+            async with aclosing(store.rolled_up_results.pieces(submitter, selection)) as pieces:
+                async for _, piece in pieces:
+                    merged.merge(piece)
+        else:
+            async with aclosing(_read(store, submitter, selection, names)) as results:
+                async for _, group, document in results:
+                    add_result(merged, document)
+                    if names:
+                        if group not in groups:
+                            if len(groups) == MAX_GROUPS:
+                                raise too_many_groups()
+                            groups[group] = MergedStatistics()
+                        add_result(groups[group], document)
+        await _finish(store, submitter, (merged, *groups.values()))
     return merged, groups
 
 
 async def summarize_over_time(
-    listing: ResultListing, submitter: str, selection: Selection, bucket: TimeBucket, names: Sequence[str] = ()
+    store: Store, submitter: str, selection: Selection, bucket: TimeBucket, names: Sequence[str] = ()
 ) -> Mapping[tuple[datetime, Group], MergedStatistics]:
     """Return the merged statistics by the start of the bucket, the earliest first, and by group.
 
@@ -78,42 +87,58 @@ async def summarize_over_time(
     `MAX_BUCKETS` buckets of all groups.
     """
     buckets: dict[tuple[datetime, Group], MergedStatistics] = {}
-    async with _time_limit(), aclosing(_read(listing, submitter, selection, names)) as results:
-        async for timestamp, group, statistics, sketch in results:
-            key = bucket.start(timestamp), group
-            if key not in buckets:
-                if len(buckets) == MAX_BUCKETS:
-                    raise TooComplex(
-                        f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
-                        "groups, or a shorter range in `filter.timestamp`",
-                        limit="max_time_buckets",
-                    )
-                buckets[key] = MergedStatistics()
-            buckets[key].add(statistics, sketch)
-        await _finish(listing, submitter, buckets.values())
+    latest: list[MergedStatistics] = []
+
+    async def bucket_of(timestamp: datetime, group: Group) -> MergedStatistics:
+        """Return the bucket of a result. Time stamps come in order, so earlier buckets get no more results."""
+        nonlocal latest
+        key = bucket.start(timestamp), group
+        if key not in buckets:
+            if len(buckets) == MAX_BUCKETS:
+                raise TooComplex(
+                    f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
+                    "groups, or a shorter range in `filter.timestamp`",
+                    limit="max_time_buckets",
+                )
+            if buckets and next(reversed(buckets))[0] != key[0]:
+                await _finish(store, submitter, latest)
+                latest = []
+            buckets[key] = MergedStatistics()
+            latest.append(buckets[key])
+        return buckets[key]
+
+    async with _time_limit():
+        if not names and bucket in _BUCKETS_OF_HOURS and can_use_rollups(selection):
+            async with aclosing(store.rolled_up_results.pieces(submitter, selection)) as pieces:
+                async for hour, piece in pieces:
+                    (await bucket_of(hour, ())).merge(piece)
+        else:
+            async with aclosing(_read(store, submitter, selection, names)) as results:
+                async for timestamp, group, document in results:
+                    add_result(await bucket_of(timestamp, group), document)
+        await _finish(store, submitter, latest)
     return buckets
 
 
 async def _read(
-    listing: ResultListing, submitter: str, selection: Selection, names: Sequence[str]
-) -> AsyncGenerator[tuple[datetime, Group, ResultStatistics, bytes | None], None]:
-    """Yield the time stamp, the group, the statistics and the sketch of each result, in the order of time stamps."""
+    store: Store, submitter: str, selection: Selection, names: Sequence[str]
+) -> AsyncGenerator[tuple[datetime, Group, Any], None]:
+    """Yield the time stamp and the group of each result, and the result, in the order of time stamps."""
+    listing = store.result_listing
     turn = listing.turns.of(submitter)
-    fields = (*_FIELDS, "sketch", "labels") if names else (*_FIELDS, "sketch")
+    fields = (*_FIELDS, "labels") if names else _FIELDS
     async with aclosing(listing.scan(submitter, selection, Order("timestamp"), select=fields)) as batches:
         async for documents in batches:
             for document in documents:
                 await turn.pause()
-                timestamp, *values = (encoding.from_value(document.fields[name]) for name in _FIELDS)
-                statistics: dict[str, Any] = dict(zip(_STATISTICS, values, strict=True))
                 stored = document.fields["labels"].map_value.fields if names else {}
                 group = tuple(stored[name].string_value if name in stored else None for name in names)
-                sketch = document.fields["sketch"].bytes_value or None
-                yield cast(datetime, timestamp), group, ResultStatistics(**statistics), sketch
+                yield timestamp_of(document), group, document
 
 
-async def _finish(listing: ResultListing, submitter: str, summaries: Iterable[MergedStatistics]) -> None:
-    turn = listing.turns.of(submitter)
+async def _finish(store: Store, submitter: str, summaries: Iterable[MergedStatistics]) -> None:
+    """Compute the quantiles of summaries, which frees their sketches."""
+    turn = store.result_listing.turns.of(submitter)
     for merged in summaries:
         await turn.pause()
         merged.finish()

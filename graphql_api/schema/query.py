@@ -123,9 +123,10 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns combined statistics of the values of all selected results. The server reads every selected "
-            f"result, a few thousand per second. If this takes more than {MAX_SECONDS:g} seconds, the server returns "
-            "the error OPERATION_TOO_COMPLEX."
+            "Returns combined statistics of the values of all selected results. Without a filter, or with a filter by "
+            "time stamp only, the server reads stored statistics of each hour, and the results of parts of hours. "
+            "With `groupBy` or another filter, it reads every selected result, a few thousand per second. If this "
+            f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -134,8 +135,7 @@ class Query:
     ) -> ResultsSummary:
         """Return the summary of the results that pass the filter."""
         context, names = info.context, names_of(group_by)
-        listing, submitter = context.store.result_listing, context.caller.submitter
-        merged, groups = await summarize(listing, submitter, selection_of(result_filter), names)
+        merged, groups = await summarize(context.store, context.caller.submitter, selection_of(result_filter), names)
         return ResultsSummary.of(
             merged,
             groups=[ResultsGroup.of(each, labels=group_labels(names, group)) for group, each in groups.items()],
@@ -146,7 +146,7 @@ class Query:
             "Returns a summary for each time bucket. The time stamp of a sample determines its bucket. The earliest "
             "bucket comes first. Buckets without results are omitted. If there are more than "
             f"{MAX_BUCKETS:,} buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit "
-            "are the same as for `resultsSummary`."
+            "are the same as for `resultsSummary`. For buckets shorter than an hour, the server reads every result."
         ),
         metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 10)),
     )
@@ -159,8 +159,8 @@ class Query:
     ) -> list[ResultsBucket]:
         """Return a summary for each time bucket that contains results that pass the filter."""
         context, names = info.context, names_of(group_by)
-        listing, submitter = context.store.result_listing, context.caller.submitter
-        buckets = await summarize_over_time(listing, submitter, selection_of(result_filter), bucket, names)
+        selection = selection_of(result_filter)
+        buckets = await summarize_over_time(context.store, context.caller.submitter, selection, bucket, names)
         return [
             ResultsBucket.of(merged, start=start, labels=group_labels(names, group))
             for (start, group), merged in buckets.items()

@@ -14,6 +14,7 @@ SUBMITTERS = "submitters"
 SAMPLES = "samples"
 RESULTS = "results"
 SERIES = "series"
+ROLLUPS = "rollups"
 CHUNKS = "chunks"
 FAILED_ATTEMPTS = "failed_attempts"
 RECOMPUTATIONS = "recomputations"
@@ -79,6 +80,11 @@ def failed_attempts(submitter: str, sample_id: str) -> str:
 def series(submitter: str, labels_term: str) -> str:
     """Return the path of the series of the samples whose labels have the index term `labels_term`."""
     return f"{SUBMITTERS}/{submitter}/{SERIES}/{sha256(labels_term.encode()).hexdigest()}"
+
+
+def rollup(submitter: str, name: str) -> str:
+    """Return the path of a rollup: of a day, as in `2026-11-28`, or of the checkpoint of all days."""
+    return f"{SUBMITTERS}/{submitter}/{ROLLUPS}/{name}"
 
 
 def settings(submitter: str) -> str:

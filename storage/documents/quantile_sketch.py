@@ -45,9 +45,7 @@ class QuantileSketch:
 
     def encode(self) -> bytes:
         """Return the stored form. Raises the level until there are at most `MAX_BINS` bins."""
-        sketch = self
-        while len(sketch.negative) + len(sketch.positive) > MAX_BINS:
-            sketch = sketch.raised(sketch.level + 1)
+        sketch = self.limited()
         negative, positive = sorted(sketch.negative), sorted(sketch.positive)
         bases = min(negative, default=0), min(positive, default=0)
         key_type, keys = _to_bytes([key - bases[0] for key in negative] + [key - bases[1] for key in positive])
@@ -74,6 +72,13 @@ class QuantileSketch:
         ):
             for key, count in Counter(part).items() if counts is None else zip(part, counts, strict=False):
                 bins[base + key] = count
+        return sketch
+
+    def limited(self) -> "QuantileSketch":
+        """Return the sketch at the lowest level with at most `MAX_BINS` bins."""
+        sketch = self
+        while len(sketch.negative) + len(sketch.positive) > MAX_BINS:
+            sketch = sketch.raised(sketch.level + 1)
         return sketch
 
     def raised(self, level: int) -> "QuantileSketch":
@@ -119,6 +124,11 @@ class MergedSketch:
         if self._size > self._merged_size + _MAX_PENDING_BYTES:
             self._stored = [self.sum().encode()]
             self._size = self._merged_size = len(self._stored[0])
+
+    def merge(self, other: "MergedSketch") -> None:
+        """Add the sketches of `other`."""
+        for stored in other._stored:
+            self.add(stored)
 
     def sum(self) -> QuantileSketch:
         """Return the sum of all added sketches."""

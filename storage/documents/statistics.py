@@ -53,7 +53,7 @@ class Statistic:
     is_merged: bool = False
     """Whether summaries of results contain this statistic.
 
-    Requires a merge function in `graphql_api/results/merged_statistics.py`.
+    Requires a merge function in `storage/rollups/merged_statistics.py`.
     """
     name: str = ""
     value_type: type[float] | type[Histogram] = float
@@ -197,3 +197,8 @@ def _declarations() -> Iterator[Statistic]:
 
 STATISTICS: Mapping[str, Statistic] = {statistic.name: statistic for statistic in _declarations()}
 """All statistics by name, in the order of the fields of `Statistics`."""
+
+INDEXED_FIELDS = (
+    *sorted(["timestamp", *(each.name for each in STATISTICS.values() if each.is_indexed and not each.is_nullable)]),
+)
+"""The fields that every computed result has. Each composite index of results contains them, in this order."""

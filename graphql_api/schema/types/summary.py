@@ -6,11 +6,11 @@ from typing import Any, Self
 
 import strawberry
 
-from graphql_api.results.merged_statistics import MergedStatistics
 from graphql_api.results.summaries import Group, TimeBucket
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.label import Label, graphql_labels
 from storage.documents.quantile_sketch import RELATIVE_ERROR
+from storage.rollups.merged_statistics import MergedStatistics
 
 _BUCKETS = {
     TimeBucket.MINUTE: "One minute.",

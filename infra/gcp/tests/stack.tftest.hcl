@@ -237,6 +237,13 @@ run "the_audit_runs_every_five_minutes" {
   }
 }
 
+run "the_rollups_are_kept_every_five_minutes" {
+  assert {
+    condition     = google_cloud_scheduler_job.rollups.schedule == "*/5 * * * *" && google_cloud_scheduler_job.rollups.http_target[0].uri == "${google_cloud_run_v2_service.function.uri}/rollups"
+    error_message = "Cloud Scheduler calls /rollups of the function every five minutes."
+  }
+}
+
 run "workflows_of_one_repository_sign_in" {
   variables {
     github_repository = "example/dropzone"

@@ -80,22 +80,6 @@ def test_each_time_bucket_has_its_own_summary(measured: Measured, bucket: str) -
     assert response == [figures(buckets[start]) for start in sorted(buckets)]
 
 
-def test_too_many_time_buckets_are_rejected(stack: Stack) -> None:
-    """The message says how to correct the query."""
-    key = stack.new_key("buckets")
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    write_results(stack, "buckets", (start + timedelta(minutes=number) for number in range(2_001)))
-
-    response = stack.post_graphql(OVER_TIME, {"bucket": "MINUTE"}, key=key).json()
-
-    (error,) = response["errors"]
-    assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
-    assert error["extensions"]["limit"] == "max_time_buckets"
-    assert "2,000 time buckets" in error["message"]
-    assert "`bucket`" in error["message"]
-    assert len(stack.graphql(OVER_TIME, {"bucket": "HOUR"}, key=key)["resultsOverTime"]) == 34
-
-
 def test_results_of_earlier_versions_have_no_quantiles_and_are_counted(stack: Stack) -> None:
     """Quantiles of the other results would be those of other values."""
     key = stack.new_key("without-sketch")

@@ -44,11 +44,11 @@ def test_firestore_sends_events_and_audits_to_the_service_of_the_function(monkey
         monkeypatch.setenv(name, value)
     parsed = parse_arguments()
     described = stack.read(parsed.triggers, container.environment)
-    [sent], [audit] = trigger.read(described.triggers), schedule.read(described.schedules)
+    [sent], [audit, rollups] = trigger.read(described.triggers), schedule.read(described.schedules)
 
     assert module == "infra.embedded.firestore"
     assert (sent.url, sent.token) == ("http://function:8081/", SECRET)
-    assert audit.url == "http://function:8081/audit"
+    assert (audit.url, rollups.url) == ("http://function:8081/audit", "http://function:8081/rollups")
     assert str(parsed.data.parent) in container.writable_folders
     assert container.environment["FIRESTORE_EMULATOR_HOST"] == f"firestore:{parsed.port}"
     assert container.startup_probe == f"{parsed.http_port}/healthz"

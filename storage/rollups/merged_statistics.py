@@ -9,10 +9,14 @@ The stored mean and standard deviation of each result are already rounded. The m
 means. The error of the merged standard deviation is at most about half a unit in the last place of the largest mean.
 
 Quantiles follow from the sum of the quantile sketches of the results.
+
+All sums are exact, and the level of a sketch depends only on its values. The order in which results are added, and the
+parts in which they are merged, therefore change nothing.
 """
 
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import frexp, inf, isqrt, ldexp
 
 from storage.documents.quantile_sketch import MergedSketch
@@ -21,6 +25,10 @@ _MANTISSA_BITS = 53
 _UNIT_EXPONENT = 1074 + 2 * _MANTISSA_BITS
 """Exact sums are multiples of 2**-_UNIT_EXPONENT. This unit is below the last digit of the smallest double."""
 _ROOT_BITS = 128
+_HEADER = struct.Struct("<QQQdd")
+"""The results, the values, the results without a sketch, the minimum and the maximum."""
+_SUM = struct.Struct("<iH")
+"""The exponent of an exact sum, and the length of its integer in bytes."""
 _QUANTILES = {
     "percentile_1": 1,
     "percentile_5": 5,
@@ -42,6 +50,10 @@ class ResultStatistics:
     standard_deviation: float
     minimum: float
     maximum: float
+
+
+FIELDS = tuple(each.name for each in fields(ResultStatistics))
+"""The stored fields of a result that are merged, in addition to its sketch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,37 @@ class MergedStatistics:
         mantissa, exponent = _mantissa_and_exponent(statistics.standard_deviation)
         self._squares[exponent] = self._squares.get(exponent, 0) + count * mantissa * mantissa
 
+    def merge(self, other: "MergedStatistics") -> None:
+        """Add the results of `other`, which must not be finished."""
+        self.results += other.results
+        self.count += other.count
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+        self.results_without_sketch += other.results_without_sketch
+        self._sketch.merge(other._sketch)
+        for sums, added in ((self._sums, other._sums), (self._squares, other._squares)):
+            for exponent, mantissa in added.items():
+                sums[exponent] = sums.get(exponent, 0) + mantissa
+
+    def encode(self) -> bytes:
+        """Return the stored form. These statistics must not be finished."""
+        header = _HEADER.pack(self.results, self.count, self.results_without_sketch, self.minimum, self.maximum)
+        sketch = self._sketch.sum().encode() if self.results > self.results_without_sketch else b""
+        return header + _encode_sum(self._sums, 1) + _encode_sum(self._squares, 2) + sketch
+
+    @classmethod
+    def decode(cls, stored: bytes) -> "MergedStatistics":
+        """Return the statistics with this stored form."""
+        merged = cls()
+        merged.results, merged.count, merged.results_without_sketch, merged.minimum, merged.maximum = (
+            _HEADER.unpack_from(stored)
+        )
+        merged._sums, position = _decode_sum(stored, _HEADER.size)
+        merged._squares, position = _decode_sum(stored, position)
+        if position < len(stored):
+            merged._sketch.add(stored[position:])
+        return merged
+
     def mean(self) -> float:
         """Return the mean of all values. Requires at least one value."""
         return self._sum() / (self.count << _UNIT_EXPONENT)  # Python rounds the quotient of two integers once
@@ -103,12 +146,13 @@ class MergedStatistics:
             return self.maximum / 2 - self.minimum / 2
 
     def finish(self) -> None:
-        """Compute `quantiles`, after the last result is added. This can take 2 ms."""
-        if self.count and not self.results_without_sketch:
-            sketch = self._sketch.sum()
+        """Compute `quantiles`, after the last result is added, and free the sketches. This can take 2 ms."""
+        if self.quantiles is None and self.count and not self.results_without_sketch:
+            sketch = self._sketch.sum().limited()
             values = sketch.quantiles(_QUANTILES.values())
             within = (min(max(value, self.minimum), self.maximum) for value in values)
             self.quantiles = MergedQuantiles(dict(zip(_QUANTILES, within, strict=True)), sketch.relative_error)
+        self._sketch = MergedSketch()
 
     def _sum(self) -> int:
         return sum(mantissa << exponent + _UNIT_EXPONENT for exponent, mantissa in self._sums.items())
@@ -118,3 +162,18 @@ def _mantissa_and_exponent(number: float) -> tuple[int, int]:
     """Return two integers. The product `mantissa * 2**exponent` is exactly `number`."""
     fraction, exponent = frexp(number)
     return int(ldexp(fraction, _MANTISSA_BITS)), exponent - _MANTISSA_BITS
+
+
+def _encode_sum(sums: Mapping[int, int], power: int) -> bytes:
+    """Return an exact sum as one integer times a power of two: `sums` has integers by exponent, times `power`."""
+    exponent = min(sums, default=0)
+    total = sum(mantissa << power * (each - exponent) for each, mantissa in sums.items())
+    length = total.bit_length() // 8 + 1
+    return _SUM.pack(exponent, length) + total.to_bytes(length, "little", signed=True)
+
+
+def _decode_sum(stored: bytes, position: int) -> tuple[dict[int, int], int]:
+    """Return the exact sum at a position, and the position after it."""
+    exponent, length = _SUM.unpack_from(stored, position)
+    start = position + _SUM.size
+    return {exponent: int.from_bytes(stored[start : start + length], "little", signed=True)}, start + length

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.results.merged_statistics import MergedStatistics, ResultStatistics
+from storage.rollups.merged_statistics import MergedStatistics, ResultStatistics
 from triggers.computation import summarize
 from triggers.distribution import sketch
 
@@ -19,14 +19,15 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 ordinary = st.floats(-1e6, 1e6)
 
 
-def merged(samples: list[list[float]]) -> MergedStatistics:
+def merged(samples: list[list[float]], *, is_finished: bool = True) -> MergedStatistics:
     """Merge the statistics that the function computes for each sample."""
     parts = MergedStatistics()
     for data in samples:
         of = summarize(np.array(data))
         statistics = ResultStatistics(of.count, of.mean, of.standard_deviation, of.minimum, of.maximum)
         parts.add(statistics, sketch(sorted(data)))
-    parts.finish()
+    if is_finished:
+        parts.finish()
     return parts
 
 
@@ -149,3 +150,22 @@ def test_a_result_without_a_sketch_leaves_no_quantiles() -> None:
     found.finish()
 
     assert (found.quantiles, found.results_without_sketch) == (None, 1)
+
+
+@given(st.lists(st.lists(finite, min_size=1, max_size=5), min_size=1, max_size=10), st.data())
+def test_parts_merge_to_the_same_statistics_in_any_order(samples: list[list[float]], data: st.DataObject) -> None:
+    """This holds for parts that were stored too."""
+    total = MergedStatistics()
+    for part in data.draw(st.permutations([samples[: len(samples) // 2], samples[len(samples) // 2 :]])):
+        stored = merged(data.draw(st.permutations(part)), is_finished=False).encode()
+        total.merge(MergedStatistics.decode(stored))
+    total.finish()
+
+    found = merged(samples)
+
+    for each in (total, found):
+        assert (each.results, each.count, each.minimum, each.maximum) == (
+            len(samples), sum(map(len, samples)), min(map(min, samples)), max(map(max, samples))
+        )  # fmt: skip
+    assert (total.mean(), total.standard_deviation()) == (found.mean(), found.standard_deviation())
+    assert total.quantiles == found.quantiles

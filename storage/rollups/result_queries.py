@@ -1,0 +1,146 @@
+"""Queries of the computed results of a submitter: by time stamp, and by the time at which they were computed.
+
+Each query has the order of a composite index in `infra/gcp/firestore.indexes.json`, and is sent to each shard.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Any
+
+from storage.documents import Status, document_paths
+from storage.documents.statistics import INDEXED_FIELDS
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.messages import StructuredQuery
+from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
+from storage.rollups.rollup import EARLIEST, LATEST
+
+_Operator = StructuredQuery.FieldFilter
+_BATCH_SIZE = 2_000
+_SELECTED = (*INDEXED_FIELDS, "computed_at", "sketch")
+
+
+class ResultQueries:
+    """The computed results of one submitter. All times of time stamps are ranges without their end.
+
+    Each method raises `Unavailable` or `FirestoreError`. `read_time` can be up to an hour ago.
+    """
+
+    def __init__(self, firestore: Firestore, submitter: str, *, shards: int) -> None:
+        self._firestore = firestore
+        self._shards = range(shards)
+        self._parent = document_paths.submitter(submitter)
+
+    async def count(self, start: datetime, end: datetime, read_time: datetime) -> int:
+        """Return the number of results with a time stamp in a range."""
+        queries = [_query(shard, "timestamp", _range("timestamp", start, end)) for shard in self._shards]
+        return await self._count(queries, read_time)
+
+    async def count_up_to(self, limit: int) -> int:
+        """Return the number of results, up to `limit` for each shard."""
+        queries = [_query(shard, "timestamp") for shard in self._shards]
+        for query in queries:
+            query.limit.value = limit
+        return await self._count(queries, None)
+
+    async def count_changes(
+        self, since: datetime, read_time: datetime, end: datetime = LATEST, *, is_computed: bool = True
+    ) -> int:
+        """Return the number of results that were computed at `since` or later and whose time stamps are before `end`.
+
+        With `is_computed=False`, results of each status count, also tombstones, which have no time stamp.
+        """
+        changed = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since)]
+        if is_computed:
+            bounds = [*changed, ("timestamp", _Operator.LESS_THAN, end)]
+            queries = [_query(shard, "computed_at", bounds) for shard in self._shards]
+        else:
+            queries = [_query_of_each_status(shard, changed) for shard in self._shards]
+        return await self._count(queries, read_time)
+
+    async def earliest(self, start: datetime, read_time: datetime) -> datetime | None:
+        """Return the earliest time stamp at `start` or later, or None."""
+        queries = [_query(shard, "timestamp", _range("timestamp", start, LATEST)) for shard in self._shards]
+        for query in queries:
+            query.limit.value = 1
+        found = await asyncio.gather(*(self._firestore.documents(self._parent, each, read_time) for each in queries))
+        return min((timestamp_of(document) for documents in found for document in documents), default=None)
+
+    async def results(self, start: datetime, end: datetime, read_time: datetime) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield the results with a time stamp in a range as protocol `Document`s, shard by shard, in batches."""
+        for shard in self._shards:
+            query = _query(shard, "timestamp", _range("timestamp", start, end))
+            async for documents in self._batches(query, read_time):
+                yield documents
+
+    async def changes(
+        self, since: datetime, start: datetime, end: datetime, read_time: datetime
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield the results that were computed at `since` or later and whose time stamps are in a range, in batches."""
+        bounds = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since), *_range("timestamp", start, end)]
+        for shard in self._shards:
+            async for documents in self._batches(_query(shard, "computed_at", bounds), read_time):
+                yield documents
+
+    async def _count(self, queries: Sequence[Any], read_time: datetime | None) -> int:
+        return sum(await asyncio.gather(*(self._firestore.count(self._parent, each, read_time) for each in queries)))
+
+    async def _batches(self, query: Any, read_time: datetime) -> AsyncGenerator[Sequence[Any], None]:
+        query.limit.value = _BATCH_SIZE
+        for field in _SELECTED:
+            query.select.fields.add(field_path=field)
+        order = [each.field.field_path for each in query.order_by][:-1]
+        while True:
+            documents = await self._firestore.documents(self._parent, query, read_time)
+            if documents:
+                yield documents
+            if len(documents) < _BATCH_SIZE:
+                return
+            last = documents[-1]
+            del query.start_at.values[:]
+            query.start_at.values.extend(last.fields[field] for field in order)
+            query.start_at.values.add(reference_value=last.name)
+            query.start_at.before = False
+
+
+def add_result(merged: MergedStatistics, document: Any) -> None:
+    """Add a result, a protocol `Document`, to merged statistics."""
+    fields: Any = document.fields
+    statistics = ResultStatistics(*(encoding.from_value(fields[name]) for name in FIELDS))  # type: ignore[arg-type]
+    merged.add(statistics, fields["sketch"].bytes_value or None)
+
+
+def timestamp_of(document: Any) -> datetime:
+    """Return the time stamp of a result."""
+    return encoding.to_datetime(document.fields["timestamp"].timestamp_value)
+
+
+def _range(field: str, start: datetime, end: datetime) -> list[tuple[str, int, datetime]]:
+    bounds = [] if start == EARLIEST else [(field, _Operator.GREATER_THAN_OR_EQUAL, start)]
+    return [*bounds, (field, _Operator.LESS_THAN, end)]
+
+
+def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] = ()) -> Any:
+    """Return a query of the computed results of a shard in the order of a composite index."""
+    query = _query_of_each_status(shard, bounds)
+    _add(query, "status", _Operator.EQUAL, Status.COMPUTED.value)
+    for field in (*dict.fromkeys((order, *INDEXED_FIELDS)), "__name__"):
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
+    return query
+
+
+def _query_of_each_status(shard: int, bounds: Sequence[tuple[str, int, datetime]]) -> Any:
+    query = StructuredQuery()
+    query.from_.add(collection_id=document_paths.RESULTS)
+    query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
+    _add(query, "shard", _Operator.EQUAL, shard)
+    for field, operator, value in bounds:
+        _add(query, field, operator, value)
+    return query
+
+
+def _add(query: Any, field: str, operator: int, value: object) -> None:
+    condition = query.where.composite_filter.filters.add().field_filter
+    condition.field.field_path, condition.op = field, operator
+    condition.value.CopyFrom(encoding.to_value(value))

@@ -1,0 +1,100 @@
+"""Summaries stay right if samples change after the rollups were built."""
+
+import asyncio
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.rollups.rollup_store import RollupStore
+from tests.stack import Stack, eventually
+from triggers.rollups.rollup_builder import Report, RollupBuilder
+
+SUBMITTER = "rolled-up"
+SUMMARY = "{ resultsSummary { results mean maximum } resultsOverTime(bucket: HOUR) { start results mean maximum } }"
+DELETE = 'mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "wrong") { id } }'
+RECOMPUTE = "mutation ($ids: [ID!]) { recompute(ids: $ids) { id } }"
+CORRECT = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+
+
+def sample(hour: int, *data: float) -> dict[str, Any]:
+    """Return a sample of an hour of one day."""
+    return {"time_stamp": f"2026-03-01T{hour:02}:30:00Z", "data": data}
+
+
+def expected(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a summary of samples."""
+    values = np.concatenate([each["data"] for each in samples])
+    return {"results": len(samples), "mean": pytest.approx(values.mean()), "maximum": values.max()}
+
+
+def answer(samples: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what the API responds to `SUMMARY`."""
+    hours: dict[str, list[dict[str, Any]]] = {}
+    for each in sorted(samples.values(), key=lambda each: each["time_stamp"]):
+        hours.setdefault(each["time_stamp"].replace(":30:", ":00:"), []).append(each)
+    return {
+        "resultsSummary": expected(list(samples.values())),
+        "resultsOverTime": [{"start": start, **expected(each)} for start, each in hours.items()],
+    }
+
+
+def build(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """Build the rollups of the submitter, as `POST /rollups` does for submitters with many results."""
+    for name, value in stack.firestore_environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def run() -> Report:
+        firestore = Firestore.connect(timeout_seconds=30)
+        writer = GroupCommitWriter(firestore, timeout_seconds=30)
+        report = Report()
+        deadline = time.monotonic() + 60
+        await RollupBuilder(firestore, writer, SUBMITTER, shards=1, deadline=deadline, min_results=0).run(report)
+        assert await RollupStore(firestore, SUBMITTER).checkpoint() is not None
+        await writer.close()
+        await firestore.close()
+        return report
+
+    return asyncio.run(run())
+
+
+def test_late_recomputed_corrected_and_deleted_samples_change_summaries(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change shows before the rollups contain it, and after."""
+    key = stack.new_key(SUBMITTER, "submit,read,admin")
+    query = partial(stack.graphql, key=key)
+    samples = {}
+    for each in (sample(hour, hour, 2.0 * hour) for hour in (5, 5, 6, 8, 9)):
+        samples[stack.submit(each, key=key)["id"]] = each
+
+    def wait() -> None:
+        eventually(lambda: query(SUMMARY) == answer(samples), lambda: f"{query(SUMMARY)}\n{stack.log}")
+
+    wait()
+    assert build(stack, monkeypatch).hours == 4
+    wait()
+
+    late = sample(6, 100.0)
+    late_id = stack.submit(late, key=key)["id"]
+    samples[late_id] = late
+    wait()
+
+    first, second, *_ = samples
+    query(RECOMPUTE, {"ids": [first]})
+    corrected = sample(5, 50.0)
+    samples.pop(second)
+    samples[query(CORRECT, {"sample": corrected, "id": second})["submit"]["id"]] = corrected
+    wait()
+    build(stack, monkeypatch)
+    wait()
+
+    query(DELETE, {"ids": [late_id, first]})
+    del samples[late_id], samples[first]
+    wait()
+    build(stack, monkeypatch)
+    wait()

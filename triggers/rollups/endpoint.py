@@ -1,0 +1,67 @@
+"""`POST /rollups`: builds the rollups. Cloud Scheduler calls it, or on one machine the schedule in the stack file."""
+
+import asyncio
+import logging
+import time
+
+from starlette.exceptions import HTTPException
+
+from storage.documents import Unavailable, document_paths
+from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError, PreconditionFailed
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from triggers.rollups.rollup_builder import MIN_RESULTS, Report, RollupBuilder
+
+TIMEOUT_SECONDS = 30.0
+MAX_RUN_SECONDS = 45.0
+"""A run that is not finished by then leaves the rest to the next run."""
+
+logger = logging.getLogger("triggers")
+
+
+class RollupsEndpoint:
+    """Builds the rollups of all submitters with the Firestore that the environment selects."""
+
+    def __init__(self, *, shards: int, min_results: int = MIN_RESULTS) -> None:
+        self._shards = shards
+        self._min_results = min_results
+        self._running = asyncio.Lock()
+        self._next = 0
+        self._connection: tuple[Firestore, GroupCommitWriter] | None = None
+
+    async def run(self, _: bytes) -> dict[str, object]:
+        """Build until everything is done or time is up; return what was done.
+
+        Raises `HTTPException` if Firestore does not respond.
+        """
+        if self._running.locked():
+            return {"running": True}
+        async with self._running:
+            try:
+                report = await self._run()
+            except (Unavailable, FirestoreError) as error:
+                raise HTTPException(503, f"the rollups continue at the next call: {error}") from error
+        return report.values()
+
+    async def _run(self) -> Report:
+        if self._connection is None:  # the channel belongs to the running event loop
+            firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
+            self._connection = firestore, GroupCommitWriter(firestore, timeout_seconds=TIMEOUT_SECONDS)
+        firestore, writer = self._connection
+        report = Report()
+        deadline = time.monotonic() + MAX_RUN_SECONDS
+        submitters = await firestore.document_ids(document_paths.SUBMITTERS)
+        for number in range(len(submitters)):
+            if time.monotonic() >= deadline:
+                report.is_finished = False
+                break
+            submitter = submitters[(self._next + number) % len(submitters)]
+            builder = RollupBuilder(
+                firestore, writer, submitter, shards=self._shards, deadline=deadline, min_results=self._min_results
+            )
+            try:
+                await builder.run(report)
+            except PreconditionFailed:
+                logger.info("rollups of %s: another instance builds them", submitter)
+        self._next += 1  # each submitter is the first one in turn
+        return report
