@@ -13,9 +13,8 @@ from rich.table import Table
 
 from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder, TimeBucket
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.labels import Labels, parse_labels
+from dropzone.command.options import Key, Labels, Submitter, Url, connect, parse_labels
 from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
 from dropzone.encoding import format_time
 

@@ -10,9 +10,8 @@ from rich.table import Table
 
 from dropzone import DEFAULT_URL, AsyncClient, Histogram, Result, Sample, SampleFilter, SampleState
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import ExitCode, run
-from dropzone.command.labels import Labels, parse_labels
+from dropzone.command.options import Key, Labels, Submitter, Url, connect, parse_labels
 from dropzone.encoding import format_time
 from dropzone.statistics import Statistics
 

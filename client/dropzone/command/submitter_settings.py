@@ -8,8 +8,8 @@ import typer
 
 from dropzone import DEFAULT_URL, AsyncClient, Retention
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import ExitCode, run
+from dropzone.command.options import Key, Url, connect
 
 Days = Annotated[
     str | None,

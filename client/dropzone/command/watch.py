@@ -11,9 +11,8 @@ import typer
 
 from dropzone import DEFAULT_URL, AsyncClient, ResultEdge, ResultFilter
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Submitter, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.labels import Labels
+from dropzone.command.options import Key, Labels, Submitter, Url, connect
 from dropzone.command.results import Where, parse_filter
 from dropzone.encoding import format_time
 

@@ -8,8 +8,8 @@ import typer
 
 from dropzone import DEFAULT_URL, AsyncClient, Unauthenticated, Unreachable
 from dropzone.command import output
-from dropzone.command.connection_options import Key, Url, connect
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
+from dropzone.command.options import Key, Url, connect
 from dropzone.encoding import format_time
 from dropzone.sign_in import oauth, saved_sign_ins
 

@@ -1,10 +1,11 @@
-"""The options `--url`, `--key` and `--submitter`.
+"""The options that several commands have: `--url`, `--key`, `--submitter` and `--label`.
 
 Without `--key`, the command uses the saved sign-in for the server, if there is one. Otherwise it uses the key of the
 local stack, which it sends to loopback addresses only.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated
 
@@ -36,6 +37,16 @@ Submitter = Annotated[
     ),
 ]
 
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME=VALUE",
+        help="Label such as site=zurich. Repeat the option for several labels.",
+        show_default=False,
+    ),
+]
+
 
 def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
     """Return a client. Exits if the key is missing or the URL is invalid."""
@@ -44,6 +55,18 @@ def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
         token = partial(saved_sign_ins.current_token, url)
         return AsyncClient(url, token=token, submitter=submitter or None)
     return AsyncClient(url, _find_key(url, key), submitter=submitter or None)
+
+
+def parse_labels(options: Iterable[str] | None) -> dict[str, str]:
+    """Return the labels for options such as `site=zurich`. Raises `typer.BadParameter` if one is invalid."""
+    labels: dict[str, str] = {}
+    for option in options or ():
+        name, equals, value = option.partition("=")
+        if not (name and equals and value):
+            raise typer.BadParameter(f"expected NAME=VALUE, got {option}", param_hint="--label")
+        if labels.setdefault(name, value) != value:
+            raise typer.BadParameter(f"expected each name once, got {name} twice", param_hint="--label")
+    return labels
 
 
 def _check(url: str) -> None:
