@@ -70,18 +70,47 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.
 
-        Unless it selects everything, each selected sample is read for the states PENDING, COMPUTED and FAILED.
+        With labels, and for COMPUTED and FAILED also with bounds, each selected sample is read.
         """
         if state is None and not selection.labels:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
             return sum(await asyncio.gather(*counts))
+        if state is SampleState.PENDING and not selection.labels:
+            pending = await self._count_pending(submitter, selection)
+            if pending is not None:
+                return pending
         if state is None or state is SampleState.REJECTED or not selection.is_everything:
             return await self._samples(submitter, state, selection, ("shard",)).count()
+        return await self._results(submitter, Status(state.value)).count()
+
+    async def _count_pending(self, submitter: str, selection: Selection) -> int | None:
+        """Return the number of accepted samples without the number of results, or None if these differ in their fields.
+
+        Results of earlier releases lack the time of submission, and are not in its index. Tombstones lack it too.
+        Results can be kept longer than samples, so results from before the earliest sample do not count.
+        """
+        accepted = self._headers(submitter, Arrival.ACCEPTED, selection, ("shard",))
+        ascending = OrderedQuery(
+            document_paths.SAMPLES,
+            Order("submitted_at"),
+            equal={"state_on_arrival": Arrival.ACCEPTED.value},
+            selection=selection,
+        )
+        earliest = await self._query(submitter, ascending).first()
+        if earliest is None:
+            return 0
+        since = Bound("submitted_at", ">=", _time(earliest, "submitted_at"))
+        with_time = (
+            OrderedQuery(document_paths.RESULTS, Order("submitted_at"), selection=each)
+            for each in (Selection([*selection.bounds, since]), EVERYTHING)
+        )
+        queries = [accepted, *(self._query(submitter, each) for each in with_time)]
+        queries += [self._results(submitter, status) for status in _OUTCOMES]
         read_time = await self._firestore.now()
-        if state is not SampleState.PENDING:
-            return await self._results(submitter, Status(state.value)).count(read_time)
-        accepted = await self._headers(submitter, Arrival.ACCEPTED, EVERYTHING, ("shard",)).count(read_time)
-        return accepted - sum([await self._results(submitter, status).count(read_time) for status in _OUTCOMES])
+        stored, computed, timed, *outcomes = await asyncio.gather(*(query.count(read_time) for query in queries))
+        if timed == sum(outcomes):
+            return max(0, stored - computed)
+        return stored - sum(outcomes) if selection.is_everything else None
 
     async def ids(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
@@ -137,7 +166,10 @@ class SampleListing:
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
     def _results(self, submitter: str, status: Status) -> ShardedQuery:
-        return ShardedQuery(self._firestore, submitter, self._shards, results_of_status(status))
+        return self._query(submitter, results_of_status(status))
+
+    def _query(self, submitter: str, query: OrderedQuery) -> ShardedQuery:
+        return ShardedQuery(self._firestore, submitter, self._shards, query)
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
         accepted = {

@@ -1,0 +1,82 @@
+"""The number of PENDING samples is computed from counts, although these count different documents."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc.aio
+import pytest
+
+from graphql_api.results.filters import Bound, Selection
+from graphql_api.results.sample_listing import SampleListing
+from storage.documents import Result, Sample, SampleState, Statistics, Status, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from tests.infra.firestore.server_process import FirestoreProcess
+
+SUBMITTER = "station"
+IDS = [str(uuid4()) for _ in range(8)]
+
+
+def day(number: int) -> datetime:
+    """Return a time of submission."""
+    return datetime(2026, 1, number, tzinfo=UTC)
+
+
+def between(first: int, last: int) -> Selection:
+    """Select the samples that were submitted on these days."""
+    return Selection([Bound("submitted_at", ">=", day(first)), Bound("submitted_at", "<=", day(last))])
+
+
+@pytest.fixture
+async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
+    """A Firestore without a function, with the samples of days 2 to 6."""
+    process = FirestoreProcess(tmp_path, "--indexes", "infra/gcp/firestore.indexes.json")
+    process.start()
+    channel = grpc.aio.insecure_channel(process.address)
+    firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
+    try:
+        header = Sample.receive(b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}', submitter=SUBMITTER).header
+        paths = {number: document_paths.sample(SUBMITTER, IDS[number]) for number in range(2, 7)}
+        await store(
+            firestore, {path: header.fields() | {"submitted_at": day(number)} for number, path in paths.items()}
+        )
+        yield firestore
+    finally:
+        await channel.close()
+        process.close()
+
+
+async def store(firestore: Firestore, documents: dict[str, dict[str, Any]]) -> None:
+    """Write documents by their paths."""
+    response = await firestore.batch_write(
+        [encoding.to_write(firestore.name(path), fields) for path, fields in documents.items()]
+    )
+    assert not any(status.code for status in response.status)
+
+
+async def store_result(firestore: Firestore, number: int, status: Status = Status.COMPUTED, **further: Any) -> None:
+    """Write the result of the sample of a day."""
+    statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0)
+    result = Result(SUBMITTER, IDS[number], day(number), 0, status, day(number), statistics, **further)
+    await store(firestore, {document_paths.result(SUBMITTER, IDS[number]): result.fields()})
+
+
+async def test_results_that_outlive_their_samples_do_not_hide_pending_samples(firestore: Firestore) -> None:
+    """The sample of day 1 has expired, and its result is kept. Results of earlier releases lack the submission."""
+    for number, status in ((1, Status.COMPUTED), (2, Status.FAILED), (3, Status.SUPERSEDED), (7, Status.DELETED)):
+        submitted = {} if status is Status.DELETED else {"submitted_at": day(number)}
+        await store_result(firestore, number, status, **submitted)
+    listing = SampleListing(firestore, shards=1)
+
+    async def pending(selection: Selection) -> int:
+        return await listing.count(SUBMITTER, SampleState.PENDING, selection)
+
+    assert await pending(Selection()) == 3
+    assert [await pending(between(*days)) for days in ((1, 1), (1, 4), (3, 6), (5, 6))] == [0, 1, 3, 2]
+
+    await store_result(firestore, 6)
+
+    assert [await pending(between(*days)) for days in ((1, 4), (3, 6), (5, 6))] == [1, 2, 1]
