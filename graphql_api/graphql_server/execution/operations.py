@@ -5,6 +5,7 @@ their texts are limited. A document enters the cache when it is sent for the sec
 values is sent once, and would otherwise evict others and fragment the memory.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError
 
 MAX_ERRORS = 10
-_MAX_SEEN_DOCUMENTS = 1_000
+_SEEN_DOCUMENTS = 8_192
 
 _READING_COST = 250
 """Cost units of parsing and validating a document. A parsed document needs up to 2 MiB, so few are read at a time."""
@@ -103,8 +104,11 @@ class Operations:
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
+        self._seen = array("q", bytes(8 * _SEEN_DOCUMENTS))
+        """The hashes of the last valid documents, each at a place that its value gives.
 
-        self._seen: LRUCache[int, None] = LRUCache(_MAX_SEEN_DOCUMENTS)  # the hashes of valid documents
+        An object for each would hold a part of the memory in which its document was read, and with it one MiB.
+        """
 
     def is_cached(self, request: GraphQLRequest) -> bool:
         """Return whether `find` does not have to read the document."""
@@ -177,9 +181,10 @@ class Operations:
         }
         # A long document probably contains values, so it is rarely sent again. It would evict many other documents.
         if len(text) <= self._settings.max_cached_length // 16:
-            if hash(text) in self._seen:
+            value = hash(text)
+            if self._seen[value % _SEEN_DOCUMENTS] == value:
                 self._documents[text] = _Document(max(len(text), self._min_size), operations)
-            self._seen[hash(text)] = None
+            self._seen[value % _SEEN_DOCUMENTS] = value
         return operations
 
 

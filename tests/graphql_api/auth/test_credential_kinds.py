@@ -221,8 +221,9 @@ def test_the_name_of_another_submitter_opens_reading_only(
     stack: Stack, scopes: frozenset[Scope], opens: set[Scope]
 ) -> None:
     """The other scopes of the key do not matter. Without `read-all`, the name opens nothing."""
-    headers = {"x-api-key": store(stack, frozenset(scopes)), "x-submitter": "another"}
+    key = store(stack, frozenset(scopes))
+    session = {"cookie": cookie(stack, key), "origin": stack.url}
 
-    opened, expected = opened_and_expected(stack, headers, frozenset(opens))
-
-    assert opened == expected
+    for headers in ({"x-api-key": key}, session):
+        opened, expected = opened_and_expected(stack, {**headers, "x-submitter": "another"}, frozenset(opens))
+        assert opened == expected

@@ -118,6 +118,14 @@ def test_reads_are_not_subject_to_the_limits_of_samples(in_debt: httpx.Client) -
     assert items(response.headers["ratelimit"].encode())["sample-count"]["r"] == "0"
 
 
+def test_an_operator_that_reads_another_submitter_uses_its_own_limits(in_debt: httpx.Client) -> None:
+    """Otherwise it could exhaust those of the other one."""
+    response = in_debt.get("/results", headers={"x-submitter": "without-debt"})
+
+    assert response.status_code == 200
+    assert items(response.headers["ratelimit"].encode())["sample-count"]["r"] == "0"
+
+
 def test_the_other_keys_of_a_submitter_are_not_subject_to_the_limits_of_a_key(
     in_debt: httpx.Client, stack: Stack
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import tracemalloc
 from contextlib import aclosing
 
@@ -88,6 +89,21 @@ def test_what_is_kept_is_bounded_in_memory() -> None:
         tracemalloc.stop()
 
     assert held < 200 * settings.max_cached_length
+
+
+def test_a_document_that_is_sent_once_leaves_no_object(executor: Executor) -> None:
+    """An object that is created while a document is read keeps the memory around it in use."""
+
+    def blocks_after(documents: range) -> int:
+        for number in documents:
+            prepare(executor, f"{{ once{number}: hello }}")
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    blocks_after(range(300))
+    before = blocks_after(range(300, 310))
+
+    assert blocks_after(range(310, 610)) - before < 100
 
 
 async def test_a_subscription_that_is_cancelled_while_it_closes_gives_its_budget_back(executor: Executor) -> None:
