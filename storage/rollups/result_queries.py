@@ -92,7 +92,7 @@ class ResultQueries:
             query.select.fields.add(field_path=field)
         order = [each.field.field_path for each in query.order_by][:-1]
         while True:
-            documents = await self._firestore.documents(self._parent, query, read_time)
+            documents = await self._firestore.page(self._parent, query, read_time)
             if documents:
                 yield documents
             if len(documents) < _BATCH_SIZE:

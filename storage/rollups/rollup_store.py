@@ -39,7 +39,7 @@ class RollupStore:
         while True:
             query = self._query(first, end, is_inclusive=is_first)
             query.limit.value = _BATCH_DAYS
-            documents = await self._firestore.documents(document_paths.submitter(self._submitter), query, read_time)
+            documents = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
             found += map(_decode, documents)
             if len(documents) < _BATCH_DAYS:
                 return found

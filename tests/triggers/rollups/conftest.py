@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import grpc.aio
@@ -20,6 +21,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
+from storage.rollups.rollup import Checkpoint, Rollup
 from storage.rollups.rollup_store import RollupStore
 from tests.infra.firestore.server_process import FirestoreProcess
 from triggers.computation import summarize as statistics_of
@@ -40,13 +42,15 @@ class Database:
         self.rollups = RollupStore(self.firestore, SUBMITTER)
         self.results: dict[str, Result] = {}
 
-    async def build(self, *, min_results: int = 0, seconds: float = 60.0) -> Report:
-        """Build the rollups, and return what was done."""
+    async def build(self, *, min_results: int = 0, seconds: float = 60.0, killed_at: int = 0) -> Report:
+        """Build the rollups, and return what was done. Raises `Killed` in the middle of the write `killed_at`."""
         deadline = time.monotonic() + seconds
         report = Report()
         builder = RollupBuilder(
             self.firestore, self.writer, SUBMITTER, shards=self.shards, deadline=deadline, min_results=min_results
         )
+        if killed_at:
+            _kill(builder._rollups, killed_at)
         await builder.run(report)
         return report
 
@@ -109,6 +113,29 @@ class Database:
         """Return the summaries of the time buckets of these results."""
         found = await summarize_over_time(self.store, SUBMITTER, selection(start, end), bucket)
         return {start: merged for (start, _), merged in found.items()}
+
+
+class Killed(Exception):
+    """The process of a builder was killed."""
+
+
+def _kill(rollups: RollupStore, killed_at: int) -> None:
+    """Let the write with the number `killed_at` store a part of its documents, or none, and no later one happen."""
+    write, write_checkpoint = rollups.write, rollups.write_checkpoint
+    numbers = count(1)
+
+    async def write_a_part(writer: GroupCommitWriter, written: Sequence[Rollup]) -> None:
+        if next(numbers) == killed_at:
+            await write(writer, written[: len(written) // 2])
+            raise Killed
+        await write(writer, written)
+
+    async def write_no_checkpoint(writer: GroupCommitWriter, checkpoint: Checkpoint) -> Checkpoint:
+        if next(numbers) == killed_at:
+            raise Killed
+        return await write_checkpoint(writer, checkpoint)
+
+    rollups.write, rollups.write_checkpoint = write_a_part, write_no_checkpoint  # type: ignore[assignment, method-assign]
 
 
 def selection(start: datetime, end: datetime) -> Selection:

@@ -1,6 +1,7 @@
 """Summaries from rollups equal those from all results, also after results were changed or removed."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from storage.firestore.errors import PreconditionFailed
 from storage.rollups import difference_search
 from storage.rollups.rollup import EARLIEST, LATEST, RollupHour
 from tests.infra.firestore.server_process import FirestoreProcess
-from tests.triggers.rollups.conftest import Database, figures
+from tests.triggers.rollups.conftest import Database, Killed, figures
 from triggers.rollups import rollup_builder
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)
@@ -31,14 +32,15 @@ operations = st.one_of(
     st.tuples(st.just("compute"), moments, values),
     st.tuples(st.sampled_from(["recompute", "move"]), moments, values, st.integers(0)),
     st.tuples(st.sampled_from(["repeat", "supersede", "delete", "expire"]), st.integers(0)),
-    st.tuples(st.just("build"), st.sampled_from([0.0, 60.0])),
+    st.tuples(st.just("build"), st.sampled_from([0.0, 60.0]), st.integers(0, 8)),
 )
 
 
 async def apply(database: Database, operation: str, *arguments: Any) -> None:
     """Change a result, or build the rollups."""
     if operation == "build":
-        await database.build(seconds=arguments[0])
+        with contextlib.suppress(Killed):
+            await database.build(seconds=arguments[0], killed_at=arguments[1])
     elif operation == "compute":
         await database.compute(*arguments)
     elif database.results:
@@ -70,10 +72,13 @@ async def check(database: Database, start: datetime, end: datetime) -> None:
 def test_summaries_equal_those_of_all_results(
     indexed_firestore: FirestoreProcess, steps: list[tuple[Any, ...]], start: datetime, end: datetime
 ) -> None:
-    """This holds after any sequence of new, repeated, recomputed, corrected, deleted and expired results and builds."""
+    """This holds after any sequence of new, repeated, recomputed, corrected, deleted and expired results and builds.
+
+    Some builds end early, or are killed.
+    """
 
     async def run(database: Database) -> None:
-        for operation, *arguments in [*steps, ("build", 60.0), *steps]:
+        for operation, *arguments in [*steps, ("build", 60.0, 0), *steps]:
             await apply(database, operation, *arguments)
         await check(database, EARLIEST, LATEST)
         await check(database, start, end)
@@ -154,30 +159,6 @@ async def test_rollups_wait_while_many_results_arrive(database: Database, monkey
     built = await database.build()
 
     assert (built.results, built.is_finished) == (1, True)
-
-
-async def test_a_run_that_ended_between_two_writes_is_continued(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rollups are written, and the checkpoint is not."""
-    await database.compute(START, [1.0])
-    await database.build()
-    await database.compute(START, [2.0])
-    with monkeypatch.context() as patch:
-        patch.setattr(type(database.rollups), "write_checkpoint", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            await database.build()
-    await check(database, EARLIEST, LATEST)
-    await database.compute(START, [3.0])
-    await check(database, EARLIEST, LATEST)
-
-    await database.build()
-
-    await check(database, EARLIEST, LATEST)
-
-
-async def _killed(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 async def test_two_runs_at_the_same_time_do_not_disturb_each_other(database: Database) -> None:
