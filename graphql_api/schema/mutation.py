@@ -1,27 +1,21 @@
-"""The mutations: submit and delete samples, recompute results, and change settings and keys."""
+"""The type `Mutation`: the mutations of samples, and those that change settings and keys."""
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
-from graphql_api.results.deletion.deleter import MAX_IDS as MAX_DELETED_IDS
-from graphql_api.results.recomputation.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
+from graphql_api.schema.sample_mutation import SampleMutation
 from graphql_api.schema.types.api_key import ApiKeyType, CreatedApiKey
-from graphql_api.schema.types.deletion import DAYS, DeletionType, RetentionType
-from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, selection_of
-from graphql_api.schema.types.recomputation import RecomputationType
-from graphql_api.schema.types.sample import Sample
-from graphql_api.schema.types.scalars import RawSample
+from graphql_api.schema.types.deletion import DAYS, RetentionType
 from storage.documents import BadRequest, Retention
 
-MAX_SAMPLES = 1_000
 MAX_LABEL_CHARACTERS = 100
 MAX_DAYS = 36_500
 MAX_OVERLAP_DAYS = 365
@@ -32,159 +26,8 @@ Digest = Annotated[
 
 
 @strawberry.type(description="All mutations act on samples of the submitter to which the API key belongs.")
-class Mutation:
+class Mutation(SampleMutation):
     """The fields of `mutation`."""
-
-    @strawberry.mutation(
-        description=(
-            "Stores a sample and responds after Firestore has committed it. The state is PENDING, or REJECTED if the "
-            "sample is invalid; `problems` then lists what is wrong. Invalid samples are stored too. The statistics "
-            "are computed afterwards: subscribe to `sample` to receive them."
-        ),
-        metadata=requires(Scope.SUBMIT),
-    )
-    async def submit(
-        self,
-        info: Info,
-        sample: Annotated[RawSample, strawberry.argument(description="The sample.")],
-        idempotency_key: Annotated[
-            str | None,
-            strawberry.argument(
-                description=(
-                    "A text of your choice that identifies this submission, so that a retry is safe. If you send the "
-                    "same key and the same sample again, the mutation returns the stored sample and stores nothing. If "
-                    "you send the same key with another sample, the mutation returns the error CONFLICT."
-                )
-            ),
-        ] = None,
-        supersedes: Annotated[
-            strawberry.ID | None,
-            strawberry.argument(
-                description=(
-                    "The id of a sample that this sample corrects. If this sample is accepted, the result of the "
-                    "earlier sample becomes SUPERSEDED: lists and summaries leave it out, and `result` still returns "
-                    "it."
-                )
-            ),
-        ] = None,
-    ) -> Sample:
-        """Store one sample."""
-        header = await info.context.receiver.receive(
-            sample, sender=info.context.caller, idempotency_key=idempotency_key, supersedes=supersedes
-        )
-        return Sample.of(header, is_new=True)
-
-    @strawberry.mutation(
-        description=(
-            "Stores many samples and responds after Firestore has committed all samples. The response lists the "
-            "samples in the order of `samples`, with the state of each sample. If a sample could not be stored, its "
-            "item is null, and `errors` has an entry with the path of this item."
-        ),
-        metadata=requires(Scope.SUBMIT) | costs(FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)),
-    )
-    async def submit_many(
-        self,
-        info: Info,
-        samples: Annotated[list[RawSample], strawberry.argument(description=f"Up to {MAX_SAMPLES:,} samples.")],
-    ) -> list[Sample | None]:
-        """Store many samples. A sample that cannot be stored does not affect the other samples."""
-        if len(samples) > MAX_SAMPLES:
-            raise BadRequest(f"expected at most {MAX_SAMPLES:,} samples, got {len(samples):,} - at `samples`")
-        outcomes = await info.context.receiver.receive_all(samples, sender=info.context.caller)
-        # If an item of a list is an exception, graphql-core returns null for the item and adds an error with its path.
-        items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, is_new=True) for each in outcomes]
-        return items
-
-    @strawberry.mutation(
-        description=(
-            "Starts to delete samples: their raw documents, labels and results. Pass `ids` or `filter`. What remains "
-            "of each sample is its id, its SHA-256, the time and the reason; query `deletedSample` for these. The "
-            "mutation responds at once; query `deletion` for the progress. Ids of samples that do not exist are "
-            "skipped. To continue an interrupted deletion, repeat the mutation."
-        ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
-    )
-    async def delete_samples(
-        self,
-        info: Info,
-        ids: Annotated[
-            list[strawberry.ID] | None,
-            strawberry.argument(description=f"The ids of up to {MAX_DELETED_IDS:,} samples."),
-        ] = None,
-        sample_filter: Annotated[
-            SampleFilter | None,
-            strawberry.argument(
-                name="filter",
-                description="Selects the samples to delete. Must set a field. Cannot be combined with `ids`.",
-            ),
-        ] = None,
-        reason: Annotated[
-            str, strawberry.argument(description="Why the samples are deleted, in up to 200 characters.")
-        ] = "",
-    ) -> DeletionType:
-        """Start a deletion."""
-        submitter, deleter = info.context.caller.submitter, info.context.deleter
-        if (ids is None) == (sample_filter is None):
-            raise BadRequest("expected either `ids` or `filter`")
-        if ids is not None:
-            if len(ids) > MAX_DELETED_IDS:
-                raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
-            started = await deleter.delete_ids(submitter, ids, reason)
-            await info.context.record("samples.deleted", f"deletion {started.id} of {len(ids)} ids")
-            return DeletionType.of(started)
-        assert sample_filter is not None
-        selection = selection_of(sample_filter)
-        if selection.is_everything and sample_filter.state is None:
-            raise BadRequest("expected a filter that sets at least one field - at `filter`")
-        started = await deleter.delete_selected(submitter, sample_filter.state, selection, reason)
-        await info.context.record("samples.deleted", f"deletion {started.id} of the samples that pass a filter")
-        return DeletionType.of(started)
-
-    @strawberry.mutation(
-        description=(
-            "Starts to recompute results with the current version of the statistics. If `ids` is set, it recomputes "
-            "the results of these samples. Otherwise, it recomputes the results with an outdated `statisticsVersion` "
-            "that pass `filter`. Without a filter, it also recomputes samples that have been PENDING for 30 seconds. "
-            "The mutation responds at once; query `recomputation` for the progress. Clients can "
-            "read the previous result until the new result replaces it. To continue an interrupted recomputation, "
-            "repeat the mutation."
-        ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
-    )
-    async def recompute(
-        self,
-        info: Info,
-        ids: Annotated[
-            list[strawberry.ID] | None,
-            strawberry.argument(
-                description=(
-                    f"The ids of up to {MAX_IDS:,} samples. The results of these samples are recomputed even if their "
-                    "`statisticsVersion` is current."
-                )
-            ),
-        ] = None,
-        result_filter: Annotated[
-            ResultFilter | None,
-            strawberry.argument(
-                name="filter",
-                description=(
-                    "Selects among the results with an outdated `statisticsVersion`. By default, all of these results "
-                    "are selected. Cannot be combined with `ids`."
-                ),
-            ),
-        ] = None,
-    ) -> RecomputationType:
-        """Start a recomputation."""
-        submitter, recomputer = info.context.caller.submitter, info.context.recomputer
-        if ids is None:
-            started = await recomputer.recompute_outdated(submitter, selection_of(result_filter))
-            await info.context.record("results.recomputed", f"recomputation {started.id} of outdated results")
-            return RecomputationType.of(started)
-        if result_filter is not None or len(ids) > MAX_IDS:
-            raise BadRequest(f"expected at most {MAX_IDS:,} ids, and no `filter` together with `ids` - at `ids`")
-        started = await recomputer.recompute_ids(submitter, ids)
-        await info.context.record("results.recomputed", f"recomputation {started.id} of {len(ids)} ids")
-        return RecomputationType.of(started)
 
     @strawberry.mutation(
         description=(
