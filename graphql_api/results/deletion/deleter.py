@@ -1,5 +1,6 @@
 """Delete samples in batches while the API serves other requests."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from storage.documents.tombstone import MAX_REASON_CHARACTERS
 
 MAX_IDS = 1_000
 _BATCH_SIZE = 100
+_MAX_BATCHES = 4
 
 
 class Deleter:
@@ -80,20 +82,28 @@ class _Run:
         self._submitter = submitter
         self._current = started
         self._batches = batches
+        self._slots = asyncio.Semaphore(_MAX_BATCHES)
+        self._recording = asyncio.Lock()  # a BatchWrite can contain each document once
 
     async def record(self, state: DeletionState | None = None) -> None:
         """Store the progress."""
-        self._current = replace(self._current, state=state or self._current.state)
-        await self._records.write(self._submitter, self._current)
+        async with self._recording:
+            self._current = replace(self._current, state=state or self._current.state)
+            await self._records.write(self._submitter, self._current)
 
     async def work(self) -> DeletionState:
-        """Delete batch by batch."""
-        async with aclosing(self._batches) as batches:
+        """Delete some batches at a time, so that Firestore has work while the API waits for a batch."""
+        async with aclosing(self._batches) as batches, asyncio.TaskGroup() as group:
             async for ids in batches:
-                deleted = await self._records.delete(self._submitter, ids, self._current.reason)
-                self._current = replace(self._current, deleted=self._current.deleted + deleted)
-                await self.record()
+                await self._slots.acquire()
+                group.create_task(self._delete(ids))
         return DeletionState.FINISHED
+
+    async def _delete(self, ids: Sequence[str]) -> None:
+        deleted = await self._records.delete(self._submitter, ids, self._current.reason)
+        self._slots.release()
+        self._current = replace(self._current, deleted=self._current.deleted + deleted)
+        await self.record()
 
 
 def _check(reason: str) -> None:
