@@ -159,6 +159,7 @@ async def process(
         reader.cancel()
         window.cancel()
         await asyncio.wait([reader])
+        del reader  # its error refers to this frame
 
 
 async def _read(

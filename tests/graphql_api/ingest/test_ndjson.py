@@ -1,6 +1,9 @@
 """NDJSON is split at newlines, keeps its line numbers, and lets other tasks run."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import pytest
@@ -154,3 +157,29 @@ async def test_lines_in_flight_are_limited() -> None:
     assert [await anext(results) for _ in range(19)] == [100] * 19
     with pytest.raises(ConnectionError, match="the client has gone"):
         await anext(results)
+
+
+async def test_the_end_of_a_client_leaves_no_reference_cycle() -> None:
+    """Garbage collections of the API are rare. What waits for one grew the process by 20 MiB for 1,500 clients."""
+    errors: list[weakref.ref[ClientDisconnect]] = []
+
+    def disconnect() -> ClientDisconnect:
+        error = ClientDisconnect()
+        errors.append(weakref.ref(error))
+        return error
+
+    async def batches() -> AsyncGenerator[list[ndjson.Line], None]:
+        yield [(1, b"{}")]
+        raise disconnect()
+
+    async def count(batch: Sequence[ndjson.Line]) -> int:
+        return len(batch)
+
+    gc.disable()
+    try:
+        with contextlib.suppress(ClientDisconnect):
+            async for _ in ndjson.process(batches(), count, reservation()):
+                pass
+        assert [error() for error in errors] == [None]
+    finally:
+        gc.enable()
