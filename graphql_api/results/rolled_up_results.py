@@ -49,7 +49,7 @@ class RolledUpResults:
                 yield piece
         if checkpoint is not None and first < last:
             queries = ResultQueries(self._firestore, submitter, shards=self._shards)
-            stored = await rollups.between(first, last, read_time)
+            stored = await rollups.between(first, last, read_time, turn.pause)
             changes = changes_since(queries, checkpoint, first, last, read_time)
             hours = await current_hours(queries, checkpoint, stored, changes, (first, last), read_time, turn.pause)
             del stored

@@ -12,7 +12,7 @@ from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.series_listing import MAX_GROUPS
-from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
+from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, Group, TimeBucket, summarize, summarize_over_time
 from graphql_api.schema.arguments import (
     After,
     Before,
@@ -37,6 +37,7 @@ from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
 from storage.documents import BadRequest
+from storage.rollups.merged_statistics import MergedStatistics
 
 LATEST_FIRST = Order("timestamp", descending=True)
 
@@ -160,11 +161,14 @@ class Query:
         """Return a summary for each time bucket that contains results that pass the filter."""
         context, names = info.context, names_of(group_by)
         selection = selection_of(result_filter)
-        buckets = await summarize_over_time(context.store, context.caller.submitter, selection, bucket, names)
-        return [
-            ResultsBucket.of(merged, start=start, labels=group_labels(names, group))
-            for (start, group), merged in buckets.items()
-        ]
+        store, submitter = context.store, context.caller.submitter
+        buckets = await summarize_over_time(store, submitter, selection, bucket, names)
+
+        def to_graphql(item: tuple[tuple[datetime, Group], MergedStatistics]) -> ResultsBucket:
+            (start, group), merged = item
+            return ResultsBucket.of(merged, start=start, labels=group_labels(names, group))
+
+        return await store.result_listing.turns.of(submitter).map(to_graphql, buckets.items())
 
     @strawberry.field(
         description=(

@@ -1,6 +1,6 @@
 """The stored rollups of a submitter: one document for each day, and the checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -32,15 +32,22 @@ class RollupStore:
             return None
         return Checkpoint.from_fields(encoding.from_document(document), encoding.to_datetime(document.update_time))
 
-    async def between(self, start: datetime, end: datetime, read_time: datetime) -> list[Rollup]:
-        """Return the rollups of the days that have a part between two times, the earliest first."""
+    async def between(
+        self, start: datetime, end: datetime, read_time: datetime, pause: Callable[[], Awaitable[None]]
+    ) -> list[Rollup]:
+        """Return the rollups of the days that have a part between two times, the earliest first.
+
+        `pause` lets other work run, if enough was done since the last pause.
+        """
         found: list[Rollup] = []
         first, is_first = start.date(), True
         while True:
             query = self._query(first, end, is_inclusive=is_first)
             query.limit.value = _BATCH_DAYS
             documents = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
-            found += map(_decode, documents)
+            for document in documents:
+                await pause()
+                found.append(_decode(document))
             if len(documents) < _BATCH_DAYS:
                 return found
             first, is_first = found[-1].day, False

@@ -34,7 +34,7 @@ class DayUpdates:
 
     async def read(self, first: date, last: date, read_time: datetime) -> list[Rollup]:
         """Return the rollups from the day `first` to the day `last`."""
-        return await self._rollups.between(midnight_of(first), end_of(last), read_time)
+        return await self._rollups.between(midnight_of(first), end_of(last), read_time, self._pause)
 
     async def add(self, checkpoint: Checkpoint, changes: dict[date, list[Any]], until: datetime) -> set[datetime]:
         """Add changed results to the rollups of their days, as of `until`. Return the hours that are stale now.

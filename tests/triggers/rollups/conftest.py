@@ -115,6 +115,10 @@ class Database:
         return {start: merged for (start, _), merged in found.items()}
 
 
+async def no_pause() -> None:
+    """Let no other work run."""
+
+
 class Killed(Exception):
     """The process of a builder was killed."""
 

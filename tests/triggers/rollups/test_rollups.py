@@ -19,7 +19,7 @@ from storage.firestore.errors import PreconditionFailed
 from storage.rollups import difference_search
 from storage.rollups.rollup import EARLIEST, LATEST, RollupHour
 from tests.infra.firestore.server_process import FirestoreProcess
-from tests.triggers.rollups.conftest import Database, Killed, figures
+from tests.triggers.rollups.conftest import Database, Killed, figures, no_pause
 from triggers.rollups import rollup_builder
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)
@@ -104,7 +104,7 @@ async def test_summaries_are_read_from_rollups(database: Database) -> None:
     sample_id = await database.compute(START, [1.0])
     await database.compute(START + HOUR, [2.0])
     await database.build()
-    [rollup] = await database.rollups.between(START, START + 2 * HOUR, await database.firestore.now())
+    [rollup] = await database.rollups.between(START, START + 2 * HOUR, await database.firestore.now(), no_pause)
     statistics = rollup.hours[START].statistics
     assert statistics is not None
     statistics.maximum = 5.0
@@ -190,7 +190,7 @@ async def test_rollups_of_too_many_late_results_are_built_again(
     await database.build()
 
     await check(database, EARLIEST, LATEST)
-    [rollup] = await database.rollups.between(START, START + HOUR, await database.firestore.now())
+    [rollup] = await database.rollups.between(START, START + HOUR, await database.firestore.now(), no_pause)
     assert isinstance(rollup.hours[START], RollupHour)
 
 
