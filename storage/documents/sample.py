@@ -31,6 +31,14 @@ MAX_INLINE_BYTES = 256 * 1024
 CHUNK_BYTES = 900 * 1024
 """The size of a chunk before compression. Compression can make a chunk slightly longer, so it is less than 1 MiB."""
 
+_COMPRESSION = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST, min_match=7, hash_log=8, chain_log=6, search_log=1, window_log=20
+)
+"""The digits of measured values hardly repeat, so Huffman's code does almost all of the compression.
+
+Measured with values of 17 digits: half of the time of level 1, and 12 % more bytes. Constant values stay as small.
+"""
+
 _SEARCH_BYTES = 1024 * 1024
 
 Document = tuple[str, Mapping[str, object]]
@@ -338,7 +346,8 @@ def _contains_key(raw: bytes) -> bool:
 
 def compress_chunk(raw: bytes, number: int) -> bytes:
     """Return the compressed chunk `number` (from 0) of a raw document."""
-    return zstandard.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES], 1)
+    compressor = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
+    return compressor.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
 
 
 def chunk_count(raw: bytes) -> int:
