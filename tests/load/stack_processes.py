@@ -4,9 +4,11 @@ Commands and environments come from stack.toml. `tests.stack.Stack` is the whole
 """
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,13 @@ class Commands:
         process = self._named("key")
         subprocess.run(process.command, env=self._environment(process), check=True)
         return (self.folder / "api-key").read_text().strip()
+
+    def build_rollups(self) -> dict[str, int]:
+        """Build rollups once, as a schedule does, and return what was done."""
+        environment = os.environ | self._environment(self._named("function"))
+        command = [sys.executable, "-m", "triggers.rollups"]
+        report: dict[str, int] = json.loads(subprocess.check_output(command, env=environment))
+        return report
 
     def port(self, name: str) -> int:
         """Return the port of a process."""

@@ -1,4 +1,4 @@
-"""Pages and counts of results as their number grows, which should not depend on the number, and their export."""
+"""Pages and counts of results as their number grows, which should not depend on it, and summaries and the export."""
 
 import asyncio
 import json
@@ -18,6 +18,7 @@ from tests.load import stack_processes, wrk
 from tests.load.firestore_client import Firestore
 from tests.load.plan import Plan, attempt, powers, repeat
 from tests.load.process import Failed
+from tests.load.rows import rollups
 from tests.load.stack_processes import SUBMITTER
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
@@ -66,6 +67,7 @@ def growth_with_results(plan: Plan) -> Iterator[Row]:
                     yield from attempt(f"{name} of {count:,} results", partial(_page, plan, target, name, count, small))
                 target = Target(url, json.dumps({"query": STATES}).encode(), f'"totalCount":{count}}}', headers)
                 yield from attempt(f"counts by state of {count:,} results", partial(_counts, plan, target, count))
+            yield from attempt("rollups", partial(rollups.summaries, plan, commands, url, headers, stored))
             yield from attempt(
                 "export", partial(_export, plan, f"http://127.0.0.1:{commands.port('api')}", headers, stored)
             )
