@@ -1,6 +1,5 @@
 """Delete samples in batches while the API serves other requests."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,7 +16,6 @@ from storage.documents.tombstone import MAX_REASON_CHARACTERS
 
 MAX_IDS = 1_000
 _BATCH_SIZE = 100
-_MAX_BATCHES = 4
 
 
 class Deleter:
@@ -82,28 +80,20 @@ class _Run:
         self._submitter = submitter
         self._current = started
         self._batches = batches
-        self._slots = asyncio.Semaphore(_MAX_BATCHES)
-        self._recording = asyncio.Lock()  # a BatchWrite can contain each document once
 
     async def record(self, state: DeletionState | None = None) -> None:
         """Store the progress."""
-        async with self._recording:
-            self._current = replace(self._current, state=state or self._current.state)
-            await self._records.write(self._submitter, self._current)
+        self._current = replace(self._current, state=state or self._current.state)
+        await self._records.write(self._submitter, self._current)
 
     async def work(self) -> DeletionState:
-        """Delete some batches at a time, so that Firestore has work while the API waits for a batch."""
-        async with aclosing(self._batches) as batches, asyncio.TaskGroup() as group:
+        """Delete batch by batch."""
+        async with aclosing(self._batches) as batches:
             async for ids in batches:
-                await self._slots.acquire()
-                group.create_task(self._delete(ids))
+                deleted = await self._records.delete(self._submitter, ids, self._current.reason)
+                self._current = replace(self._current, deleted=self._current.deleted + deleted)
+                await self.record()
         return DeletionState.FINISHED
-
-    async def _delete(self, ids: Sequence[str]) -> None:
-        deleted = await self._records.delete(self._submitter, ids, self._current.reason)
-        self._slots.release()
-        self._current = replace(self._current, deleted=self._current.deleted + deleted)
-        await self.record()
 
 
 def _check(reason: str) -> None:
