@@ -26,7 +26,8 @@ from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.admission import StreamAdmission
-from graphql_api.ingest.receiver import Outcome, Receiver
+from graphql_api.ingest.earlier_samples import Outcome
+from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from storage.documents import BadRequest, ContentKey, DropzoneError, Header, Labels, TooLarge, Unavailable
 

@@ -1,10 +1,8 @@
 """The receiver: validates and stores the samples of every endpoint.
 
-A small sample is validated on the event loop and stored as one document, its header. Small samples
-that arrive together are written with one call of `write_all`. A large sample is validated in a thread
-and stored in chunks. Its header is written last.
-
-Submitters take turns: on the event loop, in the threads, and in the writer.
+A small sample is validated on the event loop and stored as one document, its header. Small samples that arrive together
+are written with one call of `write_all`. A large sample is validated in a thread and stored in chunks. Its header is
+written last. Submitters take turns: on the event loop, in the threads, and in the writer.
 """
 
 import asyncio
@@ -19,6 +17,7 @@ from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.daily_usage import DailyUsage
+from graphql_api.ingest.earlier_samples import EarlierSamples, Outcome
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
 from graphql_api.ingest.submitter_settings import SubmitterSettings
@@ -27,14 +26,12 @@ from observability import request_context
 from storage.documents import (
     Arrival,
     BadRequest,
-    Conflict,
     ContentKey,
     DropzoneError,
     Expiry,
     Header,
     Identity,
     Labels,
-    NotFound,
     Sample,
     TooLarge,
     Unavailable,
@@ -59,9 +56,7 @@ _MIN_THOROUGH_TURN_BYTES = 1024
 """A report on a smaller sample takes less than 0.5 ms."""
 
 _MAX_VALIDATION_THREADS = 2
-
-Outcome = Header | Exception
-"""The header of a stored sample, or the reason why it was not stored."""
+_TOO_LITTLE_MEMORY = "the server has too little memory for this sample; retry later"
 
 
 class Receiver:
@@ -84,7 +79,7 @@ class Receiver:
     ) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._read_headers = read_headers
+        self._earlier = EarlierSamples(firestore, writer, read_headers)
         self._settings = settings
         self._validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
@@ -121,10 +116,9 @@ class Receiver:
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
         self._budgets.admit_samples(sender, 1, len(raw))
-        submitter = sender.submitter
         if len(raw) > MAX_INLINE_BYTES:
             return await self._receive_large(raw, sender, idempotency_key, labels)
-        started = time.perf_counter()
+        started, submitter = time.perf_counter(), sender.submitter
         if len(raw) > _MIN_TURN_BYTES:
             await self._budgets.turns.wait(submitter)
         report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
@@ -175,11 +169,10 @@ class Receiver:
             except DropzoneError as error:
                 outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
             except MemoryError:
-                outcomes[index] = _too_little_memory()
+                outcomes[index] = Unavailable(_TOO_LITTLE_MEMORY)
             except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
                 outcomes[index] = error
-            if turn.is_over:
-                await turn.start()
+            await turn.pause()
         outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender), strict=True))
         for index in samples:
             if isinstance(outcomes[index], Header):
@@ -202,17 +195,12 @@ class Receiver:
 
         If the process stops before the mark is written, the client repeats the request with the same idempotency key.
         """
-        if earlier_id not in await self._read_headers(sender.submitter, {earlier_id}):
-            raise NotFound("the sample to supersede does not exist - at `supersedes`")
+        await self._earlier.check(sender.submitter, earlier_id)
         stored = await self.receive(raw, sender=sender, idempotency_key=idempotency_key, labels=labels)
         if stored.id == earlier_id:
             raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
         if stored.arrival is Arrival.ACCEPTED:
-            name = self._firestore.name(document_paths.sample(sender.submitter, earlier_id))
-            write = encoding.to_write(name, {"superseded_by": stored.id})
-            write.update_mask.field_paths.append("superseded_by")
-            write.current_document.exists = True
-            await self._writer.write(write)
+            await self._earlier.supersede(sender.submitter, earlier_id, stored.id)
         return stored
 
     async def _receive_large(
@@ -235,7 +223,7 @@ class Receiver:
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
-                raise _too_little_memory() from None
+                raise Unavailable(_TOO_LITTLE_MEMORY) from None
         _count(outcome, started)
         return outcome
 
@@ -281,21 +269,20 @@ class Receiver:
         Otherwise the outcome is `Conflict`.
         """
         outcomes: list[Outcome] = []
-        submitter = sender.submitter
-        expiry = expiry or (await self._settings.current(submitter)).expiry
+        expiry = expiry or (await self._settings.current(sender.submitter)).expiry
         for sample in samples:
             sample.header.submitted_by = sender.label
             sample.header.expire_at, sample.header.result_expire_at = expiry
-        results = await self._writer.write_all([self._header_write(sample) for sample in samples], submitter)
+        results = await self._writer.write_all([self._header_write(sample) for sample in samples], sender.submitter)
         for sample, result in zip(samples, results, strict=True):
             if isinstance(result, Exception):
                 outcomes.append(result)
             else:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
                 outcomes.append(sample.header)
-        self._backlog.add(submitter, outcomes)
+        self._backlog.add(sender.submitter, outcomes)
         if any(isinstance(outcome, PreconditionFailed) for outcome in outcomes):
-            return await self._resolve_existing(samples, outcomes)
+            return await self._earlier.resolve(samples, outcomes)
         return outcomes
 
     def _header_write(self, sample: Sample) -> Any:
@@ -305,34 +292,6 @@ class Receiver:
         write = encoding.to_write(self._firestore.name(path), header)
         write.current_document.exists = False
         return write
-
-    async def _resolve_existing(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Replace each `PreconditionFailed` with the stored header or `Conflict`. One read gets all stored headers."""
-        existing = [
-            sample.header
-            for sample, outcome in zip(samples, outcomes, strict=True)
-            if isinstance(outcome, PreconditionFailed)
-        ]
-        try:
-            stored = await self._read_headers(existing[0].submitter, {header.id for header in existing})
-        except Exception as error:  # noqa: BLE001 - the error is the outcome of the samples that exist
-            return [error if isinstance(outcome, PreconditionFailed) else outcome for outcome in outcomes]
-        return [
-            _resolve(sample.header, stored.get(sample.header.id))
-            if isinstance(outcome, PreconditionFailed)
-            else outcome
-            for sample, outcome in zip(samples, outcomes, strict=True)
-        ]
-
-
-def _resolve(submitted: Header, stored: Header | None) -> Outcome:
-    if stored is None or stored.sha256 != submitted.sha256:
-        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
-    return stored
-
-
-def _too_little_memory() -> Unavailable:
-    return Unavailable("the server has too little memory for this sample; retry later")
 
 
 def _count(header: Header, started: float) -> None:

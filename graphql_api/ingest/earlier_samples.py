@@ -1,0 +1,59 @@
+"""Earlier samples to which a new one refers: it has the same idempotency key, or it corrects an earlier sample."""
+
+from collections.abc import Sequence
+
+from graphql_api.ingest.uploads import ReadHeaders
+from storage.documents import Conflict, Header, NotFound, Sample, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.errors import PreconditionFailed
+from storage.firestore.group_commit_writer import GroupCommitWriter
+
+Outcome = Header | Exception
+"""The header of a stored sample, or the reason why it was not stored."""
+
+
+class EarlierSamples:
+    """The stored samples of all submitters."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._read_headers = read_headers
+
+    async def check(self, submitter: str, earlier_id: str) -> None:
+        """Raise `NotFound` if the sample to supersede is not stored."""
+        if earlier_id not in await self._read_headers(submitter, {earlier_id}):
+            raise NotFound("the sample to supersede does not exist - at `supersedes`")
+
+    async def supersede(self, submitter: str, earlier_id: str, sample_id: str) -> None:
+        """Mark a sample as superseded. This triggers the function, which writes its result again."""
+        name = self._firestore.name(document_paths.sample(submitter, earlier_id))
+        write = encoding.to_write(name, {"superseded_by": sample_id})
+        write.update_mask.field_paths.append("superseded_by")
+        write.current_document.exists = True
+        await self._writer.write(write)
+
+    async def resolve(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Replace each `PreconditionFailed` with the stored header or `Conflict`. One read gets all stored headers."""
+        existing = [
+            sample.header
+            for sample, outcome in zip(samples, outcomes, strict=True)
+            if isinstance(outcome, PreconditionFailed)
+        ]
+        try:
+            stored = await self._read_headers(existing[0].submitter, {header.id for header in existing})
+        except Exception as error:  # noqa: BLE001 - the error is the outcome of the samples that exist
+            return [error if isinstance(outcome, PreconditionFailed) else outcome for outcome in outcomes]
+        return [
+            _resolve(sample.header, stored.get(sample.header.id))
+            if isinstance(outcome, PreconditionFailed)
+            else outcome
+            for sample, outcome in zip(samples, outcomes, strict=True)
+        ]
+
+
+def _resolve(submitted: Header, stored: Header | None) -> Outcome:
+    if stored is None or stored.sha256 != submitted.sha256:
+        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
+    return stored
