@@ -87,6 +87,12 @@ locals {
       filter   = "resource.type = \"cloud_scheduler_job\" AND resource.labels.job_id = \"${google_cloud_scheduler_job.audit.name}\" AND severity >= ERROR"
       advice   = "Cloud Scheduler got an error from POST /audit of dropzone-function. Look at the logs of both. The audit continues where it ended, so no sample is skipped."
     }
+    failed_rollups = {
+      name     = "Building rollups fails"
+      severity = "WARNING"
+      filter   = "resource.type = \"cloud_scheduler_job\" AND resource.labels.job_id = \"${google_cloud_scheduler_job.rollups.name}\" AND severity >= ERROR"
+      advice   = "Cloud Scheduler got an error from POST /rollups of dropzone-function. Look at the logs of both. Summaries stay right, and become slower until the rollups are built again."
+    }
   }
 }
 

@@ -1,0 +1,63 @@
+"""`POST /rollups` and `python -m triggers.rollups` build the rollups of all submitters."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from starlette.exceptions import HTTPException
+
+from storage.rollups.rollup import EARLIEST, LATEST
+from tests.infra.firestore.server_process import FirestoreProcess
+from tests.ports import free_port
+from tests.triggers.rollups.conftest import Database
+from tests.triggers.rollups.test_rollups import START, check
+from triggers.rollups import endpoint
+from triggers.rollups.endpoint import RollupsEndpoint
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, address: str, database: Database) -> None:
+    """Select the database of a test in the environment."""
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", address)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", database.firestore.database.split("/")[1])
+
+
+async def test_a_run_builds_the_rollups_of_each_submitter(
+    database: Database, indexed_firestore: FirestoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two calls at the same time do the work once."""
+    await database.compute(START, [1.0, 2.0])
+    connect(monkeypatch, indexed_firestore.address, database)
+    rollups = RollupsEndpoint(shards=database.shards, min_results=1)
+
+    first, second = await asyncio.gather(rollups.run(b""), rollups.run(b""))
+
+    assert first == {"resultsRead": 1, "hoursWritten": 1, "finished": True}
+    assert second == {"running": True}
+    assert await database.rollups.checkpoint() is not None
+    await check(database, EARLIEST, LATEST)
+
+
+async def test_a_run_without_firestore_asks_for_a_retry(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schedule shows the error, and the next run continues."""
+    connect(monkeypatch, f"127.0.0.1:{free_port()}", database)
+    monkeypatch.setattr(endpoint, "TIMEOUT_SECONDS", 0.1)
+
+    with pytest.raises(HTTPException, match="the rollups continue at the next call"):
+        await RollupsEndpoint(shards=1).run(b"")
+
+
+def test_the_command_prints_what_it_has_done(indexed_firestore: FirestoreProcess) -> None:
+    """One line of JSON, as in the response of `POST /rollups`."""
+    environment = os.environ | {
+        "FIRESTORE_EMULATOR_HOST": indexed_firestore.address,
+        "GOOGLE_CLOUD_PROJECT": "rolled-up-by-the-command",
+        "DROPZONE_EVENT_SECRET": "s" * 40,
+    }
+    command = [sys.executable, "-m", "triggers.rollups"]
+
+    printed = subprocess.check_output(command, env=environment, text=True)
+
+    assert json.loads(printed) == {"resultsRead": 0, "hoursWritten": 0, "finished": True}
