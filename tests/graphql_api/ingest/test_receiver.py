@@ -11,6 +11,7 @@ import httpx
 from tests.stack import Stack, eventually
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
+MAX_ATTEMPTS = 10
 
 
 @contextmanager
@@ -25,22 +26,28 @@ def silent_firestore(stack: Stack) -> Iterator[None]:
 
 
 async def test_pending_writes_are_limited(small_stack: Stack) -> None:
-    """Beyond the limit a submission fails at once with `retry-after`. The others fail after the write timeout."""
+    """Beyond the limit a submission fails at once with `retry-after`. The others fail after the write timeout.
+
+    On a slow machine, writes can time out before all requests are there. The requests are then sent again.
+    """
     sample = SAMPLE[:-2] + b", 1.5" * 50_000 + b"]}"
     headers = {"x-api-key": small_stack.key, "content-type": "application/json"}
     small_stack.post_sample(SAMPLE, **headers)  # fills the cache of API keys
     async with httpx.AsyncClient(base_url=small_stack.url, headers=headers, timeout=60) as client:
-        with silent_firestore(small_stack):
-            responses = await asyncio.gather(*(client.post("/samples", content=sample) for _ in range(100)))
+        for _ in range(MAX_ATTEMPTS):
+            with silent_firestore(small_stack):
+                responses = await asyncio.gather(*(client.post("/samples", content=sample) for _ in range(100)))
+            await asyncio.to_thread(eventually, lambda: small_stack.post_sample(SAMPLE, **headers).status_code == 201)
+            messages = [response.json()["error"]["message"] for response in responses]
+            rejected = sum("too many writes of this submitter are waiting" in message for message in messages)
+            expired = sum("Firestore did not confirm the write within 1 s" in message for message in messages)
+            if 10 < rejected < 90 and rejected + expired == 100:
+                break
 
-    messages = [response.json()["error"]["message"] for response in responses]
-    assert {response.status_code for response in responses} == {429, 503}
-    assert all(int(response.headers["retry-after"]) >= 1 for response in responses)
-    rejected = sum("too many writes of this submitter are waiting" in message for message in messages)
-    expired = sum("Firestore did not confirm the write within 1 s" in message for message in messages)
     assert 10 < rejected < 90
     assert rejected + expired == 100
-    await asyncio.to_thread(eventually, lambda: small_stack.post_sample(SAMPLE, **headers).status_code == 201)
+    assert {response.status_code for response in responses} == {429, 503}
+    assert all(int(response.headers["retry-after"]) >= 1 for response in responses)
 
 
 def test_a_sample_with_a_damaged_header_has_a_state(stack: Stack) -> None:
