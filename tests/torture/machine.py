@@ -42,7 +42,7 @@ class Clients:
 
 
 class Firestore:
-    """`python -m infra.embedded.firestore` with one trigger for all writes."""
+    """`python -m infra.embedded.firestore` with one trigger for all writes, and small entry tables."""
 
     def __init__(self, folder: Path, function_url: str) -> None:
         self.data = folder / "firestore.sqlite"
@@ -61,7 +61,7 @@ class Firestore:
         options = (f"--port={self._port}", f"--data={self.data}", f"--triggers={self._triggers}")
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "infra.embedded.firestore", *options, stdout=log, stderr=log
+                sys.executable, "-m", "tests.infra.firestore.small_entry_tables", *options, stdout=log, stderr=log
             )
         await until(lambda: b"FIRESTORE_EMULATOR_HOST=" in self._log.read_bytes()[start:], TIMEOUT_SECONDS)
 

@@ -18,6 +18,7 @@ from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes import index_registry
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Definitions
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.storage.storage import Change, Storage
 from tests.infra.eventarc.machine import until
@@ -148,4 +149,5 @@ def check_entries(connection: sqlite3.Connection) -> None:
         keys = registry.indexer(collection_id).entries(path, document_id, Document.FromString(document))
         expected.update((collection_number, key, size) for key, size in keys.items())
     assert expected
-    assert set(connection.execute("SELECT collection_number, key, size FROM entries")) == expected
+    stored = list(EntryTables(connection).rows())
+    assert (len(stored), set(stored)) == (len(expected), expected)

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from google.cloud.firestore import AsyncClient, Client
 
+from infra.embedded.firestore.indexes.entry_tables import Entry, EntryTables
 from tests.ports import free_port
 from tests.stack import PATIENCE_SECONDS
 
@@ -116,6 +117,11 @@ class FirestoreProcess:
         with contextlib.closing(sqlite3.connect(self.data)) as connection:
             return connection.execute(statement).fetchall()
 
+    def entries(self) -> list[Entry]:
+        """Return the index entries in the database file, in order."""
+        with contextlib.closing(sqlite3.connect(self.data)) as connection:
+            return list(EntryTables(connection).rows())
+
     def client(self) -> Client:
         """Return Google's client, connected to this server."""
         with pytest.MonkeyPatch.context() as environment:
@@ -152,6 +158,7 @@ def convert_to_format_1(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA user_version = 0")
     connection.execute("ALTER TABLE versions DROP COLUMN checksum")
     connection.execute("DROP TABLE dropped_composites")
+    connection.execute("DROP TABLE entry_tables")
     connection.execute("DROP TABLE index_builds")
     connection.execute("DELETE FROM settings WHERE name = 'field_definitions'")
 

@@ -10,11 +10,10 @@ from infra.embedded.firestore.encoding import checksums, path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Definitions
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_builds import FIELD_DEFINITIONS
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.messages import Document
-
-MAX_KEYS = 500
 
 _POINTERS = """
 SELECT t.collection_number, t.path FROM {table} t LEFT JOIN versions v ON v.sequence = t.version
@@ -49,6 +48,7 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
 def _index_problems(connection: sqlite3.Connection, catalog: Catalog) -> Iterator[str]:
     registry = IndexRegistry(_field_definitions(connection))
     registry.load(connection)
+    tables = EntryTables(connection)
     for number, (database, collection_id) in catalog.names.items():
         if collection_id in registry.earlier:
             continue  # a build is not finished
@@ -62,10 +62,10 @@ def _index_problems(connection: sqlite3.Connection, catalog: Catalog) -> Iterato
                 continue
             keys = indexer.entries(path, path_encoding.decode_path(path)[-1], document)
             expected += len(keys)
-            found = _count(connection, number, list(keys))
+            found = tables.count_keys(number, list(keys))
             if found != len(keys):
                 yield f"{len(keys) - found} index entries of the document {_text(path)} are missing"
-        (total,) = connection.execute("SELECT count(*) FROM entries WHERE collection_number = ?", (number,)).fetchone()
+        total = tables.count(number, b"", path_encoding.AFTER_ALL)
         if total > expected:
             yield f"{total - expected} index entries of collection {collection_id} in {database} have no document"
 
@@ -77,17 +77,6 @@ def _field_definitions(connection: sqlite3.Connection) -> Definitions:
         field_overrides={key: modes for each in found for key, modes in each.field_overrides.items()},
         ttl_fields={key: path for each in found for key, path in each.ttl_fields.items()},
     )
-
-
-def _count(connection: sqlite3.Connection, number: int, keys: list[bytes]) -> int:
-    """Return how many of the keys exist."""
-    count = 0
-    for start in range(0, len(keys), MAX_KEYS):
-        part = keys[start : start + MAX_KEYS]
-        marks = ", ".join("?" * len(part))
-        sql = f"SELECT count(*) FROM entries WHERE collection_number = ? AND key IN ({marks})"  # noqa: S608 - the marks are question marks
-        count += connection.execute(sql, (number, *part)).fetchone()[0]
-    return count
 
 
 def _text(path: bytes) -> str:

@@ -2,8 +2,8 @@
 
 `versions` contains every version of every document, in commit order, so it is also the stored change feed. Rows are
 added and later pruned, but not updated. `documents` points to the current version of each path. `history` points to
-each superseded version, by the time when a newer version replaced it. `entries` contains the index entries, in key
-order.
+each superseded version, by the time when a newer version replaced it. `entries` contains index entries, in key order.
+Further tables contain entries, too: see indexes/entry_tables.py.
 
 `PRAGMA user_version` is the format version. It is 0 in files of releases that did not store a version. Their format is
 called version 1. An upgrade takes little time for a file of any size: it changes the definitions of tables, and leaves
@@ -18,10 +18,15 @@ from pathlib import Path
 
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.indexes.definitions import Definitions, FieldModes
+from infra.embedded.firestore.indexes.entry_tables import CLOSED, OPEN, create_table
 from infra.embedded.firestore.indexes.index_builds import FIELD_DEFINITIONS
 from infra.embedded.python_command import python_command
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+
+FEW_ENTRIES = 6_000
+UPGRADED_LEVEL = 4
+"""The level of the entries of a file without entry tables: that of some hundred thousand entries or more."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS collections (
@@ -47,6 +52,11 @@ CREATE TABLE IF NOT EXISTS entries (
     size INTEGER NOT NULL, -- bytes of the path at the end of the key
     PRIMARY KEY (collection_number, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entry_tables ( -- `entries`, and the tables `entries_NUMBER`
+    number INTEGER PRIMARY KEY, -- 0: `entries`
+    state TEXT NOT NULL, level INTEGER NOT NULL, target INTEGER,
+    collection_number INTEGER NOT NULL, position BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS composites (
     id INTEGER PRIMARY KEY, definition TEXT NOT NULL UNIQUE,
     entries INTEGER NOT NULL, -- the id that the keys of its entries contain
@@ -82,6 +92,7 @@ def prepare(connection: sqlite3.Connection, version: int) -> None:
             _drop_old_composite_indexes(connection)
         for statement in SCHEMA.split(";\n"):
             connection.execute(statement)
+        _add_entry_tables(connection)
         if version:
             _add_checksums(connection)
             _convert_field_definitions(connection)
@@ -142,6 +153,17 @@ def _drop_old_composite_indexes(connection: sqlite3.Connection) -> None:
         "INSERT INTO dropped_composites VALUES (?, ?)",
         [(number, json.loads(definition)["collectionGroup"]) for number, definition in rows],
     )
+
+
+def _add_entry_tables(connection: sqlite3.Connection) -> None:
+    """Keep the entries of an older file where they are. If they are many, add a table for new entries."""
+    (few,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM entries LIMIT ?)", (FEW_ENTRIES,)).fetchone()
+    is_open = few < FEW_ENTRIES
+    state, level = (OPEN, 0) if is_open else (CLOSED, UPGRADED_LEVEL)
+    connection.execute("INSERT INTO entry_tables VALUES (0, ?, ?, NULL, 0, x'')", (state, level))
+    if not is_open:
+        create_table(connection, 1)
+        connection.execute("INSERT INTO entry_tables VALUES (1, ?, 0, NULL, 0, x'')", (OPEN,))
 
 
 def _add_checksums(connection: sqlite3.Connection) -> None:

@@ -19,6 +19,7 @@ from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.messages import Document
 
@@ -32,13 +33,6 @@ _NEXT_DOCUMENTS = """
 SELECT d.path, v.sequence, v.document, v.checksum FROM documents d JOIN versions v ON v.sequence = d.version
 WHERE d.collection_number = ? AND d.path > ? ORDER BY d.path
 """
-_NEXT_KEY = "SELECT key FROM entries WHERE collection_number = ? AND key >= ? ORDER BY key LIMIT 1"
-_LAST_TO_DELETE = """
-SELECT max(key) FROM
-(SELECT key FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?)
-"""
-_DELETE_ENTRIES = "DELETE FROM entries WHERE collection_number = ? AND key >= ? AND key <= ?"
-_INSERT_ENTRY = "INSERT OR IGNORE INTO entries (collection_number, key, size) VALUES (?, ?, ?)"
 _COUNT = "SELECT count(*), count(path <= :position OR NULL) FROM documents WHERE collection_number = :number"
 
 logger = logging.getLogger(__name__)
@@ -200,18 +194,17 @@ def _clear(
     Return the new position and the number of deleted entries.
     """
     deleted = 0
+    tables = EntryTables(connection)
     for number in numbers:
         if number < position.collection_number:
             continue
         low = position.key if number == position.collection_number else b""
-        while row := connection.execute(_NEXT_KEY, (number, low)).fetchone():
-            prefix = entries.index_prefix(row[0])
-            if _keeps_entries(registry, position.collection_id, prefix):
-                low = entries.after_index(prefix)
+        while (key := tables.first_key(number, low)) is not None:
+            low, end = key, entries.after_index(entries.index_prefix(key))
+            if _keeps_entries(registry, position.collection_id, entries.index_prefix(key)):
+                low = end
             else:
-                bounds = number, row[0], entries.after_index(prefix), DELETED_ENTRIES
-                (low,) = connection.execute(_LAST_TO_DELETE, bounds).fetchone()
-                deleted += connection.execute(_DELETE_ENTRIES, (number, row[0], low)).rowcount
+                deleted += tables.delete_range(number, low, end, DELETED_ENTRIES)
             if time.monotonic() > deadline:
                 return _Position(position.collection_id, False, number, low), deleted
     return _Position(position.collection_id, True, 0, b""), deleted
@@ -231,7 +224,7 @@ def _add_entries(
 ) -> tuple[int, bytes]:
     """Add the entries of the documents after a path until the deadline. Return their number and the last path."""
     count = 0
-    added: list[tuple[int, bytes, int]] = []
+    added: list[tuple[bytes, int]] = []
     for path, sequence, raw, checksum in connection.execute(_NEXT_DOCUMENTS, (number, after)):
         count, after = count + 1, path
         segments = path_encoding.decode_path(path)
@@ -239,10 +232,10 @@ def _add_entries(
         if document is None:
             logger.error("A document is damaged and gets no index entries: %s", "/".join(segments))
         else:
-            added += [(number, key, size) for key, size in indexer.entries(path, segments[-1], document).items()]
+            added += indexer.entries(path, segments[-1], document).items()
         if time.monotonic() > deadline:
             break
-    connection.executemany(_INSERT_ENTRY, sorted(added))
+    EntryTables(connection).add_missing(number, sorted(added))
     return count, after
 
 

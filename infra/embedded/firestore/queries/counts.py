@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from infra.embedded.firestore.encoding import path_encoding, resource_names
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import filters, planner, scanner
 from infra.embedded.firestore.queries.filters import FieldFilter
@@ -28,12 +29,6 @@ MAX_REMEMBERED = 1_000
 MAX_CHANGES = 1_000
 """The number of changes that are read in any case. A change takes as long as about `KEYS_PER_CHANGE` keys."""
 KEYS_PER_CHANGE = 100
-
-_COUNT = "SELECT count(*) FROM entries WHERE collection_number = ? AND key >= ? AND key < ?"
-_KEYS = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ?"
-_COUNT_UP_TO = (
-    "SELECT count(*) FROM (SELECT 1 FROM entries WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?)"
-)
 
 _Keys = tuple[int, bytes, bytes]
 """The number of a collection and a range of its keys."""
@@ -106,7 +101,7 @@ class Counts:
         newest, newest_time = versions.newest(connection)
         wanted = newest if newest_time <= read_time else versions.sequence_at(connection, read_time)
         if limit is not None and wanted == newest and key_filter is None:
-            return int(connection.execute(_COUNT_UP_TO, (*keys, limit)).fetchone()[0])
+            return EntryTables(connection).count_up_to(*keys, limit)
         (conditions,) = query.disjunctions
         with self._lock:
             known = self._remembered.get((keys, conditions))
@@ -134,9 +129,9 @@ def _has_equality(query: Query) -> bool:
 def _matching_keys(connection: sqlite3.Connection, keys: _Keys, key_filter: KeyFilter | None) -> int | None:
     """Return the number of keys that match a filter, or None if a key cannot decide."""
     if key_filter is None:
-        return int(connection.execute(_COUNT, keys).fetchone()[0])
+        return EntryTables(connection).count(*keys)
     matching = 0
-    for key, size in connection.execute(_KEYS, keys):
+    for key, size in EntryTables(connection).scan(*keys):
         parts = key_filter.parts(key, size)
         if parts is None:
             return None

@@ -11,6 +11,7 @@ a large result therefore does not hold much memory, and does not prevent a reset
 import heapq
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cached_property
 from itertools import islice
 from operator import itemgetter
 from typing import TypeVar
@@ -20,6 +21,7 @@ from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
 from infra.embedded.firestore.queries.index_keys import KeyFilter
@@ -41,11 +43,8 @@ _Found = StoredResult | tuple[SortKey, tuple[int, bytes]]
 """The same, or the collection number and the path of a document that is not read yet."""
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
-_entries = "SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key"
-# Each pair contains the forward and the backward statement; `KeyRange.reverse` is the index.
 _PATHS = (f"{_paths} ASC", f"{_paths} DESC")
-_ENTRIES = (f"{_entries} ASC", f"{_entries} DESC")
-_NEXT_ENTRY = (f"{_entries} ASC LIMIT 1", f"{_entries} DESC LIMIT 1")
+"""The forward and the backward statement; `KeyRange.reverse` is the index."""
 
 
 class Scan:
@@ -58,6 +57,10 @@ class Scan:
         self._read_time = read_time
         self._has_later_changes = versions.newest(connection)[1] > read_time
         self.read_bytes = 0
+
+    @cached_property
+    def _tables(self) -> EntryTables:
+        return EntryTables(self._connection)
 
     def run(self, key_ranges: list[KeyRange]) -> Iterator[StoredResult]:
         """Yield all results, ignoring offset and limit."""
@@ -156,8 +159,8 @@ class Scan:
     def _entries(self, collection_number: int, key_range: KeyRange) -> Iterator[tuple[bytes, int]]:
         """Yield the keys of a range with one prefix, and the size of the path in each."""
         (prefix,) = key_range.prefixes
-        parameters = collection_number, prefix + key_range.low, prefix + key_range.high
-        return self._connection.execute(_ENTRIES[key_range.reverse], parameters)
+        low, high = prefix + key_range.low, prefix + key_range.high
+        return self._tables.scan(collection_number, low, high, key_range.reverse)
 
     def _merge_join(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
         """Yield the paths that exist with every prefix, by a zigzag merge join.
@@ -184,9 +187,7 @@ class Scan:
                 low, high = (low, rest + b"\0") if reverse else (rest, high)
 
     def _next_entry(self, collection_number: int, low: bytes, high: bytes, reverse: bool) -> tuple[bytes, int] | None:
-        rows = self._connection.execute(_NEXT_ENTRY[reverse], (collection_number, low, high))
-        entry: tuple[bytes, int] | None = rows.fetchone()
-        return entry
+        return next(self._tables.scan(collection_number, low, high, reverse, limit=1), None)
 
     # Documents that changed after the read time
 

@@ -69,7 +69,8 @@ class AutomaticCheckpoints:
         self._path = path
         pages = max_log_bytes // _page_size(connection)
         self._restarted_pages, self._copied_pages = pages // 2, pages * 3 // 4
-        self._is_on = True
+        self.is_on = True
+        """Whether the disk has room for a checkpoint."""
         self._is_restart_due = False
         self._restarted = threading.Event()
         self._no_restart_before = -math.inf
@@ -77,9 +78,9 @@ class AutomaticCheckpoints:
 
     def adjust(self) -> None:
         """Turn the checkpoint on or off for the next commit."""
-        if has_room(self._connection, self._path) is not self._is_on:
-            self._is_on = not self._is_on
-            self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages if self._is_on else 0}")
+        if has_room(self._connection, self._path) is not self.is_on:
+            self.is_on = not self.is_on
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages if self.is_on else 0}")
 
     def limit_log(self, pages: int) -> None:
         """If the log has more than half of its maximum size, let the writer restart it after its next commit.
@@ -97,7 +98,7 @@ class AutomaticCheckpoints:
         if not self._is_restart_due:
             return
         self._is_restart_due = False
-        if self._is_on and time.monotonic() >= self._no_restart_before:
+        if self.is_on and time.monotonic() >= self._no_restart_before:
             self._restart_log()
         self._restarted.set()
 

@@ -9,12 +9,11 @@ from infra.embedded.firestore.encoding.resource_names import ResourceName
 from infra.embedded.firestore.encoding.values import END
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.versions import Change, DocumentVersion
-
-_ENTRIES_OF = "SELECT key, size FROM entries WHERE collection_number = ? AND size = ? AND substr(key, -size) = ?"
 
 
 class Admission(Protocol):
@@ -34,13 +33,15 @@ class Group:
         clock: Clock,
         indexer: Callable[[str], DocumentIndexer],
         admission: Admission | None,
+        entry_tables: EntryTables,
     ) -> None:
         self._connection = connection
+        self._entry_tables = entry_tables
         self._clock = clock
         self._catalog = catalog
         self.indexer = indexer
         self.admission = admission
-        self.rows = RowBuffer(connection)
+        self.rows = RowBuffer(connection, entry_tables)
         self.changes: list[Change] = []
         self.commit_time = 0
 
@@ -73,10 +74,8 @@ class Group:
         """
         number = self._catalog.number(name.database, name.collection_id)
         assert number is not None
-        connection = self.connection
-        suffix = path + END
-        entries = connection.execute(_ENTRIES_OF, (number, len(suffix), suffix)).fetchall()
-        return number, versions.damaged(connection, number, path), dict(entries)
+        damaged = versions.damaged(self.connection, number, path)
+        return number, damaged, self._entry_tables.ending_with(number, path + END)
 
     def prefetch_absent(self, documents: Iterable[tuple[ResourceName, bytes]]) -> None:
         """Record which documents do not exist, with one statement per collection.

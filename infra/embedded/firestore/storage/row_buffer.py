@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding import checksums
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.versions import DocumentVersion
 
@@ -20,14 +21,16 @@ DocumentKey = tuple[int, bytes]
 class RowBuffer:
     """The rows that a group commit will write."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, entry_tables: EntryTables) -> None:
         self._connection = connection
+        self._entry_tables = entry_tables
         self._sequence = versions.newest(connection)[0]
         self._documents: dict[DocumentKey, DocumentVersion | None] = {}
         self._absent: set[DocumentKey] = set()
         self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None, int | None]] = []
         self._history: list[tuple[int, bytes, int, int]] = []
-        self._entries: defaultdict[int, dict[bytes, int | None]] = defaultdict(dict)  # None: delete the entry
+        self._entries: defaultdict[int, dict[bytes, int]] = defaultdict(dict)
+        self._obsolete_entries: set[tuple[int, bytes]] = set()  # deleted before `_entries` are added
 
     def prefetch_absent(self, collection_number: int, paths: Sequence[bytes]) -> None:
         """Record which documents do not exist, with one statement, so that `current` does not query for them."""
@@ -70,7 +73,8 @@ class RowBuffer:
         """Replace the index entries `old` of a document with `new`."""
         entries = self._entries[collection_number]
         for key in old.keys() - new.keys():
-            entries[key] = None
+            entries.pop(key, None)
+            self._obsolete_entries.add((collection_number, key))
         if old:
             new = {key: size for key, size in new.items() if key not in old}
         entries.update(new)
@@ -87,12 +91,11 @@ class RowBuffer:
         stored = [(*key, version.sequence) for key in keys if (version := self._documents[key]) is not None]
         self._write("DELETE FROM documents WHERE collection_number = ? AND path = ?", deleted)
         self._write("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", stored)
-        for collection_number, entries in self._entries.items():
-            obsolete = [(collection_number, key) for key, size in entries.items() if size is None]
-            added = [(collection_number, key, size) for key in sorted(entries) if (size := entries[key]) is not None]
-            self._write("DELETE FROM entries WHERE collection_number = ? AND key = ?", obsolete)
-            self._write("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", added)
-        for buffer in (self._documents, self._versions, self._history, self._entries):
+        if self._obsolete_entries:
+            self._entry_tables.delete(sorted(self._obsolete_entries))
+        for number, entries in self._entries.items():
+            self._entry_tables.add([(number, key, entries[key]) for key in sorted(entries)])
+        for buffer in (self._documents, self._versions, self._history, self._entries, self._obsolete_entries):
             buffer.clear()
 
     def _write(self, statement: str, rows: Sequence[Any]) -> None:

@@ -31,6 +31,7 @@ from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.commit_group import Admission, Group
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
+from infra.embedded.firestore.storage.entry_merges import EntryMerges
 from infra.embedded.firestore.storage.versions import Change
 
 T = TypeVar("T")
@@ -84,6 +85,7 @@ class Writer:
         self._on_commit = on_commit
         self._health = health
         self._checkpoints = checkpoints
+        self._merges = EntryMerges(connection)
         self._must_reload = False
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -187,6 +189,8 @@ class Writer:
             jobs[0].error = error
             changes = []
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
+        if self._health.problem is None and self._checkpoints.is_on:
+            self._merges.advance()
         self._checkpoints.restart_log()
 
     def _commit_each(self, jobs: list[_Job]) -> None:
@@ -206,7 +210,8 @@ class Writer:
         if self._must_reload:
             self._reload()
         changed_rows = self._connection.total_changes
-        group = Group(self._connection, self._catalog, self._clock, self._indexer, self._admission)
+        entry_tables = self._merges.tables
+        group = Group(self._connection, self._catalog, self._clock, self._indexer, self._admission, entry_tables)
         sequence = None
         self._clock.begin_commit()
         try:

@@ -15,6 +15,7 @@ from infra.embedded.firestore.encoding import path_encoding, resource_names, val
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import DocumentVersion, current
@@ -22,10 +23,6 @@ from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 
 BATCH_SIZE = 500
-
-_ENTRIES = """
-SELECT key, size FROM entries WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?
-"""
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +54,7 @@ def _expired(
     deleted, because their other index entries are unknown. They must not prevent the deletion of other documents.
     """
     expired = []
-    rows = connection.execute(_ENTRIES, (collection_number, low, high, BATCH_SIZE)).fetchall()
+    rows = list(EntryTables(connection).scan(collection_number, low, high, limit=BATCH_SIZE))
     for key, size in rows:
         path = entries.path_of(key, size)
         with contextlib.suppress(StatusError):  # damaged, which the read has logged

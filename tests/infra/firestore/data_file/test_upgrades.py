@@ -6,11 +6,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from google.cloud.firestore import FieldFilter
 
-from infra.embedded.firestore.data_file import upgrade_copy
+from infra.embedded.firestore import archive
+from infra.embedded.firestore.data_file import file_format, upgrade_copy
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile
 from tests.infra.firestore.server_process import FirestoreProcess, write_indexes
 from tests.stack import eventually
@@ -157,3 +159,33 @@ def test_a_disk_without_space_for_the_copy_is_reported(tmp_path: Path, monkeypat
 
     assert dump(path) == before
     assert list(tmp_path.glob("*format-1*")) == []
+
+
+def test_many_entries_of_an_earlier_release_stay_where_they_are(
+    own: FirestoreProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New entries go to another table. Queries read both, and changes and deletions apply to both."""
+    own.start()
+    results = own.client().collection("results")
+    for number in range(4):
+        results.document(str(number)).set({"n": number})
+    own.end()
+    with contextlib.closing(sqlite3.connect(own.data, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE entry_tables")
+        connection.execute("PRAGMA user_version = 2")
+        monkeypatch.setattr(file_format, "FEW_ENTRIES", 3)
+        upgrade_copy.copy_before_upgrade(connection, own.data, 2)
+        file_format.prepare(connection, 2)
+    own.start()
+    results = own.client().collection("results")
+
+    results.document("4").set({"n": 4})
+    results.document("3").delete()
+    results.document("0").set({"n": 5})
+
+    assert [found.id for found in results.order_by("n").stream()] == ["1", "2", "4", "0"]
+    count: Any = results.where(filter=FieldFilter("n", ">", 1)).count()
+    assert count.get()[0][0].value == 3
+    own.end()
+    assert {table for (table,) in own.query("SELECT state FROM entry_tables")} == {"closed", "open"}
+    assert archive.check(own.data) == 0

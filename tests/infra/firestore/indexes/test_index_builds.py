@@ -25,6 +25,7 @@ from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries, index_builds
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.storage import index_builder
@@ -91,7 +92,7 @@ class _File:
         segments = tuple(name.split("/"))
         path = path_encoding.encode_path(segments)
         number = self.catalog.add(self.connection, DATABASE, segments[-2])
-        rows, indexer = RowBuffer(self.connection), self.registry.indexer(segments[-2])
+        rows, indexer = RowBuffer(self.connection, EntryTables(self.connection)), self.registry.indexer(segments[-2])
         stored = rows.current(number, path)
         new = None
         if content is not None:
@@ -127,8 +128,7 @@ class _File:
             for path, raw in self.connection.execute(sql, (number,)):
                 document_id = path_encoding.decode_path(path)[-1]
                 expected |= indexer.entries(path, document_id, m.Document.FromString(raw)).keys()
-            rows = self.connection.execute("SELECT key FROM entries WHERE collection_number = ?", (number,))
-            stored = {key for (key,) in rows}
+            stored = {key for stored_number, key, _ in EntryTables(self.connection).rows() if stored_number == number}
             assert self._complete(collection_id, stored) == self._complete(collection_id, expected)
 
     def _complete(self, collection_id: str, keys: set[bytes]) -> set[bytes]:

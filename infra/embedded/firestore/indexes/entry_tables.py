@@ -1,0 +1,204 @@
+"""Entry tables: the tables over which the index entries of a file are distributed.
+
+New entries go to the open table. It is small, so a commit changes few of its pages. When it is full, another table is
+opened. Merges move the entries of full tables in key order to a larger table (see storage/entry_merges.py). A query
+reads its range of keys in all tables.
+
+Each key is visible in one table. The position of a merge is the last key that was moved: up to this key, the entries
+of the target are visible; after this key, those of the sources. Deletions apply to all tables, because the sources
+still contain the keys that were moved.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from infra.embedded.firestore.encoding.path_encoding import AFTER_ALL
+
+OPEN, CLOSED, TARGET, MOVED, FREE = "open", "closed", "target", "moved", "free"
+"""The states of a table. The entries of a moved table are all in another one. A free table is empty."""
+
+MAX_KEYS = 500
+
+Entry = tuple[int, bytes, int]
+"""Collection number, key, and the number of bytes of the path at the end of the key."""
+
+_TABLES = "SELECT number, state, level, target, collection_number, position FROM entry_tables ORDER BY level, number"
+_RANGE = "SELECT key, size FROM {} WHERE collection_number = ? AND key >= ? AND key < ?"
+_COUNT = "SELECT count(*) FROM {} WHERE collection_number = ? AND key >= ? AND key < ?"
+_COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM {} WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?)"
+_COUNT_KEYS = "SELECT count(*) FROM {} WHERE collection_number = ? AND key >= ? AND key IN ({})"
+_WITH_PATH = "SELECT key, size FROM {} WHERE collection_number = ? AND key >= ? AND size = ? AND substr(key, -size) = ?"
+_INSERT = "INSERT OR IGNORE INTO {} VALUES (?, ?, ?)"
+_INSERT_MISSING = "INSERT OR IGNORE INTO {} SELECT ?1, ?2, ?3 WHERE NOT ({})"
+_EXISTS = "EXISTS (SELECT 1 FROM {} WHERE collection_number = ?1 AND key = ?2 AND key >= ?{})"
+_LAST_KEYS = """
+SELECT max(key) FROM
+(SELECT key FROM {} WHERE collection_number = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?)
+"""
+_DELETE_KEYS = "DELETE FROM {} WHERE collection_number = ? AND key >= ? AND key <= ?"
+_DELETE = "DELETE FROM {} WHERE collection_number = ? AND key = ?"
+_NUMBERS = "SELECT DISTINCT collection_number FROM {}"
+_CREATE = """
+CREATE TABLE {} (
+    collection_number INTEGER NOT NULL, key BLOB NOT NULL,
+    size INTEGER NOT NULL, -- bytes of the path at the end of the key
+    PRIMARY KEY (collection_number, key)
+) WITHOUT ROWID
+"""
+
+
+class EntryTable(NamedTuple):
+    """A row of `entry_tables`."""
+
+    number: int
+    state: str
+    level: int
+    """0 for a table that was open. A merge creates a table of the next level."""
+    target: int | None
+    """The table to which a merge moves the entries of this table."""
+    collection_number: int
+    """The collection number in the position of the merge that fills this table."""
+    position: bytes
+    """The key in the position of the merge that fills this table."""
+
+    @property
+    def name(self) -> str:
+        """The name of the table in the file."""
+        return name_of(self.number)
+
+
+def name_of(number: int) -> str:
+    """Return the name of the table with a number."""
+    return f"entries_{number}" if number else "entries"
+
+
+def all_tables(connection: sqlite3.Connection) -> list[EntryTable]:
+    """Return all tables for entries, by level."""
+    return list(map(EntryTable._make, connection.execute(_TABLES)))
+
+
+def create_table(connection: sqlite3.Connection, number: int) -> None:
+    """Create an empty table for entries."""
+    connection.execute(_CREATE.format(name_of(number)))
+
+
+class EntryTables:
+    """The tables with entries, as one SQLite transaction sees them. Small tables come first."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.tables = [table for table in all_tables(connection) if table.state in (OPEN, CLOSED, TARGET)]
+        self._targets = {table.number: table for table in self.tables if table.state == TARGET}
+
+    @property
+    def open_table(self) -> EntryTable:
+        """The table for new entries."""
+        return next(table for table in self.tables if table.state == OPEN)
+
+    # Reading
+
+    def scan(
+        self, collection_number: int, low: bytes, high: bytes, reverse: bool = False, limit: int = -1
+    ) -> Iterator[tuple[bytes, int]]:
+        """Yield the keys from `low` up to but not including `high` in order, with their sizes. -1 means no limit."""
+        lows = list(self._lows(collection_number, low))
+        if not lows:
+            return iter(())
+        sql = _ordered(tuple(name for name, _ in lows), reverse)
+        parameters = [value for _, first in lows for value in (collection_number, first, high)]
+        return self._connection.execute(sql, (*parameters, limit))
+
+    def count(self, collection_number: int, low: bytes, high: bytes) -> int:
+        """Return the number of keys from `low` up to but not including `high`."""
+        return sum(
+            self._number(_COUNT.format(name), (collection_number, first, high))
+            for name, first in self._lows(collection_number, low)
+        )
+
+    def count_up_to(self, collection_number: int, low: bytes, high: bytes, limit: int) -> int:
+        """Return the number of keys from `low` up to but not including `high`, or `limit` if there are more."""
+        found = 0
+        for name, first in self._lows(collection_number, low):
+            if found < limit:
+                found += self._number(_COUNT_UP_TO.format(name), (collection_number, first, high, limit - found))
+        return found
+
+    def count_keys(self, collection_number: int, keys: Sequence[bytes]) -> int:
+        """Return how many of the keys exist."""
+        found = 0
+        for start in range(0, len(keys), MAX_KEYS):
+            part = keys[start : start + MAX_KEYS]
+            marks = ", ".join("?" * len(part))
+            for name, first in self._lows(collection_number, b""):
+                found += self._number(_COUNT_KEYS.format(name, marks), (collection_number, first, *part))
+        return found
+
+    def first_key(self, collection_number: int, low: bytes) -> bytes | None:
+        """Return the first key at or after `low`, or None."""
+        return next((key for key, _ in self.scan(collection_number, low, AFTER_ALL, limit=1)), None)
+
+    def ending_with(self, collection_number: int, end: bytes) -> dict[bytes, int]:
+        """Return the keys that lead to one document, by a search in all keys of its collection."""
+        found: dict[bytes, int] = {}
+        for name, first in self._lows(collection_number, b""):
+            parameters = collection_number, first, len(end), end
+            found.update(self._connection.execute(_WITH_PATH.format(name), parameters))
+        return found
+
+    def rows(self) -> Iterator[Entry]:
+        """Yield all entries."""
+        numbers = {n for table in self.tables for (n,) in self._connection.execute(_NUMBERS.format(table.name))}
+        for number in sorted(numbers):
+            for key, size in self.scan(number, b"", AFTER_ALL):
+                yield number, key, size
+
+    def _lows(self, collection_number: int, low: bytes) -> Iterator[tuple[str, bytes]]:
+        """Yield the name of each table with visible keys at or after `low`, and the first of these keys or less."""
+        for table in self.tables:
+            moved = None if table.target is None else self._targets[table.target]
+            if moved is None or collection_number > moved.collection_number:
+                yield table.name, low
+            elif collection_number == moved.collection_number:
+                yield table.name, max(low, moved.position + b"\0")
+
+    def _number(self, sql: str, parameters: tuple[object, ...]) -> int:
+        return int(self._connection.execute(sql, parameters).fetchone()[0])
+
+    # Writing
+
+    def add(self, rows: Sequence[Entry]) -> None:
+        """Add entries, sorted by key, none of which exists."""
+        self._connection.executemany(_INSERT.format(self.open_table.name), rows)
+
+    def add_missing(self, collection_number: int, entries: Sequence[tuple[bytes, int]]) -> None:
+        """Add those of the entries, sorted by key, that do not exist."""
+        lows = list(self._lows(collection_number, b""))
+        exists = " OR ".join(_EXISTS.format(name, number) for number, (name, _) in enumerate(lows, 4))
+        firsts = [first for _, first in lows]
+        rows = [(collection_number, key, size, *firsts) for key, size in entries]
+        self._connection.executemany(_INSERT_MISSING.format(self.open_table.name, exists), rows)
+
+    def delete(self, keys: Sequence[tuple[int, bytes]]) -> None:
+        """Delete entries, each given by collection number and key."""
+        for table in self.tables:
+            self._connection.executemany(_DELETE.format(table.name), keys)
+
+    def delete_range(self, collection_number: int, low: bytes, high: bytes, limit: int) -> int:
+        """Delete about `limit` of the keys from `low` up to but not including `high`. Return their number."""
+        deleted = 0
+        for table in self.tables:
+            bounds = collection_number, low, high, limit
+            (last,) = self._connection.execute(_LAST_KEYS.format(table.name), bounds).fetchone()
+            if last is not None:
+                keys = collection_number, low, last
+                deleted += self._connection.execute(_DELETE_KEYS.format(table.name), keys).rowcount
+        return deleted
+
+
+@lru_cache(maxsize=256)
+def _ordered(names: tuple[str, ...], reverse: bool) -> str:
+    """Return the statement that merges a range of several tables."""
+    order = "DESC" if reverse else "ASC"
+    return f"{' UNION ALL '.join(map(_RANGE.format, names))} ORDER BY key {order} LIMIT ?"

@@ -1,0 +1,161 @@
+"""Merges of entry tables: they move index entries to larger tables, in key order.
+
+A commit adds entries at random places of an index. In a large table, almost every entry changes a page of its own. A
+merge writes each page of its target once. If `MERGED_TABLES` tables of a level are closed, a merge moves their entries
+to a new table of the next level. A file therefore has few tables, and each entry is moved once for each level.
+
+The writer calls `advance` after a commit. It moves about as many entries in each merge as rows were changed since the
+last call, so that merges keep up with the commits and delay each one by little. A merge continues after a crash,
+because its position is part of the transaction that moves entries. This transaction is not flushed to the disk: the
+flush of the next commit includes it.
+"""
+
+import contextlib
+import logging
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+
+from infra.embedded.firestore.indexes.entry_tables import (
+    CLOSED,
+    FREE,
+    MOVED,
+    OPEN,
+    TARGET,
+    EntryTable,
+    EntryTables,
+    all_tables,
+    create_table,
+)
+
+MAX_OPEN_ENTRIES = 6_000
+MERGED_TABLES = 4
+MIN_CHANGED_ROWS = 1_000
+"""`advance` does nothing until this number of rows has changed."""
+
+MOVED_PER_CHANGED_ROW = 2
+"""The number of entries that each merge moves for a changed row. A low number means more tables to read."""
+
+_AFTER = "SELECT collection_number, key, size FROM {} WHERE (collection_number, key) > (?, ?)"
+_NEXT = f"{_AFTER} LIMIT 1"
+_MOVE = "INSERT OR IGNORE INTO {} SELECT * FROM ({} ORDER BY 1, 2 LIMIT ?)"
+_COUNT = "SELECT count(*) FROM {}"
+_EMPTY = "DELETE FROM {}"
+_LAST = "SELECT collection_number, key FROM {} ORDER BY collection_number DESC, key DESC LIMIT 1"
+
+logger = logging.getLogger(__name__)
+
+
+class EntryMerges:
+    """The merges of a file. `connection` is that of the writer."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._changed_rows = connection.total_changes
+        self._failed = False
+        self.tables = EntryTables(connection)
+        """The present tables, for the writer."""
+
+    def advance(self) -> None:
+        """Continue all merges if enough rows have changed. Call it between two transactions."""
+        changed = self._connection.total_changes - self._changed_rows
+        if changed < MIN_CHANGED_ROWS:
+            return
+        try:
+            self._advance(changed)
+            self._failed = False
+        except sqlite3.Error as error:
+            if not self._failed:
+                logger.warning("Cannot merge index entries, trying again later: %s", error)
+            self._failed = True
+        self._changed_rows = self._connection.total_changes
+
+    def _advance(self, changed: int) -> None:
+        is_full = self._is_full(self.tables.open_table)
+        if not is_full and not any(table.state in (TARGET, MOVED) for table in all_tables(self._connection)):
+            return
+        try:
+            with _unflushed(self._connection):
+                self._empty_moved_table()
+                if is_full:
+                    self._open_next()
+                for table in all_tables(self._connection):
+                    if table.state == TARGET:
+                        self._move(table, MOVED_PER_CHANGED_ROW * changed)
+        finally:
+            self.tables = EntryTables(self._connection)
+
+    def _is_full(self, table: EntryTable) -> bool:
+        (count,) = self._connection.execute(_COUNT.format(table.name)).fetchone()
+        return int(count) >= MAX_OPEN_ENTRIES
+
+    def _open_next(self) -> None:
+        """Close the open table, open another one, and start a merge on each level with enough closed tables."""
+        self._connection.execute("UPDATE entry_tables SET state = ? WHERE state = ?", (CLOSED, OPEN))
+        self._use_table(OPEN, 0)
+        closed: defaultdict[int, list[int]] = defaultdict(list)
+        for table in all_tables(self._connection):
+            if table.state == CLOSED and table.target is None:
+                closed[table.level].append(table.number)
+        for level, numbers in closed.items():
+            if len(numbers) >= MERGED_TABLES:
+                target = self._use_table(TARGET, level + 1)
+                self._connection.executemany(
+                    "UPDATE entry_tables SET target = ? WHERE number = ?", [(target, number) for number in numbers]
+                )
+
+    def _use_table(self, state: str, level: int) -> int:
+        """Set the state and the level of an empty table and return its number. Create one if there is none."""
+        tables = all_tables(self._connection)
+        free = [table.number for table in tables if table.state == FREE]
+        number = min(free) if free else max(table.number for table in tables) + 1
+        if not free:
+            create_table(self._connection, number)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO entry_tables VALUES (?, ?, ?, NULL, 0, x'')", (number, state, level)
+        )
+        return number
+
+    def _move(self, target: EntryTable, limit: int) -> None:
+        """Move the next entries to the target of a merge. After the last entry, end the merge."""
+        sources = [table for table in all_tables(self._connection) if table.target == target.number]
+        after = target.collection_number, target.position
+        entries = " UNION ALL ".join(_AFTER.format(source.name) for source in sources)
+        self._connection.execute(_MOVE.format(target.name, entries), (*after * len(sources), limit))
+        after = max(after, self._connection.execute(_LAST.format(target.name)).fetchone() or after)
+        self._connection.execute(
+            "UPDATE entry_tables SET collection_number = ?, position = ? WHERE number = ?", (*after, target.number)
+        )
+        if not any(self._connection.execute(_NEXT.format(source.name), after).fetchone() for source in sources):
+            self._connection.execute("UPDATE entry_tables SET state = ? WHERE number = ?", (CLOSED, target.number))
+            self._connection.execute(
+                "UPDATE entry_tables SET state = ?, target = NULL WHERE target = ?", (MOVED, target.number)
+            )
+
+    def _empty_moved_table(self) -> None:
+        """Empty one of the tables whose entries are all in another table. A large one takes some time."""
+        for table in all_tables(self._connection):
+            if table.state == MOVED:
+                self._connection.execute(_EMPTY.format(table.name))
+                self._connection.execute("UPDATE entry_tables SET state = ? WHERE number = ?", (FREE, table.number))
+                return
+
+
+@contextlib.contextmanager
+def _unflushed(connection: sqlite3.Connection) -> Iterator[None]:
+    """Run a transaction without a flush to the disk. The pages of moved entries are not overwritten with zeros."""
+    (secure_delete,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA secure_delete = {secure_delete}")

@@ -1,0 +1,158 @@
+"""Entry tables together contain the entries that were added and not deleted, at every moment of every merge."""
+
+import contextlib
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.embedded.firestore.data_file import file_format
+from infra.embedded.firestore.indexes import entry_tables
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
+from infra.embedded.firestore.storage import entry_merges
+from infra.embedded.firestore.storage.entry_merges import EntryMerges
+
+END = b"\xff"
+numbers = st.integers(1, 2)
+keys = st.integers(0, 25).map(lambda number: bytes((number,)))
+operations = st.one_of(
+    st.tuples(st.just("replace"), numbers, st.sets(keys, max_size=4), st.sets(keys, max_size=8)),
+    st.tuples(st.just("build"), numbers, st.sets(keys, max_size=8), st.just(set[bytes]())),
+    st.tuples(st.just("clear"), numbers, st.sets(keys, min_size=2, max_size=2), st.just(set[bytes]())),
+    st.tuples(st.just("merge"), numbers, st.just(set[bytes]()), st.just(set[bytes]())),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_tables() -> object:
+    """Tables are full after a few entries, and a merge moves few entries at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry_merges, "MAX_OPEN_ENTRIES", 3)
+        patch.setattr(entry_merges, "MERGED_TABLES", 2)
+        patch.setattr(entry_merges, "MIN_CHANGED_ROWS", 1)
+        patch.setattr(entry_merges, "MOVED_PER_CHANGED_ROW", 1)
+        yield
+
+
+class _Entries:
+    """The entries of a file, and what they must be."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        file_format.prepare(self.connection, 0)
+        self.merges = EntryMerges(self.connection)
+        self.expected: set[tuple[int, bytes]] = set()
+
+    def replace(self, number: int, deleted: set[bytes], added: set[bytes]) -> None:
+        """Delete and add entries, as a commit does."""
+        self.connection.execute("BEGIN")
+        self.merges.tables.delete([(number, key) for key in sorted(deleted)])
+        self.expected -= {(number, key) for key in deleted}
+        new = sorted(key for key in added if (number, key) not in self.expected)
+        self.merges.tables.add([(number, key, 1) for key in new])
+        self.expected |= {(number, key) for key in added}
+        self.connection.execute("COMMIT")
+
+    def build(self, number: int, added: set[bytes], _: set[bytes]) -> None:
+        """Add entries, some of which may exist."""
+        EntryTables(self.connection).add_missing(number, [(key, 1) for key in sorted(added)])
+        self.expected |= {(number, key) for key in added}
+
+    def clear(self, number: int, bounds: set[bytes], _: set[bytes]) -> None:
+        """Delete a range of entries in steps."""
+        low, high = sorted(bounds)
+        tables = EntryTables(self.connection)
+        while (key := tables.first_key(number, low)) is not None and key < high:
+            tables.delete_range(number, key, high, 1)
+        self.expected -= {each for each in self.expected if each[0] == number and low <= each[1] < high}
+
+    def merge(self, *_: object) -> None:
+        """Continue the merges."""
+        self.merges.advance()
+
+    def check(self) -> None:
+        """Compare everything that can be read with what is expected."""
+        tables = EntryTables(self.connection)
+        assert [(number, key) for number, key, _ in tables.rows()] == sorted(self.expected)
+        for number in (1, 2):
+            found = [key for key, _ in tables.scan(number, b"\x05", b"\x15")]
+            expected = sorted(key for each, key in self.expected if each == number and b"\x05" <= key < b"\x15")
+            assert found == expected
+            assert [key for key, _ in tables.scan(number, b"\x05", b"\x15", reverse=True)] == expected[::-1]
+            assert [key for key, _ in tables.scan(number, b"\x05", b"\x15", limit=2)] == expected[:2]
+            assert tables.count(number, b"\x05", b"\x15") == len(expected)
+            assert tables.count_up_to(number, b"\x05", b"\x15", 3) == min(3, len(expected))
+            assert tables.count_keys(number, [*expected, b"absent"]) == len(expected)
+            ending = {key for each, key in self.expected if each == number and key.endswith(b"\x07")}
+            assert tables.ending_with(number, b"\x07").keys() == ending
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(operations, max_size=40))
+def test_all_tables_together_have_the_entries(history: list[tuple[str, int, set[bytes], set[bytes]]]) -> None:
+    """After any changes, and between any two steps of merges, which continue after a restart."""
+    entries = _Entries()
+    with contextlib.closing(entries.connection):
+        for kind, *arguments in history:
+            getattr(entries, kind)(*arguments)
+            entries.check()
+            if kind == "merge":
+                entries.merges = EntryMerges(entries.connection)  # as after a restart
+
+
+def test_merges_keep_up_and_free_their_tables() -> None:
+    """In the end there are few tables, although hundreds were filled."""
+    entries = _Entries()
+    with contextlib.closing(entries.connection):
+        for number in range(1_000):
+            entries.replace(1, set(), {number.to_bytes(2, "big")})
+            entries.merge()
+
+        entries.check()
+        tables = entry_tables.all_tables(entries.connection)
+        assert max(table.level for table in tables) > 3
+        assert len(tables) < 50
+
+
+def test_a_reader_sees_its_state_while_merges_run(tmp_path: Path) -> None:
+    """Also if tables that it reads are merged, emptied and used again."""
+    entries = _Entries(str(tmp_path / "file"))
+    reader = sqlite3.connect(tmp_path / "file", isolation_level=None)
+    with contextlib.closing(entries.connection), contextlib.closing(reader):
+        for number in range(10):
+            entries.replace(1, set(), {bytes((number,))})
+            entries.merge()
+        reader.execute("BEGIN")
+        before = EntryTables(reader)
+        for number in range(10, 100):
+            entries.replace(1, {bytes((number - 10,))}, {bytes((number,))})
+            entries.merge()
+
+        assert [key for key, _ in before.scan(1, b"", END)] == [bytes((number,)) for number in range(10)]
+
+
+def test_a_merge_that_fails_changes_nothing_and_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """It logs one warning. The entries stay readable, and later steps end the merge."""
+    entries = _Entries()
+    with contextlib.closing(entries.connection):
+        for number in range(100):
+            entries.replace(1, set(), {bytes((number,))})
+            broken = 20 <= number < 60
+            entries.connection.set_authorizer(_refuse_updates if broken else None)
+            with caplog.at_level(logging.WARNING):
+                entries.merge()
+            entries.connection.set_authorizer(None)
+            entries.check()
+
+        assert [record.message.partition(":")[0] for record in caplog.records] == [
+            "Cannot merge index entries, trying again later"
+        ]
+        assert len(entry_tables.all_tables(entries.connection)) < 30
+
+
+def _refuse_updates(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_UPDATE else sqlite3.SQLITE_OK
