@@ -4,7 +4,7 @@ A commit adds entries at random places of an index. In a large table, almost eve
 merge writes each page of its target once. If `MERGED_TABLES` tables of a level are closed, a merge moves their entries
 to a new table of the next level. A file therefore has few tables, and each entry is moved once for each level.
 
-The writer calls `advance` after a commit. It moves about as many entries in each merge as rows were changed since the
+The writer calls `advance` after a commit. It moves entries in proportion to the rows that were changed since the
 last call, so that merges keep up with the commits and delay each one by little. A merge continues after a crash,
 because its position is part of the transaction that moves entries. This transaction is not flushed to the disk: the
 flush of the next commit includes it.
@@ -30,10 +30,10 @@ from infra.embedded.firestore.indexes.entry_tables import (
 
 MAX_OPEN_ENTRIES = 6_000
 MERGED_TABLES = 4
-MIN_CHANGED_ROWS = 1_000
+MIN_CHANGED_ROWS = 500
 """`advance` does nothing until this number of rows has changed."""
 
-MOVED_PER_CHANGED_ROW = 2
+MOVED_PER_CHANGED_ROW = 4
 """The number of entries that each merge moves for a changed row. A low number means more tables to read."""
 
 _AFTER = "SELECT collection_number, key, size FROM {} WHERE (collection_number, key) > (?, ?)"
@@ -144,7 +144,7 @@ class EntryMerges:
 @contextlib.contextmanager
 def _unflushed(connection: sqlite3.Connection) -> Iterator[None]:
     """Run a transaction without a flush to the disk. The pages of moved entries are not overwritten with zeros."""
-    (secure_delete,) = connection.execute("PRAGMA secure_delete").fetchone()
+    (former,) = connection.execute("PRAGMA secure_delete").fetchone()
     connection.execute("PRAGMA secure_delete = OFF")
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
@@ -158,4 +158,4 @@ def _unflushed(connection: sqlite3.Connection) -> Iterator[None]:
             raise
     finally:
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA secure_delete = {secure_delete}")
+        connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[former]}")
