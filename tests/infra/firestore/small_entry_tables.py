@@ -6,7 +6,7 @@ Merges of index entries then run after a few commits, not after thousands.
 import sys
 
 from infra.embedded.firestore.__main__ import main
-from infra.embedded.firestore.storage import entry_merges
+from infra.embedded.firestore.indexes import entry_merges
 
 if __name__ == "__main__":
     entry_merges.MAX_OPEN_ENTRIES = 20

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from google.protobuf.message import DecodeError
 
@@ -10,6 +11,7 @@ from infra.embedded.firestore.encoding import checksums, path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Definitions
+from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_builds import FIELD_DEFINITIONS
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
@@ -53,21 +55,49 @@ def _index_problems(connection: sqlite3.Connection, catalog: Catalog) -> Iterato
         if collection_id in registry.earlier:
             continue  # a build is not finished
         indexer = registry.indexer(collection_id)
-        expected = 0
-        for path, raw in connection.execute(_DOCUMENTS, (number,)):
-            try:
-                document = Document.FromString(raw)
-            except DecodeError:
-                yield f"the document {_text(path)} is damaged"
-                continue
-            keys = indexer.entries(path, path_encoding.decode_path(path)[-1], document)
-            expected += len(keys)
-            found = tables.count_keys(number, list(keys))
-            if found != len(keys):
-                yield f"{len(keys) - found} index entries of the document {_text(path)} are missing"
-        total = tables.count(number, b"", path_encoding.AFTER_ALL)
-        if total > expected:
-            yield f"{total - expected} index entries of collection {collection_id} in {database} have no document"
+        every = (keys for _, keys in _documents(connection, number, indexer))
+        required = chain.from_iterable([b""] if keys is None else keys for keys in every)  # no key is empty
+        if _digest(required) != _digest(tables.keys(number)):
+            yield from _differences(connection, tables, number, indexer, f"{collection_id} in {database}")
+
+
+def _digest(keys: Iterable[bytes]) -> tuple[int, int]:
+    """Return the number of keys and the sum of their hashes, which do not depend on their order."""
+    count = total = 0
+    for key in keys:
+        count, total = count + 1, total + hash(key)
+    return count, total
+
+
+def _differences(
+    connection: sqlite3.Connection, tables: EntryTables, number: int, indexer: DocumentIndexer, collection: str
+) -> Iterator[str]:
+    """Yield the differences between the documents and the index entries of a collection."""
+    expected = 0
+    for path, keys in _documents(connection, number, indexer):
+        if keys is None:
+            yield f"the document {_text(path)} is damaged"
+            continue
+        expected += len(keys)
+        found = tables.count_keys(number, keys)
+        if found != len(keys):
+            yield f"{len(keys) - found} index entries of the document {_text(path)} are missing"
+    total = tables.count(number, b"", path_encoding.AFTER_ALL)
+    if total > expected:
+        yield f"{total - expected} index entries of collection {collection} have no document"
+
+
+def _documents(
+    connection: sqlite3.Connection, number: int, indexer: DocumentIndexer
+) -> Iterator[tuple[bytes, list[bytes] | None]]:
+    """Yield the path and the keys of each document. The keys of a damaged document are None."""
+    for path, raw in connection.execute(_DOCUMENTS, (number,)):
+        try:
+            document = Document.FromString(raw)
+        except DecodeError:
+            yield path, None
+        else:
+            yield path, list(indexer.entries(path, path_encoding.decode_path(path)[-1], document))
 
 
 def _field_definitions(connection: sqlite3.Connection) -> Definitions:

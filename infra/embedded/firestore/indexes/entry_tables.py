@@ -1,7 +1,7 @@
 """Entry tables: the tables over which the index entries of a file are distributed.
 
 New entries go to the open table. It is small, so a commit changes few of its pages. When it is full, another table is
-opened. Merges move the entries of full tables in key order to a larger table (see storage/entry_merges.py). A query
+opened. Merges move the entries of full tables in key order to a larger table (see indexes/entry_merges.py). A query
 reads its range of keys in all tables.
 
 Each key is visible in one table. The position of a merge is the last key that was moved: up to this key, the entries
@@ -26,6 +26,7 @@ Entry = tuple[int, bytes, int]
 
 _TABLES = "SELECT number, state, level, target, collection_number, position FROM entry_tables ORDER BY level, number"
 _RANGE = "SELECT key, size FROM {} WHERE collection_number = ? AND key >= ? AND key < ?"
+_KEYS = "SELECT key FROM {} WHERE collection_number = ? AND key >= ?"
 _COUNT = "SELECT count(*) FROM {} WHERE collection_number = ? AND key >= ? AND key < ?"
 _COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM {} WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?)"
 _COUNT_KEYS = "SELECT count(*) FROM {} WHERE collection_number = ? AND key >= ? AND key IN ({})"
@@ -127,13 +128,22 @@ class EntryTables:
 
     def count_keys(self, collection_number: int, keys: Sequence[bytes]) -> int:
         """Return how many of the keys exist."""
+        lows = list(self._lows(collection_number, b""))
         found = 0
         for start in range(0, len(keys), MAX_KEYS):
             part = keys[start : start + MAX_KEYS]
-            marks = ", ".join("?" * len(part))
-            for name, first in self._lows(collection_number, b""):
-                found += self._number(_COUNT_KEYS.format(name, marks), (collection_number, first, *part))
+            marks, missing = ", ".join("?" * len(part)), len(part)
+            for name, first in reversed(lows):
+                if missing:  # all entries of a document are often in one table
+                    missing -= self._number(_COUNT_KEYS.format(name, marks), (collection_number, first, *part))
+            found += len(part) - missing
         return found
+
+    def keys(self, collection_number: int) -> Iterator[bytes]:
+        """Yield all keys of a collection, table by table."""
+        for name, first in self._lows(collection_number, b""):
+            for (key,) in self._connection.execute(_KEYS.format(name), (collection_number, first)):
+                yield key
 
     def first_key(self, collection_number: int, low: bytes) -> bytes | None:
         """Return the first key at or after `low`, or None."""

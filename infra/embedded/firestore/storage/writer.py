@@ -27,11 +27,11 @@ from infra.embedded.firestore import metrics
 from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
+from infra.embedded.firestore.indexes.entry_merges import EntryMerges
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.commit_group import Admission, Group
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
-from infra.embedded.firestore.storage.entry_merges import EntryMerges
 from infra.embedded.firestore.storage.versions import Change
 
 T = TypeVar("T")

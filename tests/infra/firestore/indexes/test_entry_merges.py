@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.embedded.firestore.data_file import file_format
-from infra.embedded.firestore.indexes import entry_tables
+from infra.embedded.firestore.indexes import entry_merges, entry_tables
+from infra.embedded.firestore.indexes.entry_merges import EntryMerges
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
-from infra.embedded.firestore.storage import entry_merges
-from infra.embedded.firestore.storage.entry_merges import EntryMerges
 
 END = b"\xff"
 numbers = st.integers(1, 2)
