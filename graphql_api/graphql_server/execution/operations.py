@@ -7,6 +7,7 @@ values is sent once, and would otherwise evict others and fragment the memory.
 
 from array import array
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from graphql import (
     validate,
     visit,
 )
-from graphql.validation import specified_rules
+from graphql.validation import ASTValidationRule, ValidationContext, specified_rules
 
 from graphql_api import errors
 from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
@@ -149,11 +150,7 @@ class Operations:
         if known is not None:  # another request has read the same document meanwhile
             return known.operations
         try:
-            document = parse(
-                text,
-                max_lexical_tokens=self._settings.max_tokens,
-                max_comments=self._settings.max_tokens,
-            )
+            document = _parse(text, self._settings.max_tokens)
         except GraphQLError as error:
             raise InvalidOperation(errors.describe_request_errors([error], errors.PARSE_FAILED)) from None
         try:
@@ -162,7 +159,7 @@ class Operations:
             raise _invalid(error) from None
         for rules in _RULES:
             await turn.start()
-            problems = validate(self._schema, document, rules, max_errors=MAX_ERRORS, hide_suggestions=True)
+            problems = _validate(self._schema, document, rules)
             if problems:
                 raise InvalidOperation(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
         await turn.start()
@@ -186,6 +183,33 @@ class Operations:
                 self._documents[text] = _Document(max(len(text), self._min_size), operations)
             self._seen[value % _SEEN_DOCUMENTS] = value
         return operations
+
+
+def _parse(text: str, max_tokens: int) -> DocumentNode:
+    """Parse a document. Its tokens are not linked: links in both directions are reference cycles."""
+    document = parse(text, max_lexical_tokens=max_tokens, max_comments=max_tokens)
+    token = None if document.loc is None else document.loc.start_token
+    while token is not None:
+        following = token.next
+        token.prev = token.next = None
+        token = following
+    return document
+
+
+def _validate(schema: GraphQLSchema, document: DocumentNode, rules: Sequence[type[ASTValidationRule]]) -> Sequence[Any]:
+    """Return the errors of some rules. A rule has cycles with its own methods, so it must not refer to the document."""
+    visitors: list[ASTValidationRule] = []
+
+    def create(rule: type[ASTValidationRule], context: ValidationContext) -> ASTValidationRule:
+        visitors.append(rule(context))
+        return visitors[-1]
+
+    created: Any = [partial(create, rule) for rule in rules]
+    try:
+        return validate(schema, document, created, max_errors=MAX_ERRORS, hide_suggestions=True)
+    finally:
+        for visitor in visitors:
+            vars(visitor).clear()
 
 
 def _invalid(error: DropzoneError) -> InvalidOperation:

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import sys
 import tracemalloc
+import weakref
 from contextlib import aclosing
 
 import pytest
+from graphql import Token
 
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution.executor import Executor
@@ -104,6 +106,23 @@ def test_a_document_that_is_sent_once_leaves_no_object(executor: Executor) -> No
     before = blocks_after(range(300, 310))
 
     assert blocks_after(range(310, 610)) - before < 100
+
+
+def test_a_document_is_freed_without_a_garbage_collection() -> None:
+    """Garbage collections of the API are rare. Documents with fragments wait for one, because of graphql-core."""
+
+    def tokens() -> int:
+        return sum(isinstance(each, Token) for each in gc.get_objects())
+
+    executor = Executor(make_schema(), GraphQLSettings(), MemoryBudget(MIB))
+    gc.collect()
+    before = tokens()
+    gc.disable()
+    try:
+        document = weakref.ref(prepare(executor, "{ hello missing }").document)
+        assert (document(), tokens()) == (None, before)
+    finally:
+        gc.enable()
 
 
 async def test_a_subscription_that_is_cancelled_while_it_closes_gives_its_budget_back(executor: Executor) -> None:
