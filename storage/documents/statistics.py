@@ -183,6 +183,8 @@ def _histogram(value: object) -> Histogram:
 
 
 def _number(value: object) -> float:
+    if type(value) is float:  # most values, in a third of the time of the next line
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"expected a number, got {value!r}")
     return float(value)
