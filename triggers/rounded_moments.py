@@ -18,7 +18,7 @@ from math import frexp, isqrt, ldexp, sqrt
 
 import numpy as np
 
-MIN_VALUES = 16
+MIN_VALUES = 40
 MAX_VALUES = 200
 """With fewer values, `moments` is as fast. With more, the integers have fewer bits, and the bounds are wider."""
 MIN_SPREAD, MAX_SPREAD = 2.0**-900, 2.0**900
