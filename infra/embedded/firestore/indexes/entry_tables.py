@@ -12,7 +12,7 @@ still contain the keys that were moved.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from infra.embedded.firestore.encoding.path_encoding import AFTER_ALL
 
@@ -113,10 +113,9 @@ class EntryTables:
 
     def count(self, collection_number: int, low: bytes, high: bytes) -> int:
         """Return the number of keys from `low` up to but not including `high`."""
-        return sum(
-            self._number(_COUNT.format(name), (collection_number, first, high))
-            for name, first in self._lows(collection_number, low)
-        )
+        lows = list(self._lows(collection_number, low))
+        parameters = [value for _, first in lows for value in (collection_number, first, high)]
+        return self._number(_sum_of_counts(tuple(name for name, _ in lows)), parameters)
 
     def count_up_to(self, collection_number: int, low: bytes, high: bytes, limit: int) -> int:
         """Return the number of keys from `low` up to but not including `high`, or `limit` if there are more."""
@@ -173,7 +172,7 @@ class EntryTables:
             elif collection_number == moved.collection_number:
                 yield table.name, max(low, moved.position + b"\0")
 
-    def _number(self, sql: str, parameters: tuple[object, ...]) -> int:
+    def _number(self, sql: str, parameters: Sequence[Any]) -> int:
         return int(self._connection.execute(sql, parameters).fetchone()[0])
 
     # Writing
@@ -212,3 +211,9 @@ def _ordered(names: tuple[str, ...], reverse: bool) -> str:
     """Return the statement that merges a range of several tables."""
     order = "DESC" if reverse else "ASC"
     return f"{' UNION ALL '.join(map(_RANGE.format, names))} ORDER BY key {order} LIMIT ?"
+
+
+@lru_cache(maxsize=256)
+def _sum_of_counts(names: tuple[str, ...]) -> str:
+    """Return the statement that counts the keys in a range of several tables."""
+    return f"SELECT 0{''.join(f' + ({_COUNT.format(name)})' for name in names)}"
