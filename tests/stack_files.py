@@ -27,7 +27,7 @@ def stack_file(folder: Path, factory: str, *, audit_delay_seconds: int, trigger:
     for pattern, replacement in (
         (r'\[\[processes\]\]\nname = "function"\n.*?(?=\[\[)', function),
         (r"\n(?=announces_given_up = true)", f"\n{trigger}\n"),
-        (r"interval_seconds = 60", "interval_seconds = 1"),
+        (r'(?<=name = "audit"\n)(.*?)interval_seconds = 60', r"\1interval_seconds = 1"),
     ):
         text, count = re.subn(pattern, replacement, text, flags=re.DOTALL)
         assert count == 1, f"{pattern} is in the stack file {count} times"
