@@ -12,7 +12,7 @@ from typing import Any, cast
 from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.result_listing import ResultListing
 from storage.firestore.client import Firestore
-from storage.rollups.current_hours import changes_since, current_hours, ranges, whole_hours
+from storage.rollups.current_hours import add_changes, changes_since, current_hours, ranges, stored_hours, whole_hours
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import EARLIEST, LATEST, hour_of
@@ -49,10 +49,13 @@ class RolledUpResults:
                 yield piece
         if checkpoint is not None and first < last:
             queries = ResultQueries(self._firestore, submitter, shards=self._shards)
-            stored = await rollups.between(first, last, read_time, turn.pause)
-            changes = changes_since(queries, checkpoint, first, last, read_time)
-            hours = await current_hours(queries, checkpoint, stored, changes, (first, last), read_time, turn.pause)
-            del stored
+            stored = stored_hours(await rollups.between(first, last, read_time, turn.pause), first, last)
+            added: dict[datetime, MergedStatistics] = {}
+            async with aclosing(changes_since(queries, checkpoint, first, last, read_time)) as batches:
+                async for documents in batches:
+                    await add_changes(added, stored, checkpoint, documents, turn.pause)
+            hours = await current_hours(queries, stored, added, read_time)
+            del stored, added
             unknown = dict(ranges(hours.unknown))
             for hour in sorted([*hours.statistics, *unknown]):
                 await turn.pause()

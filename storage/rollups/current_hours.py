@@ -1,8 +1,6 @@
 """The hours of a submitter as of a read time, from its rollups and the results that were written since."""
 
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,31 +33,44 @@ def changes_since(
     return queries.changes(checkpoint.as_of - MAX_COMMIT_DELAY, start, end, read_time)
 
 
+def stored_hours(rollups: Iterable[Rollup], start: datetime, end: datetime) -> dict[datetime, RollupHour]:
+    """Return the hours of rollups from `start` up to `end`, by their start."""
+    return {hour: each for rollup in rollups for hour, each in rollup.hours.items() if start <= hour < end}
+
+
+async def add_changes(
+    added: dict[datetime, MergedStatistics],
+    stored: Mapping[datetime, RollupHour],
+    checkpoint: Checkpoint,
+    changes: Iterable[Any],
+    pause: Pause,
+) -> None:
+    """Add changed results to `added`, by hour, unless their hour in the rollups contains them or is stale."""
+    for document in changes:
+        await pause()
+        hour = hour_of(timestamp_of(document))
+        rollup = stored.get(hour)
+        if rollup is not None and rollup.statistics is None:
+            continue
+        as_of = checkpoint.as_of if rollup is None else max(rollup.as_of, checkpoint.as_of)
+        if encoding.to_datetime(document.update_time) > as_of:
+            if hour not in added:
+                added[hour] = MergedStatistics()
+            add_result(added[hour], document)
+
+
 async def current_hours(
     queries: ResultQueries,
-    checkpoint: Checkpoint,
-    rollups: Iterable[Rollup],
-    changes: AsyncGenerator[Sequence[Any], None],
-    bounds: tuple[datetime, datetime],
+    stored: Mapping[datetime, RollupHour],
+    added: Mapping[datetime, MergedStatistics],
     read_time: datetime,
-    pause: Pause,
 ) -> CurrentHours:
-    """Return the hours within `bounds`, which are starts of hours that the checkpoint covers, as of `read_time`.
+    """Return all hours in a range of time that the checkpoint covers, as of `read_time`.
 
-    `rollups` and `changes` are those of these hours as of `read_time`.
+    `stored` are the hours of the rollups in the range, and `added` the later results. Takes the statistics of both.
     """
-    start, end = bounds
-    stored = {hour: each for rollup in rollups for hour, each in rollup.hours.items() if start <= hour < end}
     unknown = {hour for hour, each in stored.items() if each.statistics is None}
     statistics = {hour: each.statistics for hour, each in stored.items() if each.statistics is not None}
-    added: dict[datetime, MergedStatistics] = defaultdict(MergedStatistics)
-    async with aclosing(changes) as batches:
-        async for documents in batches:
-            for document in documents:
-                await pause()
-                hour = hour_of(timestamp_of(document))
-                if hour not in unknown and _is_later(document, stored.get(hour), checkpoint):
-                    add_result(added[hour], document)
     for hour, merged in added.items():
         if hour in statistics:
             merged.merge(statistics[hour])
@@ -93,12 +104,6 @@ def whole_hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """Return the range of whole hours between two times. It is empty if its start is not before its end."""
     first = hour_of(start)
     return first if first == start else next_hour(first), hour_of(end)
-
-
-def _is_later(document: Any, stored: RollupHour | None, checkpoint: Checkpoint) -> bool:
-    """Return whether a result was written after the statistics of its hour."""
-    as_of = checkpoint.as_of if stored is None else max(stored.as_of, checkpoint.as_of)
-    return encoding.to_datetime(document.update_time) > as_of
 
 
 def _spans(statistics: dict[datetime, MergedStatistics], unknown: set[datetime]) -> Iterator[list[Span]]:

@@ -1,15 +1,18 @@
 """Updates of the rollups of single days: adds results, and marks hours that must be computed again as stale."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import aclosing
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.rollups.current_hours import CurrentHours, Pause, changes_since, current_hours
+from storage.rollups.current_hours import Pause, add_changes, changes_since, current_hours, stored_hours
+from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, timestamp_of
-from storage.rollups.rollup import LATEST, Checkpoint, Rollup, RollupHour, hour_of, midnight_of
+from storage.rollups.rollup import EARLIEST, LATEST, Checkpoint, Rollup, RollupHour, hour_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
+
+_MAX_WRITTEN_DAYS = 50
 
 
 class DayUpdates:
@@ -36,53 +39,77 @@ class DayUpdates:
         """Return the rollups from the day `first` to the day `last`."""
         return await self._rollups.between(midnight_of(first), end_of(last), read_time, self._pause)
 
-    async def add(self, checkpoint: Checkpoint, changes: dict[date, list[Any]], until: datetime) -> set[datetime]:
-        """Add changed results to the rollups of their days, as of `until`. Return the hours that are stale now.
+    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[set[datetime], set[datetime]]:
+        """Add the results since the checkpoint to the rollups of their days.
 
-        An hour is stale if a result was replaced or removed. `until` can be earlier than the last write of a rollup.
+        Return the hours of these results, and the hours that are stale now. An hour is stale if a result was replaced
+        or removed.
         """
-        latest = await self._firestore.now()
-        stored = {each.day: each for each in await self.read(min(changes), max(changes), latest)}
+        rollups: dict[date, Rollup] = {}
+        stored: dict[datetime, RollupHour] = {}
+        added: dict[datetime, MergedStatistics] = {}
+        changed: set[datetime] = set()
+        changes = changes_since(self._queries, checkpoint, EARLIEST, checkpoint.covered_until, now)
+        async with aclosing(changes) as batches:
+            async for documents in batches:
+                hours = {hour_of(timestamp_of(document)) for document in documents}
+                changed |= hours
+                if missing := {hour.date() for hour in hours} - rollups.keys():
+                    await self._load(missing, rollups, now)
+                    for day in missing:
+                        stored |= stored_hours([rollups[day]], EARLIEST, checkpoint.covered_until)
+                await add_changes(added, stored, checkpoint, documents, self._pause)
         stale: set[datetime] = set()
-        written = []
-        for day, documents in changes.items():
-            rollup = stored.get(day) or Rollup(day)
-            hours = await self._hours_at(checkpoint, rollup, documents, until)
-            changed = {hour_of(timestamp_of(document)) for document in documents}
-            for hour in {*changed, *rollup.hours}:
-                if hour in rollup.hours and rollup.hours[hour].as_of > until:
-                    if rollup.hours[hour].statistics is None:
-                        stale.add(hour)
-                    continue
+        for days in _consecutive(rollups):
+            stale |= await self._write([rollups[day] for day in days], stored, added, changed, now)
+        return changed, stale
+
+    async def _load(self, days: Set[date], rollups: dict[date, Rollup], now: datetime) -> None:
+        """Add the rollups of `days`, which can be empty."""
+        for each in await self.read(min(days), max(days), now):
+            if each.day in days:
+                rollups[each.day] = each
+        for day in days - rollups.keys():
+            rollups[day] = Rollup(day)
+
+    async def _write(
+        self,
+        rollups: Sequence[Rollup],
+        stored: Mapping[datetime, RollupHour],
+        added: Mapping[datetime, MergedStatistics],
+        changed: Set[datetime],
+        now: datetime,
+    ) -> set[datetime]:
+        """Write the rollups of consecutive days. Return the hours that are stale now."""
+        start, end = midnight_of(rollups[0].day), end_of(rollups[-1].day)
+        hours = await current_hours(
+            self._queries,
+            {hour: each for hour, each in stored.items() if start <= hour < end},
+            {hour: each for hour, each in added.items() if start <= hour < end},
+            now,
+        )
+        for rollup in rollups:
+            first, last = midnight_of(rollup.day), end_of(rollup.day)
+            for hour in {*rollup.hours, *(hour for hour in changed if first <= hour < last)}:
                 if hour in hours.unknown:
-                    rollup.hours[hour] = RollupHour(until, None)
-                    stale.add(hour)
+                    rollup.hours[hour] = RollupHour(now, None)
                 elif hour not in hours.statistics:
                     rollup.hours.pop(hour, None)
                 elif hour in changed:
-                    rollup.hours[hour] = RollupHour(until, hours.statistics[hour])
-            written.append(rollup)
-        await self._rollups.write(self._writer, written)
-        return stale
-
-    async def _hours_at(
-        self, checkpoint: Checkpoint, rollup: Rollup, changes: Sequence[Any], until: datetime
-    ) -> CurrentHours:
-        """Return the covered hours of a day as of `until`. Hours of which the rollup is later are unknown."""
-        hours = {
-            hour: RollupHour(each.as_of, None) if each.as_of > until else each for hour, each in rollup.hours.items()
-        }
-        bounds = midnight_of(rollup.day), min(checkpoint.covered_until, end_of(rollup.day))
-        return await current_hours(
-            self._queries, checkpoint, [Rollup(rollup.day, hours)], _once(changes), bounds, until, self._pause
-        )
+                    rollup.hours[hour] = RollupHour(now, hours.statistics[hour])
+        await self._rollups.write(self._writer, rollups)
+        return hours.unknown
 
     async def compare(self, checkpoint: Checkpoint, first: date, last: date, now: datetime) -> set[datetime]:
         """Compare the rollups of some days with the results. Return the hours that are stale now."""
         rollups = await self.read(first, last, now)
         bounds = midnight_of(first), end_of(last)
-        changes = changes_since(self._queries, checkpoint, *bounds, now)
-        hours = await current_hours(self._queries, checkpoint, rollups, changes, bounds, now, self._pause)
+        stored = stored_hours(rollups, *bounds)
+        added: dict[datetime, MergedStatistics] = {}
+        async with aclosing(changes_since(self._queries, checkpoint, *bounds, now)) as batches:
+            async for documents in batches:
+                await add_changes(added, stored, checkpoint, documents, self._pause)
+        hours = await current_hours(self._queries, stored, added, now)
         stale: set[datetime] = set()
         written = []
         for rollup in rollups:
@@ -99,8 +126,15 @@ class DayUpdates:
         return stale
 
 
-async def _once(documents: Sequence[Any]) -> AsyncGenerator[Sequence[Any], None]:
-    yield documents
+def _consecutive(days: Iterable[date]) -> list[list[date]]:
+    """Return runs of consecutive days, of up to `_MAX_WRITTEN_DAYS`."""
+    runs: list[list[date]] = []
+    for day in sorted(days):
+        if runs and len(runs[-1]) < _MAX_WRITTEN_DAYS and runs[-1][-1] == day - timedelta(days=1):
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
 
 
 def end_of(day: date) -> datetime:

@@ -23,7 +23,7 @@ from typing import Any
 
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.rollups.current_hours import MAX_COMMIT_DELAY, changes_since, ranges
+from storage.rollups.current_hours import MAX_COMMIT_DELAY, ranges
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import (
@@ -45,13 +45,11 @@ BUSY_SECONDS = timedelta(seconds=10)
 MAX_BUSY_RESULTS = 1_000
 """With more results in `BUSY_SECONDS`, the submitter's rollups wait, so that they do not slow down the function."""
 MAX_BUSY_TIME = timedelta(minutes=30)
-"""Rollups wait for up to this time, which is less than `MAX_READ_TIME_AGE`."""
+"""Rollups wait for up to this time."""
 MAX_STEP_RESULTS = 20_000
 """About how many results are read before the progress is stored."""
-MAX_LATE_RESULTS = 100_000
-"""If more results are older than `MAX_READ_TIME_AGE` and in no rollup, the rollups are built again."""
-MAX_READ_TIME_AGE = timedelta(minutes=50)
-"""Firestore retains old versions of documents for an hour."""
+MAX_CHANGES = 500_000
+"""If more results are in no rollup, all rollups are built again, in steps. Adding the results has no steps."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """Firestore deletes expired results, which leaves no other trace."""
 MAX_WORK_SECONDS = 0.002
@@ -134,42 +132,24 @@ class RollupBuilder:
             self._work_ends_at = time.perf_counter() + MAX_WORK_SECONDS
 
     async def _add_changes(self, report: Report) -> bool:
-        """Add the results of the next span of time. Return whether more can follow."""
+        """Add the results since the checkpoint. Return False: no more follow."""
         checkpoint, now = self._checkpoint, await self._firestore.now()
         since = checkpoint.as_of - MAX_COMMIT_DELAY
-        until, earliest = now, max(checkpoint.as_of, now - MAX_READ_TIME_AGE)
-        while await self._queries.count_changes(since, until, checkpoint.covered_until) > MAX_STEP_RESULTS:
-            if until - earliest < MAX_COMMIT_DELAY:
-                break
-            until = earliest + (until - earliest) / 2
-        changed, computed = [
-            await self._queries.count_changes(since, until, is_computed=is_computed) for is_computed in (False, True)
-        ]
-        if not changed and until == now:
+        changed = await self._queries.count_changes(since, now, is_computed=False)
+        if not changed:
             return False  # the checkpoint stays, so a submitter without new results costs no write
-        if earliest > checkpoint.as_of and changed > MAX_LATE_RESULTS:
+        computed = await self._queries.count_changes(since, now)
+        covered = await self._queries.count_changes(since, now, checkpoint.covered_until)
+        if covered > MAX_CHANGES:
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
-        by_day: dict[date, list[Any]] = defaultdict(list)
-        async with aclosing(
-            changes_since(self._queries, checkpoint, EARLIEST, checkpoint.covered_until, until)
-        ) as batches:
-            async for documents in batches:
-                for document in documents:
-                    by_day[timestamp_of(document).date()].append(document)
-        stale_from = checkpoint.stale_from
-        days = sorted(by_day)
-        for start in range(0, len(days), _BATCH_DAYS):
-            batch = {day: by_day.pop(day) for day in days[start : start + _BATCH_DAYS]}
-            report.results += sum(map(len, batch.values()))
-            report.hours += len({hour_of(timestamp_of(each)) for documents in batch.values() for each in documents})
-            for hour in await self._days.add(self._checkpoint, batch, until):
-                stale_from = hour if stale_from is None else min(stale_from, hour)
-        are_removed = changed > computed
-        await self._save(
-            as_of=until, stale_from=stale_from, compared_at=None if are_removed else checkpoint.compared_at
-        )
-        return until < now
+        hours, stale = await self._days.add_changes(checkpoint, now)
+        report.results += covered
+        report.hours += len(hours)
+        stale_from = min([*stale, checkpoint.stale_from or LATEST])
+        compared_at = None if changed > computed else checkpoint.compared_at
+        await self._save(as_of=now, stale_from=None if stale_from == LATEST else stale_from, compared_at=compared_at)
+        return False
 
     async def _compute_stale_hours(self, report: Report) -> bool:
         """Compute the stale hours of some days. Return whether more can follow."""

@@ -174,15 +174,14 @@ async def test_two_runs_at_the_same_time_do_not_disturb_each_other(database: Dat
     await check(database, EARLIEST, LATEST)
 
 
-async def test_rollups_of_too_many_late_results_are_built_again(
+async def test_rollups_are_built_again_after_too_many_results(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Firestore cannot show the results of more than an hour ago. Until then, summaries read the results."""
+    """Until then, summaries read the results."""
     await database.compute(START, [1.0])
     await database.build()
     await database.compute(START, [2.0])
-    monkeypatch.setattr(rollup_builder, "MAX_READ_TIME_AGE", timedelta(0))
-    monkeypatch.setattr(rollup_builder, "MAX_LATE_RESULTS", 0)
+    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 0)
 
     await database.build()
     monkeypatch.undo()
