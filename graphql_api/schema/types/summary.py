@@ -6,9 +6,12 @@ from typing import Any, Self
 
 import strawberry
 
+from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.summaries import Group, TimeBucket
+from graphql_api.schema.costs import costs
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.label import Label, graphql_labels
+from storage.documents.labels import MAX_LABELS
 from storage.documents.quantile_sketch import RELATIVE_ERROR
 from storage.rollups.merged_statistics import MergedStatistics
 
@@ -99,6 +102,7 @@ class _CombinedStatistics:
         )
 
 
+_LABELS = FieldCost(default_size=MAX_LABELS)
 _GROUP_LABELS = "The labels in `groupBy` that the results of this group have, with the values that they share."
 
 
@@ -106,7 +110,7 @@ _GROUP_LABELS = "The labels in `groupBy` that the results of this group have, wi
 class ResultsGroup(_CombinedStatistics):
     """The summary of one group."""
 
-    labels: list[Label] = strawberry.field(description=_GROUP_LABELS)
+    labels: list[Label] = strawberry.field(description=_GROUP_LABELS, metadata=costs(_LABELS))
 
 
 @strawberry.type(description="Combined statistics of the values of all selected results.")
@@ -128,7 +132,7 @@ class ResultsBucket(_CombinedStatistics):
     """The summary of one time bucket, or of one group in one time bucket."""
 
     start: datetime = strawberry.field(description="The start of the bucket. The argument `bucket` is its length.")
-    labels: list[Label] = strawberry.field(description=_GROUP_LABELS)
+    labels: list[Label] = strawberry.field(description=_GROUP_LABELS, metadata=costs(_LABELS))
 
 
 def group_labels(names: Sequence[str], group: Group) -> list[Label]:

@@ -3,16 +3,22 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from graphql import OperationDefinitionNode, parse
 
+from graphql_api.graphql_server.execution.operation_cost import OperationCost
+from graphql_api.limits import Limits
+from graphql_api.schema.executable import executable
 from tests.graphql_api.schema.test_subscription import WATCH, watching
 from tests.stack import SUBMIT, Stack, eventually
 
 SAMPLE = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1, 2]}
 RESULTS = 200
+OPERATIONS = Path("graphql_api/web/dashboard/src/operations")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +34,15 @@ def small_budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.graphql("mutation ($s: [RawSample!]!) { submitMany(samples: $s) { id } }", {"s": [SAMPLE] * RESULTS})
         eventually(lambda: stack.graphql("{ results(first: 0) { totalCount } }")["results"]["totalCount"] == RESULTS)
         yield stack
+
+
+@pytest.mark.parametrize("name", ["overtime", "summary"])
+def test_the_dashboard_may_run_its_summaries(name: str) -> None:
+    """The default limit allows them without `groupBy`, whose length would be the number of buckets."""
+    document = parse((OPERATIONS / f"{name}.graphql").read_text())
+    (operation,) = (each for each in document.definitions if isinstance(each, OperationDefinitionNode))
+
+    assert OperationCost(executable(), document, operation).of({"groupBy": None}) <= Limits().max_operation_cost
 
 
 @pytest.mark.parametrize(
