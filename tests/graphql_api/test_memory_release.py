@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.graphql_api.schema.test_subscription import WATCH, watching
+from tests.graphql_api.schema.subscriber import WATCH, watching
 from tests.stack import Stack, eventually
 
 SOCKETS, SUBSCRIPTIONS = 50, 100

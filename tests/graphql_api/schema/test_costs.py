@@ -13,7 +13,7 @@ from graphql import OperationDefinitionNode, parse
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.limits import Limits
 from graphql_api.schema.executable import executable
-from tests.graphql_api.schema.test_subscription import WATCH, watching
+from tests.graphql_api.schema.subscriber import WATCH, watching
 from tests.stack import SUBMIT, Stack, eventually
 
 SAMPLE = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1, 2]}

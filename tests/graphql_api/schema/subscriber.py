@@ -1,0 +1,74 @@
+"""A subscriber over a WebSocket: it subscribes to results, submits samples and receives the results."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.stack import Stack
+
+WATCH = (
+    "subscription ($filter: ResultFilter, $after: String) "
+    "{ results(filter: $filter, after: $after) { cursor node { id count } } }"
+)
+
+
+@contextlib.asynccontextmanager
+async def watching(stack: Stack, key: str) -> AsyncIterator[ClientConnection]:
+    """Open an initialized WebSocket."""
+    uri = stack.url.replace("http", "ws") + "/graphql"
+    async with connect(uri, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
+        await socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {key}"}}))
+        assert json.loads(await socket.recv())["type"] == "connection_ack"
+        yield socket
+
+
+_early: WeakKeyDictionary[ClientConnection, list[dict[str, Any]]] = WeakKeyDictionary()
+"""Messages of subscriptions that arrived before `subscribe` returned."""
+
+
+async def subscribe(socket: ClientConnection, query: str, **variables: Any) -> None:
+    """Subscribe, and wait for the response to a query: it shows that the server has started the subscription."""
+    await socket.send(
+        json.dumps({"id": "watch", "type": "subscribe", "payload": {"query": query, "variables": variables}})
+    )
+    await socket.send(json.dumps({"id": "probe", "type": "subscribe", "payload": {"query": "{ __typename }"}}))
+    early = _early.setdefault(socket, [])
+    while (message := json.loads(await socket.recv())) != {"id": "probe", "type": "complete"}:
+        if message.get("id") == "watch":
+            early.append(message)
+
+
+async def following(socket: ClientConnection) -> AsyncIterator[dict[str, Any]]:
+    """Yield the messages of the subscription, including the one that ends it."""
+    early = _early.get(socket, [])
+    while early:
+        yield early.pop(0)
+    async for text in socket:
+        message = json.loads(text)
+        if message["type"] == "ping":
+            await socket.send(json.dumps({"type": "pong"}))
+        elif message.get("id") == "watch":
+            yield message
+
+
+async def submit(stack: Stack, key: str, count: int = 1) -> str:
+    """Submit a sample of `count` values in another thread, because this one serves the socket."""
+    sample = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1.0] * count}
+    receipt = await anyio.to_thread.run_sync(lambda: stack.submit(sample, key=key))
+    return str(receipt["id"])
+
+
+async def receive(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
+    """Return the next `count` results with their cursors."""
+    received: list[dict[str, Any]] = []
+    async for message in following(socket):
+        assert message["type"] == "next", message
+        received.append(message["payload"]["data"]["results"])
+        if len(received) == count:
+            break
+    return received
