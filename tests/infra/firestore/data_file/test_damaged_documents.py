@@ -15,7 +15,7 @@ from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits, document_write, time_to_live
-from tests.infra.firestore.data_file.test_missing_data import archive, use
+from tests.infra.firestore.data_file.data_files import archive, use
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 
 TEXT = "unique-text-of-the-document"

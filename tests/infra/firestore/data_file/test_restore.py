@@ -1,0 +1,129 @@
+"""`archive restore` replaces a data file by a backup, also after it was interrupted, and never a file in use."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.firestore.data_file import restore
+from tests.infra.firestore.data_file.data_files import archive, empty, halve, log_of, overwrite, refusal, use, write
+from tests.infra.firestore.server_process import FirestoreProcess
+
+
+@pytest.mark.parametrize("is_backup", [True, False])
+def test_an_older_copy_next_to_a_newer_log_is_refused(own: FirestoreProcess, ended: Path, is_backup: bool) -> None:
+    """SQLite would apply the log to it and destroy it. `restore` moves file and log aside."""
+    copy = own.data.with_name("copy.sqlite")
+    use(own, ended)
+    if is_backup:
+        archive("backup", "--data", own.data, "--output", copy)
+    else:
+        shutil.copy(own.data, copy)
+    for first in (1000, 2000):
+        own.start()
+        write(own, first, 300)
+        own.end(signal.SIGTERM if first == 1000 else signal.SIGKILL)
+    log = log_of(own.data).read_bytes()
+    shutil.copy(copy, own.data)
+
+    line = refusal(own)
+
+    assert "belong" in line or "ends at change" in line
+    assert log_of(own.data).read_bytes() == log, "the log is kept for a repair"
+    message = archive("restore", copy, "--data", own.data)
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == 60
+    former = Path(message.rpartition("the former file is ")[2].strip())
+    assert log_of(former).read_bytes() == log
+
+
+def test_an_older_copy_in_place_of_the_file_is_refused_until_it_is_restored(own: FirestoreProcess, ended: Path) -> None:
+    """The marker has a later change."""
+    copy = own.data.with_name("copy.sqlite")
+    use(own, ended)
+    own.start()
+    archive("backup", "--data", own.data, "--output", copy)
+    write(own, 100)
+    own.end()
+    shutil.copy(copy, own.data)
+
+    assert "ends at change 60, but change 120 was committed" in refusal(own)
+    archive("restore", copy, "--data", own.data)
+
+    own.start()
+    write(own, 200)
+
+
+def test_a_restore_that_was_interrupted_does_not_start_empty(own: FirestoreProcess, ended: Path) -> None:
+    """The marker stays until the end, so the next start names the command to repeat."""
+    backup = own.data.with_name("backup.sqlite")
+    use(own, ended)
+    archive("backup", "--data", own.data, "--output", backup)
+    own.data.rename(own.data.with_name("moved-by-an-interrupted-restore"))
+    own.data.with_name("firestore.sqlite.restored").write_bytes(b"unfinished")
+
+    assert "is missing" in refusal(own)
+    archive("restore", backup, "--data", own.data)
+
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == 60
+
+
+class Killed(BaseException):
+    """Ends a restore between two steps."""
+
+
+@pytest.mark.parametrize("renamed", [1, 2, 3, 4])
+def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
+    own: FirestoreProcess, killed: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes."""
+    use(own, killed)
+    backup = own.data.with_name("backup.sqlite")
+    own.data.with_name("firestore.sqlite.marker").write_text("damaged")
+    done: list[Path] = []
+    replace = Path.replace
+
+    def replace_or_end(source: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise Killed
+        done.append(target)
+        return replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace_or_end)
+        with pytest.raises(Killed):
+            restore.restore(backup, own.data)
+
+    refusal(own)
+    archive("restore", backup, "--data", own.data)
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == 120
+
+
+@pytest.mark.parametrize("damage", [empty, halve, overwrite])
+def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, ended: Path, damage: Callable[[Path], None]) -> None:
+    """The present file stays."""
+    backup = own.data.with_name("backup.sqlite")
+    use(own, ended)
+    archive("backup", "--data", own.data, "--output", backup)
+    damage(backup)
+
+    assert "the backup" in archive("restore", backup, "--data", own.data, code=1)
+
+    assert not own.data.with_name("firestore.sqlite.restored").exists()
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == 60
+
+
+def test_a_running_server_prevents_a_restore(own: FirestoreProcess, ended: Path) -> None:
+    """And accepting a loss."""
+    use(own, ended)
+    own.start()
+    backup = own.data.with_name("backup.sqlite")
+    archive("backup", "--data", own.data, "--output", backup)
+
+    assert "is in use by another process" in archive("restore", backup, "--data", own.data, code=1)
+    assert "is in use by another process" in archive("accept-loss", "--data", own.data, code=1)
