@@ -31,7 +31,7 @@ from infra.embedded.firestore.indexes.definitions import (
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes, UsableIndex
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.filters import FieldFilter
-from infra.embedded.firestore.queries.key_positions import (
+from infra.embedded.firestore.queries.key_bounds import (
     Position,
     directed,
     inverted,
