@@ -1,12 +1,44 @@
-"""Positions between the keys of an index."""
+"""The bounds of the index keys that cursors, and filters on the first sorted field, leave to scan.
+
+The first key at or after a position between keys is a bound. Operands are compared as an index contains them:
+truncated, and inverted if the order is descending.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from infra.embedded.firestore.encoding import path_encoding, values
-from infra.embedded.firestore.queries.sort_order import Order
+from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
+from infra.embedded.firestore.queries import filters
+from infra.embedded.firestore.queries.filters import FieldFilter
+from infra.embedded.firestore.queries.sort_order import Bound, Order
+from infra.embedded.firestore.queries.structured_query import Query
 
 Position = tuple[bytes, bool]
 """A position between keys: a prefix, and whether the position is after (not before) all keys with this prefix."""
 
 _AFTER_END = b"\x01"  # what `after_prefix` returns for the end mark of a path
+
+
+def bounds(
+    query: Query,
+    conditions: Sequence[FieldFilter],
+    equal: Mapping[FieldPath, bytes],
+    first_sorted: Order,
+    reverse: bool,
+) -> tuple[bytes, bytes]:
+    """Return the inclusive lower and the exclusive upper bound of the keys, without the prefix.
+
+    `conditions` are those of one disjunction of the query, and `equal` the operands of its equality fields.
+    """
+    low = list(_filter_positions(conditions, first_sorted, lower=True))
+    high = list(_filter_positions(conditions, first_sorted, lower=False))
+    if query.lower is not None:
+        low.append(_cursor_position(query, query.lower, equal))
+    if query.upper is not None:
+        high.append(_cursor_position(query, query.upper, equal))
+    if reverse:
+        low, high = list(map(inverted, high)), list(map(inverted, low))
+    return max(map(key_at, low), default=b""), min(map(key_at, high), default=path_encoding.AFTER_ALL)
 
 
 def truncated(operand: bytes) -> bytes:
@@ -42,3 +74,34 @@ def without_end(key: bytes) -> bytes:
     if key.endswith(_AFTER_END):
         return key[:-1] + b"\0"
     return key.removesuffix(values.END)
+
+
+def _filter_positions(conditions: Sequence[FieldFilter], first: Order, *, lower: bool) -> Iterator[Position]:
+    """Yield the lower or upper positions that filters on the first sorted field allow."""
+    for each in conditions:
+        if each.field != first.field or each.operator not in filters.RANGES:
+            continue
+        is_name = first.field == DOCUMENT_ID
+        operand = each.operands[0][1:] if is_name else truncated(each.operands[0])
+        is_whole = is_name or operand == each.operands[0]
+        at_least = each.operator in (filters.GREATER, filters.GREATER_OR_EQUAL)
+        inclusive = not is_whole or each.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
+        if (at_least != first.descending) == lower:
+            yield directed(operand, first), (not inclusive if lower else inclusive)
+        else:  # a comparison matches only values of the same type
+            type_prefix = b"" if is_name else values.type_prefix(operand)
+            yield directed(type_prefix, first), not lower
+
+
+def _cursor_position(query: Query, bound: Bound, equal: Mapping[FieldPath, bytes]) -> Position:
+    """Return the position of a cursor in keys that do not contain the equality fields."""
+    prefix = b""
+    for order, part in zip(query.orders, bound.prefix, strict=False):
+        operand = equal.get(order.field)
+        if operand is None:
+            prefix += part
+            continue
+        fixed = directed(truncated(operand), order)
+        if fixed != part:
+            return prefix, fixed < part
+    return prefix, bound.after

@@ -31,15 +31,8 @@ from infra.embedded.firestore.indexes.definitions import (
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes, UsableIndex
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.filters import FieldFilter
-from infra.embedded.firestore.queries.key_bounds import (
-    Position,
-    directed,
-    inverted,
-    key_at,
-    truncated,
-    without_end,
-)
-from infra.embedded.firestore.queries.sort_order import Bound, Order
+from infra.embedded.firestore.queries.key_bounds import bounds, truncated, without_end
+from infra.embedded.firestore.queries.sort_order import Order
 from infra.embedded.firestore.queries.structured_query import Query
 
 MAX_CACHED_SHAPES = 1_000
@@ -162,17 +155,16 @@ class _Planner:
         for reverse in (False, True):
             prefixes = self._prefixes(reverse)
             if prefixes:
-                low, high = self._bounds(reverse)
+                low, high = bounds(self._query, self._conditions, self._equal, self._sorted[0], reverse)
                 return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse, self._conditions)
         raise MissingIndex(self._required_index())
 
     def _range_of_documents(self) -> KeyRange:
-        reverse = self._sorted[0].descending
-        low, high = (without_end(key) for key in self._bounds(reverse))
+        first = self._sorted[0]
+        reverse = first.descending
+        low, high = map(without_end, bounds(self._query, self._conditions, self._equal, first, reverse))
         prefix = self._collection or self._query.parent.path
         return KeyRange(self._collection_id, (), max(low, prefix), min(high, prefix + path_encoding.AFTER_ALL), reverse)
-
-    # Which indexes
 
     def _prefixes(self, reverse: bool) -> list[bytes]:
         """Return the key prefixes of indexes that together have all equality fields, or an empty list."""
@@ -262,49 +254,6 @@ class _Planner:
         if names.descending != (bool(fields) and fields[-1].mode == DESCENDING):
             fields.append(IndexField(DOCUMENT_ID, _mode(names)))
         return CompositeIndex(self._collection_id, self._scope, tuple(fields))
-
-    # Which keys
-
-    def _bounds(self, reverse: bool) -> tuple[bytes, bytes]:
-        """Return the inclusive lower and the exclusive upper bound of the keys, without the prefix."""
-        low, high = list(self._filter_positions(lower=True)), list(self._filter_positions(lower=False))
-        if self._query.lower is not None:
-            low.append(self._cursor_position(self._query.lower))
-        if self._query.upper is not None:
-            high.append(self._cursor_position(self._query.upper))
-        if reverse:
-            low, high = list(map(inverted, high)), list(map(inverted, low))
-        return max(map(key_at, low), default=b""), min(map(key_at, high), default=path_encoding.AFTER_ALL)
-
-    def _filter_positions(self, lower: bool) -> Iterator[Position]:
-        """Yield the lower or upper positions that filters on the first sorted field allow."""
-        first = self._sorted[0]
-        for each in self._conditions:
-            if each.field != first.field or each.operator not in filters.RANGES:
-                continue
-            is_name = first.field == DOCUMENT_ID
-            operand = each.operands[0][1:] if is_name else truncated(each.operands[0])
-            is_whole = is_name or operand == each.operands[0]
-            at_least = each.operator in (filters.GREATER, filters.GREATER_OR_EQUAL)
-            inclusive = not is_whole or each.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
-            if (at_least != first.descending) == lower:
-                yield directed(operand, first), (not inclusive if lower else inclusive)
-            else:  # a comparison matches only values of the same type
-                type_prefix = b"" if is_name else values.type_prefix(operand)
-                yield directed(type_prefix, first), not lower
-
-    def _cursor_position(self, bound: Bound) -> Position:
-        """Return the position of a cursor in keys that do not contain the equality fields."""
-        prefix = b""
-        for order, part in zip(self._query.orders, bound.prefix, strict=False):
-            operand = self._equal.get(order.field)
-            if operand is None:
-                prefix += part
-                continue
-            fixed = directed(truncated(operand), order)
-            if fixed != part:
-                return prefix, fixed < part
-        return prefix, bound.after
 
 
 def _mode(order: Order) -> str:
