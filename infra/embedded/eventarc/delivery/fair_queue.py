@@ -14,7 +14,6 @@ Events wait in memory within `MAX_LOADED_EVENTS` and `MAX_LOADED_BYTES`. Beyond 
 """
 
 import asyncio
-import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from itertools import islice
@@ -91,8 +90,7 @@ class FairQueue:
     def add_retry(self, delivery: Delivery) -> None:
         """Add a failed event that is due."""
         group = self._group(delivery.group)
-        group.retrying.add(delivery.sequence)
-        group.retries.append(delivery)
+        group.add_retry(delivery)
         self._offer(group)
 
     def take_positions(self) -> dict[int, Group]:
@@ -162,30 +160,27 @@ class FairQueue:
 
     def put_back(self, delivery: Delivery) -> None:
         """Free the lane of an event that was not sent, and send the event again later."""
-        group = self._group(delivery.group)
-        (group.retries if delivery.sequence in group.retrying else group.queued).appendleft(delivery)
+        self._group(delivery.group).put_back(delivery)
         self.release(delivery)
 
     def withdraw(self, number: int, limit: int) -> list[Delivery]:
         """Remove up to `limit` events of a group from the events that wait, and return them. They stay unsaved."""
         group = self._group(number)
-        withdrawn = [group.queued.popleft() for _ in range(min(limit, len(group.queued)))]
+        withdrawn = group.withdraw(limit)
         self._load_if_low(group)
         return withdrawn
 
     def remove(self, number: int, sequence: int) -> None:
         """Remove an event that is acknowledged, or whose row is saved."""
         group = self._group(number)
-        delivery = group.window.pop(sequence, None)
+        delivery = group.remove(sequence)
         if delivery is not None:
             self.pending -= 1
             self._loaded_events -= 1
             self._loaded_bytes -= delivery.size
-            group.window_bytes -= delivery.size
             self.changed.add(group.number)
             if self._to_load:
                 self.loaded.set()
-        group.retrying.discard(sequence)
         self._forget_if_empty(group)
 
     def max_retries(self) -> int:
@@ -292,9 +287,7 @@ class FairQueue:
         return None
 
     def _take_from(self, group: Group) -> Delivery:
-        delivery = (group.retries or group.queued).popleft()
-        delivery.started = time.monotonic()
-        group.in_flight += 1
+        delivery = group.take()
         self.in_flight.add(delivery)
         if self._may_send(group):
             self._busy[group.number] = group

@@ -4,6 +4,7 @@ A group holds its next events in memory. Of all further events it only holds the
 takes 8 bytes, so a backlog of a million events takes 10 MB.
 """
 
+import time
 from array import array
 from collections import deque
 from itertools import chain
@@ -95,6 +96,34 @@ class Group:
         self.window[delivery.sequence] = delivery
         self.window_bytes += delivery.size
         self.queued.append(delivery)
+
+    def add_retry(self, delivery: Delivery) -> None:
+        """Add a failed event that is due."""
+        self.retrying.add(delivery.sequence)
+        self.retries.append(delivery)
+
+    def take(self) -> Delivery:
+        """Return the next event to send, a failed one first. It is in flight from now on."""
+        delivery = (self.retries or self.queued).popleft()
+        delivery.started = time.monotonic()
+        self.in_flight += 1
+        return delivery
+
+    def put_back(self, delivery: Delivery) -> None:
+        """Let an event that was not sent wait again, before the others."""
+        (self.retries if delivery.sequence in self.retrying else self.queued).appendleft(delivery)
+
+    def withdraw(self, limit: int) -> list[Delivery]:
+        """Remove up to `limit` events that wait for the first time, and return them. They stay in the window."""
+        return [self.queued.popleft() for _ in range(min(limit, len(self.queued)))]
+
+    def remove(self, sequence: int) -> Delivery | None:
+        """Remove an event that is acknowledged, or whose row is saved. Return it if it was in the window."""
+        delivery = self.window.pop(sequence, None)
+        if delivery is not None:
+            self.window_bytes -= delivery.size
+        self.retrying.discard(sequence)
+        return delivery
 
     def first_unsaved(self, saved: "dict[int, Delivery | None]") -> int | None:
         """Return the lowest sequence that is not acknowledged, without a row, and not in `saved`."""
