@@ -7,11 +7,11 @@ import resource
 import sys
 from pathlib import Path
 
-from infra.embedded import stack as stack_file
 from infra.embedded.instances import open_instances
 from infra.embedded.logs import JsonStyle, Logs, Style, TextStyle
 from infra.embedded.output import Output
 from infra.embedded.preflight import PreflightError, prepare
+from infra.embedded.stack_file import stack as stack_file
 from infra.embedded.supervisor import Supervisor
 from infra.embedded.watchdog import Watchdog
 

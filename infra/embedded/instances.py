@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import msgspec
 
 from infra.embedded.preflight import PreflightError
-from infra.embedded.stack import Liveness, Process, Stack
+from infra.embedded.stack_file.stack import Liveness, Process, Stack
 
 BACKLOG = 2048
 

@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.embedded.stack import Stack
+from infra.embedded.stack_file.stack import Stack
 
 CONNECT_TIMEOUT_SECONDS = 0.5
 MAX_CLEANUP_SECONDS = 6.0  # more than the time in which the watchdog or a guard ends a process

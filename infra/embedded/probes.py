@@ -28,7 +28,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from urllib.parse import urlsplit
 
-from infra.embedded.stack import Liveness
+from infra.embedded.stack_file.stack import Liveness
 
 POLL_SECONDS = 0.02
 READY_TIMEOUT_SECONDS = 5.0

@@ -26,7 +26,7 @@ from infra.embedded.guarded import PIPE_VARIABLE
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
 from infra.embedded.probes import wait_until_ready, wait_until_silent
-from infra.embedded.stack import Stack
+from infra.embedded.stack_file.stack import Stack
 from infra.embedded.watchdog import Watchdog
 
 STOP_SECONDS = 1.5

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graphql_api.auth.secret_text import digest
-from infra.embedded import stack as stack_file
+from infra.embedded.stack_file import stack as stack_file
 from tests.infra.supervisor.run import is_running
 from tests.stack import Stack, eventually
 

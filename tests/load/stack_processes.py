@@ -17,7 +17,7 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import Client
 
-from infra.embedded import stack as stack_file
+from infra.embedded.stack_file import stack as stack_file
 from tests.load.machine import Processors
 from tests.load.process import Process
 from tests.ports import free_port

@@ -17,7 +17,6 @@ os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 import uvloop
 
-from infra.embedded import stack
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
@@ -32,6 +31,7 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
+from infra.embedded.stack_file import stack
 from observability import logs, tracing
 from runtime import memory_release
 

@@ -3,9 +3,9 @@
 import pytest
 
 from graphql_api.settings import Settings
-from infra.embedded import stack
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.firestore.__main__ import parse_arguments
+from infra.embedded.stack_file import stack
 from tests.infra.kubernetes.workloads import SECRET, standalone
 from triggers.settings import Settings as FunctionSettings
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.probes import wait_until_ready, wait_until_silent
-from infra.embedded.stack import Liveness
+from infra.embedded.stack_file.stack import Liveness
 from tests.infra.supervisor.run import Run, is_running
 from tests.ports import free_port
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded import stack as stack_file
+from infra.embedded.stack_file import stack as stack_file
 from tests.infra.supervisor.run import Run, until
 
 Start = Callable[..., Run]
