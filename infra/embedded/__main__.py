@@ -11,7 +11,8 @@ from infra.embedded.instances import open_instances
 from infra.embedded.logs import JsonStyle, Logs, Style, TextStyle
 from infra.embedded.output import Output
 from infra.embedded.preflight import PreflightError, prepare
-from infra.embedded.stack_file import stack as stack_file
+from infra.embedded.stack_file import reader
+from infra.embedded.stack_file.stack import StackError
 from infra.embedded.supervisor import Supervisor
 from infra.embedded.watchdog import Watchdog
 
@@ -29,10 +30,10 @@ def main() -> int:
     os.umask(0o077)  # only this user can read what the processes store
     _raise_open_file_limit()
     try:
-        stack = stack_file.read(arguments.stack, os.environ)
+        stack = reader.read(arguments.stack, os.environ)
         lock = prepare(stack)
         instances = open_instances(stack)
-    except (stack_file.StackError, PreflightError) as error:
+    except (StackError, PreflightError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     names = ["stack", *(instance.name for instance in instances)]

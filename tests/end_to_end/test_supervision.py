@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graphql_api.auth.secret_text import digest
-from infra.embedded.stack_file import stack as stack_file
+from infra.embedded.stack_file import reader
 from tests.infra.supervisor.run import is_running
 from tests.stack import Stack, eventually
 
@@ -113,7 +113,7 @@ def test_several_processes_share_their_metrics_in_the_scratch_folder() -> None:
     file = Path("infra/embedded/stack.toml")
     variable = "PROMETHEUS_MULTIPROC_DIR"
 
-    one, two = (stack_file.read(file, {"DROPZONE_API_PROCESSES": count}) for count in "12")
+    one, two = (reader.read(file, {"DROPZONE_API_PROCESSES": count}) for count in "12")
 
     assert [process.environment.get(variable) for process in one.processes if process.name == "api"] == [None]
     assert [process.environment.get(variable) for process in two.processes if process.name == "api"] == [

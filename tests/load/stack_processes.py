@@ -17,7 +17,9 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import Client
 
-from infra.embedded.stack_file import stack as stack_file
+from infra.embedded.stack_file import reader
+from infra.embedded.stack_file.stack import Process as StackProcess
+from infra.embedded.stack_file.stack import Stack
 from tests.load.machine import Processors
 from tests.load.process import Process
 from tests.ports import free_port
@@ -34,13 +36,13 @@ class Commands:
     """The processes of stack.toml, on free ports."""
 
     folder: Path
-    stack: stack_file.Stack
+    stack: Stack
 
     @classmethod
     def of(cls, folder: Path) -> "Commands":
         """Read stack.toml for a stack with its data in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "FUNCTION")}
-        read = stack_file.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
+        read = reader.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
         return cls(folder, read)
 
     @property
@@ -88,10 +90,10 @@ class Commands:
         """Return the port of a process."""
         return int(self.stack.settings[f"{name}_port"])
 
-    def _named(self, name: str) -> stack_file.Process:
+    def _named(self, name: str) -> StackProcess:
         return next(process for process in self.stack.processes if process.name == name)
 
-    def _process(self, process: stack_file.Process, command: list[str], processors: Processors) -> Process:
+    def _process(self, process: StackProcess, command: list[str], processors: Processors) -> Process:
         port = self.stack.port(process)
         assert port is not None
         return Process(
@@ -102,7 +104,7 @@ class Commands:
             processors=processors,
         )
 
-    def _environment(self, process: stack_file.Process) -> dict[str, str]:
+    def _environment(self, process: StackProcess) -> dict[str, str]:
         """Return the variables of a process. Firestore opens its port here, and not the Unix socket of a stack."""
         return process.environment | {"FIRESTORE_EMULATOR_HOST": self.address}
 

@@ -31,7 +31,8 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
-from infra.embedded.stack_file import stack
+from infra.embedded.stack_file import reader
+from infra.embedded.stack_file.stack import StackError
 from observability import logs, tracing
 from runtime import memory_release
 
@@ -128,12 +129,12 @@ def parse_rate_limits(text: str) -> list[str]:
 
 def read_triggers(path: Path | None) -> list[trigger.Trigger]:
     """Return the triggers of a file, which may contain other tables of a stack file. Return none without a file."""
-    return [] if path is None else trigger.read(stack.read(path, os.environ).triggers)
+    return [] if path is None else trigger.read(reader.read(path, os.environ).triggers)
 
 
 def read_schedules(path: Path | None) -> list[schedule.Schedule]:
     """Return the schedules of a file, as `read_triggers` does."""
-    return [] if path is None else schedule.read(stack.read(path, os.environ).schedules)
+    return [] if path is None else schedule.read(reader.read(path, os.environ).schedules)
 
 
 def read_token() -> BearerToken | None:
@@ -243,7 +244,7 @@ def main() -> int:
         UnusableFile,
         definitions.InvalidDefinitions,
         schedule.InvalidSchedule,
-        stack.StackError,
+        StackError,
         trigger.InvalidTrigger,
         WriterEnded,
     ) as problem:

@@ -5,7 +5,7 @@ import pytest
 from graphql_api.settings import Settings
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.firestore.__main__ import parse_arguments
-from infra.embedded.stack_file import stack
+from infra.embedded.stack_file import reader
 from tests.infra.kubernetes.workloads import SECRET, standalone
 from triggers.settings import Settings as FunctionSettings
 
@@ -43,7 +43,7 @@ def test_firestore_sends_events_and_audits_to_the_service_of_the_function(monkey
     for name, value in container.environment.items():
         monkeypatch.setenv(name, value)
     parsed = parse_arguments()
-    described = stack.read(parsed.triggers, container.environment)
+    described = reader.read(parsed.triggers, container.environment)
     [sent], [audit, rollups] = trigger.read(described.triggers), schedule.read(described.schedules)
 
     assert module == "infra.embedded.firestore"

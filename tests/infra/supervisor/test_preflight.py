@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.stack_file import stack as stack_file
+from infra.embedded.stack_file import reader
 from tests.infra.supervisor.run import Run, until
 
 Start = Callable[..., Run]
@@ -72,7 +72,7 @@ environment = {{ SCRATCH = "{{scratch_folder}}" }}
 
 def scratch_folder(folder: Path) -> Path:
     """Return the scratch folder of the stack file in a folder."""
-    path = stack_file.read(folder / "stack.toml", os.environ).scratch_folder
+    path = reader.read(folder / "stack.toml", os.environ).scratch_folder
     assert path is not None
     return path
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.stack_file import stack as stack_file
+from infra.embedded.stack_file import reader
 from tests.infra.supervisor.run import Run, is_running
 from tests.ports import free_port
 
@@ -78,7 +78,7 @@ host_setting = "host"
 """
     )
 
-    assert stack_file.read(file, {}).ready_message == url
+    assert reader.read(file, {}).ready_message == url
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ liveness = {{ address = "http://{{own_address}}/alive" }}
 """
     )
 
-    plain, secure = stack_file.read(file, {}), stack_file.read(file, {"TEST_CERTIFICATE": "certificate.pem"})
+    plain, secure = reader.read(file, {}), reader.read(file, {"TEST_CERTIFICATE": "certificate.pem"})
 
     assert (plain.ready_message, secure.ready_message) == ("http://127.0.0.1:7", url)
     assert [stack.processes[0].ready for stack in (plain, secure)] == [

@@ -1,0 +1,105 @@
+"""The placeholders in the texts of a stack file.
+
+Commands, addresses, environment values and texts may contain placeholders:
+
+- `{name}`: a setting
+- `{name_url}`: the URL of the process `name`, as a client on this machine uses it
+- `{python}`: this interpreter
+- `{stack_file}`: the path of the stack file
+- `{scratch_folder}`: a private folder that is emptied at every start, in memory if the system has `/dev/shm`
+- `{sockets}`: the listening sockets of an instance, as file descriptors separated by commas
+- `{own_address}`: the address on which only this instance listens
+- `{secret}`: a random text that is new at every start; only in the `environment` of a process, because other users of
+  the machine can read commands
+- `{start_token}`: another random text that is new at every start; only in the `environment` of a process and in
+  `ready_message`
+
+Note: path patterns of triggers contain braces too, so placeholders of a trigger or schedule are replaced in its `url`
+only.
+"""
+
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra.embedded.stack_file.stack import Greeting, Process, Stack, StackError
+
+INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
+"""Placeholders that are replaced when an instance is created."""
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""Maps an address that means all interfaces to the address that a client on this machine uses."""
+
+
+def replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
+    """Return a stack, read from `path`, without placeholders. Raises `StackError`."""
+    try:
+        return _replace(path, stack, environ)
+    except (KeyError, IndexError) as error:
+        raise StackError(f"{path}: unknown setting in a placeholder: {error}") from error
+    except ValueError as error:
+        raise StackError(f"{path}: invalid placeholder: {error}") from error
+
+
+def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
+    urls = {f"{process.name}_url": _url(stack, process) for process in stack.processes}
+    fixed = {"python": sys.executable, "stack_file": str(path)}
+    scratch = {} if stack.scratch_folder is None else {"scratch_folder": str(stack.scratch_folder)}
+    values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed, **scratch}
+
+    def command(words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.format_map(values) for word in words)
+
+    def variables(environment: dict[str, str], random: Mapping[str, str]) -> dict[str, str]:
+        return {name: value.format_map({**values, **random}) for name, value in environment.items()}
+
+    def addressed(table: dict[str, Any]) -> dict[str, Any]:
+        return {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
+
+    random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
+
+    def address(template: str, described: Process) -> str:
+        text = template.format_map(values)
+        return text.replace("http://", "https://", 1) if stack.has_tls(described) else text
+
+    def process(described: Process) -> Process:
+        several = described.environment_of_several if stack.count(described) > 1 else {}
+        liveness = described.liveness
+        return msgspec.structs.replace(
+            described,
+            command=command(described.command),
+            ready=described.ready and address(described.ready, described),
+            liveness=liveness and msgspec.structs.replace(liveness, address=address(liveness.address, described)),
+            environment=environment | variables(described.environment | several, random),
+        )
+
+    settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
+    environment = {
+        **environ,
+        "PYTHONUNBUFFERED": "1",
+        **(settings if stack.environment_prefix else {}),
+        **variables(stack.environment, {}),
+    }
+    return msgspec.structs.replace(
+        stack,
+        check=command(stack.check),
+        ready_message=stack.ready_message.format_map({**values, "start_token": random["start_token"]}),
+        environment=environment,
+        processes=tuple(process(described) for described in stack.processes),
+        triggers=tuple(map(addressed, stack.triggers)),
+        schedules=tuple(map(addressed, stack.schedules)),
+        greeting=stack.greeting and Greeting(command=command(stack.greeting.command)),
+    )
+
+
+def _url(stack: Stack, process: Process) -> str:
+    """Return the URL of a process for clients on this machine."""
+    host = LOOPBACK.get(stack.host(process), stack.host(process))
+    scheme = "https" if stack.has_tls(process) else "http"
+    if scheme == "https" and process.public_url_setting and stack.settings[process.public_url_setting]:
+        return str(stack.settings[process.public_url_setting]).rstrip("/")
+    return f"{scheme}://[{host}]:{stack.port(process)}" if ":" in host else f"{scheme}://{host}:{stack.port(process)}"

@@ -1,0 +1,98 @@
+"""The reader of a stack file: it applies the environment and checks names, references and ports.
+
+An environment variable overrides a setting. If `environment_prefix` is `DROPZONE_`, the variable
+`DROPZONE_API_PORT` overrides `api_port`.
+"""
+
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from infra.embedded.stack_file import placeholders
+from infra.embedded.stack_file.stack import Stack, StackError
+from observability import logs
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Stack:
+    """Read a stack file, apply the environment and replace placeholders. Raises `StackError`."""
+    try:
+        stack = msgspec.convert(tomllib.loads(path.read_text()), Stack)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise StackError(f"{path}: {error}") from error
+    settings = {name: _setting(stack, name, environ) for name in stack.settings}
+    if stack.log_setting in settings and not settings[stack.log_setting]:
+        settings[stack.log_setting] = logs.default_format(sys.stdout)
+    stack = msgspec.structs.replace(stack, settings=settings)
+    _validate(path, stack)
+    return placeholders.replace(path, stack, environ)
+
+
+def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
+    default = stack.settings[name]
+    text = environ.get(stack.variable(name), "")
+    if not text:
+        return default
+    if isinstance(default, str):
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        raise StackError(f"{stack.variable(name)} must be a whole number, not {text!r}") from None
+    if number < 1:
+        raise StackError(f"{stack.variable(name)} must be 1 or more, not {number}")
+    return number
+
+
+def _validate(path: Path, stack: Stack) -> None:
+    names: set[str] = set()
+    ports: dict[int, str] = {}
+    if stack.data_setting is not None and stack.data_setting not in stack.settings:
+        raise StackError(f"{path}: data_setting is {stack.data_setting!r}, which is not a setting")
+    if stack.log_setting is not None and stack.log_setting not in stack.settings:
+        raise StackError(f"{path}: log_setting is {stack.log_setting!r}, which is not a setting")
+    if stack.log_format not in logs.FORMATS:
+        raise StackError(f"{stack.variable(stack.log_setting or '')} must be text or json, not {stack.log_format!r}")
+    for process in stack.processes:
+        if not process.command:
+            raise StackError(f"{path}: process {process.name!r} has an empty command")
+        if process.name in names:
+            raise StackError(f"{path}: two processes are named {process.name!r}")
+        for name in process.after:
+            if name not in names:
+                raise StackError(f"{path}: {process.name!r} starts after {name!r}, which is not listed above it")
+        names.add(process.name)
+        if process.proof_variable is not None and process.proof_variable not in process.environment:
+            raise StackError(
+                f"{path}: {process.name!r} has no variable {process.proof_variable!r} for its proof_variable"
+            )
+        if process.inherits_sockets and process.port_setting is None:
+            raise StackError(f"{path}: {process.name!r} uses {{sockets}}: add a port_setting")
+        if process.host_setting is not None and process.host_setting not in stack.settings:
+            raise StackError(
+                f"{path}: {process.name!r} has host_setting {process.host_setting!r}, which is not a setting"
+            )
+        for setting in (process.tls_setting, process.public_url_setting):
+            if setting is not None and setting not in stack.settings:
+                raise StackError(f"{path}: {process.name!r} refers to {setting!r}, which is not a setting")
+        if process.count_setting is not None and not (
+            process.inherits_sockets and isinstance(stack.settings.get(process.count_setting), int)
+        ):
+            raise StackError(
+                f"{path}: {process.name!r} has a count_setting: use {{sockets}} in its command, "
+                f"and set {process.count_setting!r} to a number in [settings]"
+            )
+        if process.port_setting is None:
+            continue
+        if not isinstance(stack.settings.get(process.port_setting), int):
+            raise StackError(
+                f"{path}: {process.name!r} has a port_setting: set {process.port_setting!r} to a number in [settings]"
+            )
+        variable, port = stack.variable(process.port_setting), int(stack.settings[process.port_setting])
+        if not 1 <= port <= 65_535:
+            raise StackError(f"{variable} must be a port from 1 to 65535, not {port}")
+        if port in ports:
+            raise StackError(f"{variable} and {ports[port]} are both {port}: each process needs its own port")
+        ports[port] = variable
