@@ -255,11 +255,13 @@ class Stack(AbstractContextManager["Stack"]):
             return AsyncClient()
 
 
-def eventually(condition: Callable[[], T], explain: Callable[[], str] = str) -> T:
+def eventually(
+    condition: Callable[[], T], explain: Callable[[], str] = str, *, patience_seconds: float = PATIENCE_SECONDS
+) -> T:
     """Wait until `condition` returns a true value; return it. After a generous deadline, fail with `explain`."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"the condition did not become true within {PATIENCE_SECONDS:g} s:\n{explain()}")
+            raise AssertionError(f"the condition did not become true within {patience_seconds:g} s:\n{explain()}")
         time.sleep(0.02)
     return value

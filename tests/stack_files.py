@@ -17,8 +17,10 @@ environment = {{ DROPZONE_EVENT_SECRET = "{{secret}}", DROPZONE_AUDIT_DELAY_SECO
 """
 
 
-def stack_file(folder: Path, factory: str, *, audit_delay_seconds: int, trigger: str) -> Path:
-    """Write the stack file with another function and another trigger, and with an audit every second.
+def stack_file(
+    folder: Path, factory: str, *, audit_delay_seconds: int = 300, trigger: str = "", schedule: str = "audit"
+) -> Path:
+    """Write the stack file with another function and another trigger, and with one schedule that runs every second.
 
     `factory` is the application of the function, as uvicorn names it. `trigger` are lines for the trigger.
     """
@@ -27,7 +29,7 @@ def stack_file(folder: Path, factory: str, *, audit_delay_seconds: int, trigger:
     for pattern, replacement in (
         (r'\[\[processes\]\]\nname = "function"\n.*?(?=\[\[)', function),
         (r"\n(?=announces_given_up = true)", f"\n{trigger}\n"),
-        (r'(?<=name = "audit"\n)(.*?)interval_seconds = 60', r"\1interval_seconds = 1"),
+        (rf'(?<=name = "{schedule}"\n)(.*?)interval_seconds = 60', r"\1interval_seconds = 1"),
     ):
         text, count = re.subn(pattern, replacement, text, flags=re.DOTALL)
         assert count == 1, f"{pattern} is in the stack file {count} times"
