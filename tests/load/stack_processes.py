@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import Client
 
@@ -29,6 +30,7 @@ PROJECT = "dropzone-local"
 SUBMITTER = "local"
 SAMPLES = f"submitters/{SUBMITTER}/samples"
 RESULTS = f"submitters/{SUBMITTER}/results"
+MAX_PENDING_SAMPLES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,10 @@ class Commands:
         return self._process(process, command, processors)
 
     def api(self, processors: Processors) -> Process:
-        """Return the API, which opens its own socket."""
+        """Return the API, which opens its own socket. Without the function, all samples stay PENDING."""
         process = self._named("api")
+        limit = {"DROPZONE_MAX_PENDING_SAMPLES_PER_SUBMITTER": str(MAX_PENDING_SAMPLES)}
+        process = msgspec.structs.replace(process, environment=process.environment | limit)
         return self._process(process, _without(process.command, "--sockets"), processors)
 
     def function(self, processors: Processors) -> Process:

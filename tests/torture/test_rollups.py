@@ -34,7 +34,7 @@ from tests.triggers.rollups.conftest import figures, no_pause
 from triggers.computation import summarize
 from triggers.distribution import sketch
 
-SAMPLES = int(os.environ.get("TORTURE_SAMPLES", "3000"))
+SAMPLES = int(os.environ.get("TORTURE_SAMPLES", "1000"))
 SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 32)))
 START = datetime(2026, 1, 30, tzinfo=UTC)
 DAYS = 7
