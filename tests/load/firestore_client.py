@@ -35,7 +35,8 @@ class Firestore:
         self._channel = channel
         self.database = f"projects/{project}/databases/(default)"
         self.documents = f"{self.database}/documents"
-        self._metadata = (("google-cloud-resource-prefix", self.database),)
+        # Google's emulator requires this token for BatchWrite.
+        self._metadata = (("google-cloud-resource-prefix", self.database), ("authorization", "Bearer owner"))
         self._batch_write = self._method("BatchWrite", channel.unary_unary)
         self._commit = self._method("Commit", channel.unary_unary)
         self._batch_get = self._method("BatchGetDocuments", channel.unary_stream)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 STRAWBERRY = "Strawberry + AsyncClient"
 NODE = "Node peer"
+EMULATOR = "Google's emulator"
 SQLITE = "raw SQLite"
-BASELINES = (STRAWBERRY, NODE, SQLITE)
+BASELINES = (STRAWBERRY, NODE, EMULATOR, SQLITE)
 MIB = 2**20
 RATIO = "x"
 """The unit of a figure that is a ratio."""
