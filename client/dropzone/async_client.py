@@ -8,18 +8,18 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from dropzone import operations
-from dropzone.connection import Connection
 from dropzone.encoding import parse_time
 from dropzone.errors import ABOUT_ONE_SAMPLE, TRANSIENT, DropzoneError, NotFound, Unauthenticated, Unavailable
 from dropzone.result_stream import ResultStream, newest_cursor
 from dropzone.results import AsyncResultQuery, Bucket, Group, Result, ResultEdge, TimeBucket, export_parameters
-from dropzone.retry import retrying
 from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.sign_in.credentials import Credentials, Token
 from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary, parse_labels
 from dropzone.submission import SampleLike, check_labels, content_key, encode, in_batches, map_in_order
+from dropzone.transport import operations
+from dropzone.transport.connection import Connection
+from dropzone.transport.retry import retrying
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PAGE_SIZE = 500

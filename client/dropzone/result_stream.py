@@ -13,12 +13,12 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
-from dropzone import operations
-from dropzone.connection import Connection
 from dropzone.errors import TRANSIENT, DropzoneError, Unreachable
 from dropzone.results import Result, ResultEdge
-from dropzone.retry import retrying
 from dropzone.statistics import OrderField, ResultFilter, ResultOrder
+from dropzone.transport import operations
+from dropzone.transport.connection import Connection
+from dropzone.transport.retry import retrying
 
 _POLL_SECONDS = 0.25
 _MAX_PAGE_SIZE = 500

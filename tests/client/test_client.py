@@ -33,10 +33,10 @@ from dropzone import (
     UnexpectedResponse,
     Unreachable,
     UnusableSample,
-    operations,
 )
-from dropzone.connection import Connection
 from dropzone.sign_in.credentials import Credentials
+from dropzone.transport import operations
+from dropzone.transport.connection import Connection
 from tests.ports import free_port
 from tests.stack import Stack
 

@@ -6,7 +6,7 @@ import pytest
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from dropzone import DropzoneError, Forbidden, Unavailable, Unreachable
-from dropzone.retry import retrying
+from dropzone.transport.retry import retrying
 
 
 class Request:

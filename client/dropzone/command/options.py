@@ -14,8 +14,8 @@ import typer
 from dropzone import AsyncClient, Unauthenticated
 from dropzone.command import local_stack
 from dropzone.command.exit_codes import print_error
-from dropzone.connection import parse_url
 from dropzone.sign_in import saved_sign_ins
+from dropzone.transport.connection import parse_url
 
 Url = Annotated[str, typer.Option("--url", envvar="DROPZONE_URL", help="URL of the server.", show_default=True)]
 Key = Annotated[

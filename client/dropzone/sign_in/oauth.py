@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
-from dropzone.connection import parse_url
 from dropzone.errors import Unauthenticated, UnexpectedResponse, Unreachable
+from dropzone.transport.connection import parse_url
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _TIMEOUT_SECONDS = 20.0

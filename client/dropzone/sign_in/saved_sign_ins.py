@@ -12,10 +12,10 @@ from typing import Any
 
 import typer
 
-from dropzone.connection import parse_url
 from dropzone.errors import Unauthenticated
 from dropzone.sign_in import oauth
 from dropzone.sign_in.oauth import SignIn
+from dropzone.transport.connection import parse_url
 
 _NAME = "sign-ins.json"
 

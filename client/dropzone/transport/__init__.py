@@ -1,0 +1,1 @@
+"""How requests reach the server: GraphQL operations, HTTP connections and retries."""
