@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from storage.documents import RetryLater, TooLarge
-from storage.documents.sample import MAX_INLINE_BYTES
+from storage.documents.chunks import MAX_INLINE_BYTES
 
 _MAX_LINES_IN_FLIGHT = 500
 _MAX_BYTES_IN_FLIGHT = 16 * 2**20

@@ -38,7 +38,7 @@ from storage.documents import (
     document_paths,
     state_of,
 )
-from storage.documents.sample import MAX_INLINE_BYTES
+from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
 from storage.firestore import encoding

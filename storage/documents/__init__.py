@@ -4,6 +4,8 @@ This package is the contract between the API and the trigger functions, which ar
 each other. It opens no connections.
 """
 
+from storage.documents.chunks import chunk_count, compress_chunk
+from storage.documents.document_paths import ContentKey, Identity
 from storage.documents.errors import (
     BadRequest,
     Conflict,
@@ -19,12 +21,11 @@ from storage.documents.errors import (
     Unauthenticated,
     Unavailable,
 )
-from storage.documents.failed_attempts import FailedAttempts
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.result import Result, SampleState, Status, state_of
+from storage.documents.result import FailedAttempts, Result, SampleState, Status, state_of
 from storage.documents.retention import Expiry, Retention
-from storage.documents.sample import Arrival, ContentKey, Header, Identity, Sample, chunk_count, compress_chunk
+from storage.documents.sample import Arrival, Header, Sample
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 from storage.documents.tombstone import Tombstone
 

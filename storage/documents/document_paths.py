@@ -1,14 +1,19 @@
-"""The paths of all documents, the names of all collections, and the ids of samples.
+"""The paths of all documents, the names of all collections, and the identity of samples.
 
 Other modules build every path with this module. Paths are relative to the database, for example
 `submitters/{submitter}/samples/{id}`. The submitter always comes from the caller's credential, so a tenant cannot
 address the documents of another tenant.
 """
 
+import json
 import re
 import uuid
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
 from hashlib import sha256
+
+from storage.documents.labels import Labels
 
 SUBMITTERS = "submitters"
 SAMPLES = "samples"
@@ -32,7 +37,11 @@ AUDIT_FINDINGS = "audit_findings"
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
 
 _NAMESPACE = uuid.UUID("5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90")
+_SEARCH_BYTES = 1024 * 1024
 _SUBMITTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
+
+Document = tuple[str, Mapping[str, object]]
+"""The path and the fields of a document."""
 
 
 def is_submitter(submitter: str) -> bool:
@@ -158,3 +167,62 @@ def is_idempotency_key(text: str) -> bool:
 def shard(sample_id: str, shards: int) -> int:
     """Return the shard of a sample, from 0 to `shards` - 1. Ids are random, so samples spread evenly."""
     return int(sample_id.replace("-", ""), 16) % shards if shards > 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContentKey:
+    """An idempotency key that derives from the bytes of a sample, unless the sample contains a key of its own.
+
+    Equal bytes with other `labels` of the request are another sample. The Python client derives the same key.
+    """
+
+    labels: Labels
+
+    def of(self, raw: bytes) -> str:
+        """Return the idempotency key of `raw`."""
+        digest = sha256(raw)
+        if self.labels:
+            digest.update(json.dumps(sorted(self.labels.items())).encode())
+        return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The submitter, the id and the digest of a sample."""
+
+    submitter: str
+    id: str
+    sha256: str
+    has_idempotency_key: bool
+    """An idempotency key determines the id, so a retry has the same identity."""
+
+    @classmethod
+    def of(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity":
+        """Return the identity of `raw`. The id is derived from the idempotency key. Without a key, the id is random."""
+        if isinstance(idempotency_key, ContentKey):
+            idempotency_key = idempotency_key.of(raw)
+        sample_id = (
+            str(uuid.uuid4())  # sequential ids would create a hot spot in Firestore
+            if idempotency_key is None
+            else keyed_sample_id(submitter, idempotency_key)
+        )
+        return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
+
+    @classmethod
+    def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity | None":
+        """Return the identity of `raw`, or None if `raw` may contain an idempotency key and must be parsed first."""
+        if not isinstance(idempotency_key, str) and (b"\\" in raw or _contains_key(raw)):
+            return None  # JSON escapes can spell the name `idempotency_key`
+        return cls.of(raw, submitter, idempotency_key)
+
+    def chunk(self, number: int, data: bytes, expire_at: datetime | None = None) -> Document:
+        """Return the path and the fields of chunk `number`. `data` is the compressed chunk."""
+        fields: dict[str, object] = {"data": data} if expire_at is None else {"data": data, "expire_at": expire_at}
+        return chunk(self.submitter, self.id, self.sha256, number), fields
+
+
+def _contains_key(raw: bytes) -> bool:
+    """Return whether `raw` contains the name of the idempotency key. One search for it could block the interpreter."""
+    name = b"idempotency_key"
+    starts = range(0, len(raw), _SEARCH_BYTES)
+    return any(raw.find(name, start, start + _SEARCH_BYTES + len(name)) >= 0 for start in starts)

@@ -155,6 +155,24 @@ class Result:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAttempts:
+    """How often the function failed for a sample that is PENDING, up to the write of the document at `updated_at`.
+
+    On one machine, the event delivery of `infra/embedded` stores it. Google Cloud does not report failed attempts.
+    """
+
+    count: int
+    problem: str
+    """The problem of the last attempt."""
+    updated_at: datetime
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object], updated_at: datetime) -> "FailedAttempts":
+        """Return the failed attempts that are stored as `fields`. Raises `KeyError` or `ValueError`."""
+        return cls(int(str(fields["attempts"])), str(fields["problem"]), updated_at)
+
+
 def _time(fields: Mapping[str, object], name: str) -> datetime:
     value = fields[name]
     if not isinstance(value, datetime):

@@ -1,15 +1,11 @@
 """A sample: the bytes that a client submitted, stored unchanged.
 
-Firestore stores at most 1 MiB per document, and Eventarc drops events over 512 KB. A raw document of up to
-`MAX_INLINE_BYTES` is therefore a string in the header. A larger raw document is split into chunks at
-`samples/{id}/chunks/{digest}-{number}`. Each chunk is compressed separately. The header is written last. A header
-therefore means that the whole sample is stored. Triggers listen to headers only.
+A raw document of up to `MAX_INLINE_BYTES` is a string in the header. A larger raw document is split into chunks. The
+header is written last. A header therefore means that the whole sample is stored. Triggers listen to headers only.
 
 This module opens no connections. `Sample.documents()` returns the documents in write order.
 """
 
-import json
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -17,31 +13,15 @@ from enum import StrEnum
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
-import zstandard
-
 from storage.documents import document_paths, labels
+from storage.documents.chunks import MAX_INLINE_BYTES, chunk_count, compress_chunk, join
+from storage.documents.document_paths import ContentKey, Document, Identity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
-
-MAX_INLINE_BYTES = 256 * 1024
-CHUNK_BYTES = 900 * 1024
-"""The size of a chunk before compression. Compression can make a chunk slightly longer, so it is less than 1 MiB."""
-
-_COMPRESSION = zstandard.ZstdCompressionParameters(
-    strategy=zstandard.STRATEGY_FAST, min_match=7, hash_log=8, chain_log=6, search_log=1, window_log=20
-)
-"""The digits of measured values hardly repeat, so Huffman's code does almost all of the compression.
-
-Measured with values of 17 digits: half of the time of level 1, and 12 % more bytes. Constant values stay as small.
-"""
-
-_SEARCH_BYTES = 1024 * 1024
-
-Document = tuple[str, Mapping[str, object]]
 
 
 class Arrival(StrEnum):
@@ -195,11 +175,7 @@ class Header:
 
         Raises `InvalidSample` if a chunk cannot be decompressed, or if the bytes differ from the submitted bytes.
         """
-        try:
-            raw = self.raw if self.raw is not None else b"".join(map(zstandard.decompress, chunks))
-        except zstandard.ZstdError as error:
-            message = "the stored sample is damaged and cannot be decompressed; submit the sample again"
-            raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)]) from error
+        raw = self.raw if self.raw is not None else join(chunks)
         if len(raw) != self.byte_count or sha256(raw).hexdigest() != self.sha256:
             message = (
                 f"the stored sample is damaged: expected the {self.byte_count:,} submitted bytes, "
@@ -207,58 +183,6 @@ class Header:
             )
             raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)])
         return raw
-
-
-@dataclass(frozen=True, slots=True)
-class ContentKey:
-    """An idempotency key that derives from the bytes of a sample, unless the sample contains a key of its own.
-
-    Equal bytes with other `labels` of the request are another sample. The Python client derives the same key.
-    """
-
-    labels: Labels
-
-    def of(self, raw: bytes) -> str:
-        """Return the idempotency key of `raw`."""
-        digest = sha256(raw)
-        if self.labels:
-            digest.update(json.dumps(sorted(self.labels.items())).encode())
-        return f"sha256:{digest.hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The submitter, the id and the digest of a sample."""
-
-    submitter: str
-    id: str
-    sha256: str
-    has_idempotency_key: bool
-    """An idempotency key determines the id, so a retry has the same identity."""
-
-    @classmethod
-    def of(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity":
-        """Return the identity of `raw`. The id is derived from the idempotency key. Without a key, the id is random."""
-        if isinstance(idempotency_key, ContentKey):
-            idempotency_key = idempotency_key.of(raw)
-        sample_id = (
-            str(uuid.uuid4())  # sequential ids would create a hot spot in Firestore
-            if idempotency_key is None
-            else document_paths.keyed_sample_id(submitter, idempotency_key)
-        )
-        return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
-
-    @classmethod
-    def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity | None":
-        """Return the identity of `raw`, or None if `raw` may contain an idempotency key and must be parsed first."""
-        if not isinstance(idempotency_key, str) and (b"\\" in raw or _contains_key(raw)):
-            return None  # JSON escapes can spell the name `idempotency_key`
-        return cls.of(raw, submitter, idempotency_key)
-
-    def chunk(self, number: int, data: bytes, expire_at: datetime | None = None) -> Document:
-        """Return the path and the fields of chunk `number`. `data` is the compressed chunk."""
-        fields: dict[str, object] = {"data": data} if expire_at is None else {"data": data, "expire_at": expire_at}
-        return document_paths.chunk(self.submitter, self.id, self.sha256, number), fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +226,7 @@ class Sample:
         if identity is None:
             key = idempotency_key if isinstance(idempotency_key, str) else report.idempotency_key or idempotency_key
             identity = Identity.of(raw, submitter, key)
-        chunks = chunk_count(raw)
+        chunks = chunk_count(raw) if len(raw) > MAX_INLINE_BYTES else 0
         problems, sample_labels = report.problems, report.labels
         if default_labels:
             sample_labels = {**default_labels, **sample_labels}
@@ -335,21 +259,3 @@ class Sample:
     def document(self) -> Document:
         """Return the path and the fields of the header."""
         return document_paths.sample(self.header.submitter, self.header.id), self.header.fields()
-
-
-def _contains_key(raw: bytes) -> bool:
-    """Return whether `raw` contains the name of the idempotency key. One search for it could block the interpreter."""
-    name = b"idempotency_key"
-    starts = range(0, len(raw), _SEARCH_BYTES)
-    return any(raw.find(name, start, start + _SEARCH_BYTES + len(name)) >= 0 for start in starts)
-
-
-def compress_chunk(raw: bytes, number: int) -> bytes:
-    """Return the compressed chunk `number` (from 0) of a raw document."""
-    compressor = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
-    return compressor.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
-
-
-def chunk_count(raw: bytes) -> int:
-    """Return the number of chunks of a raw document, or 0 if the header stores the whole document."""
-    return 0 if len(raw) <= MAX_INLINE_BYTES else -(-len(raw) // CHUNK_BYTES)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from storage.documents import Sample
-from storage.documents.sample import CHUNK_BYTES
+from storage.documents.chunks import CHUNK_BYTES
 
 
 def new_sample(submitter: str, *values: float, time_stamp: str = "2019-05-01T06:00:00-04:00") -> Sample:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import zstandard
 
-from storage.documents.sample import MAX_INLINE_BYTES
+from storage.documents.chunks import MAX_INLINE_BYTES
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 LINE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}\n'

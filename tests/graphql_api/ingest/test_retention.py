@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from graphql_api.settings import Settings
 from storage.documents import BadRequest, Retention, document_paths
-from storage.documents.sample import MAX_INLINE_BYTES
+from storage.documents.chunks import MAX_INLINE_BYTES
 from tests.stack import Stack, eventually, needs_embedded_firestore
 
 SET = """mutation ($samples: Int, $results: Int, $default: Boolean! = false) {

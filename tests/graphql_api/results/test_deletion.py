@@ -11,7 +11,7 @@ import pytest
 from google.cloud.firestore import Client
 
 from storage.documents import Tombstone, document_paths
-from storage.documents.sample import MAX_INLINE_BYTES
+from storage.documents.chunks import MAX_INLINE_BYTES
 from tests.stack import Stack, eventually
 
 DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wrong sensor") {

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
-from storage.documents.sample import CHUNK_BYTES, MAX_INLINE_BYTES
+from storage.documents.chunks import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.firestore import encoding
 
 RAW = b'{"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.0, 1e-320, 9007199254740993]}'

@@ -1,0 +1,45 @@
+"""The chunks of a raw document that is too large for the header of its sample.
+
+Firestore stores at most 1 MiB per document, and Eventarc drops events over 512 KB. A raw document of more than
+`MAX_INLINE_BYTES` is therefore stored as chunks at `samples/{id}/chunks/{digest}-{number}`. Each chunk is compressed
+separately, so several threads can compress a sample, and a reader needs memory for one chunk at a time.
+"""
+
+from collections.abc import Iterable
+
+import zstandard
+
+from storage.documents.errors import InvalidSample
+from storage.documents.problems import Problem, ProblemCode
+
+MAX_INLINE_BYTES = 256 * 1024
+CHUNK_BYTES = 900 * 1024
+"""The size of a chunk before compression. Compression can make a chunk slightly longer, so it is less than 1 MiB."""
+
+_COMPRESSION = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST, min_match=7, hash_log=8, chain_log=6, search_log=1, window_log=20
+)
+"""The digits of measured values hardly repeat, so Huffman's code does almost all of the compression.
+
+Measured with values of 17 digits: half of the time of level 1, and 12 % more bytes. Constant values stay as small.
+"""
+
+
+def chunk_count(raw: bytes) -> int:
+    """Return the number of chunks of a raw document of more than `MAX_INLINE_BYTES`."""
+    return -(-len(raw) // CHUNK_BYTES)
+
+
+def compress_chunk(raw: bytes, number: int) -> bytes:
+    """Return the compressed chunk `number` (from 0) of a raw document."""
+    compressor = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
+    return compressor.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
+
+
+def join(chunks: Iterable[bytes]) -> bytes:
+    """Return the raw document of compressed chunks in order. Raises `InvalidSample` if one cannot be decompressed."""
+    try:
+        return b"".join(map(zstandard.decompress, chunks))
+    except zstandard.ZstdError as error:
+        message = "the stored sample is damaged and cannot be decompressed; submit the sample again"
+        raise InvalidSample([Problem("$", message, ProblemCode.INCOMPLETE)]) from error
