@@ -5,6 +5,10 @@ Other programs can read them too. Modules log with the standard library, which a
 
 Text of a client can contain line breaks and terminal sequences. Control characters are therefore replaced by spaces,
 except in the traceback of an exception, which has lines of its own.
+
+The access log has one line per request. Under load, most of these lines are about requests that succeed. At most
+`MAX_ACCESS_LINES_PER_SECOND` are written, and the next line says how many were omitted. Metrics count all requests. A
+line contains the route and not the path, because a query string can contain a key or data.
 """
 
 import logging
@@ -12,18 +16,24 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import UTC, datetime
+from time import monotonic
 from types import TracebackType
 from typing import Any, TextIO
 
 import orjson
 
 from observability import request_context
+from observability.request_context import RequestContext
 
 FORMATS = ("text", "json")
 LABELS = "logging.googleapis.com/labels"
 MAX_TRACEBACK_CHARACTERS = 8_000
+MAX_ACCESS_LINES_PER_SECOND = 100
+"""Measured: 100 lines a second use less than 1 % of a processor core."""
 
+_SERVER_ERROR = 500
 _TRACE = "logging.googleapis.com/trace"
 _SPAN_ID = "logging.googleapis.com/spanId"
 _TRACE_SAMPLED = "logging.googleapis.com/trace_sampled"
@@ -34,6 +44,7 @@ _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 _Entry = dict[str, Any]
 logger = logging.getLogger("process")
+_access = logging.getLogger("access")
 
 
 def configure(log_format: str = "", stream: TextIO | None = None) -> None:
@@ -71,6 +82,77 @@ def check_format(log_format: str) -> None:
 def json_line(entry: _Entry) -> str:
     """Return an entry as one line of JSON. Values that JSON does not have are written as text."""
     return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class AccessLog:
+    """Writes lines about requests. `clock` returns monotonic time in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._succeeded, self._failed = _Rate(clock), _Rate(clock)
+
+    def write(
+        self,
+        context: RequestContext,
+        *,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        request_bytes: int,
+        response_bytes: int,
+        address: str,
+    ) -> None:
+        """Write a line about a request that has ended, unless too many lines were written in this second."""
+        is_failure = status >= _SERVER_ERROR
+        omitted = (self._failed if is_failure else self._succeeded).admit()
+        if omitted is None:
+            return
+        extra: dict[str, object] = {
+            "httpRequest": {
+                "requestMethod": method,
+                "requestUrl": route,
+                "requestSize": str(request_bytes),
+                "status": status,
+                "responseSize": str(response_bytes),
+                "remoteIp": address,
+                "latency": f"{seconds:.6f}s",
+            },
+        }
+        if omitted:
+            extra["omitted"] = omitted
+        _access.log(
+            logging.WARNING if is_failure else logging.INFO,
+            "%s %s %d, %.1f ms, %d bytes in, %d bytes out",
+            method,
+            route,
+            status,
+            seconds * 1000,
+            request_bytes,
+            response_bytes,
+            extra=extra,
+        )
+
+
+class _Rate:
+    """Admits `MAX_ACCESS_LINES_PER_SECOND` lines in each second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = -1
+        self._lines = 0
+        self._omitted = 0
+
+    def admit(self) -> int | None:
+        """Return how many lines were omitted before this line, or None if this line is omitted."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._lines = second, 0
+        if self._lines >= MAX_ACCESS_LINES_PER_SECOND:
+            self._omitted += 1
+            return None
+        self._lines += 1
+        omitted, self._omitted = self._omitted, 0
+        return omitted
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -21,7 +21,7 @@ from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.budgets import Budgets, announce, announced
 from graphql_api.graphql_server import request_headers
 from observability import request_context, tracing
-from observability.access_log import AccessLog
+from observability.logs import AccessLog
 from observability.request_context import RequestContext
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from observability.access_log import MAX_LINES_PER_SECOND, AccessLog
+from observability.logs import MAX_ACCESS_LINES_PER_SECOND, AccessLog
 from observability.request_context import RequestContext
 
 
@@ -45,13 +45,13 @@ def test_further_lines_of_a_second_are_omitted_and_counted(caplog: pytest.LogCap
     now = [0.5]
     log = AccessLog(lambda: now[0])
     with caplog.at_level(logging.INFO):
-        for _ in range(MAX_LINES_PER_SECOND + 7):
+        for _ in range(MAX_ACCESS_LINES_PER_SECOND + 7):
             write(log, 201)
         write(log, 503)
         now[0] = 1.5
         write(log, 201)
 
     statuses = [record.__dict__["httpRequest"]["status"] for record in caplog.records]
-    assert statuses == [201] * MAX_LINES_PER_SECOND + [503, 201]
+    assert statuses == [201] * MAX_ACCESS_LINES_PER_SECOND + [503, 201]
     assert caplog.records[-1].__dict__["omitted"] == 7
     assert [record.levelname for record in caplog.records[-2:]] == ["WARNING", "INFO"]
