@@ -20,9 +20,8 @@ from typing import Any
 
 import grpc.aio
 
-from graphql_api.live.result_log import WrittenResult
 from observability import tracing
-from storage.documents import Unavailable, document_paths
+from storage.documents import Result, Status, Tombstone, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import status_code
@@ -34,7 +33,50 @@ _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.1, 10.0
 _MAX_SILENCE_SECONDS = 120.0
 """Firestore sends a response about every 30 seconds, even without changes."""
 
+Position = tuple[datetime, str]
+"""The position of a result in the order of the writes: the time of the write, then the id of the sample."""
+
 logger = logging.getLogger(__name__)
+
+
+class WrittenResult:
+    """A result document at the time of one write. All subscribers share it. It is decoded once, on first use."""
+
+    __slots__ = ("_document", "_result", "_submitter", "_tombstone", "event", "position", "span")
+
+    def __init__(self, submitter: str, document: Any) -> None:
+        self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
+        self.span: Any = None
+        """The span from the arrival of the document until the subscribers can read it, if traces are on."""
+        self.event: object = None
+        """The event that subscribers receive. The first subscription sets it for all subscriptions."""
+        self._submitter = submitter
+        self._document = document
+        self._result: Result | None = None
+        self._tombstone: Tombstone | None = None
+
+    @property
+    def result(self) -> Result | None:
+        """The decoded result, or None if the document is not a valid result. In that case the log has an error."""
+        self._decode()
+        return self._result
+
+    @property
+    def tombstone(self) -> Tombstone | None:
+        """The decoded tombstone, or None if the document is a result."""
+        self._decode()
+        return self._tombstone
+
+    def _decode(self) -> None:
+        if self._document is not None:
+            document, self._document = self._document, None
+            try:
+                fields = encoding.from_document(document)
+                self._result = Result.from_fields(self._submitter, self.position[1], fields)
+                if self._result.status is Status.DELETED:
+                    self._tombstone = Tombstone.from_fields(self._submitter, self.position[1], fields)
+            except (KeyError, TypeError, ValueError):
+                logger.exception("skipped %s: not a valid result", document.name)
 
 
 class ListenTarget:

@@ -1,24 +1,122 @@
 """New results of each submitter, passed to all subscribers as Firestore writes them.
 
-All subscribers of a submitter share one target of the Listen stream and one log. If a subscriber needs results that the
-log does not have, it reads them from Firestore up to the start of the log, and then follows the log. The start of the
-log is in the past, so no new result can be written before it. Therefore subscribers miss no result and receive no
-result twice.
+All subscribers of a submitter share one target of the Listen stream and one log. A subscriber stores only its position
+in the log, so an idle one costs almost nothing.
+
+If a subscriber needs results that the log does not have, it reads them from Firestore up to the start of the log, and
+then follows the log. The start of the log is in the past, so no new result can be written before it. Therefore
+subscribers miss no result and receive no result twice.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from graphql_api import metrics
-from graphql_api.live.listener import Listener, ListenTarget
+from graphql_api.live.listener import Listener, ListenTarget, Position, WrittenResult
 from graphql_api.live.replay import Replay
-from graphql_api.live.result_log import Position, ResultLog, WrittenResult
+from observability import tracing
 from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
+
+_AFTER_ALL_IDS = chr(0x10FFFF)
+
+
+class ResultLog:
+    """The results of a submitter written after `start`. A full log drops old results and advances `start`."""
+
+    def __init__(self, read_time: datetime, max_length: int) -> None:
+        self._start: Position = (read_time, _AFTER_ALL_IDS)
+        self._end: Position = self._start
+        self._max_length = max_length
+        self._results: deque[WrittenResult] = deque()
+        self._dropped = 0
+        self._error: DropzoneError | None = None
+        self._changed = asyncio.Event()
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    @property
+    def start(self) -> Position:
+        """The position after which the log is complete."""
+        return self._start
+
+    @property
+    def end(self) -> Position:
+        """The position of the last snapshot. Later writes have later positions."""
+        return self._end
+
+    async def follow(self, position: Position) -> AsyncGenerator[WrittenResult, None]:
+        """Yield the results written after `position`, and then new results as they are appended.
+
+        Returns when the log has dropped a result that was not yet yielded. After `close`, raises its error.
+        """
+        if position < self._start:
+            return
+        number = self._dropped + bisect_right(self._results, position, key=attrgetter("position"))
+        while number >= self._dropped:
+            if number < self._dropped + len(self._results):
+                written = self._results[number - self._dropped]
+                number += 1
+                if written.position > position:  # `position` can be later than the end of the log
+                    yield written
+            elif self._error is not None:
+                raise self._error
+            else:
+                await self._changed.wait()
+
+    @contextlib.contextmanager
+    def expect(self, sample_id: str) -> Iterator[asyncio.Future[None]]:
+        """Return a future that is done when a result of this sample is appended. After `close`, it raises the error."""
+        future = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(sample_id, set())
+        waiting.add(future)
+        try:
+            yield future
+        finally:
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # mark an error as retrieved if the caller did not await the future
+            waiting.discard(future)
+            if not waiting and self._waiting.get(sample_id) is waiting:
+                del self._waiting[sample_id]
+
+    def append(self, read_time: datetime, snapshot: Sequence[WrittenResult]) -> None:
+        """Append the results written since the last snapshot, up to `read_time`, in the order of the writes."""
+        self._end = (read_time, _AFTER_ALL_IDS)
+        if not snapshot:
+            return
+        self._results.extend(snapshot)
+        while len(self._results) > self._max_length:
+            self._start = self._results.popleft().position
+            self._dropped += 1
+        for written in snapshot:
+            for future in self._waiting.pop(written.position[1], ()):
+                if not future.done():
+                    future.set_result(None)
+        self._wake_readers()
+        for written in snapshot:
+            if written.span is not None:
+                tracing.end(written.span)
+                written.span = None
+
+    def close(self, error: DropzoneError) -> None:
+        """Make all readers raise `error` after they have read the rest of the log."""
+        self._error = error
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+        self._waiting.clear()
+        self._wake_readers()
+
+    def _wake_readers(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 @dataclass(slots=True)

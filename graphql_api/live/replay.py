@@ -20,7 +20,7 @@ from itertools import count
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from graphql_api.live.result_log import Position, WrittenResult
+from graphql_api.live.listener import Position, WrittenResult
 from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Cursor

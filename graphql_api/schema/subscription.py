@@ -14,7 +14,7 @@ import strawberry
 from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
-from graphql_api.live.result_log import WrittenResult
+from graphql_api.live.listener import WrittenResult
 from graphql_api.results.filters import EVERYTHING
 from graphql_api.results.pagination import Cursor
 from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, SampleId

@@ -9,8 +9,7 @@ import grpc.aio
 import pytest
 from google.cloud.firestore_v1.types import firestore as _protocol
 
-from graphql_api.live.listener import Listener, ListenTarget
-from graphql_api.live.result_log import WrittenResult
+from graphql_api.live.listener import Listener, ListenTarget, WrittenResult
 from storage.firestore.client import Firestore
 from storage.firestore.messages import ListenRequest, ListenResponse
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 import grpc.aio
 import pytest
 
+from graphql_api.live.listener import Position
 from graphql_api.live.replay import Replay
-from graphql_api.live.result_log import Position
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from tests.stack import Stack

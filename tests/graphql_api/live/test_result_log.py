@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from google.cloud.firestore_v1.types import document
 
-from graphql_api.live.result_log import ResultLog, WrittenResult
+from graphql_api.live.listener import WrittenResult
+from graphql_api.live.live_results import ResultLog
 from storage.documents import Unavailable
 
 PATIENCE_SECONDS = 20
