@@ -24,7 +24,7 @@ from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.address_budgets import AddressBudgets
 from graphql_api.credential_errors import InvalidCredential
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.http_request import Credential
 from storage.documents import BadRequest, Unauthenticated, document_paths
 
 _MAX_CACHED_KEYS = 10_000

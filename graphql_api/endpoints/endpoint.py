@@ -19,7 +19,7 @@ from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.budgets import Budgets, announce, announced
-from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server import http_request
 from observability import request_context, tracing
 from observability.logs import AccessLog
 from observability.request_context import RequestContext
@@ -65,7 +65,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
     """
 
     async def handle(request: Request) -> Response:
-        caller = await services.authenticator.authenticate(request_headers.credential(request.scope))
+        caller = await services.authenticator.authenticate(http_request.credential(request.scope))
         request_context.set_submitter(caller.submitter)
         allowance = services.budgets.allowance(caller)
         announce(request.scope, allowance)
@@ -118,7 +118,7 @@ class RequestRecorder:
         method = scope.get("method", "GET")  # the handshake of a WebSocket is a GET request
         if method not in _METHODS:
             method = _OTHER
-        headers = request_headers.headers_by_name(scope)
+        headers = http_request.headers_by_name(scope)
         context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
         request_context.enter(context)
         request_id = b"x-request-id", context.request_id.encode()

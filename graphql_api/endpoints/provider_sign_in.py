@@ -13,7 +13,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.sessions import set_session
 from graphql_api.errors import shorten
-from graphql_api.graphql_server.request_headers import Credential, session_cookie
+from graphql_api.graphql_server.http_request import Credential, session_cookie
 from storage.documents import NotFound, Unauthenticated
 
 if TYPE_CHECKING:  # the application imports it only if an identity provider is configured

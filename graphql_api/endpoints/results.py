@@ -26,8 +26,9 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable, shorten
-from graphql_api.graphql_server import request_headers
-from graphql_api.graphql_server.request_headers import Credential, preferred
+from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server.http_request import Credential
+from graphql_api.graphql_server.media_types import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson, row_of
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.results.store import Store
@@ -102,7 +103,7 @@ class ResultEndpoints:
             del head.headers["content-length"]
             return head
         self._services.budgets.memory.check_resident()
-        credential = request_headers.credential(request.scope)
+        credential = http_request.credential(request.scope)
         columns = export.columns[1:]
         results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _PAGE_SIZE)
         body = self._body(export, caller, credential, results)

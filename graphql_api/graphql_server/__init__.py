@@ -1,7 +1,8 @@
 """GraphQL over HTTP, Server-Sent Events and WebSockets for any schema. This package is independent of samples."""
 
+from graphql_api.graphql_server.body_stream import stream_body
 from graphql_api.graphql_server.execution.responses import SharedEvent
-from graphql_api.graphql_server.request_body import read_body, stream_body
+from graphql_api.graphql_server.http_request import read_body
 from graphql_api.graphql_server.routes import GraphQLEndpoint
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.graphql_server.settings import GraphQLSettings, ServerSettings

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.request_headers import EVENT_STREAM
+from graphql_api.graphql_server.media_types import EVENT_STREAM
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from storage.documents.errors import DropzoneError
 

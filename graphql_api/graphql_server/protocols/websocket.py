@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import HTTP_STATUS
-from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
 from graphql_api.graphql_server.protocols.graphql_transport_ws import SUBPROTOCOL, GraphQLWebSocket
@@ -31,7 +31,7 @@ class WebSocketEndpoint:
         try:
             if not self._is_allowed_origin(scope):
                 raise Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it")
-            credential = request_headers.credential(scope)
+            credential = http_request.credential(scope)
             self._memory_budget.check_resident()
         except DropzoneError as error:
             with contextlib.suppress(OSError):
@@ -48,10 +48,10 @@ class WebSocketEndpoint:
 
         Browsers open WebSockets to other origins without a preflight request, so the server has to check the origin.
         """
-        origin = request_headers.headers_by_name(scope).get(b"origin")
+        origin = http_request.headers_by_name(scope).get(b"origin")
         if origin is None or origin.decode("latin-1").lower() in self._settings.allowed_origins:
             return True
-        return request_headers.is_same_origin(scope)
+        return http_request.is_same_origin(scope)
 
 
 async def _deny(send: Send, error: DropzoneError) -> None:

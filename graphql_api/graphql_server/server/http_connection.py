@@ -14,13 +14,16 @@ docs/architecture.md.
 """
 
 import asyncio
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from graphql_api.errors import HTTP_STATUS
-from graphql_api.graphql_server.request_headers import headers_by_name, violation
+from graphql_api.graphql_server.http_request import headers_by_name
 from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
 from graphql_api.graphql_server.server.sequential_requests import END_OF_HEADERS
@@ -28,6 +31,7 @@ from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
 from storage.documents.errors import BadRequest, RetryLater, TooLarge
 
+_HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
 _MAX_WHOLE_BYTES = 4 * 1024
 _MAX_REFUSED_CONNECTIONS = 200
 """Refused connections that stay open for a moment, so that their clients can read the response."""
@@ -134,7 +138,7 @@ class HTTPConnection(ClosingConnection):
             self.refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
         headers = headers_by_name(cast(dict[str, Any], self.scope))
-        if wrong := violation(headers, self.parser.get_http_version):
+        if wrong := _violation(headers, self.parser.get_http_version):
             self.refusal = (400, BadRequest(wrong))
             raise httptools.HttpParserError
         is_chunked = b"transfer-encoding" in headers
@@ -256,3 +260,32 @@ class _Flow(FlowControl):
         """Read more data, unless data is held."""
         if not self._is_held:
             super().resume_reading()
+
+
+def _violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
+    """Return what is wrong with the headers of a request, or None. The parser does not enforce these rules.
+
+    A proxy and this server must agree on where a request ends and which host it is for. A request on which they could
+    disagree is therefore refused (RFC 9112, sections 3.2 and 6.3).
+    """
+    host = headers.get(b"host")
+    if host is None:
+        if http_version() != "1.0":
+            return "expected the header Host"
+    elif not _is_host(host):
+        return "expected one header Host with a valid host"
+    if b"transfer-encoding" in headers:
+        if headers[b"transfer-encoding"].lower() != b"chunked":
+            return "expected the header Transfer-Encoding to be chunked; other codings are not supported"
+        if b"content-length" in headers:
+            return "expected Content-Length or Transfer-Encoding, got both"
+        if http_version() == "1.0":
+            return "HTTP/1.0 does not have the header Transfer-Encoding"
+    if b"te" in headers and b"chunked" in headers[b"te"].lower():
+        return "the header TE must not contain chunked"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None

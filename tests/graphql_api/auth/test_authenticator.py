@@ -12,7 +12,7 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.address_budgets import AddressBudgets
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.http_request import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
 from tests.graphql_api.auth.oauth.provider import MemoryAuditLog

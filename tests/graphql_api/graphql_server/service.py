@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api.budgets.budgets import Allowance, Budgets, SubmitterBudget
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings, read_body
+from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.protocols.http import refusal
-from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.limits import Limits
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.budgets.sender import Sender

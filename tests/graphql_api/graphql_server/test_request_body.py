@@ -13,7 +13,7 @@ import zstandard
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from graphql_api.graphql_server import GraphQLSettings, read_body, request_body, stream_body
+from graphql_api.graphql_server import GraphQLSettings, body_stream, read_body, stream_body
 from storage.documents.errors import TooLarge
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 from tests.graphql_api.turns import counted_turns
@@ -233,7 +233,7 @@ async def test_the_time_for_empty_members_is_linear(encoding: str, body: bytes) 
 async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch, compress: object) -> None:
     """A kilobyte could keep the server busy for hours. A stream of usual samples has a much lower ratio."""
     assert callable(compress)
-    monkeypatch.setattr(request_body, "MIN_RATIO_BYTES", 1_000_000)
+    monkeypatch.setattr(body_stream, "MIN_RATIO_BYTES", 1_000_000)
     encoding = "gzip" if compress is gzip.compress else "zstd"
     usual = "".join(f'{{"data": [{number}.5]}}\n' for number in range(200_000)).encode()
 

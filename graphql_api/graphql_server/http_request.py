@@ -1,0 +1,289 @@
+"""An HTTP request: its headers, the credential in them, and its body.
+
+A body is decompressed while it is received. Its size limit applies to the body as sent and to the decoded body. Its
+time limit counts only the time in which the server waits for the client, and not the time in which it processes the
+body.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from io import BytesIO
+from typing import NamedTuple
+
+from starlette.requests import ClientDisconnect, Request, cookie_parser
+from starlette.types import Message, Scope
+
+from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
+from graphql_api.budgets.memory_budget import Reservation
+from graphql_api.errors import RequestTimeout, UnsupportedMediaType
+from graphql_api.graphql_server.body_decoder import Decoder, GzipDecoder, ZstdDecoder, decoded_pieces
+from graphql_api.graphql_server.settings import GraphQLSettings
+from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unavailable
+
+DEFAULTS = GraphQLSettings()
+_BY_NAME = "headers by name"
+
+
+class Credential(NamedTuple):
+    """Who a client claims to be. The key is not validated yet."""
+
+    key: str | None
+    """The API key, access token or session, or None if the client sent none."""
+    address: str
+    """The IP address of the client. Empty if it is not known."""
+    is_cookie: bool = False
+    """Whether the key is a session, which the browser sent by itself."""
+    submitter: str | None = None
+    """Another submitter, whose samples and results the request is to read. None for that of the key."""
+
+
+def header(request: Request, name: bytes) -> bytes:
+    """Return the value of a header, or `b""` if it is missing. The values of a repeated header are joined by commas."""
+    return headers_by_name(request.scope).get(name, b"")
+
+
+def headers_by_name(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the headers of a request by name. The values of a repeated header are joined by commas."""
+    by_name: dict[bytes, bytes] | None = scope.get(_BY_NAME)
+    if by_name is None:
+        scope[_BY_NAME] = by_name = dict(scope["headers"])
+        if len(by_name) < len(scope["headers"]):
+            by_name.clear()
+            for key, value in scope["headers"]:
+                by_name[key] = b"%b,%b" % (by_name[key], value) if key in by_name else value
+    return by_name
+
+
+def credential(scope: Scope) -> Credential:
+    """Return the credential of a request: the value of `x-api-key`, or the token of `Authorization: Bearer`.
+
+    Without them, it is the session in the cookie, if a page of this server sent the request. A request that another
+    site makes a browser send therefore has no credential.
+
+    Raises `Unauthenticated` if the headers contain two different keys, and `BadRequest` for two submitters.
+    """
+    key = submitter = None
+    has_cookie = False
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            key = single_key(key, value.decode("latin-1"))
+        elif name == b"authorization":
+            key = single_key(key, bearer_token(value.decode("latin-1")))
+        elif name == b"x-submitter":
+            submitter = single_submitter(submitter, value.decode("latin-1"))
+        elif name == b"cookie":
+            has_cookie = True
+    client = scope.get("client")
+    address = client[0] if client else ""
+    if key is None and has_cookie and is_same_origin(scope):
+        session = session_in(scope)
+        return Credential(session, address, session is not None, submitter)
+    return Credential(key, address, submitter=submitter)
+
+
+def is_same_origin(scope: Scope) -> bool:
+    """Return whether a page of this server sent a request. Only browsers send the headers that say so.
+
+    Over plain HTTP, browsers send `Sec-Fetch-Site` to loopback addresses only. The pages therefore send
+    `X-Requested-With`, which no page of another origin can send without a preflight request.
+    """
+    headers = headers_by_name(scope)
+    origin = headers.get(b"origin")
+    if origin is not None:
+        _, _, host = origin.partition(b"://")
+        return bool(host) and host.lower() == headers.get(b"host", b"").lower()
+    site = headers.get(b"sec-fetch-site")
+    return b"x-requested-with" in headers if site is None else site == b"same-origin"
+
+
+def session_cookie(scope: Scope) -> str:
+    """Return the name of the cookie with the session. It contains the port, because cookies apply to all ports."""
+    server = scope.get("server")
+    name = f"dropzone_session_{server[1] if server else ''}"
+    return f"__Host-{name}" if scope["scheme"] in ("https", "wss") else name
+
+
+def session_in(scope: Scope) -> str | None:
+    """Return the session in the cookies of a request, or None if there is none."""
+    cookies = cookie_parser(headers_by_name(scope).get(b"cookie", b"").decode("latin-1"))
+    return cookies.get(session_cookie(scope)) or None
+
+
+def single_key(key: str | None, other: str | None) -> str | None:
+    """Return the key of a request in which two places can contain a key. Raises `Unauthenticated` if they differ."""
+    if key is None or other is None or key == other:
+        return other if key is None else key
+    raise Unauthenticated("got two different keys; send one, in the header x-api-key or as Authorization: Bearer")
+
+
+def single_submitter(submitter: str | None, other: str) -> str:
+    """Return the submitter that a request names, possibly in two places. Raises `BadRequest` if they differ."""
+    if submitter not in (None, other):
+        raise BadRequest("expected the name of one submitter in x-submitter, got two different ones")
+    return other
+
+
+def utf_8_text(request: Request, name: str) -> str | None:
+    """Return the value of a header that holds text in UTF-8, or None if it is missing.
+
+    Raises `BadRequest` if the text is not UTF-8, or if the header is repeated with another value.
+    """
+    values = {value for key, value in request.headers.raw if key == name.lower().encode()}
+    if len(values) > 1:
+        raise BadRequest(f"expected one header {name}, got {len(values)} with different values")
+    try:
+        return values.pop().decode() if values else None
+    except UnicodeDecodeError:
+        raise BadRequest(f"expected text in UTF-8 in the header {name}") from None
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Return the token in the value of an Authorization header, or None if its scheme is not Bearer."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def any_turn() -> LoopTurn:
+    """Return a turn that no other work shares."""
+    return LoopTurns().of("")
+
+
+async def read_body(
+    request: Request,
+    max_bytes: int,
+    settings: GraphQLSettings = DEFAULTS,
+    *,
+    reserve: Callable[[], Reservation] | None = None,
+    turn: Callable[[], LoopTurn] = any_turn,
+) -> bytes:
+    """Return the whole decoded body.
+
+    If the body is large or compressed, the reservation that `reserve` returns grows to its size. The caller releases
+    it. `turn` returns the turn in which a compressed body is decoded on the event loop.
+
+    Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
+    `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
+    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the submitter is
+    exhausted.
+    """
+    source = Source(request, max_bytes, settings)
+    decoder = decoder_of(request)
+    first = await source.receive()
+    if source.is_complete and decoder is None:
+        return first
+
+    def check(decoded_bytes: int) -> None:
+        if decoded_bytes > max_bytes:
+            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes after decompression, got more")
+
+    reservation = None if reserve is None else reserve()
+    # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
+    with BytesIO() as buffer:
+        try:
+            async with aclosing(decode(source, decoder, first, turn(), check)) as pieces:
+                async for piece in pieces:
+                    if reservation is not None:
+                        reservation.resize(buffer.tell() + len(piece))
+                    buffer.write(piece)
+        except MemoryError:
+            raise Unavailable("the server has too little memory for this body; send it again later") from None
+        return buffer.getvalue()
+
+
+class Source:
+    """The body as sent, limited in size and time.
+
+    The time budget starts with the grace period. Waiting for the client reduces the budget, and each received byte adds
+    the time that it takes at the minimum rate. The budget never exceeds the grace period.
+    """
+
+    def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:
+        declared = header(request, b"content-length")
+        if max_bytes is not None and declared and int(declared) > max_bytes:
+            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {int(declared):,} bytes")
+        self.is_complete = False
+        self.received_bytes = 0
+        self._request = request
+        self._max_bytes = max_bytes
+        self._rate = settings.min_body_bytes_per_second
+        self._max_wait_seconds = self._wait_seconds = settings.body_grace_seconds
+        self._next_message: asyncio.Future[Message] | None = None
+
+    async def receive(self) -> bytes:
+        """Wait for the next chunk and return it. A chunk may be empty."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        message_ahead, self._next_message = self._next_message, None
+        try:
+            async with asyncio.timeout_at(began + self._wait_seconds):
+                message = await (message_ahead or self._request.receive())
+        except TimeoutError:
+            raise RequestTimeout(
+                f"the body arrived at less than {self._rate:,} bytes per second; send the request again"
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        self.is_complete = not message.get("more_body", False)
+        self.received_bytes += len(chunk)
+        if self._max_bytes is not None and self.received_bytes > self._max_bytes:
+            raise TooLarge(f"expected a body of at most {self._max_bytes:,} bytes, got more")
+        self._wait_seconds += len(chunk) / self._rate - (loop.time() - began)
+        self._wait_seconds = min(self._wait_seconds, self._max_wait_seconds)
+        return chunk
+
+    def check_client(self) -> None:
+        """Raise `ClientDisconnect` if the client has disconnected since the last chunk.
+
+        The next message is received ahead for this. The server holds at most one more chunk for it.
+        """
+        if self._next_message is None:
+            self._next_message = asyncio.ensure_future(self._request.receive())
+        elif (
+            self._next_message.done()
+            and not self._next_message.cancelled()
+            and self._next_message.result()["type"] == "http.disconnect"
+        ):
+            raise ClientDisconnect
+
+    def close(self) -> None:
+        """Stop waiting for the next message."""
+        if self._next_message is not None:
+            self._next_message.cancel()
+
+
+async def decode(
+    source: Source, decoder: Decoder | None, chunk: bytes, turn: LoopTurn, check: Callable[[int], None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the pieces of a body that starts with `chunk`. `check` gets the number of decoded bytes, and may raise."""
+    decoded_bytes = 0
+    while True:
+        if decoder is None and chunk:
+            yield chunk
+        elif decoder is not None:
+            await turn.start()
+            for piece in decoded_pieces(decoder, chunk):
+                decoded_bytes += len(piece)
+                check(decoded_bytes)
+                if piece:
+                    yield piece
+                await turn.pause()
+        if source.is_complete:
+            break
+        chunk = await source.receive()
+    if decoder is not None and not decoder.is_complete:
+        raise BadRequest("the compressed body is incomplete")
+
+
+def decoder_of(request: Request) -> Decoder | None:
+    """Return the decoder for the content encoding of a request, or None. Raises `UnsupportedMediaType`."""
+    match header(request, b"content-encoding").strip().lower():
+        case b"" | b"identity":
+            return None
+        case b"gzip" | b"x-gzip":
+            return GzipDecoder()
+        case b"zstd":
+            return ZstdDecoder()
+        case _:
+            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
