@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+STORAGE = ("storage/documents", "storage/firestore", "storage/rollups", "storage/hourly_archive")
 PACKAGES: Mapping[str, set[str]] = {
     "observability": set(),
     "runtime": set(),
     "storage/documents": set(),
     "storage/firestore": {"observability", "storage/documents"},
     "storage/rollups": {"storage/documents", "storage/firestore"},
-    "graphql_api": {"observability", "runtime", "storage/documents", "storage/firestore", "storage/rollups"},
-    "triggers": {"observability", "runtime", "storage/documents", "storage/firestore", "storage/rollups"},
+    "storage/hourly_archive": {"storage/documents", "storage/firestore", "storage/rollups"},
+    "graphql_api": {"observability", "runtime", *STORAGE},
+    "triggers": {"observability", "runtime", *STORAGE},
     "client/dropzone": set(),
     "infra/embedded": {"observability", "runtime"},
     "infra/check": set(),

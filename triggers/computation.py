@@ -48,6 +48,7 @@ def compute(
         header.shard,
         submitted_at=header.submitted_at,
         expire_at=header.result_expire_at,
+        archiving=header.archiving,
     )
     # The system call for the processor time takes up to 12 us, and a small sample is never checked.
     is_small = not header.chunks and header.count <= MAX_SMALL_SAMPLE

@@ -272,7 +272,7 @@ class Receiver:
         expiry = expiry or (await self._settings.current(sender.submitter)).expiry
         for sample in samples:
             sample.header.submitted_by = sender.label
-            sample.header.expire_at, sample.header.result_expire_at = expiry
+            sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
         results = await self._writer.write_all([self._header_write(sample) for sample in samples], sender.submitter)
         for sample, result in zip(samples, results, strict=True):
             if isinstance(result, Exception):

@@ -91,7 +91,7 @@ locals {
       name     = "Building rollups fails"
       severity = "WARNING"
       filter   = "resource.type = \"cloud_scheduler_job\" AND resource.labels.job_id = \"${google_cloud_scheduler_job.rollups.name}\" AND severity >= ERROR"
-      advice   = "Cloud Scheduler got an error from POST /rollups of dropzone-function. Look at the logs of both. Summaries stay right, and become slower until the rollups are built again."
+      advice   = "Cloud Scheduler got an error from POST /rollups of dropzone-function. Look at the logs of both. Summaries stay right, and become slower until the rollups are built again. Expired results are kept until they are archived."
     }
   }
 }

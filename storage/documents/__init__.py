@@ -24,7 +24,7 @@ from storage.documents.errors import (
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import FailedAttempts, Result, SampleState, Status, state_of
-from storage.documents.retention import Expiry, Retention
+from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention
 from storage.documents.sample import Arrival, Header, Sample
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 from storage.documents.tombstone import Tombstone
@@ -32,6 +32,7 @@ from storage.documents.tombstone import Tombstone
 __all__ = [
     "STATISTICS",
     "STATISTICS_VERSION",
+    "Archiving",
     "Arrival",
     "BadRequest",
     "Conflict",
@@ -43,6 +44,7 @@ __all__ = [
     "Forbidden",
     "Header",
     "Histogram",
+    "HourlyRetention",
     "Identity",
     "InvalidSample",
     "Labels",

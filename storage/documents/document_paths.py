@@ -20,6 +20,8 @@ SAMPLES = "samples"
 RESULTS = "results"
 SERIES = "series"
 ROLLUPS = "rollups"
+HOURLY_ARCHIVE = "hourly_archive"
+HOURLY_ARCHIVE_SERIES = "hourly_archive_series"
 CHUNKS = "chunks"
 FAILED_ATTEMPTS = "failed_attempts"
 RECOMPUTATIONS = "recomputations"
@@ -94,6 +96,20 @@ def series(submitter: str, labels_term: str) -> str:
 def rollup(submitter: str, name: str) -> str:
     """Return the path of a rollup: of a day, as in `2026-11-28`, or of the checkpoint of all days."""
     return f"{SUBMITTERS}/{submitter}/{ROLLUPS}/{name}"
+
+
+def archived_day(submitter: str, day: date) -> str:
+    """Return the path of the archived hourly statistics of all results of a day together."""
+    return f"{SUBMITTERS}/{submitter}/{HOURLY_ARCHIVE}/{day.isoformat()}"
+
+
+def archived_series_day(submitter: str, day: date, labels_term: str) -> str:
+    """Return the path of the archived hourly statistics of the results of a day with exactly the given labels.
+
+    Paths of earlier days sort first. `labels_term` is the index term of the labels, and empty without labels.
+    """
+    digest = sha256(labels_term.encode()).hexdigest()
+    return f"{SUBMITTERS}/{submitter}/{HOURLY_ARCHIVE_SERIES}/{day.isoformat()}-{digest}"
 
 
 def settings(submitter: str) -> str:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from storage.documents import labels
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem
+from storage.documents.retention import Archiving
 from storage.documents.sample import Arrival
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.statistics import STATISTICS_VERSION, Statistics
@@ -69,7 +70,8 @@ class Result:
     write by Firestore's clock, or None before Firestore has confirmed the write. `submitted_at` is that of the sample,
     so that an audit can count samples and results of the same time. Results of earlier releases lack it.
     `sketch` is the stored quantile sketch of the values. Results before statistics version 4 lack it. Firestore deletes
-    the result after `expire_at`. None: never.
+    the result after `expire_at`. None: never. With `archiving`, the function moves the result into the hourly archive
+    instead, if it is COMPUTED: it then has `archive_at`, which Firestore's time to live does not know.
     """
 
     submitter: str
@@ -88,6 +90,7 @@ class Result:
     missing_count: int = 0
     sketch: bytes | None = field(default=None, repr=False)
     expire_at: datetime | None = None
+    archiving: Archiving | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -106,7 +109,9 @@ class Result:
             fields["superseded_by"] = self.superseded_by
         if self.submitted_at is not None:
             fields["submitted_at"] = self.submitted_at
-        if self.expire_at is not None:
+        if self.expire_at is not None and self.archiving is not None and self.status is Status.COMPUTED:
+            fields |= {"archive_at": self.expire_at, **self.archiving.fields()}
+        elif self.expire_at is not None:
             fields["expire_at"] = self.expire_at
         if self.timestamp is not None and self.statistics is not None:
             fields["timestamp"] = self.timestamp
@@ -132,9 +137,10 @@ class Result:
         """
         status = Status(str(fields["status"]))
         computed = status in (Status.COMPUTED, Status.SUPERSEDED)
-        problem, submitted_at, superseded_by, sketch, expire_at = (
-            fields.get(key) for key in ("problem", "submitted_at", "superseded_by", "sketch", "expire_at")
+        problem, submitted_at, superseded_by, sketch = (
+            fields.get(key) for key in ("problem", "submitted_at", "superseded_by", "sketch")
         )
+        expire_at = fields.get("archive_at", fields.get("expire_at"))
         return cls(
             submitter=submitter,
             sample_id=sample_id,
@@ -152,6 +158,7 @@ class Result:
             missing_count=int(str(fields.get("missing_count", 0))),
             sketch=sketch if isinstance(sketch, bytes) else None,
             expire_at=expire_at if isinstance(expire_at, datetime) else None,
+            archiving=Archiving.from_fields(fields),
         )
 
 

@@ -5,6 +5,9 @@ later (time to live). A change of the retention therefore applies to samples tha
 
 A result is kept at least as long as its sample. A sample without a result would otherwise look like one that the
 function has not computed.
+
+Hourly statistics can be kept longer than the results. Firestore never deletes a result that belongs to them: the
+function moves it into the hourly archive some time after it has expired.
 """
 
 from collections.abc import Mapping
@@ -18,50 +21,105 @@ MIN_DAYS = 1
 MAX_DAYS = 36_500
 
 
+class Archiving(NamedTuple):
+    """An expired result is moved into the hourly archive. `expire_at`: until when it is kept there. None: for ever."""
+
+    expire_at: datetime | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the header or the result that say so."""
+        return {"archiving": {"expire_at": self.expire_at}}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> "Archiving | None":
+        """Return what the fields of a header or a result say, or None if the result is not moved."""
+        archiving = fields.get("archiving")
+        if not isinstance(archiving, Mapping):
+            return None
+        expire_at = archiving.get("expire_at")
+        return cls(expire_at if isinstance(expire_at, datetime) else None)
+
+
 class Expiry(NamedTuple):
-    """The times at which a sample and its result expire. None: never."""
+    """The times at which a sample and its result expire, or None: never. `archiving`: None if the result is deleted."""
 
     sample: datetime | None = None
     result: datetime | None = None
+    archiving: Archiving | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HourlyRetention:
+    """The days for which hourly statistics are kept. None: for ever."""
+
+    days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The days for which samples, with their chunks, and results are kept. None: for ever."""
+    """The days for which samples, with their chunks, and results are kept. None: for ever.
+
+    `hourly` is the retention of hourly statistics, or None if they end with the results.
+    """
 
     sample_days: int | None = None
     result_days: int | None = None
+    hourly: HourlyRetention | None = None
 
     def check(self) -> None:
         """Raise `BadRequest` if this retention is not allowed."""
-        for name, days in (("sampleDays", self.sample_days), ("resultDays", self.result_days)):
+        hourly_days = None if self.hourly is None else self.hourly.days
+        for name, days in (
+            ("sampleDays", self.sample_days),
+            ("resultDays", self.result_days),
+            ("hourly.days", hourly_days),
+        ):
             if days is not None and not MIN_DAYS <= days <= MAX_DAYS:
                 raise BadRequest(
                     f"expected a number of days from {MIN_DAYS} to {MAX_DAYS:,}, got {days:,} - at `{name}`"
                 )
         if self.result_days is not None and (self.sample_days is None or self.sample_days > self.result_days):
             raise BadRequest("expected results to be kept at least as long as samples - at `resultDays`")
+        if self.hourly is not None and self.result_days is None:
+            raise BadRequest(
+                "hourly statistics are kept after results have expired, and these results never expire; "
+                "expected a number of days at `resultDays`, or no value at `hourly`"
+            )
+        if hourly_days is not None and self.result_days is not None and hourly_days <= self.result_days:
+            raise BadRequest("expected hourly statistics to be kept longer than results - at `hourly.days`")
 
     def expiry(self, submitted_at: datetime) -> Expiry:
-        """Return when a sample that is submitted at this time, and its result, expire."""
-        return Expiry(_after(submitted_at, self.sample_days), _after(submitted_at, self.result_days))
+        """Return when a sample that is submitted at this time, its result, and its share in the archive expire."""
+        return Expiry(
+            _after(submitted_at, self.sample_days),
+            _after(submitted_at, self.result_days),
+            None if self.hourly is None else Archiving(_after(submitted_at, self.hourly.days)),
+        )
 
     def __str__(self) -> str:
-        return f"samples {_described(self.sample_days)}, results {_described(self.result_days)}"
+        described = f"samples {_described(self.sample_days)}, results {_described(self.result_days)}"
+        return described if self.hourly is None else f"{described}, hourly statistics {_described(self.hourly.days)}"
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
-        return {"sample_days": self.sample_days, "result_days": self.result_days}
+        hourly = None if self.hourly is None else {"days": self.hourly.days}
+        return {"sample_days": self.sample_days, "result_days": self.result_days, "hourly": hourly}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Retention | None":
         """Return the retention that is stored as `fields`, or None if the submitter has the default."""
         if "sample_days" not in fields:
             return None
-        sample_days, result_days = (
-            None if fields.get(name) is None else int(str(fields[name])) for name in ("sample_days", "result_days")
+        hourly = fields.get("hourly")
+        return cls(
+            _days(fields, "sample_days"),
+            _days(fields, "result_days"),
+            HourlyRetention(_days(hourly, "days")) if isinstance(hourly, Mapping) else None,
         )
-        return cls(sample_days, result_days)
+
+
+def _days(fields: Mapping[str, object], name: str) -> int | None:
+    return None if fields.get(name) is None else int(str(fields[name]))
 
 
 def _described(days: int | None) -> str:

@@ -19,6 +19,7 @@ from storage.documents.document_paths import ContentKey, Document, Identity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
+from storage.documents.retention import Archiving
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
@@ -43,7 +44,7 @@ class Header:
     that corrects this one. `missing_count` is the number of skipped nulls: if it is not 0, readers skip nulls.
     `submitted_by` is the label of the API key or the client of the access token that submitted the sample, or None for
     samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result after
-    `result_expire_at`. None means never.
+    `result_expire_at`. None means never. With `archiving`, the result is moved into the hourly archive instead.
     """
 
     submitter: str
@@ -66,6 +67,7 @@ class Header:
     submitted_by: str | None = None
     expire_at: datetime | None = None
     result_expire_at: datetime | None = None
+    archiving: Archiving | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored header."""
@@ -94,6 +96,8 @@ class Header:
             fields["expire_at"] = self.expire_at
         if self.result_expire_at is not None:
             fields["result_expire_at"] = self.result_expire_at
+        if self.archiving is not None:
+            fields |= self.archiving.fields()
         if self.raw is None:
             fields["chunks"] = self.chunks
         else:
@@ -135,6 +139,7 @@ class Header:
             submitted_by=None if submitted_by is None else str(submitted_by),
             expire_at=expire_at if isinstance(expire_at, datetime) else None,
             result_expire_at=result_expire_at if isinstance(result_expire_at, datetime) else None,
+            archiving=Archiving.from_fields(fields),
         )
 
     @classmethod

@@ -18,12 +18,14 @@ from observability import tracing
 from storage.documents import Unavailable
 from storage.firestore import encoding, spans
 from storage.firestore.channel import open_blocking_channel, open_connection
-from storage.firestore.errors import call_error, write_error
+from storage.firestore.errors import call_error, commit_error, write_error
 from storage.firestore.messages import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
     BatchWriteRequest,
     BatchWriteResponse,
+    CommitRequest,
+    CommitResponse,
     ListDocumentsRequest,
     ListDocumentsResponse,
     ListenRequest,
@@ -74,6 +76,11 @@ class Firestore:
             f"{_SERVICE}BatchWrite",
             request_serializer=BatchWriteRequest.SerializeToString,
             response_deserializer=BatchWriteResponse.FromString,
+        )
+        self._commit = channel.unary_unary(
+            f"{_SERVICE}Commit",
+            request_serializer=CommitRequest.SerializeToString,
+            response_deserializer=CommitResponse.FromString,
         )
         self._list_documents = channel.unary_unary(
             f"{_SERVICE}ListDocuments",
@@ -143,11 +150,30 @@ class Firestore:
             if span is not None:
                 spans.end(span)
 
-    async def batch_get(self, paths: Iterable[str], *, mask: Collection[str] = ()) -> dict[str, Any]:
-        """Return the existing documents among `paths`, by path. A `mask` limits the fields that are read."""
+    async def commit(self, writes: Iterable[Any]) -> None:
+        """Apply all writes together, or none of them. At most 10 MiB.
+
+        Raises `PreconditionFailed` if a precondition fails. Does not retry. After `Unavailable`, the writes may have
+        been applied.
+        """
+        request = CommitRequest(database=self.database, writes=writes)
+        try:
+            await self._commit(request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True)
+        except grpc.aio.AioRpcError as error:
+            raise commit_error(error) from error
+
+    async def batch_get(
+        self, paths: Iterable[str], *, mask: Collection[str] = (), read_time: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return the existing documents among `paths`, by path, as of `read_time` or now.
+
+        A `mask` limits the fields that are read.
+        """
         request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(path) for path in paths])
         if mask:
             request.mask.field_paths.extend(mask)
+        if read_time is not None:
+            request.read_time.FromDatetime(read_time)
         documents = {}
         async for response in self._read(self._batch_get, request):
             if response.HasField("found"):

@@ -72,6 +72,14 @@ def call_error(error: Any) -> FirestoreUnavailable | FirestoreError:
     return DamagedDocument(code, details) if code is grpc.StatusCode.DATA_LOSS else FirestoreError(code, details)
 
 
+def commit_error(error: Any) -> FirestoreUnavailable | FirestoreError:
+    """Return the error to raise for a failed Commit. Count it unless a precondition failed."""
+    code = error.code()
+    if _CLASSES.get(code) is PreconditionFailed:
+        return PreconditionFailed(code, error.details() or "")
+    return call_error(error)
+
+
 def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:
     """Return the error for the `google.rpc.Status` of one failed write. Count it unless a precondition failed."""
     code = status_code(status.code)

@@ -1,4 +1,4 @@
-"""`python -m triggers.rollups`: builds rollups once and prints what it has done, for schedulers that run commands."""
+"""`python -m triggers.rollups`: does what `POST /rollups` does and prints it, for schedulers that run commands."""
 
 import asyncio
 import json

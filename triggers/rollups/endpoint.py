@@ -1,4 +1,7 @@
-"""`POST /rollups`: builds the rollups. Cloud Scheduler calls it, or on one machine the schedule in the stack file."""
+"""`POST /rollups`: moves expired results into the hourly archive, and builds the rollups.
+
+Cloud Scheduler calls it, or on one machine the schedule in the stack file.
+"""
 
 import asyncio
 import logging
@@ -10,17 +13,20 @@ from storage.documents import Unavailable, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from triggers.hourly_archive.archiver import Archiver
 from triggers.rollups.rollup_builder import MIN_RESULTS, Report, RollupBuilder
 
 TIMEOUT_SECONDS = 30.0
 MAX_RUN_SECONDS = 45.0
 """A run that is not finished by then leaves the rest to the next run."""
+MAX_ARCHIVE_SECONDS = 20.0
+"""The part of a run for the archive of one submitter, so that its rollups do not wait for a long backlog."""
 
 logger = logging.getLogger("triggers")
 
 
 class RollupsEndpoint:
-    """Builds the rollups of all submitters with the Firestore that the environment selects."""
+    """Keeps the hourly statistics of all submitters in the Firestore that the environment selects."""
 
     def __init__(self, *, shards: int, min_results: int = MIN_RESULTS) -> None:
         self._shards = shards
@@ -30,7 +36,7 @@ class RollupsEndpoint:
         self._connection: tuple[Firestore, GroupCommitWriter] | None = None
 
     async def run(self, _: bytes) -> dict[str, object]:
-        """Build until everything is done or time is up; return what was done.
+        """Work until everything is done or time is up; return what was done.
 
         Raises `HTTPException` if Firestore does not respond.
         """
@@ -56,6 +62,7 @@ class RollupsEndpoint:
                 report.is_finished = False
                 break
             submitter = submitters[(self._next + number) % len(submitters)]
+            await self._archive(firestore, submitter, report, deadline)
             builder = RollupBuilder(
                 firestore, writer, submitter, shards=self._shards, deadline=deadline, min_results=self._min_results
             )
@@ -65,3 +72,11 @@ class RollupsEndpoint:
                 logger.info("rollups of %s: another instance builds them", submitter)
         self._next += 1  # each submitter is the first one in turn
         return report
+
+    async def _archive(self, firestore: Firestore, submitter: str, report: Report, deadline: float) -> None:
+        """Move the results of a submitter that have expired, before the rollups are compared with the others."""
+        deadline = min(deadline, time.monotonic() + MAX_ARCHIVE_SECONDS)
+        archiver = Archiver(firestore, submitter, shards=self._shards, deadline=deadline)
+        await archiver.run()
+        report.archived += archiver.moved
+        report.is_finished = report.is_finished and archiver.is_finished

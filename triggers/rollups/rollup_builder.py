@@ -62,11 +62,17 @@ class Report:
 
     results: int = 0
     hours: int = 0
+    archived: int = 0
     is_finished: bool = True
 
     def values(self) -> dict[str, object]:
         """Return the report as JSON."""
-        return {"resultsRead": self.results, "hoursWritten": self.hours, "finished": self.is_finished}
+        return {
+            "resultsArchived": self.archived,
+            "resultsRead": self.results,
+            "hoursWritten": self.hours,
+            "finished": self.is_finished,
+        }
 
 
 class RollupBuilder:

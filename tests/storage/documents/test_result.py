@@ -6,6 +6,7 @@ import pytest
 
 from storage.documents import (
     STATISTICS_VERSION,
+    Archiving,
     Arrival,
     Histogram,
     Result,
@@ -55,6 +56,26 @@ def test_a_result_round_trips(statistics: Statistics) -> None:
 
     assert result.statistics == statistics
     assert result.statistics_version == STATISTICS_VERSION == stored["statistics_version"]
+
+
+@pytest.mark.parametrize("archiving", [None, Archiving(), Archiving(TIME + timedelta(days=9))])
+@pytest.mark.parametrize("status", [Status.COMPUTED, Status.SUPERSEDED, Status.FAILED])
+def test_the_time_to_live_never_deletes_a_result_that_belongs_to_the_archive(
+    status: Status, archiving: Archiving | None
+) -> None:
+    """Firestore deletes documents with `expire_at`. Only computed results are in summaries, and in the archive."""
+    statistics = None if status is Status.FAILED else Statistics(1, 1.0, 0.0, 1.0, 1.0, sum=1.0)
+    timestamp = None if status is Status.FAILED else TIME
+    result = Result(
+        "one", "a1", TIME, 0, status, timestamp, statistics, expire_at=TIME + timedelta(days=1), archiving=archiving
+    )
+
+    fields = result.fields()
+
+    is_archived = status is Status.COMPUTED and archiving is not None
+    assert {"expire_at", "archive_at"} & fields.keys() == {"archive_at" if is_archived else "expire_at"}
+    read = Result.from_fields("one", "a1", fields | {"computed_at": TIME})
+    assert (read.expire_at, read.archiving) == (result.expire_at, archiving if is_archived else None)
 
 
 def test_an_expired_sample_without_a_result_is_not_pending() -> None:

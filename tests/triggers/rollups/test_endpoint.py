@@ -34,7 +34,7 @@ async def test_a_run_builds_the_rollups_of_each_submitter(
 
     first, second = await asyncio.gather(rollups.run(b""), rollups.run(b""))
 
-    assert first == {"resultsRead": 1, "hoursWritten": 1, "finished": True}
+    assert first == {"resultsArchived": 0, "resultsRead": 1, "hoursWritten": 1, "finished": True}
     assert second == {"running": True}
     assert await database.rollups.checkpoint() is not None
     await check(database, EARLIEST, LATEST)
@@ -60,4 +60,4 @@ def test_the_command_prints_what_it_has_done(indexed_firestore: FirestoreProcess
 
     printed = subprocess.check_output(command, env=environment, text=True)
 
-    assert json.loads(printed) == {"resultsRead": 0, "hoursWritten": 0, "finished": True}
+    assert json.loads(printed) == {"resultsArchived": 0, "resultsRead": 0, "hoursWritten": 0, "finished": True}

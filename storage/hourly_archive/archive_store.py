@@ -1,0 +1,100 @@
+"""The stored documents of the hourly archive, read by path or as a range of days."""
+
+from collections.abc import AsyncGenerator, Collection
+from datetime import date, datetime
+from typing import Any
+
+from storage.documents import Labels, document_paths, labels
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.messages import StructuredQuery
+from storage.hourly_archive.archived_day import ArchivedDay
+
+_Operator = StructuredQuery.FieldFilter
+_BATCH_SIZE = 200
+"""A document has up to 480 KiB, and usually a few KiB."""
+
+
+class ArchiveStore:
+    """The hourly archive of one submitter. Each method raises `Unavailable` or `FirestoreError`."""
+
+    def __init__(self, firestore: Firestore, submitter: str) -> None:
+        self._firestore = firestore
+        self._submitter = submitter
+
+    def path(self, day: date, series: Labels | None) -> str:
+        """Return the path of the document of a day: of a series, or of all results together."""
+        if series is None:
+            return document_paths.archived_day(self._submitter, day)
+        return document_paths.archived_series_day(self._submitter, day, labels.term(series))
+
+    async def read(self, days: Collection[tuple[date, Labels | None]]) -> list[ArchivedDay]:
+        """Return the documents of days, in the same order. A document that is not stored yet is empty."""
+        paths = [self.path(*each) for each in days]
+        documents = await self._firestore.batch_get(paths)
+        return [
+            _decode(documents[path], is_series=series is not None) if path in documents else ArchivedDay(day, series)
+            for path, (day, series) in zip(paths, days, strict=True)
+        ]
+
+    async def between(
+        self, first: date, last: date, read_time: datetime, having: Labels | None
+    ) -> AsyncGenerator[ArchivedDay, None]:
+        """Yield the documents from the day `first` to the day `last`, the earliest day first, as of `read_time`.
+
+        They are those of each series that has the labels `having`, or without `having` those of all results together.
+        """
+        query = self._query(first, last, having)
+        while True:
+            documents = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
+            for document in documents:
+                yield _decode(document, is_series=having is not None)
+            if len(documents) < _BATCH_SIZE:
+                return
+            del query.start_at.values[:]
+            query.start_at.values.add(reference_value=documents[-1].name)
+            query.start_at.before = False
+
+    def write(self, day: ArchivedDay) -> Any:
+        """Return the write that stores a day, if its document has not changed since it was read."""
+        write = encoding.to_write(self._firestore.name(self.path(day.day, day.labels)), day.fields())
+        if day.update_time is None:
+            write.current_document.exists = False
+        else:
+            write.current_document.update_time.FromDatetime(day.update_time)
+        return write
+
+    def _query(self, first: date, last: date, having: Labels | None) -> Any:
+        collection = document_paths.HOURLY_ARCHIVE if having is None else document_paths.HOURLY_ARCHIVE_SERIES
+        parent = document_paths.submitter(self._submitter)
+        query = StructuredQuery()
+        query.from_.add(collection_id=collection)
+        query.limit.value = _BATCH_SIZE
+        query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
+        if having:
+            _add(query, "label_terms", _Operator.ARRAY_CONTAINS).string_value = labels.term(having)
+        for operator, name in (
+            (_Operator.GREATER_THAN_OR_EQUAL, first.isoformat()),
+            (_Operator.LESS_THAN, f"{last.isoformat()}~"),  # after the name of each series of the last day
+        ):
+            path = self._firestore.name(f"{parent}/{collection}/{name}")
+            _add(query, "__name__", operator).reference_value = path
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
+        return query
+
+
+def _add(query: Any, field: str, operator: int) -> Any:
+    """Add a condition to a query, and return its value, which the caller fills."""
+    condition = query.where.composite_filter.filters.add().field_filter
+    condition.field.field_path, condition.op = field, operator
+    return condition.value
+
+
+def _decode(document: Any, *, is_series: bool) -> ArchivedDay:
+    name = document.name.rpartition("/")[2]
+    return ArchivedDay.from_fields(
+        date.fromisoformat(name[: len("2026-11-28")]),
+        encoding.from_document(document),
+        encoding.to_datetime(document.update_time),
+        is_series=is_series,
+    )

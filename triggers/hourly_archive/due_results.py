@@ -1,0 +1,88 @@
+"""The results of a submitter that have expired and whose samples are gone, so that nothing can compute them again.
+
+A recomputation needs the sample, and the function ignores an event of a sample that does not exist, unless it has read
+the sample shortly before its deletion. A result is therefore due only if its sample was already gone `SETTLED` ago. By
+now, each attempt that has read the sample has ended. Otherwise, a result could be written again after it was moved.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from storage.documents import document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.messages import StructuredQuery
+from storage.rollups.merged_statistics import FIELDS
+
+SETTLED = timedelta(minutes=15)
+"""Longer than the function works on a sample, and less than the hour for which Firestore keeps earlier versions."""
+
+_Operator = StructuredQuery.FieldFilter
+_BATCH_SIZE = 500
+_SELECTED = ("timestamp", *FIELDS, "sketch", "labels", "archive_at", "archiving")
+
+
+class DueResults:
+    """Reads the due results of one submitter. Each method raises `Unavailable` or `FirestoreError`."""
+
+    def __init__(self, firestore: Firestore, submitter: str, *, shards: int) -> None:
+        self._firestore = firestore
+        self._submitter = submitter
+        self._parent = document_paths.submitter(submitter)
+        self._shards = range(shards)
+        self.waiting_since: datetime | None = None
+        """The earliest time at which a result expired that waits for the deletion of its sample, or None."""
+
+    async def batches(self) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield the due results as protocol `Document`s, shard by shard, the first to expire at first.
+
+        A result can have been moved or replaced since it was read.
+        """
+        now = await self._firestore.now()
+        for shard in self._shards:
+            query = _query(shard, now)
+            while True:
+                documents = await self._firestore.page(self._parent, query)
+                if documents and (due := await self._without_sample(documents)):
+                    yield due
+                if len(documents) < _BATCH_SIZE:
+                    break
+                del query.start_at.values[:]
+                query.start_at.values.append(documents[-1].fields["archive_at"])
+                query.start_at.values.add(reference_value=documents[-1].name)
+                query.start_at.before = False
+
+    async def _without_sample(self, results: Sequence[Any]) -> list[Any]:
+        """Return the results whose samples do not exist, and did not exist `SETTLED` ago."""
+        samples = [document_paths.sample(self._submitter, each.name.rpartition("/")[2]) for each in results]
+        settled = await self._firestore.now() - SETTLED
+        existing = set(await self._firestore.batch_get(samples, mask=["shard"], read_time=settled))
+        existing |= set(await self._firestore.batch_get(samples, mask=["shard"]))
+        due = []
+        for sample, result in zip(samples, results, strict=True):
+            if sample not in existing:
+                due.append(result)
+                continue
+            expired_at = encoding.to_datetime(result.fields["archive_at"].timestamp_value)
+            self.waiting_since = expired_at if self.waiting_since is None else min(self.waiting_since, expired_at)
+        return due
+
+
+def _query(shard: int, now: datetime) -> Any:
+    query = StructuredQuery()
+    query.from_.add(collection_id=document_paths.RESULTS)
+    query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
+    for field, operator, value in (
+        ("shard", _Operator.EQUAL, shard),
+        ("archive_at", _Operator.LESS_THAN_OR_EQUAL, now),
+    ):
+        condition = query.where.composite_filter.filters.add().field_filter
+        condition.field.field_path, condition.op = field, operator
+        condition.value.CopyFrom(encoding.to_value(value))
+    for field in ("archive_at", "__name__"):
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
+    query.limit.value = _BATCH_SIZE
+    for field in _SELECTED:
+        query.select.fields.add(field_path=field)
+    return query
