@@ -7,7 +7,7 @@ last part of an hour, of hours that no rollup contains yet, and of hours whose r
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.result_listing import ResultListing
@@ -15,11 +15,19 @@ from storage.firestore.client import Firestore
 from storage.rollups.current_hours import add_changes, changes_since, current_hours, ranges, stored_hours, whole_hours
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
-from storage.rollups.rollup import EARLIEST, LATEST, hour_of
+from storage.rollups.rollup import EARLIEST, LATEST, Checkpoint, hour_of
 from storage.rollups.rollup_store import RollupStore
 
 _RESOLUTION = timedelta(microseconds=1)
 _FIELDS = ("timestamp", *FIELDS, "sketch")
+
+
+class View(NamedTuple):
+    """What rollups contain, and a read time that is not before."""
+
+    checkpoint: Checkpoint | None
+    read_time: datetime
+
 
 Piece = tuple[datetime, MergedStatistics]
 """The start of an hour, and the statistics of all or of some of its selected results."""
@@ -33,12 +41,16 @@ class RolledUpResults:
         self._listing = listing
         self._shards = shards
 
-    async def pieces(self, submitter: str, selection: Selection) -> AsyncGenerator[Piece, None]:
+    async def view(self, submitter: str) -> View:
+        """Return the current view. Parts of an answer that share a view have the same read time."""
+        checkpoint = await RollupStore(self._firestore, submitter).checkpoint()
+        return View(checkpoint, await self._firestore.now())  # rollups are not older than the checkpoint then
+
+    async def pieces(self, submitter: str, selection: Selection, view: View) -> AsyncGenerator[Piece, None]:
         """Yield the selected results, which `can_use_rollups` accepts, in the order of hours."""
         rollups = RollupStore(self._firestore, submitter)
-        checkpoint = await rollups.checkpoint()
-        read_time = await self._firestore.now()  # after the checkpoint, so rollups are not older than the checkpoint
-        start, end = _time_range(selection.bounds)
+        checkpoint, read_time = view
+        start, end = time_range(selection.bounds)
         covered_until = EARLIEST if checkpoint is None else checkpoint.covered_until
         first, last = whole_hours(start, min(end, covered_until))
         if checkpoint is None or first >= last:
@@ -97,7 +109,7 @@ def can_use_rollups(selection: Selection) -> bool:
     return not selection.labels and all(bound.field == "timestamp" for bound in selection.bounds)
 
 
-def _time_range(bounds: Sequence[Bound]) -> tuple[datetime, datetime]:
+def time_range(bounds: Sequence[Bound]) -> tuple[datetime, datetime]:
     """Return the range of time stamps within all bounds. Time stamps are stored with a precision of a microsecond."""
     start, end = EARLIEST, LATEST
     for bound in bounds:

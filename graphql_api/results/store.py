@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from functools import partial
 
 from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.results.archived_results import ArchivedResults
 from graphql_api.results.result_listing import ResultListing, decode_result
 from graphql_api.results.rolled_up_results import RolledUpResults
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
@@ -22,6 +23,7 @@ class Store:
         self._turns = turns
         self.result_listing = ResultListing(firestore, turns, shards=shards)
         self.rolled_up_results = RolledUpResults(firestore, self.result_listing, shards=shards)
+        self.archived_results = ArchivedResults(firestore, turns)
         self.series_listing = SeriesListing(firestore, self.result_listing)
         self.sample_listing = SampleListing(firestore, shards=shards)
 

@@ -4,22 +4,26 @@ results with equal labels, or per time bucket.
 A summary of all results, or of a range of time stamps, uses rollups. Any other summary reads the selected results: only
 the fields that it merges, in batches that share one read time. Its memory does not grow with the number of results, but
 its duration does. A summary therefore raises an error after `MAX_SECONDS`.
+
+A summary by time stamps and labels also has the results in the hourly archive, as of the same read time.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from graphql_api.errors import TooComplex
+from graphql_api.results.archived_results import Group, Summary, can_use_archive
 from graphql_api.results.filters import Order, Selection
 from graphql_api.results.rolled_up_results import can_use_rollups
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
+from storage.rollups.rollup import LATEST
 
 MAX_BUCKETS = 10_000
 """A year has 8,784 hours."""
@@ -46,50 +50,61 @@ class TimeBucket(Enum):
 
 _BUCKETS_OF_HOURS = (TimeBucket.HOUR, TimeBucket.DAY)
 
-Group = tuple[str | None, ...]
-"""The values of the labels by which results are grouped. None means that the results lack the label."""
-
 
 async def summarize(
     store: Store, submitter: str, selection: Selection, names: Sequence[str] = ()
-) -> tuple[MergedStatistics, Mapping[Group, MergedStatistics]]:
+) -> tuple[Summary, Mapping[Group, Summary]]:
     """Return the merged statistics of all selected results, and those of each group with equal labels `names`.
 
     Without `names`, no groups are formed. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
     """
-    merged = MergedStatistics()
-    groups: dict[Group, MergedStatistics] = {}
+    uses_archive = can_use_archive(selection)
+    merged = Summary(uses_archive=uses_archive)
+    groups: dict[Group, Summary] = {}
+
+    def group_of(group: Group) -> Summary:
+        if group not in groups:
+            if len(groups) == MAX_GROUPS:
+                raise too_many_groups()
+            groups[group] = Summary(uses_archive=uses_archive)
+        return groups[group]
+
     async with _time_limit():
+        view = await store.rolled_up_results.view(submitter)
+        if uses_archive:
+            archive = store.archived_results.pieces(submitter, selection, names, view.read_time)
+            async with aclosing(archive) as archived:
+                async for _, group, piece in archived:
+                    merged.merge_archived(piece)
+                    if names:
+                        group_of(group).merge_archived(piece)
         if not names and can_use_rollups(selection):
-            async with aclosing(store.rolled_up_results.pieces(submitter, selection)) as pieces:
+            async with aclosing(store.rolled_up_results.pieces(submitter, selection, view)) as pieces:
                 async for _, piece in pieces:
                     merged.merge(piece)
         else:
-            async with aclosing(_read(store, submitter, selection, names)) as results:
+            async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
                 async for _, group, document in results:
                     add_result(merged, document)
                     if names:
-                        if group not in groups:
-                            if len(groups) == MAX_GROUPS:
-                                raise too_many_groups()
-                            groups[group] = MergedStatistics()
-                        add_result(groups[group], document)
+                        add_result(group_of(group), document)
         await _finish(store, submitter, (merged, *groups.values()))
     return merged, groups
 
 
 async def summarize_over_time(
     store: Store, submitter: str, selection: Selection, bucket: TimeBucket, names: Sequence[str] = ()
-) -> Mapping[tuple[datetime, Group], MergedStatistics]:
+) -> Mapping[tuple[datetime, Group], Summary]:
     """Return the merged statistics by the start of the bucket, the earliest first, and by group.
 
     Buckets without results are omitted. Raises `TooComplex` after `MAX_SECONDS`, or if there are more than
     `MAX_BUCKETS` buckets of all groups.
     """
-    buckets: dict[tuple[datetime, Group], MergedStatistics] = {}
-    latest: list[MergedStatistics] = []
+    buckets: dict[tuple[datetime, Group], Summary] = {}
+    latest: list[Summary] = []
+    uses_archive = bucket in _BUCKETS_OF_HOURS and can_use_archive(selection)
 
-    async def bucket_of(timestamp: datetime, group: Group) -> MergedStatistics:
+    async def bucket_of(timestamp: datetime, group: Group) -> Summary:
         """Return the bucket of a result. Time stamps come in order, so earlier buckets get no more results."""
         nonlocal latest
         key = bucket.start(timestamp), group
@@ -103,31 +118,48 @@ async def summarize_over_time(
             if buckets and next(reversed(buckets))[0] != key[0]:
                 await _finish(store, submitter, latest)
                 latest = []
-            buckets[key] = MergedStatistics()
+            buckets[key] = Summary(uses_archive=uses_archive)
             latest.append(buckets[key])
         return buckets[key]
 
-    async with _time_limit():
+    async with _time_limit(), AsyncExitStack() as stack:
+        view = await store.rolled_up_results.view(submitter)
+        archive = store.archived_results.pieces(submitter, selection, names, view.read_time)
+        archived = await stack.enter_async_context(aclosing(archive))
+        next_archived = await anext(archived, None) if uses_archive else None
+
+        async def add_archived_until(timestamp: datetime) -> None:
+            nonlocal next_archived
+            while next_archived is not None and next_archived[0] <= timestamp:
+                hour, group, piece = next_archived
+                (await bucket_of(hour, group)).merge_archived(piece)
+                next_archived = await anext(archived, None)
+
         if not names and bucket in _BUCKETS_OF_HOURS and can_use_rollups(selection):
-            async with aclosing(store.rolled_up_results.pieces(submitter, selection)) as pieces:
+            async with aclosing(store.rolled_up_results.pieces(submitter, selection, view)) as pieces:
                 async for hour, piece in pieces:
+                    await add_archived_until(hour)
                     (await bucket_of(hour, ())).merge(piece)
         else:
-            async with aclosing(_read(store, submitter, selection, names)) as results:
+            async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
                 async for timestamp, group, document in results:
+                    if next_archived is not None:
+                        await add_archived_until(timestamp)
                     add_result(await bucket_of(timestamp, group), document)
+        await add_archived_until(LATEST)
         await _finish(store, submitter, latest)
     return buckets
 
 
 async def _read(
-    store: Store, submitter: str, selection: Selection, names: Sequence[str]
+    store: Store, submitter: str, selection: Selection, names: Sequence[str], read_time: datetime
 ) -> AsyncGenerator[tuple[datetime, Group, Any], None]:
     """Yield the time stamp and the group of each result, and the result, in the order of time stamps."""
     listing = store.result_listing
     turn = listing.turns.of(submitter)
     fields = (*_FIELDS, "labels") if names else _FIELDS
-    async with aclosing(listing.scan(submitter, selection, Order("timestamp"), select=fields)) as batches:
+    scan = listing.scan(submitter, selection, Order("timestamp"), select=fields, read_time=read_time)
+    async with aclosing(scan) as batches:
         async for documents in batches:
             for document in documents:
                 await turn.pause()

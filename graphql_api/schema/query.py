@@ -9,10 +9,11 @@ import strawberry
 from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
+from graphql_api.results.archived_results import Group, Summary
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.series_listing import MAX_GROUPS
-from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, Group, TimeBucket, summarize, summarize_over_time
+from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
 from graphql_api.schema.arguments import (
     After,
     Before,
@@ -37,7 +38,6 @@ from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
 from storage.documents import BadRequest
-from storage.rollups.merged_statistics import MergedStatistics
 
 LATEST_FIRST = Order("timestamp", descending=True)
 
@@ -127,7 +127,8 @@ class Query:
             "Returns combined statistics of the values of all selected results. Without a filter, or with a filter by "
             "time stamp only, the server reads stored statistics of each hour, and the results of parts of hours. "
             "With `groupBy` or another filter, it reads every selected result, a few thousand per second. If this "
-            f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX."
+            f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX. "
+            "`archivedResults` says how many selected results are in the hourly archive."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -147,7 +148,8 @@ class Query:
             "Returns a summary for each time bucket. The time stamp of a sample determines its bucket. The earliest "
             "bucket comes first. Buckets without results are omitted. If there are more than "
             f"{MAX_BUCKETS:,} buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit "
-            "are the same as for `resultsSummary`. For buckets shorter than an hour, the server reads every result."
+            "are the same as for `resultsSummary`. For buckets shorter than an hour, the server reads every result, "
+            "and the hourly archive cannot answer."
         ),
         metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 10)),
     )
@@ -164,7 +166,7 @@ class Query:
         store, submitter = context.store, context.caller.submitter
         buckets = await summarize_over_time(store, submitter, selection, bucket, names)
 
-        def to_graphql(item: tuple[tuple[datetime, Group], MergedStatistics]) -> ResultsBucket:
+        def to_graphql(item: tuple[tuple[datetime, Group], Summary]) -> ResultsBucket:
             (start, group), merged = item
             return ResultsBucket.of(merged, start=start, labels=group_labels(names, group))
 
@@ -247,7 +249,7 @@ class Query:
         return None if recomputation is None else RecomputationType.of(recomputation)
 
     @strawberry.field(
-        description="Returns for how long samples and results that are submitted now are kept.",
+        description="Returns for how long samples that are submitted now, and what follows from them, are kept.",
         metadata=requires(Scope.READ),
     )
     async def retention(self, info: Info) -> RetentionType:

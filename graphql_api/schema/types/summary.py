@@ -7,13 +7,13 @@ from typing import Any, Self
 import strawberry
 
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
-from graphql_api.results.summaries import Group, TimeBucket
+from graphql_api.results.archived_results import Group, Summary
+from graphql_api.results.summaries import TimeBucket
 from graphql_api.schema.costs import costs
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.label import Label, graphql_labels
 from storage.documents.labels import MAX_LABELS
 from storage.documents.quantile_sketch import RELATIVE_ERROR
-from storage.rollups.merged_statistics import MergedStatistics
 
 _BUCKETS = {
     TimeBucket.MINUTE: "One minute.",
@@ -36,7 +36,15 @@ _QUANTILE = (
 class _CombinedStatistics:
     """The fields that all summaries have. The schema does not contain this type."""
 
-    results: int = strawberry.field(description="The number of selected results.")
+    results: int = strawberry.field(description="The number of selected results, with those of the hourly archive.")
+    archived_results: int | None = strawberry.field(
+        description=(
+            "The number of selected results that have expired and of which the hourly archive keeps the statistics. "
+            "Null if the archive cannot answer the query, so that only stored results are selected: the archive has no "
+            "single results, so it answers filters by time stamp and labels only, and buckets of an hour or longer. An "
+            "hour of it is selected only if it lies in the selected range as a whole."
+        )
+    )
     values: float = strawberry.field(
         description=(
             "The number of values in all selected results. It is a whole number. Its type is Float, because the number "
@@ -85,11 +93,12 @@ class _CombinedStatistics:
     )
 
     @classmethod
-    def of(cls, merged: MergedStatistics, **fields: Any) -> Self:
+    def of(cls, merged: Summary, **fields: Any) -> Self:
         """Return the GraphQL object of `merged`. `fields` holds the values of the fields that a subclass adds."""
         empty, quantiles = not merged.count, merged.quantiles
         return cls(
             results=merged.results,
+            archived_results=merged.archived_results,
             values=float(merged.count),
             mean=None if empty else merged.mean(),
             standard_deviation=None if empty else merged.standard_deviation(),

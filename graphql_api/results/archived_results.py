@@ -1,0 +1,89 @@
+"""Results that have left `results` for the hourly archive, as merged statistics per hour and group.
+
+The archive has no single results. It answers selections by time stamp and labels, and an hour of it counts only if it
+lies in the selected range as a whole. Each result is either in `results` or in the archive, so a summary that reads
+both at the same read time counts each result once.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import date, datetime, timedelta
+
+from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.results.filters import Selection
+from graphql_api.results.rolled_up_results import time_range
+from storage.firestore.client import Firestore
+from storage.hourly_archive.archive_store import ArchiveStore
+from storage.hourly_archive.archived_day import ArchivedDay
+from storage.rollups.current_hours import whole_hours
+from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.rollup import LATEST
+
+Group = tuple[str | None, ...]
+"""The values of the labels by which results are grouped. None means that the results lack the label."""
+
+ArchivedPiece = tuple[datetime, Group, MergedStatistics]
+"""The start of an hour, a group, and the statistics of its results in the archive, or of a part of them."""
+
+
+class Summary(MergedStatistics):
+    """The statistics of selected results, of which the archive has `archived_results`.
+
+    It is None if the archive cannot answer the selection. The statistics are then those of stored results only.
+    """
+
+    def __init__(self, *, uses_archive: bool) -> None:
+        super().__init__()
+        self.archived_results: int | None = 0 if uses_archive else None
+
+    def merge_archived(self, archived: MergedStatistics) -> None:
+        """Add results of the archive."""
+        self.merge(archived)
+        self.archived_results = (self.archived_results or 0) + archived.results
+
+
+class ArchivedResults:
+    """Reads the hourly archive of one submitter. Callers pass the submitter of the authenticated credential."""
+
+    def __init__(self, firestore: Firestore, turns: LoopTurns) -> None:
+        self._firestore = firestore
+        self._turns = turns
+
+    async def pieces(
+        self, submitter: str, selection: Selection, names: Sequence[str], read_time: datetime
+    ) -> AsyncGenerator[ArchivedPiece, None]:
+        """Yield the selected hours, which `can_use_archive` accepts, in the order of hours, as of `read_time`."""
+        earliest, latest = time_range(selection.bounds)
+        start, end = whole_hours(earliest, latest)
+        if latest == LATEST:
+            end = LATEST
+        if start >= end:
+            return
+        turn = self._turns.of(submitter)
+        having = selection.labels if names or selection.labels else None
+        archive = ArchiveStore(self._firestore, submitter)
+        last = (end - timedelta(microseconds=1)).date()
+        day: date | None = None
+        pieces: list[ArchivedPiece] = []
+        async with aclosing(archive.between(start.date(), last, read_time, having)) as days:
+            async for each in days:
+                await turn.pause()
+                if each.day != day:
+                    for piece in sorted(pieces, key=lambda piece: piece[0]):
+                        yield piece
+                    day, pieces = each.day, []
+                pieces += [
+                    (hour, _group(each, names), merged) for hour, merged in each.hours.items() if start <= hour < end
+                ]
+        for piece in sorted(pieces, key=lambda piece: piece[0]):
+            yield piece
+
+
+def can_use_archive(selection: Selection) -> bool:
+    """Return whether a selection has bounds on the time stamp only, with or without labels."""
+    return all(bound.field == "timestamp" for bound in selection.bounds)
+
+
+def _group(day: ArchivedDay, names: Sequence[str]) -> Group:
+    labels = day.labels or {}
+    return tuple(labels.get(name) for name in names)

@@ -1,0 +1,340 @@
+"""Each result counts once: in `results`, or after it has expired in the hourly archive."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc.aio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphql_api.errors import TooComplex
+from graphql_api.results import summaries
+from graphql_api.results.filters import Bound, Selection
+from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
+from storage.documents import Archiving, Labels, Status, document_paths
+from tests.infra.firestore.server_process import FirestoreProcess
+from tests.triggers.hourly_archive.conftest import (
+    NO_LABELS,
+    SUBMITTER,
+    TOMORROW,
+    YESTERDAY,
+    Database,
+    Killed,
+    figures,
+    selection,
+)
+from triggers.hourly_archive import archiver, due_results
+
+START = datetime(2026, 3, 28, 22, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SERIES: tuple[Labels, ...] = (NO_LABELS, {"site": "a"}, {"site": "b"}, {"site": "a", "unit": "1"})
+
+moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
+hours = st.integers(0, 5).map(lambda hour: START + hour * HOUR)
+values = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1e300, -1e-300, 5e-324]), min_size=1, max_size=3)
+computations = st.tuples(st.just("compute"), moments, values, st.sampled_from(SERIES), st.booleans())
+operations = st.one_of(
+    computations,
+    computations,
+    st.tuples(st.just("move")),
+    st.tuples(st.just("move twice at once")),
+    st.tuples(st.just("kill"), st.integers(0, 3), st.booleans()),
+    st.tuples(st.just("build")),
+)
+
+
+async def apply(database: Database, operation: str, *arguments: Any) -> None:
+    """Store a result, move results, or build the rollups."""
+    if operation == "compute":
+        timestamp, data, series, is_due = arguments
+        await database.compute(timestamp, data, series, expire_at=YESTERDAY if is_due else TOMORROW)
+    elif operation == "move":
+        await database.move()
+    elif operation == "move twice at once":
+        await asyncio.gather(database.move(), database.move())
+    elif operation == "kill":
+        with contextlib.suppress(Killed):
+            await database.killed(after=arguments[0], is_applied=arguments[1])
+    else:
+        await database.build()
+
+
+async def check(database: Database, start: datetime, end: datetime) -> None:
+    """Compare the summaries of a range of hours with the results in it."""
+    for having in SERIES[:2]:
+        merged, no_groups = await summarize(database.store, SUBMITTER, selection(start, end, having))
+        assert figures(merged) == figures(database.expected(start, end, having))
+        assert no_groups == {}
+    merged, groups = await summarize(database.store, SUBMITTER, selection(start, end), ["site"])
+    assert figures(merged) == figures(database.expected(start, end))
+    assert sum(each.results for each in groups.values()) == merged.results
+    for (site,), group in groups.items():
+        if site is not None:
+            assert figures(group) == figures(database.expected(start, end, {"site": site}))
+    for bucket in (TimeBucket.HOUR, TimeBucket.DAY):
+        length = timedelta(seconds=bucket.value)
+        for names in ([], ["site"]):
+            buckets = await summarize_over_time(database.store, SUBMITTER, selection(start, end), bucket, names)
+            starts = [bucket_start for bucket_start, _ in buckets]
+            assert starts == sorted(starts)
+            assert sum(each.results for each in buckets.values()) == merged.results
+            for (bucket_start, of_bucket), each in buckets.items():
+                first, last = max(start, bucket_start), min(end, bucket_start + length)
+                if of_bucket != (None,):
+                    having = {"site": str(of_bucket[0])} if of_bucket else NO_LABELS
+                    assert figures(each) == figures(database.expected(first, last, having))
+
+
+def with_database(firestore: FirestoreProcess, run: Callable[[Database], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine with an empty database."""
+
+    async def connected() -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{firestore.port}") as channel:
+            await run(Database(channel))
+
+    asyncio.run(connected())
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(operations, min_size=1, max_size=12), hours, hours)
+def test_each_result_counts_once(
+    archive_firestore: FirestoreProcess, steps: list[tuple[Any, ...]], start: datetime, end: datetime
+) -> None:
+    """This holds before and after any moves, also of two instances at once, and if one is killed in a Commit."""
+
+    async def run(database: Database) -> None:
+        for operation, *arguments in [*steps, ("move",), *steps]:
+            await apply(database, operation, *arguments)
+        await check(database, START - HOUR, START + 10 * HOUR)
+        await check(database, start, end)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archiver, "MAX_RESULTS", 2)
+        patch.setattr(due_results, "_BATCH_SIZE", 3)
+        with_database(archive_firestore, run)
+
+
+@pytest.mark.parametrize("is_applied", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_a_kill_in_any_commit_loses_and_doubles_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, after: int, is_applied: bool
+) -> None:
+    """The next run continues with what was not applied. Each Commit moves two results, in two days."""
+    monkeypatch.setattr(archiver, "MAX_RESULTS", 2)
+    database.shards = 1
+    for number in range(6):
+        await database.compute(START + number * HOUR / 2, [float(number)], SERIES[1])
+
+    with pytest.raises(Killed):
+        await database.killed(after=after, is_applied=is_applied)
+
+    assert len(await database.stored()) == 6 - 2 * (after + is_applied)
+    await check(database, START, START + 10 * HOUR)
+    assert await database.move() == 6 - 2 * (after + is_applied)
+    assert await database.stored() == set()
+    await check(database, START, START + 10 * HOUR)
+
+
+async def test_several_instances_at_once_move_each_result_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance that was second leaves the rest to the next run, and says so."""
+    monkeypatch.setattr(archiver, "MAX_RESULTS", 2)
+    for number in range(12):
+        await database.compute(START + number * HOUR / 4, [float(number)])
+
+    instances = [database.archiver() for _ in range(3)]
+    await asyncio.gather(*(each.run() for each in instances))
+    rest = await database.move()
+
+    assert sum(each.moved for each in instances) + rest == 12
+    assert rest == 0 or not all(each.is_finished for each in instances)
+    assert await database.stored() == set()
+    await check(database, START, START + 10 * HOUR)
+
+
+async def test_a_summary_during_a_move_counts_each_result_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results and archive are read at the same time, so a result that moves between the reads is in one of them."""
+    monkeypatch.setattr(archiver, "MAX_RESULTS", 1)
+    for number in range(40):
+        await database.compute(START + number * HOUR / 8, [float(number)], SERIES[number % 2])
+
+    moving = asyncio.create_task(database.move())
+    archived: list[int | None] = []
+    while not moving.done():
+        for names in ([], ["site"]):
+            merged, _ = await summarize(database.store, SUBMITTER, selection(), names)
+            archived.append(merged.archived_results)
+            assert figures(merged) == figures(database.expected())
+        buckets = await summarize_over_time(database.store, SUBMITTER, selection(), TimeBucket.HOUR)
+        assert sum(each.results for each in buckets.values()) == 40
+
+    assert await moving == 40
+    assert any(count not in (0, 40) for count in archived)
+
+
+async def test_a_result_waits_for_the_end_of_its_sample(
+    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sample could be computed again, also by an attempt that has read it shortly before its deletion."""
+    waiting, _ = [await database.compute(START, [float(number)]) for number in range(2)]
+    await database.store_sample(waiting)
+
+    assert await database.move() == 1
+    assert await database.stored() == {waiting}
+    monkeypatch.setattr(archiver, "MAX_WAIT", timedelta(hours=1))
+    with caplog.at_level(logging.WARNING):
+        await database.move()
+    assert "Firestore has not deleted its sample" in caplog.text
+
+    existed_at = await database.firestore.now()
+    await database.delete_sample(waiting)
+    early = database.archiver(settled_at=existed_at)
+    await early.run()
+    assert (early.moved, await database.stored()) == (0, {waiting})
+    assert await database.move() == 1
+    await check(database, START, START + HOUR)
+
+
+async def test_only_results_that_have_expired_are_moved(database: Database) -> None:
+    """A result without an archive has `expire_at`, which is the time to live of Firestore, and stays until then."""
+    later = await database.compute(START, [1.0], expire_at=TOMORROW)
+    without = await database.compute(START, [2.0], expire_at=TOMORROW, archiving=None)
+    moved = await database.compute(START, [3.0])
+
+    assert await database.move() == 1
+    assert await database.stored() == {later, without}
+    fields = {
+        sample_id: set(
+            (await database.firestore.batch_get([path := document_paths.result(SUBMITTER, sample_id)]))[path].fields
+        )
+        for sample_id in (later, without)
+    }
+    assert fields[later] & {"expire_at", "archive_at"} == {"archive_at"}
+    assert fields[without] & {"expire_at", "archive_at"} == {"expire_at"}
+    assert moved not in await database.stored()
+
+
+async def test_a_result_that_changes_during_a_move_is_not_archived(database: Database) -> None:
+    """A Commit requires that the results are as they were read. The next run moves the changed one."""
+    sample_id = await database.compute(START, [1.0])
+    other = database.archiver()
+    [batch] = [batch async for batch in other._due.batches()]
+    groups = await other._groups(batch)
+    await database.compute(START, [2.0], sample_id=sample_id)
+
+    await other._move(groups)
+
+    assert (other.moved, other.is_finished) == (0, False)
+    await check(database, START, START + HOUR)
+    assert await database.move() == 1
+    await check(database, START, START + HOUR)
+
+
+async def test_corrected_and_failed_results_are_never_archived(database: Database) -> None:
+    """They are in no summary. Firestore deletes them when they expire."""
+    sample_id = await database.compute(START, [1.0])
+    superseded = replace(database.results.pop(sample_id), status=Status.SUPERSEDED, superseded_by=sample_id)
+    fields = superseded.fields()
+    await database.put(document_paths.result(SUBMITTER, sample_id), fields)
+
+    assert await database.move() == 0
+    assert "expire_at" in fields
+    assert "archive_at" not in fields
+
+
+async def test_an_hour_counts_if_it_lies_in_the_range_as_a_whole(database: Database) -> None:
+    """`archived_results` says how many results of the archive an answer has, and None that it cannot have any."""
+    await database.compute(START + HOUR / 2, [1.0], SERIES[1])
+    await database.compute(START + HOUR / 2, [2.0], SERIES[1], expire_at=TOMORROW)
+    await database.move()
+
+    async def counts(where: Selection) -> tuple[int, int | None]:
+        merged, _ = await summarize(database.store, SUBMITTER, where)
+        return merged.results, merged.archived_results
+
+    assert await counts(selection(START, START + HOUR)) == (2, 1)
+    assert await counts(selection(START + HOUR / 4, START + HOUR)) == (1, 0)
+    assert await counts(selection(START, START + HOUR * 3 / 4)) == (1, 0)
+    assert await counts(selection()) == (2, 1)
+    assert await counts(Selection([Bound("timestamp", ">=", START)], SERIES[1])) == (2, 1)
+    assert await counts(Selection([Bound("mean", ">", 0.0)])) == (1, None)
+    for bucket, expected in ((TimeBucket.MINUTE, (1, None)), (TimeBucket.HOUR, (2, 1))):
+        [(_, merged)] = (await summarize_over_time(database.store, SUBMITTER, selection(), bucket)).items()
+        assert (merged.results, merged.archived_results) == expected
+
+
+async def test_results_of_the_first_and_the_last_hour_are_archived(database: Database) -> None:
+    """The time stamps of the years 1 and 9999."""
+    for timestamp in (datetime.min, datetime.max):
+        await database.compute(timestamp.replace(tzinfo=UTC), [1.0])
+
+    assert await database.move() == 2
+
+    merged, _ = await summarize(database.store, SUBMITTER, Selection())
+    assert (merged.results, merged.archived_results) == (2, 2)
+
+
+async def test_the_archive_is_kept_as_long_as_its_latest_result(database: Database) -> None:
+    """Of a day, and of each series of a day. None: for ever."""
+    sooner, later = TOMORROW, TOMORROW + timedelta(days=1)
+    day = START.date()
+    for archiving, series, expected in (
+        (Archiving(sooner), SERIES[1], [sooner, sooner, None]),
+        (Archiving(later), SERIES[2], [later, sooner, later]),
+        (Archiving(sooner), SERIES[2], [later, sooner, later]),
+        (Archiving(), SERIES[1], [None, None, later]),
+        (Archiving(sooner), SERIES[1], [None, None, later]),
+    ):
+        await database.compute(START, [1.0], series, archiving=archiving)
+        await database.move()
+        days = await database.archive.read([(day, None), (day, SERIES[1]), (day, SERIES[2])])
+        assert [each.expire_at for each in days] == expected
+
+
+async def test_a_commit_that_would_be_too_large_is_divided(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Firestore refuses a Commit above 10 MiB. One has at least the results of one series of a day."""
+    monkeypatch.setattr(archiver, "MAX_BYTES", 1)
+    for number in range(8):
+        await database.compute(START, [float(number)], {"site": str(number // 2)})
+    commit, sizes = database.firestore.commit, []
+
+    async def measured(writes: Sequence[Any]) -> None:
+        sizes.append(sum(1 for write in writes if write.delete))
+        await commit(writes)
+
+    monkeypatch.setattr(database.firestore, "commit", measured)
+
+    assert await database.move() == 8
+    assert max(sizes) == 2
+    await check(database, START, START + HOUR)
+
+
+async def test_a_run_ends_at_its_deadline(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run continues."""
+    await database.compute(START, [1.0])
+    late = database.archiver(seconds=0)
+
+    await late.run()
+
+    assert (late.moved, late.is_finished) == (0, False)
+    assert await database.move() == 1
+
+
+async def test_too_many_groups_of_the_archive_are_rejected(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of results are."""
+    monkeypatch.setattr(summaries, "MAX_GROUPS", 2)
+    for number in range(3):
+        await database.compute(START, [1.0], {"site": str(number)})
+    await database.move()
+
+    with pytest.raises(TooComplex, match="more than"):
+        await summarize(database.store, SUBMITTER, selection(), ["site"])
