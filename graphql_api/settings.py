@@ -19,7 +19,7 @@ from starlette.config import Config
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
 from observability import logs
-from storage.documents import BadRequest, Retention
+from storage.documents import BadRequest, HourlyRetention, Retention
 from storage.documents.retention import MAX_DAYS
 
 PREFIX = "DROPZONE_"
@@ -84,6 +84,9 @@ class Settings:
 
     result_retention_days: int = 0
     """For how many days results are kept, unless their submitter has its own retention. 0 means for ever."""
+
+    hourly_retention: str = "off"
+    """For how long hourly statistics are kept after their results: `off`, a number of days, or `forever`."""
 
     key_cache_seconds: float = 5.0
     """How long a key may still work after it was revoked."""
@@ -174,7 +177,8 @@ class Settings:
         except BadRequest:
             raise ValueError(
                 f"{PREFIX}RESULT_RETENTION_DAYS must be at least {PREFIX}SAMPLE_RETENTION_DAYS, or 0, "
-                f"and both at most {MAX_DAYS:,}"
+                f"and both at most {MAX_DAYS:,}; {PREFIX}HOURLY_RETENTION must be off, or if results are not kept for "
+                "ever, forever or a larger number of days"
             ) from None
         try:
             logs.check_format(self.log_format)
@@ -240,7 +244,8 @@ class Settings:
     @property
     def retention(self) -> Retention:
         """The retention of submitters without their own."""
-        return Retention(self.sample_retention_days or None, self.result_retention_days or None)
+        sample_days, result_days = self.sample_retention_days or None, self.result_retention_days or None
+        return Retention(sample_days, result_days, _hourly_retention(self.hourly_retention))
 
     @property
     def max_sample_bytes(self) -> int:
@@ -260,6 +265,14 @@ class Settings:
 
 def _refuse_password() -> str:
     raise ValueError("the key is encrypted")  # otherwise OpenSSL asks for the password on the terminal
+
+
+def _hourly_retention(text: str) -> HourlyRetention | None:
+    if text == "off":
+        return None
+    if text != "forever" and not text.isdecimal():
+        raise ValueError(f"{PREFIX}HOURLY_RETENTION must be off, a number of days, or forever, got {text}")
+    return HourlyRetention(None if text == "forever" else int(text))
 
 
 def _value(read: Config, setting: "Field[Any]") -> Any:

@@ -30,6 +30,7 @@ from dropzone.errors import (
 from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
 from dropzone.samples import (
     FailedAttempts,
+    HourlyRetention,
     Problem,
     Receipt,
     Retention,
@@ -66,6 +67,7 @@ __all__ = [
     "Forbidden",
     "Group",
     "Histogram",
+    "HourlyRetention",
     "Identity",
     "Internal",
     "NotFound",

@@ -155,6 +155,7 @@ class AsyncClient(AsyncReader):
         variables = {
             "sampleDays": given.sample_days,
             "resultDays": given.result_days,
+            "hourly": given.hourly and {"days": given.hourly.days},
             "useDefault": retention is None,
         }
         return Retention.parse((await self._query(operations.SET_RETENTION, variables))["retention"])

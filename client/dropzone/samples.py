@@ -144,20 +144,30 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class HourlyRetention:
+    """For how many days hourly statistics are kept. None: for ever."""
+
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """For how many days samples and results are kept. None: for ever.
 
-    `is_default` says whether this is the retention of all submitters without their own.
+    `is_default` says whether this is the retention of all submitters without their own. `hourly` is that of the hourly
+    statistics of expired results, or None if they end with the results.
     """
 
     sample_days: int | None = None
     result_days: int | None = None
     is_default: bool = False
+    hourly: HourlyRetention | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Return the retention for its GraphQL object."""
-        return cls(values["sampleDays"], values["resultDays"], values["isDefault"])
+        hourly = values["hourly"] and HourlyRetention(values["hourly"]["days"])
+        return cls(values["sampleDays"], values["resultDays"], values["isDefault"], hourly)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

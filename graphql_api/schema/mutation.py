@@ -13,8 +13,8 @@ from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.sample_mutation import SampleMutation
 from graphql_api.schema.types.api_key import ApiKeyType, CreatedApiKey
-from graphql_api.schema.types.deletion import DAYS, RetentionType
-from storage.documents import BadRequest, Retention
+from graphql_api.schema.types.deletion import DAYS, HourlyRetentionInput, RetentionType
+from storage.documents import BadRequest, HourlyRetention, Retention
 
 MAX_LABEL_CHARACTERS = 100
 MAX_DAYS = 36_500
@@ -31,9 +31,10 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            "Changes for how many days samples and results are kept. The change applies to samples that are submitted "
-            f"afterwards, after up to {CACHE_SECONDS:g} seconds. Stored samples and results keep the time at which "
-            "they expire. Results must be kept at least as long as samples."
+            "Changes for how many days samples, results and hourly statistics are kept. The change applies to samples "
+            f"that are submitted afterwards, after up to {CACHE_SECONDS:g} seconds. Stored samples and results keep "
+            "the time at which they expire. Results must be kept at least as long as samples, and hourly statistics "
+            "longer than results."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
@@ -42,13 +43,19 @@ class Mutation(SampleMutation):
         info: Info,
         sample_days: Annotated[int | None, strawberry.argument(description=f"For samples. {DAYS}")] = None,
         result_days: Annotated[int | None, strawberry.argument(description=f"For results. {DAYS}")] = None,
+        hourly: Annotated[
+            HourlyRetentionInput | None,
+            strawberry.argument(
+                description="For hourly statistics of results that have expired. Null: they end with the results."
+            ),
+        ] = None,
         use_default: Annotated[
             bool, strawberry.argument(description="Whether to use the default. Cannot be combined with days.")
         ] = False,
     ) -> RetentionType:
         """Change the retention of the submitter."""
         submitter, settings = info.context.caller.submitter, info.context.submitter_settings
-        given = Retention(sample_days, result_days)
+        given = Retention(sample_days, result_days, None if hourly is None else HourlyRetention(hourly.days))
         if use_default and given != Retention():
             raise BadRequest("expected no days together with `useDefault`")
         await settings.set_retention(submitter, None if use_default else given)

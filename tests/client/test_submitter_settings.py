@@ -4,7 +4,9 @@ import json
 import subprocess
 from datetime import timedelta
 
-from dropzone import Client, Retention
+import pytest
+
+from dropzone import BadRequest, Client, HourlyRetention, Retention
 from tests.client.conftest import Start
 from tests.stack import Stack
 
@@ -20,7 +22,7 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
 
     assert b"From now on, submitted samples are deleted after 9 days and their results are kept for ever" in question
     assert [process.returncode for process in (declined, changed)] == [1, 0]
-    assert json.loads(output) == {"sample_days": 9, "result_days": None, "is_default": False}
+    assert json.loads(output) == {"sample_days": 9, "result_days": None, "is_default": False, "hourly": None}
     with Client(stack.url, key) as client:
         assert client.retention() == Retention(9)
         assert client.set_retention(Retention(9, 30)) == Retention(9, 30)
@@ -28,6 +30,36 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
         assert sample.expires_at is not None
         assert abs(sample.expires_at - sample.submitted_at - timedelta(days=9)) < timedelta(hours=1)
         assert client.set_retention(None) == Retention(is_default=True)
+
+
+def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, start: Start) -> None:
+    """The server refuses hourly statistics of results that never expire, and says what to do."""
+    key = stack.new_key("hourly-command", "submit,read,admin")
+
+    def run(*options: str, answer: bytes = b"") -> tuple[int, bytes, bytes]:
+        process = start(stack, key, "retention", *options, stdin=subprocess.PIPE)
+        output, errors = process.communicate(answer, timeout=100)
+        return process.returncode, output, errors
+
+    code, output, question = run("--samples", "9", "--results", "30", "--hourly", "forever", answer=b"y\n")
+    assert code == 0
+    assert b"after 30 days, but their hourly statistics are kept for ever. Continue?" in question
+    assert json.loads(output)["hourly"] == {"days": None}
+    with Client(stack.url, key) as client:
+        assert client.retention() == Retention(9, 30, hourly=HourlyRetention())
+        assert client.set_retention(Retention(9, 30, hourly=HourlyRetention(60))).hourly == HourlyRetention(60)
+        with pytest.raises(BadRequest, match="kept longer than results"):
+            client.set_retention(Retention(9, 30, hourly=HourlyRetention(30)))
+
+    code, _, error = run("--results", "forever", "--yes")
+    assert code != 0
+    assert b"expected a number of days at `resultDays`, or no value at `hourly`" in error
+    code, output, _ = run("--results", "forever", "--hourly", "off", "--yes")
+    assert (code, json.loads(output)["hourly"]) == (0, None)
+    code, _, error = run("--hourly", "never")
+    assert code == 2
+    assert b"forever" in error
+    assert b"off" in error
 
 
 def test_missing_values_of_a_submitter_are_skipped(stack: Stack, start: Start) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dropzone import DEFAULT_URL, AsyncClient, Retention
+from dropzone import DEFAULT_URL, AsyncClient, HourlyRetention, Retention
 from dropzone.command import output
 from dropzone.command.exit_codes import ExitCode, run
 from dropzone.command.options import Key, Url, connect
@@ -28,12 +28,21 @@ def retention(
     *,
     samples: Days = None,
     results: Days = None,
+    hourly: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DAYS",
+            help="For how many days the hourly statistics of expired results are kept, `forever`, or `off` if they end "
+            "with the results.",
+            show_default=False,
+        ),
+    ] = None,
     is_default: Annotated[bool, typer.Option("--default", help="Use the default of the server again.")] = False,
     is_confirmed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print for how long samples and results are kept, or change it. A change requires a key with the scope admin.
+    """Print for how long samples, results and hourly statistics are kept, or change it, with a key of scope admin.
 
     A change applies to samples that are submitted afterwards. Samples and results that are stored already keep the time
     at which they expire.
@@ -43,8 +52,10 @@ def retention(
         for field, text, option in (("sample_days", samples, "--samples"), ("result_days", results, "--results"))
         if text is not None
     }
+    if hourly is not None:
+        changes["hourly"] = None if hourly == "off" else HourlyRetention(_days(hourly, "--hourly"))
     if changes and is_default:
-        raise typer.BadParameter("cannot be combined with --samples or --results", param_hint="--default")
+        raise typer.BadParameter("cannot be combined with --samples, --results or --hourly", param_hint="--default")
     run(_retention(connect(url, key), changes, is_default=is_default, is_confirmed=is_confirmed))
 
 
@@ -90,7 +101,8 @@ def _days(text: str, option: str) -> int | None:
     if text == "forever":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"expected a number of days from 1, or forever, got {text}", param_hint=option)
+        also = ", or off" if option == "--hourly" else ""
+        raise typer.BadParameter(f"expected a number of days from 1, or forever{also}, got {text}", param_hint=option)
     return int(text)
 
 
@@ -101,4 +113,8 @@ def _question(changed: Retention | None) -> str:
         f"{name} {'are kept for ever' if days is None else f'are deleted after {days:,} days'}"
         for name, days in (("samples", changed.sample_days), ("their results", changed.result_days))
     ]
-    return f"From now on, submitted {' and '.join(parts)}. Continue?"
+    hourly = ""
+    if changed.hourly is not None:
+        days = changed.hourly.days
+        hourly = f", but their hourly statistics are kept {'for ever' if days is None else f'for {days:,} days'}"
+    return f"From now on, submitted {' and '.join(parts)}{hourly}. Continue?"

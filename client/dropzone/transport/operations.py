@@ -66,11 +66,12 @@ DELETE = (
 )
 DELETED_SAMPLE = "query ($id: ID!) { deleted: deletedSample(id: $id) { deletedAt reason } }"
 DELETION = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
-RETENTION = "query { retention { sampleDays resultDays isDefault } }"
+_RETENTION = "{ sampleDays resultDays hourly { days } isDefault }"
+RETENTION = f"query {{ retention {_RETENTION} }}"
 SET_RETENTION = (
-    "mutation ($sampleDays: Int, $resultDays: Int, $useDefault: Boolean!) "
-    "{ retention: setRetention(sampleDays: $sampleDays, resultDays: $resultDays, useDefault: $useDefault) "
-    "{ sampleDays resultDays isDefault } }"
+    "mutation ($sampleDays: Int, $resultDays: Int, $hourly: HourlyRetentionInput, $useDefault: Boolean!) "
+    "{ retention: setRetention(sampleDays: $sampleDays, resultDays: $resultDays, hourly: $hourly, "
+    f"useDefault: $useDefault) {_RETENTION} }}"
 )
 SKIPS_MISSING = "query { skips: skipsMissingValues }"
 SKIP_MISSING = "mutation ($on: Boolean!) { skips: skipMissingValues(on: $on) }"

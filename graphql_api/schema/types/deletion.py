@@ -99,6 +99,22 @@ class RemovalEdge:
     node: Removal = strawberry.field(description="The sample that was deleted or superseded.")
 
 
+@strawberry.type(name="HourlyRetention", description="For how long hourly statistics are kept after their results.")
+class HourlyRetentionType:
+    """A retention of hourly statistics as clients see it."""
+
+    days: int | None = strawberry.field(
+        description=f"The days for which they are kept, counted from the submission of the last result. {DAYS}"
+    )
+
+
+@strawberry.input(description="For how long hourly statistics are kept after their results.")
+class HourlyRetentionInput:
+    """A retention of hourly statistics as clients set it."""
+
+    days: int | None = strawberry.field(description=f"More days than for results. {DAYS}", default=None)
+
+
 @strawberry.type(
     name="Retention", description="For how long samples and results are kept. Firestore then deletes them within a day."
 )
@@ -107,6 +123,13 @@ class RetentionType:
 
     sample_days: int | None = strawberry.field(description=f"The days for which samples are kept. {DAYS}")
     result_days: int | None = strawberry.field(description=f"The days for which results are kept. {DAYS}")
+    hourly: HourlyRetentionType | None = strawberry.field(
+        description=(
+            "For how long the hourly statistics of expired results are kept. Null if they end with the results. "
+            "Otherwise, the function moves each expired result into the hourly archive, usually within a day, and "
+            "Firestore never deletes it before."
+        )
+    )
     is_default: bool = strawberry.field(
         description="Whether this is the retention of all submitters without their own."
     )
@@ -114,4 +137,10 @@ class RetentionType:
     @classmethod
     def of(cls, retention: Retention, *, is_default: bool) -> Self:
         """Return the GraphQL object of a retention."""
-        return cls(sample_days=retention.sample_days, result_days=retention.result_days, is_default=is_default)
+        hourly = None if retention.hourly is None else HourlyRetentionType(days=retention.hourly.days)
+        return cls(
+            sample_days=retention.sample_days,
+            result_days=retention.result_days,
+            hourly=hourly,
+            is_default=is_default,
+        )

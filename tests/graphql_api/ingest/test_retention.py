@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphql_api.settings import Settings
-from storage.documents import BadRequest, Retention, document_paths
+from storage.documents import BadRequest, HourlyRetention, Retention, document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
 from tests.stack import Stack, eventually, needs_embedded_firestore
 
@@ -124,17 +124,44 @@ def test_a_dangerous_retention_is_refused(stack: Stack) -> None:
     assert stack.graphql(READ, key=reader)["retention"]["isDefault"]
 
 
-@given(st.integers(-5, 40_000), st.integers(-5, 40_000))
-def test_the_settings_of_a_deployment_have_the_same_limits(sample_days: int, result_days: int) -> None:
-    """0 means for ever."""
-    retention = Retention(sample_days or None, result_days or None)
+days = st.integers(-5, 40_000)
+few_days = st.integers(0, 10)
+
+
+@given(
+    st.tuples(days, days) | st.tuples(few_days, few_days),
+    st.sampled_from([None, HourlyRetention()]) | st.builds(HourlyRetention, st.integers(0, 40_000) | few_days),
+)
+def test_the_settings_of_a_deployment_have_the_same_limits(
+    kept: tuple[int, int], hourly: HourlyRetention | None
+) -> None:
+    """0 means for ever, and hourly statistics are off, or kept for ever or for longer than the results."""
+    sample_days, result_days = kept
+    retention = Retention(sample_days or None, result_days or None, hourly)
+    hourly_retention = "off" if hourly is None else "forever" if hourly.days is None else str(hourly.days)
+
+    def read() -> Settings:
+        return Settings(
+            sample_retention_days=sample_days, result_retention_days=result_days, hourly_retention=hourly_retention
+        )
+
     try:
         retention.check()
     except BadRequest:
         with pytest.raises(ValueError, match="RETENTION_DAYS"):
-            Settings(sample_retention_days=sample_days, result_retention_days=result_days)
+            read()
     else:
-        assert Settings(sample_retention_days=sample_days, result_retention_days=result_days).retention == retention
+        assert read().retention == retention == Retention.from_fields(retention.fields())
         expiry = retention.expiry(YESTERDAY)
         assert expiry.sample is None or expiry.sample >= YESTERDAY + timedelta(days=1)
         assert expiry.result is None or (expiry.sample is not None and expiry.result >= expiry.sample)
+        assert (expiry.archiving is None) == (hourly is None)
+        if expiry.archiving is not None:
+            assert expiry.result is not None
+            assert expiry.archiving.expire_at is None or expiry.archiving.expire_at > expiry.result
+
+
+def test_a_retention_of_hourly_statistics_in_other_words_is_refused() -> None:
+    """The message has the words that are expected."""
+    with pytest.raises(ValueError, match="HOURLY_RETENTION must be off, a number of days, or forever, got never"):
+        Settings(sample_retention_days=1, result_retention_days=1, hourly_retention="never")

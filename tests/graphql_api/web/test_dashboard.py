@@ -51,6 +51,20 @@ def test_dropped_file_is_submitted_without_requests_to_other_hosts(
     assert key not in dashboard.address
 
 
+def test_the_retention_of_hourly_statistics_is_displayed(stack: Stack, dashboard: Dashboard) -> None:
+    """With that of samples and results, as `dropzone retention` sets it."""
+    key = stack.new_key("hourly-on-the-page", "submit,read,admin")
+    kept = "{ setRetention(sampleDays: 30, resultDays: 90, hourly: { days: null }) { isDefault } }"
+    stack.graphql(f"mutation {kept}", key=key)
+
+    dashboard.open(stack, key=key)
+
+    expected = (
+        "Samples submitted now are kept for 30 days, their results for 90 days, their hourly statistics for ever."
+    )
+    dashboard.wait_for(lambda: dashboard.text(".retention") == expected)
+
+
 def test_chosen_file_is_submitted_and_displayed(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """A JSON file over several lines is one sample. The newest sample is displayed with statistics and histogram."""
     file = tmp_path / "sample.json"

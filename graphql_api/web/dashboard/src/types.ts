@@ -46,6 +46,7 @@ export interface ResultPage {
 /** The statistics of all values of many results. Without results, the statistics are null. */
 export interface Summary {
   results: number;
+  archivedResults: number | null;
   values: number;
   mean: number | null;
   standardDeviation: number | null;

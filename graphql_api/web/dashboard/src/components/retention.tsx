@@ -1,20 +1,22 @@
-// For how long samples and results are kept. The page reads it when it starts to receive results.
+// For how long samples, results and hourly statistics are kept. The page reads it when it starts to receive results.
 import { signal } from '@preact/signals';
 import { integer } from '../format.ts';
 
 export interface Retention {
   sampleDays: number | null;
   resultDays: number | null;
+  hourly: { days: number | null } | null;
 }
 
 export const retention = signal<Retention | null>(null);
 
 export function RetentionLine() {
   if (retention.value === null) return null;
-  const { sampleDays, resultDays } = retention.value;
+  const { sampleDays, resultDays, hourly } = retention.value;
   return (
     <p class="hint retention">
-      Samples submitted now are kept {duration(sampleDays)}, their results {duration(resultDays)}.
+      Samples submitted now are kept {duration(sampleDays)}, their results {duration(resultDays)}
+      {hourly && `, their hourly statistics ${duration(hourly.days)}`}.
     </p>
   );
 }

@@ -1,7 +1,7 @@
 // The summary of all matching results. The page requests it only on a click, because the server must read every result.
 import { useSignal, useSignalEffect } from '@preact/signals';
 import { filter } from '../filter.ts';
-import { number, plural } from '../format.ts';
+import { integer, number, plural } from '../format.ts';
 import summaryQuery from '../operations/summary.graphql';
 import { runQuery, ServerError } from '../server.ts';
 import type { Summary } from '../types.ts';
@@ -39,10 +39,12 @@ export function SummaryLine() {
   );
 }
 
-function describe({ results, values, mean, standardDeviation, minimum, maximum }: Summary): string {
+function describe(summary: Summary): string {
+  const { results, archivedResults, values, mean, standardDeviation, minimum, maximum } = summary;
   if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'No results.';
+  const archived = archivedResults ? ` (${integer(archivedResults)} of them expired)` : '';
   return (
-    `${plural(results, 'result')}, ${plural(values, 'value')}: mean ${number(mean)}, standard deviation ` +
+    `${plural(results, 'result')}${archived}, ${plural(values, 'value')}: mean ${number(mean)}, standard deviation ` +
     `${number(standardDeviation)}, from ${number(minimum)} to ${number(maximum)}`
   );
 }
