@@ -1,16 +1,10 @@
-"""A client of one Firestore database that sends and returns protobuf messages.
-
-`google.cloud.firestore.AsyncClient` has no Listen call. It also wraps every message twice, and the
-wrapping would use most of the CPU time of a submission. This client uses the protobuf messages of
-the same library without wrapping.
-"""
+"""A client of one Firestore database that sends and returns protobuf messages. It retries reads."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 import grpc.aio
 
@@ -18,18 +12,13 @@ from observability import tracing
 from storage.documents import Unavailable
 from storage.firestore import encoding, spans
 from storage.firestore.channel import open_blocking_channel, open_connection
-from storage.firestore.errors import call_error, commit_error, write_error
+from storage.firestore.database import PING_PATH, Database
+from storage.firestore.errors import call_error
 from storage.firestore.messages import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
-    BatchWriteRequest,
-    BatchWriteResponse,
-    CommitRequest,
-    CommitResponse,
     ListDocumentsRequest,
     ListDocumentsResponse,
-    ListenRequest,
-    ListenResponse,
     RunAggregationQueryRequest,
     RunAggregationQueryResponse,
     RunQueryRequest,
@@ -37,15 +26,10 @@ from storage.firestore.messages import (
 )
 from storage.firestore.reads.page_reader import PageReader
 from storage.firestore.retry import TRANSIENT, backoff
-from storage.firestore.spans import Spans
-
-_SERVICE = "/google.firestore.v1.Firestore/"
-_PING_PATH = "clock/now"
-"""No document has this path, so a read of it returns only the read time."""
 
 
-class Firestore:
-    """One database. Paths are relative to the database. `name` turns a path into a full document name.
+class Firestore(Database):
+    """A database with its reads.
 
     Every method that calls Firestore, except `listen`, raises `Unavailable` if Firestore cannot be
     reached or returns a transient error, and `FirestoreError` if Firestore rejects the request.
@@ -61,42 +45,13 @@ class Firestore:
         server: str = "",
         page_reader: PageReader | None = None,
     ) -> None:
-        self.database = database
-        """The full name: `projects/{project}/databases/{database}`."""
-        self._root = f"{database}/documents"
-        self._channel = channel
-        self._timeout_seconds = timeout_seconds
-        self._spans = Spans(database, server)
-        self._metadata = (
-            *metadata,
-            ("google-cloud-resource-prefix", database),
-            ("x-goog-request-params", urlencode({"database": database}, safe="/")),
-        )
-        self._batch_write = channel.unary_unary(
-            f"{_SERVICE}BatchWrite",
-            request_serializer=BatchWriteRequest.SerializeToString,
-            response_deserializer=BatchWriteResponse.FromString,
-        )
-        self._commit = channel.unary_unary(
-            f"{_SERVICE}Commit",
-            request_serializer=CommitRequest.SerializeToString,
-            response_deserializer=CommitResponse.FromString,
-        )
-        self._list_documents = channel.unary_unary(
-            f"{_SERVICE}ListDocuments",
-            request_serializer=ListDocumentsRequest.SerializeToString,
-            response_deserializer=ListDocumentsResponse.FromString,
-        )
+        super().__init__(channel, database, timeout_seconds=timeout_seconds, metadata=metadata, server=server)
+        self._page_reader = page_reader
+        self._list_documents = self._unary("ListDocuments", ListDocumentsRequest, ListDocumentsResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
-        self._page_reader = page_reader
         self._run_aggregation = self._stream(
             "RunAggregationQuery", RunAggregationQueryRequest, RunAggregationQueryResponse
-        )
-        self._listen = channel.stream_stream(
-            f"{_SERVICE}Listen",
-            request_serializer=ListenRequest.SerializeToString,
-            response_deserializer=ListenResponse.FromString,
         )
 
     @classmethod
@@ -124,43 +79,6 @@ class Firestore:
         if self._page_reader is not None:
             await self._page_reader.close()
         await self._channel.close()
-
-    def name(self, path: str) -> str:
-        """Return the full name of the document at `path`, or of the root of the database if `path` is empty."""
-        return f"{self._root}/{path}" if path else self._root
-
-    def path(self, name: str) -> str:
-        """Return the path of a full document name."""
-        return name[len(self._root) + 1 :]
-
-    async def batch_write(self, writes: Iterable[Any], commits_of_writes: Sequence[Any] = ()) -> Any:
-        """Apply each write independently. Return a `BatchWriteResponse` with one result and one status per write.
-
-        `commits_of_writes` are the spans to which the span of this call is linked, or None.
-        """
-        request = BatchWriteRequest(database=self.database, writes=writes)
-        span = self._spans.start_batch_write(request, commits_of_writes) if tracing.is_on else None
-        try:
-            return await self._batch_write(
-                request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True
-            )
-        except grpc.aio.AioRpcError as error:
-            raise spans.failed(span, call_error(error)) from error
-        finally:
-            if span is not None:
-                spans.end(span)
-
-    async def commit(self, writes: Iterable[Any]) -> None:
-        """Apply all writes together, or none of them. At most 10 MiB.
-
-        Raises `PreconditionFailed` if a precondition fails. Does not retry. After `Unavailable`, the writes may have
-        been applied.
-        """
-        request = CommitRequest(database=self.database, writes=writes)
-        try:
-            await self._commit(request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            raise commit_error(error) from error
 
     async def batch_get(
         self, paths: Iterable[str], *, mask: Collection[str] = (), read_time: datetime | None = None
@@ -238,7 +156,7 @@ class Firestore:
 
     async def now(self) -> datetime:
         """Return a read time that includes every write that was acknowledged before this call."""
-        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(_PING_PATH)])
+        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(PING_PATH)])
         read_time = None
         async for response in self._read(self._batch_get, request):  # to the end, as in `count`
             read_time = encoding.to_datetime(response.read_time)
@@ -248,30 +166,12 @@ class Firestore:
 
     async def ping(self, timeout_seconds: float) -> None:
         """Read once, without retries. Raises `Unavailable` if Firestore does not respond within the timeout."""
-        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(_PING_PATH)])
+        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(PING_PATH)])
         try:
             async for _ in self._batch_get(request, timeout=timeout_seconds, metadata=self._metadata):
                 pass
         except grpc.aio.AioRpcError as error:
             raise call_error(error) from error
-
-    async def check_writes(self, timeout_seconds: float) -> None:
-        """Commit the deletion of a document that does not exist, without retries.
-
-        Raises `Unavailable` or `FirestoreError` if Firestore does not accept writes now.
-        """
-        request = BatchWriteRequest(database=self.database)
-        request.writes.add(delete=self.name(_PING_PATH))
-        try:
-            response = await self._batch_write(request, timeout=timeout_seconds, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise call_error(error) from error
-        if response.status[0].code:
-            raise write_error(response.status[0])
-
-    def listen(self) -> Any:
-        """Open a Listen stream: write `ListenRequest`s to it, read `ListenResponse`s from it."""
-        return self._listen(metadata=self._metadata)
 
     async def _read(self, call: Any, request: Any) -> AsyncIterator[Any]:
         """Yield the responses to a read. Retry a transient error before the first response, within the timeout."""
@@ -295,10 +195,3 @@ class Firestore:
                     return
         finally:
             spans.end(span)
-
-    def _stream(self, method: str, request: Any, response: Any) -> Any:
-        return self._channel.unary_stream(
-            f"{_SERVICE}{method}",
-            request_serializer=request.SerializeToString,
-            response_deserializer=response.FromString,
-        )
