@@ -1,8 +1,13 @@
 """Garbage collection, and memory that the process gives back to the operating system.
 
-Requests and events leave almost no reference cycles, so reference counting frees their memory. Two things remain.
-Libraries leave some cycles, for example in errors and closed connections. And the allocator of the C library keeps free
-memory, in particular between the memory that several threads use.
+Requests and events leave almost no reference cycles, so reference counting frees their memory. Some things remain:
+- Libraries leave some cycles, for example in errors and closed connections.
+- The allocator of the C library keeps free memory. It keeps more if threads have heaps of their own, so each process
+  runs with `MALLOC_ARENA_MAX=1`.
+- Python's allocator gives memory back only in pieces of 1 MiB. A single object keeps such a piece in use. Python itself
+  holds up to 4,096 strings, the names of the last attributes that it looked up. graphql-core creates strings for such
+  names while it validates a document.
+- SQLite caches pages of the data file.
 
 A collection of the young generations takes a few milliseconds. A full collection visits all objects that were created
 after the start. With 10,000 subscriptions it takes 200 ms. It therefore runs rarely: only if the process uses more
@@ -12,8 +17,10 @@ memory than after its start, and has grown since the last collection or is idle.
 import asyncio
 import ctypes
 import gc
+import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import psutil
 
@@ -33,6 +40,8 @@ _IDLE_SHARE = 0.05
 _MIN_WORK_SECONDS = 0.1
 """An idle process collects garbage only after this processor time of work."""
 
+logger = logging.getLogger(__name__)
+
 
 def configure(new_objects: int) -> None:
     """Exclude all objects that exist now from garbage collection, and set its thresholds.
@@ -44,13 +53,18 @@ def configure(new_objects: int) -> None:
     gc.set_threshold(new_objects, 10, 1_000_000)
 
 
-async def release_memory(seconds: float = _CHECK_SECONDS) -> None:
-    """Give memory back every few `seconds`, until the task is cancelled."""
+async def release_memory(
+    release_caches: Callable[[], Awaitable[None]] | None = None, seconds: float = _CHECK_SECONDS
+) -> None:
+    """Give memory back every few `seconds`, until the task is cancelled.
+
+    `release_caches` frees caches that only save time. It is called when the process is idle.
+    """
     process = psutil.Process()
     trim = _malloc_trim()
     at_start = after_collection = process.memory_info().rss
     next_collection = 0.0
-    checked_at_work = collected_at_work = time.process_time()
+    checked_at_work = collected_at_work = released_at_work = time.process_time()
     while True:
         await asyncio.sleep(seconds)
         work, memory = time.process_time(), process.memory_info().rss
@@ -58,6 +72,12 @@ async def release_memory(seconds: float = _CHECK_SECONDS) -> None:
         checked_at_work = work
         if memory < at_start * _TOLERANCE:
             continue
+        releases_caches = is_idle and work - released_at_work > _MIN_WORK_SECONDS
+        if releases_caches and release_caches is not None:
+            try:
+                await release_caches()
+            except Exception:
+                logger.exception("cannot free the caches; trying again after more work")
         has_worked = work - collected_at_work > _MIN_WORK_SECONDS
         started_at = time.monotonic()
         must_collect = memory > after_collection * _GROWTH or (is_idle and has_worked)
@@ -66,10 +86,25 @@ async def release_memory(seconds: float = _CHECK_SECONDS) -> None:
             ended_at = time.monotonic()
             next_collection = ended_at + (ended_at - started_at) * _MIN_PAUSE_RATIO
             collected_at_work = time.process_time()
-            await asyncio.to_thread(trim, 0)
+            await _trim(trim)
             after_collection = process.memory_info().rss
         else:
-            await asyncio.to_thread(trim, 0)
+            await _trim(trim)
+        if releases_caches:
+            released_at_work = time.process_time()
+
+
+async def _trim(trim: Callable[[int], int]) -> None:
+    _forget_attribute_names()
+    await asyncio.to_thread(trim, 0)
+
+
+def _forget_attribute_names() -> None:
+    """Empty the cache in which Python finds the attributes of types. Later look-ups fill it again."""
+    if sys.version_info >= (3, 13):
+        sys._clear_internal_caches()
+    else:
+        sys._clear_type_cache()
 
 
 def _malloc_trim() -> Callable[[int], int]:

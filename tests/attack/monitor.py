@@ -48,15 +48,15 @@ class Monitor(AbstractContextManager["Monitor"]):
         """Return the processes that ended since the start. The supervisor has restarted them."""
         return [role for role, process in self._processes.items() if not process.is_running()]
 
-    def busy(self, seconds: float) -> float:
-        """Return how many processors the stack used during the next `seconds`."""
-        before = self._processor_time()
+    def busy(self, seconds: float) -> dict[str, float]:
+        """Return how many processors each process used during the next `seconds`."""
+        before = self._processor_times()
         time.sleep(seconds)
-        return (self._processor_time() - before) / seconds
+        return {role: (used - before[role]) / seconds for role, used in self._processor_times().items()}
 
-    def _processor_time(self) -> float:
-        times = [process.cpu_times() for process in self._processes.values() if process.is_running()]
-        return sum(each.user + each.system for each in times)
+    def _processor_times(self) -> dict[str, float]:
+        times = {role: process.cpu_times() for role, process in self._processes.items() if process.is_running()}
+        return {role: used.user + used.system for role, used in times.items()}
 
     def _find(self) -> dict[str, psutil.Process]:
         found: dict[str, psutil.Process] = {}

@@ -13,6 +13,7 @@ MAX_MEMORY_MIB = 512.0
 MAX_MEMORY_GROWTH = 1.2
 PATIENCE_SECONDS = 60.0
 WORK_PATIENCE_SECONDS = 30.0
+_PROCESSES = ("API", "Firestore", "function")
 
 
 @dataclass(slots=True)
@@ -21,10 +22,11 @@ class Outcome:
 
     name: str
     is_valid_work: bool
+    stores_samples: bool
     experience: Experience
     memory: dict[str, tuple[float, float, float]]
-    idle_after_seconds: float | None
-    """When the stack had nothing left to do after the attack. None: it still worked when the patience ended."""
+    idle_after_seconds: dict[str, float | None]
+    """When each process had nothing left to do after the attack. None: it still worked when the patience ended."""
     ended: list[str]
     harms: list[str] = field(default_factory=list)
 
@@ -49,8 +51,9 @@ class Outcome:
             yield f"{self.experience.without_result} acknowledged samples of another tenant have no result"
         if self.ended:
             yield f"these processes ended: {', '.join(self.ended)}"
-        if self.idle_after_seconds is None and not self.is_valid_work:
-            yield f"the stack still worked {WORK_PATIENCE_SECONDS:g} s after the attack"
+        for role, seconds in self.idle_after_seconds.items():
+            if seconds is None and (role == "API" or not self.stores_samples):
+                yield f"{role} still worked {WORK_PATIENCE_SECONDS:g} s after the attack"
 
     def _memory_faults(self) -> Iterable[str]:
         for role, (before, peak, after) in self.memory.items():
@@ -61,15 +64,17 @@ class Outcome:
 
     def cells(self) -> list[str]:
         """Return the cells of the row of this outcome."""
-        idle = "-" if self.idle_after_seconds is None else f"{self.idle_after_seconds:.0f} s"
-        memory = [" / ".join(f"{size:.0f}" for size in self.memory.get(role, ())) for role in ("API", "function")]
+        idle = [
+            "-" if seconds is None else f"{seconds:.0f}" for seconds in map(self.idle_after_seconds.get, _PROCESSES)
+        ]
+        memory = [" / ".join(f"{size:.0f}" for size in self.memory.get(role, ())) for role in _PROCESSES]
         return [
             self.name,
             _milliseconds(percentile_99(self.experience.submits)),
             _milliseconds(max(self.experience.submits, default=0.0)),
             _milliseconds(percentile_99(self.experience.results)),
             *memory,
-            idle,
+            " / ".join(idle),
         ]
 
 
@@ -79,8 +84,9 @@ HEADINGS = (
     "submit max",
     "result p99",
     "API MiB: before / peak / after",
+    "Firestore MiB",
     "function MiB",
-    "idle after",
+    "seconds until API / Firestore / function are idle",
 )
 
 

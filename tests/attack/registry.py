@@ -16,6 +16,8 @@ class Attack:
     name: str
     run: Run
     is_valid_work: bool
+    stores_samples: bool
+    """Whether it stores many samples, valid or not. Their events are still delivered after the attack."""
     is_short: bool
     """Whether the short form of the suite contains this attack."""
 
@@ -34,7 +36,9 @@ def attack(*, is_valid_work: bool = False, is_short: bool = False) -> Callable[[
     return register
 
 
-def add(name: str, run: Run, *, is_valid_work: bool = False, is_short: bool = False) -> None:
+def add(
+    name: str, run: Run, *, is_valid_work: bool = False, stores_samples: bool = False, is_short: bool = False
+) -> None:
     """Register an attack under a name of its own, such as a variant of another."""
     assert name not in ATTACKS, f"two attacks are named {name}"
-    ATTACKS[name] = Attack(name, run, is_valid_work, is_short)
+    ATTACKS[name] = Attack(name, run, is_valid_work, is_valid_work or stores_samples, is_short)

@@ -38,18 +38,23 @@ def run(attack: Attack, seconds: float) -> Outcome:
             time.sleep(_BYSTANDER_LEAD_SECONDS)
             harms = _attack(attack, target)
             ended_at = time.monotonic()
-            idle_at = None
             experience = _stop_bystander(bystander)
-            while time.monotonic() < ended_at + WORK_PATIENCE_SECONDS and idle_at is None:
-                if monitor.busy(0.5) < _IDLE_PROCESSORS:
-                    idle_at = time.monotonic()
+            idle_after = _await_idle(monitor, ended_at)
             _await_memory(monitor, before, ended_at)
             after = monitor.memory()
         memory = {role: (size, monitor.peaks[role], after.get(role, 0.0)) for role, size in before.items()}
         if "INTERNAL" in stack.log or "Traceback" in stack.log:
             harms.append("the log has an unexpected error: " + _excerpt(stack.log))
-        idle = None if idle_at is None else idle_at - ended_at
-        return Outcome(attack.name, attack.is_valid_work, experience, memory, idle, monitor.ended(), harms)
+        return Outcome(
+            attack.name,
+            attack.is_valid_work,
+            attack.stores_samples,
+            experience,
+            memory,
+            idle_after,
+            monitor.ended(),
+            harms,
+        )
 
 
 def _warm_up(stack: Stack) -> None:
@@ -97,6 +102,16 @@ def _run_attack(name: str, target: Target, sending: Connection) -> None:
         sending.send(str(harm))
     except Exception as error:  # noqa: BLE001 - an attack that fails has proven nothing
         sending.send(f"the attack itself failed: {error!r}")
+
+
+def _await_idle(monitor: Monitor, since: float) -> dict[str, float | None]:
+    """Wait until no process works. Return how long after `since` each process was idle, or None if it never was."""
+    idle_after: dict[str, float | None] = dict.fromkeys(monitor.memory())
+    while time.monotonic() < since + WORK_PATIENCE_SECONDS and None in idle_after.values():
+        for role, processors in monitor.busy(0.5).items():
+            if idle_after[role] is None and processors < _IDLE_PROCESSORS:
+                idle_after[role] = time.monotonic() - since
+    return idle_after
 
 
 def _await_memory(monitor: Monitor, before: dict[str, float], since: float) -> None:

@@ -13,7 +13,9 @@ CALM = Experience(submits=[0.01] * 200, health_checks=[0.01] * 20, results=[0.05
 
 def outcome(experience: Experience = CALM, **changes: object) -> Outcome:
     """Return the outcome of an attack without effect, with changes."""
-    calm = Outcome("attack", False, experience, {"API": (100.0, 200.0, 110.0)}, 1.0, [])
+    calm = Outcome(
+        "attack", False, False, experience, {"API": (100.0, 200.0, 110.0)}, {"API": 1.0, "function": 2.0}, []
+    )
     return replace(calm, **changes)  # type: ignore[arg-type]
 
 
@@ -32,7 +34,11 @@ def test_an_attack_without_effect_has_no_faults() -> None:
         (outcome(replace(CALM, without_result=3)), "3 acknowledged samples of another tenant have no result"),
         (outcome(memory={"API": (100.0, 600.0, 100.0)}), "API used 600 MiB"),
         (outcome(memory={"API": (100.0, 200.0, 130.0)}), "API kept 130 MiB of 100 MiB"),
-        (outcome(idle_after_seconds=None), "the stack still worked 30 s after the attack"),
+        (outcome(idle_after_seconds={"API": 1.0, "function": None}), "function still worked 30 s after the attack"),
+        (
+            outcome(idle_after_seconds={"API": None, "function": None}, stores_samples=True),
+            "API still worked 30 s after the attack",
+        ),
         (outcome(ended=["function"]), "these processes ended: function"),
         (outcome(harms=["a result was forged"]), "a result was forged"),
     ],
@@ -53,9 +59,16 @@ def test_wider_bounds_tolerate_a_busy_machine() -> None:
 
 def test_valid_work_may_delay_others_up_to_a_second() -> None:
     """The server must do this work, on the same processors."""
-    busy = outcome(replace(CALM, submits=[0.9]), is_valid_work=True, idle_after_seconds=None)
+    busy = outcome(replace(CALM, submits=[0.9]), is_valid_work=True)
 
     assert busy.faults() == []
+
+
+def test_the_results_of_stored_samples_may_follow_an_attack() -> None:
+    """The API has nothing left to do, because the client is gone."""
+    working = outcome(idle_after_seconds={"API": 1.0, "Firestore": None, "function": None}, stores_samples=True)
+
+    assert working.faults() == []
 
 
 def test_the_short_form_has_an_attack_of_each_kind() -> None:

@@ -24,11 +24,17 @@ def work(seconds):
     while time.process_time() < end:
         sum(range(1000))
 
+released = 0
+
+async def release_caches():
+    global released
+    released += 1
+
 async def main():
     memory_release.configure(20_000)
     at_start = memory()
     full.clear()
-    releasing = asyncio.create_task(memory_release.release_memory(0.2))
+    releasing = asyncio.create_task(memory_release.release_memory(release_caches, seconds=0.2))
     await asyncio.sleep(0)
     await check(at_start)
     releasing.cancel()
@@ -55,6 +61,42 @@ def test_memory_of_reference_cycles_is_given_back() -> None:
 """)
 
     assert output == "given back True\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux gives memory back on request")
+def test_memory_around_the_names_of_attributes_is_given_back() -> None:
+    """Python remembers the names that it looked up last. Each of them holds 1 MiB, with all that was freed there."""
+    output = run("""
+    lists = []
+    for number in range(4_000):
+        getattr(Cycle, f"attribute{number}", None)
+        lists.append([[] for _ in range(500)])
+    grown = memory()
+    lists.clear()
+    while memory() > at_start + (grown - at_start) / 4:
+        await asyncio.sleep(0.05)
+    print("given back", grown > 1.5 * at_start)
+""")
+
+    assert output == "given back True\n"
+
+
+def test_caches_are_released_once_when_the_process_is_idle_after_work() -> None:
+    """A busy process needs its caches."""
+    output = run("""
+    kept = [[number] for number in range(1_000_000)]
+    for _ in range(40):
+        work(0.02)
+        await asyncio.sleep(0)
+    print(released)
+    while not released:
+        await asyncio.sleep(0.05)
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+    print(released)
+""")
+
+    assert output == "0\n1\n"
 
 
 def test_a_busy_process_that_does_not_grow_is_not_collected_again() -> None:

@@ -195,7 +195,9 @@ async def serve(
             arguments.data,
         )
         memory_release.configure(NEW_OBJECTS)
-        resources.push_async_callback(cancel, asyncio.create_task(memory_release.release_memory()))
+        resources.push_async_callback(
+            cancel, asyncio.create_task(memory_release.release_memory(storage.release_memory))
+        )
         stopping = asyncio.create_task(stop.wait())
         failures: list[asyncio.Future[Any]] = [delivering, storage.failed]
         await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)

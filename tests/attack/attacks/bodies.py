@@ -93,6 +93,8 @@ _LINES = {
     "long_lines_without_end": b"x",
     "valid_lines": b'{"time_stamp":"2019-05-01T06:00:00Z","data":[1]}\n',
 }
+_STORED_LINES = {"lines", "zeros", "valid_lines"}
+"""Lines that are JSON texts, so the server stores each of them as a sample, valid or not."""
 
 
 async def bomb(pattern: bytes, target: Target) -> None:
@@ -114,7 +116,12 @@ async def bomb(pattern: bytes, target: Target) -> None:
 
 
 for _name, _pattern in _LINES.items():
-    add(f"bomb_of_{_name}", partial(bomb, _pattern), is_short=_name == "lines")
+    add(
+        f"bomb_of_{_name}",
+        partial(bomb, _pattern),
+        stores_samples=_name in _STORED_LINES,
+        is_short=_name == "lines",
+    )
 
 
 @attack(is_short=True)

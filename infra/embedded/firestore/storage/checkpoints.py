@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.embedded.firestore import metrics
-from infra.embedded.firestore.storage.reserve_file import free_bytes
+from infra.embedded.firestore.data_file.reserve_file import free_bytes
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
 """The default maximum. A log of three quarters of it is copied within each commit; the rest is for that commit."""

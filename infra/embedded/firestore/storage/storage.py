@@ -1,6 +1,6 @@
 """Storage: the open SQLite file with its writer, readers, indexes and clock.
 
-One writer commits in groups. Each reader thread has its own connection, and commits do not block readers. A read uses a
+One writer commits in groups. Each read has a connection of its own, and commits do not block reads. A read uses a
 read time, for example from `snapshot`. A long read can fetch each page in a new SQLite transaction and still see one
 consistent state, because the file retains superseded versions for `version_retention_seconds`.
 """
@@ -8,15 +8,14 @@ consistent state, because the file retains superseded versions for `version_rete
 import asyncio
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from infra.embedded.firestore.data_file import file_check, file_format
 from infra.embedded.firestore.data_file.data_marker import DataMarker
 from infra.embedded.firestore.data_file.lock_file import LockFile
+from infra.embedded.firestore.data_file.reserve_file import ReserveFile
 from infra.embedded.firestore.data_file.upgrade_copy import copy_before_upgrade
 from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
@@ -29,7 +28,7 @@ from infra.embedded.firestore.storage.clock import Clock, Snapshot
 from infra.embedded.firestore.storage.commit_group import Admission, Group
 from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
-from infra.embedded.firestore.storage.reserve_file import ReserveFile
+from infra.embedded.firestore.storage.readers import Readers, release_page_cache
 from infra.embedded.firestore.storage.steady_clock import SteadyClock
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Writer
@@ -37,7 +36,6 @@ from infra.embedded.firestore.storage.writer import Writer
 __all__ = ["Change", "Snapshot", "Storage"]
 
 T = TypeVar("T")
-READER_THREADS = 4
 CACHE_KIB = 16 * 1024
 
 logger = logging.getLogger(__name__)
@@ -63,7 +61,6 @@ class Storage:
         self._registry = IndexRegistry(definitions or Definitions())
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
-        self._local = threading.local()
         self._lock_file = LockFile(path)
         self._marker = DataMarker(path)
         self.reserve = ReserveFile(path)
@@ -85,7 +82,7 @@ class Storage:
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
-        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="firestore-reader")
+        self._readers = Readers(self._connect)
         checkpoints = AutomaticCheckpoints(self._connection, path, max_log_bytes)
         self._writer = Writer(
             self._connection,
@@ -142,7 +139,7 @@ class Storage:
         await self._index_builder.close()
         await self._writer.close()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._readers.shutdown)
+        await loop.run_in_executor(None, self._readers.close)
         await loop.run_in_executor(None, self._checkpointer.close)
         self._marker.close()
         self._lock_file.close()
@@ -157,6 +154,11 @@ class Storage:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA mmap_size = 0")
         return connection
+
+    async def release_memory(self) -> None:
+        """Free SQLite's page caches, up to `CACHE_KIB` per connection. Later reads and writes fill the caches again."""
+        await self._readers.release_memory()
+        await self._writer.submit(lambda group: release_page_cache(group.connection))
 
     def _load_catalog_and_indexes(self, connection: sqlite3.Connection) -> None:
         self.catalog.load(connection)
@@ -218,22 +220,11 @@ class Storage:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a reader thread, in one SQLite transaction."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await self._readers.read(work)
 
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the event loop's thread. Use it only for a few look-ups by key."""
-        return self._read(work)
-
-    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            self._local.connection = connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
-        connection.execute("BEGIN")
-        try:
-            return work(connection)
-        finally:
-            connection.execute("COMMIT")
+        return self._readers.read_blocking(work)
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Return committed changes with a sequence greater than `after`, in commit order."""

@@ -1,0 +1,69 @@
+"""The connections that read from the SQLite file, and the threads that use them.
+
+A read takes a connection that no other read uses. It takes the one that was used last, so reads that follow each other
+fill the page cache of one connection only.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+READER_THREADS = 4
+
+
+class Readers:
+    """Runs reads, each in one SQLite transaction. `connect` opens a connection that several threads may use."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="firestore-reader")
+        self._free: list[sqlite3.Connection] = []
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_blocking, work)
+
+    def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the thread of the caller."""
+        connection = self._take()
+        connection.execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            connection.execute("COMMIT")
+            self._free.append(connection)
+
+    async def release_memory(self) -> None:
+        """Free the page caches of the connections that no read uses."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._shrink)
+
+    def close(self) -> None:
+        """Wait for the running reads, and close all connections."""
+        self._threads.shutdown()
+        while self._free:
+            self._free.pop().close()
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._free.pop()
+        except IndexError:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+
+    def _shrink(self) -> None:
+        """Take one connection at a time, so that reads do not open further connections."""
+        for connection in tuple(self._free):
+            with contextlib.suppress(ValueError):  # a read has taken it
+                self._free.remove(connection)
+                release_page_cache(connection)
+                self._free.insert(0, connection)
+
+
+def release_page_cache(connection: sqlite3.Connection) -> None:
+    """Free the pages that a connection caches. Later statements read them again."""
+    connection.execute("PRAGMA shrink_memory")
