@@ -130,40 +130,44 @@ class Database:
         return merged
 
 
-class _FirestoreAt:
-    """Passes calls on to Firestore, whose clock shows a given time."""
+class FirestoreProxy:
+    """Passes calls on to Firestore."""
 
-    def __init__(self, firestore: Firestore, now: datetime) -> None:
-        self._firestore = firestore
-        self._now = now
+    def __init__(self, firestore: Firestore) -> None:
+        self.firestore = firestore
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._firestore, name)
+        return getattr(self.firestore, name)
+
+
+class _FirestoreAt(FirestoreProxy):
+    """Firestore whose clock shows a given time."""
+
+    def __init__(self, firestore: Firestore, now: datetime) -> None:
+        super().__init__(firestore)
+        self._now = now
 
     async def now(self) -> datetime:
         """Return the time."""
         return self._now
 
 
-class _KilledFirestore:
-    """Passes calls on to Firestore, and ends the process in a Commit."""
+class _KilledFirestore(FirestoreProxy):
+    """Firestore that the process of an archiver calls until it ends."""
 
     def __init__(self, firestore: Firestore, after: int, *, is_applied: bool) -> None:
-        self._firestore = firestore
+        super().__init__(firestore)
         self._remaining = after
         self._is_applied = is_applied
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._firestore, name)
 
     async def commit(self, writes: Sequence[Any]) -> None:
         """Commit, or end the process before or after it."""
         self._remaining -= 1
         if self._remaining >= 0:
-            await self._firestore.commit(writes)
+            await self.firestore.commit(writes)
             return
         if self._is_applied:
-            await self._firestore.commit(writes)
+            await self.firestore.commit(writes)
         raise Killed
 
 

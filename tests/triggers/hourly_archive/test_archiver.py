@@ -19,12 +19,14 @@ from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
 from storage.documents import Archiving, Labels, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess
+from tests.stack import PATIENCE_SECONDS
 from tests.triggers.hourly_archive.conftest import (
     NO_LABELS,
     SUBMITTER,
     TOMORROW,
     YESTERDAY,
     Database,
+    FirestoreProxy,
     Killed,
     figures,
     selection,
@@ -157,6 +159,28 @@ async def test_several_instances_at_once_move_each_result_once(
     assert rest == 0 or not all(each.is_finished for each in instances)
     assert await database.stored() == set()
     await check(database, START, START + 10 * HOUR)
+
+
+async def test_two_instances_with_different_results_of_a_day_do_not_overwrite_each_other(database: Database) -> None:
+    """The second one has read the archive before the first one has written it."""
+    for number in range(2):
+        await database.compute(START, [float(number)])
+    documents = [document async for batch in database.archiver()._due.batches() for document in batch]
+    first, second = database.archiver(), database.archiver()
+    groups = [await each._groups([document]) for each, document in zip((first, second), documents, strict=True)]
+
+    class Slow(FirestoreProxy):
+        async def commit(self, writes: Sequence[Any]) -> None:
+            await first._move(groups[0])
+            await self.firestore.commit(writes)
+
+    second._firestore = Slow(database.firestore)  # type: ignore[assignment]
+    await second._move(groups[1])
+
+    assert (first.moved, second.moved, second.is_finished) == (1, 0, False)
+    await check(database, START, START + HOUR)
+    assert await database.move() == 1
+    await check(database, START, START + HOUR)
 
 
 async def test_a_summary_during_a_move_counts_each_result_once(
@@ -298,6 +322,19 @@ async def test_the_archive_is_kept_as_long_as_its_latest_result(database: Databa
         await database.move()
         days = await database.archive.read([(day, None), (day, SERIES[1]), (day, SERIES[2])])
         assert [each.expire_at for each in days] == expected
+
+
+async def test_firestore_deletes_the_archive_after_its_retention(database: Database) -> None:
+    """As the published indexes say."""
+    await database.compute(START, [1.0], SERIES[1], archiving=Archiving(YESTERDAY))
+    await database.compute(START + 3 * HOUR, [1.0], SERIES[1])
+    assert await database.move() == 2
+
+    for names in ([], ["site"]):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (merged := (await summarize(database.store, SUBMITTER, selection(), names))[0]).results == 2:
+                pass  # a query takes longer than a pause
+        assert figures(merged) == figures(database.expected(START + HOUR))
 
 
 async def test_a_commit_that_would_be_too_large_is_divided(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
