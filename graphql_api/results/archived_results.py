@@ -11,16 +11,12 @@ from datetime import date, datetime, timedelta
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Selection
-from graphql_api.results.rolled_up_results import time_range
+from graphql_api.results.rolled_up_results import Group, time_range
 from storage.firestore.client import Firestore
 from storage.hourly_archive.archive_store import ArchiveStore
 from storage.hourly_archive.archived_day import ArchivedDay
-from storage.rollups.current_hours import whole_hours
 from storage.rollups.merged_statistics import MergedStatistics
-from storage.rollups.rollup import LATEST
-
-Group = tuple[str | None, ...]
-"""The values of the labels by which results are grouped. None means that the results lack the label."""
+from storage.rollups.rollup import LATEST, Resolution
 
 ArchivedPiece = tuple[datetime, Group, MergedStatistics]
 """The start of an hour, a group, and the statistics of its results in the archive, or of a part of them."""
@@ -52,9 +48,9 @@ class ArchivedResults:
     async def pieces(
         self, submitter: str, selection: Selection, names: Sequence[str], read_time: datetime
     ) -> AsyncGenerator[ArchivedPiece, None]:
-        """Yield the selected hours, which `can_use_archive` accepts, in the order of hours, as of `read_time`."""
+        """Yield the selected hours, which `has_stored_hours` accepts, in the order of hours, as of `read_time`."""
         earliest, latest = time_range(selection.bounds)
-        start, end = whole_hours(earliest, latest)
+        start, end = Resolution.HOUR.whole(earliest, latest)
         if latest == LATEST:
             end = LATEST
         if start >= end:
@@ -77,11 +73,6 @@ class ArchivedResults:
                 ]
         for piece in sorted(pieces, key=lambda piece: piece[0]):
             yield piece
-
-
-def can_use_archive(selection: Selection) -> bool:
-    """Return whether a selection has bounds on the time stamp only, with or without labels."""
-    return all(bound.field == "timestamp" for bound in selection.bounds)
 
 
 def _group(day: ArchivedDay, names: Sequence[str]) -> Group:

@@ -1,22 +1,30 @@
-"""All results within a range of time stamps, as merged statistics per hour: from rollups, and else from the results.
+"""The results within a range of time stamps, of all or of some series, as merged statistics of hours or of days.
 
-Rollups exist for whole hours, and for submitters with many results. This module reads the results of the first and the
-last part of an hour, of hours that no rollup contains yet, and of hours whose rollup is not up to date.
+They are read from rollups, and else from the results. Rollups exist for whole hours and days, and for submitters with
+many results. This module reads the hours of days that differ from their rollup, or of which only a part is selected. It
+reads the results of parts of hours, of hours that no rollup contains yet, and of hours that differ from their rollup.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.result_listing import ResultListing
+from graphql_api.results.series_listing import SeriesListing
+from storage.documents import Labels, labels
 from storage.firestore.client import Firestore
-from storage.rollups.current_hours import add_changes, changes_since, current_hours, ranges, stored_hours, whole_hours
+from storage.rollups.checkpoint import Checkpoint
+from storage.rollups.checkpoint_store import CheckpointStore
+from storage.rollups.later_results import LaterResults, changes_since, ranges, verify
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
-from storage.rollups.rollup import EARLIEST, LATEST, Checkpoint, hour_of
-from storage.rollups.rollup_store import RollupStore
+from storage.rollups.rollup import EARLIEST, LATEST, Resolution
+from storage.rollups.rollup_store import RollupStore, Window
+from storage.rollups.series import BY_SERIES, TOTAL, Series, labels_of
 
 _RESOLUTION = timedelta(microseconds=1)
 _FIELDS = ("timestamp", *FIELDS, "sketch")
@@ -29,84 +37,202 @@ class View(NamedTuple):
     read_time: datetime
 
 
-Piece = tuple[datetime, MergedStatistics]
-"""The start of an hour, and the statistics of all or of some of its selected results."""
+Group = tuple[str | None, ...]
+"""The values of the labels by which results are grouped. None means that the results lack the label."""
+
+Piece = tuple[datetime, Group, MergedStatistics]
+"""The start of an hour or a day, a group, and the statistics of all or of some of its selected results."""
 
 
 class RolledUpResults:
     """Reads the results of one submitter. Callers pass the submitter of the authenticated credential."""
 
-    def __init__(self, firestore: Firestore, listing: ResultListing, *, shards: int) -> None:
+    def __init__(
+        self, firestore: Firestore, listing: ResultListing, series_listing: SeriesListing, *, shards: int
+    ) -> None:
         self._firestore = firestore
         self._listing = listing
+        self._series_listing = series_listing
         self._shards = shards
 
     async def view(self, submitter: str) -> View:
         """Return the current view. Parts of an answer that share a view have the same read time."""
-        checkpoint = await RollupStore(self._firestore, submitter).checkpoint()
+        checkpoint = await CheckpointStore(self._firestore, submitter).read()
         return View(checkpoint, await self._firestore.now())  # rollups are not older than the checkpoint then
 
-    async def pieces(self, submitter: str, selection: Selection, view: View) -> AsyncGenerator[Piece, None]:
-        """Yield the selected results, which `can_use_rollups` accepts, in the order of hours."""
-        rollups = RollupStore(self._firestore, submitter)
-        checkpoint, read_time = view
-        start, end = time_range(selection.bounds)
-        covered_until = EARLIEST if checkpoint is None else checkpoint.covered_until
-        first, last = whole_hours(start, min(end, covered_until))
-        if checkpoint is None or first >= last:
-            first = last = start
-        turn = self._listing.turns.of(submitter)
-        async with aclosing(self._scanned(submitter, start, first, read_time)) as head:
-            async for piece in head:
-                yield piece
-        if checkpoint is not None and first < last:
-            queries = ResultQueries(self._firestore, submitter, shards=self._shards)
-            stored = stored_hours(await rollups.between(first, last, read_time, turn.pause), first, last)
-            added: dict[datetime, MergedStatistics] = {}
-            async with aclosing(changes_since(queries, checkpoint, first, last, read_time)) as batches:
-                async for documents in batches:
-                    await add_changes(added, stored, checkpoint, documents, turn.pause)
-            hours = await current_hours(queries, stored, added, read_time)
-            del stored, added
-            unknown = dict(ranges(hours.unknown))
-            for hour in sorted([*hours.statistics, *unknown]):
-                await turn.pause()
-                if hour in unknown:
-                    async with aclosing(self._scanned(submitter, hour, unknown[hour], read_time)) as scanned:
-                        async for piece in scanned:
-                            yield piece
-                else:
-                    yield hour, hours.statistics.pop(hour)
-        async with aclosing(self._scanned(submitter, last, end, read_time)) as tail:
-            async for piece in tail:
-                yield piece
+    async def read(
+        self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, view: View
+    ) -> AsyncGenerator[Piece, None] | None:
+        """Return the pieces of the selected results in the order of time, grouped by the labels `names`.
 
-    async def _scanned(
-        self, submitter: str, start: datetime, end: datetime, read_time: datetime
+        Return None if no rollups serve the selection.
+        """
+        is_total = not names and not selection.labels
+        checkpoint, read_time = view
+        if not has_stored_hours(selection) or checkpoint is None or not (is_total or checkpoint.has_series):
+            return None
+        series: list[Series] = []
+        if selection.labels:  # after the read time, so that the series of each result is known
+            found = await self._series_listing.read(submitter, selection.labels)
+            series = [labels.term(each) for each in found]
+        reader = _Reader(
+            self._listing,
+            ResultQueries(self._firestore, submitter, shards=self._shards),
+            RollupStore(self._firestore, submitter, TOTAL if is_total else BY_SERIES),
+            checkpoint,
+            submitter,
+            selection,
+            names,
+            series,
+            read_time,
+        )
+        return reader.pieces(resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the results of one selection as of `read_time`. `series` are those of a selection of labels."""
+
+    listing: ResultListing
+    queries: ResultQueries
+    rollups: RollupStore
+    checkpoint: Checkpoint
+    submitter: str
+    selection: Selection
+    names: Sequence[str]
+    series: Collection[Series]
+    read_time: datetime
+
+    async def pieces(self, resolution: Resolution) -> AsyncGenerator[Piece, None]:
+        """Yield all pieces in the order of time."""
+        start, end = time_range(self.selection.bounds)
+        first, last = Resolution.HOUR.whole(start, min(end, self.checkpoint.covered_until))
+        if first >= last:
+            first = last = start
+        parts = [self._scanned(start, first), self._rolled_up(first, last, resolution), self._scanned(last, end)]
+        for part in parts:
+            async with aclosing(part):
+                async for piece in part:
+                    yield piece
+
+    async def _rolled_up(self, start: datetime, end: datetime, resolution: Resolution) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of whole hours that the checkpoint covers."""
+        first, last = resolution.whole(start, end)
+        if first >= last:
+            first = last = start
+        parts = [(start, first, Resolution.HOUR), (first, last, resolution), (last, end, Resolution.HOUR)]
+        for part_start, part_end, part_resolution in parts:
+            if part_start < part_end:
+                pieces = self._verified(part_start, part_end, part_resolution)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
+
+    async def _verified(self, start: datetime, end: datetime, resolution: Resolution) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of whole spans, from rollups if their number of results is right."""
+        turn = self.listing.turns.of(self.submitter)
+        windows = self.rollups.windows(
+            start, end, self.read_time, resolution, turn.pause, self._is_selected, self.series
+        )
+        async with aclosing(windows):
+            async for window in windows:
+                pieces = self._verified_window(start, window, resolution)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
+                start = window.end
+
+    async def _verified_window(
+        self, start: datetime, window: Window, resolution: Resolution
     ) -> AsyncGenerator[Piece, None]:
+        turn = self.listing.turns.of(self.submitter)
+        later = LaterResults(self.checkpoint, window.snapshots, resolution)
+        changes = changes_since(self.queries, self.checkpoint, start, window.end, self.read_time)
+        async with aclosing(changes):
+            async for documents in changes:
+                for document in documents:
+                    await turn.pause()
+                    if self._is_selected(series := self.rollups.kind.series_of(document)):
+                        later.add(document, series)
+        verified = await verify(self._count, window.snapshots, later, resolution, turn.pause)
+        by_start: dict[datetime, list[Series]] = defaultdict(list)
+        for span, series in {**window.snapshots, **later.statistics}:
+            by_start[span].append(series)
+        unknown = dict(ranges(verified.unknown, resolution))
+        for span in sorted({*verified.known, *unknown}):
+            if span in verified.known:
+                groups: dict[Group, MergedStatistics] = {}
+                for series in by_start[span]:
+                    await turn.pause()
+                    group, key = _group_of(labels_of(series), self.names), (span, series)
+                    stored, added = window.snapshots.pop(key, None), later.statistics.pop(key, None)
+                    for merged in (None if stored is None else stored.statistics(), added):
+                        if merged is not None and group in groups:
+                            groups[group].merge(merged)
+                        elif merged is not None:
+                            groups[group] = merged
+                for piece in _sorted(span, groups):
+                    yield piece
+            elif resolution is Resolution.DAY:
+                hours = self._verified(span, unknown[span], Resolution.HOUR)
+                async with aclosing(hours):
+                    async for piece in hours:
+                        yield piece
+            else:
+                scanned = self._scanned(span, unknown[span])
+                async with aclosing(scanned):
+                    async for piece in scanned:
+                        yield piece
+
+    async def _count(self, start: datetime, end: datetime) -> int:
+        return await self.queries.count(start, end, self.read_time, self.selection.label_term)
+
+    def _is_selected(self, series: Series) -> bool:
+        return not self.selection.labels or self.selection.labels.items() <= labels_of(series).items()
+
+    async def _scanned(self, start: datetime, end: datetime) -> AsyncGenerator[Piece, None]:
         """Yield the results with a time stamp from `start` to `end`, which is in the range only if it is `LATEST`."""
         if start >= end:
             return
         bounds = [Bound("timestamp", ">=", start), Bound("timestamp", "<=" if end == LATEST else "<", end)]
-        turn = self._listing.turns.of(submitter)
-        hour, merged = start, MergedStatistics()
-        scan = self._listing.scan(submitter, Selection(bounds), Order("timestamp"), _FIELDS, read_time=read_time)
+        selection = Selection(bounds, self.selection.labels)
+        turn = self.listing.turns.of(self.submitter)
+        hour, groups = start, defaultdict[Group, MergedStatistics](MergedStatistics)
+        fields = (*_FIELDS, "labels") if self.names else _FIELDS
+        scan = self.listing.scan(self.submitter, selection, Order("timestamp"), fields, read_time=self.read_time)
         async with aclosing(scan) as batches:
             async for documents in batches:
                 for document in documents:
                     await turn.pause()
-                    if (of_result := hour_of(timestamp_of(document))) != hour:
-                        if merged.results:
-                            yield hour, merged
-                        hour, merged = of_result, MergedStatistics()
-                    add_result(merged, document)
-        if merged.results:
-            yield hour, merged
+                    if (of_result := Resolution.HOUR.start_of(timestamp_of(document))) != hour:
+                        for piece in _sorted(hour, groups):
+                            yield piece
+                        hour, groups = of_result, defaultdict(MergedStatistics)
+                    add_result(groups[group_of(document, self.names)], document)
+        for piece in _sorted(hour, groups):
+            yield piece
 
 
-def can_use_rollups(selection: Selection) -> bool:
-    """Return whether a selection has bounds on the time stamp only."""
-    return not selection.labels and all(bound.field == "timestamp" for bound in selection.bounds)
+def has_stored_hours(selection: Selection) -> bool:
+    """Return whether statistics of hours serve a selection: bounds on the time stamp only, with or without labels."""
+    return all(bound.field == "timestamp" for bound in selection.bounds)
+
+
+def group_of(document: Any, names: Sequence[str]) -> Group:
+    """Return the group of a result, a protocol `Document` that has its labels."""
+    if not names:
+        return ()
+    stored = document.fields["labels"].map_value.fields
+    return tuple(stored[name].string_value if name in stored else None for name in names)
+
+
+def _group_of(found: Labels, names: Sequence[str]) -> Group:
+    return tuple(found.get(name) for name in names)
+
+
+def _sorted(start: datetime, groups: Mapping[Group, MergedStatistics]) -> list[Piece]:
+    """Return the pieces of a span in the order of the groups. A group without a label comes before those with it."""
+    return [(start, group, groups[group]) for group in sorted(groups, key=lambda group: [each or "" for each in group])]
 
 
 def time_range(bounds: Sequence[Bound]) -> tuple[datetime, datetime]:

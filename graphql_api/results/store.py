@@ -22,9 +22,9 @@ class Store:
         self._firestore = firestore
         self._turns = turns
         self.result_listing = ResultListing(firestore, turns, shards=shards)
-        self.rolled_up_results = RolledUpResults(firestore, self.result_listing, shards=shards)
         self.archived_results = ArchivedResults(firestore, turns)
         self.series_listing = SeriesListing(firestore, self.result_listing)
+        self.rolled_up_results = RolledUpResults(firestore, self.result_listing, self.series_listing, shards=shards)
         self.sample_listing = SampleListing(firestore, shards=shards)
 
     async def headers(self, submitter: str, ids: Collection[str]) -> Mapping[str, Header]:

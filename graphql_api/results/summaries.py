@@ -1,9 +1,10 @@
 """Summaries of results: the merged statistics of all results that match a filter, in total, per group of
 results with equal labels, or per time bucket.
 
-A summary of all results, or of a range of time stamps, uses rollups. Any other summary reads the selected results: only
-the fields that it merges, in batches that share one read time. Its memory does not grow with the number of results, but
-its duration does. A summary therefore raises an error after `MAX_SECONDS`.
+A summary of results that are selected by time stamps and labels uses rollups. Any other summary, or one of a submitter
+without rollups, reads the selected results: only the fields that it merges, in batches that share one read time. Its
+memory does not grow with the number of results, but its duration does. A summary therefore raises an error after
+`MAX_SECONDS`.
 
 A summary by time stamps and labels also has the results in the hourly archive, as of the same read time.
 """
@@ -16,17 +17,17 @@ from enum import Enum
 from typing import Any
 
 from graphql_api.errors import TooComplex
-from graphql_api.results.archived_results import Group, Summary, can_use_archive
+from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order, Selection
-from graphql_api.results.rolled_up_results import can_use_rollups
+from graphql_api.results.rolled_up_results import Group, group_of, has_stored_hours
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
-from storage.rollups.rollup import LATEST
+from storage.rollups.rollup import LATEST, Resolution
 
-MAX_BUCKETS = 10_000
-"""A year has 8,784 hours."""
+MAX_BUCKETS = 20_000
+"""A year has 8,784 hours, and 366 days of 50 groups are 18,300 buckets."""
 MAX_SECONDS = 25.0
 """Less than the time limit of an operation, so that clients get the specific error of this module."""
 
@@ -48,7 +49,7 @@ class TimeBucket(Enum):
         return _EPOCH + (timestamp - _EPOCH) // length * length
 
 
-_BUCKETS_OF_HOURS = (TimeBucket.HOUR, TimeBucket.DAY)
+_RESOLUTIONS = {TimeBucket.HOUR: Resolution.HOUR, TimeBucket.DAY: Resolution.DAY}
 
 
 async def summarize(
@@ -58,11 +59,11 @@ async def summarize(
 
     Without `names`, no groups are formed. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
     """
-    uses_archive = can_use_archive(selection)
+    uses_archive = has_stored_hours(selection)
     merged = Summary(uses_archive=uses_archive)
     groups: dict[Group, Summary] = {}
 
-    def group_of(group: Group) -> Summary:
+    def summary_of(group: Group) -> Summary:
         if group not in groups:
             if len(groups) == MAX_GROUPS:
                 raise too_many_groups()
@@ -77,17 +78,20 @@ async def summarize(
                 async for _, group, piece in archived:
                     merged.merge_archived(piece)
                     if names:
-                        group_of(group).merge_archived(piece)
-        if not names and can_use_rollups(selection):
-            async with aclosing(store.rolled_up_results.pieces(submitter, selection, view)) as pieces:
-                async for _, piece in pieces:
+                        summary_of(group).merge_archived(piece)
+        rolled_up = await store.rolled_up_results.read(submitter, selection, names, Resolution.DAY, view)
+        if rolled_up is not None:
+            async with aclosing(rolled_up) as pieces:
+                async for _, group, piece in pieces:
                     merged.merge(piece)
+                    if names:
+                        summary_of(group).merge(piece)
         else:
             async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
                 async for _, group, document in results:
                     add_result(merged, document)
                     if names:
-                        add_result(group_of(group), document)
+                        add_result(summary_of(group), document)
         await _finish(store, submitter, (merged, *groups.values()))
     return merged, groups
 
@@ -102,7 +106,7 @@ async def summarize_over_time(
     """
     buckets: dict[tuple[datetime, Group], Summary] = {}
     latest: list[Summary] = []
-    uses_archive = bucket in _BUCKETS_OF_HOURS and can_use_archive(selection)
+    uses_archive = bucket in _RESOLUTIONS and has_stored_hours(selection)
 
     async def bucket_of(timestamp: datetime, group: Group) -> Summary:
         """Return the bucket of a result. Time stamps come in order, so earlier buckets get no more results."""
@@ -135,11 +139,14 @@ async def summarize_over_time(
                 (await bucket_of(hour, group)).merge_archived(piece)
                 next_archived = await anext(archived, None)
 
-        if not names and bucket in _BUCKETS_OF_HOURS and can_use_rollups(selection):
-            async with aclosing(store.rolled_up_results.pieces(submitter, selection, view)) as pieces:
-                async for hour, piece in pieces:
-                    await add_archived_until(hour)
-                    (await bucket_of(hour, ())).merge(piece)
+        rolled_up = None
+        if bucket in _RESOLUTIONS:
+            rolled_up = await store.rolled_up_results.read(submitter, selection, names, _RESOLUTIONS[bucket], view)
+        if rolled_up is not None:
+            async with aclosing(rolled_up) as pieces:
+                async for start, group, piece in pieces:
+                    await add_archived_until(start)
+                    (await bucket_of(start, group)).merge(piece)
         else:
             async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
                 async for timestamp, group, document in results:
@@ -163,9 +170,7 @@ async def _read(
         async for documents in batches:
             for document in documents:
                 await turn.pause()
-                stored = document.fields["labels"].map_value.fields if names else {}
-                group = tuple(stored[name].string_value if name in stored else None for name in names)
-                yield timestamp_of(document), group, document
+                yield timestamp_of(document), group_of(document, names), document
 
 
 async def _finish(store: Store, submitter: str, summaries: Iterable[MergedStatistics]) -> None:

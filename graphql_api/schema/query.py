@@ -9,9 +9,10 @@ import strawberry
 from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
-from graphql_api.results.archived_results import Group, Summary
+from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
+from graphql_api.results.rolled_up_results import Group
 from graphql_api.results.series_listing import MAX_GROUPS
 from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
 from graphql_api.schema.arguments import (
@@ -38,6 +39,7 @@ from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
 from storage.documents import BadRequest
+from storage.rollups.series import MAX_SERIES
 
 LATEST_FIRST = Order("timestamp", descending=True)
 
@@ -125,10 +127,11 @@ class Query:
     @strawberry.field(
         description=(
             "Returns combined statistics of the values of all selected results. Without a filter, or with a filter by "
-            "time stamp only, the server reads stored statistics of each hour, and the results of parts of hours. "
-            "With `groupBy` or another filter, it reads every selected result, a few thousand per second. If this "
-            f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX. "
-            "`archivedResults` says how many selected results are in the hourly archive."
+            "time stamp and labels, the server reads stored statistics of hours and days, and the results of parts of "
+            f"hours. With another filter, or with labels if the samples have more than {MAX_SERIES:,} combinations of "
+            "labels, it reads every selected result, a few thousand per second. If this takes more than "
+            f"{MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX. `archivedResults` says how "
+            "many selected results are in the hourly archive."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -151,7 +154,7 @@ class Query:
             "are the same as for `resultsSummary`. For buckets shorter than an hour, the server reads every result, "
             "and the hourly archive cannot answer."
         ),
-        metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 10)),
+        metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 20)),
     )
     async def results_over_time(
         self,

@@ -20,6 +20,7 @@ SAMPLES = "samples"
 RESULTS = "results"
 SERIES = "series"
 ROLLUPS = "rollups"
+SERIES_ROLLUPS = "series_rollups"
 HOURLY_ARCHIVE = "hourly_archive"
 HOURLY_ARCHIVE_SERIES = "hourly_archive_series"
 CHUNKS = "chunks"
@@ -93,9 +94,9 @@ def series(submitter: str, labels_term: str) -> str:
     return f"{SUBMITTERS}/{submitter}/{SERIES}/{sha256(labels_term.encode()).hexdigest()}"
 
 
-def rollup(submitter: str, name: str) -> str:
-    """Return the path of a rollup: of a day, as in `2026-11-28`, or of the checkpoint of all days."""
-    return f"{SUBMITTERS}/{submitter}/{ROLLUPS}/{name}"
+def rollup(submitter: str, name: str, collection: str = ROLLUPS) -> str:
+    """Return the path of rollups of a day, as in `2026-11-28` or `2026-11-28-1`, or of the checkpoint of all days."""
+    return f"{SUBMITTERS}/{submitter}/{collection}/{name}"
 
 
 def archived_day(submitter: str, day: date) -> str:

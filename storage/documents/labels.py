@@ -78,6 +78,11 @@ def term(labels: Labels) -> str:
     return _SEPARATOR.join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
+def from_term(term: str) -> Labels:
+    """Return the labels whose index term is `term`, which is not empty."""
+    return dict(pair.split("=", 1) for pair in term.split(_SEPARATOR))
+
+
 def index_terms(labels: Labels) -> list[str]:
     """Return the index term of each combination of one or more of `labels`."""
     pairs = [f"{name}={value}" for name, value in sorted(labels.items())]

@@ -27,6 +27,8 @@ _UNIT_EXPONENT = 1074 + 2 * _MANTISSA_BITS
 _ROOT_BITS = 128
 _HEADER = struct.Struct("<QQQdd")
 """The results, the values, the results without a sketch, the minimum and the maximum."""
+_RESULTS = struct.Struct("<Q")
+"""The beginning of the header."""
 _SUM = struct.Struct("<iH")
 """The exponent of an exact sum, and the length of its integer in bytes."""
 _QUANTILES = {
@@ -156,6 +158,11 @@ class MergedStatistics:
 
     def _sum(self) -> int:
         return sum(mantissa << exponent + _UNIT_EXPONENT for exponent, mantissa in self._sums.items())
+
+
+def results_of(stored: bytes) -> int:
+    """Return the number of results in the stored form of merged statistics."""
+    return int(_RESULTS.unpack_from(stored)[0])
 
 
 def _mantissa_and_exponent(number: float) -> tuple[int, int]:

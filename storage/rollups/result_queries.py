@@ -18,7 +18,8 @@ from storage.rollups.rollup import EARLIEST, LATEST
 
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 2_000
-_SELECTED = (*INDEXED_FIELDS, "computed_at", "sketch")
+_SELECTED = ("sketch", "labels")
+"""The fields that are read in addition to those of the index."""
 
 
 class ResultQueries:
@@ -32,9 +33,12 @@ class ResultQueries:
         self._shards = range(shards)
         self._parent = document_paths.submitter(submitter)
 
-    async def count(self, start: datetime, end: datetime, read_time: datetime) -> int:
-        """Return the number of results with a time stamp in a range."""
+    async def count(self, start: datetime, end: datetime, read_time: datetime, label_term: str | None = None) -> int:
+        """Return the number of results with a time stamp in a range, and with an index term of labels if it is set."""
         queries = [_query(shard, "timestamp", _range("timestamp", start, end)) for shard in self._shards]
+        if label_term is not None:
+            for query in queries:
+                _add(query, "label_terms", _Operator.ARRAY_CONTAINS, label_term)
         return await self._count(queries, read_time)
 
     async def count_up_to(self, limit: int) -> int:
@@ -43,6 +47,13 @@ class ResultQueries:
         for query in queries:
             query.limit.value = limit
         return await self._count(queries, None)
+
+    async def count_series(self, limit: int) -> int:
+        """Return the number of combinations of labels of the samples, up to `limit`."""
+        query = StructuredQuery()
+        query.from_.add(collection_id=document_paths.SERIES)
+        query.limit.value = limit
+        return await self._firestore.count(self._parent, query)
 
     async def count_changes(
         self, since: datetime, read_time: datetime, end: datetime = LATEST, *, is_computed: bool = True
@@ -75,22 +86,29 @@ class ResultQueries:
                 yield documents
 
     async def changes(
-        self, since: datetime, start: datetime, end: datetime, read_time: datetime
+        self,
+        since: datetime,
+        start: datetime,
+        end: datetime,
+        read_time: datetime,
+        select: Sequence[str] = _SELECTED,
     ) -> AsyncGenerator[Sequence[Any], None]:
         """Yield the results that were computed at `since` or later and whose time stamps are in a range, in batches."""
         bounds = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since), *_range("timestamp", start, end)]
         for shard in self._shards:
-            async for documents in self._batches(_query(shard, "computed_at", bounds), read_time):
+            async for documents in self._batches(_query(shard, "computed_at", bounds), read_time, select):
                 yield documents
 
     async def _count(self, queries: Sequence[Any], read_time: datetime | None) -> int:
         return sum(await asyncio.gather(*(self._firestore.count(self._parent, each, read_time) for each in queries)))
 
-    async def _batches(self, query: Any, read_time: datetime) -> AsyncGenerator[Sequence[Any], None]:
+    async def _batches(
+        self, query: Any, read_time: datetime, select: Sequence[str] = _SELECTED
+    ) -> AsyncGenerator[Sequence[Any], None]:
         query.limit.value = _BATCH_SIZE
-        for field in _SELECTED:
-            query.select.fields.add(field_path=field)
         order = [each.field.field_path for each in query.order_by][:-1]
+        for field in (*order, *select):
+            query.select.fields.add(field_path=field)
         while True:
             documents = await self._firestore.page(self._parent, query, read_time)
             if documents:

@@ -1,142 +1,157 @@
-"""A rollup: the merged statistics of the results of a day, by the hour of their time stamps.
+"""A rollup: the merged statistics of results of a day, by the hour of their time stamps, and of the whole day.
 
-A rollup is a checked cache. Each hour has the time as of which its statistics are those of its results, and the number
-of these results. Readers add the results that were written since, and compare the number of results with a count.
-
-The checkpoint of a submitter has the time as of which all rollups contain all results, up to the time stamp
-`covered_until`. An hour before that time stamp that is in no rollup had no results then.
+The results of a rollup are all results of a submitter, or those of one series. A rollup is a checked cache. Each
+statistics have the time as of which they are those of their results, and the number of these results. Readers add the
+results that were written since, and compare the number of results with a count.
 
 This module opens no connection.
 """
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from enum import Enum
 
-from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.merged_statistics import MergedStatistics, results_of
 
 HOUR = timedelta(hours=1)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
-CHECKPOINT = "checkpoint"
-"""The name of the checkpoint. It comes after the name of each day."""
-
-FORMAT_VERSION = 1
-"""Increase this number when the stored form of merged statistics changes. All rollups are then built again."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _AS_OF = struct.Struct("<q")
+_HOUR = struct.Struct("<BI")
+"""The number of an hour, and the length of its snapshot in bytes."""
+
+
+class Resolution(Enum):
+    """The length of the spans of time that have statistics."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+    def start_of(self, timestamp: datetime) -> datetime:
+        """Return the start of the span that contains a time stamp."""
+        hour = 0 if self is Resolution.DAY else timestamp.hour
+        return timestamp.replace(hour=hour, minute=0, second=0, microsecond=0)
+
+    def end_of(self, start: datetime) -> datetime:
+        """Return the end of the span that starts at `start`. The last span of the year 9999 ends at `LATEST`."""
+        length = HOUR if self is Resolution.HOUR else timedelta(days=1)
+        return LATEST if start >= LATEST - length else start + length
+
+    def whole(self, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+        """Return the range of whole spans between two times. It is empty if its start is not before its end."""
+        first = self.start_of(start)
+        return first if first == start else self.end_of(first), self.start_of(end)
 
 
 @dataclass(frozen=True, slots=True)
-class RollupHour:
-    """The statistics of the results of an hour. None: they must be computed again from the results."""
+class Snapshot:
+    """The statistics of results as of a time, in their stored form. Without them, the snapshot is stale."""
 
     as_of: datetime
-    statistics: MergedStatistics | None
+    packed: bytes = b""
+
+    @classmethod
+    def of(cls, as_of: datetime, statistics: MergedStatistics) -> "Snapshot":
+        """Return a snapshot of statistics."""
+        return cls(as_of, statistics.encode())
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the statistics must be computed again from the results."""
+        return not self.packed
+
+    @property
+    def results(self) -> int:
+        """The number of results. A stale snapshot has none."""
+        return results_of(self.packed) if self.packed else 0
+
+    def statistics(self) -> MergedStatistics:
+        """Return the statistics. Not for a stale snapshot."""
+        return MergedStatistics.decode(self.packed)
 
     def encode(self) -> bytes:
         """Return the stored form."""
-        as_of = _AS_OF.pack((self.as_of - _EPOCH) // _MICROSECOND)
-        return as_of if self.statistics is None else as_of + self.statistics.encode()
+        return _AS_OF.pack((self.as_of - _EPOCH) // _MICROSECOND) + self.packed
 
     @classmethod
-    def decode(cls, stored: bytes) -> "RollupHour":
-        """Return the hour with this stored form."""
+    def decode(cls, stored: bytes) -> "Snapshot":
+        """Return the snapshot with this stored form."""
         (as_of,) = _AS_OF.unpack_from(stored)
-        statistics = MergedStatistics.decode(stored[_AS_OF.size :]) if len(stored) > _AS_OF.size else None
-        return cls(_EPOCH + as_of * _MICROSECOND, statistics)
+        return cls(_EPOCH + as_of * _MICROSECOND, stored[_AS_OF.size :])
 
 
-@dataclass(slots=True)
 class Rollup:
-    """The hours of a day that have results, by their start. `update_time` is None if the rollup is not stored yet."""
+    """The hours of a day that have results, by their start, and their total."""
 
-    day: date
-    hours: dict[datetime, RollupHour] = field(default_factory=dict)
-    update_time: datetime | None = None
+    __slots__ = ("_total", "hours")
+
+    def __init__(self, hours: dict[datetime, Snapshot], total: Snapshot | None = None) -> None:
+        self.hours = hours
+        """Use `put` and `remove` to change them."""
+        self._total = total
+
+    def put(self, hour: datetime, snapshot: Snapshot) -> None:
+        """Set the statistics of an hour."""
+        self.hours[hour] = snapshot
+        self._total = None
+
+    def remove(self, hour: datetime) -> None:
+        """Remove an hour, which has no results."""
+        del self.hours[hour]
+        self._total = None
 
     @property
     def has_stale_hours(self) -> bool:
         """Whether an hour must be computed again."""
-        return any(hour.statistics is None for hour in self.hours.values())
+        return any(hour.is_stale for hour in self.hours.values())
 
-    def fields(self) -> dict[str, object]:
-        """Return the fields of the stored document."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "hours": {str(start.hour): hour.encode() for start, hour in self.hours.items()},
-            "has_stale_hours": self.has_stale_hours,
-        }
+    def total(self) -> Snapshot:
+        """Return the statistics of the day, with the latest time of an hour. They are stale if an hour is stale."""
+        if self._total is None:
+            as_of = max(hour.as_of for hour in self.hours.values())
+            if self.has_stale_hours:
+                self._total = Snapshot(as_of)
+            else:
+                merged = MergedStatistics()
+                for hour in self.hours.values():
+                    merged.merge(hour.statistics())
+                self._total = Snapshot.of(as_of, merged)
+        return self._total
 
-    @classmethod
-    def from_fields(cls, name: str, fields: Mapping[str, object], update_time: datetime) -> "Rollup":
-        """Return the rollup of the day `name` that is stored as `fields`. One of another format has no hours."""
-        day, stored = date.fromisoformat(name), fields["hours"]
-        if fields["format_version"] != FORMAT_VERSION:
-            return cls(day, update_time=update_time)
-        if not isinstance(stored, Mapping):
-            raise TypeError(f"expected hours by number, got {stored!r}")
-        midnight = midnight_of(day)
-        hours = {midnight + int(hour) * HOUR: RollupHour.decode(stored[hour]) for hour in sorted(stored, key=int)}
-        return cls(day, hours, update_time)
+    def merge(self, other: "Rollup") -> None:
+        """Add the hours of another document with the same results. The later statistics of an hour stay."""
+        for hour, snapshot in other.hours.items():
+            if hour not in self.hours or self.hours[hour].as_of < snapshot.as_of:
+                self.put(hour, snapshot)
 
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What the rollups of a submitter contain. `update_time` is None if the checkpoint is not stored yet.
-
-    `stale_from` is the earliest time stamp at which a rollup can have a stale hour. `compared_at` is the last time at
-    which the rollups were compared with the number of results, or None if results were removed since.
-    """
-
-    as_of: datetime
-    covered_until: datetime = EARLIEST
-    stale_from: datetime | None = None
-    compared_at: datetime | None = None
-    update_time: datetime | None = None
-
-    def fields(self) -> dict[str, object]:
-        """Return the fields of the stored document."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "as_of": self.as_of,
-            "covered_until": self.covered_until,
-            "stale_from": self.stale_from,
-            "compared_at": self.compared_at,
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, object], update_time: datetime) -> "Checkpoint":
-        """Return the checkpoint that is stored as `fields`. One of rollups of another format covers nothing."""
-        as_of, covered_until, stale_from, compared_at = (
-            fields[name] for name in ("as_of", "covered_until", "stale_from", "compared_at")
-        )
-        assert isinstance(as_of, datetime)
-        assert isinstance(covered_until, datetime)
-        if fields["format_version"] != FORMAT_VERSION:
-            return cls(as_of, update_time=update_time)
-        return cls(
-            as_of,
-            covered_until,
-            stale_from if isinstance(stale_from, datetime) else None,
-            compared_at if isinstance(compared_at, datetime) else None,
-            update_time,
-        )
+    def encode_hours(self) -> bytes:
+        """Return the stored form of the hours."""
+        parts = []
+        for start in sorted(self.hours):
+            snapshot = self.hours[start].encode()
+            parts += [_HOUR.pack(start.hour, len(snapshot)), snapshot]
+        return b"".join(parts)
 
 
-def hour_of(timestamp: datetime) -> datetime:
-    """Return the start of the hour that contains a time stamp."""
-    return timestamp.replace(minute=0, second=0, microsecond=0)
-
-
-def next_hour(start: datetime) -> datetime:
-    """Return the end of the hour that starts at `start`. The last hour of the year 9999 ends at `LATEST`."""
-    return LATEST if start >= LATEST - HOUR else start + HOUR
+def decode_hours(day: date, stored: bytes) -> Iterator[tuple[datetime, Snapshot]]:
+    """Yield the start and the statistics of each hour that `Rollup.encode_hours` has stored."""
+    midnight, position = midnight_of(day), 0
+    while position < len(stored):
+        number, length = _HOUR.unpack_from(stored, position)
+        position += _HOUR.size + length
+        yield midnight + number * HOUR, Snapshot.decode(stored[position - length : position])
 
 
 def midnight_of(day: date) -> datetime:
     """Return the start of a day in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def end_of(day: date) -> datetime:
+    """Return the end of a day in UTC."""
+    return Resolution.DAY.end_of(midnight_of(day))

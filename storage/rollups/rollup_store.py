@@ -1,7 +1,8 @@
-"""The stored rollups of a submitter: one document for each day, and the checkpoint."""
+"""The stored rollups of a submitter: a few documents for each day, usually one."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -10,103 +11,179 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
-from storage.rollups.rollup import CHECKPOINT, LATEST, Checkpoint, Rollup
+from storage.rollups.checkpoint import FORMAT_VERSION
+from storage.rollups.checkpoint_store import conditional_write
+from storage.rollups.day_rollups import DayRollups, Pause, RollupDocument
+from storage.rollups.rollup import Resolution, Snapshot, decode_hours, end_of, midnight_of
+from storage.rollups.series import RollupKind, Series
 
+MAX_SNAPSHOTS = 20_000
+"""About how many snapshots a window has. They use about 10 MiB."""
+MAX_SELECTED_SERIES = 30
+"""If more series are selected, all series of a document are read."""
+_AFTER_ALL_NUMBERS = "~"
+"""The name of a document is a day, or a day, `-` and a number. This character comes after `-`."""
 _Operator = StructuredQuery.FieldFilter
-_BATCH_DAYS = 100
-"""A rollup has up to 480 KiB, and usually about 20 KiB."""
+
+
+@dataclass(slots=True)
+class Window:
+    """The statistics of rollups until `end`, by the start of the hour or the day and by the series."""
+
+    end: datetime
+    snapshots: dict[tuple[datetime, Series], Snapshot] = field(default_factory=dict)
 
 
 class RollupStore:
-    """The rollups of one submitter. Each method raises `Unavailable` or `FirestoreError`."""
+    """The rollups of one kind of one submitter. Each method raises `Unavailable` or `FirestoreError`."""
 
-    def __init__(self, firestore: Firestore, submitter: str) -> None:
+    def __init__(self, firestore: Firestore, submitter: str, kind: RollupKind) -> None:
         self._firestore = firestore
         self._submitter = submitter
+        self.kind = kind
 
-    async def checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint, or None if the submitter has no rollups."""
-        path = document_paths.rollup(self._submitter, CHECKPOINT)
-        document = (await self._firestore.batch_get([path])).get(path)
-        if document is None:
-            return None
-        return Checkpoint.from_fields(encoding.from_document(document), encoding.to_datetime(document.update_time))
+    async def windows(
+        self,
+        start: datetime,
+        end: datetime,
+        read_time: datetime,
+        resolution: Resolution,
+        pause: Pause,
+        selects: Callable[[Series], bool],
+        series: Collection[Series] = (),
+    ) -> AsyncGenerator[Window, None]:
+        """Yield the statistics of the hours or the days from `start` up to `end`, the earliest first, in windows.
 
-    async def between(
-        self, start: datetime, end: datetime, read_time: datetime, pause: Callable[[], Awaitable[None]]
-    ) -> list[Rollup]:
-        """Return the rollups of the days that have a part between two times, the earliest first.
-
-        `pause` lets other work run, if enough was done since the last pause.
+        The end of the last window is `end`. `selects` returns whether a series is selected. `series` are all selected
+        ones if these are known, which saves reading the others.
         """
-        found: list[Rollup] = []
-        first, is_first = start.date(), True
+        stored = "hours" if resolution is Resolution.HOUR else "totals"
+        is_small = 0 < len(series) <= MAX_SELECTED_SERIES
+        paths = [f"{stored}.{_quoted(each)}" for each in series] if is_small else [stored]
+        window = Window(end)
+        async with aclosing(self._days(start.date(), end, read_time, ["format_version", *paths])) as days:
+            async for day, documents in days:
+                if len(window.snapshots) >= MAX_SNAPSHOTS:
+                    window.end = midnight_of(day)
+                    yield window
+                    window = Window(end)
+                for document in documents:
+                    fields = document.fields
+                    if fields["format_version"].integer_value != FORMAT_VERSION or stored not in fields:
+                        continue
+                    members = fields[stored].map_value.fields
+                    for each in filter(selects, members):
+                        await pause()
+                        packed = members[each].bytes_value
+                        for first, snapshot in _snapshots(day, packed, resolution):
+                            if start <= first < end:
+                                _keep_later(window.snapshots, (first, each), snapshot)
+        yield window
+
+    async def read(self, first: date, last: date, read_time: datetime, pause: Pause) -> dict[date, DayRollups]:
+        """Return the rollups of the days from `first` to `last` that have any."""
+        found: dict[date, DayRollups] = {}
+        async with aclosing(self._days(first, end_of(last), read_time)) as days:
+            async for day, documents in days:
+                found[day] = DayRollups(day)
+                for document in documents:
+                    update_time = encoding.to_datetime(document.update_time)
+                    fields = encoding.from_document(document)
+                    await found[day].add_document(_number(document), fields, update_time, pause)
+        return found
+
+    async def days(self, start: datetime, end: datetime, read_time: datetime) -> dict[date, bool]:
+        """Return the days between two times that have rollups, and whether these have stale hours."""
+        async with aclosing(self._days(start.date(), end, read_time, ["has_stale_hours"])) as days:
+            return {
+                day: any(document.fields["has_stale_hours"].boolean_value for document in documents)
+                async for day, documents in days
+            }
+
+    async def write(self, writer: GroupCommitWriter, days: Sequence[DayRollups], pause: Pause) -> None:
+        """Store the changes of days. Raises `PreconditionFailed` if another instance has changed one of them."""
+        written = [(each.day, await each.documents(pause)) for each in days if each.is_changed]
+        for turn in range(max((len(turns) for _, turns in written), default=0)):
+            documents = [(day, *each) for day, turns in written for each in (turns[turn] if turn < len(turns) else ())]
+            writes = [self._write(day, document, fields) for day, document, fields in documents]
+            for outcome in await writer.write_all(writes, self._submitter):
+                if isinstance(outcome, Exception):
+                    raise outcome
+
+    def _write(self, day: date, document: RollupDocument, fields: dict[str, object]) -> Any:
+        suffix = f"-{document.number}" if document.number else ""
+        path = document_paths.rollup(self._submitter, f"{day.isoformat()}{suffix}", self.kind.collection)
+        return conditional_write(self._firestore.name(path), fields, document.update_time)
+
+    async def _days(
+        self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()
+    ) -> AsyncGenerator[tuple[date, list[Any]], None]:
+        """Yield each day from `first` on that has a part before `end`, with its documents."""
+        query = self._query(first, end, select)
+        day, documents = first, list[Any]()
         while True:
-            query = self._query(first, end, is_inclusive=is_first)
-            query.limit.value = _BATCH_DAYS
-            documents = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
-            for document in documents:
-                await pause()
-                found.append(_decode(document))
-            if len(documents) < _BATCH_DAYS:
-                return found
-            first, is_first = found[-1].day, False
+            page = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
+            for document in page:
+                if (day_of_document := _day(document)) != day and documents:
+                    yield day, documents
+                    documents = []
+                day = day_of_document
+                documents.append(document)
+            if len(page) < self.kind.batch_size:
+                break
+            del query.start_at.values[:]
+            query.start_at.values.add(reference_value=page[-1].name)
+            query.start_at.before = False
+        if documents:
+            yield day, documents
 
-    async def days(self, end: datetime, read_time: datetime) -> list[tuple[date, bool]]:
-        """Return each day before `end` that has a rollup, and whether the rollup has stale hours."""
-        query = self._query(date.min, end)
-        query.select.fields.add(field_path="has_stale_hours")
-        documents = await self._firestore.documents(document_paths.submitter(self._submitter), query, read_time)
-        return [
-            (date.fromisoformat(_name(document)), document.fields["has_stale_hours"].boolean_value)
-            for document in documents
-        ]
-
-    async def write(self, writer: GroupCommitWriter, rollups: Sequence[Rollup]) -> None:
-        """Store rollups. Raises `PreconditionFailed` if another instance has changed one of them."""
-        writes = [self._write(each.day.isoformat(), each.fields(), each.update_time) for each in rollups]
-        for outcome in await writer.write_all(writes, self._submitter):
-            if isinstance(outcome, Exception):
-                raise outcome
-
-    async def write_checkpoint(self, writer: GroupCommitWriter, checkpoint: Checkpoint) -> Checkpoint:
-        """Store the checkpoint, and return it with its new update time. Raises `PreconditionFailed` as `write` does."""
-        write = self._write(CHECKPOINT, checkpoint.fields(), checkpoint.update_time)
-        written = await writer.write(write)
-        return replace(checkpoint, update_time=encoding.to_datetime(written.update_time))
-
-    def _write(self, name: str, fields: dict[str, object], update_time: datetime | None) -> Any:
-        write = encoding.to_write(self._firestore.name(document_paths.rollup(self._submitter, name)), fields)
-        if update_time is None:
-            write.current_document.exists = False
-        else:
-            write.current_document.update_time.FromDatetime(update_time)
-        return write
-
-    def _query(self, first: date, end: datetime, *, is_inclusive: bool = True) -> Any:
-        """Return a query of the rollups from the day `first` on that have a part before `end`, in order."""
+    def _query(self, first: date, end: datetime, select: Sequence[str]) -> Any:
         query = StructuredQuery()
-        query.from_.add(collection_id=document_paths.ROLLUPS)
+        query.from_.add(collection_id=self.kind.collection)
+        query.limit.value = self.kind.batch_size
+        for path in select:
+            query.select.fields.add(field_path=path)
         query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
-        last = end.date().isoformat()
-        includes_last = end == LATEST or end != end.replace(hour=0, minute=0, second=0, microsecond=0)
-        operators = (
-            _Operator.GREATER_THAN_OR_EQUAL if is_inclusive else _Operator.GREATER_THAN,
-            _Operator.LESS_THAN_OR_EQUAL if includes_last else _Operator.LESS_THAN,
-        )
-        for operator, name in zip(operators, (first.isoformat(), last), strict=True):
+        has_end = end == Resolution.DAY.start_of(end)
+        for operator, name in (
+            (_Operator.GREATER_THAN_OR_EQUAL, first.isoformat()),
+            (_Operator.LESS_THAN, f"{end.date().isoformat()}{'' if has_end else _AFTER_ALL_NUMBERS}"),
+        ):
             condition = query.where.composite_filter.filters.add().field_filter
             condition.field.field_path, condition.op = "__name__", operator
-            path = document_paths.rollup(self._submitter, name)
+            path = document_paths.rollup(self._submitter, name, self.kind.collection)
             condition.value.reference_value = self._firestore.name(path)
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         return query
 
 
-def _decode(document: Any) -> Rollup:
-    return Rollup.from_fields(
-        _name(document), encoding.from_document(document), encoding.to_datetime(document.update_time)
-    )
+def _snapshots(day: date, packed: bytes, resolution: Resolution) -> Iterator[tuple[datetime, Snapshot]]:
+    if resolution is Resolution.HOUR:
+        yield from decode_hours(day, packed)
+    else:
+        yield midnight_of(day), Snapshot.decode(packed)
+
+
+def _keep_later(
+    snapshots: dict[tuple[datetime, Series], Snapshot], key: tuple[datetime, Series], snapshot: Snapshot
+) -> None:
+    """Add a snapshot, unless another document has a later one (`day_rollups.py`)."""
+    if key not in snapshots or snapshots[key].as_of < snapshot.as_of:
+        snapshots[key] = snapshot
+
+
+def _quoted(series: Series) -> str:
+    """Return a series as a part of a field path."""
+    escaped = series.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"
+
+
+def _day(document: Any) -> date:
+    return date.fromisoformat(_name(document)[: len("2026-11-28")])
+
+
+def _number(document: Any) -> int:
+    return int(_name(document)[len("2026-11-28-") :] or 0)
 
 
 def _name(document: Any) -> str:

@@ -10,20 +10,24 @@ import pytest
 
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.rollups.rollup_store import RollupStore
+from storage.rollups.checkpoint_store import CheckpointStore
 from tests.stack import Stack, eventually
 from triggers.rollups.rollup_builder import Report, RollupBuilder
 
 SUBMITTER = "rolled-up"
 SUMMARY = "{ resultsSummary { results mean maximum } resultsOverTime(bucket: HOUR) { start results mean maximum } }"
+SUMMARY_OF_SERIES = """{
+  ofSite: resultsOverTime(bucket: HOUR, filter: {labels: [{name: "site", value: "a"}]}) { start results mean maximum }
+  daily: resultsOverTime(bucket: DAY, groupBy: ["site"]) { labels { value } results mean maximum }
+}"""
 DELETE = 'mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "wrong") { id } }'
 RECOMPUTE = "mutation ($ids: [ID!]) { recompute(ids: $ids) { id } }"
 CORRECT = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
 
 
-def sample(hour: int, *data: float) -> dict[str, Any]:
+def sample(hour: int, *data: float, site: str = "a") -> dict[str, Any]:
     """Return a sample of an hour of one day."""
-    return {"time_stamp": f"2026-03-01T{hour:02}:30:00Z", "data": data}
+    return {"time_stamp": f"2026-03-01T{hour:02}:30:00Z", "data": data, "labels": {"site": site} if site else {}}
 
 
 def expected(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -32,14 +36,30 @@ def expected(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return {"results": len(samples), "mean": pytest.approx(values.mean()), "maximum": values.max()}
 
 
-def answer(samples: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return what the API responds to `SUMMARY`."""
+def by_hour(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the time buckets of samples."""
     hours: dict[str, list[dict[str, Any]]] = {}
-    for each in sorted(samples.values(), key=lambda each: each["time_stamp"]):
+    for each in sorted(samples, key=lambda each: each["time_stamp"]):
         hours.setdefault(each["time_stamp"].replace(":30:", ":00:"), []).append(each)
+    return [{"start": start, **expected(each)} for start, each in hours.items()]
+
+
+def by_site(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the groups of samples in the order of their sites."""
+    sites: dict[str, list[dict[str, Any]]] = {}
+    for each in samples:
+        sites.setdefault(each["labels"].get("site", ""), []).append(each)
+    return [{"labels": [{"value": site}] if site else [], **expected(sites[site])} for site in sorted(sites)]
+
+
+def answer(samples: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what the API responds to both queries. The order of groups is not defined."""
+    found = list(samples.values())
     return {
-        "resultsSummary": expected(list(samples.values())),
-        "resultsOverTime": [{"start": start, **expected(each)} for start, each in hours.items()],
+        "resultsSummary": expected(found),
+        "resultsOverTime": by_hour(found),
+        "ofSite": by_hour([each for each in found if each["labels"].get("site") == "a"]),
+        "daily": by_site(found),
     }
 
 
@@ -54,7 +74,7 @@ def build(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Report:
         report = Report()
         deadline = time.monotonic() + 60
         await RollupBuilder(firestore, writer, SUBMITTER, shards=1, deadline=deadline, min_results=0).run(report)
-        assert await RollupStore(firestore, SUBMITTER).checkpoint() is not None
+        assert await CheckpointStore(firestore, SUBMITTER).read() is not None
         await writer.close()
         await firestore.close()
         return report
@@ -69,11 +89,20 @@ def test_late_recomputed_corrected_and_deleted_samples_change_summaries(
     key = stack.new_key(SUBMITTER, "submit,read,admin")
     query = partial(stack.graphql, key=key)
     samples = {}
-    for each in (sample(hour, hour, 2.0 * hour) for hour in (5, 5, 6, 8, 9)):
+    for each in (
+        sample(hour, hour, 2.0 * hour, site=site)
+        for hour, site in zip((5, 5, 6, 8, 9), ["a", "b", "b", "a", ""], strict=True)
+    ):
         samples[stack.submit(each, key=key)["id"]] = each
 
+    def summary() -> dict[str, Any]:
+        """Return the responses, with groups in the order of their sites."""
+        found: dict[str, Any] = {**query(SUMMARY), **query(SUMMARY_OF_SERIES)}
+        found["daily"].sort(key=lambda group: [label["value"] for label in group["labels"]])
+        return found
+
     def wait() -> None:
-        eventually(lambda: query(SUMMARY) == answer(samples), lambda: f"{query(SUMMARY)}\n{stack.log}")
+        eventually(lambda: summary() == answer(samples), lambda: f"{summary()}\n{stack.log}")
 
     wait()
     assert build(stack, monkeypatch).hours == 4

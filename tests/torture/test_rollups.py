@@ -23,11 +23,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from storage.documents import labels
 from storage.firestore.client import Firestore
+from storage.rollups.checkpoint_store import CheckpointStore
+from storage.rollups.later_results import Key
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.result_queries import ResultQueries
-from storage.rollups.rollup import EARLIEST, LATEST, hour_of
+from storage.rollups.rollup import LATEST, Resolution
 from storage.rollups.rollup_store import RollupStore
+from storage.rollups.series import BY_SERIES, TOTAL, RollupKind
 from tests.stack import Stack, eventually
 from tests.stack_files import stack_file
 from tests.triggers.rollups.conftest import figures, no_pause
@@ -54,18 +58,28 @@ IN_STATE = "query ($state: SampleState) { samples(filter: {state: $state}) { tot
 SUMMARY = "{ resultsSummary { results values } }"
 
 
+Hours = dict[Key, tuple[Any, ...]]
+"""Figures by the start of the hour and the series."""
+
+
 @dataclass
 class Submitted:
     """A sample as it was sent."""
 
     timestamp: datetime
     data: list[float]
+    labels: dict[str, str]
     key: str
+
+    @property
+    def series(self) -> str:
+        """The series in rollups."""
+        return labels.term(self.labels) or "-"
 
     @property
     def sample(self) -> dict[str, Any]:
         """The sample as JSON."""
-        return {"time_stamp": self.timestamp.isoformat(), "data": self.data}
+        return {"time_stamp": self.timestamp.isoformat(), "data": self.data, "labels": self.labels}
 
 
 class Workload:
@@ -97,7 +111,8 @@ class Workload:
         data = [
             self._chance.gauss(20, 5) * 10 ** self._chance.randint(-2, 2) for _ in range(self._chance.randint(1, 5))
         ]
-        return Submitted(moment, data, uuid.uuid4().hex)
+        site = self._chance.choice([{}, {"site": "a"}, {"site": "b"}])
+        return Submitted(moment, data, site, uuid.uuid4().hex)
 
     def _submit(self, batch: list[Submitted]) -> None:
         self._chance.shuffle(batch)
@@ -186,10 +201,11 @@ def test_rollups_equal_the_results_although_the_function_is_killed(
         "results": len(workload.samples),
         "values": sum(len(each.data) for each in workload.samples.values()),
     }
-    assert stored.keys() == expected.keys()
-    assert [hour for hour in expected if stored[hour] != expected[hour]] == []
+    for kind, found in stored.items():
+        assert found.keys() == expected[kind].keys()
+        assert [key for key in found if found[key] != expected[kind][key]] == []
     print(
-        f"{len(workload.samples)} results in {len(stored)} hours, {workload.duplicates} samples sent twice, "
+        f"{len(workload.samples)} results in {len(stored[TOTAL])} hours, {workload.duplicates} samples sent twice, "
         f"{workload.changes} changes, {killer.kills} kills"
     )
 
@@ -199,27 +215,30 @@ def _count(stack: Stack, state: str) -> int:
     return total
 
 
-async def _stored_rollups() -> dict[datetime, tuple[Any, ...]]:
-    """Wait until the rollups contain all results. Return the figures of each hour."""
+async def _stored_rollups() -> dict[RollupKind, Hours]:
+    """Wait until the rollups contain all results. Return the figures of each hour and series, for each kind."""
     firestore = Firestore.connect(timeout_seconds=30)
-    rollups, queries = RollupStore(firestore, SUBMITTER), ResultQueries(firestore, SUBMITTER, shards=1)
+    checkpoints, queries = CheckpointStore(firestore, SUBMITTER), ResultQueries(firestore, SUBMITTER, shards=1)
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not await _is_complete(rollups, queries, firestore):
-        assert time.monotonic() < deadline, f"the rollups are not complete: {await rollups.checkpoint()}"
+    while not await _is_complete(checkpoints, queries, firestore):
+        assert time.monotonic() < deadline, f"the rollups are not complete: {await checkpoints.read()}"
         await asyncio.sleep(0.2)
-    found: dict[datetime, tuple[Any, ...]] = {}
-    for rollup in await rollups.between(EARLIEST, LATEST, await firestore.now(), no_pause):
-        for start, hour in rollup.hours.items():
-            assert hour.statistics is not None
-            hour.statistics.finish()
-            found[start] = figures(hour.statistics)
+    found: dict[RollupKind, Hours] = {TOTAL: {}, BY_SERIES: {}}
+    for kind, hours in found.items():
+        rollups = RollupStore(firestore, SUBMITTER, kind)
+        last = START + timedelta(days=DAYS)
+        for day in (await rollups.read(START.date(), last.date(), await firestore.now(), no_pause)).values():
+            for key, snapshot in day.hours():
+                statistics = snapshot.statistics()
+                statistics.finish()
+                hours[key] = figures(statistics)
     await firestore.close()
     return found
 
 
-async def _is_complete(rollups: RollupStore, queries: ResultQueries, firestore: Firestore) -> bool:
+async def _is_complete(checkpoints: CheckpointStore, queries: ResultQueries, firestore: Firestore) -> bool:
     """Return whether a run of the builder has found nothing left to do."""
-    checkpoint = await rollups.checkpoint()
+    checkpoint = await checkpoints.read()
     if checkpoint is None or checkpoint.covered_until != LATEST or checkpoint.stale_from is not None:
         return False
     if checkpoint.compared_at is None:
@@ -227,13 +246,19 @@ async def _is_complete(rollups: RollupStore, queries: ResultQueries, firestore: 
     return not await queries.count_changes(checkpoint.as_of, await firestore.now(), is_computed=False)
 
 
-def _expected(samples: dict[str, Submitted]) -> dict[datetime, tuple[Any, ...]]:
-    """Return the figures of each hour, from the samples as they were sent."""
-    hours: dict[datetime, MergedStatistics] = defaultdict(MergedStatistics)
+def _expected(samples: dict[str, Submitted]) -> dict[RollupKind, Hours]:
+    """Return the figures of each hour and series, from the samples as they were sent."""
+    found: dict[RollupKind, dict[Key, MergedStatistics]] = {
+        TOTAL: defaultdict(MergedStatistics),
+        BY_SERIES: defaultdict(MergedStatistics),
+    }
     for each in samples.values():
         statistics = summarize(np.array(each.data))
-        values = (getattr(statistics, name) for name in FIELDS)
-        hours[hour_of(each.timestamp)].add(ResultStatistics(*values), sketch(sorted(each.data)))
-    for merged in hours.values():
-        merged.finish()
-    return {start: figures(merged) for start, merged in hours.items()}
+        values = ResultStatistics(*(getattr(statistics, name) for name in FIELDS))
+        hour = Resolution.HOUR.start_of(each.timestamp)
+        for kind, series in ((TOTAL, "*"), (BY_SERIES, each.series)):
+            found[kind][hour, series].add(values, sketch(sorted(each.data)))
+    for hours in found.values():
+        for merged in hours.values():
+            merged.finish()
+    return {kind: {key: figures(merged) for key, merged in hours.items()} for kind, hours in found.items()}

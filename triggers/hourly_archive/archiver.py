@@ -22,7 +22,7 @@ from storage.firestore.errors import PreconditionFailed
 from storage.hourly_archive.archive_store import ArchiveStore
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
-from storage.rollups.rollup import hour_of
+from storage.rollups.rollup import Resolution
 from triggers.hourly_archive.due_results import DueResults
 
 MAX_RESULTS = 200
@@ -84,7 +84,7 @@ class Archiver:
         groups: dict[tuple[str, Archiving], list[_Group]] = defaultdict(list)
         for document in documents:
             await self._pause()
-            hour = hour_of(timestamp_of(document))
+            hour = Resolution.HOUR.start_of(timestamp_of(document))
             stored = document.fields
             fields = {name: encoding.from_value(stored[name]) for name in ("labels", "archiving") if name in stored}
             series, archiving = labels.from_fields(fields), Archiving.from_fields(fields) or Archiving()

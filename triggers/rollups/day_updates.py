@@ -1,142 +1,168 @@
 """Updates of the rollups of single days: adds results, and marks hours that must be computed again as stale."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
-from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.rollups.current_hours import Pause, add_changes, changes_since, current_hours, stored_hours
-from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.checkpoint import Checkpoint
+from storage.rollups.day_rollups import DayRollups, Pause
+from storage.rollups.later_results import MAX_COMMIT_DELAY, Key, LaterResults, Verified, changes_since, verify
 from storage.rollups.result_queries import ResultQueries, timestamp_of
-from storage.rollups.rollup import EARLIEST, LATEST, Checkpoint, Rollup, RollupHour, hour_of, midnight_of
+from storage.rollups.rollup import EARLIEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
 
-_MAX_WRITTEN_DAYS = 50
+MAX_RESULTS = 50_000
+"""About how many results are added before they are stored. Those of one day are added together."""
 
 
 class DayUpdates:
-    """Reads and writes the rollups of one submitter.
+    """Reads and writes the rollups of one submitter, of one or more kinds. At most `max_days` are in memory.
 
     Each method raises `Unavailable` or `FirestoreError`, and `PreconditionFailed` if another instance works too.
     """
 
     def __init__(
         self,
-        firestore: Firestore,
         writer: GroupCommitWriter,
         queries: ResultQueries,
-        rollups: RollupStore,
+        stores: Sequence[RollupStore],
         pause: Pause,
+        *,
+        max_days: int,
     ) -> None:
-        self._firestore = firestore
         self._writer = writer
         self._queries = queries
-        self._rollups = rollups
+        self._stores = stores
         self._pause = pause
+        self._max_days = max_days
 
-    async def read(self, first: date, last: date, read_time: datetime) -> list[Rollup]:
-        """Return the rollups from the day `first` to the day `last`."""
-        return await self._rollups.between(midnight_of(first), end_of(last), read_time, self._pause)
-
-    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[set[datetime], set[datetime]]:
+    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
         """Add the results since the checkpoint to the rollups of their days.
 
-        Return the hours of these results, and the hours that are stale now. An hour is stale if a result was replaced
+        Return the number of changed hours, and the hours that are stale now. An hour is stale if a result was replaced
         or removed.
         """
-        rollups: dict[date, Rollup] = {}
-        stored: dict[datetime, RollupHour] = {}
-        added: dict[datetime, MergedStatistics] = {}
-        changed: set[datetime] = set()
-        changes = changes_since(self._queries, checkpoint, EARLIEST, checkpoint.covered_until, now)
-        async with aclosing(changes) as batches:
+        return await self._update(await self._changes_by_day(checkpoint, now), checkpoint, now)
+
+    async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
+        """Compare all rollups with the number of results, and update the days that differ, as `add_changes` does."""
+        days: set[date] = set()
+        for store in self._stores:
+            days |= await self._different_days(store, checkpoint, now)
+        return await self._update(dict.fromkeys(days, 0), checkpoint, now)
+
+    async def _changes_by_day(self, checkpoint: Checkpoint, now: datetime) -> Mapping[date, int]:
+        """Return the number of results since the checkpoint by day."""
+        found = Counter[date]()
+        since, end = checkpoint.as_of - MAX_COMMIT_DELAY, checkpoint.covered_until
+        async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=())) as batches:
             async for documents in batches:
-                hours = {hour_of(timestamp_of(document)) for document in documents}
-                changed |= hours
-                if missing := {hour.date() for hour in hours} - rollups.keys():
-                    await self._load(missing, rollups, now)
-                    for day in missing:
-                        stored |= stored_hours([rollups[day]], EARLIEST, checkpoint.covered_until)
-                await add_changes(added, stored, checkpoint, documents, self._pause)
-        stale: set[datetime] = set()
-        for days in _consecutive(rollups):
-            stale |= await self._write([rollups[day] for day in days], stored, added, changed, now)
+                for document in documents:
+                    await self._pause()
+                    found[timestamp_of(document).date()] += 1
+        return found
+
+    async def _different_days(self, store: RollupStore, checkpoint: Checkpoint, now: datetime) -> set[date]:
+        """Return the days on which the number of results is not that of the rollups, or can be another one."""
+        found: set[date] = set()
+        start, end = EARLIEST, Resolution.DAY.start_of(checkpoint.covered_until)
+        windows = store.windows(start, end, now, Resolution.DAY, self._pause, lambda _: True)
+        async with aclosing(windows):
+            async for window in windows:
+                later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)
+                await self._add_changes([store], [later], checkpoint, start, window.end, now)
+                verified = await self._verify(window.snapshots, later, Resolution.DAY, now)
+                found.update(day.date() for day in verified.unknown | verified.empty)
+                start = window.end
+        return found
+
+    async def _update(
+        self, results: Mapping[date, int], checkpoint: Checkpoint, now: datetime
+    ) -> tuple[int, set[datetime]]:
+        """Bring the rollups of some days up to date. Return the number of changed hours, and the hours that are stale.
+
+        `results` are the later results by day.
+        """
+        changed, stale = 0, set[datetime]()
+        for first, last in _groups(results, self._max_days):
+            start, end = midnight_of(first), min(end_of(last), checkpoint.covered_until)
+            days = [await each.read(first, last, now, self._pause) for each in self._stores]
+            snapshots = [
+                {key: snapshot for each in found.values() for key, snapshot in each.hours() if start <= key[0] < end}
+                for found in days
+            ]
+            later = [LaterResults(checkpoint, each, Resolution.HOUR) for each in snapshots]
+            await self._add_changes(self._stores, later, checkpoint, start, end, now)
+            changed += len({hour for hour, _ in later[0].statistics})
+            for store, rollups, known, added in zip(self._stores, days, snapshots, later, strict=True):
+                stale |= await self._write(store, rollups, known, added, now)
         return changed, stale
 
-    async def _load(self, days: Set[date], rollups: dict[date, Rollup], now: datetime) -> None:
-        """Add the rollups of `days`, which can be empty."""
-        for each in await self.read(min(days), max(days), now):
-            if each.day in days:
-                rollups[each.day] = each
-        for day in days - rollups.keys():
-            rollups[day] = Rollup(day)
+    async def _add_changes(
+        self,
+        stores: Sequence[RollupStore],
+        later: Sequence[LaterResults],
+        checkpoint: Checkpoint,
+        start: datetime,
+        end: datetime,
+        now: datetime,
+    ) -> None:
+        """Add the results since the checkpoint with a time stamp in a range to the later results of each store."""
+        async with aclosing(changes_since(self._queries, checkpoint, start, end, now)) as batches:
+            async for documents in batches:
+                for document in documents:
+                    await self._pause()
+                    for store, each in zip(stores, later, strict=True):
+                        each.add(document, store.kind.series_of(document))
 
     async def _write(
         self,
-        rollups: Sequence[Rollup],
-        stored: Mapping[datetime, RollupHour],
-        added: Mapping[datetime, MergedStatistics],
-        changed: Set[datetime],
+        store: RollupStore,
+        days: dict[date, DayRollups],
+        snapshots: Mapping[Key, Snapshot],
+        later: LaterResults,
         now: datetime,
     ) -> set[datetime]:
-        """Write the rollups of consecutive days. Return the hours that are stale now."""
-        start, end = midnight_of(rollups[0].day), end_of(rollups[-1].day)
-        hours = await current_hours(
-            self._queries,
-            {hour: each for hour, each in stored.items() if start <= hour < end},
-            {hour: each for hour, each in added.items() if start <= hour < end},
-            now,
-        )
-        for rollup in rollups:
-            first, last = midnight_of(rollup.day), end_of(rollup.day)
-            for hour in {*rollup.hours, *(hour for hour in changed if first <= hour < last)}:
-                if hour in hours.unknown:
-                    rollup.hours[hour] = RollupHour(now, None)
-                elif hour not in hours.statistics:
-                    rollup.hours.pop(hour, None)
-                elif hour in changed:
-                    rollup.hours[hour] = RollupHour(now, hours.statistics[hour])
-        await self._rollups.write(self._writer, rollups)
-        return hours.unknown
+        """Write days with later results. Return the hours that are stale now."""
+        verified = await self._verify(snapshots, later, Resolution.HOUR, now)
+        for hour, series in {*snapshots, *later.statistics}:
+            await self._pause()
+            key = hour, series
+            day = days.setdefault(hour.date(), DayRollups(hour.date()))
+            if hour in verified.empty:
+                day.remove(hour, series)
+            elif hour in verified.unknown:
+                if key not in snapshots or not snapshots[key].is_stale:
+                    day.put(hour, series, Snapshot(now))
+            elif key in later.statistics:
+                merged = later.statistics[key]
+                if key in snapshots:
+                    merged.merge(snapshots[key].statistics())
+                day.put(hour, series, Snapshot.of(now, merged))
+        await store.write(self._writer, list(days.values()), self._pause)
+        return verified.unknown
 
-    async def compare(self, checkpoint: Checkpoint, first: date, last: date, now: datetime) -> set[datetime]:
-        """Compare the rollups of some days with the results. Return the hours that are stale now."""
-        rollups = await self.read(first, last, now)
-        bounds = midnight_of(first), end_of(last)
-        stored = stored_hours(rollups, *bounds)
-        added: dict[datetime, MergedStatistics] = {}
-        async with aclosing(changes_since(self._queries, checkpoint, *bounds, now)) as batches:
-            async for documents in batches:
-                await add_changes(added, stored, checkpoint, documents, self._pause)
-        hours = await current_hours(self._queries, stored, added, now)
-        stale: set[datetime] = set()
-        written = []
-        for rollup in rollups:
-            different = [hour for hour in rollup.hours if hour not in hours.statistics]
-            for hour in different:
-                if hour in hours.unknown:
-                    rollup.hours[hour] = RollupHour(now, None)
-                    stale.add(hour)
-                else:
-                    del rollup.hours[hour]
-            if different:
-                written.append(rollup)
-        await self._rollups.write(self._writer, written)
-        return stale
+    async def _verify(
+        self, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, now: datetime
+    ) -> Verified:
+        async def count(start: datetime, end: datetime) -> int:
+            return await self._queries.count(start, end, now)
+
+        return await verify(count, snapshots, later, resolution, self._pause)
 
 
-def _consecutive(days: Iterable[date]) -> list[list[date]]:
-    """Return runs of consecutive days, of up to `_MAX_WRITTEN_DAYS`."""
-    runs: list[list[date]] = []
-    for day in sorted(days):
-        if runs and len(runs[-1]) < _MAX_WRITTEN_DAYS and runs[-1][-1] == day - timedelta(days=1):
-            runs[-1].append(day)
-        else:
-            runs.append([day])
-    return runs
-
-
-def end_of(day: date) -> datetime:
-    """Return the end of a day in UTC."""
-    return LATEST if day == date.max else midnight_of(day) + timedelta(days=1)
+def _groups(results: Mapping[date, int], max_days: int) -> Iterator[tuple[date, date]]:
+    """Yield the first and the last day of groups of days, which have limited numbers of days and of results."""
+    first = last = None
+    size = 0
+    for day in sorted(results):
+        if first is None or last is None or (day - first).days >= max_days or size + results[day] > MAX_RESULTS:
+            if first is not None and last is not None:
+                yield first, last
+            first, size = day, 0
+        last = day
+        size += results[day]
+    if first is not None and last is not None:
+        yield first, last

@@ -16,6 +16,7 @@ next run can repeat any part.
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -23,21 +24,16 @@ from typing import Any
 
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.rollups.current_hours import MAX_COMMIT_DELAY, ranges
+from storage.rollups.checkpoint import Checkpoint
+from storage.rollups.checkpoint_store import CheckpointStore
+from storage.rollups.day_rollups import DayRollups
+from storage.rollups.later_results import MAX_COMMIT_DELAY, Key, ranges
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
-from storage.rollups.rollup import (
-    EARLIEST,
-    HOUR,
-    LATEST,
-    Checkpoint,
-    Rollup,
-    RollupHour,
-    hour_of,
-    next_hour,
-)
-from storage.rollups.rollup_store import RollupStore
-from triggers.rollups.day_updates import DayUpdates, end_of
+from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot, end_of, midnight_of
+from storage.rollups.rollup_store import MAX_SNAPSHOTS, RollupStore
+from storage.rollups.series import BY_SERIES, MAX_SERIES, TOTAL
+from triggers.rollups.day_updates import DayUpdates
 
 MIN_RESULTS = 2_000
 """A submitter with fewer results has no rollups. Reading 2,000 results takes less than a second."""
@@ -53,7 +49,7 @@ MAX_CHANGES = 500_000
 COMPARISON_INTERVAL = timedelta(days=1)
 """Firestore deletes expired results, which leaves no other trace."""
 MAX_WORK_SECONDS = 0.002
-_BATCH_DAYS = 50
+_MAX_DAYS = 50
 
 
 @dataclass(slots=True)
@@ -94,23 +90,25 @@ class RollupBuilder:
         self._firestore = firestore
         self._writer = writer
         self._queries = ResultQueries(firestore, submitter, shards=shards)
-        self._rollups = RollupStore(firestore, submitter)
-        self._days = DayUpdates(firestore, writer, self._queries, self._rollups, self._pause)
+        self._checkpoints = CheckpointStore(firestore, submitter)
+        self._total = RollupStore(firestore, submitter, TOTAL)
+        self._by_series = RollupStore(firestore, submitter, BY_SERIES)
         self._deadline = deadline
         self._min_results = min_results
         self._work_ends_at = 0.0
         self._checkpoint: Checkpoint
+        self._stores: Sequence[RollupStore]
+        self._days: DayUpdates
 
     async def run(self, report: Report) -> None:
         """Bring the rollups up to date, and add what was done to `report`."""
-        checkpoint = await self._rollups.checkpoint()
+        checkpoint = await self._checkpoints.read()
         if checkpoint is None:
             if await self._queries.count_up_to(self._min_results) < self._min_results:
                 return
             checkpoint = Checkpoint(await self._firestore.now())
         self._checkpoint = checkpoint
-        if checkpoint.update_time is None:
-            await self._save()
+        await self._choose_kinds()
         if await self._must_wait():
             report.is_finished = False
             return
@@ -121,6 +119,19 @@ class RollupBuilder:
                     report.is_finished = False
                     return
 
+    async def _choose_kinds(self) -> None:
+        """Build rollups of series unless there are too many. If they were not built, all rollups are built again."""
+        checkpoint = self._checkpoint
+        series = await self._queries.count_series(MAX_SERIES + 1)
+        has_series = series <= MAX_SERIES
+        if has_series and not checkpoint.has_series:
+            await self._save(has_series=True, covered_until=EARLIEST, stale_from=None, compared_at=None)
+        elif checkpoint.has_series != has_series or checkpoint.update_time is None:
+            await self._save(has_series=has_series)
+        self._stores = [self._total, self._by_series] if has_series else [self._total]
+        max_days = max(1, min(_MAX_DAYS, MAX_SNAPSHOTS // (24 * (series + 1)))) if has_series else _MAX_DAYS
+        self._days = DayUpdates(self._writer, self._queries, self._stores, self._pause, max_days=max_days)
+
     async def _must_wait(self) -> bool:
         """Return whether the function computes many samples of this submitter now."""
         now = await self._firestore.now()
@@ -129,7 +140,7 @@ class RollupBuilder:
         return await self._queries.count_changes(now - BUSY_SECONDS, now, is_computed=False) > MAX_BUSY_RESULTS
 
     async def _save(self, **changes: Any) -> None:
-        self._checkpoint = await self._rollups.write_checkpoint(self._writer, replace(self._checkpoint, **changes))
+        self._checkpoint = await self._checkpoints.write(self._writer, replace(self._checkpoint, **changes))
 
     async def _pause(self) -> None:
         """Let the function process events between short pieces of work."""
@@ -151,7 +162,7 @@ class RollupBuilder:
             return False
         hours, stale = await self._days.add_changes(checkpoint, now)
         report.results += covered
-        report.hours += len(hours)
+        report.hours += hours
         stale_from = min([*stale, checkpoint.stale_from or LATEST])
         compared_at = None if changed > computed else checkpoint.compared_at
         await self._save(as_of=now, stale_from=None if stale_from == LATEST else stale_from, compared_at=compared_at)
@@ -163,23 +174,29 @@ class RollupBuilder:
         if start is None or start >= covered_until:
             return False
         now = await self._firestore.now()
-        stored = await self._rollups.days(covered_until, now)
-        days = [day for day, has_stale_hours in stored if has_stale_hours and end_of(day) > start]
+        days = sorted(
+            {
+                day
+                for store in self._stores
+                for day, has_stale_hours in (await store.days(start, covered_until, now)).items()
+                if has_stale_hours and end_of(day) > start
+            }
+        )
         if not days:
             await self._save(stale_from=None)
             return False
         read = report.results
         for day in days:
-            (rollup,) = await self._days.read(day, day, now)
-            unknown = {hour for hour, each in rollup.hours.items() if each.statistics is None}
-            for first, last in ranges(unknown):
+            stored = [(await each.read(day, day, now, self._pause)).get(day, DayRollups(day)) for each in self._stores]
+            snapshots = [dict(each.hours()) for each in stored]
+            stale = {hour for each in snapshots for (hour, _), snapshot in each.items() if snapshot.is_stale}
+            for first, last in ranges(stale, Resolution.HOUR):
                 found = await self._read_hours(first, last, now, report)
-                for hour in [each for each in unknown if first <= each < last]:
-                    del rollup.hours[hour]
-                    if hour in found:
-                        rollup.hours[hour] = RollupHour(now, found[hour])
-            report.hours += len(unknown)
-            await self._rollups.write(self._writer, [rollup])
+                for rollups, earlier, statistics in zip(stored, snapshots, found, strict=True):
+                    await self._replace(rollups, earlier, statistics, first, last, now)
+            report.hours += len(stale)
+            for store, rollups in zip(self._stores, stored, strict=True):
+                await store.write(self._writer, [rollups], self._pause)
             start = end_of(day)
             if report.results - read >= MAX_STEP_RESULTS or time.monotonic() >= self._deadline:
                 break
@@ -196,26 +213,44 @@ class RollupBuilder:
         if earliest is None:
             await self._save(covered_until=LATEST)
             return False
-        start = hour_of(earliest)
+        start = Resolution.HOUR.start_of(earliest)
         end = await self._end_of_part(start, now)
-        by_day: dict[date, dict[datetime, MergedStatistics]] = defaultdict(dict)
-        for hour, merged in (await self._read_hours(start, end, now, report)).items():
-            by_day[hour.date()][hour] = merged
-        stored = {each.day: each for each in await self._days.read(start.date(), (end - HOUR).date(), now)}
-        written = []
-        for day in {*by_day, *stored}:
-            rollup = stored.get(day) or Rollup(day)
-            kept = {hour: each for hour, each in rollup.hours.items() if hour < covered_until}
-            rollup.hours = kept | {hour: RollupHour(now, merged) for hour, merged in by_day[day].items()}
-            report.hours += len(by_day[day])
-            written.append(rollup)
-        await self._rollups.write(self._writer, written)
+        found = await self._read_hours(start, end, now, report)
+        report.hours += len({hour for hour, _ in found[0]})
+        for store, statistics in zip(self._stores, found, strict=True):
+            by_day: dict[date, dict[Key, MergedStatistics]] = defaultdict(dict)
+            for key, merged in statistics.items():
+                by_day[key[0].date()][key] = merged
+            days = await store.read(start.date(), (end - HOUR).date(), now, self._pause)
+            for day in {*days, *by_day}:
+                rollups = days.setdefault(day, DayRollups(day))
+                await self._replace(rollups, dict(rollups.hours()), by_day[day], covered_until, LATEST, now)
+            await store.write(self._writer, list(days.values()), self._pause)
         await self._save(covered_until=end)
         return True
 
+    async def _replace(
+        self,
+        rollups: DayRollups,
+        earlier: Mapping[Key, Snapshot],
+        statistics: Mapping[Key, MergedStatistics],
+        start: datetime,
+        end: datetime,
+        now: datetime,
+    ) -> None:
+        """Replace the hours of a day that are in a range."""
+        first, last = max(start, midnight_of(rollups.day)), min(end, end_of(rollups.day))
+        for hour, series in earlier:
+            if first <= hour < last and (hour, series) not in statistics:
+                rollups.remove(hour, series)
+        for (hour, series), merged in statistics.items():
+            if first <= hour < last:
+                await self._pause()
+                rollups.put(hour, series, Snapshot.of(now, merged))
+
     async def _end_of_part(self, start: datetime, now: datetime) -> datetime:
         """Return the end of a part from `start` on that has a limited number of results, and at least one hour."""
-        hours, end = 1, next_hour(start)
+        hours, end = 1, Resolution.HOUR.end_of(start)
         while hours * HOUR < LATEST - HOUR - end:
             longer = end + hours * HOUR
             if await self._queries.count(start, longer, now) > MAX_STEP_RESULTS:
@@ -230,24 +265,22 @@ class RollupBuilder:
         is_recent = checkpoint.compared_at is not None and now - checkpoint.compared_at < COMPARISON_INTERVAL
         if not is_complete or is_recent:
             return False
-        stale_from: datetime | None = None
-        days = [day for day, _ in await self._rollups.days(LATEST, now)]
-        for index in range(0, len(days), _BATCH_DAYS):
-            first, last = days[index], days[min(index + _BATCH_DAYS, len(days)) - 1]
-            for hour in await self._days.compare(self._checkpoint, first, last, now):
-                stale_from = hour if stale_from is None else min(stale_from, hour)
-        await self._save(compared_at=now, stale_from=stale_from)
+        hours, stale = await self._days.compare(checkpoint, now)
+        report.hours += hours
+        await self._save(compared_at=now, stale_from=min(stale, default=None))
         return False
 
     async def _read_hours(
         self, start: datetime, end: datetime, read_time: datetime, report: Report
-    ) -> dict[datetime, MergedStatistics]:
-        """Return the statistics of the results with time stamps in a range, by the start of their hour."""
-        found: dict[datetime, MergedStatistics] = defaultdict(MergedStatistics)
+    ) -> list[dict[Key, MergedStatistics]]:
+        """Return the statistics of the results with time stamps in a range, for each kind, by hour and series."""
+        found: list[dict[Key, MergedStatistics]] = [defaultdict(MergedStatistics) for _ in self._stores]
         async with aclosing(self._queries.results(start, end, read_time)) as batches:
             async for documents in batches:
                 report.results += len(documents)
                 for document in documents:
                     await self._pause()
-                    add_result(found[hour_of(timestamp_of(document))], document)
+                    hour = Resolution.HOUR.start_of(timestamp_of(document))
+                    for store, statistics in zip(self._stores, found, strict=True):
+                        add_result(statistics[hour, store.kind.series_of(document)], document)
         return found

@@ -28,6 +28,7 @@ PAGE = 50
 SMALL = 1_000
 TOGETHER = 500
 SEED = 1
+SENSORS = 50
 LATEST = "{ results(first: 50) { edges { cursor node { id timestamp mean } } } }"
 RANGE = (
     "{ results(first: 50, filter: {mean: {gte: 0.5}}, orderBy: {field: MEAN, direction: ASC})"
@@ -137,5 +138,14 @@ def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
         minimum=mean - 3 * deviation,
         maximum=mean + 3 * deviation,
     )
-    result = Result(SUBMITTER, sample_id, moment, 0, Status.COMPUTED, timestamp=moment, statistics=statistics)
+    result = Result(
+        SUBMITTER,
+        sample_id,
+        moment,
+        0,
+        Status.COMPUTED,
+        timestamp=moment,
+        statistics=statistics,
+        labels={"sensor": f"sensor_{number % SENSORS}"},
+    )
     return encoding.to_write(firestore.name(document_paths.result(SUBMITTER, sample_id)), result.fields())

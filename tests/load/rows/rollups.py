@@ -17,6 +17,12 @@ MAX_RUNS = 100
 QUERIES = {
     "summary": "{ resultsSummary { results mean standardDeviation minimum maximum median } }",
     "hourly buckets": "{ resultsOverTime(bucket: HOUR) { start results mean standardDeviation } }",
+    "summary by sensor": (
+        '{ resultsSummary(groupBy: ["sensor"]) { results groups { labels { value } results mean standardDeviation } } }'
+    ),
+    "daily buckets by sensor": (
+        '{ resultsOverTime(bucket: DAY, groupBy: ["sensor"]) { start labels { value } results mean } }'
+    ),
 }
 
 

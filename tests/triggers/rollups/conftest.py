@@ -2,11 +2,10 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 import numpy as np
@@ -14,15 +13,17 @@ import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Bound, Selection
+from graphql_api.results.rolled_up_results import Group
 from graphql_api.results.store import Store
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
-from storage.documents import Result, Status, Tombstone, document_paths
+from storage.documents import Labels, Result, Status, Tombstone, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
-from storage.rollups.rollup import Checkpoint, Rollup
 from storage.rollups.rollup_store import RollupStore
+from storage.rollups.series import BY_SERIES, TOTAL
 from tests.infra.firestore.server_process import FirestoreProcess
 from triggers.computation import summarize as statistics_of
 from triggers.distribution import sketch
@@ -39,29 +40,39 @@ class Database:
         self.writer = GroupCommitWriter(self.firestore, timeout_seconds=30)
         self.shards = shards
         self.store = Store(self.firestore, LoopTurns(), shards=shards)
-        self.rollups = RollupStore(self.firestore, SUBMITTER)
+        self.checkpoints = CheckpointStore(self.firestore, SUBMITTER)
+        self.rollups = RollupStore(self.firestore, SUBMITTER, TOTAL)
+        self.series_rollups = RollupStore(self.firestore, SUBMITTER, BY_SERIES)
         self.results: dict[str, Result] = {}
+        self.data: dict[str, Sequence[float]] = {}
+        """The data of each sample, also of those without a result."""
 
     async def build(self, *, min_results: int = 0, seconds: float = 60.0, killed_at: int = 0) -> Report:
-        """Build the rollups, and return what was done. Raises `Killed` in the middle of the write `killed_at`."""
+        """Build the rollups, and return what was done. Raises `Killed` in the middle of write number `killed_at`."""
         deadline = time.monotonic() + seconds
         report = Report()
+        writer = cast(GroupCommitWriter, _KilledWriter(self.writer, killed_at))
         builder = RollupBuilder(
-            self.firestore, self.writer, SUBMITTER, shards=self.shards, deadline=deadline, min_results=min_results
+            self.firestore, writer, SUBMITTER, shards=self.shards, deadline=deadline, min_results=min_results
         )
-        if killed_at:
-            _kill(builder._rollups, killed_at)
         await builder.run(report)
         return report
 
-    async def compute(self, timestamp: datetime, data: Sequence[float], sample_id: str = "") -> str:
+    async def compute(
+        self, timestamp: datetime, data: Sequence[float], having: Labels | None = None, sample_id: str = ""
+    ) -> str:
         """Store the result of a sample, or replace it. Return the id of the sample."""
         sample_id = sample_id or str(uuid.uuid4())
         result = Result(
             SUBMITTER, sample_id, timestamp, document_paths.shard(sample_id, self.shards), Status.COMPUTED,
             timestamp=timestamp, statistics=statistics_of(np.array(data)), sketch=sketch(sorted(data)),
+            labels=having or {},
         )  # fmt: skip
+        if having:
+            name = self.firestore.name(document_paths.series(SUBMITTER, labels.term(having)))
+            await self.writer.write(encoding.to_write(name, {"labels": dict(having)}))
         await self.write({sample_id: result})
+        self.data[sample_id] = data
         return sample_id
 
     async def write(self, results: dict[str, Result]) -> None:
@@ -94,25 +105,53 @@ class Database:
         for outcome in await self.writer.write_all(writes):
             assert not isinstance(outcome, Exception), outcome
 
-    def expected(self, start: datetime, end: datetime) -> MergedStatistics:
-        """Return the statistics of all results with a time stamp from `start` up to `end`."""
-        merged = MergedStatistics()
+    def expected(
+        self, start: datetime, end: datetime, having: Labels | None = None, names: Sequence[str] = ()
+    ) -> dict[Group, MergedStatistics]:
+        """Return the statistics of all results with a time stamp from `start` up to `end`, and with labels, by group.
+
+        Without `names`, all results are one group, which can be empty.
+        """
+        groups: dict[Group, MergedStatistics] = {} if names else {(): MergedStatistics()}
         for result in self.results.values():
             assert result.timestamp is not None
-            if start <= result.timestamp < end:
+            if start <= result.timestamp < end and (having or {}).items() <= result.labels.items():
                 values = (getattr(result.statistics, name) for name in FIELDS)
-                merged.add(ResultStatistics(*values), result.sketch)
-        merged.finish()
-        return merged
+                group = tuple(result.labels.get(name) for name in names)
+                groups.setdefault(group, MergedStatistics()).add(ResultStatistics(*values), result.sketch)
+        for merged in groups.values():
+            merged.finish()
+        return groups
 
-    async def summary(self, start: datetime, end: datetime) -> MergedStatistics:
-        """Return the summary of the results with a time stamp from `start` up to `end`."""
-        return (await summarize(self.store, SUBMITTER, selection(start, end)))[0]
+    def values(self, start: datetime, end: datetime, having: Labels, group: Mapping[str, str | None]) -> Any:
+        """Return the concatenated data of the samples of a group."""
+        selected = [
+            self.data[sample_id]
+            for sample_id, result in self.results.items()
+            if result.timestamp is not None
+            and start <= result.timestamp < end
+            and having.items() <= result.labels.items()
+            and all(result.labels.get(name) == value for name, value in group.items())
+        ]
+        return np.concatenate([[], *selected])
 
-    async def buckets(self, start: datetime, end: datetime, bucket: TimeBucket) -> dict[datetime, MergedStatistics]:
+    async def summary(
+        self, start: datetime, end: datetime, having: Labels | None = None, names: Sequence[str] = ()
+    ) -> Mapping[Group, MergedStatistics]:
+        """Return the summary of the results with a time stamp from `start` up to `end`, and with labels, by group."""
+        total, groups = await summarize(self.store, SUBMITTER, selection(start, end, having), names)
+        return groups if names else {(): total}
+
+    async def buckets(
+        self,
+        start: datetime,
+        end: datetime,
+        bucket: TimeBucket,
+        having: Labels | None = None,
+        names: Sequence[str] = (),
+    ) -> Mapping[tuple[datetime, Group], MergedStatistics]:
         """Return the summaries of the time buckets of these results."""
-        found = await summarize_over_time(self.store, SUBMITTER, selection(start, end), bucket)
-        return {start: merged for (start, _), merged in found.items()}
+        return await summarize_over_time(self.store, SUBMITTER, selection(start, end, having), bucket, names)
 
 
 async def no_pause() -> None:
@@ -123,28 +162,32 @@ class Killed(Exception):
     """The process of a builder was killed."""
 
 
-def _kill(rollups: RollupStore, killed_at: int) -> None:
-    """Let the write with the number `killed_at` store a part of its documents, or none, and no later one happen."""
-    write, write_checkpoint = rollups.write, rollups.write_checkpoint
-    numbers = count(1)
+class _KilledWriter:
+    """A writer that stores a part of the call with the number `killed_at`, or nothing, and raises `Killed`."""
 
-    async def write_a_part(writer: GroupCommitWriter, written: Sequence[Rollup]) -> None:
-        if next(numbers) == killed_at:
-            await write(writer, written[: len(written) // 2])
+    def __init__(self, writer: GroupCommitWriter, killed_at: int) -> None:
+        self._writer = writer
+        self._remaining = killed_at
+
+    async def write(self, write: Any, submitter: str = "") -> Any:
+        """Store one document."""
+        (outcome,) = await self.write_all([write], submitter)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def write_all(self, writes: Sequence[Any], submitter: str = "") -> list[Any]:
+        """Store some documents."""
+        self._remaining -= 1
+        if self._remaining == 0:
+            await self._writer.write_all(writes[: len(writes) // 2], submitter)
             raise Killed
-        await write(writer, written)
-
-    async def write_no_checkpoint(writer: GroupCommitWriter, checkpoint: Checkpoint) -> Checkpoint:
-        if next(numbers) == killed_at:
-            raise Killed
-        return await write_checkpoint(writer, checkpoint)
-
-    rollups.write, rollups.write_checkpoint = write_a_part, write_no_checkpoint  # type: ignore[assignment, method-assign]
+        return await self._writer.write_all(writes, submitter)
 
 
-def selection(start: datetime, end: datetime) -> Selection:
-    """Select the results with a time stamp from `start` up to `end`."""
-    return Selection([Bound("timestamp", ">=", start), Bound("timestamp", "<", end)])
+def selection(start: datetime, end: datetime, having: Labels | None = None) -> Selection:
+    """Select the results with a time stamp from `start` up to `end`, and with labels."""
+    return Selection([Bound("timestamp", ">=", start), Bound("timestamp", "<", end)], having or {})
 
 
 def figures(merged: MergedStatistics) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ async def test_a_run_builds_the_rollups_of_each_submitter(
 
     assert first == {"resultsArchived": 0, "resultsRead": 1, "hoursWritten": 1, "finished": True}
     assert second == {"running": True}
-    assert await database.rollups.checkpoint() is not None
+    assert await database.checkpoints.read() is not None
     await check(database, EARLIEST, LATEST)
 
 

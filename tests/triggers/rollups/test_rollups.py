@@ -2,24 +2,30 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import grpc.aio
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphql_api.errors import TooComplex
-from graphql_api.results import summaries
+from graphql_api.results import rolled_up_results, summaries
 from graphql_api.results.summaries import TimeBucket
+from storage.documents import labels
 from storage.firestore.errors import PreconditionFailed
-from storage.rollups import difference_search
-from storage.rollups.rollup import EARLIEST, LATEST, RollupHour
+from storage.rollups import checkpoint as checkpoint_module
+from storage.rollups import day_rollups, difference_search, rollup_store
+from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.rollup import EARLIEST, LATEST, Snapshot
+from storage.rollups.series import ALL_RESULTS, BY_SERIES
 from tests.infra.firestore.server_process import FirestoreProcess
-from tests.triggers.rollups.conftest import Database, Killed, figures, no_pause
+from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, figures, no_pause
 from triggers.rollups import rollup_builder
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)
@@ -27,9 +33,11 @@ HOUR = timedelta(hours=1)
 
 moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
 values = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1e300, -1e-300, 5e-324]), min_size=1, max_size=3)
+series = st.fixed_dictionaries({}, optional={"site": st.sampled_from(["a", "b=`\\"]), "unit": st.sampled_from("xy")})
 operations = st.one_of(
-    st.tuples(st.just("compute"), moments, values),
-    st.tuples(st.just("compute"), moments, values),
+    st.tuples(st.just("compute"), moments, values, series),
+    st.tuples(st.just("compute"), moments, values, series),
+    st.tuples(st.just("relabel"), series, st.integers(0)),
     st.tuples(st.sampled_from(["recompute", "move"]), moments, values, st.integers(0)),
     st.tuples(st.sampled_from(["repeat", "supersede", "delete", "expire"]), st.integers(0)),
     st.tuples(st.just("build"), st.sampled_from([0.0, 60.0]), st.integers(0, 8)),
@@ -49,22 +57,62 @@ async def apply(database: Database, operation: str, *arguments: Any) -> None:
         assert result.timestamp is not None
         if operation == "repeat":
             await database.write({sample_id: result})
+        elif operation == "relabel":
+            await database.compute(result.timestamp, [1.0], arguments[0], sample_id)
         elif operation == "recompute":
-            await database.compute(result.timestamp, arguments[1], sample_id)
+            await database.compute(result.timestamp, arguments[1], result.labels, sample_id)
         elif operation == "move":
-            await database.compute(arguments[0], arguments[1], sample_id)
+            await database.compute(arguments[0], arguments[1], result.labels, sample_id)
         else:
             await getattr(database, operation)(sample_id)
 
 
+SELECTIONS: list[tuple[dict[str, str], list[str]]] = [
+    ({}, []),
+    ({}, ["site"]),
+    ({}, ["unit", "site"]),
+    ({"site": "a"}, []),
+    ({"site": "b=`\\"}, ["unit"]),
+    ({"site": "a", "unit": "x"}, []),
+]
+"""Filters by label, and names of labels by which the results are grouped."""
+
+
 async def check(database: Database, start: datetime, end: datetime) -> None:
-    """Compare the summaries of a range with the results in it."""
-    assert figures(await database.summary(start, end)) == figures(database.expected(start, end))
-    for bucket in (TimeBucket.HOUR, TimeBucket.DAY):
-        length = timedelta(seconds=bucket.value)
-        for bucket_start, merged in (await database.buckets(start, end, bucket)).items():
-            first, last = max(start, bucket_start), min(end, bucket_start + length)
-            assert figures(merged) == figures(database.expected(first, last))
+    """Compare the summaries of a range with the results in it, also of some series and of groups."""
+    for having, names in SELECTIONS:
+        summary = await database.summary(start, end, having, names)
+        assert by_key(summary) == by_key(database.expected(start, end, having, names))
+        for group, merged in summary.items():
+            check_with_numpy(merged, database.values(start, end, having, dict(zip(names, group, strict=True))))
+        for bucket in (TimeBucket.HOUR, TimeBucket.DAY):
+            length = timedelta(seconds=bucket.value)
+            buckets = await database.buckets(start, end, bucket, having, names)
+            starts = [bucket_start for bucket_start, _ in buckets]
+            assert starts == sorted(starts)
+            expected: dict[Any, Any] = {}
+            first = bucket.start(START)
+            while first < START + 6 * HOUR:
+                within = max(start, first), min(end, first + length)
+                groups = by_key(database.expected(*within, having, names))
+                expected |= {(first, group): each for group, each in groups.items() if each[0]}
+                first += length
+            assert by_key(buckets) == expected
+
+
+def check_with_numpy(merged: MergedStatistics, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    """Compare statistics with those of numpy. Numpy's mean and deviation of huge numbers overflow."""
+    assert merged.count == len(values)
+    if len(values):
+        assert (merged.minimum, merged.maximum) == (values.min(), values.max())
+        if abs(values).max() < 1e100:
+            assert merged.mean() == pytest.approx(values.mean(), rel=1e-9, abs=1e-6)
+            assert merged.standard_deviation() == pytest.approx(values.std(), rel=1e-9, abs=1e-6)
+
+
+def by_key(summaries: Mapping[Any, MergedStatistics]) -> dict[Any, tuple[Any, ...]]:
+    """Return all that summaries show."""
+    return {key: figures(merged) for key, merged in summaries.items()}
 
 
 @settings(max_examples=12, deadline=None)
@@ -74,7 +122,7 @@ def test_summaries_equal_those_of_all_results(
 ) -> None:
     """This holds after any sequence of new, repeated, recomputed, corrected, deleted and expired results and builds.
 
-    Some builds end early, or are killed.
+    Some builds end early, or are killed. The documents of rollups are small, so series move to new ones.
     """
 
     async def run(database: Database) -> None:
@@ -86,6 +134,11 @@ def test_summaries_equal_those_of_all_results(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollup_builder, "MAX_STEP_RESULTS", 3)
         patch.setattr(difference_search, "MAX_READ", 1)
+        patch.setattr(rollup_store, "MAX_SNAPSHOTS", 4)
+        patch.setattr(day_rollups, "MAX_NEW_BYTES", 400)
+        patch.setattr(day_rollups, "MAX_BYTES", 800)
+        for module in (rollup_builder, rolled_up_results):
+            patch.setattr(module, "BY_SERIES", replace(BY_SERIES, batch_size=1))
         with_database(indexed_firestore, run)
 
 
@@ -101,21 +154,138 @@ def with_database(firestore: FirestoreProcess, run: Callable[[Database], Corouti
 
 async def test_summaries_are_read_from_rollups(database: Database) -> None:
     """A changed rollup changes the answer, as long as no result of its hour changes."""
-    sample_id = await database.compute(START, [1.0])
-    await database.compute(START + HOUR, [2.0])
+    site = {"site": "a"}
+    sample_id = await database.compute(START, [1.0], site)
+    await database.compute(START + HOUR, [2.0], site)
+    await database.compute(START + HOUR, [9.0], {"site": "b"})
     await database.build()
-    [rollup] = await database.rollups.between(START, START + 2 * HOUR, await database.firestore.now(), no_pause)
-    statistics = rollup.hours[START].statistics
-    assert statistics is not None
-    statistics.maximum = 5.0
-    await database.rollups.write(database.writer, [rollup])
+    for store, series, maximum in ((database.rollups, ALL_RESULTS, 50.0), (database.series_rollups, "site=a", 5.0)):
+        [day] = (await store.read(START.date(), START.date(), await database.firestore.now(), no_pause)).values()
+        statistics = day.rollups[series].hours[START].statistics()
+        statistics.maximum = maximum
+        day.put(START, series, Snapshot.of(day.rollups[series].hours[START].as_of, statistics))
+        await store.write(database.writer, [day], no_pause)
 
-    assert (await database.summary(EARLIEST, LATEST)).maximum == 5.0
-    assert (await database.summary(START + HOUR / 60, LATEST)).maximum == 2.0
+    async def maxima(start: datetime, end: datetime) -> list[float]:
+        """Return the maxima of all results, of one site, and of each site."""
+        summaries = [await database.summary(start, end, having) for having in ({}, site)]
+        groups = await database.summary(start, end, {}, ["site"])
+        assert [merged.maximum for _, merged in sorted(groups.items())][1:] == [9.0]
+        return [*(each[()].maximum for each in summaries), groups["a",].maximum]
 
-    await database.compute(START, [0.5], sample_id)
+    assert await maxima(EARLIEST, LATEST) == [50.0, 5.0, 5.0]
+    assert await maxima(START, START + 2 * HOUR) == [50.0, 5.0, 5.0]
+    assert await maxima(START + HOUR / 60, LATEST) == [9.0, 2.0, 2.0]
+    for having, expected in (({}, [50.0, 9.0]), (site, [5.0, 2.0])):
+        buckets = await database.buckets(EARLIEST, LATEST, TimeBucket.HOUR, having)
+        assert [merged.maximum for merged in buckets.values()] == expected
+
+    await database.compute(START, [0.5], site, sample_id)
     await check(database, EARLIEST, LATEST)
     await database.build()
+    await check(database, EARLIEST, LATEST)
+
+
+async def test_a_summary_of_a_few_series_reads_only_these(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document has all series of a day. With many selected series, all are read."""
+    for site in "abc":
+        for unit in ("x", "y"):
+            await database.compute(START, [ord(site)], {"site": site, "unit": unit})
+    await database.build()
+    read: list[set[str]] = []
+    page = database.firestore.page
+
+    async def recorded(parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
+        documents = await page(parent, query, read_time)
+        if query.from_[0].collection_id == database.series_rollups.kind.collection:
+            read.extend(set(document.fields["totals"].map_value.fields) for document in documents)
+        return documents
+
+    monkeypatch.setattr(database.firestore, "page", recorded)
+    summary = database.summary(EARLIEST, LATEST, {"site": "b"}, ["unit"])
+
+    assert by_key(await summary) == by_key(database.expected(EARLIEST, LATEST, {"site": "b"}, ["unit"]))
+    assert read == [{labels.term({"site": "b", "unit": unit}) for unit in ("x", "y")}]
+
+    read.clear()
+    monkeypatch.setattr(rollup_store, "MAX_SELECTED_SERIES", 1)
+    summary = database.summary(EARLIEST, LATEST, {"site": "b"}, ["unit"])
+
+    assert by_key(await summary) == by_key(database.expected(EARLIEST, LATEST, {"site": "b"}, ["unit"]))
+    assert [len(series) for series in read] == [6]
+
+
+async def test_series_move_to_a_new_document_before_one_gets_too_large(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the process is killed between the writes of both documents, no result is counted twice or lost."""
+    monkeypatch.setattr(day_rollups, "MAX_NEW_BYTES", 2_000)
+    monkeypatch.setattr(day_rollups, "MAX_BYTES", 4_000)
+    sites = [f"site-{number}" for number in range(6)]
+
+    async def documents() -> list[set[str]]:
+        """Return the series of each document."""
+        query = database.series_rollups._query(START.date(), LATEST, ())
+        found = await database.firestore.page(f"submitters/{SUBMITTER}", query)
+        assert max(document.ByteSize() for document in found) < 5_000
+        return [set(document.fields["hours"].map_value.fields) for document in found]
+
+    for site in sites:
+        await database.compute(START, [1.0], {"site": site})
+    await database.build()
+    assert len(await documents()) == 1
+
+    for site in sites:
+        await database.compute(START + HOUR, [float(2**number) for number in range(99)], {"site": site})
+    for killed_at in count(1):
+        with contextlib.suppress(Killed):
+            await database.build(killed_at=killed_at)
+            break
+        await check(database, EARLIEST, LATEST)
+    await check(database, EARLIEST, LATEST)
+
+    moved = await documents()
+    assert len(moved) > 1
+    assert sorted(each for series in moved for each in series) == [f"site={site}" for site in sites]
+
+
+async def test_with_too_many_series_summaries_of_series_read_the_results(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the limit is raised later, the rollups of series are built again."""
+    for site in "ab":
+        await database.compute(START, [ord(site)], {"site": site})
+    await database.build()
+    monkeypatch.setattr(rollup_builder, "MAX_SERIES", 1)
+    await database.build()
+    await database.compute(START, [1.0], {"site": "a"})
+    await database.build()
+    checkpoint = await database.checkpoints.read()
+    assert checkpoint is not None
+    assert not checkpoint.has_series
+    await check(database, EARLIEST, LATEST)
+
+    monkeypatch.undo()
+    assert (await database.build()).results == 3
+    checkpoint = await database.checkpoints.read()
+    assert checkpoint is not None
+    assert checkpoint.has_series
+    await check(database, EARLIEST, LATEST)
+
+
+async def test_rollups_of_an_earlier_format_are_built_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then, summaries read the results."""
+    await database.compute(START, [1.0], {"site": "a"})
+    with monkeypatch.context() as earlier:
+        for module in (checkpoint_module, day_rollups):
+            earlier.setattr(module, "FORMAT_VERSION", 1)
+        await database.build()
+    await check(database, EARLIEST, LATEST)
+
+    assert (await database.build()).hours == 1
+    assert (await database.build()).hours == 0
     await check(database, EARLIEST, LATEST)
 
 
@@ -126,16 +296,14 @@ async def test_a_run_without_changes_reads_no_results_and_writes_nothing(databas
 
     first = await database.build()
     await database.build()  # the margin of the commit delay contains the results once more
-    checkpoint = await database.rollups.checkpoint()
+    checkpoint = await database.checkpoints.read()
     assert checkpoint is not None
-    checkpoint = await database.rollups.write_checkpoint(
-        database.writer, replace(checkpoint, as_of=checkpoint.as_of + HOUR)
-    )
+    checkpoint = await database.checkpoints.write(database.writer, replace(checkpoint, as_of=checkpoint.as_of + HOUR))
     again = await database.build()
 
     assert (first.results, first.hours, first.is_finished) == (5, 5, True)
     assert (again.results, again.hours) == (0, 0)
-    assert await database.rollups.checkpoint() == checkpoint
+    assert await database.checkpoints.read() == checkpoint
 
 
 async def test_a_submitter_with_few_results_has_no_rollups(database: Database) -> None:
@@ -144,7 +312,7 @@ async def test_a_submitter_with_few_results_has_no_rollups(database: Database) -
 
     await database.build(min_results=2)
 
-    assert await database.rollups.checkpoint() is None
+    assert await database.checkpoints.read() is None
     await check(database, EARLIEST, LATEST)
 
 
@@ -189,8 +357,7 @@ async def test_rollups_are_built_again_after_too_many_results(
     await database.build()
 
     await check(database, EARLIEST, LATEST)
-    [rollup] = await database.rollups.between(START, START + HOUR, await database.firestore.now(), no_pause)
-    assert isinstance(rollup.hours[START], RollupHour)
+    assert len(await database.rollups.read(START.date(), START.date(), await database.firestore.now(), no_pause)) == 1
 
 
 async def test_too_many_time_buckets_are_rejected(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

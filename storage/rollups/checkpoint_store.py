@@ -1,0 +1,45 @@
+"""The stored checkpoint of a submitter."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from storage.documents import document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.rollups.checkpoint import CHECKPOINT, Checkpoint
+
+
+class CheckpointStore:
+    """The checkpoint of one submitter. Each method raises `Unavailable` or `FirestoreError`."""
+
+    def __init__(self, firestore: Firestore, submitter: str) -> None:
+        self._firestore = firestore
+        self._path = document_paths.rollup(submitter, CHECKPOINT)
+
+    async def read(self) -> Checkpoint | None:
+        """Return the checkpoint, or None if the submitter has no rollups."""
+        document = (await self._firestore.batch_get([self._path])).get(self._path)
+        if document is None:
+            return None
+        return Checkpoint.from_fields(encoding.from_document(document), encoding.to_datetime(document.update_time))
+
+    async def write(self, writer: GroupCommitWriter, checkpoint: Checkpoint) -> Checkpoint:
+        """Store the checkpoint, and return it with its new update time.
+
+        Raises `PreconditionFailed` if another instance has changed it.
+        """
+        name = self._firestore.name(self._path)
+        written = await writer.write(conditional_write(name, checkpoint.fields(), checkpoint.update_time))
+        return replace(checkpoint, update_time=encoding.to_datetime(written.update_time))
+
+
+def conditional_write(name: str, fields: dict[str, object], update_time: datetime | None) -> Any:
+    """Return a write of a document that was not written since `update_time`, or that does not exist yet."""
+    write = encoding.to_write(name, fields)
+    if update_time is None:
+        write.current_document.exists = False
+    else:
+        write.current_document.update_time.FromDatetime(update_time)
+    return write

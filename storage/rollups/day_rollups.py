@@ -1,0 +1,157 @@
+"""The rollups of one day, in documents of bounded size.
+
+A document has the rollups of some series. If it gets too large, some of its series move to a new document. The new
+document is written first, and then the earlier one. If a process is killed between the writes, both documents have the
+rollup of a series. The later statistics of each hour are then right, so readers take these.
+
+This module opens no connection.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from storage.rollups.checkpoint import FORMAT_VERSION
+from storage.rollups.rollup import Rollup, Snapshot, decode_hours
+from storage.rollups.series import Series
+
+MAX_NEW_BYTES = 384 * 2**10
+"""A document of this size gets no new series. It usually grows during the day."""
+MAX_BYTES = 768 * 2**10
+"""Firestore stores up to 1 MiB in a document. The rollup of one series has up to 500 KiB, and usually about 4 KiB."""
+_ENTRY_BYTES = 32
+
+Pause = Callable[[], Awaitable[None]]
+"""Lets other work run, if enough was done since the last pause."""
+
+
+@dataclass(slots=True)
+class RollupDocument:
+    """A document of a day: its number, its series, and the time of its last write, or None if it is not stored yet.
+
+    A full one loses some of its series, and gets no others.
+    """
+
+    number: int
+    series: set[Series] = field(default_factory=set)
+    update_time: datetime | None = None
+    bytes: int = 0
+    is_full: bool = False
+
+    def add(self, series: Series, size: int) -> None:
+        """Add a series whose rollup has `size` bytes."""
+        self.series.add(series)
+        self.bytes += size
+
+
+class DayRollups:
+    """The rollups of a day by their series. Change them, and then write `documents` and `shrunk_documents`."""
+
+    def __init__(self, day: date) -> None:
+        self.day = day
+        self.rollups: dict[Series, Rollup] = {}
+        self._stored: list[RollupDocument] = []
+        self._changed: set[Series] = set()
+
+    async def add_document(self, number: int, fields: Mapping[str, Any], update_time: datetime, pause: Pause) -> None:
+        """Add a stored document. One of another format has no rollups, and is replaced."""
+        if fields["format_version"] != FORMAT_VERSION:
+            self._stored.append(RollupDocument(number, update_time=update_time))
+            return
+        hours, totals = fields["hours"], fields["totals"]
+        self._stored.append(RollupDocument(number, set(hours), update_time))
+        for series, stored in hours.items():
+            await pause()
+            rollup = Rollup(dict(decode_hours(self.day, stored)), Snapshot.decode(totals[series]))
+            if series in self.rollups:
+                self.rollups[series].merge(rollup)
+                self._changed.add(series)
+            else:
+                self.rollups[series] = rollup
+
+    def hours(self) -> Iterator[tuple[tuple[datetime, Series], Snapshot]]:
+        """Yield the statistics of each hour and series."""
+        for series, rollup in self.rollups.items():
+            for hour, snapshot in rollup.hours.items():
+                yield (hour, series), snapshot
+
+    def put(self, hour: datetime, series: Series, snapshot: Snapshot) -> None:
+        """Set the statistics of an hour of a series."""
+        if series not in self.rollups:
+            self.rollups[series] = Rollup({})
+        self.rollups[series].put(hour, snapshot)
+        self._changed.add(series)
+
+    def remove(self, hour: datetime, series: Series) -> None:
+        """Remove an hour of a series. A series without hours has no rollup."""
+        rollup = self.rollups.get(series)
+        if rollup is not None and hour in rollup.hours:
+            rollup.remove(hour)
+            self._changed.add(series)
+            if not rollup.hours:
+                del self.rollups[series]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether documents must be written."""
+        return bool(self._changed)
+
+    async def documents(self, pause: Pause) -> list[list[tuple[RollupDocument, dict[str, object]]]]:
+        """Return the changed documents with their fields. Each list must be written before the next one.
+
+        The first list has the documents that lose no series. Each further one has a document that loses series to
+        documents in earlier lists.
+        """
+        encoded: dict[Series, tuple[bytes, bytes]] = {}
+        for series, rollup in self.rollups.items():
+            await pause()
+            encoded[series] = rollup.encode_hours(), rollup.total().encode()
+        written: list[list[tuple[RollupDocument, dict[str, object]]]] = [[]]
+        stored = {each.number: each.series for each in self._stored}
+        for document in self._packed(encoded):
+            earlier = stored.get(document.number, set())
+            if document.series != earlier or document.series & self._changed:
+                change = document, self._fields(encoded, document.series)
+                if earlier & (encoded.keys() - document.series):
+                    written.append([change])
+                else:
+                    written[0].append(change)
+        return written
+
+    def _packed(self, encoded: Mapping[Series, tuple[bytes, bytes]]) -> list[RollupDocument]:
+        """Return all documents, with each series in one of them, in the order of their numbers."""
+        sizes = {
+            each: len(hours) + len(total) + 2 * len(each) + _ENTRY_BYTES for each, (hours, total) in encoded.items()
+        }
+        remaining = sizes.keys() - set()
+        documents: list[RollupDocument] = []
+        for stored in self._stored:
+            document = RollupDocument(stored.number, update_time=stored.update_time)
+            documents.append(document)
+            own = sorted(stored.series & remaining)
+            document.is_full = sum(map(sizes.__getitem__, own)) > MAX_BYTES
+            for series in own:
+                if not document.is_full or not document.series or document.bytes + sizes[series] <= MAX_BYTES // 2:
+                    document.add(series, sizes[series])
+                    remaining.remove(series)
+        for series in sorted(remaining):
+            size = sizes[series]
+            new = RollupDocument(max((each.number for each in documents), default=-1) + 1)
+            with_space = [
+                each
+                for each in documents
+                if not each.is_full and (not each.series or each.bytes + size <= MAX_NEW_BYTES)
+            ]
+            if not with_space:
+                documents.append(new)
+            min(with_space, key=lambda each: each.bytes, default=new).add(series, size)
+        return documents
+
+    def _fields(self, encoded: Mapping[Series, tuple[bytes, bytes]], series: Collection[Series]) -> dict[str, object]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "hours": {each: encoded[each][0] for each in sorted(series)},
+            "totals": {each: encoded[each][1] for each in sorted(series)},
+            "has_stale_hours": any(self.rollups[each].has_stale_hours for each in series),
+        }

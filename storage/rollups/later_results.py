@@ -1,0 +1,107 @@
+"""The results that were written after the rollups, and the check of both together."""
+
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from storage.firestore import encoding
+from storage.rollups.checkpoint import Checkpoint
+from storage.rollups.day_rollups import Pause
+from storage.rollups.difference_search import Count, Span, find_differences
+from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
+from storage.rollups.rollup import Resolution, Snapshot
+from storage.rollups.series import Series
+
+MAX_COMMIT_DELAY = timedelta(seconds=5)
+"""The maximum difference between a commit and the older server time in its documents."""
+
+Key = tuple[datetime, Series]
+"""The start of an hour or a day, and a series."""
+
+
+def changes_since(
+    queries: ResultQueries, checkpoint: Checkpoint, start: datetime, end: datetime, read_time: datetime
+) -> AsyncGenerator[Sequence[Any], None]:
+    """Yield batches of the results with a time stamp from `start` to `end` that the rollups may not contain."""
+    return queries.changes(checkpoint.as_of - MAX_COMMIT_DELAY, start, end, read_time)
+
+
+class LaterResults:
+    """The statistics of the results that `snapshots` do not contain, and the spans whose snapshots are of no use."""
+
+    def __init__(self, checkpoint: Checkpoint, snapshots: Mapping[Key, Snapshot], resolution: Resolution) -> None:
+        self.statistics: dict[Key, MergedStatistics] = {}
+        self.unusable = {start for (start, _), snapshot in snapshots.items() if snapshot.is_stale}
+        self._checkpoint = checkpoint
+        self._snapshots = snapshots
+        self._resolution = resolution
+
+    def add(self, document: Any, series: Series) -> None:
+        """Add a result of a series, a protocol `Document`, unless a snapshot contains it."""
+        written_at = encoding.to_datetime(document.update_time)
+        if written_at <= self._checkpoint.as_of:
+            return
+        key = self._resolution.start_of(timestamp_of(document)), series
+        snapshot = self._snapshots.get(key)
+        if snapshot is not None and written_at <= snapshot.as_of:
+            if self._resolution is Resolution.DAY:  # `as_of` is that of one hour, maybe of another one
+                self.unusable.add(key[0])
+            return
+        if key not in self.statistics:
+            self.statistics[key] = MergedStatistics()
+        add_result(self.statistics[key], document)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The spans that have the expected results, those that must be read from the results, and those without any."""
+
+    known: set[datetime]
+    unknown: set[datetime]
+    empty: set[datetime]
+
+
+async def verify(
+    count: Count, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, pause: Pause
+) -> Verified:
+    """Compare the number of results in each span with the number in `snapshots` and the later results."""
+    expected: dict[datetime, int] = dict.fromkeys(later.unusable, 0)
+    for (start, _), snapshot in snapshots.items():
+        await pause()
+        expected[start] = expected.get(start, 0) + snapshot.results
+    for (start, _), merged in later.statistics.items():
+        await pause()
+        expected[start] = expected.get(start, 0) + merged.results
+    verified = Verified(set(expected), set(later.unusable), set())
+    for spans in list(_spans(expected, later.unusable, resolution)):
+        found = await find_differences(count, spans)
+        verified.empty.update(span.start for span in found.empty)
+        verified.unknown.update(span.start for span in found.different)
+    verified.known.difference_update(verified.empty, verified.unknown)
+    return verified
+
+
+def ranges(starts: Iterable[datetime], resolution: Resolution) -> list[tuple[datetime, datetime]]:
+    """Return the ranges of time of some spans. Spans without a gap between them are one range."""
+    found: list[tuple[datetime, datetime]] = []
+    for start in sorted(starts):
+        if found and found[-1][1] == start:
+            found[-1] = found[-1][0], resolution.end_of(start)
+        else:
+            found.append((start, resolution.end_of(start)))
+    return found
+
+
+def _spans(expected: Mapping[datetime, int], unusable: set[datetime], resolution: Resolution) -> Iterator[list[Span]]:
+    """Yield lists of usable spans in order. No unusable span is between the spans of a list."""
+    spans: list[Span] = []
+    for start in sorted(expected):
+        if start not in unusable:
+            spans.append(Span(start, resolution.end_of(start), expected[start]))
+        elif spans:
+            yield spans
+            spans = []
+    if spans:
+        yield spans
