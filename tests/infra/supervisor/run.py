@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 60.0
 
@@ -37,8 +39,10 @@ server.serve_forever()
 
 def is_running(process: int) -> bool:
     """Return whether a process exists and is not a zombie."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
-    return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def until(condition: Callable[[], bool], problem: str, seconds: float = PATIENCE_SECONDS) -> None:
