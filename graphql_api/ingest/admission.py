@@ -2,7 +2,8 @@
 
 `Budgets.admit_samples` refuses a request with one sample at once. A stream waits instead, and the server does not
 read it meanwhile. All streams of a submitter share a limit of lines in flight, so that 64 streams do not fill the
-queue of the writer more than one. A stream is refused if the backlog of its submitter stays at its limit.
+queue of the writer more than one. The limit follows the writes that the writer sends for one submitter. A stream is
+refused if the backlog of its submitter stays at its limit.
 """
 
 import asyncio
@@ -14,7 +15,10 @@ from contextlib import contextmanager
 from graphql_api.budgets.budgets import Budgets, Sender
 
 _MAX_LINES_IN_FLIGHT = 2_000
-"""Lines of all streams of one submitter. Twice as many as the writer sends at a time keep it busy."""
+"""Lines of all streams of one submitter."""
+
+_LINES_PER_WRITE = 4
+"""While others write, lines in flight for each write that the submitter may have in flight, which keep it busy."""
 
 _MAX_BYTES_IN_FLIGHT = 32 * 2**20
 _MAX_BACKLOG_WAIT_SECONDS = 30.0
@@ -22,10 +26,11 @@ _CHECK_SECONDS = 0.25
 
 
 class Admission:
-    """The streams of all submitters."""
+    """The streams of all submitters. `write_share` returns how many writes one submitter may have in flight now."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, write_share: Callable[[], int]) -> None:
         self._budgets = budgets
+        self._write_share = write_share
         self._streams: dict[str, _InFlight] = {}
 
     @contextmanager
@@ -34,7 +39,7 @@ class Admission:
 
         While the stream waits, it calls `check` several times a second. `check` raises an exception to end the stream.
         """
-        in_flight = self._streams.setdefault(sender.submitter, _InFlight())
+        in_flight = self._streams.setdefault(sender.submitter, _InFlight(self._max_lines))
         in_flight.streams += 1
         stream = StreamAdmission(self._budgets, sender, in_flight, check)
         try:
@@ -44,6 +49,9 @@ class Admission:
             in_flight.streams -= 1
             if not in_flight.streams:
                 del self._streams[sender.submitter]
+
+    def _max_lines(self) -> int:
+        return min(_MAX_LINES_IN_FLIGHT, _LINES_PER_WRITE * self._write_share())
 
 
 class StreamAdmission:
@@ -90,8 +98,9 @@ class StreamAdmission:
 class _InFlight:
     """The lines in flight of all streams of one submitter, and the streams that wait, in the order of their calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_lines: Callable[[], int]) -> None:
         self.streams = 0
+        self._max_lines = max_lines
         self._lines = 0
         self._bytes = 0
         self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
@@ -128,7 +137,7 @@ class _InFlight:
             turn.set_result(None)
 
     def _fits(self, lines: int, byte_count: int) -> bool:
-        has_room = self._lines + lines <= _MAX_LINES_IN_FLIGHT and self._bytes + byte_count <= _MAX_BYTES_IN_FLIGHT
+        has_room = self._lines + lines <= self._max_lines() and self._bytes + byte_count <= _MAX_BYTES_IN_FLIGHT
         return has_room or not self._lines
 
     def _add(self, lines: int, byte_count: int) -> None:

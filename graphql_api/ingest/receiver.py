@@ -85,7 +85,7 @@ class Receiver:
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
         self._backlog = Backlog(firestore, budgets)
         self._daily_usage = DailyUsage(firestore, writer, budgets)
-        self.admission = Admission(budgets)
+        self.admission = Admission(budgets, lambda: writer.share)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
         self._zone = None if time_zone is None else ZoneInfo(time_zone)

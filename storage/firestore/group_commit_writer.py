@@ -6,7 +6,7 @@ flight, this process would be idle while Firestore works, and Firestore while th
 
 Submitters take turns (`write_queue.py`). If all calls are in flight, one more call sends the writes of
 submitters that have none in flight. A single write therefore does not wait for the batches of another
-submitter, which are short meanwhile. The writes and bytes that one submitter can have in the queue are
+submitter, which has few writes in flight meanwhile. The writes and bytes that one submitter can have in the queue are
 limited.
 
 The writes of one `write_all` call share one future and one deadline. Deadlines expire in order of
@@ -27,7 +27,7 @@ from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.retry import backoff
-from storage.firestore.write_queue import BatchShare, PendingWrite, Submitter, WriteGroup, WriteQueue
+from storage.firestore.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
 MAX_BATCH_WRITES = 500
 MAX_CALLS = 2
@@ -54,7 +54,7 @@ class GroupCommitWriter:
         self._submitters: dict[str, Submitter] = {}
         """The submitters that have pending writes."""
         self._queue = WriteQueue()
-        self._share = BatchShare(MAX_BATCH_WRITES)
+        self._share = WriteShare(MAX_BATCH_WRITES, MAX_CALLS)
         self._calls: set[asyncio.Task[None]] = set()
         self._additional_call: asyncio.Task[None] | None = None
         """The call for submitters that have no write in flight."""
@@ -129,6 +129,11 @@ class GroupCommitWriter:
         """The number of writes without an outcome, and their bytes."""
         return self._pending_writes, self._pending_bytes
 
+    @property
+    def share(self) -> int:
+        """The number of writes that one submitter may have in flight now."""
+        return self._share.at(asyncio.get_running_loop().time())
+
     async def close(self) -> None:
         """Wait until every write has its outcome and every call has returned."""
         while futures := [group.done for group in self._groups if not group.done.done()]:
@@ -177,8 +182,7 @@ class GroupCommitWriter:
     def _next_batch(self, *, only_idle: bool) -> list[PendingWrite]:
         fair_share = -(-self._pending_writes // MAX_CALLS)
         max_writes = min(max(fair_share, MIN_SPLIT_WRITES), MAX_BATCH_WRITES)
-        share = self._share.at(asyncio.get_running_loop().time())
-        batch = self._queue.next_batch(max_writes, share, only_idle=only_idle)
+        batch = self._queue.next_batch(max_writes, self.share, only_idle=only_idle)
         self._sent_writes += len(batch)
         return batch
 

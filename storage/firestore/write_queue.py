@@ -1,4 +1,4 @@
-"""The queue of writes, from which submitters take turns, and the share of a batch that each may have.
+"""The queue of writes, from which submitters take turns, and the share of the calls in flight that each may have.
 
 A batch takes one write of each submitter, then a second one, and so on. A write is therefore in one of the next
 batches, even if another submitter has thousands of writes in the queue.
@@ -17,10 +17,10 @@ from storage.documents import Unavailable
 
 MAX_BATCH_BYTES = 9 * 2**20
 
-MIN_SHARE_WRITES = 32
+MIN_SHARE_WRITES = 8
 """The smallest share. A smaller one would save little, because each call has a cost of its own."""
 
-QUICK_SECONDS = 0.02
+QUICK_SECONDS = 0.01
 """A call that takes no longer is quick."""
 
 QUICK_RATIO = 3
@@ -119,8 +119,8 @@ class WriteQueue:
         for pending in reversed(writes):
             self._queues.setdefault(pending.submitter, deque()).appendleft(pending)
 
-    def next_batch(self, max_writes: int, max_writes_of_each: int, *, only_idle: bool = False) -> list[PendingWrite]:
-        """Take one write of each submitter in turn, until the batch is full or has the share of each submitter.
+    def next_batch(self, max_writes: int, share: int, *, only_idle: bool = False) -> list[PendingWrite]:
+        """Take one write of each submitter in turn, until the batch is full or each has its share in flight.
 
         With `only_idle`, skip submitters that have writes in another batch.
         """
@@ -129,13 +129,15 @@ class WriteQueue:
         later: list[PendingWrite] = []
         size = 0
         turns = deque(
-            (submitter, queue, 1) for submitter, queue in self._queues.items() if not (only_idle and submitter.sent)
+            (submitter, queue, submitter.sent + 1)
+            for submitter, queue in self._queues.items()
+            if submitter.sent < share and not (only_idle and submitter.sent)
         )
         while turns and len(batch) < max_writes:
-            submitter, queue, taken = turns.popleft()
+            submitter, queue, in_flight = turns.popleft()
             pending = queue.popleft()
-            if has_turn := bool(queue) and taken < max_writes_of_each:
-                turns.append((submitter, queue, taken + 1))
+            if has_turn := bool(queue) and in_flight < share:
+                turns.append((submitter, queue, in_flight + 1))
             if pending.group.done.done():
                 continue
             name = pending.write.delete or pending.write.update.name
@@ -156,16 +158,17 @@ class WriteQueue:
         return batch
 
 
-class BatchShare:
-    """The share of a batch: how many of its at most `max_writes` writes one submitter may have.
+class WriteShare:
+    """The share: how many writes one submitter may have in flight, in at most `max_calls` calls of `max_writes`.
 
-    A batch with 500 writes can take half a second, and the write of another submitter that arrives meanwhile waits for
-    it. So while several submitters write, each has a share. The share shrinks while calls take long and grows while
-    they are quick. A submitter that writes alone fills whole batches.
+    A call with 500 writes can take half a second, and the write of another submitter that arrives meanwhile waits for
+    it, and for the events and results of these writes. So while several submitters write, each has a share. The share
+    shrinks while calls take long and grows while they are quick. A submitter that writes alone fills all calls.
     """
 
-    def __init__(self, max_writes: int) -> None:
-        self._max_writes = max_writes
+    def __init__(self, max_writes: int, max_calls: int) -> None:
+        self._max_calls = max_calls
+        self._max_share = max_writes * max_calls
         self._share = float(MIN_SHARE_WRITES)
         self._quickest_seconds = math.inf
         self._last_submitter = ""
@@ -180,12 +183,12 @@ class BatchShare:
 
     def at(self, now: float) -> int:
         """Return the share."""
-        return int(self._share) if now < self._together_until else self._max_writes
+        return int(self._share) if now < self._together_until else self._max_share
 
     def adjust(self, seconds: float, writes: int) -> None:
         """Adjust the share to a call that took `seconds` for a batch of `writes`."""
         self._quickest_seconds = min(self._quickest_seconds, seconds)
         if seconds > max(QUICK_SECONDS, QUICK_RATIO * self._quickest_seconds):
             self._share = max(MIN_SHARE_WRITES, self._share * _SHRINKAGE)
-        elif writes >= self._share:
-            self._share = min(self._max_writes, self._share + _GROWTH)
+        elif writes * self._max_calls >= self._share:
+            self._share = min(self._max_share, self._share + _GROWTH)

@@ -23,13 +23,13 @@ def gone() -> None:
 
 def admission() -> Admission:
     """Return an admission with the default limits."""
-    return Admission(Budgets(Limits()))
+    return Admission(Budgets(Limits()), lambda: 1_000)
 
 
 async def test_a_stream_waits_for_the_rate() -> None:
     """It is not refused."""
     budgets = Budgets(Limits(max_samples_per_second_per_submitter=1_000))
-    with Admission(budgets).stream(Sender("a"), none) as stream:
+    with Admission(budgets, lambda: 1_000).stream(Sender("a"), none) as stream:
         for _ in range(15):
             await stream.wait(100, 0)
             stream.release(100, 0)
@@ -43,7 +43,7 @@ async def test_a_stream_that_waits_notices_the_end_of_its_client() -> None:
     budgets = Budgets(Limits(max_samples_per_second_per_submitter=1))
     budgets.admit_samples(Sender("a"), 1_000_000, 0)
 
-    with Admission(budgets).stream(Sender("a"), gone) as stream, pytest.raises(ConnectionError):
+    with Admission(budgets, lambda: 1_000).stream(Sender("a"), gone) as stream, pytest.raises(ConnectionError):
         await stream.wait(1, 0)
 
 
@@ -132,3 +132,18 @@ async def test_lines_of_a_stream_that_was_cancelled_are_released() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
     with budget.stream(Sender("a"), none) as second:
         await asyncio.wait_for(second.wait(2_000, 0), 10)
+
+
+async def test_a_stream_has_few_lines_in_flight_while_the_submitter_may_have_few_writes() -> None:
+    """Lines that wait for the writer would take processor time from other submitters."""
+    share = 1_000
+    with Admission(Budgets(Limits()), lambda: share).stream(Sender("a"), none) as stream:
+        await stream.wait(100, 0)
+        share = 10
+        waiting = asyncio.create_task(stream.wait(10, 0))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+
+        stream.release(70, 0)
+
+        await asyncio.wait_for(waiting, 10)

@@ -1,25 +1,26 @@
-"""While several submitters write, each has a share of a batch."""
+"""While several submitters write, each has a share of the writes in flight."""
 
-from storage.firestore.write_queue import MIN_SHARE_WRITES, QUICK_SECONDS, TOGETHER_SECONDS, BatchShare
+from storage.firestore.write_queue import MIN_SHARE_WRITES, QUICK_SECONDS, TOGETHER_SECONDS, WriteShare
 
-MAX_WRITES = 500
+MAX_WRITES, MAX_CALLS = 500, 2
+MAX_SHARE = MAX_WRITES * MAX_CALLS
 
 
-def shared() -> BatchShare:
+def shared() -> WriteShare:
     """Return the share after two submitters have written at the time 0."""
-    share = BatchShare(MAX_WRITES)
+    share = WriteShare(MAX_WRITES, MAX_CALLS)
     share.note("one", 0)
     share.note("other", 0)
     return share
 
 
-def test_a_submitter_that_writes_alone_has_whole_batches() -> None:
+def test_a_submitter_that_writes_alone_fills_all_calls() -> None:
     """Writes of the process itself do not count."""
-    share = BatchShare(MAX_WRITES)
+    share = WriteShare(MAX_WRITES, MAX_CALLS)
     for submitter in ("one", "", "one"):
         share.note(submitter, 0)
 
-    assert share.at(0) == MAX_WRITES
+    assert share.at(0) == MAX_SHARE
 
 
 def test_the_share_ends_when_the_others_have_stopped() -> None:
@@ -28,18 +29,18 @@ def test_the_share_ends_when_the_others_have_stopped() -> None:
     share.note("other", TOGETHER_SECONDS)
 
     assert share.at(TOGETHER_SECONDS - 0.1) == MIN_SHARE_WRITES
-    assert share.at(TOGETHER_SECONDS) == MAX_WRITES
+    assert share.at(TOGETHER_SECONDS) == MAX_SHARE
 
 
 def test_the_share_grows_while_full_calls_are_quick() -> None:
     """Calls with fewer writes do not show that more writes would be quick too."""
     share = shared()
-    share.adjust(QUICK_SECONDS, MIN_SHARE_WRITES - 1)
+    share.adjust(QUICK_SECONDS, MIN_SHARE_WRITES // MAX_CALLS - 1)
     assert share.at(0) == MIN_SHARE_WRITES
 
     for _ in range(MAX_WRITES):
         share.adjust(QUICK_SECONDS, MAX_WRITES)
-    assert share.at(0) == MAX_WRITES
+    assert share.at(0) == MAX_SHARE
 
 
 def test_the_share_shrinks_while_calls_are_slow() -> None:
@@ -62,4 +63,4 @@ def test_calls_to_a_distant_firestore_are_slow_only_in_relation_to_the_quickest(
     for _ in range(MAX_WRITES):
         share.adjust(0.1, MAX_WRITES)
 
-    assert share.at(0) == MAX_WRITES
+    assert share.at(0) == MAX_SHARE
