@@ -2,7 +2,7 @@
 
 The maximum rate is measured first; the load is 60 % of it. With chaos, one process is killed at each interval, in turn.
 At the end, every acknowledged sample must have a result and pass `triggers.verify`, and neither memory nor open
-files may have grown. The table goes to standard output, and `--plot` writes a plot.
+files may have grown. The table goes to standard output, each measurement to standard error, and `--plot` writes a plot.
 """
 
 import argparse
@@ -67,6 +67,7 @@ def soak(stack: Stack, rate: float, minutes: float, chaos_minutes: float) -> tup
             now = measure(stack.url, minute, submitters.acknowledged, submitters.retries, durations)
             if now is not None:
                 measurements.append(now)
+                sys.stderr.write(f"{now.row()}\n")
     finally:
         submitters.stop()
     return submitters.acknowledged, measurements
@@ -91,17 +92,17 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         eventually(lambda: "everything is ready" in stack.log, lambda: stack.log)
-        maximum = calibrate(stack)
-        rate = SHARE * maximum
+        rate = SHARE * calibrate(stack)
         acknowledged, measurements = soak(stack, rate, options.minutes, options.chaos_minutes)
+        # The verification of an hour takes many minutes, and what was measured must not depend on it.
+        if options.plot is not None:
+            options.plot.write_text(plot(measurements))
+        step = max(1, -(-len(measurements) // options.rows))
+        print(f"{rate:.0f} samples a second, {SHARE:.0%} of the maximum; {acknowledged:,} acknowledged\n")
+        print(HEADER, *(each.row() for each in measurements[step - 1 :: step]), sep="\n", flush=True)
         drain(stack)
         verified = verify(stack)
     problems = [*long_log(measurements), *(backlog(measurements, rate) or leaks(measurements))]
-    if options.plot is not None:
-        options.plot.write_text(plot(measurements))
-    step = max(1, -(-len(measurements) // options.rows))
-    print(f"{rate:.0f} samples a second, {SHARE:.0%} of the maximum; {acknowledged:,} acknowledged\n")
-    print(HEADER, *(each.row() for each in measurements[step - 1 :: step]), sep="\n")
     print(f"\n{verified}", *problems, sep="\n")
     return int(bool(problems))
 
