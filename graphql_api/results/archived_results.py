@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Selection
 from graphql_api.results.rolled_up_results import Group, time_range
+from storage.documents import Labels
 from storage.firestore.client import Firestore
 from storage.hourly_archive.archive_store import ArchiveStore
 from storage.hourly_archive.archived_day import ArchivedDay
@@ -19,7 +20,7 @@ from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import LATEST, Resolution
 
 ArchivedPiece = tuple[datetime, Group, MergedStatistics]
-"""The start of an hour, a group, and the statistics of its results in the archive, or of a part of them."""
+"""The start of an hour or a day, a group, and the statistics of its results in the archive, or of a part of them."""
 
 
 class Summary(MergedStatistics):
@@ -46,31 +47,54 @@ class ArchivedResults:
         self._turns = turns
 
     async def pieces(
-        self, submitter: str, selection: Selection, names: Sequence[str], read_time: datetime
+        self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, read_time: datetime
     ) -> AsyncGenerator[ArchivedPiece, None]:
-        """Yield the selected hours, which `has_stored_hours` accepts, in the order of hours, as of `read_time`."""
+        """Yield the selected hours or days, which `has_stored_hours` accepts, in the order of time, as of `read_time`.
+
+        With days, the parts of days at both ends are hours.
+        """
         earliest, latest = time_range(selection.bounds)
         start, end = Resolution.HOUR.whole(earliest, latest)
         if latest == LATEST:
             end = LATEST
-        if start >= end:
-            return
-        turn = self._turns.of(submitter)
+        first, last = resolution.whole(start, end)
+        if first >= last:
+            first = last = start
         having = selection.labels if names or selection.labels else None
-        archive = ArchiveStore(self._firestore, submitter)
+        parts = [(start, first, Resolution.HOUR), (first, last, resolution), (last, end, Resolution.HOUR)]
+        for part_start, part_end, part_resolution in parts:
+            if part_start < part_end:
+                pieces = self._part(submitter, part_start, part_end, names, having, part_resolution, read_time)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
+
+    async def _part(
+        self,
+        submitter: str,
+        start: datetime,
+        end: datetime,
+        names: Sequence[str],
+        having: Labels | None,
+        resolution: Resolution,
+        read_time: datetime,
+    ) -> AsyncGenerator[ArchivedPiece, None]:
+        """Yield the hours or days between two times."""
+        turn = self._turns.of(submitter)
         last = (end - timedelta(microseconds=1)).date()
+        documents = ArchiveStore(self._firestore, submitter).between(start.date(), last, read_time, having, resolution)
         day: date | None = None
         pieces: list[ArchivedPiece] = []
-        async with aclosing(archive.between(start.date(), last, read_time, having)) as days:
+        async with aclosing(documents) as days:
             async for each in days:
                 await turn.pause()
                 if each.day != day:
                     for piece in sorted(pieces, key=lambda piece: piece[0]):
                         yield piece
                     day, pieces = each.day, []
-                pieces += [
-                    (hour, _group(each, names), merged) for hour, merged in each.hours.items() if start <= hour < end
-                ]
+                group = _group(each, names)
+                spans = each.spans(resolution).items()
+                pieces += [(span_start, group, merged) for span_start, merged in spans if start <= span_start < end]
         for piece in sorted(pieces, key=lambda piece: piece[0]):
             yield piece
 

@@ -73,7 +73,7 @@ async def summarize(
     async with _time_limit():
         view = await store.rolled_up_results.view(submitter)
         if uses_archive:
-            archive = store.archived_results.pieces(submitter, selection, names, view.read_time)
+            archive = store.archived_results.pieces(submitter, selection, names, Resolution.DAY, view.read_time)
             async with aclosing(archive) as archived:
                 async for _, group, piece in archived:
                     merged.merge_archived(piece)
@@ -128,20 +128,21 @@ async def summarize_over_time(
 
     async with _time_limit(), AsyncExitStack() as stack:
         view = await store.rolled_up_results.view(submitter)
-        archive = store.archived_results.pieces(submitter, selection, names, view.read_time)
+        resolution = _RESOLUTIONS.get(bucket, Resolution.HOUR)
+        archive = store.archived_results.pieces(submitter, selection, names, resolution, view.read_time)
         archived = await stack.enter_async_context(aclosing(archive))
         next_archived = await anext(archived, None) if uses_archive else None
 
         async def add_archived_until(timestamp: datetime) -> None:
             nonlocal next_archived
             while next_archived is not None and next_archived[0] <= timestamp:
-                hour, group, piece = next_archived
-                (await bucket_of(hour, group)).merge_archived(piece)
+                start, group, piece = next_archived
+                (await bucket_of(start, group)).merge_archived(piece)
                 next_archived = await anext(archived, None)
 
         rolled_up = None
         if bucket in _RESOLUTIONS:
-            rolled_up = await store.rolled_up_results.read(submitter, selection, names, _RESOLUTIONS[bucket], view)
+            rolled_up = await store.rolled_up_results.read(submitter, selection, names, resolution, view)
         if rolled_up is not None:
             async with aclosing(rolled_up) as pieces:
                 async for start, group, piece in pieces:

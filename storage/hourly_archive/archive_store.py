@@ -9,6 +9,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
 from storage.hourly_archive.archived_day import ArchivedDay
+from storage.rollups.rollup import Resolution
 
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 200
@@ -38,13 +39,16 @@ class ArchiveStore:
         ]
 
     async def between(
-        self, first: date, last: date, read_time: datetime, having: Labels | None
+        self, first: date, last: date, read_time: datetime, having: Labels | None, resolution: Resolution
     ) -> AsyncGenerator[ArchivedDay, None]:
         """Yield the documents from the day `first` to the day `last`, the earliest day first, as of `read_time`.
 
         They are those of each series that has the labels `having`, or without `having` those of all results together.
+        They have only the statistics of one resolution.
         """
         query = self._query(first, last, having)
+        for field in ("format_version", "labels", "total" if resolution is Resolution.DAY else "hours"):
+            query.select.fields.add(field_path=field)
         while True:
             documents = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
             for document in documents:

@@ -1,55 +1,77 @@
-"""An archived day: the merged statistics of expired results of a day, by the hour of their time stamps.
+"""An archived day: the merged statistics of expired results of a day, by the hour of their time stamps, and together.
 
 A result is either in `results` or in the archive. It changes places in one Commit. The archive is therefore not a
 cache like a rollup: nothing can build it again.
 
-Each day has a document for all results together, and one for each series: the results with exactly the same labels.
+Each day has a document for all results, and one for each series: the results with exactly the same labels.
 
 This module opens no connection.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from storage.documents import Archiving, Labels, labels
 from storage.rollups.merged_statistics import MergedStatistics
-from storage.rollups.rollup import HOUR, midnight_of
+from storage.rollups.rollup import HOUR, Resolution, midnight_of
 
 FORMAT_VERSION = 1
 """The stored form of merged statistics. A later version must still read the archive of earlier ones."""
 
 
-@dataclass(slots=True)
 class ArchivedDay:
-    """The hours of a day that have archived results, by their start.
+    """The archived results of a day: of one series, or if `labels` is None of all series.
 
-    `labels` are those of the series, or None for all results together. `expire_at` is the time after which Firestore
-    deletes the document, or None: never. `update_time` is None if the document is not stored yet.
+    `expire_at` is the time after which Firestore deletes the document, or None: never. `update_time` is None if the
+    document is not stored yet.
     """
 
-    day: date
-    labels: Labels | None
-    hours: dict[datetime, MergedStatistics] = field(default_factory=dict)
-    expire_at: datetime | None = None
-    update_time: datetime | None = None
+    def __init__(
+        self,
+        day: date,
+        series: Labels | None,
+        *,
+        hours: Mapping[int, bytes] | None = None,
+        total: bytes = b"",
+        expire_at: datetime | None = None,
+        update_time: datetime | None = None,
+    ) -> None:
+        self.day = day
+        self.labels = series
+        self.expire_at = expire_at
+        self.update_time = update_time
+        self._hours = dict(hours or {})  # in their stored form
+        self._total = total
+        self._changed: dict[int, MergedStatistics] = {}
+        self._changed_total: MergedStatistics | None = None
+
+    def spans(self, resolution: Resolution) -> dict[datetime, MergedStatistics]:
+        """Return the statistics of the day, or of each hour that has results, by the start."""
+        midnight = midnight_of(self.day)
+        if resolution is Resolution.DAY:
+            return {midnight: self._sum()}
+        return {midnight + hour * HOUR: self._hour(hour) for hour in sorted({*self._hours, *self._changed})}
 
     def add(self, hours: Mapping[datetime, MergedStatistics], archiving: Archiving) -> None:
         """Add results that are kept as `archiving` says. The document is kept as long as any of its results."""
-        if not self.hours:
+        if not self._total and self._changed_total is None:
             self.expire_at = archiving.expire_at
         elif self.expire_at is not None:
             self.expire_at = None if archiving.expire_at is None else max(self.expire_at, archiving.expire_at)
-        for hour, merged in hours.items():
-            if hour not in self.hours:
-                self.hours[hour] = MergedStatistics()
-            self.hours[hour].merge(merged)
+        self._changed_total = self._sum()
+        for start, merged in hours.items():
+            if start.hour not in self._changed:
+                self._changed[start.hour] = self._hour(start.hour)
+            self._changed[start.hour].merge(merged)
+            self._changed_total.merge(merged)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
+        changed = {hour: merged.encode() for hour, merged in self._changed.items()}
         fields: dict[str, object] = {
             "format_version": FORMAT_VERSION,
-            "hours": {str(start.hour): merged.encode() for start, merged in sorted(self.hours.items())},
+            "hours": {str(hour): stored for hour, stored in {**self._hours, **changed}.items()},
+            "total": self._total if self._changed_total is None else self._changed_total.encode(),
         }
         if self.labels:
             fields |= labels.stored_fields(self.labels)
@@ -61,20 +83,33 @@ class ArchivedDay:
     def from_fields(
         cls, day: date, fields: Mapping[str, object], update_time: datetime, *, is_series: bool
     ) -> "ArchivedDay":
-        """Return the day that is stored as `fields`. Raises `ValueError` if a later release has stored it."""
-        stored, expire_at = fields["hours"], fields.get("expire_at")
+        """Return the day that is stored as `fields`, of which a reader can have selected `hours` or `total` only.
+
+        Raises `ValueError` if a later release has stored it.
+        """
+        hours, total, expire_at = fields.get("hours", {}), fields.get("total", b""), fields.get("expire_at")
         if fields["format_version"] != FORMAT_VERSION:
             raise ValueError(
                 f"expected format version {FORMAT_VERSION} of the hourly archive of {day}, got "
                 f"{fields['format_version']}; use the release that has written it, or a later one"
             )
-        if not isinstance(stored, Mapping):
-            raise TypeError(f"expected hours by number, got {stored!r}")
-        midnight = midnight_of(day)
+        if not isinstance(hours, Mapping) or not isinstance(total, bytes):
+            raise TypeError(f"expected hours by number and a total, got {hours!r} and {total!r}")
         return cls(
             day,
             labels.from_fields(fields) if is_series else None,
-            {midnight + int(hour) * HOUR: MergedStatistics.decode(stored[hour]) for hour in sorted(stored, key=int)},
-            expire_at if isinstance(expire_at, datetime) else None,
-            update_time,
+            hours={int(hour): stored for hour, stored in hours.items()},
+            total=total,
+            expire_at=expire_at if isinstance(expire_at, datetime) else None,
+            update_time=update_time,
         )
+
+    def _sum(self) -> MergedStatistics:
+        if self._changed_total is not None:
+            return self._changed_total
+        return MergedStatistics.decode(self._total) if self._total else MergedStatistics()
+
+    def _hour(self, hour: int) -> MergedStatistics:
+        if hour in self._changed:
+            return self._changed[hour]
+        return MergedStatistics.decode(self._hours[hour]) if hour in self._hours else MergedStatistics()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from storage.documents import Archiving
 from storage.hourly_archive.archived_day import ArchivedDay
 from storage.rollups.merged_statistics import MergedStatistics, ResultStatistics
+from storage.rollups.rollup import Resolution
 
 DAY = date(2026, 3, 28)
 START = datetime(2026, 3, 28, tzinfo=UTC)
@@ -22,11 +23,11 @@ def merged(mean: float) -> MergedStatistics:
     return statistics
 
 
-def figures(day: ArchivedDay) -> dict[datetime, tuple[float, ...]]:
-    """Return the statistics of each hour."""
+def figures(day: ArchivedDay, resolution: Resolution = Resolution.HOUR) -> dict[datetime, tuple[float, ...]]:
+    """Return the statistics of each hour, or of the day."""
     return {
         hour: (each.results, each.count, each.minimum, each.maximum, each.mean(), each.standard_deviation())
-        for hour, each in day.hours.items()
+        for hour, each in day.spans(resolution).items()
     }
 
 
@@ -39,11 +40,17 @@ def test_a_stored_day_is_read_as_it_was(added: list[tuple[int, float, datetime |
 
     read = ArchivedDay.from_fields(DAY, day.fields(), START, is_series=is_series)
 
-    assert figures(read) == figures(day)
+    for resolution in Resolution:
+        assert figures(read, resolution) == figures(day, resolution)
     assert read.labels == day.labels
     latest = [expire_at for _, _, expire_at in added]
     assert read.expire_at == (None if None in latest else max(each for each in latest if each is not None))
-    assert sum(each.results for each in read.hours.values()) == len(added)
+    together = MergedStatistics()
+    for each in read.spans(Resolution.HOUR).values():
+        together.merge(each)
+    [total] = read.spans(Resolution.DAY).values()
+    assert together.results == len(added)
+    assert together.encode() == total.encode()
 
 
 def test_the_archive_of_the_first_release_can_be_read() -> None:
@@ -53,12 +60,15 @@ def test_the_archive_of_the_first_release_can_be_read() -> None:
         "cbffffff0f0000000000000000000000000000d400004242010000000000000000004600000000000000000023030101"
     )
 
-    day = ArchivedDay.from_fields(DAY, {"format_version": 1, "hours": {"7": stored}}, START, is_series=False)
+    fields = {"format_version": 1, "hours": {"7": stored}, "total": stored}
+    day = ArchivedDay.from_fields(DAY, fields, START, is_series=False)
 
-    hour = START + timedelta(hours=7)
-    assert figures(day) == {hour: (2, 5, -4.0, 2.0, -1.8, 2.7129319932501073)}
-    day.hours[hour].finish()
-    quantiles = day.hours[hour].quantiles
+    expected = (2, 5, -4.0, 2.0, -1.8, 2.7129319932501073)
+    assert figures(day) == {START + timedelta(hours=7): expected}
+    assert figures(day, Resolution.DAY) == {START: expected}
+    [total] = day.spans(Resolution.DAY).values()
+    total.finish()
+    quantiles = total.quantiles
     assert quantiles is not None
     assert (quantiles.values["median"], quantiles.relative_error) == (-4.0, 0.01)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from graphql_api.errors import TooComplex
 from graphql_api.results import summaries
 from graphql_api.results.filters import Bound, Selection
+from graphql_api.results.rolled_up_results import View
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
 from storage.documents import Archiving, Labels, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess
@@ -161,8 +162,14 @@ async def test_several_instances_at_once_move_each_result_once(
     await check(database, START, START + 10 * HOUR)
 
 
-async def test_two_instances_with_different_results_of_a_day_do_not_overwrite_each_other(database: Database) -> None:
+@pytest.mark.parametrize("is_first_of_its_day", [False, True])
+async def test_two_instances_with_different_results_of_a_day_do_not_overwrite_each_other(
+    database: Database, is_first_of_its_day: bool
+) -> None:
     """The second one has read the archive before the first one has written it."""
+    if not is_first_of_its_day:
+        await database.compute(START, [7.0])
+        await database.move()
     for number in range(2):
         await database.compute(START, [float(number)])
     documents = [document async for batch in database.archiver()._due.batches() for document in batch]
@@ -183,26 +190,40 @@ async def test_two_instances_with_different_results_of_a_day_do_not_overwrite_ea
     await check(database, START, START + HOUR)
 
 
-async def test_a_summary_during_a_move_counts_each_result_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("names", [[], ["site"]])
+@pytest.mark.parametrize("bucket", [None, TimeBucket.HOUR, TimeBucket.DAY])
+@pytest.mark.parametrize("has_rollups", [False, True])
+async def test_results_that_move_during_a_summary_count_once(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    bucket: TimeBucket | None,
+    has_rollups: bool,
 ) -> None:
-    """Results and archive are read at the same time, so a result that moves between the reads is in one of them."""
-    monkeypatch.setattr(archiver, "MAX_RESULTS", 1)
-    for number in range(40):
-        await database.compute(START + number * HOUR / 8, [float(number)], SERIES[number % 2])
+    """Results and archive are read as of the same time, here before the move."""
+    for number in range(4):
+        await database.compute(START + number * HOUR, [float(number)], SERIES[number % 2])
+    if has_rollups:
+        await database.build()
+    rolled_up = database.store.rolled_up_results
+    view = rolled_up.view
 
-    moving = asyncio.create_task(database.move())
-    archived: list[int | None] = []
-    while not moving.done():
-        for names in ([], ["site"]):
-            merged, _ = await summarize(database.store, SUBMITTER, selection(), names)
-            archived.append(merged.archived_results)
-            assert figures(merged) == figures(database.expected())
-        buckets = await summarize_over_time(database.store, SUBMITTER, selection(), TimeBucket.HOUR)
-        assert sum(each.results for each in buckets.values()) == 40
+    async def view_before_a_move(submitter: str) -> View:
+        found = await view(submitter)
+        assert await database.move() == 4
+        return found
 
-    assert await moving == 40
-    assert any(count not in (0, 40) for count in archived)
+    monkeypatch.setattr(rolled_up, "view", view_before_a_move)
+
+    if bucket is None:
+        merged, _ = await summarize(database.store, SUBMITTER, selection(), names)
+        assert (merged.results, merged.archived_results) == (4, 0)
+    else:
+        buckets = await summarize_over_time(database.store, SUBMITTER, selection(), bucket, names)
+        assert sum(each.results for each in buckets.values()) == 4
+        assert sum(each.archived_results or 0 for each in buckets.values()) == 0
+    monkeypatch.undo()
+    await check(database, START, START + 10 * HOUR)
 
 
 async def test_a_result_waits_for_the_end_of_its_sample(
