@@ -17,9 +17,11 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -42,12 +44,13 @@ SAMPLES = int(os.environ.get("TORTURE_SAMPLES", "1000"))
 SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 32)))
 START = datetime(2026, 1, 30, tzinfo=UTC)
 DAYS = 7
-BATCH_LINES = 50
-DUPLICATES = 5
+BATCH_LINES = max(20, SAMPLES // 100)
+DUPLICATES = BATCH_LINES // 10
 """Samples in a batch that were sent before."""
 CHANGE_PROBABILITY = 0.5
 """After each batch."""
-MIN_PAUSE, MAX_PAUSE = 1.0, 5.0
+MAX_PAUSE = 6.0
+MIN_KILLS = 2
 SUBMITTER = "local"
 TIMEOUT_SECONDS = 120 + SAMPLES / 25
 
@@ -95,9 +98,9 @@ class Workload:
         self._ids: dict[str, str] = {}
         """The id of each sample, by its idempotency key."""
 
-    def run(self) -> None:
-        """Submit all samples."""
-        while len(self._sent) < SAMPLES:
+    def run(self, killer: "Killer") -> None:
+        """Submit all samples, and more until the function was killed twice."""
+        while len(self._sent) < SAMPLES or killer.kills < MIN_KILLS:
             repeated = self._chance.sample(self._sent, min(DUPLICATES, len(self._sent)))
             batch = [self._new() for _ in range(BATCH_LINES)]
             self._sent += batch
@@ -148,12 +151,14 @@ class Workload:
     def _await_end(self, name: str, job: str) -> None:
         query = f"query ($id: ID!) {{ {name}(id: $id) {{ state }} }}"
         eventually(
-            lambda: self._stack.graphql(query, {"id": job})[name]["state"] != "RUNNING", lambda: f"{name} has no end"
+            lambda: self._stack.graphql(query, {"id": job})[name]["state"] != "RUNNING",
+            lambda: f"{name} has no end",
+            patience_seconds=TIMEOUT_SECONDS,
         )
 
 
 class Killer:
-    """Kills the function at random times until `stop`."""
+    """Kills the function at random times until `stop`, each time after it has become ready again."""
 
     def __init__(self, stack: Stack, chance: random.Random) -> None:
         self.kills = 0
@@ -169,10 +174,16 @@ class Killer:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._chance.uniform(MIN_PAUSE, MAX_PAUSE)):
-            with contextlib.suppress(LookupError, ProcessLookupError):  # it starts now
+        while not self._stopping.wait(self._chance.uniform(0, MAX_PAUSE)):
+            if self._is_ready():
                 os.kill(self._stack.pid_of("eager_rollups"), signal.SIGKILL)
                 self.kills += 1
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self._stack.function_port}/healthz", timeout=10).is_success
+        except httpx.TransportError:
+            return False
 
 
 @pytest.mark.timeout(4 * TIMEOUT_SECONDS)
@@ -190,10 +201,11 @@ def test_rollups_equal_the_results_although_the_function_is_killed(
         workload = Workload(stack, random.Random(SEED))
         killer = Killer(stack, random.Random(SEED))
         try:
-            workload.run()
+            workload.run(killer)
         finally:
             killer.stop()
-        eventually(lambda: _count(stack, "PENDING") == 0, lambda: stack.log, patience_seconds=TIMEOUT_SECONDS)
+        for state, count in (("PENDING", 0), ("COMPUTED", len(workload.samples))):
+            eventually(partial(_is_count, stack, state, count), lambda: stack.log, patience_seconds=TIMEOUT_SECONDS)
         stored = asyncio.run(_stored_rollups())
         summary = stack.graphql(SUMMARY)["resultsSummary"]
     expected = _expected(workload.samples)
@@ -210,9 +222,8 @@ def test_rollups_equal_the_results_although_the_function_is_killed(
     )
 
 
-def _count(stack: Stack, state: str) -> int:
-    total: int = stack.graphql(IN_STATE, {"state": state})["samples"]["totalCount"]
-    return total
+def _is_count(stack: Stack, state: str, count: int) -> bool:
+    return bool(stack.graphql(IN_STATE, {"state": state})["samples"]["totalCount"] == count)
 
 
 async def _stored_rollups() -> dict[RollupKind, Hours]:
