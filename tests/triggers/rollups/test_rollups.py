@@ -215,6 +215,25 @@ async def test_a_summary_of_a_few_series_reads_only_these(database: Database, mo
     assert [len(series) for series in read] == [6]
 
 
+async def test_the_total_of_a_day_is_not_used_if_it_may_lack_a_result(database: Database) -> None:
+    """It has the time of its latest hour, and another hour can be older.
+
+    Here, a new result that is missing and a deleted one that is not would leave the number of results as it was.
+    """
+    deleted = await database.compute(START, [1.0])
+    await database.compute(START + HOUR, [2.0])
+    await database.build()
+    await database.compute(START + HOUR, [3.0])
+    now = await database.firestore.now()
+    [day] = (await database.rollups.read(START.date(), START.date(), now, no_pause)).values()
+    statistics = day.rollups[ALL_RESULTS].hours[START].statistics()
+    day.put(START, ALL_RESULTS, Snapshot.of(now, statistics))  # as if the hour was stale before
+    await database.rollups.write(database.writer, [day], no_pause)
+    await database.delete(deleted)
+
+    await check(database, EARLIEST, LATEST)
+
+
 async def test_series_move_to_a_new_document_before_one_gets_too_large(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
