@@ -226,6 +226,25 @@ async def test_results_that_move_during_a_summary_count_once(
     await check(database, START, START + 10 * HOUR)
 
 
+@pytest.mark.parametrize("has_rollups", [False, True])
+async def test_archived_and_stored_results_alternate_in_the_order_of_time(
+    database: Database, has_rollups: bool
+) -> None:
+    """In the same hour, and in different hours of two days."""
+    for number in range(12):
+        expire_at = YESTERDAY if number % 3 else TOMORROW
+        await database.compute(START + number * HOUR / 2, [float(number)], SERIES[number % 2], expire_at=expire_at)
+    if has_rollups:
+        await database.build()
+
+    assert await database.move() == 8
+
+    await check(database, START, START + 10 * HOUR)
+    if has_rollups:
+        await database.build()
+        await check(database, START + HOUR, START + 5 * HOUR)
+
+
 async def test_a_result_waits_for_the_end_of_its_sample(
     database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
