@@ -70,15 +70,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     `--no-loadscope-reorder` only: by default, the modules with the fewest tests run last, and these are the slow ones.
     """
     folders = [config.rootpath / name for name in SLOW]
-    places: dict[pytest.Item, int] = {}
+
+    @functools.cache  # each process collects thousands of items in a few hundred modules
+    def place(path: Path) -> int:
+        return next((number for number, folder in enumerate(folders) if path.is_relative_to(folder)), len(folders))
+
     for item in items:
-        found = (place for place, folder in enumerate(folders) if item.path.is_relative_to(folder))
-        places[item] = next(found, len(folders))
-        if places[item] < len(folders):
+        if place(item.path) < len(folders):
             item.add_marker(pytest.mark.slow)
         if "chrome" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-    items.sort(key=places.__getitem__)
+    items.sort(key=lambda item: place(item.path))
 
 
 DEADLINE = pytest.StashKey[float]()

@@ -21,8 +21,13 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from tests.graphql_api.ingest.test_large_sample_writer import OPENING, count_chunks
 from tests.stack import Stack, eventually
 
-LARGE = OPENING + b"".join(b"%d.%d, " % (number, number) for number in range(1_000_000)) + b"1]}"
 NOW = timedelta(0)
+
+
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    """A sample that is stored in several chunks."""
+    return OPENING + b"".join(b"%d.%d, " % (number, number) for number in range(1_000_000)) + b"1]}"
 
 
 @pytest.fixture
@@ -63,17 +68,17 @@ def wait_for_more_chunks(stack: Stack, count: int) -> None:
 
 
 async def test_chunks_of_a_process_that_was_killed_are_removed(
-    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
+    own_stack: Stack, large: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process is killed while it writes samples. A stored sample keeps its chunks."""
-    stored = own_stack.post_sample(LARGE, idempotency_key="stored").json()["id"]
+    stored = own_stack.post_sample(large, idempotency_key="stored").json()["id"]
     eventually(lambda: count_uploads(own_stack) == 0)
     kept = count_chunks(own_stack)
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {own_stack.key}\r\ncontent-type: application/json\r\n"
 
     def send() -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", own_stack.api_port)) as client:
-            client.sendall(f"{head}content-length: {len(LARGE)}\r\n\r\n".encode() + LARGE)
+            client.sendall(f"{head}content-length: {len(large)}\r\n\r\n".encode() + large)
             client.recv(1)
 
     is_killed = False
@@ -100,19 +105,19 @@ async def test_chunks_of_a_process_that_was_killed_are_removed(
     headers = own_stack.firestore().collection_group("samples").select(["chunks"]).stream()
     assert count_chunks(own_stack) == sum(header.get("chunks") for header in headers)
     assert count_uploads(own_stack) == 0
-    assert own_stack.get(f"/samples/{stored}").content == LARGE
+    assert own_stack.get(f"/samples/{stored}").content == large
 
 
-async def test_a_sweep_keeps_the_chunks_of_a_stored_sample(stack: Stack, uploads: Uploads) -> None:
+async def test_a_sweep_keeps_the_chunks_of_a_stored_sample(stack: Stack, uploads: Uploads, large: bytes) -> None:
     """The process ended after it had written the header, before it removed the record of the upload."""
-    sample_id = stack.post_sample(LARGE).json()["id"]
+    sample_id = stack.post_sample(large).json()["id"]
     eventually(lambda: count_uploads(stack) == 0)
     header = (await uploads._read_headers("local", [sample_id]))[sample_id]
     await uploads.begin(Identity("local", sample_id, header.sha256, False), header.chunks)
 
     await uploads.sweep(NOW)
 
-    assert stack.get(f"/samples/{sample_id}").content == LARGE
+    assert stack.get(f"/samples/{sample_id}").content == large
     assert count_uploads(stack) == 0
 
 

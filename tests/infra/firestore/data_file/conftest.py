@@ -21,6 +21,17 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def killed_at_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server that wrote 60 documents and was killed. They are in the log only."""
+    firestore = FirestoreProcess(tmp_path_factory.mktemp("killed_at_once"))
+    firestore.start()
+    write(firestore, 0)
+    firestore.end(signal.SIGKILL)
+    firestore.close()
+    return firestore.data.parent
+
+
+@pytest.fixture(scope="session")
 def killed(ended: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of a server that wrote 60 documents, was started again, wrote 60 more and was killed.
 

@@ -1,7 +1,6 @@
 """A data file that is missing, empty, truncated, replaced or without its log is refused with what to do."""
 
 import shutil
-import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -49,15 +48,10 @@ def test_a_damaged_data_file_is_refused(
 @pytest.mark.parametrize("damage", [delete, empty, halve])
 @pytest.mark.parametrize("starts", [1, 2])
 def test_a_log_that_is_lost_after_a_crash_is_noticed(
-    own: FirestoreProcess, killed: Path, damage: Callable[[Path], None], starts: int
+    own: FirestoreProcess, killed_at_once: Path, killed: Path, damage: Callable[[Path], None], starts: int
 ) -> None:
     """Its commits were acknowledged. The operator can accept the loss."""
-    if starts == 1:
-        own.start()
-        write(own, 0)
-        own.end(signal.SIGKILL)
-    else:
-        use(own, killed)
+    use(own, killed_at_once if starts == 1 else killed)
     damage(log_of(own.data))
 
     line = refusal(own)
@@ -70,11 +64,9 @@ def test_a_log_that_is_lost_after_a_crash_is_noticed(
     assert len(list(own.client().collection("t").stream())) >= 60 * (starts - 1) + 60
 
 
-def test_a_log_that_another_program_has_applied_is_not_missing(own: FirestoreProcess) -> None:
+def test_a_log_that_another_program_has_applied_is_not_missing(own: FirestoreProcess, killed_at_once: Path) -> None:
     """SQLite deletes the log when the last connection is closed."""
-    own.start()
-    write(own, 0)
-    own.end(signal.SIGKILL)
+    use(own, killed_at_once)
     assert own.query("SELECT count(*) FROM documents") == [(60,)]
     assert not log_of(own.data).exists()
 
