@@ -161,10 +161,9 @@ class Listener:
             await self._has_targets.wait()
             stream = self._stream = self._firestore.listen()
             try:
-                for target in list(self._targets.values()):
-                    await self._request_target(target)
-                while (response := await _read(stream)) is not grpc.aio.EOF:
-                    if self._process(response):
+                await self._request_targets()
+                while (has_snapshot := await self._process_next(stream)) is not None:
+                    if has_snapshot:
                         pauses = None  # the stream works, so the next failure starts with the first pause
                 logger.info("Firestore ended the Listen stream; opening another")
             except grpc.aio.AioRpcError as error:
@@ -179,10 +178,26 @@ class Listener:
             finally:
                 self._stream = None
                 stream.cancel()
-            for target in self._targets.values():
-                target.buffer.clear()
+            self._clear_buffers()
             pauses = pauses or backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
             await asyncio.sleep(next(pauses))
+
+    async def _request_targets(self) -> None:
+        """Add all targets to the stream.
+
+        `_listen_forever` does not refer to a target, because its frame would hold the log of results of the target.
+        """
+        for target in list(self._targets.values()):
+            await self._request_target(target)
+
+    async def _process_next(self, stream: Any) -> bool | None:
+        """Wait for a response and apply it. Return whether it completed a snapshot, or None if the stream has ended."""
+        response = await _read(stream)
+        return None if response is grpc.aio.EOF else self._process(response)
+
+    def _clear_buffers(self) -> None:
+        for target in self._targets.values():
+            target.buffer.clear()
 
     async def _request_target(self, target: ListenTarget) -> None:
         """Add `target` to the stream, at most once. If no stream is open, the next stream adds the target."""

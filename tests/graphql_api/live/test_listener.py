@@ -1,6 +1,7 @@
 """A listener handles every kind of response of a Listen stream, sent by a scripted server."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,7 +79,10 @@ class Subscriber:
         self._listener = Listener(Firestore(self._channel, "projects/p/databases/(default)", timeout_seconds=5))
         self.results: asyncio.Queue[list[str]] = asyncio.Queue()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        self._listener.add(ListenTarget("s", START, on_snapshot=self._on_snapshot, on_end=self.ended.set_result))
+        self._target: ListenTarget | None = ListenTarget(
+            "s", START, on_snapshot=self._on_snapshot, on_end=self.ended.set_result
+        )
+        self._listener.add(self._target)
 
     def _on_snapshot(self, read_time: datetime, snapshot: Sequence[WrittenResult]) -> None:
         if snapshot:
@@ -87,6 +91,15 @@ class Subscriber:
     async def next(self) -> list[str]:
         """Wait for the next snapshot with results; return their ids."""
         return await asyncio.wait_for(self.results.get(), PATIENCE_SECONDS)
+
+    def leave(self) -> asyncio.Event:
+        """Remove the target; return an event that is set when the target is freed."""
+        target, self._target = self._target, None
+        assert target is not None
+        self._listener.remove(target)
+        freed = asyncio.Event()
+        weakref.finalize(target, freed.set)
+        return freed
 
     async def close(self) -> None:
         """Stop listening and close the channel."""
@@ -197,3 +210,13 @@ async def test_a_target_that_firestore_rejects_ends(scripted: Any) -> None:
     subscriber = await scripted(Script([change(Kind.ADD), change(Kind.REMOVE, cause=9)]))
 
     assert "subscribe again" in str(await asyncio.wait_for(subscriber.ended, PATIENCE_SECONDS))
+
+
+async def test_a_removed_target_is_freed_while_the_stream_stays_open(scripted: Any) -> None:
+    """A target refers to the log of its submitter, which may have thousands of results."""
+    subscriber = await scripted(Script([*CURRENT, document("a", 1), snapshot(2)]))
+    await subscriber.next()
+
+    freed = subscriber.leave()
+
+    await asyncio.wait_for(freed.wait(), PATIENCE_SECONDS)
