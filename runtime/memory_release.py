@@ -2,11 +2,10 @@
 
 Requests and events leave almost no reference cycles, so reference counting frees their memory. Some things remain:
 - Libraries leave some cycles, for example in errors and closed connections.
-- The allocator of the C library keeps free memory. It keeps more if threads have heaps of their own, so each process
-  runs with `MALLOC_ARENA_MAX=1`.
-- Python's allocator gives memory back only in pieces of 1 MiB. A single object keeps such a piece in use. Python itself
-  holds up to 4,096 strings, the names of the last attributes that it looked up. graphql-core creates strings for such
-  names while it validates a document.
+- The allocator of the C library keeps free memory, in particular between the memory that several threads use.
+- Python's allocator gives memory back in pieces of 1 MiB. A single object keeps such a piece in use. Python holds up to
+  4,096 names of the attributes that it looked up last, and graphql-core creates such names while it validates a
+  document. asyncio keeps 255 iterators of futures.
 - SQLite caches pages of the data file.
 
 A collection of the young generations takes a few milliseconds. A full collection visits all objects that were created
@@ -32,13 +31,16 @@ _GROWTH = 1.25
 """Memory in relation to that after the last full collection, above which the next one may run."""
 
 _MIN_PAUSE_RATIO = 100
-"""The pause between two full collections is at least this multiple of their duration."""
+"""The pause between two full collections is at least this multiple of the processor time of the first one."""
 
 _IDLE_SHARE = 0.05
 """A process that uses less of one processor is idle."""
 
 _MIN_WORK_SECONDS = 0.1
 """An idle process collects garbage only after this processor time of work."""
+
+_MAX_FUTURE_ITERATORS = 255
+"""The number of iterators of awaited futures that asyncio keeps: `FI_FREELIST_MAXLEN` of Python."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +81,11 @@ async def release_memory(
             except Exception:
                 logger.exception("cannot free the caches; trying again after more work")
         has_worked = work - collected_at_work > _MIN_WORK_SECONDS
-        started_at = time.monotonic()
         must_collect = memory > after_collection * _GROWTH or (is_idle and has_worked)
-        if must_collect and started_at >= next_collection:
+        if must_collect and time.monotonic() >= next_collection:
+            started_at = time.thread_time()  # on a busy machine, most of the time passes in other processes
             gc.collect()
-            ended_at = time.monotonic()
-            next_collection = ended_at + (ended_at - started_at) * _MIN_PAUSE_RATIO
+            next_collection = time.monotonic() + (time.thread_time() - started_at) * _MIN_PAUSE_RATIO
             collected_at_work = time.process_time()
             await _trim(trim)
             after_collection = process.memory_info().rss
@@ -96,6 +97,7 @@ async def release_memory(
 
 async def _trim(trim: Callable[[int], int]) -> None:
     _forget_attribute_names()
+    _replace_future_iterators()
     await asyncio.to_thread(trim, 0)
 
 
@@ -105,6 +107,17 @@ def _forget_attribute_names() -> None:
         sys._clear_internal_caches()
     else:
         sys._clear_type_cache()
+
+
+def _replace_future_iterators() -> None:
+    """Replace the iterators that asyncio keeps for reuse by new ones, which are close together.
+
+    The first ones of the list are those that asyncio has kept. A list releases its last items first, so asyncio keeps
+    the new ones, and frees the others.
+    """
+    future = asyncio.get_running_loop().create_future()
+    iterators = [iter(future) for _ in range(2 * _MAX_FUTURE_ITERATORS)]
+    iterators.clear()
 
 
 def _malloc_trim() -> Callable[[int], int]:

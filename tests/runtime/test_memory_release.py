@@ -81,6 +81,26 @@ def test_memory_around_the_names_of_attributes_is_given_back() -> None:
     assert output == "given back True\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux gives memory back on request")
+def test_memory_around_awaited_futures_is_given_back() -> None:
+    """asyncio keeps the iterators of some hundred futures that were awaited. Each of them holds 1 MiB."""
+    output = run("""
+    future = asyncio.get_running_loop().create_future()
+    lists, iterators = [], []
+    for number in range(250):
+        iterators.append(iter(future))
+        lists.append([iter(()) for _ in range(8_000)])
+    grown = memory()
+    lists.clear()
+    iterators.clear()
+    while memory() > at_start + (grown - at_start) / 4:
+        await asyncio.sleep(0.05)
+    print("given back", grown > 1.5 * at_start)
+""")
+
+    assert output == "given back True\n"
+
+
 def test_caches_are_released_once_when_the_process_is_idle_after_work() -> None:
     """A busy process needs its caches."""
     output = run("""
