@@ -131,12 +131,13 @@ class Stack(AbstractContextManager["Stack"]):
         """The lines of the log without those of the access log."""
         return [line for line in self.log.splitlines() if " access INFO " not in line]
 
-    def new_key(self, submitter: str, scopes: str = "submit,read", *options: str) -> str:
-        """Create a key: with the keys command if there are options, and otherwise without another process."""
+    def new_key(self, submitter: str, scopes: str = "submit,read", *options: str, label: str = "") -> str:
+        """Create a key: with the keys command if there are `options` of it, and otherwise without another process."""
         if options:
+            assert not label, "expected the label among the options"
             return self.keys("create", "--submitter", submitter, "--scopes", scopes, *options).strip()
         key = new_key()
-        stored = ApiKey(submitter, frozenset(map(Scope, scopes.split(","))), label="", created=datetime.now(UTC))
+        stored = ApiKey(submitter, frozenset(map(Scope, scopes.split(","))), label=label, created=datetime.now(UTC))
         firestore: Any = self.firestore()  # `close` has no type
         firestore.document(document_paths.api_key(digest(key))).set(stored.fields())
         firestore.close()

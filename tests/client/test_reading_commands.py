@@ -22,7 +22,7 @@ KeyAndIds = tuple[str, list[str]]
 @pytest.fixture(scope="module")
 def submitted(stack: Stack) -> KeyAndIds:
     """Return a key, and the ids of three results with the means 1, 2 and 3."""
-    key = stack.new_key("reading", "submit,read", "--label", "roof sensor")
+    key = stack.new_key("reading", label="roof sensor")
     with Client(stack.url, key) as client:
         ids = []
         for mean in (1, 2, 3):  # one by one, because results of one commit have the same time

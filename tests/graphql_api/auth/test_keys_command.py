@@ -86,7 +86,7 @@ def test_an_ambiguous_digest_revokes_nothing(stack: Stack) -> None:
 def test_revocation_lists_the_keys_and_asks(stack: Stack, answer: str | None, is_revoked: bool) -> None:
     """Without a terminal, the option --yes is required."""
     submitter = f"asked-{answer and ord(answer[0])}"
-    key = stack.new_key(submitter, "submit,read", "--label", "roof sensor")
+    key = stack.new_key(submitter, label="roof sensor")
 
     asked = run(
         stack,

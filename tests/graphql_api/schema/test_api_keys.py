@@ -175,7 +175,7 @@ def test_the_command_refuses_odd_limits(stack: Stack, value: str) -> None:
 
 def test_samples_and_results_say_which_credential_submitted_them(stack: Stack) -> None:
     """By its label, or by the start of the digest if it has none. Also large samples and those of streams."""
-    labelled = stack.new_key("credentials", "submit,read", "--label", "roof sensor")
+    labelled = stack.new_key("credentials", label="roof sensor")
     unlabelled = stack.new_key("credentials")
     large = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1.25] * 100_000}
     ids = {stack.submit(sample, key=labelled)["id"]: "roof sensor" for sample in (SAMPLE, large)}
@@ -194,7 +194,7 @@ def test_samples_and_results_say_which_credential_submitted_them(stack: Stack) -
 
 def test_a_session_submits_with_the_label_of_its_key(stack: Stack) -> None:
     """It stands for the key."""
-    key = stack.new_key("session-label", "submit,read", "--label", "laptop")
+    key = stack.new_key("session-label", label="laptop")
     cookie = httpx.post(f"{stack.url}/session", headers={"x-api-key": key}).headers["set-cookie"].partition(";")[0]
 
     receipt = httpx.post(f"{stack.url}/samples", json=SAMPLE, headers={"cookie": cookie, "origin": stack.url}).json()
