@@ -158,7 +158,7 @@ class Result:
             missing_count=int(str(fields.get("missing_count", 0))),
             sketch=sketch if isinstance(sketch, bytes) else None,
             expire_at=expire_at if isinstance(expire_at, datetime) else None,
-            archiving=Archiving.from_fields(fields),
+            archiving=Archiving.from_fields(fields) if "archiving" in fields else None,
         )
 
 

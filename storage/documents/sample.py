@@ -139,7 +139,7 @@ class Header:
             submitted_by=None if submitted_by is None else str(submitted_by),
             expire_at=expire_at if isinstance(expire_at, datetime) else None,
             result_expire_at=result_expire_at if isinstance(result_expire_at, datetime) else None,
-            archiving=Archiving.from_fields(fields),
+            archiving=Archiving.from_fields(fields) if "archiving" in fields else None,
         )
 
     @classmethod
