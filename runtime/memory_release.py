@@ -2,7 +2,8 @@
 
 Requests and events leave almost no reference cycles, so reference counting frees their memory. Some things remain:
 - Libraries leave some cycles, for example in errors and closed connections.
-- The allocator of the C library keeps free memory, in particular between the memory that several threads use.
+- The allocator of the C library keeps free memory. It keeps more if threads have heaps of their own, so each process
+  runs with `MALLOC_ARENA_MAX=1`.
 - Python's allocator gives memory back in pieces of 1 MiB. A single object keeps such a piece in use. Python holds up to
   4,096 names of the attributes that it looked up last, and graphql-core creates such names while it validates a
   document. asyncio keeps 255 iterators of futures.
