@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc.aio
@@ -13,16 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphql_api.errors import TooComplex
-from graphql_api.results import summaries
-from graphql_api.results.filters import Bound, Selection
-from graphql_api.results.rolled_up_results import View
-from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
-from storage.documents import Archiving, Labels, Status, document_paths
+from graphql_api.results.summaries import summarize
+from storage.documents import Archiving, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS
 from tests.triggers.hourly_archive.conftest import (
-    NO_LABELS,
     SUBMITTER,
     TOMORROW,
     YESTERDAY,
@@ -32,11 +27,8 @@ from tests.triggers.hourly_archive.conftest import (
     figures,
     selection,
 )
+from tests.triggers.hourly_archive.summary_check import HOUR, SERIES, START, check
 from triggers.hourly_archive import archiver, due_results
-
-START = datetime(2026, 3, 28, 22, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-SERIES: tuple[Labels, ...] = (NO_LABELS, {"site": "a"}, {"site": "b"}, {"site": "a", "unit": "1"})
 
 moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
 hours = st.integers(0, 5).map(lambda hour: START + hour * HOUR)
@@ -66,32 +58,6 @@ async def apply(database: Database, operation: str, *arguments: Any) -> None:
             await database.killed(after=arguments[0], is_applied=arguments[1])
     else:
         await database.build()
-
-
-async def check(database: Database, start: datetime, end: datetime) -> None:
-    """Compare the summaries of a range of hours with the results in it."""
-    for having in SERIES[:2]:
-        merged, no_groups = await summarize(database.store, SUBMITTER, selection(start, end, having))
-        assert figures(merged) == figures(database.expected(start, end, having))
-        assert no_groups == {}
-    merged, groups = await summarize(database.store, SUBMITTER, selection(start, end), ["site"])
-    assert figures(merged) == figures(database.expected(start, end))
-    assert sum(each.results for each in groups.values()) == merged.results
-    for (site,), group in groups.items():
-        if site is not None:
-            assert figures(group) == figures(database.expected(start, end, {"site": site}))
-    for bucket in (TimeBucket.HOUR, TimeBucket.DAY):
-        length = timedelta(seconds=bucket.value)
-        for names in ([], ["site"]):
-            buckets = await summarize_over_time(database.store, SUBMITTER, selection(start, end), bucket, names)
-            starts = [bucket_start for bucket_start, _ in buckets]
-            assert starts == sorted(starts)
-            assert sum(each.results for each in buckets.values()) == merged.results
-            for (bucket_start, of_bucket), each in buckets.items():
-                first, last = max(start, bucket_start), min(end, bucket_start + length)
-                if of_bucket != (None,):
-                    having = {"site": str(of_bucket[0])} if of_bucket else NO_LABELS
-                    assert figures(each) == figures(database.expected(first, last, having))
 
 
 def with_database(firestore: FirestoreProcess, run: Callable[[Database], Coroutine[Any, Any, None]]) -> None:
@@ -190,61 +156,6 @@ async def test_two_instances_with_different_results_of_a_day_do_not_overwrite_ea
     await check(database, START, START + HOUR)
 
 
-@pytest.mark.parametrize("names", [[], ["site"]])
-@pytest.mark.parametrize("bucket", [None, TimeBucket.HOUR, TimeBucket.DAY])
-@pytest.mark.parametrize("has_rollups", [False, True])
-async def test_results_that_move_during_a_summary_count_once(
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    names: list[str],
-    bucket: TimeBucket | None,
-    has_rollups: bool,
-) -> None:
-    """Results and archive are read as of the same time, here before the move."""
-    for number in range(4):
-        await database.compute(START + number * HOUR, [float(number)], SERIES[number % 2])
-    if has_rollups:
-        await database.build()
-    rolled_up = database.store.rolled_up_results
-    view = rolled_up.view
-
-    async def view_before_a_move(submitter: str) -> View:
-        found = await view(submitter)
-        assert await database.move() == 4
-        return found
-
-    monkeypatch.setattr(rolled_up, "view", view_before_a_move)
-
-    if bucket is None:
-        merged, _ = await summarize(database.store, SUBMITTER, selection(), names)
-        assert (merged.results, merged.archived_results) == (4, 0)
-    else:
-        buckets = await summarize_over_time(database.store, SUBMITTER, selection(), bucket, names)
-        assert sum(each.results for each in buckets.values()) == 4
-        assert sum(each.archived_results or 0 for each in buckets.values()) == 0
-    monkeypatch.undo()
-    await check(database, START, START + 10 * HOUR)
-
-
-@pytest.mark.parametrize("has_rollups", [False, True])
-async def test_archived_and_stored_results_alternate_in_the_order_of_time(
-    database: Database, has_rollups: bool
-) -> None:
-    """In the same hour, and in different hours of two days."""
-    for number in range(12):
-        expire_at = YESTERDAY if number % 3 else TOMORROW
-        await database.compute(START + number * HOUR / 2, [float(number)], SERIES[number % 2], expire_at=expire_at)
-    if has_rollups:
-        await database.build()
-
-    assert await database.move() == 8
-
-    await check(database, START, START + 10 * HOUR)
-    if has_rollups:
-        await database.build()
-        await check(database, START + HOUR, START + 5 * HOUR)
-
-
 async def test_a_result_waits_for_the_end_of_its_sample(
     database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,38 +226,6 @@ async def test_corrected_and_failed_results_are_never_archived(database: Databas
     assert "archive_at" not in fields
 
 
-async def test_an_hour_counts_if_it_lies_in_the_range_as_a_whole(database: Database) -> None:
-    """`archived_results` says how many results of the archive an answer has, and None that it cannot have any."""
-    await database.compute(START + HOUR / 2, [1.0], SERIES[1])
-    await database.compute(START + HOUR / 2, [2.0], SERIES[1], expire_at=TOMORROW)
-    await database.move()
-
-    async def counts(where: Selection) -> tuple[int, int | None]:
-        merged, _ = await summarize(database.store, SUBMITTER, where)
-        return merged.results, merged.archived_results
-
-    assert await counts(selection(START, START + HOUR)) == (2, 1)
-    assert await counts(selection(START + HOUR / 4, START + HOUR)) == (1, 0)
-    assert await counts(selection(START, START + HOUR * 3 / 4)) == (1, 0)
-    assert await counts(selection()) == (2, 1)
-    assert await counts(Selection([Bound("timestamp", ">=", START)], SERIES[1])) == (2, 1)
-    assert await counts(Selection([Bound("mean", ">", 0.0)])) == (1, None)
-    for bucket, expected in ((TimeBucket.MINUTE, (1, None)), (TimeBucket.HOUR, (2, 1))):
-        [(_, merged)] = (await summarize_over_time(database.store, SUBMITTER, selection(), bucket)).items()
-        assert (merged.results, merged.archived_results) == expected
-
-
-async def test_results_of_the_first_and_the_last_hour_are_archived(database: Database) -> None:
-    """The time stamps of the years 1 and 9999."""
-    for timestamp in (datetime.min, datetime.max):
-        await database.compute(timestamp.replace(tzinfo=UTC), [1.0])
-
-    assert await database.move() == 2
-
-    merged, _ = await summarize(database.store, SUBMITTER, Selection())
-    assert (merged.results, merged.archived_results) == (2, 2)
-
-
 async def test_the_archive_is_kept_as_long_as_its_latest_result(database: Database) -> None:
     """Of a day, and of each series of a day. None: for ever."""
     sooner, later = TOMORROW, TOMORROW + timedelta(days=1)
@@ -404,14 +283,3 @@ async def test_a_run_ends_at_its_deadline(database: Database, monkeypatch: pytes
 
     assert (late.moved, late.is_finished) == (0, False)
     assert await database.move() == 1
-
-
-async def test_too_many_groups_of_the_archive_are_rejected(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those of results are."""
-    monkeypatch.setattr(summaries, "MAX_GROUPS", 2)
-    for number in range(3):
-        await database.compute(START, [1.0], {"site": str(number)})
-    await database.move()
-
-    with pytest.raises(TooComplex, match="more than"):
-        await summarize(database.store, SUBMITTER, selection(), ["site"])

@@ -4,7 +4,7 @@ import pytest
 
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.triggers.hourly_archive.conftest import TOMORROW, Database
-from tests.triggers.hourly_archive.test_archiver import START, check
+from tests.triggers.hourly_archive.summary_check import START, check
 from triggers.rollups.endpoint import RollupsEndpoint
 
 
