@@ -64,6 +64,7 @@ WIRING = {
 CONNECTIONS = {"asyncio", "grpc", "http", "httpx", "requests", "socket", "aiohttp", "urllib"}
 GRAPHQL = {"graphql", "strawberry"}
 MAX_MODULES = 14
+MAX_LINES = 300
 
 
 def modules(folder: str) -> Iterator[Path]:
@@ -198,6 +199,13 @@ def test_a_folder_has_at_most_about_a_dozen_modules() -> None:
     crowded = {str(folder): size for folder, size in sizes.items() if size > MAX_MODULES}
 
     assert crowded == {}
+
+
+def test_a_file_has_at_most_300_lines() -> None:
+    """A longer one defines more than one concept."""
+    lengths = {str(path): path.read_text().count("\n") for folder in (*PACKAGES, "tests") for path in modules(folder)}
+
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
 def test_the_documented_way_of_a_sample_exists() -> None:

@@ -13,7 +13,7 @@ from storage.rollups.rollup import EARLIEST, LATEST
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.ports import free_port
 from tests.triggers.rollups.conftest import Database
-from tests.triggers.rollups.test_rollups import START, check
+from tests.triggers.rollups.summary_check import START, check
 from triggers.rollups import endpoint
 from triggers.rollups.endpoint import RollupsEndpoint
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import datetime
 from typing import Any
 
 import grpc.aio
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,18 +16,13 @@ from graphql_api.errors import TooComplex
 from graphql_api.results import rolled_up_results, summaries
 from graphql_api.results.summaries import TimeBucket
 from storage.documents import labels
-from storage.firestore.errors import PreconditionFailed
-from storage.rollups import checkpoint as checkpoint_module
 from storage.rollups import day_rollups, difference_search, rollup_store
-from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import EARLIEST, LATEST, Snapshot
 from storage.rollups.series import ALL_RESULTS, BY_SERIES
 from tests.infra.firestore.server_process import FirestoreProcess
-from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, figures, no_pause
+from tests.triggers.rollups.conftest import Database, Killed, no_pause
+from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
 from triggers.rollups import rollup_builder
-
-START = datetime(2026, 3, 28, 22, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 
 moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
 values = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1e300, -1e-300, 5e-324]), min_size=1, max_size=3)
@@ -65,54 +58,6 @@ async def apply(database: Database, operation: str, *arguments: Any) -> None:
             await database.compute(arguments[0], arguments[1], result.labels, sample_id)
         else:
             await getattr(database, operation)(sample_id)
-
-
-SELECTIONS: list[tuple[dict[str, str], list[str]]] = [
-    ({}, []),
-    ({}, ["site"]),
-    ({}, ["unit", "site"]),
-    ({"site": "a"}, []),
-    ({"site": "b=`\\"}, ["unit"]),
-    ({"site": "a", "unit": "x"}, []),
-]
-"""Filters by label, and names of labels by which the results are grouped."""
-
-
-async def check(database: Database, start: datetime, end: datetime) -> None:
-    """Compare the summaries of a range with the results in it, also of some series and of groups."""
-    for having, names in SELECTIONS:
-        summary = await database.summary(start, end, having, names)
-        assert by_key(summary) == by_key(database.expected(start, end, having, names))
-        for group, merged in summary.items():
-            check_with_numpy(merged, database.values(start, end, having, dict(zip(names, group, strict=True))))
-        for bucket in (TimeBucket.HOUR, TimeBucket.DAY):
-            length = timedelta(seconds=bucket.value)
-            buckets = await database.buckets(start, end, bucket, having, names)
-            starts = [bucket_start for bucket_start, _ in buckets]
-            assert starts == sorted(starts)
-            expected: dict[Any, Any] = {}
-            first = bucket.start(START)
-            while first < START + 6 * HOUR:
-                within = max(start, first), min(end, first + length)
-                groups = by_key(database.expected(*within, having, names))
-                expected |= {(first, group): each for group, each in groups.items() if each[0]}
-                first += length
-            assert by_key(buckets) == expected
-
-
-def check_with_numpy(merged: MergedStatistics, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-    """Compare statistics with those of numpy. Numpy's mean and deviation of huge numbers overflow."""
-    assert merged.count == len(values)
-    if len(values):
-        assert (merged.minimum, merged.maximum) == (values.min(), values.max())
-        if abs(values).max() < 1e100:
-            assert merged.mean() == pytest.approx(values.mean(), rel=1e-9, abs=1e-6)
-            assert merged.standard_deviation() == pytest.approx(values.std(), rel=1e-9, abs=1e-6)
-
-
-def by_key(summaries: Mapping[Any, MergedStatistics]) -> dict[Any, tuple[Any, ...]]:
-    """Return all that summaries show."""
-    return {key: figures(merged) for key, merged in summaries.items()}
 
 
 @settings(max_examples=12, deadline=None)
@@ -232,151 +177,6 @@ async def test_the_total_of_a_day_is_not_used_if_it_may_lack_a_result(database: 
     await database.delete(deleted)
 
     await check(database, EARLIEST, LATEST)
-
-
-async def test_series_move_to_a_new_document_before_one_gets_too_large(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If the process is killed between the writes of both documents, no result is counted twice or lost."""
-    monkeypatch.setattr(day_rollups, "MAX_NEW_BYTES", 2_000)
-    monkeypatch.setattr(day_rollups, "MAX_BYTES", 4_000)
-    sites = [f"site-{number}" for number in range(6)]
-
-    async def documents() -> list[set[str]]:
-        """Return the series of each document."""
-        query = database.series_rollups._query(START.date(), LATEST, ())
-        found = await database.firestore.page(f"submitters/{SUBMITTER}", query)
-        assert max(document.ByteSize() for document in found) < 5_000
-        return [set(document.fields["hours"].map_value.fields) for document in found]
-
-    for site in sites:
-        await database.compute(START, [1.0], {"site": site})
-    await database.build()
-    assert len(await documents()) == 1
-
-    for site in sites:
-        await database.compute(START + HOUR, [float(2**number) for number in range(99)], {"site": site})
-    for killed_at in count(1):
-        with contextlib.suppress(Killed):
-            await database.build(killed_at=killed_at)
-            break
-        await check(database, EARLIEST, LATEST)
-    await check(database, EARLIEST, LATEST)
-
-    moved = await documents()
-    assert len(moved) > 1
-    assert sorted(each for series in moved for each in series) == [f"site={site}" for site in sites]
-
-
-async def test_with_too_many_series_summaries_of_series_read_the_results(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If the limit is raised later, the rollups of series are built again."""
-    for site in "ab":
-        await database.compute(START, [ord(site)], {"site": site})
-    await database.build()
-    monkeypatch.setattr(rollup_builder, "MAX_SERIES", 1)
-    await database.build()
-    await database.compute(START, [1.0], {"site": "a"})
-    await database.build()
-    checkpoint = await database.checkpoints.read()
-    assert checkpoint is not None
-    assert not checkpoint.has_series
-    await check(database, EARLIEST, LATEST)
-
-    monkeypatch.undo()
-    assert (await database.build()).results == 3
-    checkpoint = await database.checkpoints.read()
-    assert checkpoint is not None
-    assert checkpoint.has_series
-    await check(database, EARLIEST, LATEST)
-
-
-async def test_rollups_of_an_earlier_format_are_built_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until then, summaries read the results."""
-    await database.compute(START, [1.0], {"site": "a"})
-    with monkeypatch.context() as earlier:
-        for module in (checkpoint_module, day_rollups):
-            earlier.setattr(module, "FORMAT_VERSION", 1)
-        await database.build()
-    await check(database, EARLIEST, LATEST)
-
-    assert (await database.build()).hours == 1
-    assert (await database.build()).hours == 0
-    await check(database, EARLIEST, LATEST)
-
-
-async def test_a_run_without_changes_reads_no_results_and_writes_nothing(database: Database) -> None:
-    """So it costs a few reads for each submitter."""
-    for number in range(5):
-        await database.compute(START + number * HOUR, [1.0])
-
-    first = await database.build()
-    await database.build()  # the margin of the commit delay contains the results once more
-    checkpoint = await database.checkpoints.read()
-    assert checkpoint is not None
-    checkpoint = await database.checkpoints.write(database.writer, replace(checkpoint, as_of=checkpoint.as_of + HOUR))
-    again = await database.build()
-
-    assert (first.results, first.hours, first.is_finished) == (5, 5, True)
-    assert (again.results, again.hours) == (0, 0)
-    assert await database.checkpoints.read() == checkpoint
-
-
-async def test_a_submitter_with_few_results_has_no_rollups(database: Database) -> None:
-    """Reading them is fast, and most submitters of a test are such."""
-    await database.compute(START, [1.0])
-
-    await database.build(min_results=2)
-
-    assert await database.checkpoints.read() is None
-    await check(database, EARLIEST, LATEST)
-
-
-async def test_rollups_wait_while_many_results_arrive(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They do not wait for ever."""
-    await database.compute(START, [1.0])
-    monkeypatch.setattr(rollup_builder, "MAX_BUSY_RESULTS", 0)
-    waiting = await database.build()
-    assert (waiting.results, waiting.is_finished) == (0, False)
-
-    monkeypatch.setattr(rollup_builder, "MAX_BUSY_TIME", -timedelta(1))
-    built = await database.build()
-
-    assert (built.results, built.is_finished) == (1, True)
-
-
-async def test_two_runs_at_the_same_time_do_not_disturb_each_other(database: Database) -> None:
-    """Each may end because the other one was first. No result is added twice."""
-    for number in range(20):
-        await database.compute(START + number * HOUR / 4, [float(number)])
-
-    for outcome in await asyncio.gather(*(database.build() for _ in range(3)), return_exceptions=True):
-        assert not isinstance(outcome, BaseException) or isinstance(outcome, PreconditionFailed)
-
-    await check(database, EARLIEST, LATEST)
-    await database.build()
-    await check(database, EARLIEST, LATEST)
-
-
-async def test_rollups_are_built_again_after_too_many_results(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until then, summaries read the results."""
-    await database.compute(START, [1.0])
-    await database.build()
-    await database.compute(START, [2.0])
-    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 0)
-
-    await database.build()
-    monkeypatch.undo()
-    await check(database, EARLIEST, LATEST)
-    await database.build()
-
-    await check(database, EARLIEST, LATEST)
-    assert len(await database.rollups.read(START.date(), START.date(), await database.firestore.now(), no_pause)) == 1
 
 
 async def test_too_many_time_buckets_are_rejected(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
