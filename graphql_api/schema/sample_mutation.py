@@ -90,7 +90,8 @@ class SampleMutation:
             "Starts to delete samples: their raw documents, labels and results. Pass `ids` or `filter`. What remains "
             "of each sample is its id, its SHA-256, the time and the reason; query `deletedSample` for these. The "
             "mutation responds at once; query `deletion` for the progress. Ids of samples that do not exist are "
-            "skipped. To continue an interrupted deletion, repeat the mutation."
+            "skipped. To continue an interrupted deletion, repeat the mutation. A deleted sample that is submitted "
+            "again with its idempotency key is stored again."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )

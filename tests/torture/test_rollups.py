@@ -97,6 +97,7 @@ class Workload:
         self._sent: list[Submitted] = []
         self._ids: dict[str, str] = {}
         """The id of each sample, by its idempotency key."""
+        self._deleted: set[str] = set()
 
     def run(self, killer: "Killer") -> None:
         """Submit all samples, and more until the function was killed twice."""
@@ -127,6 +128,9 @@ class Workload:
             sample_id = receipt.get("id")
             if each.key in self._ids:
                 assert sample_id == self._ids[each.key], receipt
+                if sample_id in self._deleted:  # it is stored again
+                    self._deleted.remove(sample_id)
+                    self.samples[sample_id] = each
             else:
                 self._ids[each.key] = sample_id
                 self.samples[sample_id] = each
@@ -146,6 +150,7 @@ class Workload:
             if change == DELETE:
                 for sample_id in ids:
                     del self.samples[sample_id]
+                    self._deleted.add(sample_id)
         self.changes += 1
 
     def _await_end(self, name: str, job: str) -> None:
