@@ -68,9 +68,9 @@ MAX_LINES = 300
 
 
 def modules(folder: str) -> Iterator[Path]:
-    """Yield every Python file below `folder`, without the packages of the pages, which are thousands of files."""
+    """Yield every Python file below `folder`, without installed packages, which are thousands of files."""
     for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name != "node_modules"]
+        folders[:] = [name for name in folders if name not in ("node_modules", ".venv")]
         yield from (Path(path) / name for name in names if name.endswith(".py"))
 
 
