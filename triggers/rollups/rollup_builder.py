@@ -40,8 +40,8 @@ MIN_RESULTS = 2_000
 BUSY_SECONDS = timedelta(seconds=10)
 MAX_BUSY_RESULTS = 1_000
 """With more results in `BUSY_SECONDS`, the submitter's rollups wait, so that they do not slow down the function."""
-MAX_BUSY_TIME = timedelta(minutes=30)
-"""Rollups wait for up to this time."""
+MAX_BUSY_TIME = timedelta(minutes=5)
+"""Rollups wait for up to this time. Counting the results since then is one long read, which holds the log."""
 MAX_STEP_RESULTS = 20_000
 """About how many results are read before the progress is stored."""
 MAX_CHANGES = 500_000
