@@ -9,6 +9,7 @@ sample that does not get a turn is sent again later, so it does not occupy a con
 """
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
@@ -22,6 +23,9 @@ MAX_WAIT_SECONDS = 25.0
 
 MAX_WAITING_PER_SUBMITTER = 4
 RETRY_AFTER_SECONDS = 2
+
+MAX_WORK_SECONDS = 0.002
+"""Background work lets events be processed after this time."""
 
 _Waiting = tuple[int, "asyncio.Future[None]"]
 """The bytes that a task needs, and a future that is done when it has its turn."""
@@ -121,3 +125,16 @@ class Turns:
             queue.remove(waiting)
             if not queue:
                 del self._waiting[submitter]
+
+
+class Pause:
+    """Lets the function process events between short pieces of background work, which await it."""
+
+    def __init__(self) -> None:
+        self._work_ends_at = 0.0
+
+    async def __call__(self) -> None:
+        """Let events be processed, if the work since the last time has taken `MAX_WORK_SECONDS`."""
+        if time.perf_counter() >= self._work_ends_at:
+            await asyncio.sleep(0)
+            self._work_ends_at = time.perf_counter() + MAX_WORK_SECONDS

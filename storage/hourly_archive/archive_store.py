@@ -9,6 +9,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
 from storage.hourly_archive.archived_day import ArchivedDay
+from storage.rollups.checkpoint_store import conditional_write
 from storage.rollups.rollup import Resolution
 
 _Operator = StructuredQuery.FieldFilter
@@ -61,12 +62,8 @@ class ArchiveStore:
 
     def write(self, day: ArchivedDay) -> Any:
         """Return the write that stores a day, if its document has not changed since it was read."""
-        write = encoding.to_write(self._firestore.name(self.path(day.day, day.labels)), day.fields())
-        if day.update_time is None:
-            write.current_document.exists = False
-        else:
-            write.current_document.update_time.FromDatetime(day.update_time)
-        return write
+        name = self._firestore.name(self.path(day.day, day.labels))
+        return conditional_write(name, day.fields(), day.update_time)
 
     def _query(self, first: date, last: date, having: Labels | None) -> Any:
         collection = document_paths.HOURLY_ARCHIVE if having is None else document_paths.HOURLY_ARCHIVE_SERIES

@@ -5,7 +5,6 @@ documents has changed since it was read. A result is therefore at each moment ei
 also if the process is killed, if the response to a Commit is lost, and if several instances work at once.
 """
 
-import asyncio
 import logging
 import time
 from collections import defaultdict
@@ -24,6 +23,7 @@ from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
 from storage.rollups.rollup import Resolution
 from triggers.hourly_archive.due_results import DueResults
+from triggers.turns import Pause
 
 MAX_RESULTS = 200
 """The number of results that one Commit moves. Other writes wait for it."""
@@ -31,7 +31,6 @@ MAX_BYTES = 8 * 2**20
 """A Commit has at most 10 MiB."""
 MAX_WAIT = timedelta(days=3)
 """Firestore usually deletes an expired sample within a day."""
-MAX_WORK_SECONDS = 0.002
 
 logger = logging.getLogger("triggers")
 
@@ -56,7 +55,7 @@ class Archiver:
         self._due = DueResults(firestore, submitter, shards=shards)
         self._archive = ArchiveStore(firestore, submitter)
         self._deadline = deadline
-        self._work_ends_at = 0.0
+        self._pause = Pause()
         self.moved = 0
         """The number of results that were moved."""
         self.is_finished = True
@@ -120,12 +119,6 @@ class Archiver:
             logger.info("hourly archive of %s: a document has changed, the next run continues", self._submitter)
         else:
             self.moved += len(results)
-
-    async def _pause(self) -> None:
-        """Let the function process events between short pieces of work."""
-        if time.perf_counter() >= self._work_ends_at:
-            await asyncio.sleep(0)
-            self._work_ends_at = time.perf_counter() + MAX_WORK_SECONDS
 
 
 def _parts(groups: Iterable[_Group]) -> Iterator[list[_Group]]:

@@ -13,7 +13,6 @@ changed since it was read. A rollup is valid from the moment of its write, wheth
 next run can repeat any part.
 """
 
-import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot,
 from storage.rollups.rollup_store import MAX_SNAPSHOTS, RollupStore
 from storage.rollups.series import BY_SERIES, MAX_SERIES, TOTAL
 from triggers.rollups.day_updates import DayUpdates
+from triggers.turns import Pause
 
 MIN_RESULTS = 2_000
 """A submitter with fewer results has no rollups. Reading 2,000 results takes less than a second."""
@@ -48,7 +48,6 @@ MAX_CHANGES = 500_000
 """If more results are in no rollup, all rollups are built again, in steps. Adding the results has no steps."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """Firestore deletes expired results, which leaves no other trace."""
-MAX_WORK_SECONDS = 0.002
 _MAX_DAYS = 50
 
 
@@ -95,7 +94,7 @@ class RollupBuilder:
         self._by_series = RollupStore(firestore, submitter, BY_SERIES)
         self._deadline = deadline
         self._min_results = min_results
-        self._work_ends_at = 0.0
+        self._pause = Pause()
         self._checkpoint: Checkpoint
         self._stores: Sequence[RollupStore]
         self._days: DayUpdates
@@ -141,12 +140,6 @@ class RollupBuilder:
 
     async def _save(self, **changes: Any) -> None:
         self._checkpoint = await self._checkpoints.write(self._writer, replace(self._checkpoint, **changes))
-
-    async def _pause(self) -> None:
-        """Let the function process events between short pieces of work."""
-        if time.perf_counter() >= self._work_ends_at:
-            await asyncio.sleep(0)
-            self._work_ends_at = time.perf_counter() + MAX_WORK_SECONDS
 
     async def _add_changes(self, report: Report) -> bool:
         """Add the results since the checkpoint. Return False: no more follow."""

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -176,33 +176,8 @@ def selection(start: datetime = EARLIEST, end: datetime = LATEST, having: Labels
     return Selection([Bound("timestamp", ">=", start), Bound("timestamp", "<", end)], having)
 
 
-def figures(merged: MergedStatistics) -> tuple[Any, ...]:
-    """Return all that a summary shows of its results."""
-    if not merged.count:
-        return (merged.results,)
-    return (
-        merged.results,
-        merged.count,
-        merged.minimum,
-        merged.maximum,
-        merged.mean(),
-        merged.standard_deviation(),
-        merged.results_without_sketch,
-        merged.quantiles,
-    )
-
-
-@pytest.fixture(scope="session")
-def archive_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore that refuses queries without a published index."""
-    process = FirestoreProcess(tmp_path_factory.mktemp("archive"), "--indexes", "infra/gcp/firestore.indexes.json")
-    process.start()
-    yield process
-    process.close()
-
-
 @pytest.fixture
-async def database(archive_firestore: FirestoreProcess) -> AsyncIterator[Database]:
+async def database(indexed_firestore: FirestoreProcess) -> AsyncIterator[Database]:
     """An empty database."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{archive_firestore.port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{indexed_firestore.port}") as channel:
         yield Database(channel)

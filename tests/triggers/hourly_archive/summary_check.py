@@ -8,9 +8,9 @@ from tests.triggers.hourly_archive.conftest import (
     NO_LABELS,
     SUBMITTER,
     Database,
-    figures,
     selection,
 )
+from tests.triggers.rollups.conftest import figures
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -24,10 +24,10 @@ from tests.triggers.hourly_archive.conftest import (
     Database,
     FirestoreProxy,
     Killed,
-    figures,
     selection,
 )
 from tests.triggers.hourly_archive.summary_check import HOUR, SERIES, START, check
+from tests.triggers.rollups.conftest import figures
 from triggers.hourly_archive import archiver, due_results
 
 moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
@@ -73,7 +73,7 @@ def with_database(firestore: FirestoreProcess, run: Callable[[Database], Corouti
 @settings(max_examples=12, deadline=None)
 @given(st.lists(operations, min_size=1, max_size=12), hours, hours)
 def test_each_result_counts_once(
-    archive_firestore: FirestoreProcess, steps: list[tuple[Any, ...]], start: datetime, end: datetime
+    indexed_firestore: FirestoreProcess, steps: list[tuple[Any, ...]], start: datetime, end: datetime
 ) -> None:
     """This holds before and after any moves, also of two instances at once, and if one is killed in a Commit."""
 
@@ -86,7 +86,7 @@ def test_each_result_counts_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archiver, "MAX_RESULTS", 2)
         patch.setattr(due_results, "_BATCH_SIZE", 3)
-        with_database(archive_firestore, run)
+        with_database(indexed_firestore, run)
 
 
 @pytest.mark.parametrize("is_applied", [False, True])

@@ -9,10 +9,10 @@ from triggers.rollups.endpoint import RollupsEndpoint
 
 
 async def test_a_run_moves_expired_results_and_builds_rollups_of_the_others(
-    database: Database, archive_firestore: FirestoreProcess, monkeypatch: pytest.MonkeyPatch
+    database: Database, indexed_firestore: FirestoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The results are moved first, so the rollups do not contain them."""
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", archive_firestore.address)
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", indexed_firestore.address)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", database.firestore.database.split("/")[1])
     await database.compute(START, [1.0])
     await database.compute(START, [2.0], expire_at=TOMORROW)

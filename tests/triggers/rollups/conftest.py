@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
@@ -204,15 +204,6 @@ def figures(merged: MergedStatistics) -> tuple[Any, ...]:
         merged.results_without_sketch,
         merged.quantiles,
     )
-
-
-@pytest.fixture(scope="session")
-def indexed_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore that refuses queries without a published index."""
-    process = FirestoreProcess(tmp_path_factory.mktemp("rollups"), "--indexes", "infra/gcp/firestore.indexes.json")
-    process.start()
-    yield process
-    process.close()
 
 
 @pytest.fixture
