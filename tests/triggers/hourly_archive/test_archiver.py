@@ -259,6 +259,7 @@ async def test_firestore_deletes_the_archive_after_its_retention(database: Datab
 async def test_a_commit_that_would_be_too_large_is_divided(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Firestore refuses a Commit above 10 MiB. One has at least the results of one series of a day."""
     monkeypatch.setattr(archiver, "MAX_BYTES", 1)
+    database.shards = 1  # the archiver reads one shard after the other
     for number in range(8):
         await database.compute(START, [float(number)], {"site": str(number // 2)})
     commit, sizes = database.firestore.commit, []
