@@ -29,8 +29,9 @@ MAX_LOG_BYTES = 64 * 1024 * 1024
 """The default maximum. A log of three quarters of it is copied within each commit; the rest is for that commit."""
 RESTART_SECONDS = 0.1
 NEXT_COMMIT_SECONDS = 0.5
-RESTART_PAUSE_SECONDS = 5.0
-"""The pause after a restart that failed, because a long read such as a backup needs the log."""
+MIN_RESTART_PAUSE_SECONDS = 0.25
+MAX_RESTART_PAUSE_SECONDS = 5.0
+"""The pauses after a restart that failed, because a read needs the log. They double while a long read lasts."""
 MIN_CHANGED_ROWS = 4_000
 """A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
 RETRY_SECONDS = 1.0
@@ -74,6 +75,7 @@ class AutomaticCheckpoints:
         self._is_restart_due = False
         self._restarted = threading.Event()
         self._no_restart_before = -math.inf
+        self._pause = MIN_RESTART_PAUSE_SECONDS
         connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages}")
 
     def adjust(self) -> None:
@@ -109,7 +111,10 @@ class AutomaticCheckpoints:
             with metrics.LOG_RESTART_DURATION.time():
                 is_busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             if is_busy:
-                self._no_restart_before = time.monotonic() + RESTART_PAUSE_SECONDS
+                self._no_restart_before = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, MAX_RESTART_PAUSE_SECONDS)
+            else:
+                self._pause = MIN_RESTART_PAUSE_SECONDS
         except sqlite3.Error as error:
             logger.warning("Cannot restart the log, trying again later: %s", error)
         finally:
