@@ -55,17 +55,14 @@ class ResultQueries:
         query.limit.value = limit
         return await self._firestore.count(self._parent, query)
 
-    async def count_changes(
-        self, since: datetime, read_time: datetime, end: datetime = LATEST, *, is_computed: bool = True
-    ) -> int:
-        """Return the number of results that were computed at `since` or later and whose time stamps are before `end`.
+    async def count_changes(self, since: datetime, read_time: datetime, *, is_computed: bool = True) -> int:
+        """Return the number of results that were computed at `since` or later.
 
-        With `is_computed=False`, results of each status count, also tombstones, which have no time stamp.
+        With `is_computed=False`, results of each status count, also tombstones.
         """
         changed = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since)]
         if is_computed:
-            bounds = [*changed, ("timestamp", _Operator.LESS_THAN, end)]
-            queries = [_query(shard, "computed_at", bounds) for shard in self._shards]
+            queries = [_query(shard, "computed_at", changed) for shard in self._shards]
         else:
             queries = [_query_of_each_status(shard, changed) for shard in self._shards]
         return await self._count(queries, read_time)

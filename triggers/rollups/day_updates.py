@@ -38,16 +38,21 @@ class DayUpdates:
         self._pause = pause
         self._max_days = max_days
 
-    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
+    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, int, set[datetime]]:
         """Add the results since the checkpoint to the rollups of their days.
 
-        Return the number of changed hours, and the hours that are stale now. An hour is stale if a result was replaced
-        or removed.
+        Return the number of results, the number of changed hours, and the hours that are stale now. An hour is stale
+        if a result was replaced or removed.
         """
-        return await self._update(await self._changes_by_day(checkpoint, now), checkpoint, now)
+        results = await self._changes_by_day(checkpoint, now)
+        hours, stale = await self._update(results, checkpoint, now)
+        return sum(results.values()), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
-        """Compare all rollups with the number of results, and update the days that differ, as `add_changes` does."""
+        """Compare all rollups with the number of results, and update the days that differ, as `add_changes` does.
+
+        Return the number of changed hours, and the hours that are stale now.
+        """
         days: set[date] = set()
         for store in self._stores:
             days |= await self._different_days(store, checkpoint, now)

@@ -41,11 +41,11 @@ BUSY_SECONDS = timedelta(seconds=10)
 MAX_BUSY_RESULTS = 1_000
 """With more results in `BUSY_SECONDS`, the submitter's rollups wait, so that they do not slow down the function."""
 MAX_BUSY_TIME = timedelta(minutes=5)
-"""Rollups wait for up to this time. Counting the results since then is one long read, which holds the log."""
+"""Rollups wait for up to this time. Until then, summaries read the results that are in no rollup yet."""
 MAX_STEP_RESULTS = 20_000
 """About how many results are read before the progress is stored."""
 MAX_CHANGES = 500_000
-"""If more results are in no rollup, all rollups are built again, in steps. Adding the results has no steps."""
+"""If more results follow the checkpoint, all rollups are built again, in steps. Adding the results has no steps."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """Firestore deletes expired results, which leaves no other trace."""
 _MAX_DAYS = 50
@@ -149,12 +149,11 @@ class RollupBuilder:
         if not changed:
             return False  # the checkpoint stays, so a submitter without new results costs no write
         computed = await self._queries.count_changes(since, now)
-        covered = await self._queries.count_changes(since, now, checkpoint.covered_until)
-        if covered > MAX_CHANGES:
+        if computed > MAX_CHANGES:
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
-        hours, stale = await self._days.add_changes(checkpoint, now)
-        report.results += covered
+        results, hours, stale = await self._days.add_changes(checkpoint, now)
+        report.results += results
         report.hours += hours
         stale_from = min([*stale, checkpoint.stale_from or LATEST])
         compared_at = None if changed > computed else checkpoint.compared_at

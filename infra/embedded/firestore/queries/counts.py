@@ -27,8 +27,9 @@ from infra.embedded.firestore.storage.storage import Storage
 
 MAX_REMEMBERED = 1_000
 MAX_CHANGES = 1_000
-"""The number of changes that are read in any case. A change takes as long as about `KEYS_PER_CHANGE` keys."""
+"""The number of changes that are read in any case."""
 KEYS_PER_CHANGE = 100
+"""Reading a change takes about as long as counting this number of keys."""
 
 _Keys = tuple[int, bytes, bytes]
 """The number of a collection and a range of its keys."""
@@ -107,13 +108,12 @@ class Counts:
             known = self._remembered.get((keys, conditions))
         documents = None
         if known is not None:
-            max_changes = max(MAX_CHANGES, known.documents // KEYS_PER_CHANGE)
-            documents = _moved(connection, query, keys, known, wanted, max_changes)
+            documents = _moved(connection, query, keys, known, wanted)
         if documents is None:
             matching = _matching_keys(connection, keys, key_filter)
             if matching is None:
                 return None
-            documents = _moved(connection, query, keys, _Counted(newest, matching), wanted, MAX_CHANGES)
+            documents = _moved(connection, query, keys, _Counted(newest, matching), wanted)
         if documents is not None and (known is None or known.sequence < wanted):
             with self._lock:
                 self._remembered[keys, conditions] = _Counted(wanted, documents)
@@ -139,13 +139,12 @@ def _matching_keys(connection: sqlite3.Connection, keys: _Keys, key_filter: KeyF
     return matching
 
 
-def _moved(
-    connection: sqlite3.Connection, query: Query, keys: _Keys, counted: _Counted, wanted: int, max_changes: int
-) -> int | None:
-    """Return the number of documents after the change `wanted`, or None if the changes in between are not readable.
+def _moved(connection: sqlite3.Connection, query: Query, keys: _Keys, counted: _Counted, wanted: int) -> int | None:
+    """Return the number of documents after the change `wanted`, or None if there are too many changes in between.
 
     The changes between are added, or taken back if `wanted` is earlier.
     """
+    max_changes = max(MAX_CHANGES, counted.documents // KEYS_PER_CHANGE)
     first, last = sorted((counted.sequence, wanted))
     if last - first > max_changes or (first < last and first < versions.pruned_sequence(connection)):
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,3 +121,19 @@ def test_many_changes_are_not_read_one_by_one(monkeypatch: Any) -> None:
     ]
 
     asyncio.run(_check(batches, [1, 0], remembers=True))
+
+
+async def test_more_changes_are_read_if_there_are_many_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, each document is looked up."""
+    monkeypatch.setattr(counting, "MAX_CHANGES", 1)
+    monkeypatch.setattr(counting, "KEYS_PER_CHANGE", 10)
+    monkeypatch.setattr(scanner.Scan, "count", lambda *_: pytest.fail("the documents were looked up"))
+    storage = Storage(tmp_path / "data")
+    document = {"a": 1, "b": 1, "c": 1}
+    try:
+        time = await _commit(storage, {f"t/{number}": document for number in range(50)})
+        await _commit(storage, {"t/new": document, "t/0": None, "t/1": None})
+
+        assert await Counts(storage).count(Case().query(), time) == 50
+    finally:
+        await storage.close()
