@@ -30,12 +30,17 @@ class Readers:
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the thread of the caller."""
         connection = self._take()
-        connection.execute("BEGIN")
         try:
-            return work(connection)
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("COMMIT")
         finally:
-            connection.execute("COMMIT")
-            self._free.append(connection)
+            if connection.in_transaction:  # it would read an old state, and hold the log
+                connection.close()
+            else:
+                self._free.append(connection)
 
     async def release_memory(self) -> None:
         """Free the page caches of the connections that no read uses."""

@@ -91,6 +91,27 @@ async def test_a_read_that_fails_gives_its_connection_back(readers: Readers, ope
     assert opened.count == 1
 
 
+@pytest.mark.parametrize(("statement", "connections"), [("BEGIN", 1), ("COMMIT", 2)])
+def test_no_later_read_uses_a_transaction_that_could_not_end(
+    readers: Readers, opened: Opened, statement: str, connections: int
+) -> None:
+    """It would read an old state. A connection without a transaction is used again."""
+
+    def refuse(action: int, argument: str | None, *_: object) -> int:
+        refused = action == sqlite3.SQLITE_TRANSACTION and argument == statement
+        return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
+
+    connection = readers.read_blocking(lambda connection: connection)
+    connection.set_authorizer(refuse)
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        readers.read_blocking(lambda connection: connection.execute("SELECT 1").fetchone())
+    if connections == 1:
+        connection.set_authorizer(None)
+
+    assert readers.read_blocking(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
+    assert opened.count == connections
+
+
 @pytest.mark.skipif(not counts_memory(), reason="this SQLite does not count its memory")
 async def test_idle_connections_give_the_memory_of_their_caches_back(tmp_path: Path) -> None:
     """Each connection caches up to 16 MiB: the writer, and all connections that have read."""
