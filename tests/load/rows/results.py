@@ -29,6 +29,8 @@ SMALL = 1_000
 TOGETHER = 500
 SEED = 1
 SENSORS = 50
+INTERVAL = timedelta(seconds=31)
+"""Between two results. One million of them span a year."""
 LATEST = "{ results(first: 50) { edges { cursor node { id timestamp mean } } } }"
 RANGE = (
     "{ results(first: 50, filter: {mean: {gte: 0.5}}, orderBy: {field: MEAN, direction: ASC})"
@@ -127,7 +129,7 @@ async def _store(address: str, first: int, last: int) -> None:
 
 
 def _write(firestore: Firestore, number: int, chance: random.Random) -> object:
-    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+    moment = datetime(2025, 1, 1, tzinfo=UTC) + number * INTERVAL
     sample_id = document_paths.keyed_sample_id(SUBMITTER, str(number))
     mean, deviation = chance.gauss(1, 1), abs(chance.gauss(1, 0.1))
     statistics = replace(
