@@ -22,10 +22,10 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder, public
-from graphql_api.endpoints.exception_handlers import EXCEPTION_HANDLERS, respond_with_error
+from graphql_api.endpoints.exception_handlers import ErrorResponder
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
-from graphql_api.endpoints.protected_resource import metadata_url, protected_resource_endpoint
+from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
@@ -74,8 +74,14 @@ def create_app(settings: Settings) -> Starlette:
     provider = urlsplit(parse_issuers(settings.oidc_issuers)[0].url).netloc if settings.can_sign_in else None
     dashboard = dashboard_page(FIXTURE, provider=provider)
     graphiql = graphiql_page(FIXTURE, provider=provider)
+    errors = ErrorResponder(challenges(settings))
     graphql = GraphQLEndpoint(
-        executable(), partial(Context.create, services), graphql_settings, graphiql.respond, budgets.memory
+        executable(),
+        partial(Context.create, services),
+        graphql_settings,
+        graphiql.respond,
+        budgets.memory,
+        challenges=challenges(settings),
     )
     endpoints = [
         *map(public, graphql.routes),  # each root field of an operation checks its scope
@@ -94,10 +100,10 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(RequestRecorder, routes, metadata_url(settings)),
-            Middleware(ServerErrorMiddleware, handler=respond_with_error),  # inside, so its responses are recorded too
+            Middleware(RequestRecorder, routes),
+            Middleware(ServerErrorMiddleware, handler=errors.respond),  # inside, so its responses are recorded too
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=errors.handlers,
         lifespan=services.lifespan,
     )
     app.router.redirect_slashes = False  # the location of a redirect would contain the `Host` header

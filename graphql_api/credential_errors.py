@@ -3,10 +3,21 @@
 This module does not import graphql-core, so the keys command and the process `key` of the stack start faster.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graphql_api.identity_providers import SCOPES
 from storage.documents.errors import DropzoneError, Forbidden, Unauthenticated
 
 
-class InvalidCredential(Unauthenticated):
+class NoCredential(Unauthenticated):
+    """The request needs a credential and has none."""
+
+    scope: str | None = None
+    """The scope that the request needs, if it is known."""
+
+
+class InvalidCredential(NoCredential):
     """The request has a credential, but it is unknown, expired or revoked."""
 
 
@@ -18,12 +29,31 @@ class MissingScope(Forbidden):
         self.scope = scope
 
 
-def challenge(error: DropzoneError) -> str | None:
-    """Return the value of `WWW-Authenticate` (RFC 6750) for an error that another credential could prevent."""
-    if isinstance(error, InvalidCredential):
-        return 'Bearer realm="dropzone", error="invalid_token"'
-    if isinstance(error, Unauthenticated):
-        return 'Bearer realm="dropzone"'
-    if isinstance(error, MissingScope):
-        return f'Bearer realm="dropzone", error="insufficient_scope", scope="{error.scope}"'
-    return None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Challenges:
+    """What `WWW-Authenticate` says about a request that another credential would permit (RFC 6750)."""
+
+    scope_names: Mapping[str, str] = field(default_factory=lambda: {scope: scope for scope in SCOPES})
+    """The names that clients request, by scope. A scope without a name cannot be requested, so it is left out."""
+    metadata_url: str | None = None
+    """The address of the OAuth2 metadata (RFC 9728), or None if the API accepts no access tokens."""
+
+    def of(self, error: DropzoneError) -> str | None:
+        """Return the value of the header, or None for an error that no other credential prevents."""
+        parameters = {"realm": "dropzone"}
+        if isinstance(error, InvalidCredential):
+            parameters["error"] = "invalid_token"
+        elif isinstance(error, MissingScope):
+            parameters["error"] = "insufficient_scope"
+        elif not isinstance(error, Unauthenticated):
+            return None
+        scope = error.scope if isinstance(error, MissingScope | NoCredential) else None
+        if scope is not None and scope in self.scope_names:
+            parameters["scope"] = self.scope_names[scope]
+        if self.metadata_url is not None:
+            parameters["resource_metadata"] = self.metadata_url
+        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
+
+
+FOR_KEYS = Challenges()
+"""The challenges of an API that accepts API keys only."""

@@ -1,11 +1,13 @@
 """The identity providers whose access tokens the API accepts, as the settings describe them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 SCOPES = ("submit", "read", "admin", "read-all")
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,17 @@ def parse_issuers(text: str) -> tuple[IssuerSettings, ...]:
 def parse_scopes(text: str) -> Mapping[str, str]:
     """Return the scope of the provider by our scope, from a text such as `read=dropzone.read, admin=dropzone.admin`.
 
-    Raises `ValueError` if a scope of ours does not exist.
+    Raises `ValueError` if a scope of ours does not exist, or if the other one cannot be a scope (RFC 6749).
     """
     pairs = {ours.strip(): theirs.strip() for ours, _, theirs in (part.partition("=") for part in text.split(","))}
     if unknown := sorted(set(pairs) - set(SCOPES)):
         raise ValueError(f"expected names out of {', '.join(SCOPES)}, got {unknown[0] or 'nothing'}")
     if missing := [ours for ours, theirs in pairs.items() if not theirs]:
         raise ValueError(f"expected a scope of the provider, such as {missing[0]}=dropzone.{missing[0]}")
+    if invalid := [theirs for theirs in pairs.values() if not _SCOPE.fullmatch(theirs)]:
+        raise ValueError(
+            f"expected a scope of ASCII characters without spaces, quotes and backslashes, got {invalid[0]}"
+        )
     return pairs
 
 

@@ -23,9 +23,9 @@ from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.address_budgets import AddressBudgets
-from graphql_api.credential_errors import InvalidCredential
+from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.http_request import Credential
-from storage.documents import BadRequest, Unauthenticated, document_paths
+from storage.documents import BadRequest, document_paths
 
 _MAX_CACHED_KEYS = 10_000
 
@@ -60,7 +60,7 @@ class Authenticator:
     async def authenticate(self, credential: Credential) -> Caller:
         """Return the caller that `credential` authenticates.
 
-        Raises `Unauthenticated` if the key is missing, unknown, expired or revoked. The message is always the same.
+        Raises `NoCredential` if the key is missing, unknown, expired or revoked. The message is always the same.
         Raises `Unavailable` if Firestore does not respond, and `RateLimited` if the address has sent too many unknown
         keys. Raises `MissingScope` if the request names another submitter and the key does not allow this.
         """
@@ -87,7 +87,7 @@ class Authenticator:
             return entry.caller
         caller = await self._find(key, credential.address) if key else None
         if caller is None:
-            error = Unauthenticated if key is None else InvalidCredential
+            error = NoCredential if key is None else InvalidCredential
             raise error("send a valid API key in the header x-api-key, or an access token as Authorization: Bearer")
         return caller
 

@@ -19,6 +19,7 @@ from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.budgets import Budgets, announce, announced
+from graphql_api.credential_errors import NoCredential
 from graphql_api.graphql_server import http_request
 from observability import request_context, tracing
 from observability.logs import AccessLog
@@ -65,7 +66,11 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
     """
 
     async def handle(request: Request) -> Response:
-        caller = await services.authenticator.authenticate(http_request.credential(request.scope))
+        try:
+            caller = await services.authenticator.authenticate(http_request.credential(request.scope))
+        except NoCredential as error:
+            error.scope = scope
+            raise
         request_context.set_submitter(caller.submitter)
         allowance = services.budgets.allowance(caller)
         announce(request.scope, allowance)
@@ -97,13 +102,11 @@ class RequestRecorder:
     programs send them every few seconds.
 
     A browser must not guess the type of a response, frame it, or give it to a page of another origin. Pages set
-    stricter headers of their own, which are kept. A challenge gets the address of the OAuth2 metadata (RFC 9728), if
-    there is one.
+    stricter headers of their own, which are kept.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], metadata_url: str | None) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
-        self._metadata = None if metadata_url is None else f', resource_metadata="{metadata_url}"'.encode()
         self._access_log = AccessLog()
         templates = [route for route in routes if isinstance(route, Route | Mount | WebSocketRoute)]
         self._static_paths = {route.path for route in templates if not route.param_convertors}
@@ -149,7 +152,7 @@ class RequestRecorder:
                 sent += len(message.get("body", b""))
             elif kind == "http.response.start" or kind == "websocket.http.response.start":
                 count(message["status"])
-                message["headers"] = [*self._extended(message.get("headers", ()), is_https), request_id]
+                message["headers"] = [*_extended(message.get("headers", ()), is_https), request_id]
                 if (allowance := announced(scope)) is not None:
                     message["headers"] += allowance.headers
             elif kind == "websocket.accept":
@@ -195,14 +198,10 @@ class RequestRecorder:
                 return template
         return _OTHER
 
-    def _extended(self, headers: Iterable[tuple[bytes, bytes]], is_https: bool) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a response with the security headers that are missing."""
-        added = _HTTPS_HEADERS if is_https else _SECURITY_HEADERS
-        extended = list(headers)
-        names = {name for name, _ in extended}
-        extended += [header for header in added if header[0] not in names]
-        if self._metadata is not None and b"www-authenticate" in names:
-            return [
-                (name, value + self._metadata if name == b"www-authenticate" else value) for name, value in extended
-            ]
-        return extended
+
+def _extended(headers: Iterable[tuple[bytes, bytes]], is_https: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response with the security headers that are missing."""
+    extended = list(headers)
+    names = {name for name, _ in extended}
+    added = _HTTPS_HEADERS if is_https else _SECURITY_HEADERS
+    return extended + [header for header in added if header[0] not in names]

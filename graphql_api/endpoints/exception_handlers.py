@@ -9,30 +9,46 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.credential_errors import challenge
+from graphql_api.credential_errors import Challenges
 from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
 from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
 
 
-async def respond_with_error(request: Request, error: Exception) -> Response:
-    """Return the response to an error. An unexpected error is logged."""
-    path = shorten(request.url.path, 100)
-    headers = {}
-    if isinstance(error, HTTPException):  # raised by the router
-        error = _of_router(error, request.method, path)
-    elif isinstance(error, MemoryError):
-        error = Unavailable("the server has too little memory for this request; retry later")
-    if isinstance(error, DropzoneError):
-        if isinstance(error, MethodNotAllowed):
-            headers["allow"] = error.allow
-        if (value := challenge(error)) is not None:
-            headers["www-authenticate"] = value
-        if isinstance(error, RetryLater):
-            headers["retry-after"] = str(error.retry_after)
-        described, status = describe(error), HTTP_STATUS.get(error.code, 400)
-    else:
-        described, status = describe_unexpected(error, f"{request.method} {path}"), 500
-    return Response(orjson.dumps({"error": described}), status, headers, "application/json")
+class ErrorResponder:
+    """Responds to errors of requests."""
+
+    def __init__(self, challenges: Challenges) -> None:
+        self._challenges = challenges
+
+    @property
+    def handlers(self) -> Mapping[Any, Any]:
+        """The exception handlers of the application, by exception class. `respond` also handles all other errors."""
+        return {
+            ClientDisconnect: _respond_with_nothing,
+            DropzoneError: self.respond,
+            HTTPException: self.respond,
+            MemoryError: self.respond,
+        }
+
+    async def respond(self, request: Request, error: Exception) -> Response:
+        """Return the response to an error. An unexpected error is logged."""
+        path = shorten(request.url.path, 100)
+        headers = {}
+        if isinstance(error, HTTPException):  # raised by the router
+            error = _of_router(error, request.method, path)
+        elif isinstance(error, MemoryError):
+            error = Unavailable("the server has too little memory for this request; retry later")
+        if isinstance(error, DropzoneError):
+            if isinstance(error, MethodNotAllowed):
+                headers["allow"] = error.allow
+            if (challenge := self._challenges.of(error)) is not None:
+                headers["www-authenticate"] = challenge
+            if isinstance(error, RetryLater):
+                headers["retry-after"] = str(error.retry_after)
+            described, status = describe(error), HTTP_STATUS.get(error.code, 400)
+        else:
+            described, status = describe_unexpected(error, f"{request.method} {path}"), 500
+        return Response(orjson.dumps({"error": described}), status, headers, "application/json")
 
 
 def _of_router(error: HTTPException, method: str, path: str) -> DropzoneError:
@@ -52,12 +68,3 @@ class _NoResponse(Response):
 async def _respond_with_nothing(request: Request, error: Exception) -> Response:
     del request, error
     return _NoResponse()
-
-
-EXCEPTION_HANDLERS: Mapping[Any, Any] = {
-    ClientDisconnect: _respond_with_nothing,
-    DropzoneError: respond_with_error,
-    HTTPException: respond_with_error,
-    MemoryError: respond_with_error,
-}
-"""The exception handlers of the application, by exception class. `respond_with_error` also handles all other errors."""

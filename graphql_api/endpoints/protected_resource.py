@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.settings import Settings
@@ -12,9 +13,11 @@ from storage.documents import NotFound
 PATH = "/.well-known/oauth-protected-resource"
 
 
-def metadata_url(settings: Settings) -> str | None:
-    """Return the address of the metadata, or None if the API accepts no access tokens."""
-    return settings.public_address + PATH if settings.oidc_issuers else None
+def challenges(settings: Settings) -> Challenges:
+    """Return what `WWW-Authenticate` says. Its scopes are those that clients can request, as in the metadata."""
+    if not settings.oidc_issuers:
+        return FOR_KEYS
+    return Challenges(scope_names=parse_scopes(settings.oidc_scopes), metadata_url=settings.public_address + PATH)
 
 
 def protected_resource_endpoint(settings: Settings) -> Endpoint:

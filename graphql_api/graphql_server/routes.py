@@ -4,6 +4,7 @@ from graphql import GraphQLSchema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.protocols.http import HTTPEndpoint, Page
 from graphql_api.graphql_server.protocols.websocket import WebSocketEndpoint
@@ -27,9 +28,10 @@ class GraphQLEndpoint:
         page: Page,
         memory_budget: MemoryBudget,
         path: str = "/graphql",
+        challenges: Challenges = FOR_KEYS,
     ) -> None:
         executor = Executor(schema, settings, memory_budget)
-        self._http = HTTPEndpoint(executor, authenticate, settings, page)
+        self._http = HTTPEndpoint(executor, authenticate, settings, page, challenges)
         self._websocket = WebSocketEndpoint(executor, authenticate, settings, memory_budget)
         self._path = path
 

@@ -5,6 +5,7 @@ import Provider from 'oidc-provider';
 
 const { port, audience, redirectUri, keys } = JSON.parse(process.argv[2]);
 const issuer = `http://127.0.0.1:${port}`;
+const SCOPES = ['submit', 'read', 'admin', 'dropzone.submit', 'dropzone.read'];
 const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 
 const provider = new Provider(issuer, {
@@ -41,7 +42,7 @@ const provider = new Provider(issuer, {
       defaultResource: () => audience,
       useGrantedResource: () => true,
       getResourceServerInfo: (context, resource, { clientId }) => ({
-        scope: 'submit read admin',
+        scope: SCOPES.join(' '),
         audience,
         accessTokenTTL: clientId === 'brief' ? 8 : 3600,
         accessTokenFormat: 'jwt',
@@ -49,7 +50,7 @@ const provider = new Provider(issuer, {
       }),
     },
   },
-  scopes: ['openid', 'offline_access', 'submit', 'read', 'admin'],
+  scopes: ['openid', 'offline_access', ...SCOPES],
   issueRefreshToken: async (context, client) => client.grantTypeAllowed('refresh_token'),
   enabledJWA: { idTokenSigningAlgValues: ['ES256'] },
   clientDefaults: { id_token_signed_response_alg: 'ES256' },

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -54,7 +56,7 @@ def test_refusals_say_what_is_missing(oidc_stack: Oidc) -> None:
 
     assert [each.status_code for each in (anonymous, wrong, narrow)] == [401, 401, 403]
     assert [each.headers["www-authenticate"] for each in (anonymous, wrong, narrow)] == [
-        f'Bearer realm="dropzone", {metadata}',
+        f'Bearer realm="dropzone", scope="submit", {metadata}',
         f'Bearer realm="dropzone", error="invalid_token", {metadata}',
         f'Bearer realm="dropzone", error="insufficient_scope", scope="submit", {metadata}',
     ]
@@ -68,11 +70,35 @@ def test_refusals_say_what_is_missing(oidc_stack: Oidc) -> None:
     }
 
 
+def test_a_program_requests_the_scope_that_a_refusal_names(oidc_stack: Oidc, tmp_path: Path) -> None:
+    """It knows nothing else of the scopes. The provider has other names for them than the API."""
+    provider = oidc_stack[1]
+    settings = {
+        "DROPZONE_PUBLIC_URL": oidc_stack[0].url,  # the audience of this provider's tokens
+        "DROPZONE_OIDC_ISSUERS": provider.issuer,
+        "DROPZONE_OIDC_SCOPES": "submit=dropzone.submit,read=dropzone.read",
+    }
+    named = []
+    headers: dict[str, str] = {}
+    with Stack(tmp_path, **settings) as stack:
+        for method, path, status in (("GET", "/results", 401), ("POST", "/samples", 403)):
+            refused = httpx.request(method, stack.url + path, json=SAMPLE, headers=headers)
+            assert refused.status_code == status
+            found = re.search(r' scope="([^"]*)"', refused.headers["www-authenticate"])
+            assert found
+            named.append(found[1])
+            headers = bearer(provider.token(found[1]))
+            accepted = httpx.request(method, stack.url + path, json=SAMPLE, headers=headers)
+            assert accepted.is_success, accepted.text
+
+    assert named == ["dropzone.read", "dropzone.submit"]
+
+
 def test_a_stack_without_a_provider_accepts_no_tokens(stack: Stack) -> None:
     """It has no metadata, and its challenge names none."""
     response = httpx.get(f"{stack.url}/results", headers=bearer("a.b.c"))
 
-    assert response.headers["www-authenticate"] == 'Bearer realm="dropzone", error="invalid_token"'
+    assert response.headers["www-authenticate"] == 'Bearer realm="dropzone", error="invalid_token", scope="read"'
     assert httpx.get(f"{stack.url}/.well-known/oauth-protected-resource").status_code == 404
 
 

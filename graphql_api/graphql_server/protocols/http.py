@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.budgets.budgets import announce
-from graphql_api.credential_errors import challenge
+from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.execution.executor import Executor
@@ -52,11 +52,13 @@ class HTTPEndpoint:
         authenticate: Authenticate,
         settings: GraphQLSettings,
         page: Page,
+        challenges: Challenges,
     ) -> None:
         self._executor = executor
         self._authenticate = authenticate
         self._settings = settings
         self._page = page
+        self._challenges = challenges
         self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +69,7 @@ class HTTPEndpoint:
             except ClientDisconnect:
                 return
             except DropzoneError as error:
-                response = refusal(error)
+                response = refusal(error, self._challenges)
             except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
                 body = orjson.dumps({"errors": [errors.describe_unexpected(error, "an HTTP request")]})
                 response = _response(500, JSON, body)
@@ -160,11 +162,11 @@ class HTTPEndpoint:
         )
 
 
-def refusal(error: DropzoneError) -> Response:
+def refusal(error: DropzoneError, challenges: Challenges = FOR_KEYS) -> Response:
     """Return the response to a request that fails before its operation is executed."""
     headers = {}
-    if (value := challenge(error)) is not None:
-        headers["www-authenticate"] = value
+    if (challenge := challenges.of(error)) is not None:
+        headers["www-authenticate"] = challenge
     elif isinstance(error, RetryLater):
         headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, MethodNotAllowed):
