@@ -29,7 +29,7 @@ def mapped_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_a_refusal_names_a_scope_that_the_metadata_lists(mapped_stack: Stack) -> None:
     """Without a credential, with an unknown one, and with one that lacks the scope."""
     url = mapped_stack.url
-    unknown, narrow = {"x-api-key": "dz_unknown"}, {"x-api-key": mapped_stack.new_key("narrow", "read")}
+    unknown, narrow = {"x-api-key": "dz_unknown"}, {"x-api-key": mapped_stack.new_key("read-only", "read")}
 
     refused = [
         httpx.get(f"{url}/results"),
@@ -48,7 +48,7 @@ def test_a_refusal_names_a_scope_that_the_metadata_lists(mapped_stack: Stack) ->
 
 def test_graphql_names_no_scope_before_it_has_read_the_operation(mapped_stack: Stack) -> None:
     """It checks the credential first. The scope `read-all` has no name at this provider."""
-    key = mapped_stack.new_key("other", "read")
+    key = mapped_stack.new_key("without-all", "read")
 
     anonymous = httpx.post(f"{mapped_stack.url}/graphql", json={"query": "{ __typename }"})
     other = mapped_stack.url + "/graphql?query={__typename}"
@@ -60,7 +60,7 @@ def test_graphql_names_no_scope_before_it_has_read_the_operation(mapped_stack: S
 
 
 def test_without_a_provider_a_refusal_names_the_scope_of_a_key(stack: Stack) -> None:
-    """Such as `keys create --scopes` takes it. There is no metadata."""
+    """As in `keys create --scopes`. The challenge names no metadata."""
     response = httpx.get(f"{stack.url}/results")
 
     assert response.headers["www-authenticate"] == 'Bearer realm="dropzone", scope="read"'
