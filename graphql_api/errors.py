@@ -24,6 +24,7 @@ from storage.documents.errors import (
     InvalidSample,
     RateLimited,
     RetryLater,
+    Unavailable,
 )
 
 logger = logging.getLogger("graphql_api")
@@ -123,6 +124,13 @@ def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
     if len(text) <= max_bytes and len(encoded) <= max_bytes:
         return encoded.decode()
     return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "…"
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code that clients receive for `error`."""
+    if isinstance(error, DropzoneError):
+        return error.code
+    return Unavailable.code if isinstance(error, MemoryError) else "INTERNAL"
 
 
 def describe(error: DropzoneError) -> dict[str, Any]:

@@ -35,6 +35,12 @@ SUBMIT_DURATION = Histogram(
     ["state"],
     buckets=_DURATION_BUCKETS,
 )
+FAILED_SAMPLES = Counter(
+    "dropzone_failed_samples",
+    "Samples that the server could not store, by code: UNAVAILABLE, INTERNAL or DATA_LOSS. An NDJSON body that the "
+    "server stops reading counts as one sample.",
+    ["code"],
+)
 SUBMITTED_BYTES = Counter("dropzone_submitted_bytes", "Bytes of stored samples, after decompression.")
 PENDING_WRITES = Gauge(
     "dropzone_pending_writes", "Writes that Firestore has not confirmed yet.", multiprocess_mode="livesum"
@@ -76,9 +82,12 @@ errors = cache(ERRORS.labels)
 limit_refusals = cache(LIMIT_REFUSALS.labels)
 closed_idle_connections = cache(CLOSED_IDLE_CONNECTIONS.labels)
 submit_duration = cache(SUBMIT_DURATION.labels)
+failed_samples = cache(FAILED_SAMPLES.labels)
 
 # Prometheus sees no increase in a counter whose first value is 1. Counters that alerts use therefore start at 0.
 for _state in ("PENDING", "REJECTED"):
     submit_duration(_state)
 for _code in ("INTERNAL", "RATE_LIMITED", "UNAVAILABLE"):
     errors(_code)
+for _code in ("DATA_LOSS", "INTERNAL", "UNAVAILABLE"):
+    failed_samples(_code)

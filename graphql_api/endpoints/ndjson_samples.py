@@ -29,6 +29,7 @@ from graphql_api.ingest.admission import StreamAdmission
 from graphql_api.ingest.earlier_samples import Outcome
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
+from graphql_api.ingest.sample_counts import count_failed
 from storage.documents import BadRequest, ContentKey, DropzoneError, Header, Labels, TooLarge, Unavailable
 
 NDJSON = "application/x-ndjson"
@@ -115,8 +116,10 @@ class NdjsonSamples:
             if last_line:  # otherwise nothing was acknowledged, so nothing is lost
                 logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
+            count_failed(error)
             yield _json_line({"error": describe(error)})
-        except MemoryError:
+        except MemoryError as error:
+            count_failed(error)
             yield _json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
         finally:
             refusal.cancel()

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from graphql_api import metrics
 from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
@@ -20,6 +19,7 @@ from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.earlier_samples import EarlierSamples, Outcome
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
+from graphql_api.ingest.sample_counts import count_failed, count_failures, count_stored
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.ingest.uploads import ReadHeaders
 from observability import request_context
@@ -36,7 +36,6 @@ from storage.documents import (
     TooLarge,
     Unavailable,
     document_paths,
-    state_of,
 )
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.documents.validation import payload
@@ -110,8 +109,12 @@ class Receiver:
         `idempotency_key`, `Conflict` if that key was used for other content, `NotFound` if the sample to supersede
         does not exist, and `Unavailable`.
         """
-        if supersedes is not None:
-            return await self._supersede(raw, supersedes, sender, idempotency_key, labels)
+        with count_failures(1):
+            if supersedes is not None:
+                return await self._supersede(raw, supersedes, sender, idempotency_key, labels)
+            return await self._receive(raw, sender, idempotency_key, labels)
+
+    async def _receive(self, raw: bytes, sender: Sender, idempotency_key: str | None, labels: Labels | None) -> Header:
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
@@ -126,7 +129,7 @@ class Receiver:
         (outcome,) = await self._write_headers([sample], sender)
         if isinstance(outcome, Exception):
             raise outcome
-        _count(outcome, started)
+        count_stored(outcome, started)
         return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, sender: Sender) -> list[Outcome]:
@@ -134,8 +137,9 @@ class Receiver:
 
         Raises `RateLimited` if the sender may not store as many samples now.
         """
-        self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
-        return await self.receive_admitted(raws, sender=sender)
+        with count_failures(len(raws)):
+            self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
+            return await self.receive_admitted(raws, sender=sender)
 
     async def receive_admitted(
         self,
@@ -176,9 +180,11 @@ class Receiver:
         outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender), strict=True))
         for index in samples:
             if isinstance(outcomes[index], Header):
-                _count(outcomes[index], started)
+                count_stored(outcomes[index], started)
         for index, outcome in zip(large, await large_outcomes, strict=True):
             outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
+        for failure in (outcome for outcome in outcomes.values() if isinstance(outcome, Exception)):
+            count_failed(failure)
         return [outcomes[index] for index in range(len(raws))]
 
     async def close(self) -> None:
@@ -196,7 +202,7 @@ class Receiver:
         If the process stops before the mark is written, the client repeats the request with the same idempotency key.
         """
         await self._earlier.check(sender.submitter, earlier_id)
-        stored = await self.receive(raw, sender=sender, idempotency_key=idempotency_key, labels=labels)
+        stored = await self._receive(raw, sender, idempotency_key, labels)
         if stored.id == earlier_id:
             raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
         if stored.arrival is Arrival.ACCEPTED:
@@ -224,7 +230,7 @@ class Receiver:
                         raise outcome
             except MemoryError:
                 raise Unavailable(_TOO_LITTLE_MEMORY) from None
-        _count(outcome, started)
+        count_stored(outcome, started)
         return outcome
 
     async def _validate_thoroughly(self, raw: bytes, submitter: str) -> ValidationReport:
@@ -292,8 +298,3 @@ class Receiver:
         write = encoding.to_write(self._firestore.name(path), header)
         write.current_document.exists = False
         return write
-
-
-def _count(header: Header, started: float) -> None:
-    metrics.submit_duration(state_of(header.arrival)).observe(time.perf_counter() - started)
-    metrics.SUBMITTED_BYTES.inc(header.byte_count)
