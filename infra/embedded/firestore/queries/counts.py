@@ -11,6 +11,7 @@ intersected, or if the range can contain documents of nested collections, the sc
 import sqlite3
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from cachetools import LRUCache
 
@@ -27,9 +28,11 @@ from infra.embedded.firestore.storage.storage import Storage
 
 MAX_REMEMBERED = 1_000
 MAX_CHANGES = 1_000
-"""The number of changes that are read in any case."""
+"""The number of changes that are read in any case. Otherwise, documents are looked up if these are fewer."""
 KEYS_PER_CHANGE = 100
 """Reading a change takes about as long as counting this number of keys."""
+MAX_CHANGES_PER_READ = 5_000
+"""A longer read would hold the write-ahead log, which then grows."""
 
 _Keys = tuple[int, bytes, bytes]
 """The number of a collection and a range of its keys."""
@@ -43,6 +46,19 @@ class _Counted:
 
     sequence: int
     documents: int
+
+    def is_near(self, sequence: int) -> bool:
+        """Return whether reading the changes up to or since another sequence is faster than counting the keys again."""
+        return abs(sequence - self.sequence) <= max(MAX_CHANGES, self.documents // KEYS_PER_CHANGE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A count that is moved to the state after the change `wanted`."""
+
+    keys: _Keys
+    counted: _Counted
+    wanted: int
 
 
 class Counts:
@@ -59,35 +75,41 @@ class Counts:
             return None
         if query.lower or query.upper or query.find_nearest:
             return None
+        limit = None if query.limit is None else query.offset + query.limit
 
-        def read(connection: sqlite3.Connection) -> int | None:
+        def read(connection: sqlite3.Connection) -> int | _Move | None:
             (key_range,) = planner.plan(query, [], self._storage.indexes)
             versions.check_retained(connection, read_time)
-            limit = None if query.limit is None else query.offset + query.limit
-            number = self._count(connection, query, key_range, read_time, limit)
-            return None if number is None else max(0, number - query.offset)
+            return self._count(connection, query, key_range, read_time, limit)
 
-        return await scanner.read_with_indexes(self._storage, read)
+        found = await scanner.read_with_indexes(self._storage, read)
+        while isinstance(found, _Move):
+            found = await self._storage.read(partial(self._move, query, found))
+        if found is None:
+            return None
+        return max(0, (found if limit is None else min(found, limit)) - query.offset)
 
     def _count(
         self, connection: sqlite3.Connection, query: Query, key_range: KeyRange, read_time: int, limit: int | None
-    ) -> int | None:
-        """Return the number of documents in a key range, up to `limit`, or None if they cannot be counted by keys."""
+    ) -> int | _Move | None:
+        """Return the number of documents in a key range, or `limit` or more if there are more.
+
+        Return None if they cannot be counted by keys.
+        """
         catalog = self._storage.catalog
         number = catalog.number(query.parent.database, key_range.collection_id)
         if number is None:
             return 0
-        found, is_exact = None, planner.is_exact(query)
+        found: int | _Move | None = None
+        is_exact = planner.is_exact(query)
         key_filter = None if is_exact else KeyFilter.of(query, key_range)
         if len(key_range.prefixes) == 1 and _has_equality(query) and (is_exact or key_filter):
             (prefix,) = key_range.prefixes
             keys = number, prefix + key_range.low, prefix + key_range.high
             found = self._count_keys(connection, query, keys, key_filter, read_time, limit)
-        if found is None:
-            if not is_exact:
-                return None
+        if found is None and is_exact:
             return scanner.Scan(connection, catalog, query, read_time).count(key_range, limit)
-        return found if limit is None else min(found, limit)
+        return found
 
     def _count_keys(
         self,
@@ -97,7 +119,7 @@ class Counts:
         key_filter: KeyFilter | None,
         read_time: int,
         limit: int | None,
-    ) -> int | None:
+    ) -> int | _Move | None:
         """Return the number of documents, or None if they cannot be counted. Without a filter, all keys match."""
         newest, newest_time = versions.newest(connection)
         wanted = newest if newest_time <= read_time else versions.sequence_at(connection, read_time)
@@ -106,18 +128,40 @@ class Counts:
         (conditions,) = query.disjunctions
         with self._lock:
             known = self._remembered.get((keys, conditions))
-        documents = None
-        if known is not None:
-            documents = _moved(connection, query, keys, known, wanted)
-        if documents is None:
-            matching = _matching_keys(connection, keys, key_filter)
-            if matching is None:
-                return None
-            documents = _moved(connection, query, keys, _Counted(newest, matching), wanted)
-        if documents is not None and (known is None or known.sequence < wanted):
-            with self._lock:
-                self._remembered[keys, conditions] = _Counted(wanted, documents)
-        return documents
+        # This transaction does not see the changes after `newest`.
+        if known is not None and known.sequence <= newest and known.is_near(wanted):
+            moved = self._move(query, _Move(keys, known, wanted), connection)
+            if moved is not None:
+                return moved
+        matching = _matching_keys(connection, keys, key_filter)
+        if matching is None or newest - wanted > max(MAX_CHANGES, matching):
+            return None
+        return self._move(query, _Move(keys, _Counted(newest, matching), wanted), connection)
+
+    def _move(self, query: Query, move: _Move, connection: sqlite3.Connection) -> int | _Move | None:
+        """Read some of the changes of a move. Return its rest, or the number of documents if none are left.
+
+        Return None if the changes are not readable.
+        """
+        (conditions,) = query.disjunctions
+        documents, sequence = move.counted.documents, move.counted.sequence
+        if sequence < move.wanted:
+            following = min(move.wanted, sequence + MAX_CHANGES_PER_READ)
+            difference = _difference(connection, query, move.keys[0], sequence, following)
+        else:
+            following = max(move.wanted, sequence - MAX_CHANGES_PER_READ)
+            difference = _difference(connection, query, move.keys[0], following, sequence)
+            difference = None if difference is None else -difference
+        if difference is None:
+            return None
+        counted = _Counted(following, documents + difference)
+        if following != move.wanted:
+            return _Move(move.keys, counted, move.wanted)
+        with self._lock:
+            known = self._remembered.get((move.keys, conditions))
+            if known is None or known.sequence < following:
+                self._remembered[move.keys, conditions] = counted
+        return counted.documents
 
 
 def _has_equality(query: Query) -> bool:
@@ -139,21 +183,21 @@ def _matching_keys(connection: sqlite3.Connection, keys: _Keys, key_filter: KeyF
     return matching
 
 
-def _moved(connection: sqlite3.Connection, query: Query, keys: _Keys, counted: _Counted, wanted: int) -> int | None:
-    """Return the number of documents after the change `wanted`, or None if there are too many changes in between.
+def _difference(
+    connection: sqlite3.Connection, query: Query, collection_number: int, first: int, last: int
+) -> int | None:
+    """Return by how many documents the changes after `first` up to `last` have changed a count.
 
-    The changes between are added, or taken back if `wanted` is earlier.
+    Return None if these changes are not readable.
     """
-    max_changes = max(MAX_CHANGES, counted.documents // KEYS_PER_CHANGE)
-    first, last = sorted((counted.sequence, wanted))
-    if last - first > max_changes or (first < last and first < versions.pruned_sequence(connection)):
+    if first < last and first < versions.pruned_sequence(connection):
         return None
     difference = 0
-    for path, old, new in versions.changed_documents(connection, keys[0], first, last):
+    for path, old, new in versions.changed_documents(connection, collection_number, first, last):
         if old == b"" or new == b"":  # damaged
             return None
         difference += _matches(query, path, new) - _matches(query, path, old)
-    return counted.documents + (difference if wanted == last else -difference)
+    return difference
 
 
 def _matches(query: Query, path: bytes, document: bytes | None) -> bool:

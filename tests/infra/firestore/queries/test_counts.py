@@ -1,6 +1,7 @@
 """A count from keys is the number of results, also after other counts and at any read time."""
 
 import asyncio
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import counts as counting
 from infra.embedded.firestore.queries import scanner, structured_query
 from infra.embedded.firestore.queries.counts import Counts
+from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
@@ -123,10 +125,35 @@ def test_many_changes_are_not_read_one_by_one(monkeypatch: Any) -> None:
     asyncio.run(_check(batches, [1, 0], remembers=True))
 
 
+async def test_many_changes_are_read_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long read would hold the write-ahead log. The steps can lead back or forward."""
+    monkeypatch.setattr(counting, "MAX_CHANGES_PER_READ", 3)
+    storage, query, document = Storage(tmp_path / "data"), Case().query(), {"a": 1, "b": 1, "c": 1}
+    counts = Counts(storage)
+    try:
+        times = [
+            await _commit(storage, {f"t/{commit}-{number}": document for number in range(4)}) for commit in range(5)
+        ]
+        await _commit(storage, {f"t/{commit}-0": None for commit in range(5)})
+        reads, read = 0, storage.read
+
+        async def counted(work: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(work)
+
+        monkeypatch.setattr(storage, "read", counted)
+
+        assert [await counts.count(query, time) for time in times] == [4, 8, 12, 16, 20]
+        assert await counts.count(query, times[0]) == 4
+        assert reads > 10
+    finally:
+        await storage.close()
+
+
 async def test_more_changes_are_read_if_there_are_many_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise, each document is looked up."""
     monkeypatch.setattr(counting, "MAX_CHANGES", 1)
-    monkeypatch.setattr(counting, "KEYS_PER_CHANGE", 10)
     monkeypatch.setattr(scanner.Scan, "count", lambda *_: pytest.fail("the documents were looked up"))
     storage = Storage(tmp_path / "data")
     document = {"a": 1, "b": 1, "c": 1}
@@ -135,5 +162,31 @@ async def test_more_changes_are_read_if_there_are_many_keys(tmp_path: Path, monk
         await _commit(storage, {"t/new": document, "t/0": None, "t/1": None})
 
         assert await Counts(storage).count(Case().query(), time) == 50
+    finally:
+        await storage.close()
+
+
+async def test_a_count_of_a_later_state_is_not_used_for_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction sees no change after its start, so it cannot take back those that another count has seen."""
+    storage = Storage(tmp_path / "data")
+    counts, query, document = Counts(storage), Case().query(), {"a": 1, "b": 1, "c": 1}
+    loop = asyncio.get_running_loop()
+    check_retained = versions.check_retained
+
+    async def count_after_another_commit() -> None:
+        assert await counts.count(query, await _commit(storage, {"t/1": document})) == 2
+
+    def check(connection: sqlite3.Connection, read_time: int) -> None:
+        check_retained(connection, read_time)
+        monkeypatch.undo()
+        asyncio.run_coroutine_threadsafe(count_after_another_commit(), loop).result()
+
+    try:
+        time = await _commit(storage, {"t/0": document})
+        monkeypatch.setattr(versions, "check_retained", check)
+
+        assert await counts.count(query, time) == 1
     finally:
         await storage.close()
