@@ -7,6 +7,7 @@ fill the page cache of one connection only.
 import asyncio
 import contextlib
 import sqlite3
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -34,8 +35,13 @@ class Readers:
             connection.execute("BEGIN")
             try:
                 return work(connection)
+            except BaseException as error:
+                # A SELECT that is not read to its end would keep its state of the file, and the next read would see it.
+                traceback.clear_frames(error.__traceback__)
+                raise
             finally:
-                connection.execute("COMMIT")
+                if connection.in_transaction:  # SQLite itself ends a transaction after some errors of the disk
+                    connection.execute("COMMIT")
         finally:
             if connection.in_transaction:  # it would read an old state, and hold the log
                 connection.close()

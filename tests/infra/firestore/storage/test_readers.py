@@ -91,6 +91,26 @@ async def test_a_read_that_fails_gives_its_connection_back(readers: Readers, ope
     assert opened.count == 1
 
 
+async def test_a_read_after_a_failed_one_sees_the_newest_state(readers: Readers, opened: Opened) -> None:
+    """Also while the error of the failed read, with the unfinished SELECT of its frames, exists."""
+    writer = opened()
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("CREATE TABLE numbers AS SELECT 1 AS number UNION SELECT 2")
+
+    def fail(connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT number FROM numbers")
+        raise LookupError(rows.fetchone())
+
+    with pytest.raises(LookupError) as failed:
+        await readers.read(fail)
+    writer.execute("INSERT INTO numbers VALUES (3)")
+    found = await readers.read(lambda connection: connection.execute("SELECT max(number) FROM numbers").fetchone())
+    writer.close()
+
+    assert failed.value.args == ((1,),)
+    assert found == (3,)
+
+
 @pytest.mark.parametrize(("statement", "connections"), [("BEGIN", 1), ("COMMIT", 2)])
 def test_no_later_read_uses_a_transaction_that_could_not_end(
     readers: Readers, opened: Opened, statement: str, connections: int
