@@ -66,10 +66,11 @@ class Archiver:
         async with aclosing(self._due.batches()) as batches:
             async for documents in batches:
                 for groups in _parts(await self._groups(documents)):
-                    if time.monotonic() >= self._deadline:
-                        self.is_finished = False
+                    if self._is_late():
                         return
                     await self._move(groups)
+                if self._is_late():
+                    return
         since = self._due.waiting_since
         if since is not None and await self._firestore.now() - since > MAX_WAIT:
             logger.warning(
@@ -77,6 +78,13 @@ class Archiver:
                 self._submitter,
                 since.isoformat(),
             )
+
+    def _is_late(self) -> bool:
+        """Return whether the deadline has passed. The run is then not finished."""
+        if time.monotonic() < self._deadline:
+            return False
+        self.is_finished = False
+        return True
 
     async def _groups(self, documents: Iterable[Any]) -> list[_Group]:
         """Return results in groups of up to `MAX_RESULTS`, ordered by day and labels."""

@@ -35,17 +35,16 @@ class DueResults:
         """The earliest time at which a result expired that waits for the deletion of its sample, or None."""
 
     async def batches(self) -> AsyncGenerator[Sequence[Any], None]:
-        """Yield the due results as protocol `Document`s, shard by shard, the first to expire at first.
+        """Yield the due results as protocol `Document`s, shard by shard, in the order in which they expired.
 
-        A result can have been moved or replaced since it was read.
+        A batch can be empty. A result can have been moved or replaced since it was read.
         """
         now = await self._firestore.now()
         for shard in self._shards:
             query = _query(shard, now)
             while True:
                 documents = await self._firestore.page(self._parent, query)
-                if documents and (due := await self._without_sample(documents)):
-                    yield due
+                yield await self._without_sample(documents) if documents else []
                 if len(documents) < _BATCH_SIZE:
                     break
                 del query.start_at.values[:]

@@ -38,18 +38,22 @@ class RollupsEndpoint:
     async def run(self, _: bytes) -> dict[str, object]:
         """Work until everything is done or time is up; return what was done.
 
-        Raises `HTTPException` if Firestore does not respond.
+        Raises `HTTPException` if Firestore does not respond, or if the work for a submitter failed. The work for the
+        other submitters is then done.
         """
         if self._running.locked():
             return {"running": True}
         async with self._running:
             try:
-                report = await self._run()
+                report, failures = await self._run()
             except (Unavailable, FirestoreError) as error:
                 raise HTTPException(503, f"the rollups continue at the next call: {error}") from error
+        if failures:
+            raise HTTPException(503, f"the rollups continue at the next call: {'; '.join(failures)}")
         return report.values()
 
-    async def _run(self) -> Report:
+    async def _run(self) -> tuple[Report, list[str]]:
+        """Return what was done, and what has failed."""
         if self._connection is None:  # the channel belongs to the running event loop
             firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
             self._connection = firestore, GroupCommitWriter(firestore, timeout_seconds=TIMEOUT_SECONDS)
@@ -57,21 +61,25 @@ class RollupsEndpoint:
         report = Report()
         deadline = time.monotonic() + MAX_RUN_SECONDS
         submitters = await firestore.document_ids(document_paths.SUBMITTERS)
+        first, self._next = self._next, self._next + 1  # each submitter is the first one in turn
+        failures = []
         for number in range(len(submitters)):
             if time.monotonic() >= deadline:
                 report.is_finished = False
                 break
-            submitter = submitters[(self._next + number) % len(submitters)]
-            await self._archive(firestore, submitter, report, deadline)
+            submitter = submitters[(first + number) % len(submitters)]
             builder = RollupBuilder(
                 firestore, writer, submitter, shards=self._shards, deadline=deadline, min_results=self._min_results
             )
             try:
+                await self._archive(firestore, submitter, report, deadline)
                 await builder.run(report)
             except PreconditionFailed:
+                report.is_finished = False
                 logger.info("rollups of %s: another instance builds them", submitter)
-        self._next += 1  # each submitter is the first one in turn
-        return report
+            except (Unavailable, FirestoreError, ValueError) as error:  # for example a damaged document
+                failures.append(f"{submitter}: {error}")
+        return report, failures
 
     async def _archive(self, firestore: Firestore, submitter: str, report: Report, deadline: float) -> None:
         """Move the results of a submitter that have expired, before the rollups are compared with the others."""

@@ -125,8 +125,8 @@ class RollupBuilder:
         has_series = series <= MAX_SERIES
         if has_series and not checkpoint.has_series:
             await self._save(has_series=True, covered_until=EARLIEST, stale_from=None, compared_at=None)
-        elif checkpoint.has_series != has_series or checkpoint.update_time is None:
-            await self._save(has_series=has_series)
+        elif checkpoint.has_series != has_series or checkpoint.covered_until == EARLIEST:
+            await self._save(has_series=has_series)  # the stored one, if any, can have another format
         self._stores = [self._total, self._by_series] if has_series else [self._total]
         max_days = max(1, min(_MAX_DAYS, MAX_SNAPSHOTS // (24 * (series + 1)))) if has_series else _MAX_DAYS
         self._days = DayUpdates(self._writer, self._queries, self._stores, self._pause, max_days=max_days)

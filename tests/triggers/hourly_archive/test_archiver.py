@@ -202,7 +202,7 @@ async def test_a_result_that_changes_during_a_move_is_not_archived(database: Dat
     """A Commit requires that the results are as they were read. The next run moves the changed one."""
     sample_id = await database.compute(START, [1.0])
     other = database.archiver()
-    [batch] = [batch async for batch in other._due.batches()]
+    [batch] = [batch async for batch in other._due.batches() if batch]
     groups = await other._groups(batch)
     await database.compute(START, [2.0], sample_id=sample_id)
 
@@ -284,3 +284,26 @@ async def test_a_run_ends_at_its_deadline(database: Database, monkeypatch: pytes
 
     assert (late.moved, late.is_finished) == (0, False)
     assert await database.move() == 1
+
+
+async def test_a_run_ends_at_its_deadline_although_no_result_can_be_moved(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many expired results is read with its sample, which Firestore deletes within a day."""
+    monkeypatch.setattr(due_results, "_BATCH_SIZE", 1)
+    for _ in range(3):
+        await database.store_sample(await database.compute(START, [1.0]))
+    late = database.archiver(seconds=0)
+    pages = []
+    page = database.firestore.page
+
+    async def counted(*arguments: Any) -> list[Any]:
+        pages.append(arguments)
+        return await page(*arguments)
+
+    monkeypatch.setattr(database.firestore, "page", counted)
+
+    await late.run()
+
+    assert not late.is_finished
+    assert len(pages) == 1
