@@ -172,7 +172,8 @@ async def serve(
         storage = open_storage(arguments)
         resources.push_async_callback(storage.close)
         await storage.wait_for_short_builds(SHORT_BUILD_SECONDS)
-        server = FirestoreServer(storage, arguments.host, arguments.port, arguments.unix_socket, read_token())
+        token = read_token()
+        server = FirestoreServer(storage, arguments.host, arguments.port, arguments.unix_socket, token)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
         delivering = asyncio.create_task(dispatcher.run())
@@ -187,7 +188,7 @@ async def serve(
             await relay.start()
             resources.push_async_callback(relay.stop)
         if arguments.http_port is not None or arguments.http_socket is not None:
-            await start_admin_endpoints(arguments, storage, server, dispatcher, resources)
+            await start_admin_endpoints(arguments, storage, server, dispatcher, token, resources)
         logger.info(
             "Firestore is ready: FIRESTORE_EMULATOR_HOST=%s:%d (data in %s)",
             arguments.host,
@@ -212,6 +213,7 @@ async def start_admin_endpoints(
     storage: Storage,
     server: FirestoreServer,
     dispatcher: Dispatcher,
+    token: BearerToken | None,
     resources: contextlib.AsyncExitStack,
 ) -> None:
     """Start the HTTP endpoints on `--http-port` and `--http-socket`."""
@@ -219,7 +221,7 @@ async def start_admin_endpoints(
     from infra.embedded.eventarc.admin_endpoints import DeliveryEndpoints
     from infra.embedded.firestore.api.admin_endpoints import AdminEndpoints
 
-    endpoints = AdminEndpoints(storage, server, DeliveryEndpoints(storage).routes(), dispatcher.metrics)
+    endpoints = AdminEndpoints(storage, server, DeliveryEndpoints(storage).routes(), dispatcher.metrics, token)
     await endpoints.start(arguments.host, arguments.http_port, arguments.http_socket)
     resources.push_async_callback(endpoints.stop)
 

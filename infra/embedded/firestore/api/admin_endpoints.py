@@ -2,9 +2,12 @@
 
 The route that deletes a database is the same as in Google's emulator, so tools for the emulator work with this server.
 
-No endpoint requires a key, so a page in the browser of an operator must not reach them. Requests of pages are refused,
-and on a loopback address also those with the name of another host (DNS rebinding). An address that a user enters is
-served.
+If the server has a token, requests need it as gRPC calls do, on a Unix socket too. Health and metrics need none: probes
+and Prometheus read them, and they show no document.
+
+A server without a token trusts its machine, so a page in the browser of an operator must not reach the endpoints.
+Requests of pages are refused, and on a loopback address also those with the name of another host (DNS rebinding). An
+address that a user enters is served.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
+from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken
 from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import scanner, structured_query
@@ -33,6 +37,9 @@ from observability.metrics import CONTENT_TYPE, exposition
 DOCUMENTS_ROUTE = "/emulator/v1/projects/{project}/databases/{database}/documents"
 DELETE_BATCH_SIZE = 500
 HEALTH_TIMEOUT_SECONDS = 5
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AdminEndpoints:
@@ -44,11 +51,13 @@ class AdminEndpoints:
         server: FirestoreServer,
         routes: Iterable[web.RouteDef],
         metrics: Callable[[], Awaitable[list[Metric]]],
+        token: BearerToken | None = None,
     ) -> None:
         self._other_metrics = metrics
         self._storage = storage
         self._server = server
-        application = web.Application(middlewares=[_refuse_pages])
+        self._token = token
+        application = web.Application(middlewares=[_refuse_pages, self._require_token])
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._readiness)
         application.router.add_get("/metrics", self._metrics)
@@ -73,6 +82,15 @@ class AdminEndpoints:
     async def stop(self) -> None:
         """Stop accepting requests and close all connections."""
         await self._runner.cleanup()
+
+    @web.middleware
+    async def _require_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Respond with 401 to a request without the token, if it needs one."""
+        if self._token is not None and request.path not in PUBLIC_PATHS:
+            sent = [value.encode(errors="surrogateescape") for value in request.headers.getall("authorization", ())]
+            if not self._token.is_in(("authorization", value) for value in sent):
+                return web.Response(status=401, text=f"{NO_TOKEN[1]}\n", headers={"www-authenticate": "Bearer"})
+        return await handler(request)
 
     async def _health(self, request: web.Request) -> web.Response:
         try:
@@ -136,9 +154,7 @@ class AdminEndpoints:
 
 
 @web.middleware
-async def _refuse_pages(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Respond with 403 to a request that a web page has caused."""
     is_of_page = "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none"
     socket = None if request.transport is None else request.transport.get_extra_info("sockname")
