@@ -16,6 +16,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000
 _STATE_FIELDS = ("sample_update_time", "problem.code")
+_REPLACED_FIELDS = (*_STATE_FIELDS, "status", "computed_at", "first_computed_at")
 
 logger = logging.getLogger("triggers")
 
@@ -130,19 +132,25 @@ class ResultStore:
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
         path = document_paths.result(result.submitter, result.sample_id)
+        write = self._new(path, result)
+        while not await self._try_write(write):
+            existing = (await self._read([path], *_REPLACED_FIELDS)).get(path)
+            if existing is None:  # deleted since the attempt
+                write = self._new(path, result)
+                continue
+            if _is_given_up(result.problem) or _is_final(existing, result.sample_update_time):
+                return False
+            write = self._new(path, replace(result, first_computed_at=_first_computed_at(existing)))
+            write.current_document.update_time.CopyFrom(existing.update_time)
+        return True
+
+    def _new(self, path: str, result: Result) -> Any:
+        """Return the write that stores a result, on the condition that none exists."""
         write = encoding.to_write(self._firestore.name(path), result.fields())
         if trace := request_context.traceparent():
             write.update.fields["traceparent"].string_value = trace
         write.current_document.exists = False
-        while not await self._try_write(write):
-            existing = (await self._read([path], *_STATE_FIELDS)).get(path)
-            if existing is None:  # deleted since the attempt
-                write.current_document.exists = False
-                continue
-            if _is_given_up(result.problem) or _is_final(existing, result.sample_update_time):
-                return False
-            write.current_document.update_time.CopyFrom(existing.update_time)
-        return True
+        return write
 
     async def _try_write(self, write: Any) -> bool:
         """Write once; return False if the precondition failed."""
@@ -199,6 +207,14 @@ def _is_final(result: Any, update_time: datetime) -> bool:
         return False
     is_given_up = isinstance(problem, Mapping) and problem.get("code") == ProblemCode.GIVEN_UP.value
     return computed_from > update_time or not is_given_up
+
+
+def _first_computed_at(replaced: Any) -> datetime | None:
+    """Return when the first statistics of a sample were stored. `replaced` is the protocol `Document` of its result."""
+    fields = encoding.from_document(replaced)
+    has_statistics = fields.get("status") in (Status.COMPUTED.value, Status.SUPERSEDED.value)
+    first = fields.get("first_computed_at", fields.get("computed_at") if has_statistics else None)
+    return first if isinstance(first, datetime) else None
 
 
 def _is_given_up(problem: Problem | None) -> bool:

@@ -85,7 +85,10 @@ class FailedAttempts:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """An event in the life of a sample, such as STORED or COMPUTED. `detail` is a message for people."""
+    """An event in the life of a sample, such as STORED or COMPUTED. `detail` is a message for people.
+
+    The `detail` of SUPERSEDED is the id of the sample that corrects this one.
+    """
 
     at: datetime
     event: str

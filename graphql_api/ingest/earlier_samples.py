@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import Conflict, Header, NotFound, Sample, document_paths
+from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -29,7 +30,7 @@ class EarlierSamples:
     async def supersede(self, submitter: str, earlier_id: str, sample_id: str) -> None:
         """Mark a sample as superseded. This triggers the function, which writes its result again."""
         name = self._firestore.name(document_paths.sample(submitter, earlier_id))
-        write = encoding.to_write(name, {"superseded_by": sample_id})
+        write = encoding.to_write(name, {"superseded_by": sample_id, "superseded_at": SERVER_TIME})
         write.update_mask.field_paths.append("superseded_by")
         write.current_document.exists = True
         await self._writer.write(write)

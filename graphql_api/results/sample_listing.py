@@ -37,6 +37,7 @@ HEADER_FIELDS = (
     "shard",
     "labels",
     "superseded_by",
+    "superseded_at",
     "submitted_by",
     "missing_count",
     "expire_at",

@@ -67,8 +67,9 @@ class Result:
     """The result of one sample.
 
     A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
-    write by Firestore's clock, or None before Firestore has confirmed the write. `submitted_at` is that of the sample,
-    so that an audit can count samples and results of the same time. Results of earlier releases lack it.
+    write by Firestore's clock, or None before Firestore has confirmed the write. `first_computed_at` is the time of the
+    first statistics of the sample, if this result replaced a computed result. `submitted_at` is that of the sample, so
+    that an audit can count samples and results of the same time. Results of earlier releases lack both.
     `sketch` is the stored quantile sketch of the values. Results before statistics version 4 lack it. Firestore deletes
     the result after `expire_at`. None: never. With `archiving`, the function moves the result into the hourly archive
     instead, if it is COMPUTED: it then has `archive_at`, which Firestore's time to live does not know.
@@ -84,6 +85,7 @@ class Result:
     problem: Problem | None = None
     statistics_version: int = STATISTICS_VERSION
     computed_at: datetime | None = None
+    first_computed_at: datetime | None = None
     submitted_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
@@ -101,6 +103,8 @@ class Result:
             "statistics_version": self.statistics_version,
             "computed_at": SERVER_TIME,
         }
+        if self.first_computed_at is not None:
+            fields["first_computed_at"] = self.first_computed_at
         if self.labels:
             fields |= labels.stored_fields(self.labels)
         if self.missing_count:
@@ -137,9 +141,8 @@ class Result:
         """
         status = Status(str(fields["status"]))
         computed = status in (Status.COMPUTED, Status.SUPERSEDED)
-        problem, submitted_at, superseded_by, sketch = (
-            fields.get(key) for key in ("problem", "submitted_at", "superseded_by", "sketch")
-        )
+        problem, superseded_by, sketch = (fields.get(key) for key in ("problem", "superseded_by", "sketch"))
+        first_computed_at, submitted_at = fields.get("first_computed_at"), fields.get("submitted_at")
         expire_at = fields.get("archive_at", fields.get("expire_at"))
         return cls(
             submitter=submitter,
@@ -152,6 +155,7 @@ class Result:
             problem=Problem.from_fields(problem) if isinstance(problem, Mapping) else None,
             statistics_version=int(str(fields["statistics_version"])),
             computed_at=_time(fields, "computed_at"),
+            first_computed_at=first_computed_at if isinstance(first_computed_at, datetime) else None,
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
             labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),

@@ -41,10 +41,10 @@ class Header:
     confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
-    that corrects this one. `missing_count` is the number of skipped nulls: if it is not 0, readers skip nulls.
-    `submitted_by` is the label of the API key or the client of the access token that submitted the sample, or None for
-    samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result after
-    `result_expire_at`. None means never. With `archiving`, the result is moved into the hourly archive instead.
+    that corrects this one, since `superseded_at`. `missing_count` is the number of skipped nulls: if it is not 0,
+    readers skip nulls. `submitted_by` is the label of the API key or the client of the access token that submitted the
+    sample, or None for samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result
+    after `result_expire_at`. None means never. With `archiving`, the result is moved into the hourly archive instead.
     """
 
     submitter: str
@@ -63,6 +63,7 @@ class Header:
     recompute_requested_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
+    superseded_at: datetime | None = None
     missing_count: int = 0
     submitted_by: str | None = None
     expire_at: datetime | None = None
@@ -114,7 +115,8 @@ class Header:
         problems = fields.get("problems", ())
         requested_at = fields.get("recompute_requested_at")
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
-        superseded_by, submitted_by = fields.get("superseded_by"), fields.get("submitted_by")
+        superseded_by, superseded_at = fields.get("superseded_by"), fields.get("superseded_at")
+        submitted_by = fields.get("submitted_by")
         expire_at, result_expire_at = fields.get("expire_at"), fields.get("result_expire_at")
         if not isinstance(problems, Iterable):
             raise TypeError(f"expected a list of problems, got {problems!r}")
@@ -135,6 +137,7 @@ class Header:
             recompute_requested_at=requested_at if isinstance(requested_at, datetime) else None,
             labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),
+            superseded_at=superseded_at if isinstance(superseded_at, datetime) else None,
             missing_count=int(str(fields.get("missing_count", 0))),
             submitted_by=None if submitted_by is None else str(submitted_by),
             expire_at=expire_at if isinstance(expire_at, datetime) else None,

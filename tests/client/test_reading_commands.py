@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dropzone import Client, Forbidden
+from dropzone.encoding import format_time
 from storage.documents import document_paths
 from tests.client.conftest import Process, Start, read_terminal
 from tests.stack import Stack
@@ -101,6 +102,26 @@ def test_show_prints_a_sample_with_its_histogram(stack: Stack, start: Start, sub
     assert any(line.endswith("█" * 40) for line in lines)
     assert sample["result"]["mean"] == 1.0
     assert json.loads(raw) == {"time_stamp": "2019-05-01T00:00:00Z", "data": [0.5, 1.5]}
+
+
+def test_show_prints_the_timeline_of_a_corrected_sample(stack: Stack, start: Start) -> None:
+    """One line for each event, with its time. The last line names the correction."""
+    key = stack.new_key(f"show-{uuid.uuid4().hex[:8]}")
+    with Client(stack.url, key) as client:
+        wrong = client.submit({"time_stamp": "2019-05-01T00:00:00Z", "data": [1]}).id
+        list(client.wait([wrong]))
+        right = client.submit({"time_stamp": "2019-05-01T00:00:00Z", "data": [2]}, supersedes=wrong).id
+        stack.wait_for(wrong, "SUPERSEDED", key=key)
+        timeline = client.sample(wrong).timeline
+
+    lines = [line.rstrip() for line in output_of(start(stack, key, "show", wrong)).splitlines()]
+
+    expected = [f"{format_time(entry.at)}  {entry.event}" for entry in timeline]
+    assert [entry.event for entry in timeline] == ["STORED", "COMPUTED", "SUPERSEDED"]
+    assert [line for line in lines if line in {*expected, f"{expected[-1]}: {right}"}] == [
+        *expected[:-1],
+        f"{expected[-1]}: {right}",
+    ]
 
 
 def test_show_prints_why_a_sample_is_still_pending(stack: Stack, start: Start) -> None:

@@ -19,7 +19,9 @@ class TimelineEvent(Enum):
     ATTEMPTS_FAILED = "ATTEMPTS_FAILED"
     RECOMPUTATION_REQUESTED = "RECOMPUTATION_REQUESTED"
     COMPUTED = "COMPUTED"
+    RECOMPUTED = "RECOMPUTED"
     FAILED = "FAILED"
+    SUPERSEDED = "SUPERSEDED"
 
 
 describe_enum(
@@ -31,8 +33,10 @@ describe_enum(
         TimelineEvent.ATTEMPTS_FAILED: "The function failed to compute the sample. It is tried again.",
         TimelineEvent.RECOMPUTATION_REQUESTED: "The last request to compute the sample again, by `recompute` or by the "
         "audit.",
-        TimelineEvent.COMPUTED: "The function stored the statistics.",
+        TimelineEvent.COMPUTED: "The function stored the first statistics.",
+        TimelineEvent.RECOMPUTED: "The function stored the statistics again, and replaced the earlier ones.",
         TimelineEvent.FAILED: "The function stored why the sample has no statistics.",
+        TimelineEvent.SUPERSEDED: "A later sample corrected this one. `detail` is the id of the later sample.",
     },
 )
 
@@ -43,11 +47,13 @@ class TimelineEntry:
 
     at: datetime = strawberry.field(description="The time of the event.")
     event: TimelineEvent = strawberry.field(description="What happened.")
-    detail: str | None = strawberry.field(description="A message for people, for example the problem. Null if none.")
+    detail: str | None = strawberry.field(
+        description="A message for people, for example the problem, or the id of another sample. Null if none."
+    )
 
     @classmethod
     def all_of(cls, header: Header, result: Result | None, attempts: FailedAttempts | None) -> list[Self]:
-        """Return the events of a sample, oldest first. There are at most four."""
+        """Return the events of a sample, oldest first: at most one of each kind."""
         return sorted(cls._all_of(header, result, attempts), key=lambda entry: entry.at)
 
     @classmethod
@@ -63,6 +69,22 @@ class TimelineEntry:
         if header.recompute_requested_at is not None:
             yield cls(at=header.recompute_requested_at, event=TimelineEvent.RECOMPUTATION_REQUESTED, detail=None)
         if result is not None and result.computed_at is not None and result.status is not Status.DELETED:
-            event = TimelineEvent.FAILED if result.statistics is None else TimelineEvent.COMPUTED
-            problem = None if result.problem is None else result.problem.message
-            yield cls(at=result.computed_at, event=event, detail=problem)
+            yield from cls._of_result(result, result.computed_at)
+        superseded_at = header.superseded_at or _superseded_at(result)
+        if superseded_at is not None:
+            yield cls(at=superseded_at, event=TimelineEvent.SUPERSEDED, detail=header.superseded_by)
+
+    @classmethod
+    def _of_result(cls, result: Result, stored_at: datetime) -> Iterator[Self]:
+        """Yield what the result says. A superseded result has the statistics that it replaced."""
+        if result.statistics is not None or result.first_computed_at is not None:
+            yield cls(at=result.first_computed_at or stored_at, event=TimelineEvent.COMPUTED, detail=None)
+        if result.problem is not None:
+            yield cls(at=stored_at, event=TimelineEvent.FAILED, detail=result.problem.message)
+        elif result.first_computed_at is not None and result.status is Status.COMPUTED:
+            yield cls(at=stored_at, event=TimelineEvent.RECOMPUTED, detail=None)
+
+
+def _superseded_at(result: Result | None) -> datetime | None:
+    """Return the time of the correction. Headers of earlier releases lack it, but the result was stored just after."""
+    return result.computed_at if result is not None and result.status is Status.SUPERSEDED else None

@@ -4,9 +4,15 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from storage.documents import document_paths
-from tests.stack import Stack
+from google.cloud.firestore import DELETE_FIELD
 
+from storage.documents import document_paths
+from tests.stack import Stack, eventually
+
+CORRECT = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+RECOMPUTE = "mutation ($ids: [ID!]) { recompute(ids: $ids) { id } }"
+COMPUTED_AT = "query ($id: ID!) { result(id: $id) { computedAt } }"
+STATE = "query ($id: ID!) { recomputation(id: $id) { state } }"
 SAMPLE = "query ($id: ID!) { sample(id: $id) { submittedAt timeline { at event detail } } }"
 
 
@@ -15,6 +21,33 @@ def timeline(stack: Stack, key: str, sample_id: str) -> Any:
     entries = stack.graphql(SAMPLE, {"id": sample_id}, key=key)["sample"]["timeline"]
     assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
     return [(entry["event"], entry["detail"]) for entry in entries]
+
+
+def time_of(stack: Stack, key: str, sample_id: str, event: str) -> str:
+    """Return the time of the event of a sample."""
+    entries = stack.graphql(SAMPLE, {"id": sample_id}, key=key)["sample"]["timeline"]
+    [at] = [entry["at"] for entry in entries if entry["event"] == event]
+    return str(at)
+
+
+def computed_at(stack: Stack, key: str, sample_id: str) -> str:
+    """Return the time of the stored result."""
+    return str(stack.graphql(COMPUTED_AT, {"id": sample_id}, key=key)["result"]["computedAt"])
+
+
+def correct(stack: Stack, key: str, sample_id: str) -> str:
+    """Correct a sample. Wait until it is superseded, and return the id of the correction."""
+    right = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
+    correction = stack.graphql(CORRECT, {"sample": right, "id": sample_id}, key=key)["submit"]["id"]
+    stack.wait_for(sample_id, "SUPERSEDED", key=key)
+    return str(correction)
+
+
+def recompute(stack: Stack, key: str, sample_id: str) -> str:
+    """Request the computation of a sample again. Return the time of the new result when the recomputation has ended."""
+    running = stack.graphql(RECOMPUTE, {"ids": [sample_id]}, key=key)["recompute"]["id"]
+    eventually(lambda: stack.graphql(STATE, {"id": running}, key=key)["recomputation"]["state"] == "FINISHED")
+    return computed_at(stack, key, sample_id)
 
 
 def test_a_sample_is_stored_fails_is_requested_again_and_is_computed(stack: Stack) -> None:
@@ -52,13 +85,49 @@ def test_a_rejected_sample_has_one_entry_with_its_problem(stack: Stack) -> None:
     assert detail == receipt["problems"][0]["message"]
 
 
-def test_a_superseded_sample_was_computed(stack: Stack) -> None:
-    """The function has written its statistics again, with the id of the correction."""
+def test_a_corrected_sample_shows_when_it_was_computed_and_what_superseded_it(stack: Stack) -> None:
+    """The function writes the statistics again, with the id of the correction. The first time of computation stays."""
     submitter = f"timeline-{uuid.uuid4().hex[:8]}"
     key = stack.new_key(submitter)
     sample_id = stack.submit_fixture(key=key)["id"]
-    correct = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
-    stack.graphql(correct, {"sample": {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}, "id": sample_id}, key=key)
-    stack.wait_for(sample_id, "SUPERSEDED", key=key)
+    stack.wait_for(sample_id, key=key)
+    first = computed_at(stack, key, sample_id)
 
-    assert timeline(stack, key, sample_id) == [("STORED", None), ("COMPUTED", None)]
+    correction = correct(stack, key, sample_id)
+
+    assert timeline(stack, key, sample_id) == [("STORED", None), ("COMPUTED", None), ("SUPERSEDED", correction)]
+    assert time_of(stack, key, sample_id, "COMPUTED") == first
+
+
+def test_a_recomputed_sample_shows_its_first_and_its_last_computation(stack: Stack) -> None:
+    """Each computation replaces the result, which keeps the time of the first one. A correction replaces it too."""
+    submitter = f"timeline-{uuid.uuid4().hex[:8]}"
+    key = stack.new_key(submitter, "submit,read,admin")
+    sample_id = stack.submit_fixture(key=key)["id"]
+    stack.wait_for(sample_id, key=key)
+    first = computed_at(stack, key, sample_id)
+
+    _, last = (recompute(stack, key, sample_id) for _ in range(2))
+    recomputed = timeline(stack, key, sample_id)
+    times = [time_of(stack, key, sample_id, event) for event in ("COMPUTED", "RECOMPUTED")]
+    correction = correct(stack, key, sample_id)
+
+    assert recomputed == [("STORED", None), ("COMPUTED", None), ("RECOMPUTATION_REQUESTED", None), ("RECOMPUTED", None)]
+    assert times == [first, last]
+    assert timeline(stack, key, sample_id) == [*recomputed[:3], ("SUPERSEDED", correction)]
+    assert time_of(stack, key, sample_id, "COMPUTED") == first
+
+
+def test_a_correction_of_an_earlier_release_has_the_time_of_its_result(stack: Stack) -> None:
+    """The header did not say since when the sample was superseded, and the result not when it was first computed."""
+    submitter = f"timeline-{uuid.uuid4().hex[:8]}"
+    key, firestore = stack.new_key(submitter), stack.firestore()
+    sample_id = stack.submit_fixture(key=key)["id"]
+    stack.wait_for(sample_id, key=key)
+    correction = correct(stack, key, sample_id)
+    result = firestore.document(document_paths.result(submitter, sample_id))
+    result.update({"first_computed_at": DELETE_FIELD})
+
+    firestore.document(document_paths.sample(submitter, sample_id)).update({"superseded_at": DELETE_FIELD})
+
+    assert timeline(stack, key, sample_id) == [("STORED", None), ("COMPUTED", None), ("SUPERSEDED", correction)]

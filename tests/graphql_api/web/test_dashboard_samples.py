@@ -150,6 +150,23 @@ def test_a_sample_is_corrected_after_confirmation(stack: Stack, dashboard: Dashb
     stack.wait_for(wrong, "SUPERSEDED", key=key)
 
 
+def test_the_timeline_of_a_corrected_sample_leads_to_its_correction(stack: Stack, dashboard: Dashboard) -> None:
+    """The id of the correction is a button that displays it."""
+    key = stack.new_key("superseded-on-page")
+    wrong = stack.submit(GOOD, key=key)["id"]
+    stack.wait_for(wrong, key=key)
+    right = stack.graphql(CORRECT, {"sample": GOOD | {"data": [4]}, "id": wrong}, key=key)["submit"]["id"]
+    stack.wait_for(wrong, "SUPERSEDED", key=key)
+    stack.wait_for(right, key=key)
+    dashboard.open(stack, "/?state=SUPERSEDED", key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".timeline strong") == "Stored Computed Superseded")
+    dashboard.press(".timeline button", right[:8])
+
+    dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [right])
+    dashboard.wait_for(lambda: dashboard.text(".timeline strong") == "Stored Computed")
+
+
 def test_only_administrators_can_delete(stack: Stack, dashboard: Dashboard) -> None:
     """The page of a key without the scope has no such button."""
     key = stack.new_key("no-admin-on-page")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from graphql import (
+    GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -22,6 +23,7 @@ STATISTICS = re.findall(
     r"\{ name: '(\w+)', .* table: '(\w+)', detail: (\w+), filter: (\w+), nullable: (\w+) \},",
     (DASHBOARD_FOLDER / "src" / "statistics.ts").read_text(encoding="utf-8"),
 )
+TYPES = (DASHBOARD_FOLDER / "src" / "types.ts").read_text(encoding="utf-8")
 NOT_STATISTICS = {
     "id",
     "timestamp",
@@ -67,6 +69,16 @@ def test_statistics_of_the_dashboard_equal_the_schema(schema: GraphQLSchema) -> 
 
     assert {name: nullable for name, *_, nullable in STATISTICS} == expected
     assert {name for name, *_, is_filter, _ in STATISTICS if is_filter == "true"} <= set(result_filter.fields)
+
+
+@pytest.mark.parametrize("name", ["SampleState", "TimelineEvent"])
+def test_the_dashboard_has_a_label_for_every_member_of_an_enum(schema: GraphQLSchema, name: str) -> None:
+    """The labels are a record with these keys, which the type checker of the dashboard compares."""
+    enum = schema.get_type(name)
+    assert isinstance(enum, GraphQLEnumType)
+    [declaration] = re.findall(rf"^export type {name} =([^;]+);", TYPES, re.MULTILINE)
+
+    assert set(re.findall(r"'(\w+)'", declaration)) == set(enum.values)
 
 
 @pytest.mark.parametrize("name", [name for name, text in EXAMPLES.items() if not text.startswith("{")])

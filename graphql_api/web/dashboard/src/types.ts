@@ -93,7 +93,15 @@ export type ResultDetail = DetailStatistics & {
   histogram: Histogram | null;
 };
 
-export type TimelineEvent = 'STORED' | 'REJECTED' | 'ATTEMPTS_FAILED' | 'RECOMPUTATION_REQUESTED' | 'COMPUTED' | 'FAILED';
+export type TimelineEvent =
+  | 'STORED'
+  | 'REJECTED'
+  | 'ATTEMPTS_FAILED'
+  | 'RECOMPUTATION_REQUESTED'
+  | 'COMPUTED'
+  | 'RECOMPUTED'
+  | 'FAILED'
+  | 'SUPERSEDED';
 
 export interface TimelineEntry {
   at: string;

@@ -1,4 +1,5 @@
-import { duration, time } from '../format.ts';
+import { duration, shortId, time } from '../format.ts';
+import { selectedId } from '../selection.ts';
 import type { Problem, TimelineEntry, TimelineEvent } from '../types.ts';
 
 const LABELS: Record<TimelineEvent, string> = {
@@ -7,7 +8,9 @@ const LABELS: Record<TimelineEvent, string> = {
   ATTEMPTS_FAILED: 'Attempts failed',
   RECOMPUTATION_REQUESTED: 'Recomputation requested',
   COMPUTED: 'Computed',
+  RECOMPUTED: 'Recomputed',
   FAILED: 'Failed',
+  SUPERSEDED: 'Superseded',
 };
 
 interface TimelineProps {
@@ -32,7 +35,13 @@ export function Timeline({ entries, problems }: TimelineProps) {
               <time class="hint" dateTime={at}>
                 {time(at)}
               </time>
-              {detail && !isListed(detail) && <p class="problem">{detail}</p>}
+              {detail && event === 'SUPERSEDED' && (
+                <button type="button" class="link" title={detail} onClick={() => (selectedId.value = detail)}>
+                  <span class="unseen">Show sample </span>
+                  {shortId(detail)}
+                </button>
+              )}
+              {detail && event !== 'SUPERSEDED' && !isListed(detail) && <p class="problem">{detail}</p>}
             </li>
           );
         })}
