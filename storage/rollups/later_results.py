@@ -14,8 +14,12 @@ from storage.rollups.result_queries import ResultQueries, add_result, timestamp_
 from storage.rollups.rollup import Resolution, Snapshot
 from storage.rollups.series import Series
 
-MAX_COMMIT_DELAY = timedelta(seconds=5)
-"""The maximum difference between a commit and the older server time in its documents."""
+READ_MARGIN = timedelta(seconds=5)
+"""Results are read from this long before the checkpoint, because `computed_at` can be earlier than the commit.
+
+A longer margin costs little: a result that a rollup already contains is read, but not added. Subscriptions allow 1 s
+for the same difference (`graphql_api/live/replay.py`).
+"""
 
 Key = tuple[datetime, Series]
 """The start of an hour or a day, and a series."""
@@ -25,7 +29,7 @@ def changes_since(
     queries: ResultQueries, checkpoint: Checkpoint, start: datetime, end: datetime, read_time: datetime
 ) -> AsyncGenerator[Sequence[Any], None]:
     """Yield batches of the results with a time stamp from `start` to `end` that the rollups may not contain."""
-    return queries.changes(checkpoint.as_of - MAX_COMMIT_DELAY, start, end, read_time)
+    return queries.changes(checkpoint.as_of - READ_MARGIN, start, end, read_time)
 
 
 class LaterResults:

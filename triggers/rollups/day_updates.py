@@ -8,7 +8,7 @@ from datetime import date, datetime
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
-from storage.rollups.later_results import MAX_COMMIT_DELAY, Key, LaterResults, Verified, changes_since, verify
+from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify
 from storage.rollups.result_queries import ResultQueries, timestamp_of
 from storage.rollups.rollup import EARLIEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
@@ -61,7 +61,7 @@ class DayUpdates:
     async def _changes_by_day(self, checkpoint: Checkpoint, now: datetime) -> Mapping[date, int]:
         """Return the number of results since the checkpoint by day."""
         found = Counter[date]()
-        since, end = checkpoint.as_of - MAX_COMMIT_DELAY, checkpoint.covered_until
+        since, end = checkpoint.as_of - READ_MARGIN, checkpoint.covered_until
         async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=())) as batches:
             async for documents in batches:
                 for document in documents:

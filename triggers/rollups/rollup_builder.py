@@ -26,7 +26,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.day_rollups import DayRollups
-from storage.rollups.later_results import MAX_COMMIT_DELAY, Key, ranges
+from storage.rollups.later_results import READ_MARGIN, Key, ranges
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot, end_of, midnight_of
@@ -144,7 +144,7 @@ class RollupBuilder:
     async def _add_changes(self, report: Report) -> bool:
         """Add the results since the checkpoint. Return False: no more follow."""
         checkpoint, now = self._checkpoint, await self._firestore.now()
-        since = checkpoint.as_of - MAX_COMMIT_DELAY
+        since = checkpoint.as_of - READ_MARGIN
         changed = await self._queries.count_changes(since, now, is_computed=False)
         if not changed:
             return False  # the checkpoint stays, so a submitter without new results costs no write
