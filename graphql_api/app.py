@@ -21,6 +21,7 @@ from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.endpoints.cross_origin import cross_origin_middleware
 from graphql_api.endpoints.endpoint import RequestRecorder, public
 from graphql_api.endpoints.exception_handlers import ErrorResponder
 from graphql_api.endpoints.health import HealthEndpoints
@@ -35,6 +36,7 @@ from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.live.live_results import LiveResults
+from graphql_api.network_settings import parse_origins
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
@@ -67,7 +69,7 @@ def create_app(settings: Settings) -> Starlette:
     graphql_settings = GraphQLSettings(
         max_body_bytes=settings.max_sample_bytes,
         max_operation_cost=settings.limits.max_operation_cost,
-        allowed_origins=frozenset(origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()),
+        allowed_origins=parse_origins(settings.allowed_origins),
     )
     budgets = Budgets(settings.limits)
     services = _Services(settings, budgets)
@@ -101,6 +103,7 @@ def create_app(settings: Settings) -> Starlette:
         routes=routes,
         middleware=[
             Middleware(RequestRecorder, routes),
+            *cross_origin_middleware(graphql_settings.allowed_origins),
             Middleware(ServerErrorMiddleware, handler=errors.respond),  # inside, so its responses are recorded too
         ],
         exception_handlers=errors.handlers,

@@ -6,10 +6,9 @@
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +17,7 @@ from starlette.config import Config
 
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
+from graphql_api.network_settings import check_proxies, parse_origins
 from observability import logs
 from storage.documents import BadRequest, HourlyRetention, Retention
 from storage.documents.retention import MAX_DAYS
@@ -95,7 +95,7 @@ class Settings:
     """Results held in memory per submitter with subscribers. Slower subscribers read older results from Firestore."""
 
     allowed_origins: str = ""
-    """Other web origins that may open WebSockets, separated by commas."""
+    """Other web origins whose pages may use the HTTP API and open WebSockets, separated by commas."""
 
     log_format: str = ""
     """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""
@@ -191,7 +191,13 @@ class Settings:
                 f"{PREFIX}DEFAULT_TIME_ZONE must be a time zone such as Europe/Zurich, got {self.default_time_zone}"
             ) from None
 
-        for name, parse in (("oidc_issuers", parse_issuers), ("oidc_scopes", parse_scopes)):
+        parsers: Mapping[str, Callable[[str], object]] = {
+            "allowed_origins": parse_origins,
+            "trusted_proxies": check_proxies,
+            "oidc_issuers": parse_issuers,
+            "oidc_scopes": parse_scopes,
+        }
+        for name, parse in parsers.items():
             try:
                 parse(getattr(self, name))
             except ValueError as error:
@@ -200,13 +206,6 @@ class Settings:
             raise ValueError(f"{PREFIX}OIDC_ISSUERS needs {PREFIX}PUBLIC_URL, the address that clients use")
 
         self._check_certificate()
-        for address in filter(None, map(str.strip, self.trusted_proxies.split(","))):
-            try:
-                ip_network(address)
-            except ValueError:
-                raise ValueError(
-                    f"{PREFIX}TRUSTED_PROXIES must be addresses such as 10.0.0.0/8, got {address}"
-                ) from None
 
     def _check_certificate(self) -> None:
         files = self.tls_certificate_file, self.tls_key_file

@@ -47,7 +47,7 @@ class GraphQLSettings:
     keep_alive_seconds: float = 12.0  # interval between comments on a stream without events
 
     # WebSockets.
-    allowed_origins: frozenset[str] = frozenset()  # in addition to the server's own origin, e.g. "https://example.org"
+    allowed_origins: frozenset[str] = frozenset()  # besides the server's own origin, e.g. "https://example.org"
     max_operations_per_websocket: int = 100
     connection_init_seconds: float = 3.0
     idle_websocket_seconds: float = 600.0  # time without an operation before the server closes the WebSocket

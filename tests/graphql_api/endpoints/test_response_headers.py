@@ -47,6 +47,14 @@ def test_every_response_has_security_headers_once(stack: Stack, method: str, pat
     assert not any(name.startswith("access-control-") for name in response.headers)
 
 
+@pytest.mark.parametrize(("path", "opener"), [("/", ["same-origin"]), ("/graphql", ["same-origin"]), ("/results", [])])
+def test_a_page_is_separate_from_the_windows_that_open_it(stack: Stack, path: str, opener: list[str]) -> None:
+    """A page of another origin that opens it gets no reference to its window. Data is not a window."""
+    response = httpx.get(stack.url + path, headers={"accept": "text/html, application/json;q=0.9"})
+
+    assert response.headers.get_list("cross-origin-opener-policy") == opener
+
+
 def test_the_scheme_of_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
     """Behind a proxy with TLS, the cookie is `Secure`, and browsers remember to use HTTPS."""
     with Stack(tmp_path, DROPZONE_TRUSTED_PROXIES="127.0.0.0/8") as stack:
