@@ -9,7 +9,7 @@ SECONDS_PER_UNIT = {"m": 60, "h": 3600}
 LIMITS = (
     "max(eventarc_oldest_event_age_seconds) > bool 60",
     "max by (trigger) (eventarc_oldest_event_age_seconds) > 60",
-    "time() - max(dropzone_audit_checked_until_seconds) > 1800",
+    "dropzone_audit_reads_total) and on () firestore_writable\n          ) > 1800",
 )
 """The parts of expressions that compare a metric with a number of seconds."""
 

@@ -100,6 +100,8 @@ class Audit:
 
     async def _acquire_lease(self, now: datetime) -> bool:
         state = await self._store.read_state()
+        if state is not None:
+            _show(state)  # the alert needs it also after a restart since which every run has failed
         if state is not None and state.leased_until > now:
             return False
         self._state = state or AuditState(checked_until=await self._first_time(now - self._delay), leased_until=now)
@@ -113,6 +115,7 @@ class Audit:
     async def _save(self, **changes: Any) -> None:
         """Store the state with `changes`. Raises `PreconditionFailed` if another instance has changed it."""
         self._state = await self._store.write_state(replace(self._state, **changes))
+        _show(self._state)
 
     async def _run(self, now: datetime, reads: int) -> Report:
         """Check what is due. `reads` is the number of reads before the run."""
@@ -125,7 +128,6 @@ class Audit:
             metrics.READS.inc(report.reads)
             await self._save(leased_until=now, reads=self._state.reads + report.reads)
         report.checked_until = self._state.checked_until
-        metrics.CHECKED_UNTIL.set(report.checked_until.timestamp())
         return report
 
     async def _check(self, now: datetime, report: Report) -> None:
@@ -232,6 +234,11 @@ class Audit:
             given_up += await self._results.give_up(finding.submitter, sample_id, reason) is not None
         logger.error("audit: gave up %d samples of %s: %s", given_up, finding.submitter, _listed(sample_ids))
         return given_up
+
+
+def _show(state: AuditState) -> None:
+    """Publish how far the stored state is."""
+    metrics.CHECKED_UNTIL.set(state.checked_until.timestamp())
 
 
 def _listed(sample_ids: Sequence[str]) -> str:
