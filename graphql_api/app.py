@@ -57,6 +57,9 @@ if TYPE_CHECKING:  # joserfc, cryptography and aiohttp take a quarter of the sta
     from graphql_api.auth.oauth.access_tokens import AccessTokens
     from graphql_api.auth.oauth.code_flow import CodeFlow
 
+MAX_WRITE_AGE_SECONDS = 30.0
+"""For how long a successful write proves that Firestore accepts writes. `/readyz` of an idle process then tries one."""
+
 
 def create_app(settings: Settings) -> Starlette:
     """Return the application. Its lifespan opens and closes all connections.
@@ -192,14 +195,12 @@ class _Services:
             await self._firestore.close()
 
     async def check_firestore(self, timeout_seconds: float) -> None:
-        """Read from Firestore. If the last write failed, also write. Raises `Unavailable` if one of them fails."""
+        """Read from Firestore, and write unless a write has just succeeded. Raises `Unavailable` if one fails."""
         await self._firestore.ping(timeout_seconds)
-        if self._writer.is_failing:
-            try:
-                await self._firestore.check_writes(timeout_seconds)
-            except (FirestoreError, Unavailable) as error:
-                raise Unavailable(f"Firestore does not accept writes: {error}") from error
-            self._writer.is_failing = False
+        try:
+            await self._writer.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)
+        except (FirestoreError, Unavailable) as error:
+            raise Unavailable(f"Firestore does not accept writes: {error}") from error
 
 
 def _access_tokens(settings: Settings, audit_log: AuditLog) -> "AccessTokens":

@@ -15,6 +15,7 @@ arrival, so one timer is enough.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -61,8 +62,8 @@ class GroupCommitWriter:
         self._sent_writes = 0
         self._groups: deque[WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self.is_failing = False
-        """Whether Firestore did not accept the last batch of writes. Contention between writes does not count."""
+        self._accepted_at = -math.inf
+        """When Firestore last accepted a batch. Not known at the start, and not after Firestore has refused one."""
 
     async def write(self, write: Any, submitter: str = "") -> Any:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
@@ -134,6 +135,17 @@ class GroupCommitWriter:
         """The number of writes that one submitter may have in flight now."""
         return self._share.at(asyncio.get_running_loop().time())
 
+    async def check(self, timeout_seconds: float, max_age_seconds: float) -> None:
+        """Return if Firestore accepts writes. Otherwise raise `Unavailable` or `FirestoreError`.
+
+        This method tries one write, unless the last batch was accepted less than `max_age_seconds` ago.
+        """
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._accepted_at < max_age_seconds:
+            return
+        await self._firestore.check_writes(timeout_seconds)
+        self._accepted_at = loop.time()
+
     async def close(self) -> None:
         """Wait until every write has its outcome and every call has returned."""
         while futures := [group.done for group in self._groups if not group.done.done()]:
@@ -196,12 +208,12 @@ class GroupCommitWriter:
         except FirestoreUnavailable as error:
             self._retry_later(batch, error)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
-            self.is_failing = True
+            self._accepted_at = -math.inf
             for pending in batch:
                 pending.resolve(error)
         else:
-            self.is_failing = False
-            self._share.adjust(loop.time() - started, len(batch))
+            self._accepted_at = loop.time()
+            self._share.adjust(self._accepted_at - started, len(batch))
             transient: list[PendingWrite] = []
             for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
                 if status.code == 0:
@@ -220,7 +232,8 @@ class GroupCommitWriter:
 
     def _retry_later(self, batch: list[PendingWrite], error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
-        self.is_failing = error.status is not grpc.StatusCode.ABORTED
+        is_contention = error.status is grpc.StatusCode.ABORTED  # Firestore accepts other writes
+        self._accepted_at = asyncio.get_running_loop().time() if is_contention else -math.inf
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
         for pending in batch:
             pending.pauses = pauses

@@ -1,6 +1,8 @@
 """`/readyz` says whether the service can store samples, not only whether it can read them."""
 
+import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,4 +41,22 @@ def test_readiness_depends_on_writes(stack: Stack) -> None:
     assert int(refused.headers["retry-after"]) >= 1
     eventually(lambda: "WARNING ready again" in stack.log[start:])
     assert stack.log[start:].count("WARNING not ready: Firestore does not accept writes") == 1
+    assert stack.post_sample(SAMPLE).status_code == 201
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a running process")
+def test_an_api_that_starts_while_the_disk_refuses_writes_is_not_ready(stack: Stack) -> None:
+    """It has no failed write of its own, because no client writes. It is ready as soon as the disk accepts writes."""
+    firestore, api = stack.firestore_pid(), stack.api_pid()
+    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    os.kill(api, signal.SIGKILL)
+    eventually(lambda: stack.pids_of("-m graphql_api") not in ([], [api]), lambda: stack.log)
+
+    refused = [stack.get("/readyz") for _ in range(3)]
+    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    eventually(stack.is_ready, lambda: stack.log)
+
+    assert [response.status_code for response in refused] == [503] * 3
+    assert "Firestore does not accept writes" in refused[-1].text
+    assert "nothing was written" in refused[-1].text
     assert stack.post_sample(SAMPLE).status_code == 201

@@ -7,7 +7,13 @@ import pytest
 
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
-from storage.firestore.errors import DamagedDocument, FirestoreError, InvalidWrite, PreconditionFailed
+from storage.firestore.errors import (
+    DamagedDocument,
+    FirestoreError,
+    FirestoreUnavailable,
+    InvalidWrite,
+    PreconditionFailed,
+)
 from storage.firestore.group_commit_writer import MAX_CALLS, GroupCommitWriter
 from tests.storage.firestore.numbered_writes import fill_calls, new_write, seconds, start
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore
@@ -139,18 +145,53 @@ async def test_close_waits_for_every_outcome(server: ScriptedFirestore, writer: 
     assert seconds(await task) == [1]
 
 
-async def test_a_writer_knows_whether_its_last_batch_was_accepted(
+async def test_the_first_check_writes_once(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """Nothing is known before. Its success is the proof for the next check."""
+    server.respond()
+
+    await writer.check(30, 3600)
+    await writer.check(30, 3600)
+
+    assert len(server.batches) == 1
+
+
+async def test_a_check_of_an_idle_writer_writes_again(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """A batch that was accepted too long ago proves nothing."""
+    server.respond(2)
+    await writer.write(new_write("1"))
+
+    await writer.check(30, 0)
+
+    assert len(server.batches) == 2
+
+
+async def test_each_check_writes_until_a_write_succeeds(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """After Firestore has refused a batch, the next batch or check shows whether it accepts writes again."""
+    server.respond()
+    await writer.write(new_write("1"))
+    server.fail(Code.PERMISSION_DENIED)
+    with pytest.raises(FirestoreError):
+        await writer.write(new_write("2"))
+    server.fail(Code.RESOURCE_EXHAUSTED)
+    with pytest.raises(FirestoreUnavailable, match="RESOURCE_EXHAUSTED"):
+        await writer.check(30, 3600)
+    server.respond()
+
+    for _ in range(2):
+        await writer.check(30, 3600)
+
+    assert len(server.batches) == 4
+
+
+async def test_a_write_that_only_others_prevent_proves_that_writes_are_accepted(
     server: ScriptedFirestore, writer: GroupCommitWriter
 ) -> None:
-    """Readiness depends on it. Contention and failed preconditions prove that Firestore accepts writes."""
-    server.fail(Code.RESOURCE_EXHAUSTED)
-    refused = start(writer, new_write("1"))
-    await server.wait_for(lambda batches: len(batches) == 2)  # the second call is the retry
-    after_refusal = writer.is_failing
-    server.set_statuses({"2": [Code.ABORTED, Code.ALREADY_EXISTS]})
-    server.respond(3)
+    """Contention and failed preconditions say nothing about the disk."""
+    server.set_statuses({"1": [Code.ABORTED, Code.ALREADY_EXISTS]})
+    server.respond(2)
+    with pytest.raises(PreconditionFailed):
+        await writer.write(new_write("1"))
 
-    await asyncio.gather(refused, start(writer, new_write("2")))
+    await writer.check(30, 3600)
 
-    assert after_refusal
-    assert not writer.is_failing
+    assert len(server.batches) == 2
