@@ -14,6 +14,7 @@ from google.api_core.exceptions import GoogleAPICallError, ResourceExhausted, Se
 from google.cloud.firestore import AsyncClient, Client
 
 from infra.embedded.firestore.api.firestore_server import FirestoreServer
+from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.ports import free_port
@@ -31,6 +32,7 @@ class LimitedServer:
     async def start(self) -> None:
         """Open the file and serve it."""
         self._storage = Storage(self._path)
+        self._connection = await self._storage.execute(lambda connection: connection)
         self._server = FirestoreServer(self._storage, "127.0.0.1", 0)
         await self._server.start()
         with pytest.MonkeyPatch.context() as environment:
@@ -47,6 +49,15 @@ class LimitedServer:
         used = await self._storage.execute(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
         limit = f"PRAGMA max_page_count = {used + pages}"
         await self._storage.execute(lambda connection: connection.execute(limit).fetchone())
+
+    async def set_read_only(self, is_read_only: bool) -> None:
+        """Let SQLite refuse all writes of the writer's connection, as it does for a file without write permission."""
+        await asyncio.to_thread(self._connection.execute, f"PRAGMA query_only = {is_read_only:d}")
+
+    @property
+    def health(self) -> DiskHealth:
+        """Whether commits succeed."""
+        return self._storage.health
 
 
 @pytest.fixture
@@ -94,6 +105,26 @@ async def test_a_commit_without_space_is_rejected_as_a_whole(small: LimitedServe
     await small.limit_free_pages(pages=1000)
     await small.client.document("left/999999").set({"n": 999_999, "text": TEXT}, retry=None)
     assert await ids(small.client, "left") == [*sorted(acknowledged), "999999"]
+
+
+async def test_a_read_only_data_file_refuses_writes_with_the_reason(small: LimitedServer) -> None:
+    """Reads still work. Writes work again as soon as the file is writable, which the server notices by itself."""
+    await small.client.document("left/first").set({"n": 1})
+    await small.set_read_only(True)
+
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailable, match="The data file is read-only; nothing was written"):
+            await small.client.document("left/refused").set({"n": 2}, retry=None)
+    found = await ids(small.client, "left")
+    problem = small.health.problem
+    await small.set_read_only(False)
+    await asyncio.to_thread(eventually, lambda: small.health.problem is None)
+    await small.client.document("left/second").set({"n": 3}, retry=None)
+
+    assert found == ["first"]
+    assert problem == "The data file is read-only; nothing was written."
+    assert small.health.failed_writes == 2
+    assert await ids(small.client, "left") == ["first", "second"]
 
 
 async def test_documents_acknowledged_before_the_disk_was_full_survive_a_restart(small: LimitedServer) -> None:
