@@ -47,6 +47,7 @@ def compute(
         update_time,
         header.shard,
         submitted_at=header.submitted_at,
+        labels=header.labels,
         expire_at=header.result_expire_at,
         archiving=header.archiving,
     )

@@ -25,7 +25,10 @@ class EarlierSamples:
     async def check(self, submitter: str, earlier_id: str) -> None:
         """Raise `NotFound` if the sample to supersede is not stored."""
         if earlier_id not in await self._read_headers(submitter, {earlier_id}):
-            raise NotFound("the sample to supersede does not exist - at `supersedes`")
+            raise NotFound(
+                "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
+                "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
+            )
 
     async def supersede(self, submitter: str, earlier_id: str, sample_id: str) -> None:
         """Mark a sample as superseded. This triggers the function, which writes its result again."""

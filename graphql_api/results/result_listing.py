@@ -138,10 +138,10 @@ class ResultListing:
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
 
-def results_of_status(status: Status) -> OrderedQuery:
+def results_of_status(status: Status, select: Sequence[str] = ()) -> OrderedQuery:
     """Return a query of all results of a status, in the only index that has the results of each status."""
-    equal = {"status": status.value}
-    return OrderedQuery(document_paths.RESULTS, Order("statistics_version"), then=("computed_at",), equal=equal)
+    order, equal = Order("statistics_version"), {"status": status.value}
+    return OrderedQuery(document_paths.RESULTS, order, then=("computed_at",), equal=equal, select=select)
 
 
 def decode_result(submitter: str, document: Any) -> Result:

@@ -1,15 +1,16 @@
 """Lists of samples, the newest first, read as pages or as a count.
 
-A header contains only the state on arrival. The state of an accepted sample, PENDING, COMPUTED or FAILED, depends on
-its result. If a list is filtered by one of these states, this module reads the result of each sample. The index with
-labels does not contain the state on arrival. If a list is filtered by a state and by labels, this module checks the
-state after reading the samples. The index without labels contains the state on arrival. A list of all samples therefore
-asks for both states.
+A header contains only the state on arrival. The state of an accepted sample, PENDING, COMPUTED, SUPERSEDED or FAILED,
+depends on its result. If a list is filtered by one of these states, this module reads the result of each sample. The
+number of samples with given labels in one of these states is counted without reading samples: results have the labels
+and the time of submission of their sample. Each index of samples contains the state on arrival. A list of all samples
+therefore asks for both states.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -71,47 +72,46 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.
 
-        With labels, and for COMPUTED and FAILED also with bounds, each selected sample is read.
+        Without labels, COMPUTED, SUPERSEDED and FAILED samples within bounds are read. Firestore counts all others.
         """
-        if state is None and not selection.labels:
+        if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
             return sum(await asyncio.gather(*counts))
-        if state is SampleState.PENDING and not selection.labels:
-            pending = await self._count_pending(submitter, selection)
-            if pending is not None:
-                return pending
-        if state is None or state is SampleState.REJECTED or not selection.is_everything:
+        if state is SampleState.PENDING or (selection.labels and state.value in _OUTCOMES):
+            counted = await self._count_by_results(submitter, state, selection)
+            if counted is not None:
+                return counted
+        if state in (SampleState.PENDING, SampleState.REJECTED) or not selection.is_everything:
             return await self._samples(submitter, state, selection, ("shard",)).count()
-        return await self._results(submitter, Status(state.value)).count()
+        return await self._query(submitter, results_of_status(Status(state.value))).count()
 
-    async def _count_pending(self, submitter: str, selection: Selection) -> int | None:
-        """Return the number of accepted samples without the number of results, or None if these differ in their fields.
+    async def _count_by_results(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
+        """Return the number of accepted samples that have a result of a state, or for PENDING, that have no result.
 
-        Results of earlier releases lack the time of submission, and are not in its index. Tombstones lack it too.
-        Results can be kept longer than samples, so results from before the earliest sample do not count.
+        Return None if results differ in their fields: those of earlier releases lack the time of submission, and are
+        not in its indexes. Tombstones lack it too. Results can be kept longer than samples, so results from before the
+        earliest sample do not count.
         """
-        accepted = self._headers(submitter, Arrival.ACCEPTED, selection, ("shard",))
-        ascending = OrderedQuery(
-            document_paths.SAMPLES,
-            Order("submitted_at"),
-            equal={"state_on_arrival": Arrival.ACCEPTED.value},
-            selection=selection,
-        )
-        earliest = await self._query(submitter, ascending).first()
+        accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
+        earliest = await self._query(submitter, _by_submission(document_paths.SAMPLES, accepted, selection)).first()
         if earliest is None:
             return 0
         since = Bound("submitted_at", ">=", _time(earliest, "submitted_at"))
-        with_time = (
-            OrderedQuery(document_paths.RESULTS, Order("submitted_at"), selection=each)
-            for each in (Selection([*selection.bounds, since]), EVERYTHING)
-        )
-        queries = [accepted, *(self._query(submitter, each) for each in with_time)]
-        queries += [self._results(submitter, status) for status in _OUTCOMES]
+        selected = replace(selection, bounds=[*selection.bounds, since])
+        statuses = _OUTCOMES if state is SampleState.PENDING else (Status(state.value),)
+        conditions = [{"status": each.value} for each in statuses] if selection.labels else [{}]
+        queries = [
+            self._headers(submitter, Arrival.ACCEPTED, selection, ("shard",)),
+            self._query(submitter, _by_submission(document_paths.RESULTS, {}, EVERYTHING)),
+            *(self._query(submitter, results_of_status(each)) for each in _OUTCOMES),
+            *(self._query(submitter, _by_submission(document_paths.RESULTS, each, selected)) for each in conditions),
+        ]
         read_time = await self._firestore.now()
-        stored, computed, timed, *outcomes = await asyncio.gather(*(query.count(read_time) for query in queries))
-        if timed == sum(outcomes):
-            return max(0, stored - computed)
-        return stored - sum(outcomes) if selection.is_everything else None
+        stored, timed, *counts = await asyncio.gather(*(query.count(read_time) for query in queries))
+        outcomes, found = sum(counts[: len(_OUTCOMES)]), sum(counts[len(_OUTCOMES) :])
+        if timed == outcomes:
+            return max(0, stored - found) if state is SampleState.PENDING else found
+        return stored - outcomes if selection.is_everything else None
 
     async def ids(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
@@ -124,6 +124,34 @@ class SampleListing:
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
                 yield [document.name.rpartition("/")[2] for document in documents]
+
+    async def result_ids(
+        self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
+    ) -> AsyncGenerator[Sequence[str], None]:
+        """Yield the ids of results in `state` that `selection` selects, also of samples that have expired.
+
+        Results that are stored after the first batch are left out. Results of earlier releases, which lack the time of
+        submission, are found by their state only. A batch can be empty.
+        """
+        statuses = [status for status in _OUTCOMES if state is None or status.value == state.value]
+        now = await self._firestore.now()
+        earlier = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", "<=", now)])
+        select = ("status", "submitted_at")
+        if selection.labels:
+            queries = [_by_submission(document_paths.RESULTS, {"status": each}, earlier, select) for each in statuses]
+        elif selection.bounds:
+            queries = [_by_submission(document_paths.RESULTS, {}, earlier, select)]
+        else:
+            queries = [results_of_status(each, select) for each in statuses]
+        for query in queries:
+            async with aclosing(self._query(submitter, query).scan_latest(batch_size)) as batches:
+                async for documents in batches:
+                    yield [
+                        document.name.rpartition("/")[2]
+                        for document in documents
+                        if document.fields["status"].string_value in statuses
+                        and ("submitted_at" not in document.fields or _time(document, "submitted_at") <= now)
+                    ]
 
     async def pending_ids(
         self, submitter: str, before: datetime, batch_size: int
@@ -144,11 +172,10 @@ class SampleListing:
     ) -> ShardedQuery:
         if state is None:
             return self._headers(submitter, None, selection, select)
-        if state is SampleState.REJECTED and not selection.labels:
+        if state is SampleState.REJECTED:
             return self._headers(submitter, Arrival.REJECTED, selection, select)
         in_state = partial(self._are_in_state, submitter, state)
-        arrival = None if selection.labels else Arrival.ACCEPTED
-        return self._headers(submitter, arrival, selection, ("state_on_arrival", "expire_at", *select), in_state)
+        return self._headers(submitter, Arrival.ACCEPTED, selection, ("expire_at", *select), in_state)
 
     def _headers(
         self,
@@ -158,30 +185,19 @@ class SampleListing:
         select: Sequence[str],
         document_filter: DocumentFilter | None = None,
     ) -> ShardedQuery:
-        equal: dict[str, str | tuple[str, ...]] = {}
-        if arrival is not None:
-            equal["state_on_arrival"] = arrival.value
-        elif not selection.labels:
-            equal["state_on_arrival"] = tuple(each.value for each in Arrival)
+        states = tuple(each.value for each in Arrival) if arrival is None else arrival.value
+        equal = {"state_on_arrival": states}
         query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, selection=selection, select=select)
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
-
-    def _results(self, submitter: str, status: Status) -> ShardedQuery:
-        return self._query(submitter, results_of_status(status))
 
     def _query(self, submitter: str, query: OrderedQuery) -> ShardedQuery:
         return ShardedQuery(self._firestore, submitter, self._shards, query)
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
-        accepted = {
-            header.name: document_paths.result(submitter, header.name.rpartition("/")[2])
-            for header in headers
-            if header.fields["state_on_arrival"].string_value != Arrival.REJECTED
-        }
-        is_read = accepted and state is not SampleState.REJECTED
-        mask = ("status", "sample_update_time")
-        results = await self._firestore.batch_get(accepted.values(), mask=mask) if is_read else {}
-        return [_state(header, accepted, results) == state for header in headers]
+        """Return whether each of these accepted samples is in a state."""
+        paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
+        results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time"))
+        return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
 
 
 def decode_header(submitter: str, document: Any) -> Header:
@@ -189,11 +205,15 @@ def decode_header(submitter: str, document: Any) -> Header:
     return Header.from_damaged_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
 
 
-def _state(header: Any, accepted: Mapping[str, str], results: Mapping[str, Any]) -> str:
-    """Return the state of a sample. `accepted` has the paths of the results of accepted samples."""
-    if header.name not in accepted:
-        return SampleState.REJECTED
-    result = results.get(accepted[header.name])
+def _by_submission(
+    collection: str, equal: Mapping[str, str], selection: Selection, select: Sequence[str] = ()
+) -> OrderedQuery:
+    """Return a query of samples or results, the earliest submission first."""
+    return OrderedQuery(collection, Order("submitted_at"), equal=equal, selection=selection, select=select)
+
+
+def _state(header: Any, result: Any) -> str:
+    """Return the state of an accepted sample. `result` is None if it has no result."""
     if result is None:
         expire_at = _time(header, "expire_at") if "expire_at" in header.fields else None
         return state_of(Arrival.ACCEPTED, expire_at=expire_at)

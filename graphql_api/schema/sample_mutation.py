@@ -53,7 +53,8 @@ class SampleMutation:
                 description=(
                     "The id of a sample that this sample corrects. If this sample is accepted, the result of the "
                     "earlier sample becomes SUPERSEDED: lists and summaries leave it out, and `result` still returns "
-                    "it."
+                    "it. The error NOT_FOUND means that the earlier sample does not exist or has expired. Its result "
+                    "can be kept longer: delete it instead."
                 )
             ),
         ] = None,
@@ -87,7 +88,8 @@ class SampleMutation:
 
     @strawberry.mutation(
         description=(
-            "Starts to delete samples: their raw documents, labels and results. Pass `ids` or `filter`. What remains "
+            "Starts to delete samples: their raw documents, labels and results. Results that are kept longer than "
+            "their sample are deleted too. Pass `ids` or `filter`. What remains "
             "of each sample is its id, its SHA-256, the time and the reason; query `deletedSample` for these. The "
             "mutation responds at once; query `deletion` for the progress. Ids of samples that do not exist are "
             "skipped. To continue an interrupted deletion, repeat the mutation. A deleted sample that is submitted "
@@ -106,7 +108,10 @@ class SampleMutation:
             SampleFilter | None,
             strawberry.argument(
                 name="filter",
-                description="Selects the samples to delete. Must set a field. Cannot be combined with `ids`.",
+                description=(
+                    "Selects the samples to delete. Must set a field. If a sample has expired, its result is selected "
+                    "by its labels, its state, and the time when the sample was stored. Cannot be combined with `ids`."
+                ),
             ),
         ] = None,
         reason: Annotated[

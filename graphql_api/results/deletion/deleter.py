@@ -46,12 +46,23 @@ class Deleter:
     async def delete_selected(
         self, submitter: str, state: SampleState | None, selection: Selection, reason: str
     ) -> Deletion:
-        """Start the deletion of the selected samples that are in `state`.
+        """Start the deletion of the selected samples that are in `state`, and of results whose sample has expired.
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
-        ids = self._store.sample_listing.ids(submitter, state, selection, _BATCH_SIZE)
-        return await self._start(submitter, ids, reason)
+        return await self._start(submitter, self._selected_ids(submitter, state, selection), reason)
+
+    async def _selected_ids(
+        self, submitter: str, state: SampleState | None, selection: Selection
+    ) -> AsyncGenerator[Sequence[str], None]:
+        listing = self._store.sample_listing
+        for batches in (
+            listing.ids(submitter, state, selection, _BATCH_SIZE),
+            listing.result_ids(submitter, state, selection, _BATCH_SIZE),
+        ):
+            async with aclosing(batches):
+                async for ids in batches:
+                    yield ids
 
     async def get(self, submitter: str, deletion_id: str) -> Deletion | None:
         """Return the progress of a deletion, or None if it does not exist."""

@@ -19,7 +19,7 @@ class DeletionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The progress of a deletion. `deleted` is the number of samples that are deleted."""
+    """The progress of a deletion. `deleted` is the number of samples that are deleted, with results of expired ones."""
 
     id: str
     state: DeletionState

@@ -3,15 +3,21 @@
 A tombstone is written first, then the chunks are deleted, and the header last. If the process stops in between, the
 header still exists, so a repeated deletion finds the sample again. The header is deleted only if it was not changed
 since it was read: a recomputation could otherwise write a result after its tombstone.
+
+A result can be kept longer than its sample. Its tombstone is written only if the result was not changed since it was
+read: the sample could have been submitted again. All documents are read as of the time of the deletion, so a sample
+that is submitted later is later than the tombstone.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
-from storage.documents import Header, Tombstone, document_paths
+from storage.documents import Header, Status, Tombstone, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -43,22 +49,49 @@ class DeletionStore(JobRecords[Deletion]):
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
     async def delete(self, submitter: str, ids: Collection[str], reason: str) -> int:
-        """Delete the samples `ids`. Return the number of samples that existed."""
+        """Delete the samples `ids`, or their results if only these exist. Return the number of samples that existed."""
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
         for _ in range(_MAX_ATTEMPTS):
             if not remaining:
                 break
-            paths = [document_paths.sample(submitter, sample_id) for sample_id in remaining]
-            documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS)
-            remaining = await self._delete_as_read(submitter, list(documents.values()), reason)
-            deleted += len(documents) - len(remaining)
+            now = await self._firestore.now()
+            headers = await self._read(map(partial(document_paths.sample, submitter), remaining), HEADER_FIELDS, now)
+            expired = map(partial(document_paths.result, submitter), remaining - headers.keys())
+            found = await self._read(expired, ("status", "shard"), now)
+            results = {sample_id: result for sample_id, result in found.items() if not _is_tombstone(result)}
+            remaining = await self._delete_as_read(submitter, list(headers.values()), now, reason)
+            remaining |= await self._replace_results(submitter, results, now, reason)
+            deleted += len(headers) + len(results) - len(remaining)
         return deleted
 
-    async def _delete_as_read(self, submitter: str, documents: Collection[Any], reason: str) -> set[str]:
+    async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:
+        """Return the documents that exist by their ids."""
+        wanted = list(paths)
+        documents = await self._firestore.batch_get(wanted, mask=mask, read_time=read_time) if wanted else {}
+        return {path.rpartition("/")[2]: document for path, document in documents.items()}
+
+    async def _replace_results(
+        self, submitter: str, results: Mapping[str, Any], deleted_at: datetime, reason: str
+    ) -> set[str]:
+        """Replace results that have not changed since they were read. Return the ids of the others."""
+        writes = []
+        for sample_id, result in results.items():
+            shard = result.fields["shard"].integer_value
+            tombstone = Tombstone(submitter, sample_id, "", shard, deleted_at, reason)
+            write = encoding.to_write(result.name, tombstone.fields())
+            write.current_document.update_time.CopyFrom(result.update_time)
+            writes.append(write)
+        outcomes = await self._write(submitter, writes)
+        return {
+            sample_id
+            for sample_id, outcome in zip(results, outcomes, strict=True)
+            if isinstance(outcome, PreconditionFailed)
+        }
+
+    async def _delete_as_read(
+        self, submitter: str, documents: Collection[Any], deleted_at: datetime, reason: str
+    ) -> set[str]:
         """Delete samples whose headers have not changed since they were read. Return the ids of the others."""
-        if not documents:
-            return set()
-        deleted_at = await self._firestore.now()
         headers = [decode_header(submitter, document) for document in documents]
         tombstones = []
         for header in headers:
@@ -92,3 +125,7 @@ class DeletionStore(JobRecords[Deletion]):
             if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):
                 raise outcome
         return outcomes
+
+
+def _is_tombstone(result: Any) -> bool:
+    return bool(result.fields["status"].string_value == Status.DELETED)

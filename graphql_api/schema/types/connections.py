@@ -134,8 +134,9 @@ class SampleConnection:
 
     @strawberry.field(
         description=(
-            f"The number of samples on all pages. {_COUNT_COST} If the filter has `submittedAt` and a state other "
-            "than REJECTED, the server reads every sample in this range instead, which is slower."
+            f"The number of samples on all pages. {_COUNT_COST} If the filter has `submittedAt`, no labels, and the "
+            "state COMPUTED, SUPERSEDED or FAILED, the server reads every sample in this range instead, which is "
+            "slower."
         ),
         metadata=costs(COUNT_SAMPLES),
     )

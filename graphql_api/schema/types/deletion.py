@@ -52,7 +52,12 @@ class DeletedSample:
     """A tombstone as clients see it."""
 
     id: strawberry.ID = strawberry.field(description="The id of the deleted sample.")
-    sha256: str = strawberry.field(description="The SHA-256 of the deleted raw document in hexadecimal.")
+    sha256: str = strawberry.field(
+        description=(
+            "The SHA-256 of the deleted raw document in hexadecimal. Empty if the sample had expired before its result "
+            "was deleted."
+        )
+    )
     deleted_at: datetime = strawberry.field(description="The time of the deletion.")
     reason: str = strawberry.field(description="The reason given in the request. Can be empty.")
 

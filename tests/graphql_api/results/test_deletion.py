@@ -113,6 +113,39 @@ def test_samples_are_deleted_by_labels_and_state(stack: Stack) -> None:
     assert operator.query(COUNTS)["samples"]["totalCount"] == 1
 
 
+def test_results_that_outlive_their_samples_are_deleted_by_id_and_by_filter(stack: Stack, firestore: Client) -> None:
+    """Such a result has no digest of its sample, and cannot be superseded."""
+    failed = {**SAMPLE, "labels": {"site": "chur"}}
+    operator = Operator(stack, "outlived", [SAMPLE, failed, SAMPLE, {**SAMPLE, "labels": {"site": "basel"}}, SAMPLE])
+    documents = [firestore.document(document_paths.sample("outlived", sample_id)) for sample_id in operator.ids]
+    submitted_at = [document.get().get("submitted_at") for document in documents]
+    documents[1].update({"raw": "{}"})
+    eventually(lambda: stack.sample(operator.ids[1], key=operator.key)["state"] == "FAILED", lambda: stack.log)
+    for document in documents[:4]:
+        document.delete()  # as when it expires
+    correct = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+
+    refused = operator.error(correct, sample=SAMPLE, id=operator.ids[0])
+    by_id = [operator.delete(ids=[operator.ids[0]])["deleted"] for _ in range(2)]
+    found = operator.query(LOOKED_UP, id=operator.ids[0])
+    by_state = operator.delete(filter={"state": "FAILED"})
+    by_labels = operator.delete(filter={"labels": [{"name": "site", "value": "basel"}], "state": "COMPUTED"})
+    by_time = [
+        operator.delete(filter={"submittedAt": {operator_name: submitted_at[2].isoformat()}})
+        for operator_name in ("lt", "lte")
+    ]
+
+    assert refused["extensions"]["code"] == "NOT_FOUND"
+    assert "has expired" in refused["message"]
+    assert by_id == [1, 0]
+    assert found["result"] is None
+    assert (found["deletedSample"]["sha256"], found["deletedSample"]["reason"]) == ("", "wrong sensor")
+    assert [ended["deleted"] for ended in (by_state, by_labels, *by_time)] == [1, 1, 0, 1]
+    counts = operator.query(COUNTS)
+    assert [counts[name]["totalCount"] for name in ("samples", "results", "pending")] == [1, 1, 0]
+    assert operator.query(LOOKED_UP, id=operator.ids[-1])["result"] == {"mean": 1.5}
+
+
 def test_a_late_event_does_not_bring_a_result_back(stack: Stack, firestore: Client) -> None:
     """The event of the deleted version is older than the tombstone. A new submission replaces the tombstone."""
     operator = Operator(stack, "late", [])

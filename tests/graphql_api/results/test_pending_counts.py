@@ -1,4 +1,4 @@
-"""The number of PENDING samples is computed from counts, although these count different documents."""
+"""The number of samples in a state is computed from counts, although these count different documents."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -11,13 +11,14 @@ import pytest
 
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.sample_listing import SampleListing
-from storage.documents import Result, Sample, SampleState, Statistics, Status, document_paths
+from storage.documents import Labels, Result, Sample, SampleState, Statistics, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from tests.infra.firestore.server_process import FirestoreProcess
 
 SUBMITTER = "station"
 IDS = [str(uuid4()) for _ in range(8)]
+SITE = {"site": "bern"}
 
 
 def day(number: int) -> datetime:
@@ -25,9 +26,9 @@ def day(number: int) -> datetime:
     return datetime(2026, 1, number, tzinfo=UTC)
 
 
-def between(first: int, last: int) -> Selection:
+def between(first: int, last: int, labels: Labels | None = None) -> Selection:
     """Select the samples that were submitted on these days."""
-    return Selection([Bound("submitted_at", ">=", day(first)), Bound("submitted_at", "<=", day(last))])
+    return Selection([Bound("submitted_at", ">=", day(first)), Bound("submitted_at", "<=", day(last))], labels or {})
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
     channel = grpc.aio.insecure_channel(process.address)
     firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
     try:
-        header = Sample.receive(b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}', submitter=SUBMITTER).header
+        raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "bern", "unit": "V"}}'
+        header = Sample.receive(raw, submitter=SUBMITTER).header
         paths = {number: document_paths.sample(SUBMITTER, IDS[number]) for number in range(2, 7)}
         await store(
             firestore, {path: header.fields() | {"submitted_at": day(number)} for number, path in paths.items()}
@@ -80,3 +82,36 @@ async def test_results_that_outlive_their_samples_do_not_hide_pending_samples(fi
     await store_result(firestore, 6)
 
     assert [await pending(between(*days)) for days in ((1, 4), (3, 6), (5, 6))] == [1, 2, 1]
+
+
+async def test_samples_with_labels_are_counted_and_not_read(
+    firestore: Firestore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The results of days 1 and 2 have outlived their samples. That of day 6 has other labels."""
+    unit = SITE | {"unit": "V"}
+    header = Sample.receive(b"{}", submitter=SUBMITTER, default_labels=SITE).header
+    rejected = document_paths.sample(SUBMITTER, IDS[7])
+    await store(firestore, {rejected: header.fields() | {"submitted_at": day(7)}})
+    await firestore.batch_write([encoding.to_delete(firestore.name(document_paths.sample(SUBMITTER, IDS[2])))])
+    for number, status in enumerate((Status.COMPUTED, Status.FAILED, Status.SUPERSEDED, Status.FAILED), 1):
+        await store_result(firestore, number, status, submitted_at=day(number), labels=unit)
+    await store_result(firestore, 6, submitted_at=day(6), labels={"site": "basel"})
+    monkeypatch.setattr(firestore, "batch_get", None)  # reading results would fail
+    listing = SampleListing(firestore, shards=1)
+
+    async def count(selection: Selection) -> dict[str, int]:
+        states = [state for state in SampleState if state is not SampleState.DELETED]
+        return {state.value: await listing.count(SUBMITTER, state, selection) for state in states}
+
+    assert await count(Selection(labels=SITE)) == {
+        "PENDING": 2,
+        "COMPUTED": 0,
+        "SUPERSEDED": 1,
+        "FAILED": 1,
+        "REJECTED": 1,
+    }
+    assert await listing.count(SUBMITTER, None, Selection(labels=SITE)) == 5
+    assert set((await count(between(1, 2, unit))).values()) == {0}
+    assert (await count(between(4, 7, unit))) | {"COMPUTED": 0} == await count(between(4, 6, unit))
+    assert (await count(between(4, 5, unit)))["PENDING"] == 1
+    assert set((await count(Selection(labels={"site": "bern", "unit": "A"}))).values()) == {0}

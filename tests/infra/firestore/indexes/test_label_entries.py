@@ -20,7 +20,8 @@ RAW = b'{"time_stamp": "2026-05-01T00:00:00Z", "data": [1.5]}'
 def count_entries(labels: dict[str, str], *, are_shared: bool) -> dict[str, int]:
     """Return the number of entries of a header and of a result. The embedded Firestore shares those of a direction."""
     header = Sample.receive(RAW, submitter="alice", default_labels=labels).header
-    result = Result("alice", header.id, NOW, 0, Status.COMPUTED, NOW, Statistics(1, 1.5, 0, 1.5, 1.5), labels=labels)
+    statistics = Statistics(1, 1.5, 0, 1.5, 1.5)
+    result = Result("alice", header.id, NOW, 0, Status.COMPUTED, NOW, statistics, submitted_at=NOW, labels=labels)
     counts = {}
     for collection, fields in (("samples", header.fields()), ("results", result.fields())):
         stored = {name: NOW if value is SERVER_TIME else value for name, value in fields.items()}
@@ -41,6 +42,6 @@ def test_each_combination_of_labels_has_an_entry_per_index(labels: int, are_shar
 
     counts = count_entries(given, are_shared=are_shared)
 
-    indexes = 1 if are_shared else 2
+    indexes = {"samples": 1, "results": 2} if are_shared else {"samples": 2, "results": 3}
     added = {collection: counts[collection] - without[collection] for collection in counts}
-    assert added == dict.fromkeys(("samples", "results"), indexes * (2**labels - 1))
+    assert added == {collection: number * (2**labels - 1) for collection, number in indexes.items()}
