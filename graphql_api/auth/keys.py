@@ -235,7 +235,7 @@ def _limits(options: argparse.Namespace, key: str) -> KeyLimits | None:
 
 def _submitter(text: str) -> str:
     if not document_paths.is_submitter(text):
-        raise argparse.ArgumentTypeError("expected 1 to 100 characters out of letters, digits, _, ., @ and -")
+        raise argparse.ArgumentTypeError("expected 1 to 100 characters out of letters, digits, _, ., @, | and -")
     return text
 
 

@@ -91,6 +91,17 @@ def test_a_revoked_key_is_rejected(stack: Stack) -> None:
     eventually(lambda: stack.post_graphql("{ __typename }", key=key).status_code == 401)
 
 
+@pytest.mark.parametrize("submitter", ["auth0|5f7c8ec7c33c6c004bbafe82", "x4Kt@clients", "partner.station_7-b"])
+def test_a_submitter_has_the_name_that_a_provider_gives_a_user(stack: Stack, submitter: str) -> None:
+    """Auth0 writes `|` between its kind of user and the user. The name is part of paths and of events."""
+    key = stack.new_key(submitter)
+
+    receipt = stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 3]}, key=key)
+
+    assert stack.wait_for(receipt["id"], key=key)["result"]["mean"] == 2
+    assert httpx.get(f"{stack.url}/session", headers={"x-api-key": key}).json()["submitter"] == submitter
+
+
 @pytest.mark.parametrize("options", [["--submitter", "a/b"], ["--submitter", "a", "--scopes", "root"]])
 def test_a_key_with_an_invalid_submitter_or_scope_is_not_created(stack: Stack, options: list[str]) -> None:
     """A submitter with a slash would select another collection in Firestore."""
