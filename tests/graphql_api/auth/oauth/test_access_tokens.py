@@ -43,9 +43,7 @@ async def test_a_valid_token_names_submitter_scopes_and_expiry(key: Any, alg: st
     assert 50 < found.seconds <= 60
 
 
-@pytest.mark.parametrize(
-    "name", ["auth0|5f7c8ec7c33c6c004bbafe82", "google-oauth2|10354799159714", "x4Kt@clients"]
-)
+@pytest.mark.parametrize("name", ["auth0|5f7c8ec7c33c6c004bbafe82", "google-oauth2|10354799159714", "x4Kt@clients"])
 async def test_a_user_of_auth0_is_a_submitter(name: str) -> None:
     """Its names of users contain `|`, and those of programs `@`."""
     found = await Provider().tokens().find(sign(claims(sub=name)))
