@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from storage.documents import timestamps
+from storage.documents import Status, timestamps
 from storage.firestore.errors import PreconditionFailed
 from triggers.audit import metrics
 from triggers.audit.audit_documents import MAX_IDS, AuditState, Finding
@@ -50,6 +50,8 @@ class Report:
 
     checked: int = 0
     triggered: int = 0
+    healed: int = 0
+    """Samples of earlier findings that have a result now."""
     missing: int = 0
     """Samples without a result at the end of the run, although they were triggered again."""
     given_up: int = 0
@@ -62,6 +64,7 @@ class Report:
         return {
             "checked": self.checked,
             "triggered": self.triggered,
+            "healed": self.healed,
             "missing": self.missing,
             "givenUp": self.given_up,
             "reads": self.reads,
@@ -126,7 +129,9 @@ class Audit:
         finally:
             report.reads = self._store.reads - reads
             metrics.READS.inc(report.reads)
-            await self._save(leased_until=now, reads=self._state.reads + report.reads)
+            await self._save(
+                leased_until=now, healed=self._state.healed + report.healed, reads=self._state.reads + report.reads
+            )
         report.checked_until = self._state.checked_until
         return report
 
@@ -204,7 +209,8 @@ class Audit:
         metrics.MISSING.set(report.missing)
 
     async def _look_at(self, finding: Finding, now: datetime, report: Report) -> Finding:
-        sample_ids = await self._store.without_result(finding.submitter, finding.sample_ids)
+        outcomes = await self._store.outcomes(finding.submitter, finding.sample_ids)
+        sample_ids = [sample_id for sample_id in finding.sample_ids if sample_id not in outcomes]
         sample_ids = await self._store.existing_samples(finding.submitter, sample_ids) if sample_ids else []
         age = now - finding.found_at
         if age > GIVE_UP_AFTER:
@@ -212,6 +218,9 @@ class Audit:
             sample_ids = []
         checked = finding.still_missing(sample_ids, now + min(age, MAX_TIME_TO_NEXT_LOOK))
         await self._store.write_finding(checked)
+        healed = sum(status is not Status.DELETED for status in outcomes.values())
+        report.healed += healed
+        metrics.HEALED.inc(healed)
         if sample_ids and finding.looks < MAX_TRIGGERS:
             report.triggered += await self._store.trigger(finding.submitter, sample_ids)
         if sample_ids:

@@ -18,14 +18,16 @@ MAX_IDS = 500
 class AuditState:
     """The state of the audit. `update_time` is that of its document, or None if the document does not exist yet.
 
-    `checked`, `triggered` and `reads` are totals of all runs: samples that were checked, samples that were triggered
-    again, and documents and index entries that were read for it, as Firestore bills them.
+    `checked`, `triggered`, `healed` and `reads` are totals of all runs: samples that were checked, samples that were
+    triggered again, samples of findings that had a result at a later check, and documents and index entries that were
+    read for it, as Firestore bills them. Earlier releases did not count `healed`.
     """
 
     checked_until: datetime
     leased_until: datetime
     checked: int = 0
     triggered: int = 0
+    healed: int = 0
     reads: int = 0
     update_time: datetime | None = None
 
@@ -36,6 +38,7 @@ class AuditState:
             "leased_until": self.leased_until,
             "checked": self.checked,
             "triggered": self.triggered,
+            "healed": self.healed,
             "reads": self.reads,
         }
 
@@ -47,6 +50,7 @@ class AuditState:
             _time(fields, "leased_until"),
             int(str(fields["checked"])),
             int(str(fields["triggered"])),
+            int(str(fields.get("healed", 0))),
             int(str(fields["reads"])),
             update_time,
         )

@@ -68,6 +68,14 @@ class AuditStore:
 
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return those samples that have no result, or only the tombstone of an earlier sample with the same id."""
+        outcomes = await self.outcomes(submitter, sample_ids)
+        return [sample_id for sample_id in sample_ids if sample_id not in outcomes]
+
+    async def outcomes(self, submitter: str, sample_ids: Sequence[str]) -> dict[str, Status]:
+        """Return the status of the result of each sample that has one, by id. A deleted sample has a tombstone.
+
+        The tombstone of an earlier sample with the same id does not count.
+        """
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
         results = await self._existing(paths, "status", "sample_update_time")
         tombstones = {
@@ -79,7 +87,7 @@ class AuditStore:
             path = tombstones[sample_path]
             if _time(results[path], "sample_update_time") < _time(sample, "submitted_at"):
                 del results[path]
-        return [sample_id for path, sample_id in paths.items() if path not in results]
+        return {paths[path]: Status(result.fields["status"].string_value) for path, result in results.items()}
 
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return those samples that exist and have not expired."""

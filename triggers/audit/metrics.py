@@ -6,6 +6,10 @@ CHECKED = Counter("dropzone_audit_checked_samples", "Samples that the audit has 
 TRIGGERED = Counter(
     "dropzone_audit_triggered_samples", "Samples that had no result when they were checked, and were triggered again."
 )
+HEALED = Counter(
+    "dropzone_audit_healed_samples",
+    "Samples that had no result when they were checked, and had one at a later check. Deleted samples do not count.",
+)
 MISSING = Gauge(
     "dropzone_audit_missing_samples",
     "Samples that have no result although the audit has triggered them again.",

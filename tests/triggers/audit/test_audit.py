@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import grpc.aio
 import pytest
+from prometheus_client import REGISTRY
 
-from storage.documents import Arrival, Tombstone, document_paths
+from storage.documents import Arrival, Status, Tombstone, document_paths
 from storage.firestore import encoding
 from tests.triggers.audit.conftest import Database
 from triggers.audit import audit as audit_module
 from triggers.audit.audit_documents import AuditState, Finding
 from triggers.audit.audit_store import AuditStore
 
+HEALED = "dropzone_audit_healed_samples_total"
 NOT_JSON = b'{"time_stamp": "never", "data": []}'
 
 
@@ -182,6 +184,24 @@ async def test_a_finding_ends_when_its_samples_have_results(database: Database) 
     assert report is not None
     assert report.missing == 0
     assert await database.store().findings() == []
+
+
+async def test_samples_that_have_a_result_at_a_later_check_are_counted_once(database: Database) -> None:
+    """A sample that stays without a result is not healed, and neither is one that was deleted meanwhile."""
+    healed, late, deleted = await database.submit("one", 3)
+    counted = REGISTRY.get_sample_value(HEALED) or 0
+    reports = [await database.audit().run()]
+    await database.compute([healed])
+    await database.compute([deleted], status=Status.DELETED.value)
+    reports += [await database.audit().run()]
+    (finding,) = await database.store().findings()
+    await database.age(finding, hours=1)
+    await database.compute([late])
+    reports += [await database.audit().run() for _ in range(2)]
+
+    assert [each and each.healed for each in reports] == [0, 1, 1, 0]
+    assert (await database.state()).healed == 2
+    assert REGISTRY.get_sample_value(HEALED) == counted + 2
 
 
 async def test_what_stays_without_a_result_raises_an_alert(
