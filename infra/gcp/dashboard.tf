@@ -9,6 +9,7 @@ locals {
     function = "${local.service_filter}\"${google_cloud_run_v2_service.function.name}\""
     services = "${local.service_filter}starts_with(\"dropzone-\")"
     database = "resource.type=\"firestore.googleapis.com/Database\""
+    audit    = "resource.type=\"cloud_scheduler_job\" resource.label.\"job_id\"=\"${google_cloud_scheduler_job.audit.name}\""
     events   = "resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\"=\"${local.eventarc_subscription_id}\""
   }
 

@@ -9,3 +9,19 @@ resource "google_logging_project_exclusion" "requests" {
 
   depends_on = [google_project_service.this]
 }
+
+# Cloud Scheduler has no metrics. It logs each call when it ends, so the successful calls of the audit are counted here.
+resource "google_logging_metric" "audits" {
+  project     = var.project
+  name        = "dropzone_audits"
+  description = "Successful calls of POST /audit of dropzone-function"
+  filter      = "resource.type = \"cloud_scheduler_job\" AND resource.labels.job_id = \"${google_cloud_scheduler_job.audit.name}\" AND jsonPayload.\"@type\" = \"type.googleapis.com/google.cloud.scheduler.logging.AttemptFinished\" AND severity < ERROR"
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+  }
+
+  depends_on = [google_project_service.this]
+}

@@ -214,6 +214,32 @@ resource "google_monitoring_alert_policy" "threshold" {
   }
 }
 
+# A paused schedule logs nothing, so no alert on its errors would fire. The query also fires if the metric has no data.
+resource "google_monitoring_alert_policy" "late_audit" {
+  project               = var.project
+  display_name          = "Dropzone: The audit does not run"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = local.notification_channels
+  user_labels           = local.labels
+
+  conditions {
+    display_name = "No audit has succeeded for 30 minutes"
+
+    condition_prometheus_query_language {
+      query                     = "(sum(increase(logging_googleapis_com:user_${google_logging_metric.audits.name}{monitored_resource=\"cloud_scheduler_job\"}[30m])) or vector(0)) < 1"
+      duration                  = "600s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true # the metric exists only after its first log entry
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "Cloud Scheduler has not completed a call of POST /audit of dropzone-function for 30 minutes. Look at the job ${google_cloud_scheduler_job.audit.name}: resume it if it is paused. Otherwise look at its logs and at those of dropzone-function. The audit continues where it ended, so no sample is skipped."
+  }
+}
+
 resource "google_monitoring_alert_policy" "log" {
   for_each = local.log_alerts
 

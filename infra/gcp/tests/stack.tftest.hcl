@@ -237,6 +237,23 @@ run "the_audit_runs_every_five_minutes" {
   }
 }
 
+run "an_audit_that_does_not_run_raises_an_alert" {
+  assert {
+    condition     = strcontains(google_logging_metric.audits.filter, "resource.labels.job_id = \"dropzone-audit\"") && strcontains(google_logging_metric.audits.filter, "AttemptFinished\" AND severity < ERROR")
+    error_message = "Only calls of the audit that succeeded may count: failed calls do not check samples."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.late_audit.conditions[0].condition_prometheus_query_language[0].query, "logging_googleapis_com:user_dropzone_audits{")
+    error_message = "The alert reads the metric of the audit."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.late_audit.conditions[0].condition_prometheus_query_language[0].query, "or vector(0)) < 1")
+    error_message = "A paused schedule leaves no data, which must raise the alert too."
+  }
+}
+
 run "the_rollups_are_kept_every_five_minutes" {
   assert {
     condition     = google_cloud_scheduler_job.rollups.schedule == "*/5 * * * *" && google_cloud_scheduler_job.rollups.http_target[0].uri == "${google_cloud_run_v2_service.function.uri}/rollups"
@@ -308,7 +325,7 @@ run "every_alert_says_what_to_do_and_reaches_someone" {
   assert {
     condition = alltrue([
       for policy in concat(
-        [google_monitoring_alert_policy.uptime],
+        [google_monitoring_alert_policy.uptime, google_monitoring_alert_policy.late_audit],
         values(google_monitoring_alert_policy.threshold),
         values(google_monitoring_alert_policy.log),
         values(google_monitoring_alert_policy.burn_rate),
