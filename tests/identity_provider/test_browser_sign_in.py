@@ -6,12 +6,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.graphql_api.web.conftest import built_dashboard, chrome, dashboard, driver
+from tests.graphql_api.web.browser import Browser
+from tests.graphql_api.web.conftest import built_dashboard, built_graphiql, chrome, dashboard, driver, graphiql
 from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.graphiql import GraphiQL
 from tests.identity_provider.identity_provider import IdentityProvider
 from tests.stack import Stack
 
-__all__ = ["built_dashboard", "chrome", "dashboard", "driver"]
+__all__ = ["built_dashboard", "built_graphiql", "chrome", "dashboard", "driver", "graphiql"]
 
 Oidc = tuple[Stack, IdentityProvider]
 
@@ -21,22 +23,50 @@ def test_the_dashboard_signs_in_with_the_provider(oidc_stack: Oidc, dashboard: D
     stack, provider = oidc_stack
     dashboard.go_to(stack.url)
 
-    dashboard.press("a.provider", f"Sign in with {urlsplit(provider.issuer).netloc}")
-    dashboard.wait_for(lambda: dashboard.text("input[name=login]") is not None)
-    dashboard.write("input[name=login]", "user-8")
-    dashboard.write("input[name=password]", "any")
-    dashboard.press("button[type=submit]")
-    dashboard.press("button[type=submit]", "Continue")
+    sign_in(dashboard, provider, "user-8")
 
     dashboard.wait_until_live()
     assert dashboard.address == f"{stack.url}/"
-    assert dashboard.run("return document.cookie") == ""
-    submitter = dashboard.run_async("fetch('/session').then((response) => response.json()).then(arguments[0])")[
-        "submitter"
-    ]
-    assert submitter == "user-8"
+    assert (dashboard.run("return document.cookie"), submitter_of(dashboard)) == ("", "user-8")
     dashboard.press("nav button", "Sign out")
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+
+
+def test_graphiql_signs_in_with_the_provider(oidc_stack: Oidc, graphiql: GraphiQL) -> None:
+    """The browser returns to GraphiQL, which runs operations of the user. After signing out, it runs none."""
+    stack, provider = oidc_stack
+    graphiql.go_to(f"{stack.url}/graphql")
+
+    sign_in(graphiql, provider, "user-9")
+
+    graphiql.wait_for(lambda: "Signed in as user-9." in (graphiql.text("form.key") or ""))
+    assert graphiql.address == f"{stack.url}/graphql"
+    assert (graphiql.run("return document.cookie"), submitter_of(graphiql)) == ("", "user-9")
+    graphiql.wait_until_usable()
+    graphiql.show_tab("SubmitSample")
+    graphiql.play()
+    sample_id = graphiql.wait_for_response('"id": "([^"]+)"')[1]
+    assert stack.get(f"/samples/{sample_id}").status_code == 404, "the sample belongs to the user"
+    graphiql.press("form.key button", "Sign out")
+    graphiql.wait_for(lambda: "Enter an API key:" in (graphiql.text("form.key") or ""))
+    graphiql.play()
+    graphiql.wait_for_response("UNAUTHENTICATED")
+
+
+def sign_in(page: Browser, provider: IdentityProvider, user: str) -> None:
+    """Press the button of the page, and sign in at the provider."""
+    page.press("a.provider", f"Sign in with {urlsplit(provider.issuer).netloc}")
+    page.wait_for(lambda: page.text("input[name=login]") is not None)
+    page.write("input[name=login]", user)
+    page.write("input[name=password]", "any")
+    page.press("button[type=submit]")
+    page.press("button[type=submit]", "Continue")
+
+
+def submitter_of(page: Browser) -> str:
+    """Return the submitter of the session that the browser has."""
+    session = page.run_async("fetch('/session').then((response) => response.json()).then(arguments[0])")
+    return str(session["submitter"])
 
 
 def test_the_sign_in_uses_pkce_and_names_this_api(oidc_stack: Oidc) -> None:
