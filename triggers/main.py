@@ -187,6 +187,9 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
             result = await _compute_medium(header, update_time)
         else:
             result = computation.compute(header, update_time)
+        if result.labels and not header.labels:
+            await store.add_labels(result)
+            return IGNORED
         await store.write(result)
     except Unavailable:
         raise

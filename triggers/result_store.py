@@ -119,6 +119,19 @@ class ResultStore:
         # pop() frees each message as its bytes are copied, so that the chunks are not in memory twice.
         return [documents.pop(path).fields["data"].bytes_value for path in paths if path in documents]
 
+    async def add_labels(self, result: Result) -> None:
+        """Store the labels of a result in the header of its sample, which was stored before there were labels.
+
+        This changes the header, which triggers the function again. The result is written then. Nothing is written if
+        the header has changed already.
+        """
+        path = document_paths.sample(result.submitter, result.sample_id)
+        fields = labels.stored_fields(result.labels)
+        write = encoding.to_write(self._firestore.name(path), fields)
+        write.update_mask.field_paths.extend(fields)
+        write.current_document.update_time.FromDatetime(result.sample_update_time)
+        await self._try_write(write)
+
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result of the same or a newer update time exists.
 

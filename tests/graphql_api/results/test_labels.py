@@ -1,4 +1,4 @@
-"""Samples and results with given labels: in queries, exports, subscriptions, summaries and recomputations."""
+"""Samples and results with given labels: in queries, exports, subscriptions and summaries."""
 
 import csv
 import json
@@ -9,10 +9,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from google.cloud.firestore import DELETE_FIELD
 
 from storage.documents import Result, Statistics, Status, document_paths, labels
-from tests.graphql_api.results.test_recomputation import RECOMPUTE
 from tests.stack import Stack, eventually
 
 RESULTS = """query ($labels: [LabelFilter!], $order: ResultOrder, $last: Int, $mean: FloatRange) {
@@ -182,25 +180,6 @@ def test_a_header_adds_a_label_to_each_sample_of_a_request(sensors: Sensors) -> 
     ]
     assert one.json()["labels"] == {"site": "zürich"}
     assert [response.status_code for response in refused] == [400, 400, 400]
-
-
-def test_recomputing_labels_a_result_from_before_labels_existed(stack: Stack) -> None:
-    """The labels come from the stored raw document."""
-    sensors = Sensors(stack, "old-sensors")
-    sensors.client.close()
-    sample_id = sensors.receipts[0]["id"]
-    firestore = stack.firestore()
-    sample, result = (
-        firestore.document(path("old-sensors", sample_id)) for path in (document_paths.sample, document_paths.result)
-    )
-    written = sample.update({"labels": DELETE_FIELD, "label_terms": DELETE_FIELD})
-    eventually(lambda: result.get().get("sample_update_time") == written.update_time)
-    result.update({"labels": DELETE_FIELD, "label_terms": DELETE_FIELD, "statistics_version": 2})
-    eventually(lambda: len(sensors.means(labels=wanted(site="bern", unit="V"))) == 1)
-
-    sensors.query(RECOMPUTE)
-
-    eventually(lambda: sensors.means(labels=wanted(site="bern", unit="V")) == [2, 1])
 
 
 GROUPS = """query ($by: [String!]!, $labels: [LabelFilter!]) {
