@@ -1,6 +1,6 @@
 """Builds the Kubernetes manifests, validates them against strict schemas, and checks their policies.
 
-`python -m infra.check.manifests OVERLAY` prints the manifests of an overlay as JSON.
+`python -m infra.check.manifests OVERLAY [COMPONENT ...]` prints the manifests of an overlay as JSON.
 """
 
 import json
@@ -148,7 +148,11 @@ def _network_policy_problems(spec: Document, pods: list[Document]) -> Iterator[s
         yield "selects no pod"
     for direction, key in (("ingress", "from"), ("egress", "to")):
         for rule in spec.get(direction, ()):
-            peers = [peer["podSelector"] for peer in rule.get(key, ()) if "podSelector" in peer]
+            peers = [
+                peer["podSelector"]
+                for peer in rule.get(key, ())
+                if "podSelector" in peer and "namespaceSelector" not in peer  # pods of other namespaces are not ours
+            ]
             called = [pod for pod in pods for peer in peers if selects(peer, pod["metadata"]["labels"])]
             if peers and not called:
                 yield "allows traffic of pods that do not exist"
@@ -185,4 +189,4 @@ def _named_ports(service: Document) -> list[str]:
 
 
 if __name__ == "__main__":
-    json.dump(build(sys.argv[1]), sys.stdout)
+    json.dump(build(sys.argv[1], sys.argv[2:]), sys.stdout)

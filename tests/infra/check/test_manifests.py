@@ -50,9 +50,9 @@ FAULTS: dict[str, Callable[[Documents], object]] = {
     "PodDisruptionBudget api: selects no pod": lambda all_: all_["PodDisruptionBudget api"]["spec"]["selector"].update(
         matchLabels={"app": "api"}
     ),
-    "ServiceMonitor api: selects no port": lambda all_: all_["ServiceMonitor api"]["spec"]["endpoints"][0].update(
-        port="metrics"
-    ),
+    "ServiceMonitor dropzone: selects no port": lambda all_: all_["ServiceMonitor dropzone"]["spec"]["endpoints"][
+        0
+    ].update(port="metrics"),
     "HorizontalPodAutoscaler api: scales nothing": lambda all_: all_["HorizontalPodAutoscaler api"]["spec"][
         "scaleTargetRef"
     ].update(name="web"),
