@@ -1,5 +1,6 @@
-"""The table of `make load`: ratios, the change since the last run, and warnings."""
+"""The table of `make load`: ratios, the change since the last run, warnings, and what its rows cover."""
 
+import re
 from pathlib import Path
 
 from tests.load import __main__, last_figures, table
@@ -62,3 +63,10 @@ def test_a_busy_machine_is_reported() -> None:
 def test_the_machine_can_be_observed() -> None:
     """A share is between 0 and 1, also where the system does not tell."""
     assert 0 <= Activity.look(seconds=0.01).used <= 1
+
+
+def test_the_documented_groups_are_those_of_the_command() -> None:
+    """A reader chooses groups from docs/performance.md."""
+    (listed,) = re.findall(r"^Groups: ([^.]*)\.", Path("docs/performance.md").read_text(), re.MULTILINE)
+
+    assert re.findall(r"`([^`]+)`", listed) == list(__main__.GROUPS)
