@@ -23,7 +23,6 @@ from tests.load.rows import (
     function,
     labels,
     large,
-    results,
     scale,
     start,
     streams,
@@ -31,6 +30,7 @@ from tests.load.rows import (
     subscribers,
     tokens,
 )
+from tests.load.rows.results import growth
 from tests.load.table import Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -48,7 +48,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "tokens": tokens.tokens,
     "clients": submits.growth_with_clients,
     "values": submits.growth_with_values,
-    "results": results.growth_with_results,
+    "results": growth.growth_with_results,
     "labels": labels.labelled,
     "subscribers": subscribers.subscribers,
     "firestore": documents.embedded_firestore,

@@ -1,0 +1,1 @@
+"""Rows about stored samples and results: pages, counts, summaries, exports, tables and the dashboard."""
