@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+from tests.graphql_api.web.operations import operations
 from tests.load import __main__, last_figures, table
 from tests.load.machine import Activity
 from tests.load.plan import Form
+from tests.load.rows.results import dashboard
 from tests.load.table import NODE, RATIO, Figure, Row
 
 SUBMITS = Row("submits", Figure(3_000, "/s"), {NODE: Figure(1_000, "/s")})
@@ -70,3 +72,8 @@ def test_the_documented_groups_are_those_of_the_command() -> None:
     (listed,) = re.findall(r"^Groups: ([^.]*)\.", Path("docs/performance.md").read_text(), re.MULTILINE)
 
     assert re.findall(r"`([^`]+)`", listed) == list(__main__.GROUPS)
+
+
+def test_the_first_load_of_the_dashboard_has_each_of_its_operations_or_leaves_it_out_on_purpose() -> None:
+    """A new operation must not be missing from the row."""
+    assert sorted([*dashboard.FIRST_LOAD, *dashboard.LATER]) == sorted(operations())
