@@ -11,7 +11,7 @@ import httpx
 from tests.load import stack_processes, wrk
 from tests.load.plan import Plan, attempt, powers, repeat
 from tests.load.process import Failed
-from tests.load.rows.results import dashboard, rollups, stored
+from tests.load.rows.results import dashboard, rollups, stored, tables
 from tests.load.rows.results.counts import counts
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
@@ -75,6 +75,7 @@ def growth_with_results(plan: Plan) -> Iterator[Row]:
                 yield from counts(plan, url, headers, count)
             yield from attempt("rollups", partial(rollups.summaries, plan, commands, url, headers, count))
             yield from attempt("dashboard", partial(dashboard.first_load, plan, port, headers, count))
+            yield from attempt("tables", partial(tables.tables, plan, api, key, count))
             yield from attempt("export", partial(_export, plan, api, headers, count))
 
 
