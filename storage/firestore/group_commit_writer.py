@@ -26,7 +26,7 @@ from observability import tracing
 from storage.documents import RateLimited, Unavailable
 from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreUnavailable, write_error
+from storage.firestore.errors import FirestoreError, FirestoreUnavailable, write_error
 from storage.firestore.retry import backoff
 from storage.firestore.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
@@ -64,6 +64,7 @@ class GroupCommitWriter:
         self._timer: asyncio.TimerHandle | None = None
         self._accepted_at = -math.inf
         """When Firestore last accepted a batch. Not known at the start, and not after Firestore has refused one."""
+        self._try: asyncio.Task[Unavailable | FirestoreError | None] | None = None
 
     async def write(self, write: Any, submitter: str = "") -> Any:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
@@ -138,13 +139,32 @@ class GroupCommitWriter:
     async def check(self, timeout_seconds: float, max_age_seconds: float) -> None:
         """Return if Firestore accepts writes. Otherwise raise `Unavailable` or `FirestoreError`.
 
-        This method tries one write, unless the last batch was accepted less than `max_age_seconds` ago.
+        This method tries one write, unless the last batch was accepted less than `max_age_seconds` ago, or an earlier
+        try has no outcome yet. A slow write is not refused: if the try takes longer than `timeout_seconds`, the last
+        outcome counts.
         """
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._accepted_at < max_age_seconds:
+        if asyncio.get_running_loop().time() - self._accepted_at < max_age_seconds:
             return
-        await self._firestore.check_writes(timeout_seconds)
-        self._accepted_at = loop.time()
+        if self._try is None:
+            self._try = asyncio.create_task(self._try_write())
+        done, _ = await asyncio.wait({self._try}, timeout=timeout_seconds)
+        error = next((each.result() for each in done), None)
+        if not done and self._accepted_at == -math.inf:
+            error = Unavailable(f"Firestore has not confirmed a write within {timeout_seconds:g} s")
+        if error is not None:
+            raise error
+
+    async def _try_write(self) -> Unavailable | FirestoreError | None:
+        try:
+            await self._firestore.check_writes(self.timeout_seconds)
+        except (Unavailable, FirestoreError) as error:
+            self._accepted_at = -math.inf
+            return error
+        else:
+            self._accepted_at = asyncio.get_running_loop().time()
+            return None
+        finally:
+            self._try = None
 
     async def close(self) -> None:
         """Wait until every write has its outcome and every call has returned."""
@@ -154,6 +174,8 @@ class GroupCommitWriter:
             await asyncio.wait(calls)
         if self._timer is not None:
             self._timer.cancel()
+        if self._try is not None:
+            self._try.cancel()
 
     def _expire_groups(self) -> None:
         """Fail the groups whose deadline has passed, and set the timer for the next group."""

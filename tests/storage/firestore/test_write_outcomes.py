@@ -183,6 +183,19 @@ async def test_each_check_writes_until_a_write_succeeds(server: ScriptedFirestor
     assert len(server.batches) == 4
 
 
+async def test_a_slow_write_is_not_refused(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """Checks wait for the same try. Only at the start, its outcome is needed."""
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="not confirmed a write within"):
+            await writer.check(0.01, 3600)
+    server.respond()
+    await writer.check(30, 3600)
+
+    await writer.check(0.01, 0)
+
+    await server.wait_for(lambda batches: len(batches) == 2)
+
+
 async def test_a_write_that_only_others_prevent_proves_that_writes_are_accepted(
     server: ScriptedFirestore, writer: GroupCommitWriter
 ) -> None:
