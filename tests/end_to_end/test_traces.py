@@ -1,5 +1,6 @@
 """A trace follows a sample through the API, the delivery and the function, and its log lines have the same trace."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from tests.otlp_receiver import ReceivedSpan, Receiver, receiving
 from tests.stack import FIXTURE, Stack, eventually
+from tests.stack_files import stack_file
 
 FAULTS = "\n[triggers.fault_injection]\nseed = 1\ndrop_acknowledgement_probability = 0.5\n\n[greeting]"
 """Half of the events are delivered, but sent again."""
@@ -28,15 +30,26 @@ def stack(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Itera
     folder = tmp_path_factory.mktemp("traces")
     file = folder / "stack.toml"
     file.write_text(Path("infra/embedded/stack.toml").read_text().replace("\n[greeting]", FAULTS, 1))
+    yield from run_traced(folder, file, receiver)
+
+
+@pytest.fixture
+def dying_stack(tmp_path: Path, receiver: Receiver) -> Iterator[Stack]:
+    """A stack that exports traces, and whose function dies when its first event arrives."""
+    yield from run_traced(tmp_path, stack_file(tmp_path, "tests.end_to_end.dying_function:create_app"), receiver)
+
+
+def run_traced(folder: Path, file: Path, receiver: Receiver) -> Iterator[Stack]:
+    """Run a stack that exports its traces."""
     settings = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "DROPZONE_LOG_FORMAT": "",
     }
-    stack = Stack(folder, **settings)
-    stack.start("--stack", str(file))
-    yield stack
-    stack.__exit__(None, None, None)
+    with contextlib.ExitStack() as exits:
+        stack = exits.push(Stack(folder, **settings))
+        stack.start("--stack", str(file))
+        yield stack
 
 
 def trace(receiver: Receiver, trace_id: str, *names: str) -> dict[str, list[ReceivedSpan]]:
@@ -107,21 +120,67 @@ def test_a_query_has_the_spans_of_its_reads(stack: Stack, receiver: Receiver) ->
     assert {span.parent_id for span in spans["RunAggregationQuery samples"]} == {spans["GET /graphql"][0].span_id}
 
 
-def test_each_attempt_to_deliver_is_a_span_of_the_trace(stack: Stack, receiver: Receiver) -> None:
-    """Also after an acknowledgement was lost. The failed attempt says why."""
+def test_a_repeated_event_is_computed_twice_in_one_trace(stack: Stack, receiver: Receiver) -> None:
+    """The first acknowledgement was lost, so both attempts reach the function. The failed attempt says why."""
     trace_ids = [submit(stack, number) for number in range(100, 110)]
 
-    def repeated() -> list[list[ReceivedSpan]]:
-        by_trace = [
-            [span for span in receiver.spans(trace_id) if span.name.startswith("deliver ")] for trace_id in trace_ids
-        ]
-        return [spans for spans in by_trace if len(spans) >= 2 and not spans[-1].is_error]
+    repeated = eventually(
+        lambda: [each for each in trace_ids if len(attempts(receiver, each)) >= 2], lambda: str(receiver.trace_ids())
+    )[0]
+    *failed, acknowledged = finished_attempts(receiver, repeated)
+    computed = computations(receiver, repeated, len(failed) + 1)
 
-    attempts = eventually(repeated, lambda: str(receiver.trace_ids()))[0]
+    assert all(span.is_error for span in failed)
+    assert {span.parent_id for span in computed} == {span.span_id for span in (*failed, acknowledged)}
 
-    numbers = [span.attributes["messaging.delivery.attempt"] for span in attempts]
-    assert numbers[:2] == ["1", "2"]
-    assert attempts[0].is_error
+
+def test_an_event_that_does_not_arrive_is_computed_once_in_the_same_trace(
+    dying_stack: Stack, receiver: Receiver
+) -> None:
+    """The function died before it saw the event. The attempt that arrives is the parent of the computation."""
+    trace_id = submit(dying_stack, 400)
+
+    *lost, arrived = finished_attempts(receiver, trace_id)
+    (computed,) = computations(receiver, trace_id, 1)
+
+    assert lost
+    assert all(span.is_error for span in lost)
+    assert computed.parent_id == arrived.span_id
+
+
+def attempts(receiver: Receiver, trace_id: str) -> list[ReceivedSpan]:
+    """Return the attempts to deliver the event of a trace, in order. All of them are children of the request."""
+    spans = receiver.spans(trace_id)
+    found = [span for span in spans if span.name == "deliver on_sample_written"]
+    found.sort(key=lambda span: int(span.attributes["messaging.delivery.attempt"]))
+    requests = {span.span_id for span in spans if span.name == "POST /samples"}
+    assert not requests or {span.parent_id for span in found} <= requests
+    return found
+
+
+def finished_attempts(receiver: Receiver, trace_id: str) -> list[ReceivedSpan]:
+    """Return the attempts to deliver the event of a trace, in order, when the last one was acknowledged."""
+
+    def finished() -> list[ReceivedSpan]:
+        found = attempts(receiver, trace_id)
+        return [] if found and found[-1].is_error else found
+
+    return eventually(finished, lambda: str(receiver.spans(trace_id)))
+
+
+def computations(receiver: Receiver, trace_id: str, count: int) -> list[ReceivedSpan]:
+    """Wait for `count` computations of a sample. All are linked to its request, and none is in another trace."""
+    (request,) = trace(receiver, trace_id, "POST /samples")["POST /samples"]
+
+    def linked() -> list[ReceivedSpan]:
+        everything = [span for each in receiver.trace_ids() for span in receiver.spans(each)]
+        return [span for span in everything if span.name == "compute" and request.span_id in span.links]
+
+    eventually(lambda: len(linked()) >= count, lambda: str(receiver.spans(trace_id)))
+    found = linked()
+    assert len(found) == count
+    assert {span.trace_id for span in found} == {trace_id}
+    return found
 
 
 def test_a_request_without_a_trace_starts_one(stack: Stack, receiver: Receiver) -> None:
