@@ -2,7 +2,8 @@
 
 The maximum rate is measured first; the load is 60 % of it. With chaos, one process is killed at each interval, in turn.
 At the end, every acknowledged sample must have a result and pass `triggers.verify`, and neither memory nor open
-files may have grown. The table goes to standard output, each measurement to standard error, and `--plot` writes a plot.
+files may have grown. The data file may have grown by 8 KiB for each sample. The table goes to standard output, each
+measurement to standard error, and `--plot` writes a plot.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak.measurements import HEADER, Measurement, backlog, leaks, long_log, measure
+from tests.soak.measurements import HEADER, Measurement, backlog, file_growth, leaks, long_log, measure
 from tests.soak.plot import plot
 from tests.soak.submitters import Submitters
 from tests.stack import Stack, eventually
@@ -102,7 +103,8 @@ def main() -> int:
         print(HEADER, *(each.row() for each in measurements[step - 1 :: step]), sep="\n", flush=True)
         drain(stack)
         verified = verify(stack)
-    problems = [*long_log(measurements), *(backlog(measurements, rate) or leaks(measurements))]
+    problems = [*long_log(measurements), *file_growth(measurements)]
+    problems += backlog(measurements, rate) or leaks(measurements)
     print(f"\n{verified}", *problems, sep="\n")
     return int(bool(problems))
 

@@ -15,6 +15,9 @@ MAX_GROWTH = 1.2
 MAX_PENDING_SECONDS = 10
 """The events that may wait through the whole last quarter, in seconds of the load."""
 
+MAX_SAMPLE_KIB = 8.0
+"""What the data file may grow by for each sample of 100 values with its result. Measured: 5.7 to 7.8."""
+
 MAX_LOG_MIB = 64 * 1.25
 """A quarter above the default of `DROPZONE_FIRESTORE_MAX_LOG_MIB`: the last commit may exceed it."""
 
@@ -140,3 +143,17 @@ def long_log(measurements: Sequence[Measurement]) -> list[str]:
     """Return a sentence if the write-ahead log was longer than its setting allows."""
     longest = max((each.log_mib or 0.0 for each in measurements), default=0.0)
     return [f"the log of Firestore reached {longest:.0f} MiB"] if longest > MAX_LOG_MIB else []
+
+
+def file_growth(measurements: Sequence[Measurement]) -> list[str]:
+    """Return a sentence if the data file has grown too much for each sample, in the second half of the time.
+
+    The file reuses the space of pruned versions, so it grows with the samples only.
+    """
+    sizes = [(each.acknowledged, each.file_mib) for each in measurements if each.file_mib is not None]
+    half = sizes[len(sizes) // 2 :]
+    if len(half) < 2 or half[-1][0] == half[0][0]:
+        return []
+    (before, smaller), (after, larger) = half[0], half[-1]
+    kib = (larger - smaller) * 1024 / (after - before)
+    return [f"the data file grew by {kib:.1f} KiB for each sample"] if kib > MAX_SAMPLE_KIB else []

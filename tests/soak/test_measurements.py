@@ -1,6 +1,6 @@
-"""A soak fails if memory or open files grow, or if the log is too long."""
+"""A soak fails if memory or open files grow, if the log is too long, or if the data file grows too much."""
 
-from tests.soak.measurements import Measurement, backlog, leaks, long_log
+from tests.soak.measurements import Measurement, backlog, file_growth, leaks, long_log
 
 
 def measured(memory: list[float], open_files: list[float], started: float = 1.0) -> list[Measurement]:
@@ -55,6 +55,21 @@ def test_a_log_above_its_setting_is_named() -> None:
 
     assert long_log([short, short]) == []
     assert long_log([short, long, short]) == ["the log of Firestore reached 250 MiB"]
+
+
+def test_a_data_file_that_grows_more_than_its_samples_is_named() -> None:
+    """The first half does not count: until versions are old enough to be pruned, the file grows with them too."""
+    constant, growing = (
+        [
+            Measurement(minute, 1_024 * minute, 0, 0.0, 0.0, {}, {}, {}, size, 0, 0)
+            for minute, size in enumerate([0, 50, 100, *sizes])
+        ]
+        for sizes in ([108.0, None, 124.0], [110.0, None, 128.0])
+    )
+
+    assert file_growth(constant) == []
+    assert file_growth(growing) == ["the data file grew by 9.3 KiB for each sample"]
+    assert file_growth(constant[:1]) == []
 
 
 def test_a_process_that_does_not_respond_has_no_values_in_the_table() -> None:
