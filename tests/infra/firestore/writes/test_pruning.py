@@ -47,6 +47,20 @@ class UnretainedFile:
         assert error is None
         return self.storage.snapshot().sequence
 
+    async def replace_all(self, number: int) -> None:
+        """Replace 50 documents of 10 kB each in one commit. `number` is part of them."""
+        writes = []
+        for document_id in range(50):
+            message = m.Write(update=m.Document(name=f"{ROOT}/a/{document_id}"))
+            message.update.fields["text"].string_value = f"{number} " * 5_000
+            writes.append(document_write.prepare(message, DATABASE))
+        await self.storage.write(lambda group: commits.batch_write(group, writes, commits.no_conflicts))
+
+    async def pages(self) -> int:
+        """Return the number of pages of the file, used or free."""
+        pages: int = await self.storage.execute(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+        return pages
+
     async def sequences(self) -> list[int]:
         """Return the sequences of the stored versions."""
         rows = await self.storage.read(lambda c: c.execute("SELECT sequence FROM versions ORDER BY 1").fetchall())
@@ -72,6 +86,20 @@ async def test_sequences_are_not_reused_after_all_documents_are_deleted_and_prun
 
     assert sequences == [1, 2, 3, 4, 5, 6]
     assert await file.sequences() == [6], "the newest deletion stays, earlier ones do not"
+
+
+async def test_the_space_of_pruned_versions_is_used_again(file: UnretainedFile) -> None:
+    """Documents are replaced in rounds. After some rounds, the file stays as large as it is, also after a restart."""
+    pages = []
+    for number in range(9):
+        await file.replace_all(number)
+        await prune(file.storage)
+        pages.append(await file.pages())
+        if number == 5:
+            await file.reopen()
+
+    assert len(await file.sequences()) == 50
+    assert max(pages[3:]) <= max(pages[:3])
 
 
 async def test_changes_are_retained_for_a_consumer_that_does_not_run(file: UnretainedFile) -> None:
