@@ -1,7 +1,8 @@
 """The context of resolvers: the caller of an operation, and the services of the process.
 
-Each operation has its own context. A loader combines the reads of one level of a query into one call. A loader is
-created on first use, because most operations read nothing. A subscription clears its loaders before each event.
+Each operation has its own context. A loader combines the reads of one level of a query into one call. The context
+creates a loader on first use, because most operations read nothing. A subscription clears its loaders before each
+event.
 
 A loader does not refer to its context. The context is then freed as soon as its operation ends, without the garbage
 collector.
@@ -118,7 +119,7 @@ class Context:
 
     @cached_property
     def failed_attempts(self) -> DataLoader[str, FailedAttempts | None]:
-        """Loads the failed attempts to compute samples by sample id. None: there are none."""
+        """Loads the failed attempts to compute a sample by sample id. None if no attempt has failed."""
         return DataLoader(load_fn=partial(_load_failed_attempts, self.store, self.caller.submitter))
 
     @cached_property
@@ -197,7 +198,7 @@ async def _raw_document(store: Store, submitter: str, sample_id: str) -> bytes:
 
 
 async def _result_or_error(loading: Awaitable[T]) -> T | BaseException:
-    """Await the value of one key. Return the value, or the exception that the loader then raises for this key only."""
+    """Await the value of one key. Return the value, or an exception. The loader raises it for this key only."""
     try:
         return await loading
     except Exception as error:  # noqa: BLE001 - the loader raises the error

@@ -32,32 +32,36 @@ class Mutation(SampleMutation):
     @strawberry.mutation(
         description=(
             "Changes for how many days samples, results and hourly statistics are kept. The change applies to samples "
-            f"that are submitted afterwards, after up to {CACHE_SECONDS:g} seconds. Stored samples and results keep "
-            "the time at which they expire. Results must be kept at least as long as samples, and hourly statistics "
-            "longer than results."
+            f"that are submitted later, and takes effect within {CACHE_SECONDS:g} seconds. Stored samples and results "
+            "keep their time of expiry. Results must be kept at least as long as samples, and hourly statistics longer "
+            "than results."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
     async def set_retention(
         self,
         info: Info,
-        sample_days: Annotated[int | None, strawberry.argument(description=f"For samples. {DAYS}")] = None,
-        result_days: Annotated[int | None, strawberry.argument(description=f"For results. {DAYS}")] = None,
+        sample_days: Annotated[int | None, strawberry.argument(description=f"Days for samples. {DAYS}")] = None,
+        result_days: Annotated[int | None, strawberry.argument(description=f"Days for results. {DAYS}")] = None,
         hourly: Annotated[
             HourlyRetentionInput | None,
             strawberry.argument(
-                description="For hourly statistics of results that have expired. Null: they end with the results."
+                description="For hourly statistics of expired results. Null: they are deleted with the results."
             ),
         ] = None,
         use_default: Annotated[
-            bool, strawberry.argument(description="Whether to use the default. Cannot be combined with days.")
+            bool,
+            strawberry.argument(
+                description="Whether to use the default of the server. Cannot be combined with `sampleDays`, "
+                "`resultDays` or `hourly`."
+            ),
         ] = False,
     ) -> RetentionType:
         """Change the retention of the submitter."""
         submitter, settings = info.context.caller.submitter, info.context.submitter_settings
         given = Retention(sample_days, result_days, None if hourly is None else HourlyRetention(hourly.days))
         if use_default and given != Retention():
-            raise BadRequest("expected no days together with `useDefault`")
+            raise BadRequest("expected `useDefault` without `sampleDays`, `resultDays` and `hourly` - at `useDefault`")
         await settings.set_retention(submitter, None if use_default else given)
         retention, is_default = await settings.retention(submitter)
         await info.context.record("retention.changed", f"{retention}{', the default' if is_default else ''}")
@@ -65,9 +69,10 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            "Changes whether nulls in `data` are left out of all samples that are submitted afterwards, after up to "
-            f'{CACHE_SECONDS:g} seconds, as with `missing: "skip"`. Otherwise, a null is a problem of a sample without '
-            "this member. Returns the setting."
+            'Changes whether the server treats each sample as if it had the member `missing: "skip"`. If so, the '
+            "server leaves out nulls in `data`. If not, a null is a problem of a sample without this member. The "
+            f"change applies to samples that are submitted later, and takes effect within {CACHE_SECONDS:g} seconds. "
+            "Returns the setting."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
@@ -84,9 +89,9 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            "Creates an API key for the submitter. The response contains the key, which cannot be read again. The key "
-            "can have only scopes that the key or token of the request has. It has the limits of the key of the "
-            "request, and shares with it what both may send."
+            "Creates an API key for the submitter. The response contains the key, which cannot be read again. The new "
+            "key can have only scopes that the key or token of the request has. If the key of the request has limits, "
+            "the new key has the same limits, and requests with the two keys count together."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
@@ -98,13 +103,13 @@ class Mutation(SampleMutation):
             str, strawberry.argument(description="A text of up to 100 characters by which you recognize the key.")
         ] = "",
         expires_in_days: Annotated[
-            int | None, strawberry.argument(description="The lifetime of the key. By default, it is unlimited.")
+            int | None, strawberry.argument(description="The lifetime of the key in days. It is unlimited by default.")
         ] = None,
     ) -> CreatedApiKey:
         """Create a key with at most the rights of the caller."""
         caller = info.context.caller
         if not scopes or not set(scopes) <= caller.scopes:
-            raise BadRequest(f"expected scopes out of {', '.join(sorted(caller.scopes))} - at `scopes`")
+            raise BadRequest(f"expected one or more of the scopes {', '.join(sorted(caller.scopes))} - at `scopes`")
         if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
             raise BadRequest(f"expected up to {MAX_LABEL_CHARACTERS} printable characters - at `label`")
         if expires_in_days is not None and not 1 <= expires_in_days <= MAX_DAYS:
@@ -117,8 +122,9 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            "Creates an API key like another one of the submitter, which expires after the overlap. The response "
-            "contains the new key, which cannot be read again."
+            "Replaces an API key of the submitter with a new key. The new key has the same label, scopes, limits and "
+            "lifetime. The old key expires at the end of the overlap, or at its own expiry if that is earlier. The "
+            "response contains the new key, which cannot be read again."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
@@ -127,7 +133,7 @@ class Mutation(SampleMutation):
         info: Info,
         digest: Digest,
         overlap_days: Annotated[
-            int, strawberry.argument(description="For how many days both keys work, from 0 to 365.")
+            int, strawberry.argument(description="The number of days for which both keys work, from 0 to 365.")
         ] = 7,
     ) -> CreatedApiKey:
         """Rotate a key of the submitter."""
@@ -136,9 +142,9 @@ class Mutation(SampleMutation):
             raise BadRequest(f"expected a number of days from 0 to {MAX_OVERLAP_DAYS} - at `overlapDays`")
         selected = await info.context.keys.select_one(digest, caller.submitter)
         if not selected[1].scopes <= caller.scopes:
-            raise BadRequest("the key has scopes that the key or token of the request does not have - at `digest`")
+            raise BadRequest("expected a key whose scopes the key or token of the request also has - at `digest`")
         if caller.limits not in (None, selected[1].limits):
-            raise BadRequest("the key does not have the limits of the key of the request - at `digest`")
+            raise BadRequest("expected a key with the same limits as the key of the request - at `digest`")
         overlap = timedelta(days=overlap_days)
         return CreatedApiKey.of(await info.context.keys.rotate(selected, overlap, actor=caller.credential))
 

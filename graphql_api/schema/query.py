@@ -49,7 +49,7 @@ class Query:
     """The fields of `query`."""
 
     @strawberry.field(
-        description="Returns a sample, or null if it does not exist.",
+        description="Returns a sample, or null if the sample does not exist.",
         metadata=requires(Scope.READ),
     )
     async def sample(self, info: Info, sample_id: SampleId) -> Sample | None:
@@ -58,7 +58,7 @@ class Query:
         return None if header is None else Sample.of(header)
 
     @strawberry.field(
-        description="Returns the result of a sample, or null if the sample is not COMPUTED.",
+        description="Returns the result of a sample. Null unless the sample is COMPUTED or SUPERSEDED.",
         metadata=requires(Scope.READ),
     )
     async def result(self, info: Info, sample_id: SampleId) -> Result | None:
@@ -126,12 +126,13 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns combined statistics of the values of all selected results. Without a filter, or with a filter by "
-            "time stamp and labels, the server reads stored statistics of hours and days, and the results of parts of "
-            f"hours. With another filter, or with labels if the samples have more than {MAX_SERIES:,} combinations of "
-            "labels, it reads every selected result, a few thousand per second. If this takes more than "
-            f"{MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX. `archivedResults` says how "
-            "many selected results are in the hourly archive."
+            "Returns combined statistics of the values of all selected results. If the filter has only time stamps and "
+            "labels, or is not set, the server reads stored statistics of hours and days. It reads single results only "
+            "for parts of hours. If the filter has other fields, the server reads every selected result, a few "
+            f"thousand per second. It does the same if the samples have more than {MAX_SERIES:,} combinations of "
+            f"labels and the query filters or groups by labels. If this takes more than {MAX_SECONDS:g} seconds, the "
+            "server returns the error OPERATION_TOO_COMPLEX. `archivedResults` says how many selected results are in "
+            "the hourly archive."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -152,7 +153,7 @@ class Query:
             "bucket comes first. Buckets without results are omitted. If there are more than "
             f"{MAX_BUCKETS:,} buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit "
             "are the same as for `resultsSummary`. For buckets shorter than an hour, the server reads every result, "
-            "and the hourly archive cannot answer."
+            "and does not use the hourly archive."
         ),
         metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 20)),
     )
@@ -163,7 +164,7 @@ class Query:
         result_filter: OptionalResultFilter = None,
         group_by: OptionalGroupBy = None,
     ) -> list[ResultsBucket]:
-        """Return a summary for each time bucket that contains results that pass the filter."""
+        """Return a summary for each time bucket with results that pass the filter."""
         context, names = info.context, names_of(group_by)
         selection = selection_of(result_filter)
         store, submitter = context.store, context.caller.submitter
@@ -179,7 +180,7 @@ class Query:
         description=(
             "Returns the result with the latest time stamp of each group of results with equal labels. The groups are "
             f"in alphabetical order of their labels. If there are more than {MAX_GROUPS:,} groups, the server returns "
-            "the error OPERATION_TOO_COMPLEX. A label gets its groups when the first result with it is computed."
+            "the error OPERATION_TOO_COMPLEX. A group appears when its first result is computed."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -189,7 +190,7 @@ class Query:
         group_by: Annotated[
             list[str],
             strawberry.argument(
-                description="The names of one to four labels. Results without one of them are left out."
+                description="The names of one to four labels. Results that lack one of these labels are left out."
             ),
         ],
         result_filter: OptionalResultFilter = None,
@@ -234,7 +235,7 @@ class Query:
         return None if tombstone is None else DeletedSample.of(tombstone)
 
     @strawberry.field(
-        description="Returns the progress of a deletion, or null if it does not exist.",
+        description="Returns the progress of a deletion, or null if the deletion does not exist.",
         metadata=requires(Scope.ADMIN),
     )
     async def deletion(self, info: Info, deletion_id: DeletionId) -> DeletionType | None:
@@ -243,7 +244,7 @@ class Query:
         return None if deletion is None else DeletionType.of(deletion)
 
     @strawberry.field(
-        description="Returns the progress of a recomputation, or null if it does not exist.",
+        description="Returns the progress of a recomputation, or null if the recomputation does not exist.",
         metadata=requires(Scope.ADMIN),
     )
     async def recomputation(self, info: Info, recomputation_id: RecomputationId) -> RecomputationType | None:
@@ -252,7 +253,7 @@ class Query:
         return None if recomputation is None else RecomputationType.of(recomputation)
 
     @strawberry.field(
-        description="Returns for how long samples that are submitted now, and what follows from them, are kept.",
+        description="Returns how long new samples, their results and their hourly statistics are kept.",
         metadata=requires(Scope.READ),
     )
     async def retention(self, info: Info) -> RetentionType:
@@ -261,7 +262,7 @@ class Query:
         return RetentionType.of(retention, is_default=is_default)
 
     @strawberry.field(
-        description='Returns whether nulls in `data` are left out of all samples, as with `missing: "skip"`.',
+        description='Returns whether the server treats each sample as if it had the member `missing: "skip"`.',
         metadata=requires(Scope.READ),
     )
     async def skips_missing_values(self, info: Info) -> bool:

@@ -1,9 +1,9 @@
-"""Scope checks: fields of the schema declare the scope that they require, and this module makes them check it.
+"""Scope checks: each field of the schema checks the scope that it declares.
 
-Every root field (a field of Query, Mutation or Subscription) declares a scope with `metadata=requires(...)`.
-A query reaches a nested field only through a root field, and therefore only if the caller has the scope of the root
-field. A nested field can declare an additional scope. No nested field does so: through `submit`, a caller without the
-scope `read` can read only the sample that it has just submitted.
+Every root field (a field of Query, Mutation or Subscription) declares a scope with `metadata=requires(...)`. A query
+reaches a nested field only through a root field, and therefore only if the caller has the scope of the root field. A
+nested field can declare an additional scope, but no nested field of the schema does. A caller without the scope `read`
+can therefore read fields of a sample, but only of the sample that it submits with `submit`.
 
 If a root field declares no scope, `enforce` raises `TypeError`, and the API does not start.
 """
@@ -87,6 +87,6 @@ def _check_before_subscribing(scope: Scope, subscribe: Resolver) -> Resolver:
 
 
 async def _failed_stream(error: Forbidden) -> AsyncGenerator[object, None]:
-    """Raise `error` at the first event. The subscription then ends with an error of the operation, not of a field."""
+    """Raise `error` instead of the first event. The subscription then ends with an error of the whole operation."""
     raise error
     yield

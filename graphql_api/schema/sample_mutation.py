@@ -1,4 +1,4 @@
-"""The mutations of samples: submit and delete them, and recompute their results."""
+"""The mutations that submit samples, delete samples and recompute results."""
 
 from typing import Annotated, Any
 
@@ -27,9 +27,9 @@ class SampleMutation:
 
     @strawberry.mutation(
         description=(
-            "Stores a sample and responds after Firestore has committed it. The state is PENDING, or REJECTED if the "
-            "sample is invalid; `problems` then lists what is wrong. Invalid samples are stored too. The statistics "
-            "are computed afterwards: subscribe to `sample` to receive them."
+            "Stores a sample and responds after Firestore has committed it. A valid sample has the state PENDING. An "
+            "invalid sample is stored too. It has the state REJECTED, and `problems` lists what is wrong. The "
+            "statistics are computed after the response. To receive them, subscribe to `sample`."
         ),
         metadata=requires(Scope.SUBMIT),
     )
@@ -51,10 +51,10 @@ class SampleMutation:
             strawberry.ID | None,
             strawberry.argument(
                 description=(
-                    "The id of a sample that this sample corrects. If this sample is accepted, the result of the "
-                    "earlier sample becomes SUPERSEDED: lists and summaries leave it out, and `result` still returns "
-                    "it. The error NOT_FOUND means that the earlier sample does not exist or has expired. Its result "
-                    "can be kept longer: delete it instead."
+                    "The id of a sample that this sample corrects. If this sample is accepted, the earlier sample "
+                    "becomes SUPERSEDED. Lists and summaries then omit the earlier result. `result` still returns "
+                    "it. The error NOT_FOUND means that the earlier sample does not exist or has expired. If its "
+                    "result is kept longer, delete the result instead."
                 )
             ),
         ] = None,
@@ -88,10 +88,10 @@ class SampleMutation:
 
     @strawberry.mutation(
         description=(
-            "Starts to delete samples: their raw documents, labels and results. Results that are kept longer than "
-            "their sample are deleted too. Pass `ids` or `filter`. What remains "
-            "of each sample is its id, its SHA-256, the time and the reason; query `deletedSample` for these. The "
-            "mutation responds at once; query `deletion` for the progress. Ids of samples that do not exist are "
+            "Starts to delete samples with their raw documents, labels and results. If a sample has expired and its "
+            "result is kept longer, the result is deleted too. Pass `ids` or `filter`. To see "
+            "when and why a sample was deleted, query `deletedSample`: the server keeps its id and its SHA-256. The "
+            "mutation responds at once: query `deletion` for the progress. Ids of samples that do not exist are "
             "skipped. To continue an interrupted deletion, repeat the mutation. A deleted sample that is submitted "
             "again with its idempotency key is stored again."
         ),
@@ -109,8 +109,9 @@ class SampleMutation:
             strawberry.argument(
                 name="filter",
                 description=(
-                    "Selects the samples to delete. Must set a field. If a sample has expired, its result is selected "
-                    "by its labels, its state, and the time when the sample was stored. Cannot be combined with `ids`."
+                    "Selects the samples to delete. At least one field must be set. If a sample has expired, its "
+                    "result is selected by its labels, its state, and the time when the sample was stored. Cannot be "
+                    "combined with `ids`."
                 ),
             ),
         ] = None,
@@ -121,7 +122,7 @@ class SampleMutation:
         """Start a deletion."""
         submitter, deleter = info.context.caller.submitter, info.context.deleter
         if (ids is None) == (sample_filter is None):
-            raise BadRequest("expected either `ids` or `filter`")
+            raise BadRequest("expected either `ids` or `filter`, got both or neither")
         if ids is not None:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
@@ -141,7 +142,7 @@ class SampleMutation:
             "Starts to recompute results with the current version of the statistics. If `ids` is set, it recomputes "
             "the results of these samples. Otherwise, it recomputes the results with an outdated `statisticsVersion` "
             "that pass `filter`. Without a filter, it also recomputes samples that have been PENDING for 30 seconds. "
-            "The mutation responds at once; query `recomputation` for the progress. Clients can "
+            "The mutation responds at once: query `recomputation` for the progress. Clients can "
             "read the previous result until the new result replaces it. To continue an interrupted recomputation, "
             "repeat the mutation."
         ),
@@ -176,8 +177,10 @@ class SampleMutation:
             started = await recomputer.recompute_outdated(submitter, selection_of(result_filter))
             await info.context.record("results.recomputed", f"recomputation {started.id} of outdated results")
             return RecomputationType.of(started)
-        if result_filter is not None or len(ids) > MAX_IDS:
-            raise BadRequest(f"expected at most {MAX_IDS:,} ids, and no `filter` together with `ids` - at `ids`")
+        if result_filter is not None:
+            raise BadRequest("expected `ids` or `filter`, got both - at `filter`")
+        if len(ids) > MAX_IDS:
+            raise BadRequest(f"expected at most {MAX_IDS:,} ids, got {len(ids):,} - at `ids`")
         started = await recomputer.recompute_ids(submitter, ids)
         await info.context.record("results.recomputed", f"recomputation {started.id} of {len(ids)} ids")
         return RecomputationType.of(started)

@@ -1,8 +1,8 @@
 """The subscriptions to a sample, to results and to a recomputation.
 
 A subscription to results first reads the results that are stored at one read time. It then receives all results that
-are written after this read time. The subscription therefore returns each result once. If a result is recomputed, it is
-written again. The subscription then returns the new result, with a new cursor.
+are written after this read time. The subscription therefore returns each result once. A recomputation writes a result
+again. The subscription then returns the new result, with a new cursor.
 """
 
 from collections.abc import AsyncGenerator
@@ -39,7 +39,7 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "Returns a sample at once. If the sample is PENDING, returns it again when its state changes. Completes "
-            "when the state is final."
+            "when the state is not PENDING."
         ),
         metadata=requires(Scope.READ),
     )
@@ -97,9 +97,9 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns samples whose results leave all lists, because the sample is deleted or superseded. If `after` is "
-            "set, the subscription first returns the removals after this cursor. The cursors of `results` are also "
-            "accepted."
+            "Returns each sample whose result is removed from all lists, because the sample is deleted or superseded. "
+            "If `after` is set, the subscription first returns the removals after this cursor. The cursors of "
+            "`results` are also accepted."
         ),
         metadata=requires(Scope.READ),
     )
@@ -113,7 +113,7 @@ class Subscription:
             ),
         ] = None,
     ) -> AsyncGenerator[RemovalEdge, None]:
-        """Yield the tombstones and the superseded results as they are written."""
+        """Yield a removal for each tombstone and each superseded result that is written."""
         context = info.context
         cursor = None if after is None else Cursor.decode(after)
         position = None if cursor is None else (cursor.written_at, cursor.id)

@@ -14,7 +14,7 @@ _SCOPES = {
     Scope.SUBMIT: "Submit samples.",
     Scope.READ: "Read samples and results.",
     Scope.ADMIN: "Recompute results, delete samples, and manage API keys.",
-    Scope.READ_ALL: "Read samples and results of the submitter that the header `x-submitter` of a request names.",
+    Scope.READ_ALL: "Read samples and results of any submitter. The request header `x-submitter` names this submitter.",
 }
 
 describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
@@ -22,27 +22,27 @@ describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
 
 @strawberry.type(
     description=(
-        "Limits of an API key, which an operator has set. Null means that the limit of the submitter applies. Keys "
-        "that were created with the key, or instead of it, share these limits."
+        "Limits of an API key. Only an operator can set them. If a limit is null, the limit of the submitter applies. "
+        "Requests with the key, with keys that it created and with keys that replaced it count together."
     )
 )
 class ApiKeyLimits:
     """What clients with a key may send to each API process."""
 
-    requests_per_second: int | None = strawberry.field(default=None, description="Requests in a second.")
-    samples_per_second: int | None = strawberry.field(default=None, description="Samples in a second.")
+    requests_per_second: int | None = strawberry.field(default=None, description="Requests per second and API process.")
+    samples_per_second: int | None = strawberry.field(default=None, description="Samples per second and API process.")
     sample_mib_per_second: int | None = strawberry.field(
-        default=None, description="Size of the samples in a second, in MiB, after decompression."
+        default=None, description="Size of the samples per second and API process, in MiB, after decompression."
     )
     samples_per_day: int | None = strawberry.field(
-        default=None, description="Samples on a day in UTC, to all API processes."
+        default=None, description="Samples per day in UTC. The samples to all API processes count together."
     )
     sample_mib_per_day: int | None = strawberry.field(
-        default=None, description="Size of the samples on a day in UTC, in MiB, after decompression."
+        default=None, description="Size of the samples per day in UTC, in MiB, after decompression."
     )
 
 
-@strawberry.type(name="ApiKey", description="An API key, without the key itself, which is stored nowhere.")
+@strawberry.type(name="ApiKey", description="A stored API key. The server does not store the key itself.")
 class ApiKeyType:
     """A stored key."""
 
@@ -50,14 +50,14 @@ class ApiKeyType:
     label: str = strawberry.field(description="The text by which you recognize the key.")
     scopes: list[Scope] = strawberry.field(description="What the key allows.")
     created_at: datetime = strawberry.field(description="The time when the key was created.")
-    expires_at: datetime | None = strawberry.field(description="The time when the key expires, if it does.")
-    revoked_at: datetime | None = strawberry.field(description="The time when the key was revoked, if it was.")
+    expires_at: datetime | None = strawberry.field(description="The time when the key expires. Null: never.")
+    revoked_at: datetime | None = strawberry.field(description="The time when the key was revoked, or null.")
     last_used_on: datetime | None = strawberry.field(
-        description="The start of the last day, in UTC, on which the key was used, if it was."
+        description="The start of the last day, in UTC, on which the key was used. Null if it was never used."
     )
     is_valid: bool = strawberry.field(description="Whether the key is neither revoked nor expired.")
     limits: "ApiKeyLimits | None" = strawberry.field(
-        description="The limits of the key itself. Null if those of its submitter apply."
+        description="The limits of this key. Null if the limits of the submitter apply."
     )
 
     @classmethod
@@ -79,10 +79,10 @@ class ApiKeyType:
 
 @strawberry.type(description="A new API key.")
 class CreatedApiKey:
-    """A key that its client must keep now."""
+    """A new key, with the key itself."""
 
-    secret: str = strawberry.field(description="The key. Keep it now: it cannot be read again.")
-    api_key: ApiKeyType = strawberry.field(description="What is stored about the key.")
+    secret: str = strawberry.field(description="The key. Save it now: you cannot read it again.")
+    api_key: ApiKeyType = strawberry.field(description="The stored API key.")
 
     @classmethod
     def of(cls, created: tuple[str, StoredKey]) -> Self:
@@ -90,15 +90,15 @@ class CreatedApiKey:
         return cls(secret=created[0], api_key=ApiKeyType.of(created[1]))
 
 
-@strawberry.type(name="AuditEntry", description="An action on the keys, samples or results of the submitter.")
+@strawberry.type(name="AuditEntry", description="An entry of the audit log: one action.")
 class AuditEntryType:
     """An entry of the audit log."""
 
     id: strawberry.ID = strawberry.field(description="The id of the entry.")
     at: datetime = strawberry.field(description="The time of the action.")
-    actor: str = strawberry.field(description="The credential that acted, or `operator` for the command line.")
-    action: str = strawberry.field(description="What was done, such as `key.created`.")
-    details: str = strawberry.field(description="To what it was done.")
+    actor: str = strawberry.field(description="The credential of the request, or `operator` for the command line.")
+    action: str = strawberry.field(description="The kind of the action, such as `key.created`.")
+    details: str = strawberry.field(description="Details of the action, such as the scopes of a new key.")
 
     @classmethod
     def of(cls, entry: AuditEntry) -> Self:

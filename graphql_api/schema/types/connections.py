@@ -1,8 +1,8 @@
 """Relay connections: pages of results and samples.
 
-A page holds whether more items follow in the direction in which the page was read. Two facts need an additional read:
+A page says whether more items follow in the direction in which the page was read. Two facts need an additional read:
 whether items exist in the other direction, and the total count. Each of these facts is a field with a resolver. The
-server therefore reads it only if a query selects the field.
+server therefore reads the fact only if a query selects the field.
 """
 
 from collections.abc import Awaitable, Callable

@@ -14,7 +14,8 @@ _STATES = {
     DeletionState.RUNNING: "The API deletes the samples.",
     DeletionState.FINISHED: "All selected samples are deleted.",
     DeletionState.INTERRUPTED: (
-        "The API process that ran the deletion stopped, or Firestore was unavailable. To continue, request it again."
+        "The API process that ran the deletion stopped, or Firestore was unavailable. To continue the deletion, "
+        "request it again."
     ),
 }
 
@@ -72,22 +73,22 @@ class DeletedSample:
         )
 
 
-@strawberry.type(description="A sample whose result has left all lists.")
+@strawberry.type(description="A sample whose result was removed from all lists.")
 class Removal:
     """A deleted or superseded sample as clients see it."""
 
     id: strawberry.ID = strawberry.field(description="The id of the sample.")
-    removed_at: datetime = strawberry.field(description="The time when the result left the lists.")
+    removed_at: datetime = strawberry.field(description="The time when the result was removed from the lists.")
     superseded_by: strawberry.ID | None = strawberry.field(
         description="The id of the sample that corrects this one. Null if the sample was deleted."
     )
-    reason: str = strawberry.field(description="The reason of a deletion. Empty if none was given.")
+    reason: str = strawberry.field(description="The reason of the deletion. Empty if no reason was given.")
 
     @classmethod
     def of(
         cls, written_at: datetime, sample_id: str, result: Result | None, tombstone: Tombstone | None
     ) -> Self | None:
-        """Return the removal that the write of a result document tells of, or None if it tells of none."""
+        """Return the removal for the write of a result document. Return None if the write removes no result."""
         if tombstone is not None:
             return cls(id=strawberry.ID(sample_id), removed_at=written_at, superseded_by=None, reason=tombstone.reason)
         if result is None or result.superseded_by is None:
@@ -104,39 +105,42 @@ class RemovalEdge:
     node: Removal = strawberry.field(description="The sample that was deleted or superseded.")
 
 
-@strawberry.type(name="HourlyRetention", description="For how long hourly statistics are kept after their results.")
+@strawberry.type(name="HourlyRetention", description="How long the hourly statistics of expired results are kept.")
 class HourlyRetentionType:
     """A retention of hourly statistics as clients see it."""
 
     days: int | None = strawberry.field(
-        description=f"The days for which they are kept, counted from the submission of the last result. {DAYS}"
+        description=f"The number of days, counted from the submission of the last sample in the statistics. {DAYS}"
     )
 
 
-@strawberry.input(description="For how long hourly statistics are kept after their results.")
+@strawberry.input(description="How long the hourly statistics of expired results are kept.")
 class HourlyRetentionInput:
     """A retention of hourly statistics as clients set it."""
 
-    days: int | None = strawberry.field(description=f"More days than for results. {DAYS}", default=None)
+    days: int | None = strawberry.field(
+        description=f"The number of days. Must be larger than `resultDays`. {DAYS}", default=None
+    )
 
 
 @strawberry.type(
-    name="Retention", description="For how long samples and results are kept. Firestore then deletes them within a day."
+    name="Retention",
+    description="How long samples and results are kept. Firestore deletes them within a day after this time.",
 )
 class RetentionType:
     """A retention as clients see it."""
 
-    sample_days: int | None = strawberry.field(description=f"The days for which samples are kept. {DAYS}")
-    result_days: int | None = strawberry.field(description=f"The days for which results are kept. {DAYS}")
+    sample_days: int | None = strawberry.field(description=f"The number of days for samples. {DAYS}")
+    result_days: int | None = strawberry.field(description=f"The number of days for results. {DAYS}")
     hourly: HourlyRetentionType | None = strawberry.field(
         description=(
-            "For how long the hourly statistics of expired results are kept. Null if they end with the results. "
-            "Otherwise, the function moves each expired result into the hourly archive, usually within a day, and "
-            "Firestore never deletes it before."
+            "How long the hourly statistics of expired results are kept. Null if they are deleted with the results. "
+            "Otherwise, the function moves each expired result into the hourly archive, usually within a day. "
+            "Firestore never deletes such a result before that."
         )
     )
     is_default: bool = strawberry.field(
-        description="Whether this is the retention of all submitters without their own."
+        description="Whether this is the default. It applies to all submitters that have not set a retention."
     )
 
     @classmethod

@@ -157,7 +157,7 @@ class ResultOrder:
 
 
 def selection_of(given: ResultFilter | SampleFilter | None) -> Selection:
-    """Return what a filter selects. None selects everything."""
+    """Return the selection of a filter. Without a filter, everything is selected."""
     return EVERYTHING if given is None else given.selection()
 
 

@@ -18,9 +18,9 @@ __all__ = ["FailedAttempts", "ProblemCode", "ProblemType", "SampleState"]
 _STATES = {
     SampleState.PENDING: "The sample is stored. Its result is not computed yet.",
     SampleState.COMPUTED: "The result is stored.",
-    SampleState.SUPERSEDED: "The result is stored, but another sample corrects it. Lists of results leave it out.",
+    SampleState.SUPERSEDED: "The result is stored, but another sample corrects this sample. Lists of results omit it.",
     SampleState.FAILED: "The result cannot be computed. `problems` contains the reason.",
-    SampleState.DELETED: "The sample is being deleted. It will not exist in a moment.",
+    SampleState.DELETED: "The sample is being deleted. After the deletion, it does not exist.",
     SampleState.REJECTED: "The sample is invalid. It is stored without a result. `problems` contains the reasons.",
 }
 _CODES = {
@@ -37,12 +37,18 @@ _CODES = {
     ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
     ProblemCode.NOT_COMPUTABLE: "The service failed to compute the result. The sample is not the cause.",
     ProblemCode.OVER_BUDGET: "The computation needs more time or memory than the service allows for one sample.",
-    ProblemCode.GIVEN_UP: "The service failed to compute the result several times and gave up. Recompute the sample.",
+    ProblemCode.GIVEN_UP: "The service failed several times to compute the result, and stopped retrying. Recompute the "
+    "sample.",
     ProblemCode.MORE_PROBLEMS: "The sample has more problems than the response lists.",
 }
 
 
-describe_enum(SampleState, "The state of a sample. The final states are COMPUTED, FAILED and REJECTED.", _STATES)
+describe_enum(
+    SampleState,
+    "The state of a sample. A submission ends in COMPUTED, FAILED or REJECTED. A COMPUTED sample becomes SUPERSEDED "
+    "when another sample corrects it. The subscription `sample` completes at each of these four states.",
+    _STATES,
+)
 describe_enum(ProblemCode, "The kind of a problem.", _CODES)
 
 
@@ -61,14 +67,14 @@ class ProblemType:
 
 
 @strawberry.type(
-    description="The failed attempts to compute a sample. They are updated after 2, 4, 8, ... failures, and when the "
-    "service gives up."
+    description="The failed attempts to compute a sample. The service updates them after 2, 4, 8, ... failures, and "
+    "when it stops trying."
 )
 class FailedAttempts:
     """Failed attempts as clients see them."""
 
     count: int = strawberry.field(description="The number of failed attempts at the last update.")
-    problem: str = strawberry.field(description="The problem of the last of these attempts, a message for people.")
+    problem: str = strawberry.field(description="A message for people: the problem of the last attempt.")
     updated_at: datetime = strawberry.field(description="The time of the last update.")
 
     @classmethod

@@ -26,7 +26,7 @@ class Histogram:
     """The bin edges and counts of a histogram as clients see them."""
 
     edges: Vector = strawberry.field(
-        description="The edges of the bins in ascending order. There is one more edge than there are counts."
+        description="The edges of the bins in ascending order. `edges` has one element more than `counts`."
     )
     counts: Vector = strawberry.field(
         description=(
@@ -83,8 +83,9 @@ def _histogram_resolver(name: str) -> Callable[["Result"], Histogram | None]:
 
 
 SUBMITTED_BY = (
-    "Which credential submitted the sample: the label of the API key, or `key` and the start of the digest of a key "
-    "without a label, or the client id of the access token. Null for samples of earlier versions."
+    "The credential that submitted the sample. For an API key, it is the label of the key. If the key has no label, it "
+    "is `key` and the start of the digest. For an access token, it is the client id. Null for samples of earlier "
+    "versions."
 )
 
 
@@ -106,7 +107,7 @@ class Result:
         )
     )
     missing_count: int = strawberry.field(
-        description='The number of nulls in `data` that were left out, because the sample has `missing: "skip"`.'
+        description='The number of nulls in `data` that were left out, as with `missing: "skip"`.'
     )
     superseded_by: strawberry.ID | None = strawberry.field(
         description="The id of the sample that corrects this one. Null if no sample corrects it."
@@ -136,12 +137,12 @@ class Result:
 
     @strawberry.field(description=SUBMITTED_BY, metadata=costs(READ))
     async def submitted_by(self, info: Info) -> str | None:
-        """Load the header of the sample. Return None also if the sample was deleted."""
+        """Load the header of the sample. Return None if the sample was deleted, or if its header has no credential."""
         header = await info.context.headers.load(self.id)
         return None if header is None else header.submitted_by
 
     @strawberry.field(
-        description="The sample that the result was computed from. Null, with the error NOT_FOUND, if it was deleted.",
+        description="The sample of this result. If it was deleted, the field is null, with the error NOT_FOUND.",
         metadata=costs(READ),
     )
     async def sample(
@@ -152,5 +153,5 @@ class Result:
 
         header = await info.context.headers.load(self.id)
         if header is None:
-            raise NotFound(f"the sample of the result {self.id} does not exist; it was deleted")
+            raise NotFound(f"the sample of the result {self.id} was deleted")
         return Sample.of(header)

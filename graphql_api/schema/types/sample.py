@@ -23,7 +23,7 @@ class Sample:
 
     header: Private[Header]
     is_new: Private[bool]
-    """Whether this operation submitted the sample. If true, the result is not read, because it does not exist yet."""
+    """Whether this operation submitted the sample. If so, the result does not exist yet and is not read."""
 
     id: strawberry.ID = strawberry.field(description="The id of the sample and of its result.")
     submitted_at: datetime = strawberry.field(description="The time when Firestore stored the sample.")
@@ -33,13 +33,13 @@ class Sample:
     count: int = strawberry.field(description="The number of values in `data`. 0 if `data` is not a list.")
     bytes: int = strawberry.field(description="The size of the raw document in bytes.")
     missing_count: int = strawberry.field(
-        description='The number of nulls in `data` that were left out, because the sample has `missing: "skip"`.'
+        description='The number of nulls in `data` that were left out, as with `missing: "skip"`.'
     )
     sha256: str = strawberry.field(description="The SHA-256 of the raw document in hexadecimal.")
     submitted_by: str | None = strawberry.field(description=SUBMITTED_BY)
     expires_at: datetime | None = strawberry.field(
-        description="The time after which the sample is deleted, by the retention that applied when it was submitted. "
-        "Null if it is kept for ever."
+        description="The time after which the sample is deleted. It follows from the retention at the time of the "
+        "submission. Null if the sample is kept for ever."
     )
 
     @classmethod
@@ -81,8 +81,8 @@ class Sample:
         return [ProblemType.of(problem) for problem in problems]
 
     @strawberry.field(
-        description="The failed attempts to compute the sample, while it is PENDING. Null if the function has failed "
-        "less than twice, and always null on Google Cloud.",
+        description="The failed attempts to compute the sample. Null if the state is not PENDING, or if the function "
+        "has failed less than twice. Always null on Google Cloud.",
         metadata=costs(READ),
     )
     async def failed_attempts(self, info: Info) -> FailedAttempts | None:
@@ -93,8 +93,8 @@ class Sample:
         return None if attempts is None else FailedAttempts.of(attempts)
 
     @strawberry.field(
-        description="What happened to the sample, oldest first: at most one entry of each kind. Failed attempts are "
-        "listed until the sample is computed.",
+        description="The events of the sample, the oldest first. The list has at most one event of each kind. Failed "
+        "attempts are listed until the sample is computed.",
         metadata=costs(READ),
     )
     async def timeline(self, info: Info) -> list[TimelineEntry]:
@@ -106,7 +106,8 @@ class Sample:
         return TimelineEntry.all_of(self.header, result, attempts)
 
     @strawberry.field(
-        description="The statistics of the sample. Null unless the state is COMPUTED.", metadata=costs(READ)
+        description="The statistics of the sample. Null unless the state is COMPUTED or SUPERSEDED.",
+        metadata=costs(READ),
     )
     async def result(self, info: Info) -> Result | None:
         """Return the result if it is computed."""

@@ -27,23 +27,23 @@ describe_enum(TimeBucket, "The length of a time bucket. Buckets start at multipl
 
 
 _QUANTILE = (
-    "The {} of all values, estimated from a sketch of each result (DDSketch). Like that of one result, it is "
-    "interpolated linearly between two values. The relative error of these values is at most `quantileError`. Null if "
-    "no result is selected, or if `resultsWithoutSketch` is not 0."
+    "The {} of all values, estimated from a sketch of each result (DDSketch). It is interpolated linearly between two "
+    "values. The relative error of each of the two values is at most `quantileError`. Null if no result is selected, "
+    "or if `resultsWithoutSketch` is not 0."
 )
 
 
 @strawberry.type(description="Combined statistics of the values of some results.")
 class _CombinedStatistics:
-    """The fields that all summaries have. The schema does not contain this type."""
+    """The common fields of all summaries. The schema does not contain this type."""
 
-    results: int = strawberry.field(description="The number of selected results, with those of the hourly archive.")
+    results: int = strawberry.field(description="The number of selected results, including results in the archive.")
     archived_results: int | None = strawberry.field(
         description=(
-            "The number of selected results that have expired and of which the hourly archive keeps the statistics. "
-            "Null if the archive cannot answer the query, so that only stored results are selected: the archive has no "
-            "single results, so it answers filters by time stamp and labels only, and buckets of an hour or longer. An "
-            "hour of it is selected only if it lies in the selected range as a whole."
+            "The number of selected results in the hourly archive, which keeps statistics of expired results. Null if "
+            "the archive cannot answer the query. The summary then contains stored results only. The archive has "
+            "statistics of hours, not single results. It therefore supports only filters by time stamp and labels, and "
+            "only buckets of an hour or longer. An hour is selected only if the whole hour lies in the selected range."
         )
     )
     values: float = strawberry.field(
@@ -79,7 +79,7 @@ class _CombinedStatistics:
     )
     quantile_error: float | None = strawberry.field(
         description=(
-            "The largest relative error of the values between which a quantile is interpolated. It is "
+            "The largest relative error of the two values between which a quantile is interpolated. It is "
             f"{RELATIVE_ERROR}, unless the positive and the negative values together cover more than 17 powers of ten. "
             "Null if the quantiles are null."
         ),
@@ -87,8 +87,8 @@ class _CombinedStatistics:
     )
     results_without_sketch: int = strawberry.field(
         description=(
-            "The number of selected results without a sketch, which have a `statisticsVersion` below 4. If it is not "
-            "0, the quantiles are null. `recompute` gives the results a sketch."
+            "The number of selected results without a sketch. Their `statisticsVersion` is below 4. If this number is "
+            "not 0, the quantiles are null. To add the sketches, recompute these results with `recompute`."
         ),
         default=0,
     )
@@ -113,7 +113,7 @@ class _CombinedStatistics:
 
 
 _LABELS = FieldCost(default_size=MAX_LABELS)
-_GROUP_LABELS = "The labels in `groupBy` that the results of this group have, with the values that they share."
+_GROUP_LABELS = "The labels of `groupBy` that the results of this group have, with their common values."
 
 
 @strawberry.type(description="Combined statistics of the values of all selected results with equal labels.")
@@ -128,7 +128,7 @@ class ResultsSummary(_CombinedStatistics):
     """The summary of all selected results."""
 
     groups: list[ResultsGroup] = strawberry.field(
-        description="A summary per group of results with equal labels. Empty if `groupBy` is not set."
+        description="One summary for each group of results with equal labels. Empty if `groupBy` is not set."
     )
 
 

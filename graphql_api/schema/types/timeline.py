@@ -1,4 +1,4 @@
-"""The timeline of a sample: what happened to it, and when. It follows from documents that are stored anyway."""
+"""The timeline of a sample: its events and their times. They follow from the header, the result and failed attempts."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -29,8 +29,8 @@ describe_enum(
     "What happened to a sample.",
     {
         TimelineEvent.STORED: "Firestore stored the sample.",
-        TimelineEvent.REJECTED: "Firestore stored the sample, which is invalid.",
-        TimelineEvent.ATTEMPTS_FAILED: "The function failed to compute the sample. It is tried again.",
+        TimelineEvent.REJECTED: "Firestore stored the sample. The sample is invalid.",
+        TimelineEvent.ATTEMPTS_FAILED: "The function failed to compute the sample. The service tries again.",
         TimelineEvent.RECOMPUTATION_REQUESTED: "The last request to compute the sample again, by `recompute` or by the "
         "audit.",
         TimelineEvent.COMPUTED: "The function stored the first statistics.",
@@ -48,7 +48,7 @@ class TimelineEntry:
     at: datetime = strawberry.field(description="The time of the event.")
     event: TimelineEvent = strawberry.field(description="What happened.")
     detail: str | None = strawberry.field(
-        description="A message for people, for example the problem, or the id of another sample. Null if none."
+        description="A message for people, such as the problem or the id of another sample. Null if there is none."
     )
 
     @classmethod
