@@ -21,10 +21,10 @@ from observability import logs, tracing
 from runtime import memory_release
 
 _SWITCH_INTERVAL_SECONDS = 0.001
-"""How long a thread that validates a large sample runs before the event loop runs again. Python's default is 5 ms."""
+"""How long a thread that validates a large sample can run before the event loop runs. Python's default is 5 ms."""
 
 _NEW_OBJECTS = 5_000
-"""New objects between two garbage collections, which visit at most ten times as many and take a few milliseconds."""
+"""New objects between two garbage collections. A collection visits at most ten times as many, in a few milliseconds."""
 
 _MAX_OPEN_FILES = 10_240
 
@@ -45,8 +45,8 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     warn_of_other_machines(settings)
-    # uvicorn raises the signal again after the shutdown. As the first process of a container, this process would ignore
-    # it, and wait for its threads.
+    # uvicorn raises the signal again after the shutdown. The first process of a container ignores this signal, and
+    # would wait for its threads.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     app = create_app(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
@@ -73,11 +73,11 @@ def warn_of_other_machines(settings: Settings) -> None:
     if is_loopback:
         return
     if settings.has_tls:
-        advice = "block /metrics in a firewall or a reverse proxy, because it requires no key"
+        advice = "block /metrics in a firewall or a reverse proxy, because /metrics requires no key"
     else:
         advice = (
-            "use a reverse proxy with TLS or DROPZONE_TLS_CERTIFICATE_FILE, because keys and samples are not encrypted "
-            "here, and block /metrics there, because it requires no key"
+            "use a reverse proxy with TLS or DROPZONE_TLS_CERTIFICATE_FILE, because keys and samples are not "
+            "encrypted; block /metrics in the proxy or a firewall, because /metrics requires no key"
         )
     logging.getLogger("graphql_api").warning(
         "DROPZONE_HOST is %s, so other machines can connect: %s", settings.host, advice

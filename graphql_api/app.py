@@ -53,7 +53,7 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
-if TYPE_CHECKING:  # joserfc, cryptography and aiohttp take a quarter of the start, so `_access_tokens` imports them
+if TYPE_CHECKING:  # importing joserfc, cryptography and aiohttp takes a quarter of the start; see `_access_tokens`
     from graphql_api.auth.oauth.access_tokens import AccessTokens
     from graphql_api.auth.oauth.code_flow import CodeFlow
 
@@ -195,7 +195,7 @@ class _Services:
             await self._firestore.close()
 
     async def check_firestore(self, timeout_seconds: float) -> None:
-        """Read from Firestore, and write unless a write has just succeeded. Raises `Unavailable` if one fails."""
+        """Read from Firestore. Unless a write has just succeeded, also write. Raises `Unavailable` if either fails."""
         await self._firestore.ping(timeout_seconds)
         try:
             await self._writer.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)

@@ -63,7 +63,7 @@ class ApiKey:
         return self.revoked is None and (self.expires is None or time < self.expires)
 
     def remaining_seconds(self) -> float:
-        """Return for how many seconds the key stays valid. The number is 0 if the key is not valid now."""
+        """Return the number of seconds for which the key stays valid. 0 if the key is not valid now."""
         now = datetime.now(UTC)
         if not self.is_valid_at(now):
             return 0.0
@@ -71,7 +71,7 @@ class ApiKey:
 
 
 def new_key() -> str:
-    """Return a new random key. The operator sees the key once; it is never stored."""
+    """Return a new random key. It is shown once, and never stored."""
     return new_secret(KEY_PREFIX)
 
 
@@ -85,7 +85,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _limits(value: object) -> KeyLimits | None:
-    """Return stored limits. Raises `TypeError` if they are damaged, so that such a key does not become unlimited."""
+    """Return stored limits. Raises `TypeError` if they are damaged. The key would otherwise become unlimited."""
     if value is None:
         return None
     if not isinstance(value, Mapping):

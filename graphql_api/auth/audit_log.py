@@ -1,7 +1,7 @@
 """The audit log: who did what to the keys, samples and results of a submitter, and when.
 
-Each submitter has a log. The log of the operator has what belongs to no submitter, such as a forged token. Entries are
-only added. Firestore deletes an entry after 400 days (time to live).
+Each submitter has a log. The operator has a log of actions that belong to no submitter, such as the refusal of a forged
+token. Entries are never changed. Firestore deletes an entry after 400 days (time to live).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from storage.firestore.messages import StructuredQuery
 RETENTION = timedelta(days=400)
 MAX_ENTRIES = 500
 MAX_OPERATOR_NOTES = 100
-"""The number of notes in the log of the operator per day and process. Anyone can cause them."""
+"""The number of notes in the log of the operator per day and process. It is limited, because anyone can cause notes."""
 
 _MAX_NOTED = 10_000
 _DESCENDING = 2
@@ -48,15 +48,15 @@ class AuditLog:
         self._firestore = firestore
         self._writer = writer
         self._noted: LRUCache[tuple[str | None, str, str], date] = LRUCache(_MAX_NOTED)
-        """The day of the last note by submitter, action and subject."""
+        """The day of the last note for each submitter, action and subject."""
         self._operator_notes: tuple[date, int] = (date.min, 0)
         self._writes: set[asyncio.Task[None]] = set()
 
     def note(self, submitter: str | None, subject: str, *, actor: str, action: str, details: str) -> None:
         """Add an entry about `subject` in the background, unless this process has added one today.
 
-        A client can therefore not flood the log with what it repeats. If Firestore does not store the entry, the next
-        note is added.
+        A client therefore cannot flood the log by repeating a request. If Firestore does not store the entry, the next
+        call tries again.
         """
         today = datetime.now(UTC).date()
         noted = submitter, action, subject
@@ -77,7 +77,7 @@ class AuditLog:
     async def _store(self, noted: tuple[str | None, str, str], adding: Coroutine[None, None, None]) -> None:
         try:
             await adding
-        except (DropzoneError, FirestoreError):  # the log of the process has the outage
+        except (DropzoneError, FirestoreError):  # the log of the process already reports the outage
             self._noted.pop(noted, None)
 
     async def wait(self) -> None:
@@ -85,7 +85,7 @@ class AuditLog:
         await asyncio.gather(*self._writes)
 
     async def add(self, submitter: str | None, *, actor: str, action: str, details: str) -> None:
-        """Store an entry. It cannot replace another one."""
+        """Store an entry. It never replaces an earlier entry."""
         now = datetime.now(UTC)
         name = self._firestore.name(document_paths.audit_entry(submitter, str(uuid4())))
         fields = {"at": now, "actor": actor, "action": action, "details": details, "expires": now + RETENTION}
@@ -94,7 +94,7 @@ class AuditLog:
         await self._writer.write(write)
 
     async def read(self, submitter: str | None, first: int, before: datetime | None = None) -> list[AuditEntry]:
-        """Return the newest entries of a submitter, or the newest ones before a time."""
+        """Return the newest entries of a submitter. With `before`, return the newest entries before this time."""
         newest = StructuredQuery(limit={"value": min(first, MAX_ENTRIES)})
         newest.from_.add(collection_id=document_paths.AUDIT_LOG)
         newest.order_by.add(field={"field_path": "at"}, direction=_DESCENDING)

@@ -3,11 +3,11 @@
 The authenticator caches callers for a few seconds, so most requests read nothing from Firestore. A revoked key
 stops working when its cache entry expires. Concurrent requests with the same uncached key share one read.
 
-Each address may read only a few unknown keys per second. A key that was valid at its last read is not subject to this
-limit, so a flood of unknown keys does not affect the clients that share its address.
+Each address may look up only a few unknown keys per second. A key that was valid at its last read is not subject to
+this limit. A flood of unknown keys therefore does not affect clients with valid keys at the same address.
 
-A request can name another submitter, whose samples and results it then reads. This needs the scope `read-all`, and
-leaves the scope `read` only. No other code looks at what the request names.
+A request can name another submitter to read the samples and results of that submitter. The caller needs the scope
+`read-all`, and the request then has only the scope `read`. Only this module reads the name in the request.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Authenticator:
         self._cache_seconds = cache_seconds
         self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
         self._invalid: LRUCache[str, float] = LRUCache(_MAX_CACHED_KEYS)
-        """The monotonic time when a key must be read again, by its digest. Unknown keys thus displace no valid keys."""
+        """The monotonic time when an invalid key must be read again, by digest. Valid keys have their own cache."""
         self._reads: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def authenticate(self, credential: Credential) -> Caller:
@@ -69,7 +69,7 @@ class Authenticator:
         return caller if submitter is None or submitter == caller.submitter else self._reader(caller, submitter)
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
-        """Return the caller that reads what another submitter has. The audit log of that submitter says so."""
+        """Return a caller that reads the documents of another submitter. Add a note to its audit log."""
         if Scope.READ_ALL not in caller.scopes:
             raise missing_scope(Scope.READ_ALL, caller)
         if not document_paths.is_submitter(submitter):
@@ -92,7 +92,7 @@ class Authenticator:
         return caller
 
     def forget(self, key: str) -> None:
-        """Look for this key again at its next use, because it has ended."""
+        """Remove a key from the cache, because it is no longer valid. Its next use reads it from Firestore."""
         self._valid.pop(key, None)
 
     async def _find(self, key: str, address: str) -> Caller | None:
@@ -121,7 +121,7 @@ class Authenticator:
         return caller
 
     async def _read(self, source: CredentialSource, key: str) -> Caller | None:
-        expires_at = time.monotonic() + self._cache_seconds  # the time starts before the read, which may be slow
+        expires_at = time.monotonic() + self._cache_seconds  # counted from before the read, which may be slow
         found = await source.find(key)
         if found is None:
             self._valid.pop(key, None)

@@ -1,4 +1,4 @@
-"""A kind of credential, as the authenticator uses it."""
+"""The interface of a kind of credential, which the authenticator uses."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,7 +6,7 @@ from graphql_api.auth.scopes import Caller
 
 
 class Found(NamedTuple):
-    """The caller to whom a valid credential belongs, and for how many seconds the credential stays valid."""
+    """The caller to whom a valid credential belongs, and the number of seconds for which the credential stays valid."""
 
     caller: Caller
     seconds: float
@@ -17,7 +17,7 @@ class CredentialSource(Protocol):
 
     @property
     def is_revocable(self) -> bool:
-        """Whether a credential can end before it expires. The authenticator then looks for it every few seconds."""
+        """Whether a credential can become invalid before it expires. If so, it is read again every few seconds."""
 
     def is_form(self, text: str) -> bool:
         """Return whether `text` has the form of such a credential."""
@@ -25,5 +25,5 @@ class CredentialSource(Protocol):
     async def find(self, text: str) -> Found | None:
         """Return the caller, or None if the credential is not valid now.
 
-        Raises `Unavailable` if this is not known now.
+        Raises `Unavailable` if the credential cannot be checked now.
         """

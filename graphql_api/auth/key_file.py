@@ -1,4 +1,4 @@
-"""The file that holds the API key of a stack. It is replaced as a whole, so a crash never leaves half a key."""
+"""The file that holds the API key of a stack. It is replaced atomically, so a crash never leaves a part of a key."""
 
 import os
 from pathlib import Path
@@ -16,9 +16,9 @@ def read(file: Path) -> str | None:
 
 
 def write(file: Path, key: str) -> None:
-    """Replace the content of `file`, which only its owner can read. Return when both file and name are on the disk."""
+    """Replace the content of `file`, which only its owner can read. Return when content and name are on the disk."""
     new_file = file.with_suffix(".new")
-    new_file.unlink(missing_ok=True)  # of a crash
+    new_file.unlink(missing_ok=True)  # left by a crash
     with os.fdopen(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(key + "\n")
         opened.flush()

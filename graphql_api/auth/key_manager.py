@@ -1,4 +1,7 @@
-"""Creates, rotates and revokes API keys, and records it in the audit log. The command line and the API use it."""
+"""Creates, rotates and revokes API keys, and records each change in the audit log.
+
+The command line and the API use this module.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +17,7 @@ from storage.documents import BadRequest, NotFound
 
 MIN_DIGITS = 8
 OPERATOR = "operator"
-"""Who acts on the command line: access to Firestore is what authorizes it."""
+"""The actor of commands on the command line. A command is authorized by its access to Firestore."""
 
 StoredKey = tuple[str, ApiKey]
 """The digest and the stored document of a key."""
@@ -37,7 +40,7 @@ class KeyManager:
         limits: KeyLimits | None = None,
         actor: str = OPERATOR,
     ) -> tuple[str, StoredKey]:
-        """Create a key. Return it with its stored document. It is not stored, and cannot be read again."""
+        """Create a key. Return the key with its stored document, which does not contain the key itself."""
         key, now = new_key(), datetime.now(UTC)
         expires = None if lifetime is None else now + lifetime
         stored = ApiKey(submitter, scopes, label, now, expires, limits=limits)
@@ -45,12 +48,15 @@ class KeyManager:
         return key, (digest(key), stored)
 
     async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:
-        """Store a key that was made before."""
+        """Store a key that the caller has generated."""
         await self._store.write(digest(key), stored)
         await self._record(stored, digest(key), "key.created", actor, _description(stored))
 
     async def rotate(self, selected: StoredKey, overlap: timedelta, *, actor: str = OPERATOR) -> tuple[str, StoredKey]:
-        """Create a key like the selected one, which expires after the overlap at the latest."""
+        """Replace the selected key with a new key that has the same label, scopes, limits and lifetime.
+
+        The selected key expires after the overlap, or at its own expiry if that is earlier.
+        """
         key_digest, old = selected
         if not old.is_valid_at(datetime.now(UTC)):
             raise BadRequest("the key is revoked or expired; create a new one")
@@ -84,9 +90,9 @@ class KeyManager:
         ]
 
     async def select_one(self, digest_prefix: str, submitter: str | None = None) -> StoredKey:
-        """Return the only key with this prefix of its digest. Raises `NotFound` and `BadRequest`."""
+        """Return the only key whose digest starts with this prefix. Raises `NotFound` or `BadRequest`."""
         if len(digest_prefix) < MIN_DIGITS:
-            raise BadRequest(f"expected at least {MIN_DIGITS} digits of the digest of a key")
+            raise BadRequest(f"expected at least the first {MIN_DIGITS} digits of the digest of a key")
         selected = await self.select(digest_prefix=digest_prefix, submitter=submitter)
         if not selected:
             raise NotFound("no API key has this digest")

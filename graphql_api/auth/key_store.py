@@ -33,7 +33,7 @@ class KeyStore:
         self._writer = writer
         self._audit_log = audit_log
         self._noted_uses: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
-        """The day for which this process has stored the use of a key, by digest."""
+        """The last day for which this process has stored the use of a key, by digest."""
         self._writes: set[asyncio.Task[None]] = set()
 
     def is_form(self, text: str) -> bool:
@@ -60,7 +60,7 @@ class KeyStore:
         return Found(caller, seconds)
 
     def note_use(self, key_digest: str, api_key: ApiKey) -> None:
-        """Store in the background that a key was used today. There is one write per key, day and process at most."""
+        """Store in the background that a key was used today. At most one write per key, day and process."""
         today = _today()
         if today not in (api_key.last_used, self._noted_uses.get(key_digest)):
             self._noted_uses[key_digest] = today
@@ -71,7 +71,7 @@ class KeyStore:
     def note_refusal(self, key_digest: str, api_key: ApiKey) -> None:
         """Add to the audit log in the background that a revoked or expired key was refused.
 
-        There is one entry per key, day and process at most, so a client cannot flood the log.
+        This adds at most one entry per key, day and process, so a client cannot flood the log.
         """
         name = f"key {key_digest[:SHOWN_DIGITS]}"
         reason = "expired" if api_key.revoked is None else "revoked"
@@ -95,12 +95,12 @@ class KeyStore:
         }
 
     async def write(self, key_digest: str, api_key: ApiKey) -> None:
-        """Store an API key under its digest. Replaces the API key that is stored under this digest."""
+        """Store an API key under its digest. This replaces a key that is already stored under the digest."""
         name = self._firestore.name(document_paths.api_key(key_digest))
         await self._writer.write(encoding.to_write(name, api_key.fields()))
 
     async def update(self, key_digest: str, **times: datetime) -> None:
-        """Replace some times of a stored API key. A change of another field at the same time stays."""
+        """Replace some times of a stored API key. A concurrent change of another field is kept."""
         write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), times)
         write.update_mask.field_paths.extend(times)
         write.current_document.exists = True
@@ -112,5 +112,5 @@ def _today() -> datetime:
 
 
 async def _without_errors(writing: Coroutine[None, None, None]) -> None:
-    with contextlib.suppress(DropzoneError, FirestoreError):  # the next day is soon enough
+    with contextlib.suppress(DropzoneError, FirestoreError):  # the use is stored on the next day
         await writing

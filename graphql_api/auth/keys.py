@@ -37,16 +37,16 @@ _MAX_DAYS = 36_500
 _MAX_COUNT = 10**9
 
 _LIMITS = {
-    "requests_per_second": "requests per second and API process that clients with this key may send",
+    "requests_per_second": "requests per second and API process",
     "samples_per_second": "samples per second and API process",
     "sample_mib_per_second": "size of samples in MiB per second and API process",
     "samples_per_day": "samples per day in UTC",
     "sample_mib_per_day": "size of samples in MiB per day in UTC",
 }
-"""The limits that a key can have, and what they mean."""
+"""The limits that a key can have, with their descriptions."""
 
 _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
-"""The variable with the token of the sign-in link that the stack prints. `ensure` stores it for the key of the file."""
+"""The variable with the token of the sign-in link that the stack prints. `ensure` stores the token."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,12 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
     for name, meaning in _LIMITS.items():
         create.add_argument(
-            f"--{name.replace('_', '-')}", type=_count, help=f"{meaning}; those of the submitter by default"
+            f"--{name.replace('_', '-')}", type=_count, help=f"maximum {meaning}; default: the limit of the submitter"
         )
     listing = commands.add_parser("list", help="list all keys by digest")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
     listing.add_argument("--json", action="store_true", help="print one JSON object per line")
-    rotate = commands.add_parser("rotate", help="create a key like another one, which then expires, and print it")
+    rotate = commands.add_parser("rotate", help="replace a key with a new key, and print the new key")
     rotate.add_argument("--digest", type=_digest_prefix, required=True, help="the digest of the key, or its start")
     rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work (%(default)g days)")
     revoke = commands.add_parser("revoke", help="revoke keys")
@@ -91,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("--label", help="revoke only keys with this label")
     revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
     audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
-    audit.add_argument("--submitter", type=_submitter, help="the submitter; by default, what belongs to none")
-    audit.add_argument("--first", type=_count, default=100, help="how many entries, at most 500 (%(default)s)")
-    link = commands.add_parser("sign-in-link", help="print a link that signs a browser in, once, within a day")
+    audit.add_argument("--submitter", type=_submitter, help="the submitter; default: the log of the operator")
+    audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500 (%(default)s)")
+    link = commands.add_parser("sign-in-link", help="print a link with which one browser can sign in, within a day")
     link.add_argument("--file", type=Path, required=True, help="a file that holds an API key with at least scope read")
     link.add_argument("--url", default="http://127.0.0.1:8000", help="the address of the dashboard (%(default)s)")
     return parser
@@ -134,10 +134,10 @@ async def _run(options: argparse.Namespace) -> None:
 
 
 async def _ensure(store: KeyStore, manager: KeyManager, options: argparse.Namespace) -> str:
-    """Make sure that the file holds a valid key, and that Firestore knows it. Return the key.
+    """Make sure that the file holds a valid key, and that Firestore has stored the key. Return the key.
 
     The file is written first. After a crash between these steps, the next run stores the key. A revoked or expired key
-    stays refused: the file gets a new one.
+    does not become valid again: the file gets a new key.
     """
     file: Path = options.file
     key = key_file.read(file)
@@ -235,7 +235,7 @@ def _limits(options: argparse.Namespace, key: str) -> KeyLimits | None:
 
 def _submitter(text: str) -> str:
     if not document_paths.is_submitter(text):
-        raise argparse.ArgumentTypeError("expected 1 to 100 characters out of letters, digits, _, ., @, | and -")
+        raise argparse.ArgumentTypeError(f"expected 1 to 100 letters, digits, _, ., @, | and -, got {text!r}")
     return text
 
 
@@ -266,7 +266,7 @@ def _scopes(text: str) -> frozenset[Scope]:
     try:
         return frozenset(Scope(scope.strip()) for scope in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected comma-separated scopes out of {', '.join(Scope)}") from None
+        raise argparse.ArgumentTypeError(f"expected one or more of {', '.join(Scope)}, got {text!r}") from None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Scopes: what an API key allows its caller to do.
 
 Every root field of the schema (`schema/required_scopes.py`) and every HTTP endpoint (`endpoints/endpoint.py`)
-declares a scope. A request without this scope fails with FORBIDDEN. No field and no endpoint declares `read-all`: it
-lets an operator name another submitter in a request, whose samples and results the request then reads.
+declares a scope. A request without this scope fails with FORBIDDEN. No field and no endpoint declares `read-all`. This
+scope lets an operator name another submitter in a request. The request then reads the documents of that submitter.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,33 +28,33 @@ MAX_LABEL_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The submitter whose documents a request uses, and what its credential allows.
+    """The submitter whose documents a request uses, and the rights of its credential.
 
-    It is the submitter to which the credential belongs, unless an operator reads what another submitter has.
+    The credential belongs to this submitter, unless an operator reads the documents of another submitter.
     """
 
     submitter: str
     scopes: frozenset[Scope]
     credential: str = field(default="", compare=False)
-    """A short text that tells operators which credential it was, such as the start of a key's digest."""
+    """A short text by which operators recognize the credential, such as the start of a key's digest."""
     expires: datetime | None = field(default=None, compare=False)
     """When the credential expires, or None if it does not expire."""
     limits: KeyLimits | None = field(default=None, compare=False)
-    """The limits of the credential, or None if those of its submitter apply."""
+    """The limits of the credential, or None if the limits of the submitter apply."""
     label: str = field(default="", compare=False)
     """The text by which readers of the submitter recognize the credential, such as the label of a key."""
     operator: str = field(default="", compare=False)
-    """The submitter to which the credential belongs, if it is another one."""
+    """The submitter to which the credential belongs, if this is not `submitter`. Otherwise empty."""
 
     def reader_of(self, submitter: str) -> "Caller":
-        """Return a caller that may only read what another submitter has."""
+        """Return a caller that may only read the documents of another submitter."""
         return replace(self, submitter=submitter, scopes=frozenset({Scope.READ}), operator=self.submitter)
 
 
 def missing_scope(scope: Scope, caller: Caller) -> MissingScope:
     """Return the error for a caller without `scope`."""
     if caller.operator:
-        message = f"the header x-submitter names another submitter, so only reading is possible, without `{scope}`"
+        message = f"a request with the header x-submitter can only read; it does not have the scope `{scope}`"
     else:
         message = f"this key does not have the scope `{scope}`; ask your operator for a key that has it"
     return MissingScope(message, scope=scope)

@@ -1,6 +1,6 @@
 """A random secret with a prefix and a checksum: the form of API keys and sessions.
 
-The checksum is a CRC-32. Without a correct checksum, the API refuses a secret without a read from Firestore.
+The checksum is a CRC-32. The API refuses a secret with a wrong checksum without a read from Firestore.
 
 Only the SHA-256 of a secret is stored. A secret has 256 random bits, so it cannot be computed from its SHA-256.
 A stolen database therefore contains no usable secret.
@@ -12,7 +12,7 @@ from hashlib import sha256
 from zlib import crc32
 
 SHOWN_DIGITS = 12
-"""How many digits of a digest people see."""
+"""The number of digits of a digest in outputs for people."""
 
 _SECRET_BYTES = 32
 _FORM = re.compile(r"([a-z]+_)([A-Za-z0-9_-]{43})([0-9a-f]{8})", re.ASCII)

@@ -1,7 +1,7 @@
-"""Browser sessions: what a web page gets in exchange for a sign-in link or an API key.
+"""Browser sessions. A web page gets a session in exchange for a sign-in link or an API key.
 
-A session is a secret in a cookie, which scripts cannot read and which expires after half a day. A page therefore never
-holds a key. A session that stands for a key ends when the key is revoked or expires.
+A session is a secret in a cookie. Scripts cannot read the cookie, and it expires after half a day. A page therefore
+never holds a key. A session that stands for a key ends when the key is revoked or expires.
 
 A sign-in link contains a token that works once. Firestore stores the SHA-256 of tokens and sessions only.
 """
@@ -107,7 +107,7 @@ class SessionStore:
         await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.session(digest(secret)))))
 
     async def add_token(self, token: str, key_digest: str) -> None:
-        """Store the token of a sign-in link. It stands for a key and works once within a day."""
+        """Store the token of a sign-in link. The token stands for a key, and can be used once within a day."""
         name = self._firestore.name(document_paths.sign_in_token(digest(token)))
         fields = {"key_digest": key_digest, "expires": datetime.now(UTC) + TOKEN_LIFETIME}
         await self._writer.write(encoding.to_write(name, fields))
@@ -115,7 +115,7 @@ class SessionStore:
     async def exchange(self, token: str) -> tuple[str, Session] | None:
         """Start a session for the token of a sign-in link. Returns None if the token was used, expired or is unknown.
 
-        Of several requests with one token, the one that deletes the token gets the session.
+        If several requests have the same token, only the request that deletes the token gets the session.
         """
         path = document_paths.sign_in_token(digest(token))
         fields = await self._read(path)

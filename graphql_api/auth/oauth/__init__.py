@@ -1,1 +1,1 @@
-"""OAuth2: access tokens of identity providers, and signing a browser in with one."""
+"""OAuth2: access tokens of identity providers, and the sign-in of a browser at an identity provider."""

@@ -1,7 +1,7 @@
 """Access tokens of identity providers: signed JSON Web Tokens of the form in RFC 9068.
 
-The type of the token must be `at+jwt`, so that no other signed token of the provider, such as an ID token, opens the
-API. Only asymmetric algorithms are allowed, so the public keys of a provider cannot sign.
+The type of the token must be `at+jwt`. The API therefore refuses other signed tokens of the provider, such as ID
+tokens. Only asymmetric algorithms are allowed, so that a token cannot be signed with a public key of the provider.
 """
 
 import json
@@ -36,17 +36,17 @@ logger = logging.getLogger("graphql_api")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenRules:
-    """What a token must contain, and what it means here."""
+    """The required contents of a token, and their meanings."""
 
     audience: str
     submitter_claim: str
     scope_claim: str
     scopes: Mapping[str, str]
-    """The scope of the provider by our scope."""
+    """The provider's name of each scope of this API."""
 
 
 class _Refused(Exception):
-    """The token is not valid. The logs have the reason; clients see one message for all reasons."""
+    """The token is not valid. The log contains the reason. Clients see the same message for all reasons."""
 
 
 _INVALID = (JoseError, _Refused, ValueError, TypeError, AttributeError, RecursionError)
@@ -57,7 +57,7 @@ class AccessTokens:
     """Finds callers by their access tokens."""
 
     is_revocable = False
-    """A token is valid until it expires: no request asks the provider."""
+    """A token is valid until it expires: the API does not ask the provider about a token."""
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class AccessTokens:
     def _note_refusal(self, text: str, reason: str) -> None:
         """Add to an audit log in the background that a token was refused.
 
-        If an issuer has signed the token for a submitter, it is the log of this submitter. Otherwise, anyone can have
-        made the token, and it is the log of the operator.
+        If an issuer has signed the token for a submitter, the note is in the log of this submitter. Otherwise, anyone
+        can have made the token, and the note is in the log of the operator.
         """
         submitter, actor = None, "unknown"
         try:
@@ -107,13 +107,13 @@ class AccessTokens:
         self._audit_log.note(submitter, digest(text), actor=actor, action="token.refused", details=reason)
 
     def _signed(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
-        """Return the issuer and the claims of a token that a known key has signed. Asks no provider."""
+        """Return the issuer and the claims of a token that a known key has signed. Sends no request to the provider."""
         token = extract_compact(text.encode(), registry=_REGISTRY)
         claims = json.loads(token.payload or b"")
         issuer = self._issuers.get(str(claims.get("iss")))
         key = None if issuer is None else self._keys[issuer.url].known(token.headers().get("kid"))
         if issuer is None or key is None or not validate_compact(token, key, registry=_REGISTRY):
-            raise _Refused("the signature is not known")
+            raise _Refused("no known key of a configured issuer has signed the token")
         return issuer, claims
 
     async def _verify(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
@@ -121,15 +121,15 @@ class AccessTokens:
         header = token.headers()
         kind = header.get("typ")
         if not isinstance(kind, str) or kind.lower() not in _TYPES:
-            raise _Refused(f"the type is {kind}, not at+jwt")
+            raise _Refused(f"expected the type at+jwt, got {kind}")
         _REGISTRY.get_alg(header["alg"])
         claims = json.loads(token.payload or b"")
         if not isinstance(claims, dict):
-            raise _Refused("the payload is not an object")
+            raise _Refused("expected a JSON object as the payload")
         issuer = self._issuers.get(str(claims.get("iss")))
         if issuer is None:
             raise _Refused(f"the issuer {claims.get('iss')} is not in DROPZONE_OIDC_ISSUERS")
-        self._check(claims)  # before the signature: a token that is refused in any case needs no key of the provider
+        self._check(claims)  # before the signature, because an invalid token should not cause a request for keys
         key = await self._keys[issuer.url].find(header.get("kid"))
         if key is None:
             raise _Refused(f"the issuer {issuer.url} has no key {header.get('kid')}")
@@ -182,7 +182,7 @@ def _client(claims: Mapping[str, object]) -> str:
 
 
 def _texts(value: object) -> set[str]:
-    """Return the values of a claim that is a text with spaces, or a list of texts."""
+    """Return the values of a claim: the words of a text, or a list of texts."""
     if isinstance(value, str):
         return set(value.split())
     return {each for each in value if isinstance(each, str)} if isinstance(value, list) else set()

@@ -1,6 +1,6 @@
 """Signing a browser in at the identity provider: the authorization code flow with PKCE (RFC 7636).
 
-The server, not the page, exchanges the code for a token. The page therefore never holds a token, and gets a session.
+The server, not the page, exchanges the code for a token. The page therefore gets a session and never holds a token.
 """
 
 import base64
@@ -30,13 +30,13 @@ class CodeFlow:
 
     @property
     def redirect_uri(self) -> str:
-        """The address to which the provider sends the browser back. The client at the provider must allow it."""
+        """The address to which the provider redirects the browser. The client at the provider must allow it."""
         return f"{self.resource}/session/callback"
 
     async def start(self, page: str) -> tuple[str, str]:
-        """Return the address at the provider, and the text of a cookie that the browser keeps until it comes back.
+        """Return the address at the provider, and the value of a cookie for the time of the sign-in.
 
-        The browser then gets `page`, or the first of `PAGES` if `page` is not one of them.
+        After the sign-in, the browser gets `page`, or the first of `PAGES` if `page` is not in `PAGES`.
         """
         state, verifier = secrets.token_urlsafe(), secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
@@ -61,7 +61,7 @@ class CodeFlow:
         if not secrets.compare_digest(query.get("state", "").encode(), state.encode()):
             raise Unauthenticated("this browser did not start this sign-in; sign in again")
         if query.get("iss", self.issuer) != self.issuer:  # RFC 9207
-            raise Unauthenticated("another identity provider has responded; sign in again")
+            raise Unauthenticated("the response is from another identity provider; sign in again")
         if "code" not in query:
             raise Unauthenticated(f"the identity provider refused the sign-in: {query.get('error', 'no code')}")
         form = {

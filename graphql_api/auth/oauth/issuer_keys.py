@@ -1,8 +1,8 @@
 """The signing keys of one identity provider.
 
-The keys are read when the first token arrives, and again when they are ten minutes old or when a token names an unknown
-key. All requests share one read, and the provider is asked at most once per `COOLDOWN_SECONDS`. While the provider does
-not respond, keys are used for up to a day.
+The server reads the keys when the first token arrives. It reads them again when they are ten minutes old, or when a
+token names an unknown key. All requests share one read, and the server sends at most one request per
+`COOLDOWN_SECONDS`. If the provider does not respond, the server uses the keys for up to a day.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ logger = logging.getLogger("graphql_api")
 
 
 class ProviderError(Exception):
-    """The provider did not respond as the specifications say."""
+    """The provider did not respond, or its response violates the specifications."""
 
 
 class IssuerKeys:
@@ -55,7 +55,7 @@ class IssuerKeys:
     async def find(self, key_id: str | None) -> PublicKey | None:
         """Return the key with this id, or None if the provider has no such key.
 
-        A token without a key id needs a provider with a single key. Raises `Unavailable` if no keys are known now.
+        Without a key id, return the key of a provider with a single key. Raises `Unavailable` if no keys are known now.
         """
         now = self._clock()
         key = self.known(key_id)
@@ -72,12 +72,15 @@ class IssuerKeys:
     async def metadata(self) -> Mapping[str, object]:
         """Return the provider's metadata, by OpenID discovery or RFC 8414. It is read once.
 
-        Raises `ProviderError`. After a failure, the provider is asked again when the cooldown has ended.
+        Raises `ProviderError`. After a failure, the next request is sent when the cooldown has ended.
         """
         async with self._metadata_lock:
             if self._metadata is None:
                 if self._clock() < self._next_metadata_at:
-                    raise ProviderError(f"the metadata of {self._issuer} could not be read a moment ago")
+                    raise ProviderError(
+                        f"the metadata of {self._issuer} could not be read; the server tries again within "
+                        f"{COOLDOWN_SECONDS:g} s"
+                    )
                 self._next_metadata_at = self._clock() + COOLDOWN_SECONDS
                 self._metadata = await self._read_metadata()
             return self._metadata
@@ -96,7 +99,7 @@ class IssuerKeys:
                 problem = error
                 continue
             if metadata.get("issuer") != self._issuer:
-                raise ProviderError(f"{address} is about the issuer {metadata.get('issuer')}, not {self._issuer}")
+                raise ProviderError(f"expected the issuer {self._issuer}, got {metadata.get('issuer')} - at {address}")
             return metadata
         raise problem
 
@@ -104,11 +107,11 @@ class IssuerKeys:
         """Return an address in the provider's metadata. Raises `ProviderError` if it is missing or not secure."""
         url = (await self.metadata()).get(name)
         if not isinstance(url, str) or not is_secure(url):
-            raise ProviderError(f"the metadata of {self._issuer} has no {name} with https")
+            raise ProviderError(f"expected `{name}` with https in the metadata of {self._issuer}, got {url}")
         return url
 
     def known(self, key_id: str | None) -> PublicKey | None:
-        """Return the key with this id, or None if it was not read yet. Asks no provider."""
+        """Return the key with this id, or None if it was not read yet. Sends no request to the provider."""
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)
@@ -119,7 +122,7 @@ class IssuerKeys:
             url = await self.endpoint("jwks_uri")
             keys = (await self._fetch(url)).get("keys")
             if not isinstance(keys, list):
-                raise ProviderError(f"{url} has no list `keys`")  # noqa: TRY301 - logged below, as the errors of the calls
+                raise ProviderError(f"expected a list `keys` - at {url}")  # noqa: TRY301 - logged below
             usable = {key.kid: key for jwk in keys[:_MAX_KEYS] if (key := _public_key(jwk)) is not None}
             self._keys = dict(usable)
             self._read_at = self._clock()
@@ -158,7 +161,7 @@ async def fetch_json(url: str, form: Mapping[str, str] | None = None) -> Mapping
 
 
 def _public_key(jwk: object) -> PublicKey | None:
-    """Return a key that may verify signatures, or None for another key, such as one for encryption or a short one."""
+    """Return a key that may verify signatures. Return None for other keys, such as encryption keys and short keys."""
     if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or jwk.get("kty") not in ("RSA", "EC", "OKP"):
         return None
     try:

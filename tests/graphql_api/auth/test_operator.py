@@ -70,7 +70,7 @@ def test_an_operator_changes_nothing_of_the_owner(owner: Owner, operator: dict[s
     answer = execute(owner.stack, operator, operation(name), {"id": owner.ids[name]})
 
     assert '"FORBIDDEN"' in answer
-    assert "the header x-submitter names another submitter, so only reading is possible" in answer
+    assert "a request with the header x-submitter can only read" in answer
 
 
 def test_plain_http_changes_nothing_for_an_operator(owner: Owner, operator: dict[str, str]) -> None:
