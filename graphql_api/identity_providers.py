@@ -1,4 +1,4 @@
-"""The identity providers whose access tokens the API accepts, as the settings describe them."""
+"""The settings of the identity providers whose access tokens the API accepts."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 @dataclass(frozen=True, slots=True)
 class IssuerSettings:
-    """One provider. With a prefix, `partner`, its user `a` is the submitter `partner.a`."""
+    """One provider. If its prefix is `partner`, its user `a` is the submitter `partner.a`."""
 
     url: str
     prefix: str = ""
@@ -26,22 +26,23 @@ def parse_issuers(text: str) -> tuple[IssuerSettings, ...]:
     issuers = [_issuer(part.strip()) for part in text.split(",") if part.strip()]
     if len({issuer.prefix for issuer in issuers}) < len(issuers):
         raise ValueError(
-            "every issuer but one needs a prefix of its own, such as partner=https://id.example.com, because users of "
-            "two issuers may have the same name"
+            "expected a different prefix for each issuer, such as partner=https://id.example.com, because two issuers "
+            "can have users with the same name; one issuer needs no prefix"
         )
     return tuple(issuers)
 
 
 def parse_scopes(text: str) -> Mapping[str, str]:
-    """Return the scope of the provider by our scope, from a text such as `read=dropzone.read, admin=dropzone.admin`.
+    """Return the provider's name of each scope, from a text such as `read=dropzone.read, admin=dropzone.admin`.
 
-    Raises `ValueError` if a scope of ours does not exist, or if the other one cannot be a scope (RFC 6749).
+    Raises `ValueError` if Dropzone has no such scope, or if the provider's name is missing or cannot be a scope
+    (RFC 6749).
     """
     pairs = {ours.strip(): theirs.strip() for ours, _, theirs in (part.partition("=") for part in text.split(","))}
     if unknown := sorted(set(pairs) - set(SCOPES)):
-        raise ValueError(f"expected names out of {', '.join(SCOPES)}, got {unknown[0] or 'nothing'}")
+        raise ValueError(f"expected one of {', '.join(SCOPES)} before =, got {unknown[0] or 'nothing'}")
     if missing := [ours for ours, theirs in pairs.items() if not theirs]:
-        raise ValueError(f"expected a scope of the provider, such as {missing[0]}=dropzone.{missing[0]}")
+        raise ValueError(f"expected the provider's name of the scope, such as {missing[0]}=dropzone.{missing[0]}")
     if invalid := [theirs for theirs in pairs.values() if not _SCOPE.fullmatch(theirs)]:
         raise ValueError(
             f"expected a scope of ASCII characters without spaces, quotes and backslashes, got {invalid[0]}"
@@ -50,7 +51,7 @@ def parse_scopes(text: str) -> Mapping[str, str]:
 
 
 def is_secure(url: str) -> bool:
-    """Return whether keys can be read from `url`: it has HTTPS, or is on this machine."""
+    """Return whether keys can be read from `url` safely: `url` has HTTPS, or is on this machine."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return bool(parts.hostname)

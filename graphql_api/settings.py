@@ -18,9 +18,9 @@ from starlette.config import Config
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
 from graphql_api.network_settings import check_proxies, parse_origins
+from graphql_api.retention_settings import parse_retention
 from observability import logs
-from storage.documents import BadRequest, HourlyRetention, Retention
-from storage.documents.retention import MAX_DAYS
+from storage.documents import Retention
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -59,13 +59,13 @@ class Settings:
     """Maximum size of a request body, after decompression."""
 
     max_request_mib: int = 0
-    """Maximum size of a request before decompression that a proxy in front of the API accepts. 0 means no limit.
+    """Maximum size of a request, before decompression, that a proxy in front of the API accepts. 0 means no limit.
 
     The API announces this limit to clients. The proxy enforces it.
     """
 
     shutdown_seconds: int = 1
-    """How long the requests in progress may take after SIGTERM. Longer ones are refused with UNAVAILABLE."""
+    """How long the requests in progress may take after SIGTERM. After this time, they fail with UNAVAILABLE."""
 
     write_timeout_seconds: float = 10.0
     """How long a request waits for Firestore before it fails with UNAVAILABLE."""
@@ -86,13 +86,13 @@ class Settings:
     """For how many days results are kept, unless their submitter has its own retention. 0 means for ever."""
 
     hourly_retention: str = "off"
-    """For how long hourly statistics are kept after their results: `off`, a number of days, or `forever`."""
+    """How long the hourly statistics of expired results are kept: `off`, a number of days, or `forever`."""
 
     key_cache_seconds: float = 5.0
     """How long a key may still work after it was revoked."""
 
     max_buffered_results: int = 4_000
-    """Results held in memory per submitter with subscribers. Slower subscribers read older results from Firestore."""
+    """Results in memory for each submitter with subscribers. A subscriber reads older results from Firestore."""
 
     allowed_origins: str = ""
     """Other web origins whose pages may use the HTTP API and open WebSockets, separated by commas."""
@@ -101,7 +101,7 @@ class Settings:
     """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""
 
     metrics_sources: str = ""
-    """Addresses of the metrics of other processes, which `/metrics` adds. The embedded stack sets this."""
+    """Addresses of the metrics of other processes. `/metrics` adds them to its own. The embedded stack sets this."""
 
     local_key_file: str = ""
     """File with the API key of the stack. `/readyz` waits for it. The embedded stack sets this."""
@@ -113,7 +113,7 @@ class Settings:
     """File with the private key of the certificate, in PEM."""
 
     trusted_proxies: str = ""
-    """Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated by commas."""
+    """Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted, separated by commas."""
 
     public_url: str = ""
     """Address at which clients reach the API, such as `https://dropzone.example.org`, for OAuth2."""
@@ -125,7 +125,7 @@ class Settings:
     """The audience that an access token must have. By default, the public URL."""
 
     oidc_client_id: str = ""
-    """The public client of the first issuer with which pages and the command line sign in."""
+    """The id of the public client with which pages and the command line sign in at the first issuer."""
 
     oidc_submitter_claim: str = "sub"
     """The claim of an access token that names the submitter."""
@@ -156,7 +156,7 @@ class Settings:
         return [each.name for each in (*fields(cls), *fields(Limits)) if each.name != "limits"]
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a value with which every request would fail."""
+        """Raise `ValueError` for an invalid value, because every request would fail with it."""
         minimums = {
             "max_sample_mib": 1,
             "max_request_mib": 0,
@@ -172,14 +172,7 @@ class Settings:
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
-        try:
-            self.retention.check()
-        except BadRequest:
-            raise ValueError(
-                f"{PREFIX}RESULT_RETENTION_DAYS must be at least {PREFIX}SAMPLE_RETENTION_DAYS, or 0, "
-                f"and both at most {MAX_DAYS:,}; {PREFIX}HOURLY_RETENTION must be off, or if results are not kept for "
-                "ever, forever or a larger number of days"
-            ) from None
+        parse_retention(self.sample_retention_days, self.result_retention_days, self.hourly_retention)
         try:
             logs.check_format(self.log_format)
         except ValueError as error:
@@ -203,7 +196,7 @@ class Settings:
             except ValueError as error:
                 raise ValueError(f"{PREFIX}{name.upper()}: {error}") from None
         if self.oidc_issuers and not (self.oidc_audience or self.public_url):
-            raise ValueError(f"{PREFIX}OIDC_ISSUERS needs {PREFIX}PUBLIC_URL, the address that clients use")
+            raise ValueError(f"set {PREFIX}PUBLIC_URL, the address that clients use: {PREFIX}OIDC_ISSUERS needs it")
 
         self._check_certificate()
 
@@ -213,7 +206,7 @@ class Settings:
             return
         certificate, key = (f"{PREFIX}{name}" for name in ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"))
         if not all(files):
-            raise ValueError(f"{certificate} and {key} need each other")
+            raise ValueError(f"set both {certificate} and {key}, or neither")
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files, password=_refuse_password)
         except (OSError, ValueError) as error:
@@ -242,9 +235,8 @@ class Settings:
 
     @property
     def retention(self) -> Retention:
-        """The retention of submitters without their own."""
-        sample_days, result_days = self.sample_retention_days or None, self.result_retention_days or None
-        return Retention(sample_days, result_days, _hourly_retention(self.hourly_retention))
+        """The retention of submitters that have not set one."""
+        return parse_retention(self.sample_retention_days, self.result_retention_days, self.hourly_retention)
 
     @property
     def max_sample_bytes(self) -> int:
@@ -264,14 +256,6 @@ class Settings:
 
 def _refuse_password() -> str:
     raise ValueError("the key is encrypted")  # otherwise OpenSSL asks for the password on the terminal
-
-
-def _hourly_retention(text: str) -> HourlyRetention | None:
-    if text == "off":
-        return None
-    if text != "forever" and not text.isdecimal():
-        raise ValueError(f"{PREFIX}HOURLY_RETENTION must be off, a number of days, or forever, got {text}")
-    return HourlyRetention(None if text == "forever" else int(text))
 
 
 def _value(read: Config, setting: "Field[Any]") -> Any:

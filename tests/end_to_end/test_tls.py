@@ -125,8 +125,8 @@ def test_with_a_certificate_the_warning_about_the_host_names_the_metrics_only(
 @pytest.mark.parametrize(
     ("certificate_file", "key_file", "problem"),
     [
-        ("certificate.pem", "", "need each other"),
-        ("", "key.pem", "need each other"),
+        ("certificate.pem", "", "set both"),
+        ("", "key.pem", "set both"),
         ("certificate.pem", "certificate.pem", "expected a certificate and its key in PEM"),
         ("missing.pem", "key.pem", "No such file or directory"),
     ],
