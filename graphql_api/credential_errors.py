@@ -1,6 +1,6 @@
-"""Errors about the credential of a request, and what `WWW-Authenticate` says about them.
+"""Errors about the credential of a request, and the header `WWW-Authenticate` for them.
 
-This module does not import graphql-core, so the keys command and the process `key` of the stack start faster.
+This module does not import graphql-core, so that the keys command and the process `key` of the stack start faster.
 """
 
 from collections.abc import Mapping

@@ -4,9 +4,9 @@ Clients see the message of a `DropzoneError` and of an invalid request. Every ot
 the code INTERNAL and an id, and the log has one entry with this id, even if many fields failed. Messages, lists of
 errors and log entries have a maximum length, so a long request cannot cause a long response or log entry.
 
-graphql-core wraps an error in other errors; `_cause` returns the original error. If a scalar raises an exception,
-graphql-core appends the text of the exception to its message; `_public_message` removes this text. `InvalidSample` is
-masked too: if a stored sample cannot be read, this is not an error of the client.
+graphql-core wraps an error in other errors. `_cause` returns the original error. If a scalar raises an exception,
+graphql-core appends the text of the exception to its own message. `_public_message` removes this text. `InvalidSample`
+is masked too: a stored sample that cannot be read is not an error of the client.
 """
 
 import logging
@@ -91,7 +91,7 @@ class TooSlow(DropzoneError):
 
 
 class QuotaExceeded(RateLimited):
-    """The client has used all that a policy allows in a window of time. `RateLimit-Policy` lists the policies."""
+    """The client has used the whole quota of a policy. The header `RateLimit-Policy` lists the policies."""
 
     def __init__(
         self, message: str, *, limit: str, retry_after: int, policy: str, quota: int, window_seconds: int
@@ -249,7 +249,7 @@ def _masked(error_id: str) -> dict[str, Any]:
 
 
 def _extensions(code: str) -> dict[str, Any]:
-    """Return the code, and the id of the request in whose response the error is."""
+    """Return the code, and the id of the current request."""
     request_id = request_context.request_id()
     return {"code": code, "requestId": request_id} if request_id else {"code": code}
 

@@ -1,6 +1,6 @@
-"""The limits of all budgets. Each field is a setting of the API; docs/security.md explains the defaults.
+"""The limits of all budgets. Each field is a setting of the API. docs/security.md explains the defaults.
 
-All limits apply to one API process. With several API processes, the whole service allows a multiple.
+All limits except the daily limits apply to one API process. Several API processes together allow a multiple.
 """
 
 from dataclasses import dataclass, fields
@@ -53,10 +53,10 @@ class Limits:
     """Size of the samples that one submitter may send in a second, after decompression."""
 
     max_samples_per_day_per_submitter: int = 0
-    """Samples that one submitter may send on a day in UTC, to all API processes. 0 means no limit."""
+    """Samples that one submitter may send per day in UTC, to all API processes together. 0 means no limit."""
 
     max_sample_mib_per_day_per_submitter: int = 0
-    """Size of the samples that one submitter may send on a day in UTC, after decompression. 0 means no limit."""
+    """Size of the samples that one submitter may send per day in UTC, after decompression. 0 means no limit."""
 
     max_pending_samples_per_submitter: int = 100_000
     """Stored samples of one submitter that have no result yet."""
@@ -77,15 +77,15 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyLimits:
-    """Limits of an API key that replace those of its submitter. None means the limit of the submitter.
+    """Limits of an API key. They replace the limits of its submitter. None means the limit of the submitter.
 
-    A key with such a limit does not use what the other keys of its submitter may send.
+    Requests with such a key do not count towards the limit that the other keys of the submitter share.
     """
 
     name: str
-    """The start of the digest of the key. Keys that were created with it or instead of it have the same name.
+    """The start of the digest of the key. Keys that this key created, and keys that replaced it, have the same name.
 
-    Keys of one name share what they may send, so no client gets more by creating keys.
+    Requests with all keys of one name count together, so no client gets more by creating keys.
     """
 
     requests_per_second: int | None = None

@@ -1,4 +1,4 @@
-"""What one address may use: connections, and requests with keys that are not known to be valid."""
+"""The budgets of one address: connections, and requests with keys that are not known to be valid."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ _MAX_WAITING_KEY_READS = 1_000
 
 @dataclass(slots=True)
 class AddressBudget:
-    """What one address uses. An address is an IPv4 address or the first 64 bits of an IPv6 address."""
+    """The budget of one address. An address is an IPv4 address or the first 64 bits of an IPv6 address."""
 
     connections: Budget
 
@@ -40,7 +40,7 @@ class AddressBudgets:
         return len(self._by_network)
 
     def of(self, address: str) -> AddressBudget:
-        """Return the budget of the IP address `address`. Text that is not an IP address shares one budget."""
+        """Return the budget of the IP address `address`. All texts that are not IP addresses share one budget."""
         return self._by_network.of(network(address))
 
 

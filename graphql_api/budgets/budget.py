@@ -1,6 +1,6 @@
-"""A budget: an amount that is limited, with the number of refusals as a metric.
+"""A budget: a limited amount. A metric counts the refusals.
 
-A refusal names the limit, which is also the name of the setting, and says when a retry can succeed.
+A refusal says when a retry can succeed, and names the limit. The limit has the name of its setting.
 
 | budget | limits | if it is exhausted |
 |---|---|---|
@@ -24,7 +24,7 @@ from storage.documents.errors import RateLimited
 RETRY_SECONDS = 1
 
 _MIN_SWEEP_BUDGETS = 1_000
-"""Unused budgets are removed when there are this many budgets, and again when their number has doubled."""
+"""Unused budgets are removed when this number of budgets is reached, and again when the number has doubled."""
 
 
 class _Removable(Protocol):
@@ -40,7 +40,7 @@ B = TypeVar("B", bound=_Removable)
 class Budget:
     """An amount that may be in use at the same time, for example a number of connections or bytes.
 
-    If nothing is in use, one user may exceed the limit. A single large request is thus possible; other limits
+    If nothing is in use, one user may exceed the limit. A single large request is therefore possible. Other limits
     restrict its size.
     """
 
@@ -131,7 +131,7 @@ class WaitingBudget:
         except asyncio.CancelledError:
             if (amount, turn) in self._waiting:
                 self._waiting.remove((amount, turn))
-            else:  # admitted and cancelled in the same turn of the event loop
+            else:  # admitted and cancelled in the same iteration of the event loop
                 self.used -= amount
             self._admit()
             raise
@@ -175,7 +175,7 @@ class RateBudget:
 
     @property
     def wait_seconds(self) -> int:
-        """After how many whole seconds more is free, at least 1."""
+        """The number of whole seconds until a part of the amount is free, at least 1."""
         return max(RETRY_SECONDS, math.ceil(-self.refill() / self.per_second))
 
     @property
@@ -185,11 +185,11 @@ class RateBudget:
 
     @property
     def is_full(self) -> bool:
-        """Whether the whole reserve is free, so that this budget need not be remembered."""
+        """Whether the whole reserve is free. The budget can then be removed."""
         return self.refill() >= self.per_second
 
     def refill(self) -> float:
-        """Return the reserve as of now. It is negative if there is a debt."""
+        """Update the reserve, and return it. It is negative if there is a debt."""
         now = self._clock()
         reserve = self._reserve + (now - self._updated) * self.per_second
         self._updated = now

@@ -1,10 +1,10 @@
-"""What one submitter, and the whole process, may use: requests, samples, cost, memory, and open connections.
+"""The budgets of one submitter and of the whole process: requests, samples, cost, memory, and open connections.
 
 The composition root creates one `Budgets` and passes it to each part with limits.
 
 The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11) say how much a
-submitter may send and how much is left. The endpoints announce an allowance in the ASGI scope of a request. The
-middleware that completes the headers of responses reads it there.
+submitter may send and how much is left. The endpoints store the allowance of a sender in the ASGI scope of a request.
+The middleware that completes the headers of responses reads the allowance from there.
 """
 
 from collections.abc import MutableMapping
@@ -20,7 +20,7 @@ from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.limits import KeyLimits, Limits
 
 HEAVY_COST = 10
-"""From this cost on, an operation is heavy. Half of the cost of a submitter is for heavy operations."""
+"""An operation with this cost or more is heavy. Half of the cost of a submitter is for heavy operations."""
 
 BACKLOG_RETRY_SECONDS = 5
 
@@ -37,11 +37,11 @@ class Sender(Protocol):
 
     @property
     def operator(self) -> str:
-        """The submitter to which the credential belongs, if it is another one. Otherwise empty."""
+        """The submitter to which the credential belongs, if this is not `submitter`. Otherwise empty."""
 
     @property
     def limits(self) -> KeyLimits | None:
-        """The limits of the credential, or None if those of its submitter apply."""
+        """The limits of the credential, or None if the limits of its submitter apply."""
 
     @property
     def label(self) -> str:
@@ -79,7 +79,7 @@ class Budgets:
         return self._submitters.of(_charged_submitter(sender))
 
     def allowance(self, sender: Sender) -> "Allowance":
-        """Return what `sender` may send. Do not keep it: it can be removed while all of it is left."""
+        """Return the allowance of `sender`. Do not keep it: it can be removed while nothing of it is used."""
         submitter = _charged_submitter(sender)
         if sender.limits is None:
             return self._allowances.of(submitter)
@@ -92,7 +92,7 @@ class Budgets:
 
 
 class Allowance:
-    """What the credentials of one submitter, or one key with its own limits, may send."""
+    """The requests and samples that the credentials of one submitter, or one key with its own limits, may send."""
 
     __slots__ = ("_policy_header", "quota", "requests", "sample_bytes", "sample_count")
 
@@ -103,9 +103,9 @@ class Allowance:
         submitter: str = "",
         changed_quotas: ChangedQuotas | None = None,
     ) -> None:
-        """Allow what `limits` says, and what `own` says instead.
+        """Apply `limits`. The limits that are set in `own` replace them.
 
-        If something is to be stored about the daily quota, it is in `changed_quotas`.
+        If the daily quota has changes that are not stored yet, it is in `changed_quotas`.
         """
         self.requests = RateBudget(
             "max_requests_per_second_per_submitter",
@@ -158,14 +158,14 @@ class Allowance:
 
     @property
     def delay_seconds(self) -> float:
-        """How long until `admit_samples` succeeds. 0 if it succeeds now."""
+        """The number of seconds until `admit_samples` succeeds. 0 if it succeeds now."""
         return max(self.sample_count.delay_seconds, self.sample_bytes.delay_seconds)
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
         """The headers `RateLimit-Policy` and `RateLimit` of a response that starts now."""
         left = self.requests.refill(), self.sample_count.refill(), self.sample_bytes.refill()
-        if min(left) > 0:  # more is allowed within a second, and the next request in any case
+        if min(left) > 0:  # the next request is allowed, and the budget is full again within a second
             value = b'"requests";r=%d;t=1, "sample-count";r=%d;t=1, "sample-bytes";r=%d;t=1' % left
         else:
             budgets = self.requests, self.sample_count, self.sample_bytes
@@ -184,15 +184,15 @@ class Allowance:
 
 @dataclass(slots=True)
 class SubmitterBudget:
-    """What one submitter uses in this process."""
+    """The budget of one submitter in this process."""
 
     name: str
 
     light_cost: WaitingBudget
-    """Cost units of the light operations that are executed, such as submissions."""
+    """Cost units of the light operations in progress, such as submissions."""
 
     heavy_cost: WaitingBudget
-    """Cost units of the heavy operations that are executed. Light operations do not wait for them."""
+    """Cost units of the heavy operations in progress. Light operations do not wait for them."""
 
     request_bytes: Budget
     """Bytes of large requests in memory, after decompression."""
@@ -206,7 +206,7 @@ class SubmitterBudget:
     turns: LoopTurns
 
     def turn(self) -> LoopTurn:
-        """Return a turn for long work of this submitter on the event loop. Its first step starts now."""
+        """Return a turn for long work of this submitter on the event loop. The first step of the turn starts now."""
         return self.turns.of(self.name)
 
     def cost(self, amount: int) -> WaitingBudget:
@@ -239,7 +239,7 @@ class SubmitterBudget:
 
 
 def announce(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
-    """Let the response to a request say what its sender may still send."""
+    """Store the allowance of the sender of a request, so that the headers of the response contain it."""
     scope[_SCOPE_KEY] = allowance
 
 

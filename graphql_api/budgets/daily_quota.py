@@ -1,7 +1,7 @@
-"""Samples and bytes that may be sent on one day, over all API processes. A day ends at midnight UTC.
+"""The samples and bytes that may be sent on one day, over all API processes. A day ends at midnight UTC.
 
-A quota knows what was used before, as far as it is stored, and what this process has admitted since. `DailyUsage`
-(`ingest/daily_usage.py`) stores the latter every few seconds.
+The usage of a quota has two parts: the stored usage of all processes, and the usage that this process has admitted and
+not stored yet. `DailyUsage` (`ingest/daily_usage.py`) stores the second part every few seconds.
 """
 
 import time
@@ -31,7 +31,7 @@ class Usage(NamedTuple):
 
 
 class ChangedQuotas:
-    """The quotas of which something is not stored yet."""
+    """The quotas with usage that is not stored yet."""
 
     def __init__(self) -> None:
         self._quotas: set[DailyQuota] = set()
@@ -45,18 +45,18 @@ class ChangedQuotas:
         return iter(self._quotas)
 
     def add(self, quota: "DailyQuota") -> None:
-        """Add a quota of which something is to be stored."""
+        """Add a quota with usage that must be stored."""
         self._quotas.add(quota)
         if self.on_add is not None:
             self.on_add()
 
     def discard(self, quota: "DailyQuota") -> None:
-        """Remove a quota that is stored now."""
+        """Remove a quota, because its usage is stored."""
         self._quotas.discard(quota)
 
 
 class DailyQuota:
-    """The quota of one submitter, or of the keys with one name."""
+    """The daily quota of one submitter, or of the keys that share limits."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class DailyQuota:
         changed: ChangedQuotas,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Allow as many samples and bytes per day. 0 means no limit.
+        """Allow up to `max_samples` and `max_bytes` per day. 0 means no limit.
 
-        If there is something to store, the quota is in `changed`.
+        If the quota has usage that is not stored yet, it is in `changed`.
         """
         self.submitter = submitter
         self.key_name = key_name
@@ -84,7 +84,7 @@ class DailyQuota:
         self._stored = self._admitted = Usage()
 
     def check(self, samples: int, byte_count: int) -> None:
-        """Raise `QuotaExceeded` if these samples exceed what is left of the day."""
+        """Raise `QuotaExceeded` if these samples exceed the rest of the quota of the day."""
         used = self.used
         if self.max_samples and used.samples + samples > self.max_samples:
             raise self._refusal("max_samples_per_day_per_submitter", "daily-sample-count", self.max_samples)
@@ -99,18 +99,18 @@ class DailyQuota:
 
     @property
     def used(self) -> Usage:
-        """What was used today, as far as it is known."""
+        """The known usage of today."""
         self._start_day()
         return self._stored.plus(self._admitted)
 
     @property
     def admitted(self) -> tuple[date, Usage]:
-        """The day, and what this process has admitted on it and not stored yet."""
+        """The day, and the usage that this process has admitted on this day and not stored yet."""
         self._start_day()
         return datetime.fromtimestamp(self._day * DAY_SECONDS, UTC).date(), self._admitted
 
     def set_stored(self, day: date, written: Usage, total: Usage) -> None:
-        """Note that `written` is stored, and that `total` was used on the day. Ignored if the day is over."""
+        """Note that `written` is stored, and that `total` is the stored usage of the day. Ignored after the day."""
         if day == self.admitted[0]:
             self._admitted = self._admitted.minus(written)
             self._stored = total
@@ -127,7 +127,7 @@ class DailyQuota:
         return [f'"{name}";r={max(0, quota - used)};t={seconds}' for name, quota, used, _ in self._limits()]
 
     def _limits(self) -> list[tuple[str, int, int, str]]:
-        """Return the name, the quota, what is used, and the unit of each limit that is set."""
+        """Return the name, the quota, the usage and the unit of each limit that is set."""
         used = self.used
         limits = [
             ("daily-sample-count", self.max_samples, used.samples, 'dropzone-unit="samples"'),

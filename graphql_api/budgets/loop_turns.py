@@ -1,7 +1,7 @@
-"""Turns: long work on the event loop is cut into steps, and each turn of the loop runs one step.
+"""Turns: long work on the event loop is cut into steps, and each iteration of the loop runs one step.
 
-Without turns, 40 requests that each work for 2 ms in the same turn of the event loop delay every other request by
-80 ms. Submitters take turns, so a submitter with 64 requests gets as many steps as one with a single request.
+Without turns, 40 requests that each work for 2 ms in the same iteration of the event loop delay every other request by
+80 ms. Submitters take turns, so a submitter with 64 requests gets as many steps as a submitter with a single request.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class LoopTurns:
         await granted
 
     def _grant(self) -> None:
-        """Grant one step, and the next one in the next turn of the event loop."""
+        """Grant one step now, and the next step in the next iteration of the event loop."""
         while self._waiting:
             submitter = next(iter(self._waiting))
             queue = self._waiting.pop(submitter)

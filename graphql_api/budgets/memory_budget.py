@@ -11,7 +11,7 @@ from graphql_api.budgets.budget import RETRY_SECONDS, Budget
 from storage.documents.errors import Unavailable
 
 MIN_RESERVED_BYTES = 64 * 1024
-"""Less memory is not worth a reservation, which can be refused."""
+"""Requests reserve no memory below this size."""
 
 _MEASUREMENT_SECONDS = 0.1
 
@@ -50,7 +50,7 @@ class MemoryBudget:
         self._reserved = others + after
 
     def check_resident(self) -> None:
-        """Raise `Unavailable` if the process uses more memory than it may. Call this before work that needs memory."""
+        """Raise `Unavailable` if the process uses too much memory. Call this before work that needs memory."""
         if self._max_resident_bytes is not None and self._resident() > self._max_resident_bytes:
             raise _refusal("max_memory_mib", "the server uses too much memory")
 

@@ -101,8 +101,8 @@ class RequestRecorder:
     The id is in the response header `x-request-id`, in errors and in the log. Probes and `/metrics` are not logged:
     programs send them every few seconds.
 
-    A browser must not guess the type of a response, frame it, or give it to a page of another origin. Pages set
-    stricter headers of their own, which are kept.
+    A browser must not guess the type of a response, show it in a frame, or give it to a page of another origin. The
+    middleware adds headers that forbid this, and keeps the stricter headers of pages.
     """
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
@@ -167,7 +167,7 @@ class RequestRecorder:
         try:
             await self._app(scope, receive_and_count, send_and_count)
         except Exception:
-            if response_status != _SERVER_ERROR:  # a response has started with another status, or none could be sent
+            if response_status != _SERVER_ERROR:  # a response has started, or none could be sent
                 count(_SERVER_ERROR)
             raise
         finally:
@@ -200,7 +200,7 @@ class RequestRecorder:
 
 
 def _extended(headers: Iterable[tuple[bytes, bytes]], is_https: bool) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a response with the security headers that are missing."""
+    """Return the headers of a response, and add the security headers that are missing."""
     extended = list(headers)
     names = {name for name, _ in extended}
     added = _HTTPS_HEADERS if is_https else _SECURITY_HEADERS

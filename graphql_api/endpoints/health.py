@@ -45,7 +45,7 @@ class HealthEndpoints:
     async def _get_readiness(self, request: Request) -> Response:
         """Respond with 200 if Firestore serves reads and writes and the local key exists. Otherwise with 503.
 
-        One line is logged when the process is not ready any more, and one when it is ready again.
+        The log gets a line when the process stops being ready, and a line when it is ready again.
         """
         del request
         problem = await self._find_problem()

@@ -1,4 +1,4 @@
-"""`GET /metrics`: the metrics of the API and of the processes that it knows, in the text format of Prometheus."""
+"""`GET /metrics`: the metrics of the API and of other configured processes, in the text format of Prometheus."""
 
 import asyncio
 from collections.abc import Callable

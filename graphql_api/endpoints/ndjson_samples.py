@@ -36,10 +36,10 @@ NDJSON = "application/x-ndjson"
 NDJSON_TYPES = frozenset({NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
 _CONTENT = "content"
-"""The value of the header `Idempotency-Key` with which the key of each line derives from its bytes."""
+"""With this value of the header `Idempotency-Key`, the key of each line is derived from the bytes of the line."""
 
 _RECHECK_SECONDS = 1.0
-"""Interval between two checks of the API key of a streamed request. Keys are cached, so a check is cheap."""
+"""Time between two checks of the API key of a streamed request. Keys are cached, so a check is cheap."""
 
 _Receive = Callable[[Sequence[bytes]], Awaitable[list[Outcome]]]
 """Stores the samples of a batch of lines."""
@@ -113,7 +113,7 @@ class NdjsonSamples:
                         last_line = number
                         yield response
         except ClientDisconnect:
-            if last_line:  # otherwise nothing was acknowledged, so nothing is lost
+            if last_line:  # without a line, no sample was acknowledged
                 logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             count_failed(error)
@@ -137,7 +137,7 @@ class NdjsonSamples:
             return _json_line(self._line_response(number, line if isinstance(line, TooLarge) else next(outcomes)))
 
         turn = self._services.budgets.turns.of(caller.submitter)
-        await turn.start()  # the writes of several batches end in the same turn of the event loop
+        await turn.start()  # the writes of several batches end in the same iteration of the event loop
         return batch[-1][0], b"".join(await turn.map(respond, batch))
 
     def _line_response(self, number: int, outcome: Outcome) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Services(Protocol):
 
 
 class ProviderSignInEndpoints:
-    """The endpoints of a sign-in at the identity provider. They respond with 404 if none is configured."""
+    """The endpoints of a sign-in at the identity provider. They respond with 404 if no provider is configured."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -83,7 +83,7 @@ def _name(request: Request) -> str:
 
 
 def _set_cookie(response: Response, request: Request, value: str, seconds: int) -> None:
-    """Set the cookie of a sign-in in progress. With `lax`, the browser sends it when the provider sends it back."""
+    """Set the cookie of a sign-in in progress. With `lax`, browsers send it with the redirect from the provider."""
     is_secure = request.url.scheme == "https"
     response.set_cookie(
         _name(request), value, max_age=seconds, path="/", secure=is_secure, httponly=True, samesite="lax"

@@ -1,7 +1,7 @@
 """`GET /results`: exports all results that pass a filter as one file, in the requested order.
 
-The server reads all results at one read time, and only as fast as the client reads the response. Memory use therefore
-does not depend on the number of results. Parquet is an exception: its writer holds a list of all row groups in memory.
+The server reads all results at one read time, and as fast as the client reads the response. Memory use therefore does
+not depend on the number of results. Parquet is an exception: its writer holds a list of all row groups in memory.
 
 Note: if a read fails after the server has sent the status, the server closes the connection before the end of the body.
 A client can therefore detect that the file is incomplete.
@@ -37,7 +37,7 @@ from storage.documents import STATISTICS, BadRequest, labels, timestamps
 _PAGE_SIZE = 500
 _BATCH_SIZE = 250
 _BATCH_COST = 100
-"""Cost units of reading a batch. Few exports of one submitter read at the same time."""
+"""Cost units of reading a batch. The cost limits the exports of one submitter that read at the same time."""
 
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000
 
@@ -122,7 +122,7 @@ class ResultEndpoints:
                     if documents is None:
                         break
                     written = file.write(await budgets.charged(caller).turn().map(row_of, documents))
-                yield written  # without the budget, because clients can read slowly
+                yield written  # outside of the budget, because clients can read slowly
         yield file.finish()
 
 

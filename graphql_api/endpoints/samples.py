@@ -126,7 +126,7 @@ class SampleEndpoints:
                 return Response(status_code=304, headers=_response_headers(headers[sample_id]))
         try:
             stored, raw = await self._services.store.raw(caller.submitter, sample_id)
-        except InvalidSample as error:  # the stored document is damaged; the client made no error
+        except InvalidSample as error:  # the stored document is damaged, which is not an error of the client
             body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
             return Response(orjson.dumps(body), 500, media_type=_JSON)
         return Response(raw, media_type=_JSON, headers=_response_headers(stored))

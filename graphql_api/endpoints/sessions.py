@@ -1,4 +1,4 @@
-"""`/session`: the session of a browser, in a cookie, and who the caller is.
+"""`/session`: the session of a browser in a cookie, and the identity of the caller.
 
 - `POST /session` exchanges the token of a sign-in link, an API key or an access token for a session.
 - `GET /session` says who the caller is, for any kind of credential.
@@ -72,7 +72,7 @@ class SessionEndpoints:
         elif self._services.sessions.is_form(credential.key):
             raise BadRequest("a session cannot start another session; send an API key, an access token or a link")
         elif credential.submitter is not None:
-            raise BadRequest("a session is for the submitter of its key; send x-submitter with the requests that read")
+            raise BadRequest("a session is for the submitter of its key; send x-submitter with later requests instead")
         else:
             caller = await self._services.authenticator.authenticate(credential)
             self._services.budgets.allowance(caller).admit_request()
