@@ -1,7 +1,7 @@
 """Decoders of compressed request bodies, for gzip and zstd.
 
-A decoder gets its input in small pieces, because four bytes of a zstd frame can decode to a block of 128 KiB, and
-because a gzip body can have a member every 20 bytes, after each of which zlib copies the rest of its input.
+A decoder gets its input in small pieces. Four bytes of a zstd frame can decode to a block of 128 KiB. A gzip body can
+have a member every 20 bytes, and zlib copies the rest of its input after each member.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from graphql_api.graphql_server.settings import KIB, MIB
 from storage.documents.errors import BadRequest
 
 _OUTPUT_BYTES = 256 * KIB
-_INPUT_BYTES = 16 * KIB  # of one piece of output
+_INPUT_BYTES = 16 * KIB  # the input for one piece of output
 _MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
 
 
@@ -33,7 +33,7 @@ class Decoder(Protocol):
 
 
 def decoded_pieces(decoder: Decoder, chunk: bytes) -> Iterator[bytes]:
-    """Yield the decoded chunk in pieces, each after a limited amount of input or output. A piece can be empty."""
+    """Yield the decoded chunk in pieces. A piece ends after a limited amount of input or output, and can be empty."""
     decoded: list[bytes] = []
     output_bytes = input_bytes = 0
     for start in range(0, len(chunk), decoder.input_bytes):
@@ -77,7 +77,7 @@ class GzipDecoder:
 class ZstdDecoder:
     """Decodes the frames of a zstd body."""
 
-    input_bytes = 64  # they can decode to 2 MiB
+    input_bytes = 64  # 64 bytes can decode to 2 MiB
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)

@@ -1,7 +1,7 @@
 """A request body that is read while it arrives, and may be endless.
 
-It may decode to `MAX_RATIO` times the received bytes, because the server would otherwise work for days on a few
-kilobytes. While the server works, it can check whether the client has disconnected.
+The decoded body may have up to `MAX_RATIO` times the received bytes. Without this limit, the server could work for days
+on a few kilobytes. While the server works, it can check whether the client has disconnected.
 """
 
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ MAX_RATIO = 200
 """Decoded bytes for each received byte of a stream. Samples with random numbers have a ratio of 3 to 10."""
 
 MIN_RATIO_BYTES = 64 * MIB
-"""The ratio applies after this many decoded bytes, because a stream of equal samples has a high ratio."""
+"""The ratio is not checked up to this number of decoded bytes, because equal samples have a high ratio."""
 
 
 def stream_body(request: Request, settings: GraphQLSettings = DEFAULTS, turn: LoopTurn | None = None) -> "BodyStream":

@@ -26,7 +26,7 @@ _BY_NAME = "headers by name"
 
 
 class Credential(NamedTuple):
-    """Who a client claims to be. The key is not validated yet."""
+    """The credential that a client sent. The key is not validated yet."""
 
     key: str | None
     """The API key, access token or session, or None if the client sent none."""
@@ -35,7 +35,7 @@ class Credential(NamedTuple):
     is_cookie: bool = False
     """Whether the key is a session, which the browser sent by itself."""
     submitter: str | None = None
-    """Another submitter, whose samples and results the request is to read. None for that of the key."""
+    """The submitter whose documents the request reads. None for the submitter of the key."""
 
 
 def header(request: Request, name: bytes) -> bytes:
@@ -58,8 +58,8 @@ def headers_by_name(scope: Scope) -> Mapping[bytes, bytes]:
 def credential(scope: Scope) -> Credential:
     """Return the credential of a request: the value of `x-api-key`, or the token of `Authorization: Bearer`.
 
-    Without them, it is the session in the cookie, if a page of this server sent the request. A request that another
-    site makes a browser send therefore has no credential.
+    Without these headers, the credential is the session in the cookie, but only if a page of this server sent the
+    request. If another site makes a browser send a request, the request therefore has no credential.
 
     Raises `Unauthenticated` if the headers contain two different keys, and `BadRequest` for two submitters.
     """
@@ -83,7 +83,7 @@ def credential(scope: Scope) -> Credential:
 
 
 def is_same_origin(scope: Scope) -> bool:
-    """Return whether a page of this server sent a request. Only browsers send the headers that say so.
+    """Return whether a page of this server sent a request. Browsers send headers that say so.
 
     Over plain HTTP, browsers send `Sec-Fetch-Site` to loopback addresses only. The pages therefore send
     `X-Requested-With`, which no page of another origin can send without a preflight request.
@@ -111,16 +111,16 @@ def session_in(scope: Scope) -> str | None:
 
 
 def single_key(key: str | None, other: str | None) -> str | None:
-    """Return the key of a request in which two places can contain a key. Raises `Unauthenticated` if they differ."""
+    """Return the key of a request that can contain two keys. Raises `Unauthenticated` if the two keys differ."""
     if key is None or other is None or key == other:
         return other if key is None else key
     raise Unauthenticated("got two different keys; send one, in the header x-api-key or as Authorization: Bearer")
 
 
 def single_submitter(submitter: str | None, other: str) -> str:
-    """Return the submitter that a request names, possibly in two places. Raises `BadRequest` if they differ."""
+    """Return the submitter of a request that can name two submitters. Raises `BadRequest` if the two names differ."""
     if submitter not in (None, other):
-        raise BadRequest("expected the name of one submitter in x-submitter, got two different ones")
+        raise BadRequest("expected the name of one submitter in x-submitter, got two different names")
     return other
 
 
@@ -145,7 +145,7 @@ def bearer_token(authorization: str) -> str | None:
 
 
 def any_turn() -> LoopTurn:
-    """Return a turn that no other work shares."""
+    """Return a turn for work that does not wait for other work."""
     return LoopTurns().of("")
 
 
@@ -159,8 +159,8 @@ async def read_body(
 ) -> bytes:
     """Return the whole decoded body.
 
-    If the body is large or compressed, the reservation that `reserve` returns grows to its size. The caller releases
-    it. `turn` returns the turn in which a compressed body is decoded on the event loop.
+    If the body is large or compressed, the reservation that `reserve` returns grows to the size of the body. The caller
+    releases the reservation. `turn` returns the turn in which a compressed body is decoded on the event loop.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
@@ -236,7 +236,7 @@ class Source:
     def check_client(self) -> None:
         """Raise `ClientDisconnect` if the client has disconnected since the last chunk.
 
-        The next message is received ahead for this. The server holds at most one more chunk for it.
+        To detect this, the next message is received in advance. The server therefore holds at most one more chunk.
         """
         if self._next_message is None:
             self._next_message = asyncio.ensure_future(self._request.receive())

@@ -1,4 +1,4 @@
-"""What the GraphQL server needs to know about the context of an operation. Resolvers get the same context."""
+"""The interface of the context of an operation, for the GraphQL server. Resolvers get the same context."""
 
 from typing import Protocol
 
@@ -10,8 +10,8 @@ class OperationContext(Protocol):
 
     @property
     def budget(self) -> SubmitterBudget:
-        """What the submitter of the client uses. Do not keep it while nothing is in use."""
+        """The budget of the submitter of the client. Do not keep it while nothing is in use."""
 
     @property
     def allowance(self) -> Allowance:
-        """What the client may send."""
+        """The allowance of the client: the requests and samples that it may send."""

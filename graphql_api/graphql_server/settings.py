@@ -9,7 +9,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 YIELD_SECONDS = 0.002
-"""The pause between two long steps on the event loop. Several turns of the loop let other requests complete."""
+"""The pause between two long steps on the event loop. In this time, other requests can complete."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

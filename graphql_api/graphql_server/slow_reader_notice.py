@@ -1,9 +1,8 @@
-"""The last message to a client that reads too slowly: the error TOO_SLOW with the cursor to resume from.
+"""The last message to a client that reads too slowly: the error TOO_SLOW, with the cursor after which to resume.
 
 A stream or WebSocket registers one notice in its ASGI scope, under `scope["state"]["slow reader notice"]`.
-The notice records the cursor of every response that the stream or WebSocket sends. If the stall timer
-expires, the connection writes the messages of the notice and then closes. The client gets these messages
-when it reads again.
+The notice records the cursor of every response that the stream or WebSocket sends. If the stall timer expires, the
+connection writes the messages of the notice and then closes. The client gets these messages when it reads again.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,8 @@
 """Whether the client of a WebSocket has authenticated itself.
 
-The protocol knows this, and the connection needs to know it: a client that has not authenticated itself may send only a
-few frames, and may be disconnected to admit another client. Afterwards, its large messages count towards the memory of
-its submitter. The connection registers one `WebSocketTrust` in the ASGI scope, under
-`scope["state"]["websocket trust"]`.
+The protocol authenticates the client, and the connection needs the outcome. Before that, a client may send only a few
+frames, and may be disconnected to admit another client. Afterwards, its large messages count towards the memory of its
+submitter. The connection registers one `WebSocketTrust` in the ASGI scope, under `scope["state"]["websocket trust"]`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Executes operations. A query or mutation has one response. A subscription has one response for each event.
 
-At the time limit, the executor cancels the task that runs the resolvers. If a resolver must not be interrupted, it has
-to use `asyncio.shield`.
+At the time limit, the executor cancels the task that runs the resolvers. A resolver that must not be interrupted has to
+use `asyncio.shield`.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Executor:
         self._operations = Operations(schema, settings)
 
     def is_prepared(self, request: GraphQLRequest) -> bool:
-        """Return whether `prepare` returns at once, because the document is in the cache."""
+        """Return whether the document is in the cache, so that `prepare` returns at once."""
         return self._operations.is_cached(request)
 
     async def prepare(self, request: GraphQLRequest, context: OperationContext) -> Operation:
@@ -50,7 +50,7 @@ class Executor:
         return await self._operations.find(request, context.budget)
 
     def reserve(self, context: OperationContext) -> Reservation:
-        """Return an empty reservation of the submitter, for the memory of requests."""
+        """Return an empty reservation for the memory of a request. It counts towards the share of the submitter."""
         return self._memory_budget.reserve(context.budget.request_bytes)
 
     def check_room(self, context: OperationContext) -> None:
@@ -64,7 +64,7 @@ class Executor:
     ) -> GraphQLResponse:
         """Execute a query or mutation. Raises `DropzoneError` if a variable cannot be read.
 
-        The operation waits if its submitter executes too much at the same time.
+        The operation waits if operations of its submitter use too much cost at the same time.
         """
         variables = await self._read_variables(operation, request)
         cost = operation.cost.of(variables)
@@ -122,7 +122,7 @@ class Executor:
                 return
             self._memory_budget.check_resident()
             resources.enter_context(context.budget.subscriptions.hold())
-            key = operation.selection_key(request)  # before the variables are read, which may release them
+            key = operation.selection_key(request)  # before the variables are read, because reading may release them
             executor, events = await self._open(operation, request, context)
             request.release_memory()
             if isinstance(events, ExecutionResult):
@@ -152,7 +152,7 @@ class Executor:
         return variables
 
     async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
-        """Return an executor and the events of a subscription. If it fails, return None and a result with errors."""
+        """Return an executor and the events of a subscription. If this fails, return None and a result with errors."""
         variables = await self._read_variables(operation, request)
         executor = self._build(operation, variables, context)
         if isinstance(executor, list):

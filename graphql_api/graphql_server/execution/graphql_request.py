@@ -1,7 +1,7 @@
 """A GraphQL request in JSON, split by msgspec into spans of text without parsing the values.
 
-msgspec splits the request and its `variables` into spans of text (`msgspec.Raw`). A resolver gets the span of a raw
-scalar byte for byte. All other variables are decoded when their operation is known.
+msgspec splits the request and its `variables` into spans of text (`msgspec.Raw`). A resolver gets the unchanged bytes
+of a raw scalar. All other variables are decoded when the operation of the request is known.
 """
 
 from contextlib import suppress
@@ -23,13 +23,13 @@ from storage.documents.errors import BadRequest, TooLarge
 
 @dataclass(slots=True)
 class GraphQLRequest:
-    """A request. `variables` is a JSON object that is not decoded yet. It is a view of the body of the request."""
+    """A request. `variables` is a view of the request body: a JSON object that is not decoded yet."""
 
     query: str
     operation_name: str | None
     variables: msgspec.Raw | None
     placeholder: Placeholder | None = None
-    """Set if `variables` is long: its marker in `variables` replaces the contents of a list."""
+    """Set if `variables` is long. The marker of the placeholder then replaces the contents of a list in `variables`."""
     reservation: Reservation | None = None
     """The memory of the body. It stays reserved while the operation waits for its turn."""
 
@@ -73,7 +73,7 @@ _VALUE: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
     """Read a request from JSON.
 
-    Raises `BadRequest` if the request is invalid, and `TooLarge` if it has a large value that it does not use.
+    Raises `BadRequest` if the request is invalid, and `TooLarge` if it has a large value that is not used.
     """
     if not body:
         raise BadRequest("the request has no body; send a JSON object with a `query`")

@@ -20,7 +20,7 @@ _OPEN_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING = _OPEN_STRING + rb'"'
 _KEY = re.compile(rb"[\s,{]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
 _END = re.compile(rb"[\s{]*\}\s*\Z")
-# If the end of the searched text is inside a string, the rest of the text is one match, also after a backslash.
+# If the end of the searched text is inside a string, the rest of the text is one match, even after a backslash.
 _BRACKET = re.compile(_OPEN_STRING + rb'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
 _UTF8_CHUNK = 256 * 1024
@@ -58,8 +58,8 @@ def check_utf8(text: bytes | msgspec.Raw) -> None:
 def check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) -> None:
     """Raise `BadRequest` if a well-formed JSON object has a duplicate key.
 
-    The loop reads key after key. For a value in `spans`, it skips the length of the span. If a key is duplicate, this
-    may be the length of its other value. The loop then stops before the end of the object, which also raises.
+    The loop reads one key after the other. For a value in `spans`, it skips the length of the span. If a key occurs
+    twice, the span may be that of the other value. The loop then stops before the end of the object, which also raises.
 
     Raises `TooLarge` for many keys that are not in `spans`, because the loop needs almost a microsecond for each key.
     """

@@ -1,8 +1,8 @@
 """The cost of an operation: an estimate of its work, made before the operation is executed.
 
 One unit is about one millisecond of processor time. A submission costs one unit. A field costs little, but a list of
-500 items executes each field below it 500 times. The arguments that set the size of a list therefore count, as
-literals and as variables. Lists of the schema (introspection) have the size of this schema.
+500 items executes each field below it 500 times. The cost therefore depends on the arguments that set the size of a
+list, both literals and variables. Lists of the schema (introspection) have the size of this schema.
 
 Fields declare their cost with `declare`. The estimate is an upper bound: it ignores `@skip` and `@include`.
 """
@@ -44,14 +44,14 @@ _INTROSPECTED_FIELD_COST = 0.02  # plans do not support introspection
 
 @dataclass(frozen=True, slots=True)
 class FieldCost:
-    """What it costs to resolve a field, in addition to the fields below it."""
+    """The cost of resolving a field, without the fields below it."""
 
     units: float = 0.0
-    """Units for each time that the field is resolved."""
+    """Units each time the field is resolved."""
 
     units_per_item: float = 0.0
     size_arguments: tuple[str, ...] = ()
-    """Arguments whose number is the number of items. A list argument always has one element per item."""
+    """Arguments that set the number of items. A list argument sets it by its number of elements."""
 
     default_size: int = 1
     """The number of items if no size argument is set."""
@@ -179,7 +179,7 @@ class OperationCost:
 
 
 def _size(value: object) -> int | None:
-    """Return the number of items that the value of a variable asks for, or None if it sets no number."""
+    """Return the number of items that the value of a variable sets, or None if it sets no number."""
     if isinstance(value, list):
         return len(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,7 +1,7 @@
 """Limits on the size of an operation. The size is measured before the operation is validated or executed.
 
-Each fragment is measured once. A spread then adds the measure of its fragment, and the fragment is not expanded. For
-example, 24 fragments may each spread the next fragment twice. They need 24 measurements, but count as the millions of
+Each fragment is measured once. A spread adds the measure of its fragment, without expanding the fragment. For example,
+24 fragments may each spread the next fragment twice. They need only 24 measurements, but count as the millions of
 selections to which they expand.
 
 The limits count selections of every kind, not only fields, because a fragment may contain no field.
@@ -57,7 +57,7 @@ class _Measure:
     lists: int = 0  # fields with the name of an introspected list, at any position
     comparisons: int = 0
     names: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By top-level response name: the number of its fields, and the number of selections in and below these fields."""
+    """For each top-level response name: the number of fields, and of selections in and below these fields."""
 
     def add(self, other: "_Measure", depth: int) -> None:
         """Add the measure of selections that are `depth` levels below the top level of this measure."""

@@ -1,8 +1,8 @@
 """Finds the operation of a request. A document that is not in the cache is parsed, measured and validated.
 
 The cache maps the text of a valid document to its operations. The number of cached documents and the total length of
-their texts are limited. A document enters the cache when it is sent for the second time. A document that contains
-values is sent once, and would otherwise evict others and fragment the memory.
+their texts are limited. A document enters the cache when it is sent for the second time. Documents that contain values
+are usually sent once. They would evict other documents and fragment the memory.
 """
 
 from array import array
@@ -106,9 +106,9 @@ class Operations:
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
         self._seen = array("q", bytes(8 * _SEEN_DOCUMENTS))
-        """The hashes of the last valid documents, each at a place that its value gives.
+        """The hashes of the last valid documents. The value of a hash determines its place.
 
-        An object for each would hold a part of the memory in which its document was read, and with it one MiB.
+        A Python object for each hash would keep memory in use in which its document was read, up to one MiB.
         """
 
     def is_cached(self, request: GraphQLRequest) -> bool:
@@ -118,7 +118,8 @@ class Operations:
     async def find(self, request: GraphQLRequest, budget: SubmitterBudget) -> Operation:
         """Return the operation of a request. Raises `InvalidOperation`.
 
-        To read a document that is not in the cache takes up to 40 ms, in turns and with the budget of the submitter.
+        Reading a document that is not in the cache takes up to 40 ms. It is divided into turns, and uses the budget of
+        the submitter.
         """
         max_length = self._settings.max_document_length
         if len(request.query) > max_length:
@@ -147,7 +148,7 @@ class Operations:
     async def _read_in_steps(self, text: str, turn: LoopTurn) -> Mapping[str | None, Operation]:
         await turn.start()
         known = self._documents.get(text)
-        if known is not None:  # another request has read the same document meanwhile
+        if known is not None:  # meanwhile, another request has read the same document
             return known.operations
         try:
             document = _parse(text, self._settings.max_tokens)
@@ -197,7 +198,7 @@ def _parse(text: str, max_tokens: int) -> DocumentNode:
 
 
 def _validate(schema: GraphQLSchema, document: DocumentNode, rules: Sequence[type[ASTValidationRule]]) -> Sequence[Any]:
-    """Return the errors of some rules. A rule has cycles with its own methods, so it must not refer to the document."""
+    """Return the errors of some rules. A rule is part of a reference cycle, so it must not refer to the document."""
     visitors: list[ASTValidationRule] = []
 
     def create(rule: type[ASTValidationRule], context: ValidationContext) -> ASTValidationRule:

@@ -2,8 +2,8 @@
 
 graphql-core completes a list without a pause. This executor pauses between the items of a heavy operation.
 
-graphql-core refers to the executor from its helpers, and to the helpers from the executor. With the executor, such a
-cycle keeps the context and the variables of an operation in memory until the garbage collector runs.
+In graphql-core, the executor and its helpers refer to each other. Such a cycle keeps the executor in memory until the
+garbage collector runs, together with the context and the variables of the operation.
 """
 
 import asyncio
@@ -71,4 +71,4 @@ async def gather(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 HELPERS = GraphQLResolveInfoHelpers(gather, lambda awaitables: None)
-"""What resolvers of abstract types use. The schemas that this server executes have no abstract types."""
+"""The helpers for resolvers of abstract types. The schemas that this server executes have no abstract types."""

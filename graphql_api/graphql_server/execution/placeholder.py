@@ -5,7 +5,8 @@ all numbers twice took a sixth of the time until the response (docs/performance.
 in which the marker replaces the numbers. It restores the numbers when the value with the list is needed.
 
 The brackets of the list may be inside a JSON string. This causes no error, because the replaced part never includes
-quotes or backslashes. This module does not validate the replaced part. The code that parses the restored value does.
+quotes or backslashes. This module does not validate the replaced part. It is validated when the restored value is
+parsed.
 """
 
 import secrets
@@ -38,8 +39,8 @@ class Placeholder:
 def replace_list(text: bytes) -> Placeholder | None:
     """Replace the contents of the list that contains the middle of `text`.
 
-    If a text has one very long list, this list usually contains the middle. Returns None if the middle is not in a
-    list, or if the list contains strings, lists or objects.
+    If a text has one very long list, this list usually contains the middle of the text. Returns None if the middle is
+    not in a list, or if the list contains strings, lists or objects.
     """
     middle = len(text) // 2
     start = text.rfind(b"[", 0, middle) + 1

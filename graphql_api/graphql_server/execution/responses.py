@@ -20,7 +20,7 @@ class GraphQLResponse(NamedTuple):
     is_executed: bool
     """False if the operation was not executed, or if a subscription could not continue."""
     retry_after: int | None = None
-    """After how many seconds the client can retry. Set only if all fields failed with errors that a retry can fix."""
+    """The number of seconds until a retry. Set only if all fields failed with errors that a retry can fix."""
     retry_status: int = 503
     """The HTTP status of a response with `retry_after`: 429 if all fields failed because of limits."""
     cursor: str = ""
@@ -30,18 +30,18 @@ class GraphQLResponse(NamedTuple):
 class SharedEvent:
     """An event that is equal for many subscriptions, so that each response to it is encoded only once.
 
-    A source yields an instance of a subclass. The response then depends on the event, the document, and the variables
-    that the document uses below its root fields. Variables in arguments of a root field only select events.
+    An event source yields instances of a subclass. The response to such an event depends only on the event, the
+    document, and the variables below the root fields. Variables in arguments of a root field only select events.
 
-    A shared response must not depend on the caller. Resolvers await only values that the loaders of one caller read. A
-    response is therefore shared only if its resolvers did not await a value.
+    A shared response must not depend on the caller. If a resolver awaits a value, a loader has read this value for one
+    caller. A response is therefore shared only if its resolvers did not await a value.
     """
 
     cursor: str = ""
     """The position after which a subscriber can resume. Empty if a subscriber cannot resume."""
 
     executions: int = 0
-    """How often the event was executed, because no response with the same selection key was there."""
+    """How often an operation was executed for this event. Each selection key needs one execution."""
 
     @cached_property
     def responses(self) -> dict[SelectionKey, GraphQLResponse]:

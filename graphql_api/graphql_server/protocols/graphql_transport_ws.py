@@ -73,7 +73,7 @@ class GraphQLWebSocket:
         """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._prepared = asyncio.Event()
-        """Set unless the document of an operation is being read. The next operation then waits."""
+        """Not set while the document of an operation is being read. The next operation waits for this event."""
         self._prepared.set()
         self._place = contextlib.ExitStack()
         """The place of this WebSocket in the budget of its submitter."""
@@ -101,7 +101,7 @@ class GraphQLWebSocket:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._place.close()
-            self._operations.clear()  # a cancelled task refers to its frames, and therefore to this object
+            self._operations.clear()  # a cancelled task refers to its frames, and they refer to this object
         if close is not None:
             await self._close(close.code, close.reason)
 

@@ -1,8 +1,8 @@
 """GraphQL over HTTP: GET and POST at one path, for single responses and for event streams.
 
-The server checks the credential first, then the headers, then the body. Without a valid credential, a client gets only
-the error of the credential. The server reads only `application/json` bodies, because browsers do not send such a body
-to another origin without a preflight request.
+The server checks the credential first, then the headers, then the body. A client without a valid credential therefore
+learns nothing else about its request. The server reads only `application/json` bodies, because browsers do not send
+such a body to another origin without a preflight request.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class HTTPEndpoint:
         self._stopping.set()
 
     async def _respond(self, request: Request, reserved: ExitStack) -> Response:
-        """Return the response. `reserved` holds the memory of a large body: an event stream executes it later."""
+        """Return the response. `reserved` holds the memory of a large body, which an event stream needs later."""
         accept = accepted(header(request, b"accept"))
         if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
@@ -141,7 +141,7 @@ class HTTPEndpoint:
             if accept.stream is None:
                 raise NotAcceptable("a subscription needs text/event-stream in the header `Accept`")
             if operation.type is OperationType.SUBSCRIPTION:
-                self._executor.check_room(context)  # before the response starts, so that it has the status of the error
+                self._executor.check_room(context)  # the response can still have the status of the error
             return self._stream(self._executor.subscribe(operation, request, context), credential)
         execution = self._executor.execute(operation, request, context)
         if operation.is_heavy_query:

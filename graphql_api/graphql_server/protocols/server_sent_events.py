@@ -1,8 +1,8 @@
 """GraphQL over Server-Sent Events: one stream for each operation ("distinct connections mode").
 
-One task sends the events. Another task waits until the client disconnects, the credential is refused, the server stops,
-or a comment is due because no event was sent. A client that reads slowly delays only its own events. If a client reads
-almost no data, the connection ends its stream (see `SlowReaderNotice`).
+One task sends the events. Another task waits until the client disconnects, the credential is refused, or the server
+stops. It also sends comments while there are no events. A client that reads slowly delays only its own events. If a
+client reads almost no data, the connection ends the stream (see `SlowReaderNotice`).
 """
 
 import asyncio
@@ -97,8 +97,8 @@ class EventStreamResponse(Response):
 def _event(data: bytes) -> bytes:
     """Return a `next` event. Each line break in `data` becomes a space.
 
-    A line break would end the line `data:` of the event. In JSON, line breaks occur only between tokens, where a space
-    has the same meaning. (Raw JSON that a client submitted can contain line breaks.)
+    A line break would end the line `data:` of the event. Raw JSON that a client submitted can contain line breaks. In
+    JSON, they occur only between tokens, where a space has the same meaning.
     """
     return b"event: next\ndata: %b\n\n" % data.translate(_ONE_LINE)
 

@@ -59,7 +59,7 @@ def decode(text: str) -> Message:
 
 
 def object_in(message: Message) -> dict[str, Any]:
-    """Return the payload of a message that may have an object. Raises `Close` if the payload is not an object."""
+    """Return the payload of a message, an object or nothing. Raises `Close` if the payload is not an object."""
     try:
         payload = _PAYLOAD.decode(message.payload) if isinstance(message.payload, msgspec.Raw) else None
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
@@ -68,7 +68,7 @@ def object_in(message: Message) -> dict[str, Any]:
 
 
 def credential_in(payload: Mapping[str, object], of_headers: Credential) -> Credential:
-    """Return the credential in the payload of `connection_init`, or that of the headers if the payload has none.
+    """Return the credential in the payload of `connection_init`. Without one, return the credential of the headers.
 
     A key in the payload replaces the session of a page. Clients use several spellings of the same name. Raises
     `Unauthenticated` if there are two different keys, and `BadRequest` for two submitters.

@@ -1,9 +1,9 @@
-"""Accepts the connections of a listening socket, several in each turn of the event loop.
+"""Accepts the connections of a listening socket, several in each iteration of the event loop.
 
-uvloop accepts one connection per turn. While other clients keep the loop busy, a new client would have to wait for as
-many turns as connections are before it. Clients that open connections and close them at once can fill this queue
-without an effort of their own. A connection that is already reset is therefore dropped before anything is allocated for
-it. A connection that its client has closed, at least for sending, comes after all others.
+uvloop accepts one connection per iteration. While the loop is busy with other clients, a new client would wait for one
+iteration per connection in the queue before it. Clients can fill this queue easily: they open connections and close
+them at once. A connection that is already reset is therefore dropped before memory is allocated for it. A connection
+that its client has closed for sending is accepted after all others.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
 _MAX_ACCEPTED_PER_TURN = 500
-"""With those that are dropped and those that come later, which take 10 to 20 us each."""
+"""Includes connections that are dropped or accepted later. Each takes 10 to 20 us."""
 
 _MAX_CLOSED_PER_TURN = 4
 _MAX_CLOSED = 1_000
-"""Connections that their clients have closed for sending, and that wait for all others. More are dropped."""
+"""Connections that their clients have closed for sending, and that wait for all others. Further ones are dropped."""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSE_WAIT = 8
 """The state of a connection that its client has closed for sending (Linux, `tcp_states.h`)."""
 
 _PAUSE_SECONDS = 1.0
-"""How long no connection is accepted after the process has run out of files or memory."""
+"""How long the process accepts no connection after it has run out of files or memory."""
 
 _HANDSHAKE_SECONDS = 10.0
 
 _MAX_HANDSHAKES = 500
-"""TLS handshakes in progress. If there are more, the oldest is ended: a client that sends nothing shuts out no other.
+"""TLS handshakes in progress. If there are more, the oldest is ended, so that idle clients cannot block other clients.
 
-The limits on connections apply after the handshake only.
+The limits on connections apply only after the handshake.
 """
 
 _log = ThrottledLog(logging.getLogger("graphql_api"))

@@ -1,8 +1,8 @@
 """HTTP connections that end early, with a response that their client can read.
 
 The server can respond before it has read the whole body, for example with 401 or 413. If it then closed the connection
-at once, a client that is still sending would get a connection reset instead of the response. The server therefore
-receives and discards the rest of the body for a short time before it closes the connection.
+at once, a client that is still sending would get a connection reset instead of the response. Before the server closes
+the connection, it therefore receives and discards the rest of the body for a short time.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class ClosingConnection(SequentialRequests):
     settings: ServerSettings
 
     has_begun = False
-    """Whether a part of the headers of a request is parsed."""
+    """Whether the headers of a request are parsed in part."""
 
     refusal: tuple[int, DropzoneError] | None = None
     """The status and the error of the refused request. The connection reads no further request."""
@@ -56,7 +56,7 @@ class ClosingConnection(SequentialRequests):
         return not self.is_in_headers
 
     def count_discarded(self, data: bytes) -> None:
-        """Count data that is received after the response. If it is too much, read no more of it."""
+        """Count data that is received after the response. If there is too much data, stop reading."""
         self._discarded_bytes += len(data)
         if self._discarded_bytes > self.settings.max_unread_body_bytes:
             self.flow.pause_reading()
@@ -87,7 +87,7 @@ class ClosingConnection(SequentialRequests):
         self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
 
     def _disconnect_application(self) -> None:
-        """Send `http.disconnect` to the application. uvicorn then ignores all that the application sends."""
+        """Send `http.disconnect` to the application. uvicorn then ignores everything that the application sends."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
@@ -133,7 +133,7 @@ class DelayedCloseTransport:
         return getattr(self._connection.transport, name)
 
     def close(self) -> None:
-        """Close the connection, but only after the rest of the body if there is a rest."""
+        """Close the connection. If the body is not complete, receive the rest of the body first."""
         if self._connection.has_unread_body:
             self._connection.close_later()
         else:

@@ -7,8 +7,8 @@ class FrameScanner:
     """Follows the frames of one WebSocket through all data that it receives."""
 
     def __init__(self) -> None:
-        self._header = b""  # of the current frame, while it is incomplete
-        self._bytes_left = 0  # of the current frame, once its header is complete
+        self._header = b""  # the incomplete header of the current frame
+        self._bytes_left = 0  # bytes of the current frame after a complete header
 
     @property
     def is_between_frames(self) -> bool:

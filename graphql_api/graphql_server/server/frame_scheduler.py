@@ -1,7 +1,7 @@
 """Shares the time for WebSocket frames among all WebSockets of the process.
 
-A frame of six bytes takes about ten microseconds to parse, so a megabyte of small frames would stop the event loop for
-seconds. In each turn of the event loop, all WebSockets together parse a limited number of frames. If more frames
+A frame of six bytes takes about ten microseconds to parse, so a megabyte of small frames would block the event loop for
+seconds. In each iteration of the event loop, all WebSockets together parse a limited number of frames. If more frames
 have arrived, the WebSockets take turns, and other work runs between the turns.
 """
 
@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 0.001
 
 
 class FrameScheduler:
-    """The frames that may be parsed in this turn of the event loop, and the WebSockets that wait for a later turn."""
+    """The frames that may be parsed in this iteration of the event loop, and the WebSockets that wait."""
 
     def __init__(self) -> None:
         self._frames_left = _MAX_FRAMES_PER_TURN
@@ -24,12 +24,12 @@ class FrameScheduler:
 
     @property
     def max_frames(self) -> int:
-        """How many frames a WebSocket that does not wait may parse now. 0 while other WebSockets wait."""
+        """The number of frames that a WebSocket may parse now if it does not wait. 0 while other WebSockets wait."""
         return 0 if self._waiting else min(self._frames_left, _MAX_FRAMES_PER_WEBSOCKET)
 
     @property
     def max_frames_of_waiting(self) -> int:
-        """How many frames a WebSocket may parse when its turn has come."""
+        """The number of frames that a waiting WebSocket may parse in its turn."""
         return _MAX_FRAMES_PER_WEBSOCKET
 
     def spend(self, frames: int) -> None:
@@ -40,7 +40,7 @@ class FrameScheduler:
             asyncio.get_running_loop().call_soon(self._start_turn)
 
     def wait(self, parse: Callable[[], None]) -> None:
-        """Call `parse` once, in a later turn."""
+        """Call `parse` once, in a later iteration of the event loop."""
         self._waiting.append(parse)
         self.spend(0)
 

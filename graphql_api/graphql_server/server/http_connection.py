@@ -48,7 +48,7 @@ def http_connection_class(settings: ServerSettings, open_connections: OpenConnec
 
 
 class HTTPConnection(ClosingConnection):
-    """One HTTP connection. `place` is its place among the open connections; a WebSocket takes it over."""
+    """One HTTP connection. `place` is its place among the open connections. A WebSocket keeps this place."""
 
     place: OpenConnection | None = None
 
@@ -104,7 +104,7 @@ class HTTPConnection(ClosingConnection):
             self.receive(data)
 
     def _parse_whole(self, data: bytes) -> None:
-        """Parse data that contains the end of the headers of only one request. They need no timer."""
+        """Parse data that contains the end of the headers of exactly one request. These headers need no timer."""
         self._is_whole = True
         super().data_received(data)
         self._is_whole = False
@@ -215,7 +215,7 @@ class HTTPConnection(ClosingConnection):
             self.place.is_busy = self.is_responding
 
     def _close_idle(self) -> None:
-        """Close this connection, because another one needs its place."""
+        """Close this connection, because another connection needs its place."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # the client does not read
         else:
@@ -263,10 +263,10 @@ class _Flow(FlowControl):
 
 
 def _violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
-    """Return what is wrong with the headers of a request, or None. The parser does not enforce these rules.
+    """Return the problem of the headers of a request, or None. The parser does not enforce these rules.
 
-    A proxy and this server must agree on where a request ends and which host it is for. A request on which they could
-    disagree is therefore refused (RFC 9112, sections 3.2 and 6.3).
+    A proxy and this server must agree on the end of a request and on its host. A request on which they could disagree
+    is therefore refused (RFC 9112, sections 3.2 and 6.3).
     """
     host = headers.get(b"host")
     if host is None:

@@ -1,9 +1,9 @@
-"""All open connections, and which of them may be closed to admit another one.
+"""All open connections. Idle connections may be closed to admit new connections.
 
 A connection is idle while the server waits for its client: no request is in progress, the headers of a request are
 incomplete, the client does not read its response, or the client of a WebSocket has not authenticated itself yet. If a
-limit is reached, the connection that has been idle for the longest time is closed. A client that opens connections and
-does not use them can therefore shut out neither other clients nor itself.
+limit is reached, the server closes the connection that has been idle for the longest time. A client that opens
+connections and does not use them can therefore block neither other clients nor itself.
 """
 
 from collections.abc import Callable
@@ -101,7 +101,7 @@ class OpenConnection:
 
 
 _Queue = dict[OpenConnection, None]
-"""Open connections. Of those that are idle, the one that has been idle for the longest time is first."""
+"""Open connections. The idle connections are in the order in which they became idle."""
 
 
 @dataclass(slots=True)

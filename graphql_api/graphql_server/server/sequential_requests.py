@@ -1,8 +1,8 @@
 """HTTP connections that parse the next request only after the response to the previous request.
 
-uvicorn parses all requests that it receives. A client that sends many small requests at once would therefore use a
-hundred times the memory of its data. The parser handles all bytes that it gets in one call, so this module cuts the
-received data where a request may end. It keeps the rest, and reads no more data until it has parsed the rest.
+uvicorn parses all requests that it receives. Many small requests at once would therefore use a hundred times the memory
+of their data. The parser handles all bytes that it gets in one call. This module therefore cuts the received data where
+a request may end. It keeps the rest, and reads no more data until it has parsed the rest.
 
 Most requests are small and arrive whole, after the response to the previous one. They do not need this module.
 """
@@ -21,7 +21,7 @@ END_OF_HEADERS = b"\r\n\r\n"
 
 _MAX_CHUNKED_PART_BYTES = 32 * 1024
 _MAX_SECONDS_PER_TURN = 0.002
-"""A chunk of a body may have one byte, so a part may take the parser several milliseconds."""
+"""The chunks of a body may have one byte each. The parser may then need several milliseconds for a part."""
 
 
 class SequentialRequests(HttpToolsProtocol):
@@ -48,7 +48,7 @@ class SequentialRequests(HttpToolsProtocol):
     """The data that cannot be parsed yet. None until there is such data."""
 
     def hold_reading(self) -> None:
-        """Read no more data until `release_reading`, also if the application asks for the rest of a body."""
+        """Read no more data until `release_reading`, even if the application asks for the rest of a body."""
         raise NotImplementedError
 
     def release_reading(self) -> None:

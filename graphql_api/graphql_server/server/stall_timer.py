@@ -1,7 +1,7 @@
 """Detects a client that reads almost none of the data that the server writes to it.
 
-Time in which the server still receives a request body does not count, because many clients send their whole body before
-they read the response.
+The time in which the server still receives a request body does not count, because many clients send the whole body
+before they read the response.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 _MAX_BYTES = 16 * 2**20
 _MAX_BYTES_OF_ANY_CONNECTION = 16 * 2**10
-"""A connection may keep this much, even if all connections together have reached the limit."""
+"""Each connection may keep this number of bytes, even if all connections together have reached the limit."""
 
 
 class UnparsedTotal:

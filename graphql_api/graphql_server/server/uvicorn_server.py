@@ -18,7 +18,7 @@ from graphql_api.graphql_server.settings import ServerSettings
 _POLL_SECONDS = 0.02
 
 _BACKLOG = 4096
-"""Connections that wait to be accepted. If there are more, the kernel makes clients retry after a second."""
+"""Connections that wait to be accepted. The kernel lets further clients retry after a second."""
 
 logger = logging.getLogger("graphql_api")
 
@@ -26,8 +26,8 @@ logger = logging.getLogger("graphql_api")
 class Server(uvicorn.Server):
     """A uvicorn server that ends all responses within `shutdown_seconds` after a signal, with a status if possible.
 
-    uvicorn notifies the application of a shutdown only after all responses have ended, so a stream without an end would
-    delay the shutdown. uvicorn then responds with 500 to the requests that it ends.
+    uvicorn notifies the application of a shutdown only after all responses have ended. An endless stream would
+    therefore delay the shutdown. uvicorn also responds with 500 to the requests that it ends.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
         trusted_proxies: str = "",
         tls_files: tuple[str, str] | None = None,
     ) -> None:
-        """Create a server. `tls_files` are the certificate and its private key; without them, it speaks plain HTTP."""
+        """Create a server. `tls_files` are the certificate and its private key. By default, it uses plain HTTP."""
         open_connections = OpenConnections(budgets)
         config = uvicorn.Config(
             app,
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
         """The port of the first listening socket, as soon as the server accepts connections."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Start the application, then accept connections on `sockets`, or on the configured address without them."""
+        """Start the application, then accept connections on `sockets`, or else on the configured address."""
         listening = sockets or [self.config.bind_socket()]
         await super().startup([])
         self._acceptors = [
@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
         return connection
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Call `on_shutdown`. Then complete the requests in progress, and refuse those that take too long with 503."""
+        """Call `on_shutdown`. Then complete the requests in progress. Requests that take too long get 503."""
         if self._on_shutdown is not None:
             self._on_shutdown()
         for acceptor in self._acceptors:

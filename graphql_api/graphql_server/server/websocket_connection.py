@@ -1,9 +1,9 @@
 """WebSocket connections with limits that uvicorn has no setting for.
 
-- A client can send very many frames at once. This module parses a few of them in each turn of the event loop. Until the
-  client has authenticated itself, it may send only a few frames in total.
+- A client can send very many frames at once. This module parses a few frames in each iteration of the event loop. Until
+  the client has authenticated itself, it may send only a few frames in total.
 - uvicorn keeps each fragment of a message as an object. This module joins the fragments. It reserves memory for a large
-  message until the application has handled it.
+  message until the application has handled the message.
 - If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
 - If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
 - If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error of the server. This module
@@ -131,7 +131,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         await self.writable.wait()
         if self.close_sent:
-            raise ClientDisconnected  # uvicorn would raise an error that names a bug of the application
+            raise ClientDisconnected  # uvicorn would raise an error that reports a bug of the application
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = (
@@ -199,7 +199,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     def _is_allowed(self, size: int) -> bool:
-        """Count data of a client that has not authenticated itself. If it is too much, close the WebSocket."""
+        """Count data of a client that has not authenticated itself. If there is too much data, close the WebSocket."""
         if self._trust is not None and self._trust.reservation is not None:
             return True
         self._bytes_without_trust += size
@@ -213,7 +213,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         return False
 
     def _refuse(self, code: int, reason: str) -> None:
-        """Close the WebSocket, and discard what its client still sends, so that the client can read the close frame."""
+        """Close the WebSocket, and discard data that its client still sends, so that it can read the close frame."""
         self._is_discarding = True
         self._unparsed.clear()
         self._send_close(code, reason)
@@ -241,7 +241,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_timer.start()
-        # The server answers each ping with a pong, which would go to the full write buffer.
+        # The server would answer each ping with a pong, but the write buffer is full.
         self._set_reading(False)
 
     def resume_writing(self) -> None:
