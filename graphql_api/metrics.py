@@ -1,8 +1,8 @@
-"""The Prometheus metrics of the API. The code that causes an event updates its metric.
+"""The Prometheus metrics of the API. Each metric is updated by the code that causes the event.
 
 `GET /metrics` (`endpoints/metrics.py`) returns all metrics.
 
-A label never holds a value that a client chose.
+The value of a label is never chosen by a client.
 """
 
 import platform

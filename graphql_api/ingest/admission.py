@@ -1,9 +1,9 @@
-"""Admission of streams: when the next lines of a stream may be stored.
+"""Admission of streams: decides when the next lines of a stream may be stored.
 
-`Budgets.admit_samples` refuses a request with one sample at once. A stream waits instead, and the server does not
-read it meanwhile. All streams of a submitter share a limit of lines in flight, so that 64 streams do not fill the
-queue of the writer more than one. The limit follows the writes that the writer sends for one submitter. A stream is
-refused if the backlog of its submitter stays at its limit.
+If a budget is exhausted, `Budgets.admit_samples` refuses a request with one sample at once. A stream waits instead, and
+the server stops reading the stream. All streams of a submitter share a limit of lines in flight, so that 64 streams do
+not fill the queue of the writer more than one stream does. The limit is a multiple of the writes that the submitter may
+have in flight. A stream is refused if the backlog of its submitter stays at its limit for too long.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _MAX_LINES_IN_FLIGHT = 2_000
 """Lines of all streams of one submitter."""
 
 _LINES_PER_WRITE = 4
-"""While others write, lines in flight for each write that the submitter may have in flight, which keep it busy."""
+"""Lines in flight for each write that a submitter may have in flight, so that enough writes wait."""
 
 _MAX_BYTES_IN_FLIGHT = 32 * 2**20
 _MAX_BACKLOG_WAIT_SECONDS = 30.0
@@ -67,7 +67,7 @@ class StreamAdmission:
         self._is_closed = False
 
     async def wait(self, lines: int, byte_count: int) -> None:
-        """Wait until these lines may be stored. Raises `RateLimited` if a limit stays reached for too long."""
+        """Wait until these lines may be stored. Raises `RateLimited` if a budget stays exhausted for too long."""
         self._check()
         await self._in_flight.admit(lines, byte_count, self._check)
         self._lines += lines
@@ -82,7 +82,7 @@ class StreamAdmission:
         self._budgets.admit_samples(self._sender, lines, byte_count)
 
     def release(self, lines: int, byte_count: int) -> None:
-        """Let other lines be stored instead of these, which have their outcomes."""
+        """Remove lines that have their outcomes, so that other lines may be stored."""
         if self._is_closed:
             return
         self._lines -= lines
@@ -96,7 +96,7 @@ class StreamAdmission:
 
 
 class _InFlight:
-    """The lines in flight of all streams of one submitter, and the streams that wait, in the order of their calls."""
+    """The lines in flight of all streams of one submitter, and the waiting streams in the order of their calls."""
 
     def __init__(self, max_lines: Callable[[], int]) -> None:
         self.streams = 0
@@ -122,7 +122,7 @@ class _InFlight:
                 self.release(lines, byte_count)
             else:
                 self._waiting.remove(entry)
-                self._start_waiting()  # they may need less than this stream
+                self._start_waiting()  # the next streams may need less than this stream
             raise
 
     def release(self, lines: int, byte_count: int) -> None:

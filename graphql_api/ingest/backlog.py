@@ -1,8 +1,8 @@
 """The backlog of a submitter: stored samples that have no result yet.
 
-To count them, a query would read every sample. Instead, this module remembers the id of every nth stored sample and
-checks in Firestore which of these samples have results. Results are written in about the order of the samples. All
-samples before the newest one with a result therefore count as computed.
+A query that counts these samples would read every sample. Instead, this module remembers the id of every nth stored
+sample, and checks in Firestore which of these samples have results. Results are written in about the order of the
+samples. All samples before the newest sample with a result therefore count as computed.
 
 The backlog covers the samples that this process has stored since it started.
 """
@@ -74,7 +74,7 @@ class Backlog:
 
 
 class _Submitter:
-    """The marks of one submitter: the running number and the id of every nth sample since the oldest pending one."""
+    """The marks of one submitter: the number and the id of every nth sample, from the oldest pending sample on."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget

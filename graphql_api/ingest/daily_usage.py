@@ -1,10 +1,11 @@
-"""Daily usage: stores what counts towards daily quotas, so that it holds over all processes and restarts.
+"""Daily usage: stores the usage of daily quotas, so that a quota applies to all processes together and after restarts.
 
-Each process adds what it has admitted to `submitters/{submitter}/daily_usage/{day}` every five seconds. The response
-contains the total of all processes. Until then, a process does not know what the others have admitted, so a quota can
-be exceeded by what arrives in five seconds.
+Every five seconds, each process adds the usage that it has admitted to `submitters/{submitter}/daily_usage/{day}`. The
+response contains the total of all processes. Between two such writes, a process does not know the new usage of the
+other processes. The samples of five seconds can therefore exceed a quota.
 
-A write that Firestore has not confirmed is sent again. If Firestore had applied it, the samples count twice.
+A write that Firestore has not confirmed is sent again. If Firestore had applied the first write, the samples count
+twice.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _failed_writes = ThrottledLog(logging.getLogger("graphql_api"))
 
 
 class DailyUsage:
-    """Stores the usage of all quotas that have changed. A task runs only while something is to be stored."""
+    """Stores the usage of all quotas that have changed. A task runs only while a change is not stored."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter, budgets: Budgets) -> None:
         self._firestore = firestore
@@ -41,7 +42,7 @@ class DailyUsage:
         self._stores: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Store what is not stored yet, if Firestore responds soon."""
+        """Store the remaining changes, if Firestore responds soon."""
         self._changed.on_add = None
         if self._stores is not None:
             self._stores.cancel()
@@ -62,17 +63,17 @@ class DailyUsage:
             await asyncio.gather(*map(self._store, due))
 
     async def _store(self, quota: DailyQuota) -> None:
-        """Store a quota. If this fails, log it; the quota is stored again later."""
+        """Store the usage of a quota. If this fails, log the failure. A later call stores the usage."""
         quota.store_at = time.monotonic() + _STORE_SECONDS
         self._changed.discard(quota)
         try:
             await self._write(quota)
         except (DropzoneError, FirestoreError) as error:
             self._changed.add(quota)
-            _failed_writes.warning("could not store what counts towards daily quotas: %s", error)
+            _failed_writes.warning("could not store the usage of daily quotas: %s", error)
         except Exception as error:  # noqa: BLE001 - one quota must not end the task that stores all
             self._changed.add(quota)
-            _failed_writes.warning("unexpected error while storing what counts towards daily quotas", cause=error)
+            _failed_writes.warning("unexpected error while storing the usage of daily quotas", cause=error)
 
     async def _write(self, quota: DailyQuota) -> None:
         day, admitted = quota.admitted

@@ -1,4 +1,4 @@
-"""Earlier samples to which a new one refers: it has the same idempotency key, or it corrects an earlier sample."""
+"""Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ class EarlierSamples:
             )
 
     async def supersede(self, submitter: str, earlier_id: str, sample_id: str) -> None:
-        """Mark a sample as superseded. This triggers the function, which writes its result again."""
+        """Mark a sample as superseded. This triggers the function, which writes the result of this sample again."""
         name = self._firestore.name(document_paths.sample(submitter, earlier_id))
         write = encoding.to_write(name, {"superseded_by": sample_id, "superseded_at": SERVER_TIME})
         write.update_mask.field_paths.append("superseded_by")

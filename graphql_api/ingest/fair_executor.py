@@ -1,4 +1,4 @@
-"""A few threads that submitters share fairly: each submitter uses one thread at a time, and they take turns.
+"""A few threads that submitters share fairly: each submitter uses one thread at a time, and submitters take turns.
 
 Validation holds the interpreter, so more threads would not validate faster. They would only delay the event loop.
 """
@@ -23,7 +23,7 @@ class FairExecutor:
         self._threads = started_threads(max_threads, name)
         self._max_threads = max_threads
         self._queues: dict[str, deque[_Job]] = {}
-        """The jobs that wait, by submitter. The first submitter is the next one."""
+        """The waiting jobs by submitter. The first submitter has the next turn."""
         self._running: set[str] = set()
 
     async def run(self, submitter: str, function: Callable[[], T]) -> T:
@@ -65,7 +65,7 @@ class FairExecutor:
 
 
 def started_threads(count: int, name: str) -> ThreadPoolExecutor:
-    """Return an executor whose threads have started. Later, memory can be too short to start a thread."""
+    """Return an executor whose threads have started. Later, there may be too little memory to start a thread."""
     threads = ThreadPoolExecutor(count, name)
     all_started = threading.Barrier(count + 1)
     for _ in range(count):

@@ -1,9 +1,8 @@
 """Writing of large samples: chunks are compressed and written while the sample is validated.
 
-Clients cannot read chunks without a header. If storing a sample fails, this module therefore removes
-its chunks. It keeps the chunks if a retry with the same idempotency key and the same content may
-still need them, because such a retry writes the same chunks. `uploads.py` later removes the chunks
-that remain: those that no retry has used, and those of a process that was killed.
+Clients cannot read chunks without a header. If storing a sample fails, this module therefore removes the chunks. It
+keeps the chunks if a retry may still need them: a retry with the same idempotency key and the same content writes the
+same chunks. `uploads.py` later removes chunks that no retry has used, and chunks of a process that was killed.
 """
 
 import asyncio
@@ -49,7 +48,7 @@ class LargeSampleWriter:
         self._read_headers = read_headers
         self._validators = validators
         self._uploads = Uploads(firestore, writer, read_headers)
-        self._removal_delay_seconds = 2 * writer.timeout_seconds  # until no write of the sample is in flight
+        self._removal_delay_seconds = 2 * writer.timeout_seconds  # after this time, no write of the sample is in flight
         self._tasks: set[asyncio.Task[None]] = set()
         # Leave one processor for the event loop and for the thread that validates the sample.
         self._compressor = started_threads(max(1, (os.cpu_count() or 1) - 1), "compressor")
@@ -67,10 +66,10 @@ class LargeSampleWriter:
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
 
-        The chunks expire at `expire_at`, or with the header if it is stored already.
+        The chunks expire at `expire_at`, or with the header if a header is stored already.
 
-        If validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed after
-        a delay, unless a retry may need them.
+        If the validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed
+        after a delay, unless a retry may need them.
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
         identity = await asyncio.get_running_loop().run_in_executor(

@@ -1,11 +1,11 @@
 """NDJSON bodies of any length: lines are processed concurrently while the body arrives, with responses in order.
 
-Lines that arrive together form a batch, because a batch costs little more than a single line.
-Memory use does not depend on the length of the body: if too many lines or bytes are in flight, the
-server stops reading, and the client has to wait. A line that is too long is skipped and reported.
+Lines that arrive together form a batch, because a batch costs little more than a single line. Memory use does not
+depend on the length of the body: if too many lines or bytes are in flight, the server stops reading, and the client has
+to wait. A line that is too long is skipped and reported.
 
-90 KB of zstd can hold 500 million lines. The number of lines is therefore limited by the number of
-received bytes, and the server stops within a batch after the client has disconnected.
+90 KB of zstd can hold 500 million lines. The number of received bytes therefore limits the number of lines. After the
+client has disconnected, the server processes at most the current batch.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _MAX_BATCH_LINES = 100
 _MAX_BATCH_BYTES = 256 * 1024
 _STEP_BYTES = 16 * 1024
 _MIN_LINES = 100_000
-"""Lines of any body. A body may have one more line for each received byte, so the limit affects compressed bodies."""
+"""Lines that any body may have, plus one line for each received byte. This limits only compressed bodies."""
 
 Line = tuple[int, bytes | TooLarge]
 """The number of a line, and its bytes without the newline, or an error. The first line is 1; blank lines count."""
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Body(Protocol):
-    """A decoded body in pieces, and how much of it the client has sent."""
+    """A decoded body in pieces, and the number of bytes that the client has sent."""
 
     @property
     def received_bytes(self) -> int: ...
@@ -86,12 +86,12 @@ async def split(
             chunk = b""
             if batch:
                 yield batch
-            # No large line stays in memory while the client sends nothing.
+            # Release the lines before the wait, because the client may send nothing for a long time.
             batch, batch_bytes, ends, end, line = [], 0, [], b"", b""
         if line := incomplete.end(b""):
             yield [(number, line)]
     finally:
-        incomplete.clear()  # an error holds this frame, and with it the line, in memory
+        incomplete.clear()  # an error would hold this frame and the line in memory
 
 
 class _IncompleteLine:
@@ -172,7 +172,7 @@ async def _read(
             async for batch in batches:
                 await window.wait_for_space(batch)
                 window.add(batch, process_batch(batch))
-                del batch  # it must not stay in memory while the client sends nothing
+                del batch  # do not keep the batch in memory while the client sends nothing
     finally:
         window.close()
 

@@ -49,7 +49,7 @@ _MIN_TURN_BYTES = 16 * 1024
 """Larger requests wait for their turn before they are validated on the event loop."""
 
 _MAX_THOROUGH_BYTES = 16 * 1024
-"""Larger samples that are not valid are read in a thread, because a report takes up to 400 ns per byte."""
+"""Larger invalid samples are read in a thread, because the report on their problems takes up to 400 ns per byte."""
 
 _MIN_THOROUGH_TURN_BYTES = 1024
 """A report on a smaller sample takes less than 0.5 ms."""
@@ -100,7 +100,7 @@ class Receiver:
         labels: Labels | None = None,
         supersedes: str | None = None,
     ) -> Header:
-        """Store the sample `raw`, also if it is invalid. Return its header after Firestore has committed it.
+        """Store the sample `raw`, even if it is invalid. Return its header after Firestore has committed it.
 
         The sample has `labels` in addition to its own labels. If it is accepted, it supersedes the sample with the id
         `supersedes`.
@@ -135,7 +135,7 @@ class Receiver:
     async def receive_all(self, raws: Sequence[bytes], *, sender: Sender) -> list[Outcome]:
         """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises.
 
-        Raises `RateLimited` if the sender may not store as many samples now.
+        Raises `RateLimited` if the sender may not store this number of samples now.
         """
         with count_failures(len(raws)):
             self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
@@ -171,7 +171,7 @@ class Receiver:
                         report = await self._validate_thoroughly(raw, submitter)
                     samples[index] = self._sample(raw, submitter, content_key, labels, report=report)
             except DropzoneError as error:
-                outcomes[index] = error.with_traceback(None)  # the traceback would hold all of `raws` in memory
+                outcomes[index] = error.with_traceback(None)  # its traceback would hold all of `raws` in memory
             except MemoryError:
                 outcomes[index] = Unavailable(_TOO_LITTLE_MEMORY)
             except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
@@ -188,7 +188,7 @@ class Receiver:
         return [outcomes[index] for index in range(len(raws))]
 
     async def close(self) -> None:
-        """Store what counts towards quotas. Cancel the removal of chunks: requests do not wait for it."""
+        """Store the usage of quotas. Cancel the removals of chunks, because no request waits for them."""
         await self._backlog.close()
         await self._daily_usage.close()
         await self._large_samples.close()
@@ -269,7 +269,7 @@ class Receiver:
     async def _write_headers(
         self, samples: Sequence[Sample], sender: Sender, expiry: Expiry | None = None
     ) -> list[Outcome]:
-        """Write headers and set their `submitted_at`, `submitted_by` and times of expiry: `expiry`, or the current one.
+        """Write headers. Set `submitted_at`, `submitted_by` and times of expiry, by default the current ones.
 
         If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
         Otherwise the outcome is `Conflict`.

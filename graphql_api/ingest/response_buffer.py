@@ -1,14 +1,13 @@
 """Response buffers: they hold the part of a response that the client has not read yet.
 
-Many clients send their whole request body before they read the response. If the server waited until
-the client reads, the server and the client would wait for each other. The server therefore writes a
-response to a buffer of limited size. All buffers of a process also share a limit. If the shared limit
-is reached, each buffer can still hold 64 KiB.
+Many clients send their whole request body before they read the response. If the server waited until the client reads,
+the server and the client would wait for each other. The server therefore writes a response to a buffer of limited size.
+The buffers of a process also share a limit. If the shared limit is reached, each buffer can still hold 64 KiB.
 """
 
 import asyncio
 
-MAX_BYTES = 32 * 2**20  # of one response: over 200,000 receipts of NDJSON lines
+MAX_BYTES = 32 * 2**20  # one response; enough for 200,000 receipts of NDJSON lines
 MAX_SHARED_BYTES = 128 * 2**20
 _MIN_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024

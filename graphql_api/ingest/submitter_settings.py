@@ -1,9 +1,9 @@
 """The settings of a submitter: how long samples and results are kept, and whether nulls in samples are skipped.
 
-Each process caches the settings of a submitter for some seconds, so that a submission reads nothing.
+Each process caches the settings of a submitter for some seconds, so that most submissions read nothing.
 
-Times at which documents expire are based on Firestore's clock. The wrong clock of an API machine would otherwise make
-Firestore delete samples at once.
+The times at which documents expire are based on Firestore's clock. With a wrong clock of an API machine, Firestore
+could delete samples at once.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Current(NamedTuple):
 
 
 class _Cached(NamedTuple):
-    """Settings, Firestore's time at their read if something expires, and the monotonic time of the read."""
+    """Settings, the monotonic time at which they were read, and Firestore's time if samples or results expire."""
 
     retention: Retention
     skips_missing: bool
@@ -44,7 +44,7 @@ class _Cached(NamedTuple):
 
 
 class SubmitterSettings:
-    """Reads and changes the settings of submitters. `default_retention` applies to those without their own."""
+    """Reads and changes the settings of submitters. `default_retention` applies if a submitter has no retention."""
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter, default_retention: Retention) -> None:
         self._firestore = firestore
@@ -91,12 +91,12 @@ class SubmitterSettings:
         return {} if document is None else encoding.from_document(document)
 
     async def _change(self, submitter: str, fields: dict[str, object], names: Iterable[str]) -> None:
-        """Store `fields`. Remove the other fields of `names`."""
+        """Store `fields`. Remove the fields in `names` that are not in `fields`."""
         write = encoding.to_write(self._firestore.name(document_paths.settings(submitter)), fields)
         write.update_mask.field_paths.extend(names)
         await self._writer.write(write, submitter)
         self._cache.pop(submitter, None)
-        self._reads.pop(submitter, None)  # it may have read the earlier settings
+        self._reads.pop(submitter, None)  # this read may have returned the earlier settings
 
     async def _read_once(self, submitter: str) -> _Cached:
         """Read the settings. Concurrent requests share one read."""

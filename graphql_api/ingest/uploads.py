@@ -1,10 +1,10 @@
 """Uploads: a document `uploads/{id}` exists while the chunks of a large sample are written.
 
 If the process is killed before it has written the header, the chunks remain, and no client can read them. The document
-says where they are. `sweep` removes the chunks of uploads that ended long ago without a header.
+contains their paths. `sweep` removes the chunks of uploads that ended long ago without a header.
 
 The same sample can be uploaded again with its idempotency key, to the same chunks. The document then changes. A sweep
-first marks the document, on condition that it has not changed, and a new upload does not start while this mark is set.
+first marks the document, on the condition that it has not changed. A new upload does not start while this mark is set.
 A sweep therefore never removes the chunks of an upload in progress.
 """
 
@@ -24,7 +24,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 
 MIN_AGE = timedelta(hours=1)
-"""An upload takes seconds. A client that retries it later than this writes its chunks again."""
+"""The minimum age of an upload that a sweep removes. An upload takes seconds. A later retry writes its chunks again."""
 
 _SWEEP_SECONDS = 600.0
 _PAGE_SIZE = 100
@@ -44,7 +44,7 @@ class Uploads:
         self._read_headers = read_headers
 
     async def begin(self, identity: Identity, chunks: int) -> None:
-        """Record the upload of a number of chunks. Raises `Unavailable` if a sweep removes the same chunks now."""
+        """Record the upload of a number of chunks. Raises `Unavailable` if a sweep is removing the same chunks."""
         path = document_paths.upload(identity.id, identity.sha256)
         write = encoding.to_write(
             self._firestore.name(path),
@@ -72,12 +72,12 @@ class Uploads:
             raise Unavailable("an earlier upload of this sample is being removed; retry later") from None
 
     async def end(self, identity: Identity) -> None:
-        """Remove the record of an upload whose chunks have a header, or are removed."""
+        """Remove the record of an upload after the header is written or the chunks are removed."""
         name = self._firestore.name(document_paths.upload(identity.id, identity.sha256))
         await self._writer.write(encoding.to_delete(name), identity.submitter)
 
     async def remove_chunks(self, identity: Identity, chunks: int) -> None:
-        """Remove the chunks of an upload and its record. If a stored header refers to the chunks, keep the chunks."""
+        """Remove the chunks and the record of an upload. If a stored header refers to the chunks, keep the chunks."""
         header = (await self._read_headers(identity.submitter, [identity.id])).get(identity.id)
         if header is None or header.sha256 != identity.sha256:
             for number in range(chunks):

@@ -1,13 +1,13 @@
 """The Listen stream of the process. It has one target for each submitter with subscribers.
 
-A target starts at a read time instead of with all existing documents, so its cost does not depend on the number of
-stored results. The listener buffers changes until Firestore reports that a snapshot is complete. It then passes the
+A target starts at a read time. It does not start with all existing documents, so its cost does not depend on the number
+of stored results. The listener buffers changes until Firestore reports that a snapshot is complete. It then passes the
 snapshot on in the order of the writes, and stores the resume token in the same step. If the stream breaks, the next
 stream resumes directly after the last snapshot. No change is lost, and no change is passed on twice.
 
 Two facts of the protocol matter here. After RESET, Firestore sends all documents again, so the listener ignores changes
-that were written up to `since`. An existence filter reports that a deletion was missed. The listener ignores it,
-because it caches no results and a deletion does not affect other results.
+that were written up to `since`. An existence filter reports that a deletion was missed. The listener ignores this
+report, because it caches no results and a deletion does not affect other results.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _MAX_SILENCE_SECONDS = 120.0
 """Firestore sends a response about every 30 seconds, even without changes."""
 
 Position = tuple[datetime, str]
-"""The position of a result in the order of the writes: the time of the write, then the id of the sample."""
+"""The position of a result in the order of the writes: the time of the write, and the id of the sample."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class WrittenResult:
     def __init__(self, submitter: str, document: Any) -> None:
         self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
         self.span: Any = None
-        """The span from the arrival of the document until the subscribers can read it, if traces are on."""
+        """If traces are on: the span from the arrival of the document until subscribers can read the result."""
         self.event: object = None
         """The event that subscribers receive. The first subscription sets it for all subscriptions."""
         self._submitter = submitter
@@ -57,7 +57,7 @@ class WrittenResult:
 
     @property
     def result(self) -> Result | None:
-        """The decoded result, or None if the document is not a valid result. In that case the log has an error."""
+        """The decoded result, or None if the document is not a valid result. This is then logged as an error."""
         self._decode()
         return self._result
 
@@ -185,7 +185,8 @@ class Listener:
     async def _request_targets(self) -> None:
         """Add all targets to the stream.
 
-        `_listen_forever` does not refer to a target, because its frame would hold the log of results of the target.
+        This is not part of `_listen_forever`, because the frame of that method would keep the results of a target in
+        memory.
         """
         for target in list(self._targets.values()):
             await self._request_target(target)
@@ -200,7 +201,7 @@ class Listener:
             target.buffer.clear()
 
     async def _request_target(self, target: ListenTarget) -> None:
-        """Add `target` to the stream, at most once. If no stream is open, the next stream adds the target."""
+        """Add `target` to the stream, at most once. If no stream is open, add it when the next stream opens."""
         async with self._write_lock:
             stream = self._stream
             if stream is None or target.added_to is stream or target.id not in self._targets:
@@ -292,6 +293,6 @@ async def _read(stream: Any) -> Any:
 
 
 async def _write(stream: Any, request: Any) -> None:
-    """Write to the stream. Ignore errors here, because reading from a broken stream raises them too."""
+    """Write to the stream. Ignore errors here, because reading from a broken stream raises the same errors."""
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await stream.write(request)

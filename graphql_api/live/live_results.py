@@ -1,9 +1,9 @@
 """New results of each submitter, passed to all subscribers as Firestore writes them.
 
 All subscribers of a submitter share one target of the Listen stream and one log. A subscriber stores only its position
-in the log, so an idle one costs almost nothing.
+in the log, so an idle subscriber costs almost nothing.
 
-If a subscriber needs results that the log does not have, it reads them from Firestore up to the start of the log, and
+If a subscriber needs results that the log does not have, it reads them from Firestore up to the start of the log. It
 then follows the log. The start of the log is in the past, so no new result can be written before it. Therefore
 subscribers miss no result and receive no result twice.
 """
@@ -80,7 +80,7 @@ class ResultLog:
             yield future
         finally:
             if not future.cancel() and not future.cancelled():
-                future.exception()  # mark an error as retrieved if the caller did not await the future
+                future.exception()  # if the caller did not await the future, mark an error as retrieved
             waiting.discard(future)
             if not waiting and self._waiting.get(sample_id) is waiting:
                 del self._waiting[sample_id]
@@ -166,10 +166,10 @@ class LiveResults:
                 self._listener.remove(watched.target)
 
     async def follow(self, submitter: str, position: Position | None) -> AsyncGenerator[WrittenResult, None]:
-        """Yield the results written after `position`, or from now on, in the order of the writes. Never ends.
+        """Yield the results written after `position`, or new results, in the order of the writes. Never ends.
 
-        If the log does not have the next results, they are read from Firestore. The log drops old results, so this
-        also happens if the reader is slow.
+        If the log does not have the next results, they are read from Firestore. The log drops old results, so a slow
+        reader also reads from Firestore.
         """
         async with self.watch(submitter) as log:
             position = log.end if position is None else position
@@ -186,7 +186,7 @@ class LiveResults:
                         yield written
 
     async def _read_time(self, submitter: str) -> datetime:
-        """Return the current time of Firestore. Callers that start to watch a submitter meanwhile share this read."""
+        """Return the current time of Firestore. Concurrent calls for the same submitter share one read."""
         starting = self._starting.get(submitter)
         if starting is None:
             starting = self._starting[submitter] = asyncio.create_task(self._firestore.now())

@@ -5,8 +5,8 @@ Firestore cannot order documents by the time of their write. It can order them o
 than the commit. Reading therefore starts slightly before the requested position, and a result is held back until no
 earlier write can follow.
 
-When a server restarts, all its subscribers return at the same time and need the same pages. Readers therefore share
-pages. To make pages equal, each reader starts at a whole second, and a page ends at a document that does not depend on
+When a server restarts, all its subscribers reconnect at the same time and need the same pages. Readers therefore share
+pages. To make the pages equal, each reader starts at a whole second, and the last document of a page does not depend on
 the start.
 """
 
@@ -31,11 +31,11 @@ from storage.firestore.client import Firestore
 _PAGE_SIZE = 300
 _MAX_CACHED_PAGES = 48
 _PAGE_END_RATIO = 32
-"""On average, one of this many documents can be the last document of a full page. A hash of its name selects it."""
+"""On average, one of this number of documents can end a full page. A hash of the name selects these documents."""
 _MAX_COMMIT_DELAY = timedelta(seconds=1)
 """The maximum difference between a commit and the older server time in its documents."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
-"""The earliest start. A client can send a cursor with the year 1, from which nothing can be subtracted."""
+"""The earliest start. A client can send a cursor with the year 1, and subtracting from that time would fail."""
 
 
 class _Row(NamedTuple):
@@ -48,13 +48,13 @@ class _PageStart(NamedTuple):
     shard: int
     computed_at: datetime
     after: Cursor | None = None
-    """The cursor of the document before the page, or None for all documents from `computed_at` on."""
+    """The cursor of the document before the page. None if the page starts with the first document at `computed_at`."""
 
 
 class _Range(NamedTuple):
     until: Position
     readable_until: Callable[[], datetime]
-    """Returns the time up to which all writes can be read at the moment of the call."""
+    """Returns the time up to which all writes can be read now."""
 
 
 class _Page(NamedTuple):
@@ -82,7 +82,7 @@ class Replay:
     ) -> AsyncGenerator[WrittenResult, None]:
         """Yield the results written after `after` up to `until`, in the order of their positions.
 
-        `readable_until` returns the time up to which all writes can be read now. That time is not before `until`.
+        `readable_until` returns the time up to which all writes can be read now. This time is at or after `until`.
         """
         start = max(after[0], _EPOCH).replace(microsecond=0) - _MAX_COMMIT_DELAY
         wanted = _Range(until, readable_until)

@@ -1,8 +1,8 @@
-"""Results that have left `results` for the hourly archive, as merged statistics per hour and group.
+"""Results in the hourly archive, as merged statistics per hour and group.
 
-The archive has no single results. It answers selections by time stamp and labels, and an hour of it counts only if it
-lies in the selected range as a whole. Each result is either in `results` or in the archive, so a summary that reads
-both at the same read time counts each result once.
+The archive has no single results. It supports selections by time stamp and labels. An hour is selected only if the
+whole hour lies in the selected range. Each result is either in `results` or in the archive. A summary that reads both
+at the same read time therefore counts each result once.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -20,13 +20,14 @@ from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import LATEST, Resolution
 
 ArchivedPiece = tuple[datetime, Group, MergedStatistics]
-"""The start of an hour or a day, a group, and the statistics of its results in the archive, or of a part of them."""
+"""The start of an hour or a day, a group, and the statistics of all or some of its results in the archive."""
 
 
 class Summary(MergedStatistics):
-    """The statistics of selected results, of which the archive has `archived_results`.
+    """The statistics of selected results. `archived_results` is the number of these results that are in the archive.
 
-    It is None if the archive cannot answer the selection. The statistics are then those of stored results only.
+    If the archive cannot answer the selection, `archived_results` is None, and the statistics do not include the
+    archive.
     """
 
     def __init__(self, *, uses_archive: bool) -> None:
@@ -49,9 +50,10 @@ class ArchivedResults:
     async def pieces(
         self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, read_time: datetime
     ) -> AsyncGenerator[ArchivedPiece, None]:
-        """Yield the selected hours or days, which `has_stored_hours` accepts, in the order of time, as of `read_time`.
+        """Yield the selected hours or days in the order of time, read at `read_time`.
 
-        With days, the parts of days at both ends are hours.
+        `has_stored_hours` must accept the selection. If days are requested, incomplete days at both ends are returned
+        as hours.
         """
         earliest, latest = time_range(selection.bounds)
         start, end = Resolution.HOUR.whole(earliest, latest)

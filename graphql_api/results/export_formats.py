@@ -1,7 +1,7 @@
 """Results as a file, written in batches of rows: NDJSON, CSV, and Arrow or Parquet if pyarrow is installed.
 
-A row has the names and values of the stored result. Numbers keep all their digits. If a result lacks a value, the value
-is null, or an empty field in CSV. Labels are an object in NDJSON, the text of this object in CSV, and a map in Arrow.
+A row has the names and values of the stored result. Numbers keep all their digits. A value that a result lacks is null,
+or an empty field in CSV. Labels are an object in NDJSON, the JSON text of this object in CSV, and a map in Arrow.
 """
 
 import csv

@@ -15,7 +15,7 @@ OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 _INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
 FILTER_FIELDS = (*INDEXED_FIELDS, *(each.name for each in _INDEXED if each.is_nullable))
 LABEL_ORDER = "timestamp"
-"""The only order of the index with labels. Each further index would have up to 15 more entries per result."""
+"""The only order with labels. Each further order would need an index with up to 15 more entries per result."""
 ORDER_FIELDS = ("timestamp", *(each.name for each in _INDEXED), "computed_at")
 
 _COMPARE = {">=": ge, ">": gt, "<=": le, "<": lt}
@@ -67,7 +67,7 @@ class Selection:
         return labels.term(self.labels) if self.labels else None
 
     def matches(self, result: Result) -> bool:
-        """Return whether this selects a computed `result`. The comparison is the same as Firestore's."""
+        """Return whether this selects a computed `result`. Values are compared as in Firestore."""
         if not all(bound.contains(_value(result, bound.field)) for bound in self.bounds):
             return False
         return all(result.labels.get(name) == value for name, value in self.labels.items())

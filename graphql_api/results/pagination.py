@@ -1,8 +1,8 @@
 """Pages and cursors of a list, as in Relay connections.
 
 A cursor contains the id of a document and the values by which the list is ordered. A list can therefore continue after
-a document that was deleted. A cursor also contains the time of the write, so that a subscription can continue from it.
-Cursors are opaque to clients.
+a document that was deleted. A cursor also contains the time of the write, so that a subscription can continue after the
+cursor. Cursors are opaque to clients.
 """
 
 import base64
@@ -90,7 +90,7 @@ class PageRequest:
         return self.after if self.backward else self.before
 
     def opposite(self) -> "PageRequest | None":
-        """Return a request for one document before `start`, or at it, to see whether the list has earlier documents.
+        """Return a request for one document at or before `start`, to find out whether the list has earlier documents.
 
         The request reads in the other direction. Returns None if this request has no `start`.
         """

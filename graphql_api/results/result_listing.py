@@ -1,8 +1,8 @@
 """Lists of computed results, read as pages, as a count or as a scan.
 
-Firestore leaves a document out of an index if the document lacks a field of the index. Some results lack a statistic
-such as the median. Such a statistic is therefore only in the index of its own order. In any other order, this module
-checks a bound on the statistic after reading the documents.
+Firestore leaves a document out of an index if the document lacks a field of the index. Some results lack a statistic,
+such as the median. Such a statistic is therefore only in the index for ordering by this statistic. In any other order,
+this module checks a bound on the statistic after it has read the documents.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -36,7 +36,7 @@ class ResultListing:
     async def page(self, submitter: str, selection: Selection, order: Order, request: PageRequest) -> Page[Result]:
         """Return the computed results of `request` that `selection` selects.
 
-        If a bound is checked after reading, a page can have fewer results than requested although more results follow.
+        If a bound is checked after reading, a page can have fewer results than requested, even if more results follow.
         """
         page = await self._query(submitter, selection, order).page(request)
         cursors = [cursor for cursor, _ in page.edges]
@@ -76,7 +76,7 @@ class ResultListing:
         batch_size: int = 2_000,
         read_time: datetime | None = None,
     ) -> AsyncGenerator[list[Any], None]:
-        """Yield all computed results that `selection` selects as protocol `Document`s, in order, as of one read time.
+        """Yield all computed results that `selection` selects as protocol `Document`s, in order, with one read time.
 
         Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order.
         """
@@ -139,7 +139,7 @@ class ResultListing:
 
 
 def results_of_status(status: Status, select: Sequence[str] = ()) -> OrderedQuery:
-    """Return a query of all results of a status, in the only index that has the results of each status."""
+    """Return a query of all results of a status. Only one index contains the results of every status."""
     order, equal = Order("statistics_version"), {"status": status.value}
     return OrderedQuery(document_paths.RESULTS, order, then=("computed_at",), equal=equal, select=select)
 

@@ -1,8 +1,8 @@
 """The results within a range of time stamps, of all or of some series, as merged statistics of hours or of days.
 
-They are read from rollups, and else from the results. Rollups exist for whole hours and days, and for submitters with
-many results. This module reads the hours of days that differ from their rollup, or of which only a part is selected. It
-reads the results of parts of hours, of hours that no rollup contains yet, and of hours that differ from their rollup.
+Rollups contain merged statistics of whole hours and days. Submitters with few results have no rollups. This module
+reads rollups of days. It reads rollups of hours if a day is selected only in part, or if it differs from its rollup. It
+reads single results if an hour is selected only in part, is in no rollup yet, or differs from its rollup.
 """
 
 from collections import defaultdict
@@ -31,14 +31,14 @@ _FIELDS = ("timestamp", *FIELDS, "sketch")
 
 
 class View(NamedTuple):
-    """What rollups contain, and a read time that is not before."""
+    """The checkpoint of the rollups, and a read time at which the rollups are not older than the checkpoint."""
 
     checkpoint: Checkpoint | None
     read_time: datetime
 
 
 Group = tuple[str | None, ...]
-"""The values of the labels by which results are grouped. None means that the results lack the label."""
+"""The values of the labels by which results are grouped. A value is None if the results lack the label."""
 
 Piece = tuple[datetime, Group, MergedStatistics]
 """The start of an hour or a day, a group, and the statistics of all or of some of its selected results."""
@@ -56,23 +56,23 @@ class RolledUpResults:
         self._shards = shards
 
     async def view(self, submitter: str) -> View:
-        """Return the current view. Parts of an answer that share a view have the same read time."""
+        """Return the current view. All parts of a response use the same view, and so the same read time."""
         checkpoint = await CheckpointStore(self._firestore, submitter).read()
-        return View(checkpoint, await self._firestore.now())  # rollups are not older than the checkpoint then
+        return View(checkpoint, await self._firestore.now())  # the read time is after the checkpoint was read
 
     async def read(
         self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, view: View
     ) -> AsyncGenerator[Piece, None] | None:
         """Return the pieces of the selected results in the order of time, grouped by the labels `names`.
 
-        Return None if no rollups serve the selection.
+        Return None if the rollups do not support the selection.
         """
         is_total = not names and not selection.labels
         checkpoint, read_time = view
         if not has_stored_hours(selection) or checkpoint is None or not (is_total or checkpoint.has_series):
             return None
         series: list[Series] = []
-        if selection.labels:  # after the read time, so that the series of each result is known
+        if selection.labels:  # read after the read time, so that it includes the series of each result
             found = await self._series_listing.read(submitter, selection.labels)
             series = [labels.term(each) for each in found]
         reader = _Reader(
@@ -91,7 +91,7 @@ class RolledUpResults:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads the results of one selection as of `read_time`. `series` are those of a selection of labels."""
+    """Reads the results of one selection at `read_time`. If labels are selected, `series` are the series with them."""
 
     listing: ResultListing
     queries: ResultQueries
@@ -129,7 +129,7 @@ class _Reader:
                         yield piece
 
     async def _verified(self, start: datetime, end: datetime, resolution: Resolution) -> AsyncGenerator[Piece, None]:
-        """Yield the pieces of whole spans, from rollups if their number of results is right."""
+        """Yield the pieces of whole spans. Use a rollup only if it has the correct number of results."""
         turn = self.listing.turns.of(self.submitter)
         windows = self.rollups.windows(
             start, end, self.read_time, resolution, turn.pause, self._is_selected, self.series
@@ -191,7 +191,7 @@ class _Reader:
         return not self.selection.labels or self.selection.labels.items() <= labels_of(series).items()
 
     async def _scanned(self, start: datetime, end: datetime) -> AsyncGenerator[Piece, None]:
-        """Yield the results with a time stamp from `start` to `end`, which is in the range only if it is `LATEST`."""
+        """Yield the results with a time stamp from `start` up to `end`. Exclude `end`, unless it is `LATEST`."""
         if start >= end:
             return
         bounds = [Bound("timestamp", ">=", start), Bound("timestamp", "<=" if end == LATEST else "<", end)]
@@ -214,7 +214,7 @@ class _Reader:
 
 
 def has_stored_hours(selection: Selection) -> bool:
-    """Return whether statistics of hours serve a selection: bounds on the time stamp only, with or without labels."""
+    """Return whether statistics of hours support a selection: it may have labels and bounds on the time stamp."""
     return all(bound.field == "timestamp" for bound in selection.bounds)
 
 
@@ -231,7 +231,7 @@ def _group_of(found: Labels, names: Sequence[str]) -> Group:
 
 
 def _sorted(start: datetime, groups: Mapping[Group, MergedStatistics]) -> list[Piece]:
-    """Return the pieces of a span in the order of the groups. A group without a label comes before those with it."""
+    """Return the pieces of a span in the order of the groups. Groups without a label come before groups with it."""
     return [(start, group, groups[group]) for group in sorted(groups, key=lambda group: [each or "" for each in group])]
 
 

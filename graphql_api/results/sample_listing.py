@@ -1,10 +1,10 @@
 """Lists of samples, the newest first, read as pages or as a count.
 
-A header contains only the state on arrival. The state of an accepted sample, PENDING, COMPUTED, SUPERSEDED or FAILED,
-depends on its result. If a list is filtered by one of these states, this module reads the result of each sample. The
-number of samples with given labels in one of these states is counted without reading samples: results have the labels
-and the time of submission of their sample. Each index of samples contains the state on arrival. A list of all samples
-therefore asks for both states.
+A header contains only the state on arrival: ACCEPTED or REJECTED. The state of an accepted sample, such as COMPUTED,
+depends on its result. If a list is filtered by such a state, this module reads the result of each sample. Samples with
+given labels in such a state are counted without reading samples: results have the labels and the time of submission of
+their sample. Each index of samples contains the state on arrival. The query of all samples therefore selects both
+states.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class SampleListing:
     ) -> Page[Header]:
         """Return the samples of `request` that are in `state` and that `selection` selects.
 
-        With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested although more samples
+        With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested, even if more samples
         follow.
         """
         page = await self._samples(submitter, state, selection, HEADER_FIELDS).page(request)
@@ -88,9 +88,9 @@ class SampleListing:
     async def _count_by_results(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
         """Return the number of accepted samples that have a result of a state, or for PENDING, that have no result.
 
-        Return None if results differ in their fields: those of earlier releases lack the time of submission, and are
-        not in its indexes. Tombstones lack it too. Results can be kept longer than samples, so results from before the
-        earliest sample do not count.
+        Return None if some results cannot be counted. Results of earlier releases lack the time of submission, and so
+        do tombstones. The index with this time does not contain them. Results can be kept longer than samples, so
+        results from before the earliest sample do not count.
         """
         accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
         earliest = await self._query(submitter, _by_submission(document_paths.SAMPLES, accepted, selection)).first()
@@ -158,7 +158,7 @@ class SampleListing:
     ) -> AsyncGenerator[Sequence[str], None]:
         """Yield the ids of PENDING samples that were submitted before a time. A batch can be empty.
 
-        Reads nothing more if a count says that no sample is PENDING.
+        First counts the PENDING samples, and reads no samples if there are none.
         """
         if await self.count(submitter, SampleState.PENDING, EVERYTHING) == 0:
             return

@@ -1,4 +1,4 @@
-"""The series of a submitter: each combination of labels that its results have, and the newest result of each.
+"""The series of a submitter: the combinations of labels that its results have, and the newest result of each series.
 
 The function registers a series once, before it writes the first result of the series. Reading the series therefore does
 not depend on the number of results. The newest result of a series is one query with a limit of one document.
@@ -24,7 +24,7 @@ _MAX_CONCURRENT_QUERIES = 64
 _MAX_TERMS = 30
 """The maximum number of values in an `array-contains-any` filter of Firestore."""
 _MAX_REMAINING = 2 / 3
-"""If more groups remain after queries of several groups, the next queries read one group each."""
+"""If a larger share of groups remains after queries of several groups, the next queries read one group each."""
 
 _Values = tuple[str, ...]
 """The values of the labels that form a group."""
@@ -58,8 +58,8 @@ class SeriesListing:
     async def latest(self, submitter: str, names: Sequence[str], selection: Selection) -> list[Result]:
         """Return the result with the latest time stamp of each group of selected results, ordered by the labels.
 
-        A group has the same values of the labels `names`. Series without one of these labels belong to no group.
-        Raises `TooComplex` if there are more than `MAX_GROUPS` groups.
+        The results of a group have the same values of the labels `names`. A series that lacks one of these labels is
+        not in a group. Raises `TooComplex` if there are more than `MAX_GROUPS` groups.
         """
         check_names(names)
         series = await self.read(submitter, selection.labels)
@@ -72,11 +72,11 @@ class SeriesListing:
 
 
 class _Latest:
-    """The latest results of groups, which are read together as far as possible.
+    """The latest results of groups. One query reads the latest results of several groups, if possible.
 
-    A query of several groups returns their latest results, of as many results as there are groups. If the groups have
-    results at about the same rate, two thirds of them are found. The others are read by the next queries. If few groups
-    have most of the results, each remaining group is read by a query with a limit of one document.
+    Such a query has a limit of as many results as groups. If the groups have results at about the same rate, the query
+    finds the latest results of two thirds of the groups. The next queries read the other groups. If few groups have
+    most of the results, a query with a limit of one document reads each remaining group.
     """
 
     def __init__(self, results: ResultListing, submitter: str, names: Sequence[str], selection: Selection) -> None:
@@ -135,7 +135,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def too_many_groups() -> TooComplex:
-    """Return the error of a response with too many groups."""
+    """Return the error for too many groups in a response."""
     return TooComplex(
         f"the results are in more than {MAX_GROUPS:,} groups; use a narrower filter or fewer labels", limit="max_groups"
     )

@@ -18,13 +18,13 @@ from storage.documents import document_paths
 from storage.firestore.client import Firestore
 
 DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
-"""Returns one boolean per document: whether the document meets a condition that Firestore cannot check."""
+"""Returns for each document whether it meets a condition that Firestore cannot check."""
 
 _FILTERED_BATCH_SIZE = 200
 _MAX_SCANNED = 2_000
 _MIN_SHARD_BATCH_SIZE = 100
 _MIN_THREAD_BATCH_SIZE = 20
-"""From this number of documents on, reading them in a thread takes less processor time."""
+"""Reading at least this number of documents takes less processor time in a thread."""
 
 
 class ShardedQuery:
@@ -48,8 +48,8 @@ class ShardedQuery:
     async def page(self, request: PageRequest) -> Page[Any]:
         """Return the matching documents of `request`.
 
-        With a document filter, a page ends after `_MAX_SCANNED` documents even if it is not full. An empty page ends
-        before the first document, because clients that request it need only the total count.
+        With a document filter, a page ends after `_MAX_SCANNED` documents, even if it is not full. A page of size 0
+        reads no document, because clients that request it need only the total count.
         """
         if request.size == 0 and self._document_filter is not None:
             return _page(request, [], has_more=True, scanned_to=request.start)
@@ -70,7 +70,7 @@ class ShardedQuery:
         return _page(request, edges, has_more=True, scanned_to=position)
 
     async def first(self) -> Any:
-        """Return the first matching document, or None. One document needs no common read time of the shards."""
+        """Return the first matching document, or None. For one document, the shards can have different read times."""
         if self._document_filter is not None:
             page = await self.page(PageRequest(1))
             while page.has_more and not page.edges:  # no document of `_MAX_SCANNED` matched
@@ -86,7 +86,7 @@ class ShardedQuery:
     async def scan(
         self, batch_size: int = _FILTERED_BATCH_SIZE, read_time: datetime | None = None
     ) -> AsyncGenerator[list[Any], None]:
-        """Yield all matching documents in order, about `batch_size` at a time, as of `read_time` or now.
+        """Yield all matching documents in order, about `batch_size` at a time, at `read_time` or now.
 
         Firestore reads a batch while the caller processes the previous batch.
         """
@@ -113,7 +113,8 @@ class ShardedQuery:
     async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
         """Yield all matching documents in order, up to `batch_size` at a time. Each batch has its own read time.
 
-        Such a scan can take hours. Firestore does not retain old versions for that time. A batch can be empty.
+        Such a scan can take hours. Firestore does not keep old versions of documents for this time. A batch can be
+        empty.
         """
         everything, position = PageRequest(0), None
         while documents := await self._read(everything, position, batch_size):
@@ -121,7 +122,7 @@ class ShardedQuery:
             yield await self._select(documents)
 
     async def count(self, read_time: datetime | None = None) -> int:
-        """Return the number of matching documents as of `read_time` or now.
+        """Return the number of matching documents at `read_time` or now.
 
         Firestore counts the documents. With a document filter, this method reads all documents and ignores `read_time`.
         """

@@ -1,12 +1,12 @@
 """Summaries of results: the merged statistics of all results that match a filter, in total, per group of
 results with equal labels, or per time bucket.
 
-A summary of results that are selected by time stamps and labels uses rollups. Any other summary, or one of a submitter
-without rollups, reads the selected results: only the fields that it merges, in batches that share one read time. Its
-memory does not grow with the number of results, but its duration does. A summary therefore raises an error after
-`MAX_SECONDS`.
+A summary of results that are selected by time stamps and labels uses rollups. Any other summary reads the selected
+results, and so does a summary of a submitter without rollups. It reads only the fields that it merges, in batches that
+share one read time. Its memory does not grow with the number of results, but its duration does. A summary therefore
+raises an error after `MAX_SECONDS`.
 
-A summary by time stamps and labels also has the results in the hourly archive, as of the same read time.
+A summary by time stamps and labels also includes the results in the hourly archive, at the same read time.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from storage.rollups.result_queries import add_result, timestamp_of
 from storage.rollups.rollup import LATEST, Resolution
 
 MAX_BUCKETS = 20_000
-"""A year has 8,784 hours, and 366 days of 50 groups are 18,300 buckets."""
+"""Enough for the 8,784 hours of a year, or for 50 groups on 366 days (18,300 buckets)."""
 MAX_SECONDS = 25.0
 """Less than the time limit of an operation, so that clients get the specific error of this module."""
 
@@ -36,7 +36,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class TimeBucket(Enum):
-    """The length of a time bucket in seconds. Buckets start at multiples of their length since 1970-01-01 in UTC."""
+    """The length of a time bucket in seconds. Buckets start at multiples of their length after 1970-01-01 in UTC."""
 
     MINUTE = 60
     FIVE_MINUTES = 300
@@ -55,7 +55,7 @@ _RESOLUTIONS = {TimeBucket.HOUR: Resolution.HOUR, TimeBucket.DAY: Resolution.DAY
 async def summarize(
     store: Store, submitter: str, selection: Selection, names: Sequence[str] = ()
 ) -> tuple[Summary, Mapping[Group, Summary]]:
-    """Return the merged statistics of all selected results, and those of each group with equal labels `names`.
+    """Return the merged statistics of all selected results, and of each group of results with equal labels `names`.
 
     Without `names`, no groups are formed. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
     """
@@ -109,7 +109,7 @@ async def summarize_over_time(
     uses_archive = bucket in _RESOLUTIONS and has_stored_hours(selection)
 
     async def bucket_of(timestamp: datetime, group: Group) -> Summary:
-        """Return the bucket of a result. Time stamps come in order, so earlier buckets get no more results."""
+        """Return the bucket of a result. Results arrive in order of time stamps, so earlier buckets are complete."""
         nonlocal latest
         key = bucket.start(timestamp), group
         if key not in buckets:
@@ -162,7 +162,7 @@ async def summarize_over_time(
 async def _read(
     store: Store, submitter: str, selection: Selection, names: Sequence[str], read_time: datetime
 ) -> AsyncGenerator[tuple[datetime, Group, Any], None]:
-    """Yield the time stamp and the group of each result, and the result, in the order of time stamps."""
+    """Yield each result with its time stamp and its group, in the order of time stamps."""
     listing = store.result_listing
     turn = listing.turns.of(submitter)
     fields = (*_FIELDS, "labels") if names else _FIELDS

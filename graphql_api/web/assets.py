@@ -23,7 +23,7 @@ class Assets(StaticFiles):
         self._compressed = {str(path) for path in directory.resolve().rglob("*.gz")}
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the file with the page's security headers. Browsers apply the policy of its file to a worker."""
+        """Return the file with the page's security headers. They also apply to a worker that runs the file."""
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
         return response

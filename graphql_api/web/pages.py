@@ -24,7 +24,7 @@ _GRAPHIQL_POLICY = {
 def dashboard_page(fixture: Path, folder: Path = DASHBOARD_FOLDER, *, provider: str | None = None) -> WebPage:
     """Return the dashboard. Its example button submits the sample in the file `fixture`.
 
-    `provider` is the host of the identity provider with which users can sign in.
+    `provider` is the host of the identity provider at which users can sign in.
     """
     return WebPage(
         "/",

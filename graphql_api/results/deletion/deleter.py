@@ -31,7 +31,7 @@ class Deleter:
         await self._runner.close()
 
     async def delete_one(self, submitter: str, sample_id: str, reason: str) -> None:
-        """Delete a sample before this returns. Raises `NotFound` if it does not exist."""
+        """Delete a sample, and return after the deletion. Raises `NotFound` if the sample does not exist."""
         _check(reason)
         if not await self._records.delete(submitter, [sample_id], reason):
             raise NotFound("no sample has this id")

@@ -1,4 +1,4 @@
-"""A deletion removes samples with everything that belongs to them, and leaves a tombstone of each."""
+"""A deletion removes samples with their chunks and results, and leaves a tombstone of each sample."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from storage.documents.server_time import SERVER_TIME
 
 
 class DeletionState(StrEnum):
-    """The state of a deletion. It is RUNNING first. The other states are final."""
+    """The state of a deletion. The first state is RUNNING. The other states are final."""
 
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"

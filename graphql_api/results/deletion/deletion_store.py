@@ -35,7 +35,7 @@ class DeletionStore(JobRecords[Deletion]):
         super().__init__(firestore, writer, document_paths.deletion, Deletion.from_fields)
 
     async def tombstone(self, submitter: str, sample_id: str) -> Tombstone | None:
-        """Return the tombstone of a sample, or None if it was submitted again later or never existed."""
+        """Return the tombstone of a sample, or None if the sample was submitted again or never existed."""
         if not document_paths.is_sample_id(sample_id):
             return None
         path, sample = document_paths.result(submitter, sample_id), document_paths.sample(submitter, sample_id)
@@ -119,7 +119,7 @@ class DeletionStore(JobRecords[Deletion]):
         return [encoding.to_delete(self._firestore.name(path)) for path in paths]
 
     async def _write(self, submitter: str, writes: list[Any]) -> list[Any]:
-        """Write in turn with other submitters. Return the outcomes. Raises any error but a failed precondition."""
+        """Write in turn with other submitters. Return the outcomes. Raises every error except a failed precondition."""
         outcomes = await self._writer.write_all(writes, submitter) if writes else []
         for outcome in outcomes:
             if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):

@@ -1,7 +1,7 @@
 """Run jobs while the API serves other requests, at most one of a kind per submitter.
 
-A job continues after its request has ended, and stores its progress in a record. If the process stops, the record no
-longer changes and counts as INTERRUPTED. The same job can then be started again.
+A job continues after its request has ended, and stores its progress in a record. If the process stops, the record does
+not change any more, and the job counts as INTERRUPTED. It can then be started again.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Run(Protocol[S]):
         """The id of the job."""
 
     async def record(self, state: S | None = None) -> None:
-        """Store the progress. If `state` is set, the job has this state from now on."""
+        """Store the progress. If `state` is set, change the state of the job."""
 
     async def work(self) -> S:
         """Do the work. Return the final state."""
@@ -67,7 +67,7 @@ class JobRunner(Generic[S]):
         except Exception:
             logger.exception("%s %s of submitter %s failed", self._noun, run.id, submitter)
         finally:
-            with contextlib.suppress(Exception):  # an unchanged record counts as INTERRUPTED after 30 seconds
+            with contextlib.suppress(Exception):  # without an update for 30 seconds, the job counts as INTERRUPTED
                 await asyncio.shield(run.record(state))
 
 

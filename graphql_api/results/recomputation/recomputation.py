@@ -10,7 +10,7 @@ from storage.documents.server_time import SERVER_TIME
 
 
 class RecomputationState(StrEnum):
-    """The state of a recomputation. It is RUNNING first. The other states are final."""
+    """The state of a recomputation. The first state is RUNNING. The other states are final."""
 
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"

@@ -1,12 +1,13 @@
 """Recompute outdated results by writing their samples again, which triggers the function.
 
-A recomputation of everything includes PENDING samples, whose event may be lost or may have failed too often.
+A recomputation without ids and filter includes PENDING samples. Their events may be lost or may have failed too often.
 
 The function replaces a result if its sample has a newer update time. Until then, clients read the outdated result. The
 recomputation changes no other data of samples and results, so it can be repeated safely.
 
-A recomputation touches one batch of samples and waits for their results before the next batch, so it never exceeds the
-rate of the function. After an interruption, a new recomputation continues with the results that are still old.
+A recomputation writes one batch of samples and waits for their results before the next batch. It therefore never
+exceeds the rate of the function. After an interruption, a new recomputation continues with the results that are still
+outdated.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ _BATCH_SIZE = 200
 _MAX_IDLE_SECONDS = 60.0
 """How long a batch waits for its next result. Results that are still missing can arrive later."""
 _MIN_PENDING_TIME = timedelta(seconds=30)
-"""The event of a newer sample is probably still on its way."""
+"""The event of a newer sample may not have been processed yet."""
 _RECORD_INTERVAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_INTERVAL_SECONDS = 0.5
@@ -132,7 +133,7 @@ class _Run:
         return RecomputationState.FINISHED if is_complete else RecomputationState.INCOMPLETE
 
     async def _recompute(self, ids: Sequence[str]) -> bool:
-        """Touch a batch of samples and wait for their results. Return False if no result arrived."""
+        """Write a batch of samples again and wait for their results. Return False if no result arrived."""
         touched = await self._records.touch(self._submitter, ids)
         self._current = replace(self._current, requested=self._current.requested + len(touched))
         await self.record()
