@@ -1,1 +1,4 @@
-"""Logs, metrics and traces of all processes. Every package except the client may import it: it knows no samples."""
+"""Logs, metrics and traces of all processes.
+
+This package does not depend on samples. Every package except the client may import it.
+"""

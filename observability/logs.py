@@ -3,12 +3,12 @@
 JSON lines have the field names that Cloud Logging reads: `severity`, `message`, `time`, `httpRequest`, and the trace.
 Other programs can read them too. Modules log with the standard library, which also formats the lines.
 
-Text of a client can contain line breaks and terminal sequences. Control characters are therefore replaced by spaces,
-except in the traceback of an exception, which has lines of its own.
+A text from a client can contain line breaks and terminal sequences. Control characters are therefore replaced by
+spaces, except in the traceback of an exception, which has several lines.
 
-The access log has one line per request. Under load, most of these lines are about requests that succeed. At most
-`MAX_ACCESS_LINES_PER_SECOND` are written, and the next line says how many were omitted. Metrics count all requests. A
-line contains the route and not the path, because a query string can contain a key or data.
+The access log has one line per request. At most `MAX_ACCESS_LINES_PER_SECOND` lines are written per second. The next
+line then says how many lines were omitted. Under load, most omitted lines are about requests that succeed. Metrics
+count all requests. A line contains the route and not the path, because a query string can contain a key or data.
 """
 
 import logging
@@ -40,7 +40,7 @@ _TRACE_SAMPLED = "logging.googleapis.com/trace_sampled"
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 
 _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-"""The attributes of a record that are not named values of its caller. Other formatters add the last two."""
+"""The standard attributes of a record. All other attributes are named values. Other formatters add the last two."""
 
 _Entry = dict[str, Any]
 logger = logging.getLogger("process")
@@ -50,8 +50,8 @@ _access = logging.getLogger("access")
 def configure(log_format: str = "", stream: TextIO | None = None) -> None:
     """Write the log of this process to `stream`, by default standard error, as `text` or `json`.
 
-    Without a format, the log is text on a terminal and JSON otherwise. Exceptions that no code handles and warnings of
-    Python are logged too.
+    Without a format, the log is text on a terminal and JSON otherwise. Unhandled exceptions and warnings of Python are
+    logged too.
     """
     stream = stream or sys.stderr
     handler = _Handler(stream)
@@ -80,7 +80,7 @@ def check_format(log_format: str) -> None:
 
 
 def json_line(entry: _Entry) -> str:
-    """Return an entry as one line of JSON. Values that JSON does not have are written as text."""
+    """Return an entry as one line of JSON. Values that JSON cannot represent are written as text."""
     return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -102,7 +102,7 @@ class AccessLog:
         response_bytes: int,
         address: str,
     ) -> None:
-        """Write a line about a request that has ended, unless too many lines were written in this second."""
+        """Write a line about a request that has ended, unless this second already has too many lines."""
         is_failure = status >= _SERVER_ERROR
         omitted = (self._failed if is_failure else self._succeeded).admit()
         if omitted is None:
@@ -156,7 +156,7 @@ class _Rate:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """The handler of this module, so that a second call of `configure` replaces it."""
+    """The handler of this module. With its own class, a second call of `configure` can find and replace it."""
 
 
 class _Formatter(logging.Formatter, ABC):
@@ -193,10 +193,10 @@ class _JsonFormatter(_Formatter):
 
 
 class _TextFormatter(_Formatter):
-    """Leaves out what the message of an access log line already says, and the names for Cloud Logging."""
+    """Leaves out the names for Cloud Logging, and values that the message of an access log line already contains."""
 
     def render(self, entry: _Entry, time: datetime) -> str:
-        """Return the line, and the traceback on lines of its own."""
+        """Return the line, and the traceback on further lines."""
         for name in ("httpRequest", _SPAN_ID, _TRACE_SAMPLED):
             entry.pop(name, None)
         if trace := entry.pop(_TRACE, None):

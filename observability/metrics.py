@@ -1,10 +1,11 @@
-"""The Prometheus metrics of a process, alone or with those of other processes.
+"""The Prometheus metrics of a process, alone or with the metrics of other processes.
 
 If `PROMETHEUS_MULTIPROC_DIR` names a folder, all instances of a process write their metrics to it. Each instance then
 returns the metrics of all instances. `prometheus_client` reads this variable when it is imported.
 
 A source is another process with metrics, such as `http://127.0.0.1:8081/metrics` or `unix:/run/firestore:/metrics`. Its
-metrics get the label `process`. A source that does not respond does not affect the others; `dropzone_source_up` is 0.
+metrics get the label `process`. A source that does not respond does not affect other sources. Its `dropzone_source_up`
+is 0.
 """
 
 import http.client

@@ -1,9 +1,9 @@
 """The context of the request that the current task serves. Log lines and error responses contain it.
 
-A client may send its own id in the header `x-request-id`, and the trace that the request belongs to in `traceparent`
-(W3C Trace Context). Both are used only if they are well-formed, so no client can write other text into a log.
+A client may send its own id in the header `x-request-id`, and the trace of the request in `traceparent` (W3C Trace
+Context). Both are used only if they are well-formed, so no client can write other text into a log.
 
-Note: a task inherits the context of the code that creates it. Create a task that outlives the request with
+Note: a task inherits the context of the code that creates it. If a task outlives the request, create it with
 `context=contextvars.Context()`.
 """
 
@@ -36,7 +36,7 @@ class RequestContext:
 
     @property
     def traceparent(self) -> str:
-        """The value of `traceparent` with which others continue the trace. Empty if the request has no trace."""
+        """The value of `traceparent` with which other processes continue the trace. Empty without a trace."""
         return f"00-{self.trace_id}-{self.span_id}-{int(self.is_sampled):02x}" if self.trace_id else ""
 
 

@@ -1,10 +1,10 @@
 """Traces with OpenTelemetry. They are off without `OTEL_EXPORTER_OTLP_ENDPOINT`, and then no SDK is imported.
 
 The variables of OpenTelemetry apply, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`. Spans are exported
-over OTLP/HTTP in the background. If no collector responds, they are dropped after a while.
+over OTLP/HTTP in the background. If no collector responds, spans are dropped after a while.
 
-Firestore triggers drop the trace context. It is therefore stored in documents as a `traceparent` (W3C Trace Context),
-and functions of this module take and return this text.
+Firestore triggers drop the trace context. Documents therefore contain the context as a `traceparent` (W3C Trace
+Context). The functions of this module take and return this text.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 is_on = False
-"""Whether this process records traces. Code that needs time for a span checks this first."""
+"""Whether this process records traces. Code that needs time to prepare a span checks this first."""
 
 _provider: Any = None
 _tracer: Any = None
@@ -44,7 +44,7 @@ def configure(service: str) -> None:
 
 
 def shutdown() -> None:
-    """Export the spans that wait. A process that exits normally does this by itself."""
+    """Export the waiting spans. A process that exits normally does this automatically."""
     if _provider is not None:
         _provider.shutdown()
 
@@ -76,7 +76,7 @@ def start(
 
 
 def traceparent(span: "Span") -> str:
-    """Return the value of `traceparent` with which others continue the trace of `span`."""
+    """Return the value of `traceparent` with which other processes continue the trace of `span`."""
     context = span.get_span_context()
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
@@ -87,7 +87,7 @@ def link(span: "Span", other: "Span") -> None:
 
 
 def end(span: "Span | None", problem: str | None = None, **attributes: str | int) -> None:
-    """End a span, as failed if there is a `problem`. Does nothing without a span."""
+    """End a span. If there is a `problem`, the span has failed. Does nothing without a span."""
     if span is None:
         return
     from opentelemetry.trace import StatusCode
@@ -100,7 +100,7 @@ def end(span: "Span | None", problem: str | None = None, **attributes: str | int
 
 
 def continue_request(context: RequestContext, span: "Span | None") -> None:
-    """Make `span` the span of a request, so that its log lines and the documents that it writes refer to it."""
+    """Make `span` the span of a request. The log lines and documents of the request then refer to this span."""
     if span is not None:
         own = span.get_span_context()
         context.trace_id, context.span_id = f"{own.trace_id:032x}", f"{own.span_id:016x}"
@@ -123,7 +123,7 @@ def request_span(name: str, kind: str, *, parent: str, links: Iterable[str] = ()
 
 
 def _context(parent: str) -> Any:
-    """Return the OpenTelemetry context with a remote parent. Without one, the span starts a new trace."""
+    """Return the OpenTelemetry context with a remote parent. Without a parent, the span starts a new trace."""
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 

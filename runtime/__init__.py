@@ -1,1 +1,1 @@
-"""What every process does beside its work: it gives memory back. Every package except the client may import it."""
+"""The release of memory, which every process needs. Every package except the client may import this package."""

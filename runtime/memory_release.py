@@ -1,17 +1,17 @@
-"""Garbage collection, and memory that the process gives back to the operating system.
+"""Garbage collection, and the release of memory to the operating system.
 
 Requests and events leave almost no reference cycles, so reference counting frees their memory. Some things remain:
 - Libraries leave some cycles, for example in errors and closed connections.
 - The allocator of the C library keeps free memory. It keeps more if threads have heaps of their own, so each process
   runs with `MALLOC_ARENA_MAX=1`.
-- Python's allocator gives memory back in pieces of 1 MiB. A single object keeps such a piece in use. Python holds up to
-  4,096 names of the attributes that it looked up last, and graphql-core creates such names while it validates a
+- Python's allocator gives memory back in pieces of 1 MiB. A single object keeps such a piece in use. Python keeps the
+  names of up to 4,096 attributes that were looked up last. graphql-core creates such names while it validates a
   document. asyncio keeps 255 iterators of futures.
 - SQLite caches pages of the data file.
 
 A collection of the young generations takes a few milliseconds. A full collection visits all objects that were created
-after the start. With 10,000 subscriptions it takes 200 ms. It therefore runs rarely: only if the process uses more
-memory than after its start, and has grown since the last collection or is idle.
+after the start. With 10,000 subscriptions it takes 200 ms, so it must run rarely. It runs only if the process uses more
+memory than after its start. The process must also be idle, or use more memory than after the last collection.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ import psutil
 
 _CHECK_SECONDS = 10.0
 _TOLERANCE = 1.1
-"""Memory in relation to that at the start, up to which nothing is given back."""
+"""The process gives no memory back while it uses less than this multiple of its memory at the start."""
 
 _GROWTH = 1.25
-"""Memory in relation to that after the last full collection, above which the next one may run."""
+"""A full collection may run if the process uses more than this multiple of its memory after the last one."""
 
 _MIN_PAUSE_RATIO = 100
 """The pause between two full collections is at least this multiple of the processor time of the first one."""
 
 _IDLE_SHARE = 0.05
-"""A process that uses less of one processor is idle."""
+"""A process that uses a smaller share of one processor is idle."""
 
 _MIN_WORK_SECONDS = 0.1
-"""An idle process collects garbage only after this processor time of work."""
+"""An idle process collects garbage only after it has used this processor time since the last collection."""
 
 _MAX_FUTURE_ITERATORS = 255
 """The number of iterators of awaited futures that asyncio keeps: `FI_FREELIST_MAXLEN` of Python."""
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 def configure(new_objects: int) -> None:
-    """Exclude all objects that exist now from garbage collection, and set its thresholds.
+    """Exclude all existing objects from garbage collection, and set the thresholds of the collection.
 
     A collection of the youngest generation runs after `new_objects` more allocations than releases.
     """
@@ -61,7 +61,7 @@ async def release_memory(
 ) -> None:
     """Give memory back every few `seconds`, until the task is cancelled.
 
-    `release_caches` frees caches that only save time. It is called when the process is idle.
+    `release_caches` frees caches that can be filled again. It is called when the process is idle.
     """
     process = psutil.Process()
     trim = _malloc_trim()
@@ -84,7 +84,7 @@ async def release_memory(
         has_worked = work - collected_at_work > _MIN_WORK_SECONDS
         must_collect = memory > after_collection * _GROWTH or (is_idle and has_worked)
         if must_collect and time.monotonic() >= next_collection:
-            started_at = time.thread_time()  # on a busy machine, most of the time passes in other processes
+            started_at = time.thread_time()  # wall-clock time would include other processes on a busy machine
             gc.collect()
             next_collection = time.monotonic() + (time.thread_time() - started_at) * _MIN_PAUSE_RATIO
             collected_at_work = time.process_time()
@@ -103,7 +103,7 @@ async def _trim(trim: Callable[[int], int]) -> None:
 
 
 def _forget_attribute_names() -> None:
-    """Empty the cache in which Python finds the attributes of types. Later look-ups fill it again."""
+    """Empty Python's cache of the attributes of types. Later look-ups fill the cache again."""
     if sys.version_info >= (3, 13):
         sys._clear_internal_caches()
     else:
@@ -111,10 +111,10 @@ def _forget_attribute_names() -> None:
 
 
 def _replace_future_iterators() -> None:
-    """Replace the iterators that asyncio keeps for reuse by new ones, which are close together.
+    """Replace the iterators that asyncio keeps for reuse by new iterators, which are close together in memory.
 
-    The first ones of the list are those that asyncio has kept. A list releases its last items first, so asyncio keeps
-    the new ones, and frees the others.
+    The first items of the list are the iterators that asyncio has kept. A list releases its last items first. asyncio
+    therefore keeps the new iterators, and frees the earlier ones.
     """
     future = asyncio.get_running_loop().create_future()
     iterators = [iter(future) for _ in range(2 * _MAX_FUTURE_ITERATORS)]

@@ -34,8 +34,8 @@ def main() -> None:
         sys.exit(f"error: {error}")
     if _SHARED_METRICS in os.environ:  # prometheus_client expects that the folder exists
         Path(os.environ[_SHARED_METRICS]).mkdir(parents=True, exist_ok=True)
-    # uvicorn raises the signal again after the shutdown. As the first process of a container, this process would ignore
-    # it, and wait for the threads that compute large samples.
+    # uvicorn raises the signal again after the shutdown. The first process of a container ignores this signal, and
+    # would wait for the threads that compute large samples.
     signal.signal(signal.SIGTERM, _exit)
     config = uvicorn.Config(
         "triggers.app:create_app",

@@ -1,9 +1,9 @@
 """The function as an ASGI application: it accepts events from their sender only, and responds to liveness probes.
 
-This module calls the function with protobuf events in binary mode, which Eventarc sends, and functions-framework
-with all other events. functions-framework would parse any request, also one that a web page sends. The endpoint in this
-module therefore checks a request before its body is read: the token, the media type and the length. It also refuses
-requests that come from a browser. The same applies to requests to `/dead-letters`, `/audit` and `/rollups`.
+Eventarc sends protobuf events in binary mode. This module passes these events to the function directly. It passes all
+other events through functions-framework. functions-framework would parse any request, even a request from a web page.
+The endpoint in this module therefore checks the token, the media type and the length of a request before it reads the
+body. It also refuses requests from browsers. The same checks apply to `/dead-letters`, `/audit` and `/rollups`.
 
 A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
 probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
@@ -38,13 +38,13 @@ from triggers.senders.sender import Sender, SharedSecret
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
-"""A header has at most 256 KiB of raw document, and an event has it twice. Eventarc drops events over 512 KB."""
+"""An event has a header twice. A header has at most 256 KiB of raw document. Eventarc drops events over 512 KB."""
 
 BINARY_TYPES = frozenset({sample_event.PROTOBUF, b"application/json"})
 STRUCTURED_TYPE = b"application/cloudevents+json"
 EVENT_PATH = "/"
 EVENTS_PREFIX = "/events/"
-"""The prefix of the path of an event that has its token in the path, for a sender that cannot send a header."""
+"""The prefix of a path that contains the token of an event. It is for a sender that cannot send a header."""
 DEAD_LETTER_PATH = "/dead-letters"
 AUDIT_PATH = "/audit"
 ROLLUPS_PATH = "/rollups"
@@ -64,7 +64,7 @@ logger = logging.getLogger("triggers")
 
 
 def create_app() -> ASGIApp:
-    """Return the application of the function. Ends the process with a message if the settings are incomplete."""
+    """Return the application of the function. If the settings are incomplete, exit with a message."""
     try:
         settings = Settings.from_environ()
     except ValueError as error:
@@ -100,10 +100,10 @@ def create_app() -> ASGIApp:
 class EventEndpoint:
     """Passes authentic events to the function, and other authentic requests to the handler of their path.
 
-    Refuses all other requests. `app`: parses the events that are not protobuf in binary mode, and calls `function` too.
-    `hosts_are_local`: accept only requests that name this machine as their host. A web page with a DNS
-    name that resolves to this machine has another host.
-    `check_firestore`: raises `Unavailable` if the function cannot read from Firestore.
+    Refuses all other requests. `app` parses events that are not protobuf in binary mode, and calls the function.
+    If `hosts_are_local` is true, requests must name this machine as their host. This excludes web pages whose DNS name
+    resolves to this machine: they have another host. `check_firestore` raises `Unavailable` if the function cannot read
+    from Firestore.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class EventEndpoint:
             await response(scope, receive, send)
 
     async def _process(self, attributes: dict[str, str], request: Request) -> Response:
-        """Call the function and return the response. As in functions-framework, log the traceback of a defect only."""
+        """Call the function and return the response. As in functions-framework, log tracebacks of unexpected errors."""
         try:
             await self._function(sample_event.BinaryEvent(attributes, await request.body()))
         except HTTPException as error:
@@ -178,7 +178,7 @@ class EventEndpoint:
         return Response(status_code=204) if values is None else JSONResponse(values)
 
     def _health(self, scope: Scope) -> Response:
-        """Return the response to a liveness probe. The event loop that computes samples sends it."""
+        """Return the response to a liveness probe. It comes from the event loop that computes samples."""
         if scope["method"] not in ("GET", "HEAD"):
             return _refuse(405, "expected the method GET", allow="GET, HEAD")
         body = {"status": "ok"}
@@ -198,7 +198,7 @@ class EventEndpoint:
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store", "connection": "close"})
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        """Return the response to a request that is not an event of the sender, or None."""
+        """Return the response to a request that must be refused, or None for an authentic event."""
         paths = (EVENT_PATH, *self._handlers)
         if scope["path"] not in paths:
             return _refuse(
@@ -214,7 +214,7 @@ class EventEndpoint:
         credentials = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, token = credentials[0].partition(b" ") if len(credentials) == 1 else (b"", b"", b"")
         try:
-            if scheme.lower() != b"bearer" or not await self._sender.is_proved_by(token):
+            if scheme.lower() != b"bearer" or not await self._sender.accepts(token):
                 return _refuse(401, "expected the bearer token of the sender", www_authenticate="Bearer")
         except Unavailable as error:
             return _refuse(503, str(error), retry_after=str(error.retry_after))
@@ -255,7 +255,7 @@ def _is_local(host: bytes) -> bool:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Return `receive` with a limit on the length of the body, which may have no declared length."""
+    """Return `receive` with a limit on the length of the body. The header `content-length` may be missing."""
     received = 0
 
     async def limited() -> Any:

@@ -42,8 +42,8 @@ def read(header: Header, chunks: Sequence[bytes], check: Callable[[], None] = la
 
 
 def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], None]) -> Payload:
-    # One allocation. If there is too little memory, it fails at once. Numbers that use up the memory step by step could
-    # leave none for gRPC, which ends the process if it gets none.
+    # One allocation: if there is too little memory, it fails at once. If the numbers used up the memory step by step,
+    # gRPC could get no memory, and would abort the process.
     data = array("d", [0.0]) * header.count
     count = 0
     digest = sha256()

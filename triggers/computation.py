@@ -2,9 +2,9 @@
 
 `moments` and `distribution` have the formulas.
 
-A thread cannot be ended from outside. The computation of a large sample therefore checks its own
-budget between pieces, and each piece takes milliseconds. The budget is processor time of the
-thread, so other work of the machine does not use it up.
+A thread cannot be stopped from outside. The computation of a large sample therefore checks its own budget between
+pieces, and each piece takes milliseconds. The budget is processor time of the thread, so other work on the machine does
+not use it up.
 """
 
 import time
@@ -90,7 +90,7 @@ def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Stati
     """
     if not values.size:
         raise ValueError("expected at least one value, got none")
-    if not (isfinite(values.min()) and isfinite(values.max())):  # NaN is the minimum of values that contain NaN
+    if not (isfinite(values.min()) and isfinite(values.max())):  # if the values contain NaN, their minimum is NaN
         raise ValueError("expected finite values, got an infinite value or NaN")
     return _summarize(_sort(values), check)
 

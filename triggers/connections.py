@@ -1,9 +1,9 @@
 """Connections to the function's port, with limits that uvicorn has no setting for.
 
-Any program of this machine can open connections. Without limits, connections without a request stay open until the
-process has no file descriptors left, and no event arrives. A connection without complete headers is therefore closed
-after a while, and earlier if too many connections are open. A connection with a request is authentic or is closed by
-its response, see app.py.
+Any program on this machine can open connections. Without limits, connections without a request could use all file
+descriptors of the process, and no event would arrive. A connection without complete headers is therefore closed after a
+while, and earlier if too many connections are open. If a request is not authentic, its response closes the connection
+(see `app.py`).
 
 `HttpToolsProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
 docs/architecture.md.
@@ -30,7 +30,7 @@ def connection_class(
 
 
 class EventConnection(HttpToolsProtocol):
-    """One connection. `silent` has the connections without complete headers of a first request."""
+    """One connection. `silent` contains the connections that have not sent the complete headers of a first request."""
 
     silent: "dict[EventConnection, None]"
     max_connections: int

@@ -30,7 +30,7 @@ def quantile(sorted_values: SortedValues, percent: int) -> float:
     """
     position, fraction = divmod((len(sorted_values) - 1) * percent, 100)
     if not fraction:
-        return float(sorted_values[position]) + 0.0  # turns -0.0 into 0.0, because sorting does not order the two zeros
+        return float(sorted_values[position]) + 0.0  # turns -0.0 into 0.0, because sorting does not order the zeros
     low, low_unit = float(sorted_values[position]).as_integer_ratio()
     high, high_unit = float(sorted_values[position + 1]).as_integer_ratio()
     return (low * high_unit * (100 - fraction) + high * low_unit * fraction) / (100 * low_unit * high_unit)

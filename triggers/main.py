@@ -1,10 +1,10 @@
 """The functions that Eventarc calls: returning acknowledges an event, raising requests redelivery.
 
-The function raises only if a retry can succeed: Firestore is unavailable, or the process lacks
-memory, threads or time. Any other failure would repeat, so the function stores a FAILED result.
+The function raises only if a retry can succeed: if Firestore is unavailable, or if the process lacks memory, threads or
+time. Any other failure would repeat, so the function stores a FAILED result.
 
-functions-framework logs a traceback for every exception except `HTTPException`. While Firestore is
-unavailable, every event fails. The function then responds with status 503 and logs one line.
+functions-framework logs a traceback for every exception except `HTTPException`. While Firestore is unavailable, every
+event fails. For each of these events, the function responds with status 503 and logs one line.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ WRITE_TIMEOUT_SECONDS = 8.0
 """Less than the default acknowledgement deadline of Eventarc, 10 s, so that the function can report a failure."""
 
 MAX_NEW_SECONDS = 60.0
-"""An event of a write in this time before now is new: its sample is as the event shows it."""
+"""An event is new if its write is not older than this. The sample is then as the event shows it."""
 
 MAX_MEMORY_ERRORS = 3
 """After this number of attempts without enough memory, a large sample fails. Small samples do not need much memory."""
@@ -53,12 +53,13 @@ MAX_REMEMBERED_SAMPLES = 1_000
 NEW_OBJECTS = 20_000
 
 MAX_SMALL_BYTES = 16 * 1024
-"""Samples of up to this size usually take less than 1 ms, and samples of 256 KiB up to 20 ms."""
+"""Computing a sample of up to this size usually takes less than 1 ms. A sample of 256 KiB takes up to 20 ms."""
 
 MEDIUM_WRITE_SECONDS = 0.02
-"""While medium samples wait for their turn, their results are written together at the end of each interval.
+"""While medium samples wait for their turn, results are written together at the end of each interval of this length.
 
-Measured with 10,000 values: 8 results in a BatchWrite instead of 2, half of the work in Firestore, 10 % less here.
+Measured with 10,000 values: a BatchWrite has 8 results instead of 2. This saves half of the work in Firestore, and 10 %
+of the work in this process.
 """
 
 _large_turns = Turns()
@@ -109,7 +110,7 @@ async def on_sample_written(cloud_event: CloudEvent) -> None:
         return
     fields = {} if event.header is None else event.header.fields
     stored = fields["traceparent"].string_value if "traceparent" in fields else ""
-    delivered = str(cloud_event.get("traceparent") or "")  # on Google Cloud, events have none
+    delivered = str(cloud_event.get("traceparent") or "")  # on Google Cloud, events have no such attribute
     if stored or delivered:
         with tracing.request_span("compute", "CONSUMER", parent=delivered or stored, links=[stored]):
             await _process(event)
@@ -157,7 +158,7 @@ def _default_database() -> Firestore:
 
 @cache
 def _connect(database: str) -> ResultStore:
-    """Return the store of the database that the event names. The channel belongs to the running event loop."""
+    """Return the store of the database that the event names. Its channel belongs to the running event loop."""
     firestore = Firestore.connect(timeout_seconds=READ_TIMEOUT_SECONDS, database=database)
     return ResultStore(firestore, GroupCommitWriter(firestore, timeout_seconds=WRITE_TIMEOUT_SECONDS))
 
@@ -194,7 +195,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
     except Unavailable:
         raise
     except MemoryError as error:
-        traceback.clear_frames(error.__traceback__)  # they refer to the numbers of the sample
+        traceback.clear_frames(error.__traceback__)  # the frames hold the numbers of the sample in memory
         if "chunks" not in document.fields or not _has_no_more_attempts(f"{event.submitter}/{event.sample_id}"):
             raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
         result = failed(_OUT_OF_MEMORY)
@@ -208,7 +209,7 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
 
 
 async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> str:
-    """Write a FAILED result, unless the sample has a result. The event of a later change replaces it.
+    """Write a FAILED result, unless the sample has a result. An event of a later change replaces the FAILED result.
 
     Return the outcome.
     """
@@ -242,7 +243,7 @@ def _failed(event: SampleEvent, document: Any, update_time: datetime, problem: P
 
 
 async def _compute_medium(header: Header, update_time: datetime) -> Result:
-    """Return the result of a sample that is not small. Submitters take turns, and small samples do not wait."""
+    """Return the result of a medium sample. Submitters take turns with medium samples. Small samples do not wait."""
     async with _medium_turns.turn(header.submitter, object(), 0):
         await asyncio.sleep(0)  # the event loop serves other events before each computation
         result = computation.compute(header, update_time)

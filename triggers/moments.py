@@ -27,8 +27,9 @@ BLOCK = 16_384
 MAX_EXPONENT_RANGE = 32
 """The range of binary exponents that are cut into parts together. Smaller values of a block are cut separately.
 
-This limits the values to five parts, and the matrix to sixteen rows: ones, five parts, and ten parts of the squares.
-With more rows, OpenBLAS starts threads, and the product takes ten times as long on busy processors.
+A value then has at most five parts. The matrix has at most sixteen rows: one row of ones, five rows of parts, and ten
+rows of parts of the squares. With more rows, OpenBLAS starts threads, and the product takes ten times as long on busy
+processors.
 """
 
 
@@ -112,7 +113,7 @@ class Moments:
 
     @property
     def skewness(self) -> float | None:
-        """Fisher's and Pearson's g1: the third central moment divided by the second to the power of 3/2.
+        """Fisher's and Pearson's g1: the third central moment, divided by the second one to the power of 3/2.
 
         None if all values are equal.
         """
@@ -125,7 +126,7 @@ class Moments:
 
     @property
     def kurtosis(self) -> float | None:
-        """The excess g2: the fourth central moment divided by the square of the second, minus 3.
+        """The excess g2: the fourth central moment, divided by the square of the second central moment, minus 3.
 
         None if all values are equal.
         """

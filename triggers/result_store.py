@@ -3,13 +3,13 @@
 Events arrive at least once and in any order. A result therefore stores the update time of its
 sample. Only a result with a newer update time replaces it.
 
-A new sample has no result, so the store first tries to create the result without a read. If a
-result exists, the store reads it. If that result is older, the store replaces it on the condition
-that it has not changed since. If the condition fails, the store starts over.
+A new sample has no result, so the store first tries to create the result without a read. If a result exists, the store
+reads it. If the existing result is older, the store replaces it on the condition that it has not changed. If the
+condition fails, the store starts again.
 
-The sender of an event is proved, so a new event shows the sample as it is. An older event may be
-late: the sample may have changed, may have a result, or may not exist any more. `is_needed` reads
-both documents then. Measured: a read of each new sample would cost 11 % of the function's events.
+Events are authentic, so a new event shows the current sample. An older event may be late: the sample may have changed,
+may have a result, or may not exist any more. For an older event, `is_needed` therefore reads both documents. Measured:
+a read for each new sample would reduce the rate of the function by 11 %.
 """
 
 import contextlib
@@ -39,8 +39,8 @@ logger = logging.getLogger("triggers")
 class ResultStore:
     """Samples and results of one database.
 
-    Every method raises `Unavailable` if Firestore does not respond or rejects the call. An operator
-    must fix some of these errors, such as a missing permission. Eventarc sends the event again until then.
+    Every method raises `Unavailable` if Firestore does not respond or rejects the call. Some of these errors, such as a
+    missing permission, must be fixed by an operator. Until then, Eventarc sends the event again.
     """
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
@@ -86,9 +86,9 @@ class ResultStore:
     ) -> Result | None:
         """Write a FAILED result with the code GIVEN_UP, and return it.
 
-        The result is that of the sample as it was at `written_at`, so a later event replaces it. Return None, and write
-        nothing, if the sample does not exist or has a result, also that of an earlier version: a recomputation that was
-        given up leaves the result as it was.
+        The result belongs to the version of the sample at `written_at`, so an event of a later version replaces it.
+        Return None and write nothing if the sample does not exist. Do the same if the sample has a result, even a
+        result of an earlier version: a failed recomputation does not change the result.
         """
         path = document_paths.sample(submitter, sample_id)
         document = (await self._read([path], "shard", "submitted_at", "labels", "result_expire_at")).get(path)
@@ -135,8 +135,7 @@ class ResultStore:
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result of the same or a newer update time exists.
 
-        A result of an event that was given up is replaced by a computed result of the same update time, and replaces no
-        result itself.
+        A GIVEN_UP result replaces no other result. A computed result with the same update time replaces it.
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """
@@ -185,7 +184,7 @@ class ResultStore:
 
 
 class _SeriesRegistry:
-    """Registers each combination of labels once, so that readers find the groups of results without reading results.
+    """Registers each combination of labels once, so that readers can list groups of results without reading results.
 
     A process remembers the series that it has registered, so a sample of a known series costs no write.
     """
@@ -213,7 +212,7 @@ class _SeriesRegistry:
 
 
 def _is_final(result: Any, update_time: datetime) -> bool:
-    """Return whether the protocol `Document` of a result stays, although the sample has this update time."""
+    """Return whether a result, a protocol `Document`, must not be replaced by a result with this update time."""
     fields = encoding.from_document(result)
     computed_from, problem = fields.get("sample_update_time"), fields.get("problem")
     if not isinstance(computed_from, datetime) or computed_from < update_time:

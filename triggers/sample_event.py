@@ -1,16 +1,15 @@
 """A sample event: the CloudEvent that Eventarc sends after a sample's header was written.
 
-The body is a protobuf message with the document before and after the write. Eventarc omits the
-body if it is too large, so a missing body does not mean that the sample was deleted. The function
-then reads the document that the event's attributes name.
+The body is a protobuf message with the document before and after the write. Eventarc omits the body if it is too large,
+so a missing body does not mean that the sample was deleted. The function then reads the document that the attributes of
+the event name.
 
-A *notice* says that the delivery of an event has failed too often. On one machine, it is an event with
-the attribute `givenup` and without a body. On Google Cloud, it is a message of the dead-letter topic:
-the message of the event, with further attributes. Pub/Sub wraps it in JSON and sends it to an endpoint
-of its own.
+A *notice* says that an event has failed too often and is not retried any more. On one machine, a notice is an event
+with the attribute `givenup` and without a body. On Google Cloud, it is a message of the dead-letter topic: the message
+of the event, with further attributes. Pub/Sub wraps this message in JSON and sends it to a separate endpoint.
 
 Eventarc sends protobuf in binary mode: the attributes are HTTP headers. `BinaryEvent` is sufficient for such an event.
-functions-framework passes it through Starlette and cloudevents, which takes 80 us of processor time per event.
+functions-framework would pass it through Starlette and cloudevents, which takes 80 us of processor time per event.
 """
 
 import logging
@@ -52,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An event was given up after `attempts` failed attempts. `problem` is that of the last attempt."""
+    """An event is not retried any more after `attempts` failed attempts. The last attempt failed with `problem`."""
 
     attempts: int
     problem: str
@@ -77,7 +76,7 @@ class SampleEvent:
 
 
 class _Message(msgspec.Struct):
-    """A message of Pub/Sub. JSON has the data in base64, which msgspec decodes."""
+    """A message of Pub/Sub. In JSON, the data is in base64, which msgspec decodes."""
 
     attributes: dict[str, str] = {}
     data: bytes = b""
@@ -105,7 +104,7 @@ class BinaryEvent(CloudEvent):
 
 
 def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
-    """Return the attributes of a protobuf event, or None if the headers are not those of one. Names are lower-case."""
+    """Return the attributes of a protobuf event, or None for the headers of another request. Names are lower-case."""
     attributes = {}
     is_protobuf = False
     for name, value in headers:
@@ -120,8 +119,8 @@ def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] 
 def parse_dead_letter(body: bytes) -> SampleEvent | None:
     """Return the notice in the body of a request of the dead-letter topic's push subscription.
 
-    The attributes of the message are those of the CloudEvent, with the prefix `ce-`. If the message does not name a
-    sample, log an error and return None: a retry cannot change the message.
+    The message has the attributes of the CloudEvent, with the prefix `ce-`. If the message does not name a sample, log
+    an error and return None, because a retry cannot change the message.
     """
     try:
         message = msgspec.json.decode(body, type=_Delivery).message

@@ -1,7 +1,7 @@
 """Settings of the function: who may send events, where it listens, how it logs, and when it audits samples.
 
-All of them are environment variables. Without a sender, any process or web page that reaches the port
-could store results. The function therefore does not start without one.
+All settings are environment variables. The function does not start without a setting for the sender of events. Without
+such a sender, any process or web page that reaches the port could store results.
 """
 
 import ipaddress
@@ -49,7 +49,7 @@ class Settings:
     """The number of shards of the time indexes, as in the settings of the API. The audit checks these shards."""
 
     audit_delay_seconds: float = 300.0
-    """How long after a sample was submitted the audit checks whether it has a result."""
+    """The time from the submission of a sample until the audit checks whether the sample has a result."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether only programs of this machine can connect."""
+        """Whether only programs on this machine can connect."""
         try:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -78,15 +78,18 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise `ValueError` unless exactly one way to authenticate events is configured and all settings are valid."""
         logs.check_format(self.log_format)
-        if self.shards < 1 or self.audit_delay_seconds < 1:
-            raise ValueError("DROPZONE_SHARDS and DROPZONE_AUDIT_DELAY_SECONDS must be at least 1")
+        for name in ("shards", "audit_delay_seconds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"DROPZONE_{name.upper()} must be at least 1, got {getattr(self, name)}")
         has_identity = bool(self.event_audience and self.event_service_account)
         if bool(self.event_audience) != bool(self.event_service_account):
             raise ValueError("set both DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT")
-        if bool(self.event_secret) == has_identity:
+        if self.event_secret and has_identity:
+            raise ValueError("set either DROPZONE_EVENT_SECRET, or the audience and the service account, but not both")
+        if not self.event_secret and not has_identity:
             raise ValueError(
-                "the function must know who may send events: set DROPZONE_EVENT_SECRET (`make run` does that), or on "
-                "Google Cloud DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT, and not all of them"
+                "the function must know who may send events: set DROPZONE_EVENT_SECRET (`make run` does that); on "
+                "Google Cloud, set DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT"
             )
         if self.event_secret and (len(self.event_secret) < MIN_SECRET_CHARACTERS or not self.event_secret.isascii()):
             raise ValueError(f"DROPZONE_EVENT_SECRET must have at least {MIN_SECRET_CHARACTERS} ASCII characters")

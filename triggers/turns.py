@@ -1,11 +1,11 @@
-"""Turns: few samples are computed at the same time, at most one of each submitter.
+"""Turns: few samples are computed at the same time, and at most one sample of each submitter.
 
-Their numbers share a limited memory. A sample that fits nowhere else is computed alone. If several
-submitters wait, the one that had no turn for the longest time is next. A submitter with many large
-samples therefore does not delay the large sample of another submitter.
+The memory for the numbers of these samples is limited. A sample that needs more memory is computed alone. If several
+submitters wait, the submitter whose last turn was the longest time ago is next. A submitter with many large samples
+therefore does not delay the large sample of another submitter.
 
-A sample waits for its turn for a limited time, and few samples of a submitter wait. The event of a
-sample that does not get a turn is sent again later, so it does not occupy a connection meanwhile.
+A sample waits for its turn for a limited time, and a limited number of samples of a submitter wait. If a sample does
+not get a turn, its event is sent again later. Until then, the event does not occupy a connection.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ MAX_WAITING_PER_SUBMITTER = 4
 RETRY_AFTER_SECONDS = 2
 
 MAX_WORK_SECONDS = 0.002
-"""Background work lets events be processed after this time."""
+"""Background work pauses after this time of work, so that events are processed."""
 
 _Waiting = tuple[int, "asyncio.Future[None]"]
 """The bytes that a task needs, and a future that is done when it has its turn."""
@@ -57,9 +57,9 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, submitter: str, key: Hashable, size: int) -> AsyncIterator[None]:
-        """Wait for a turn of work that needs `size` bytes. `key` names the work: the same work is done once at a time.
+        """Wait for a turn for work that needs `size` bytes. Only one task with the same `key` can have or await a turn.
 
-        Raises `Unavailable` if the same work has or awaits its turn, if too many tasks of the submitter
+        Raises `Unavailable` if another task with the same key has or awaits a turn, if too many tasks of the submitter
         wait, or if the wait takes too long.
         """
         if key in self._keys:
@@ -99,7 +99,7 @@ class Turns:
             raise
 
     def _start(self) -> None:
-        """Give turns to the next tasks, as long as there is room."""
+        """Give turns to the next tasks, as long as the limits allow."""
         while len(self._running) < self._max_running:
             submitter = next((name for name in self._waiting if name not in self._running), None)
             if submitter is None:
@@ -119,7 +119,7 @@ class Turns:
         self._start()
 
     def _remove(self, submitter: str, waiting: _Waiting) -> None:
-        """Remove a task that waits. If it was cancelled before, it may have been removed already."""
+        """Remove a waiting task. If the task was cancelled, it may have been removed already."""
         queue = self._waiting.get(submitter)
         if queue is not None and waiting in queue:
             queue.remove(waiting)
@@ -128,13 +128,13 @@ class Turns:
 
 
 class Pause:
-    """Lets the function process events between short pieces of background work, which await it."""
+    """Lets the function process events between short pieces of background work. Background work awaits this object."""
 
     def __init__(self) -> None:
         self._work_ends_at = 0.0
 
     async def __call__(self) -> None:
-        """Let events be processed, if the work since the last time has taken `MAX_WORK_SECONDS`."""
+        """Let events be processed, if `MAX_WORK_SECONDS` of work have passed since the last pause."""
         if time.perf_counter() >= self._work_ends_at:
             await asyncio.sleep(0)
             self._work_ends_at = time.perf_counter() + MAX_WORK_SECONDS

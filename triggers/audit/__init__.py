@@ -1,1 +1,1 @@
-"""The audit of the promise: every accepted sample is checked once for a result, some minutes after it arrived."""
+"""The audit: checks once for each accepted sample, some minutes after it arrived, whether it has a result."""

@@ -1,12 +1,13 @@
-"""One run of the audit: checks all samples that were submitted some minutes ago, and those of earlier findings again.
+"""One run of the audit. It checks samples that were submitted some minutes ago, and samples in earlier findings.
 
-A sample without a result is triggered again, as `recompute` does, and becomes part of a finding. If it has no result
-at the second check either, the audit logs an error that operators get as an alert, and triggers it once more. Further
-checks follow at growing intervals. They do not trigger the sample, so that the delivery can give its event up. A sample
-that has no result after more than a day ends as FAILED, so that no sample is PENDING for ever.
+If a sample has no result, the audit triggers the function again, as `recompute` does, and adds the sample to a finding.
+If the sample has no result at the second check either, the audit logs an error, which is an alert for operators. It
+also triggers the function once more. Further checks follow at growing intervals, without another trigger, so that the
+retries of the event can end. If a sample has no result after more than a day, the audit stores a FAILED result. No
+sample is therefore PENDING for ever.
 
-A run may end at any time, for example because the process is killed. The next run starts where the last one stored its
-state. It may then trigger samples once more, which is harmless.
+A run may stop at any time, for example because the process is killed. The next run continues from the stored state. It
+may then trigger the function again for some samples, which is harmless.
 """
 
 import asyncio
@@ -28,17 +29,17 @@ from triggers.result_store import ResultStore
 
 LEASE = timedelta(minutes=5)
 MAX_RUN_SECONDS = 45.0
-"""A run that is not finished by then leaves the rest to the next run."""
+"""A run ends after this time. The next run does the rest."""
 
 MAX_WINDOW_SAMPLES = 1_000_000
 MAX_WINDOW_DIFFERENCE = 1_000
-"""Missing results in one window. The window is the unit of progress, so its work must be short."""
+"""Maximum number of missing results in one window. Progress is stored after each window, so a window must be short."""
 
 MAX_TRIGGERS = 3
-"""How often a sample is triggered again. Each time, the delivery retries for up to a day."""
+"""How often the function is triggered again for a sample. Each time, its event is retried for up to a day."""
 MAX_TIME_TO_NEXT_LOOK = timedelta(hours=1)
 GIVE_UP_AFTER = timedelta(hours=25)
-"""Longer than Eventarc and the embedded delivery retry an event."""
+"""Longer than the time for which Eventarc and the embedded event delivery retry an event."""
 MAX_LOGGED_IDS = 5
 
 logger = logging.getLogger("triggers")
@@ -46,14 +47,14 @@ logger = logging.getLogger("triggers")
 
 @dataclass(slots=True)
 class Report:
-    """What one run has done."""
+    """The report of one run."""
 
     checked: int = 0
     triggered: int = 0
     healed: int = 0
     """Samples of earlier findings that have a result now."""
     missing: int = 0
-    """Samples without a result at the end of the run, although they were triggered again."""
+    """Samples without a result at the end of the run, although the function was triggered again for them."""
     given_up: int = 0
     reads: int = 0
     checked_until: datetime | None = None
@@ -73,19 +74,19 @@ class Report:
 
 
 class Audit:
-    """Checks the samples of all submitters, once each, when they are `delay` old. Belongs to one event loop."""
+    """Checks each sample of all submitters once, when its age is `delay`. Belongs to one event loop."""
 
     def __init__(self, store: AuditStore, results: ResultStore, *, delay: timedelta) -> None:
         self._store = store
         self._results = results
         self._delay = delay
         self._length: timedelta | None = None
-        """The length of the next window. A short one follows a window with many samples or many missing results."""
+        """The length of the next window. It is short after a window with many samples or many missing results."""
         self._running = asyncio.Lock()
         self._state: AuditState
 
     async def run(self) -> Report | None:
-        """Check what is due. Return None if another run has not ended.
+        """Check the samples that are due. Return None if another run has not ended.
 
         Raises `Unavailable` or `FirestoreError`. The next run then continues.
         """
@@ -98,7 +99,7 @@ class Audit:
                 if await self._acquire_lease(now):
                     return await self._run(now, reads)
             except PreconditionFailed:
-                logger.info("the audit ends, because another instance runs")
+                logger.info("the audit stops, because another instance runs it")
             return None
 
     async def _acquire_lease(self, now: datetime) -> bool:
@@ -121,7 +122,7 @@ class Audit:
         _show(self._state)
 
     async def _run(self, now: datetime, reads: int) -> Report:
-        """Check what is due. `reads` is the number of reads before the run."""
+        """Check the samples that are due. `reads` is the number of reads before the run."""
         report = Report()
         try:
             await self._look_again(now, report)
@@ -235,7 +236,7 @@ class Audit:
 
     async def _give_up(self, finding: Finding, sample_ids: Sequence[str], age: timedelta) -> int:
         reason = (
-            f"the function did not compute this sample, although it was triggered again "
+            f"the function did not compute this sample, although the audit triggered it again "
             f"{age.total_seconds() / 3600:.0f} hours ago; recompute it to try again"
         )
         given_up = 0

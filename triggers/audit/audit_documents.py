@@ -1,9 +1,9 @@
 """The documents of the audit: its state, and findings.
 
-The state has the time up to which all samples are checked, and a lease. An instance that has the lease may run. Every
-change of the state requires that no other instance has changed it, so two instances do not check the same time.
+The state has the time up to which all samples are checked, and a lease. Only the instance with the lease may run. A
+change of the state fails if another instance has changed the state. Two instances therefore do not check the same time.
 
-A finding is a list of samples of one submitter that had no result. It exists until all of them have one.
+A finding is a list of samples of one submitter that had no result. It exists until all of these samples have a result.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,11 @@ MAX_IDS = 500
 
 @dataclass(frozen=True, slots=True)
 class AuditState:
-    """The state of the audit. `update_time` is that of its document, or None if the document does not exist yet.
+    """The state of the audit. `update_time` is the update time of its document, or None if it does not exist yet.
 
-    `checked`, `triggered`, `healed` and `reads` are totals of all runs: samples that were checked, samples that were
-    triggered again, samples of findings that had a result at a later check, and documents and index entries that were
-    read for it, as Firestore bills them. Earlier releases did not count `healed`.
+    `checked`, `triggered`, `healed` and `reads` are totals of all runs: the checked samples, the samples for which the
+    function was triggered again, the samples of findings that had a result at a later check, and the reads of documents
+    and index entries, as Firestore bills them. Earlier releases did not count `healed`.
     """
 
     checked_until: datetime
@@ -72,7 +72,7 @@ class Finding:
 
     @property
     def is_alert(self) -> bool:
-        """Whether the samples had no result either after they were triggered again."""
+        """Whether the samples had no result even after the function was triggered again."""
         return self.looks > 1
 
     def still_missing(self, sample_ids: Iterable[str], due_at: datetime) -> "Finding":

@@ -1,4 +1,4 @@
-"""The audit's access to Firestore. It counts what it reads, by the rules with which Google Cloud bills reads."""
+"""The audit's access to Firestore. It counts its reads by the rules by which Google Cloud bills them."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -67,7 +67,7 @@ class AuditStore:
         return [document.name.rpartition("/")[2] for document in documents if not _is_expired(document)]
 
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return those samples that have no result, or only the tombstone of an earlier sample with the same id."""
+        """Return the samples that have no result, or only the tombstone of an earlier sample with the same id."""
         outcomes = await self.outcomes(submitter, sample_ids)
         return [sample_id for sample_id in sample_ids if sample_id not in outcomes]
 
@@ -90,7 +90,7 @@ class AuditStore:
         return {paths[path]: Status(result.fields["status"].string_value) for path, result in results.items()}
 
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return those samples that exist and have not expired."""
+        """Return the samples that exist and have not expired."""
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
         existing = await self._existing(paths, "state_on_arrival", "expire_at")
         return [paths[path] for path, sample in existing.items() if not _is_expired(sample)]

@@ -1,10 +1,10 @@
 """The comparison of a window: finds samples without a result with few reads.
 
 Firestore counts up to 1,000 index entries for the price of one read. The comparison therefore counts the samples and
-the results of a window. If the numbers differ, it halves the window and compares each half, until listing the samples
-of a part costs less than further counts. A part whose numbers are equal is not read.
+the results of a window. If the numbers differ, it halves the window and compares each half. If listing the samples of a
+part costs less than further counts, it lists them. It does not read parts with equal numbers.
 
-Note: a result without a sample, left over from a deletion, hides a missing result that was submitted in the same part.
+Note: a deletion can leave a result without a sample. Such a result hides a missing result in the same part.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from triggers.audit.window import Window
 MAX_LISTED = 500
 """The samples of a larger part are never listed at once."""
 MAX_LISTED_PER_MISSING = 8
-"""A part with more samples for each missing result is divided.
+"""A part with more samples per missing result is divided.
 
-Measured with 20 missing results of 100,000: 57 reads for each of them, and 88 with the value 32.
+Measured with 20 missing results of 100,000: 57 reads per missing result, and 88 reads if this value is 32.
 """
 
 
@@ -36,7 +36,7 @@ class Counts(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """How many results are missing, at least."""
+        """The minimum number of missing results."""
         return abs(self.samples - self.results)
 
 
@@ -50,11 +50,11 @@ class Reader(Protocol):
         """List the accepted samples."""
 
     async def without_result(self, submitter: str, sample_ids: list[str]) -> list[str]:
-        """Return those samples that have no result."""
+        """Return the samples that have no result."""
 
 
 async def missing_results(reader: Reader, partition: Partition, window: Window, counts: Counts) -> list[str]:
-    """Return the ids of the samples of a window that have no result. `counts` are those of the window."""
+    """Return the ids of the samples of a window that have no result. `counts` are the counts of the window."""
     if not counts.difference or counts.samples <= 0:
         return []
     if _is_listed(counts) or not window.is_divisible:
@@ -70,5 +70,5 @@ async def missing_results(reader: Reader, partition: Partition, window: Window, 
 
 
 def _is_listed(counts: Counts) -> bool:
-    """Return whether listing all samples costs less than dividing the window for each missing result."""
+    """Return whether listing all samples of a window costs less than dividing the window."""
     return counts.samples <= min(MAX_LISTED, MAX_LISTED_PER_MISSING * counts.difference)

@@ -1,4 +1,4 @@
-"""`POST /audit`: runs the audit. Cloud Scheduler calls it, or on one machine the schedule in the stack file."""
+"""`POST /audit`: runs the audit. The caller is Cloud Scheduler, or the schedule in the stack file on one machine."""
 
 from datetime import timedelta
 

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge
 
 CHECKED = Counter("dropzone_audit_checked_samples", "Samples that the audit has checked for a result.")
 TRIGGERED = Counter(
-    "dropzone_audit_triggered_samples", "Samples that had no result when they were checked, and were triggered again."
+    "dropzone_audit_triggered_samples", "Samples without a result, for which the audit triggered the function again."
 )
 HEALED = Counter(
     "dropzone_audit_healed_samples",
@@ -12,7 +12,7 @@ HEALED = Counter(
 )
 MISSING = Gauge(
     "dropzone_audit_missing_samples",
-    "Samples that have no result although the audit has triggered them again.",
+    "Samples that have no result, although the audit has triggered the function again.",
     multiprocess_mode="mostrecent",
 )
 CHECKED_UNTIL = Gauge(

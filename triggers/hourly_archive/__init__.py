@@ -1,1 +1,1 @@
-"""Moving expired results into the hourly archive, for submitters that keep hourly statistics."""
+"""Moves expired results into the hourly archive, for submitters that keep hourly statistics."""

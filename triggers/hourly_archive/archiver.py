@@ -1,8 +1,8 @@
 """Moves the due results of a submitter into the hourly archive.
 
-One Commit deletes some results, and writes the archive with these results added. It requires that none of these
-documents has changed since it was read. A result is therefore at each moment either in `results` or in the archive:
-also if the process is killed, if the response to a Commit is lost, and if several instances work at once.
+One Commit deletes some results, and writes the archive with these results added. The Commit fails if one of these
+documents has changed since it was read. A result is therefore always either in `results` or in the archive. This holds
+even if the process is killed, if the response to a Commit is lost, or if several instances work at once.
 """
 
 import logging
@@ -26,7 +26,7 @@ from triggers.hourly_archive.due_results import DueResults
 from triggers.turns import Pause
 
 MAX_RESULTS = 200
-"""The number of results that one Commit moves. Other writes wait for it."""
+"""The maximum number of results that one Commit moves. It is small, because other writes wait for a Commit."""
 MAX_BYTES = 8 * 2**20
 """A Commit has at most 10 MiB."""
 MAX_WAIT = timedelta(days=3)
@@ -37,7 +37,7 @@ logger = logging.getLogger("triggers")
 
 @dataclass(slots=True)
 class _Group:
-    """Results of a day with the same labels that are kept equally long, with their statistics per hour."""
+    """Results of a day with the same labels and the same retention, with their statistics per hour."""
 
     day: date
     labels: Labels
@@ -59,10 +59,10 @@ class Archiver:
         self.moved = 0
         """The number of results that were moved."""
         self.is_finished = True
-        """Whether no due result is left that this run could move."""
+        """Whether this run has moved all due results that it can move."""
 
     async def run(self) -> None:
-        """Move all due results. Raises `Unavailable` or `FirestoreError`. What was moved until then stays moved."""
+        """Move all due results. Raises `Unavailable` or `FirestoreError`. Results that were moved before stay moved."""
         async with aclosing(self._due.batches()) as batches:
             async for documents in batches:
                 for groups in _parts(await self._groups(documents)):
@@ -130,7 +130,7 @@ class Archiver:
 
 
 def _parts(groups: Iterable[_Group]) -> Iterator[list[_Group]]:
-    """Yield successive groups together, up to `MAX_RESULTS` results."""
+    """Yield lists of consecutive groups with up to `MAX_RESULTS` results in total."""
     part: list[_Group] = []
     results = 0
     for group in groups:

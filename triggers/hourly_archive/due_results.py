@@ -1,8 +1,8 @@
-"""The results of a submitter that have expired and whose samples are gone, so that nothing can compute them again.
+"""The due results of a submitter: they have expired, and their samples are deleted, so they cannot be computed again.
 
-A recomputation needs the sample, and the function ignores an event of a sample that does not exist, unless it has read
-the sample shortly before its deletion. A result is therefore due only if its sample was already gone `SETTLED` ago. By
-now, each attempt that has read the sample has ended. Otherwise, a result could be written again after it was moved.
+A recomputation needs the sample. The function ignores an event if the sample does not exist, but it may have read the
+sample shortly before the deletion. A result is therefore due only if its sample was already deleted `SETTLED` ago. Each
+attempt that has read the sample has then ended. Otherwise, a result could be written again after it was moved.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -16,7 +16,7 @@ from storage.firestore.messages import StructuredQuery
 from storage.rollups.merged_statistics import FIELDS
 
 SETTLED = timedelta(minutes=15)
-"""Longer than the function works on a sample, and less than the hour for which Firestore keeps earlier versions."""
+"""Longer than an attempt to compute a sample, and less than the hour for which Firestore keeps earlier versions."""
 
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 500
@@ -32,12 +32,12 @@ class DueResults:
         self._parent = document_paths.submitter(submitter)
         self._shards = range(shards)
         self.waiting_since: datetime | None = None
-        """The earliest time at which a result expired that waits for the deletion of its sample, or None."""
+        """The earliest expiry of the results that wait for the deletion of their samples. None if no result waits."""
 
     async def batches(self) -> AsyncGenerator[Sequence[Any], None]:
-        """Yield the due results as protocol `Document`s, shard by shard, in the order in which they expired.
+        """Yield the due results as protocol `Document`s, shard by shard. A shard is in the order of expiry.
 
-        A batch can be empty. A result can have been moved or replaced since it was read.
+        A batch can be empty. A result can be moved or replaced by another instance after it was read.
         """
         now = await self._firestore.now()
         for shard in self._shards:

@@ -1,1 +1,1 @@
-"""Building the rollups of all submitters, in the background and in steps of limited work."""
+"""Builds the rollups of all submitters, in the background and in steps of limited work."""

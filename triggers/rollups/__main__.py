@@ -1,4 +1,4 @@
-"""`python -m triggers.rollups`: does what `POST /rollups` does and prints it, for schedulers that run commands."""
+"""`python -m triggers.rollups`: does the same as `POST /rollups`, and prints the report, for schedulers."""
 
 import asyncio
 import json

@@ -14,13 +14,13 @@ from storage.rollups.rollup import EARLIEST, Resolution, Snapshot, end_of, midni
 from storage.rollups.rollup_store import RollupStore
 
 MAX_RESULTS = 50_000
-"""About how many results are added before they are stored. Those of one day are added together."""
+"""The approximate number of results that are added before rollups are stored. A day is never divided."""
 
 
 class DayUpdates:
     """Reads and writes the rollups of one submitter, of one or more kinds. At most `max_days` are in memory.
 
-    Each method raises `Unavailable` or `FirestoreError`, and `PreconditionFailed` if another instance works too.
+    Each method raises `Unavailable` or `FirestoreError`, and `PreconditionFailed` if another instance makes changes.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class DayUpdates:
         return sum(results.values()), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
-        """Compare all rollups with the number of results, and update the days that differ, as `add_changes` does.
+        """Compare all rollups with the number of results. Update the days that differ, as `add_changes` does.
 
         Return the number of changed hours, and the hours that are stale now.
         """
@@ -59,7 +59,7 @@ class DayUpdates:
         return await self._update(dict.fromkeys(days, 0), checkpoint, now)
 
     async def _changes_by_day(self, checkpoint: Checkpoint, now: datetime) -> Mapping[date, int]:
-        """Return the number of results since the checkpoint by day."""
+        """Return the number of results that were written after the checkpoint, by day."""
         found = Counter[date]()
         since, end = checkpoint.as_of - READ_MARGIN, checkpoint.covered_until
         async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=())) as batches:
@@ -70,7 +70,7 @@ class DayUpdates:
         return found
 
     async def _different_days(self, store: RollupStore, checkpoint: Checkpoint, now: datetime) -> set[date]:
-        """Return the days on which the number of results is not that of the rollups, or can be another one."""
+        """Return the days whose rollups have, or may have, another number of results than the day."""
         found: set[date] = set()
         start, end = EARLIEST, Resolution.DAY.start_of(checkpoint.covered_until)
         windows = store.windows(start, end, now, Resolution.DAY, self._pause, lambda _: True)
@@ -86,7 +86,7 @@ class DayUpdates:
     async def _update(
         self, results: Mapping[date, int], checkpoint: Checkpoint, now: datetime
     ) -> tuple[int, set[datetime]]:
-        """Bring the rollups of some days up to date. Return the number of changed hours, and the hours that are stale.
+        """Update the rollups of some days. Return the number of changed hours, and the hours that are stale.
 
         `results` are the later results by day.
         """
@@ -114,7 +114,7 @@ class DayUpdates:
         end: datetime,
         now: datetime,
     ) -> None:
-        """Add the results since the checkpoint with a time stamp in a range to the later results of each store."""
+        """Add the results after the checkpoint that have a time stamp in a range to the later results of each store."""
         async with aclosing(changes_since(self._queries, checkpoint, start, end, now)) as batches:
             async for documents in batches:
                 for document in documents:
@@ -159,7 +159,7 @@ class DayUpdates:
 
 
 def _groups(results: Mapping[date, int], max_days: int) -> Iterator[tuple[date, date]]:
-    """Yield the first and the last day of groups of days, which have limited numbers of days and of results."""
+    """Yield the first and the last day of each group of days. A group has a limited number of days and of results."""
     first = last = None
     size = 0
     for day in sorted(results):

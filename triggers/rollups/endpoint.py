@@ -1,6 +1,6 @@
 """`POST /rollups`: moves expired results into the hourly archive, and builds the rollups.
 
-Cloud Scheduler calls it, or on one machine the schedule in the stack file.
+The caller is Cloud Scheduler, or the schedule in the stack file on one machine.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from triggers.rollups.rollup_builder import MIN_RESULTS, Report, RollupBuilder
 
 TIMEOUT_SECONDS = 30.0
 MAX_RUN_SECONDS = 45.0
-"""A run that is not finished by then leaves the rest to the next run."""
+"""A run ends after this time. The next run does the rest."""
 MAX_ARCHIVE_SECONDS = 20.0
-"""The part of a run for the archive of one submitter, so that its rollups do not wait for a long backlog."""
+"""The maximum time of a run for the archive of one submitter. With a long backlog, rollups would otherwise wait."""
 
 logger = logging.getLogger("triggers")
 
@@ -36,7 +36,7 @@ class RollupsEndpoint:
         self._connection: tuple[Firestore, GroupCommitWriter] | None = None
 
     async def run(self, _: bytes) -> dict[str, object]:
-        """Work until everything is done or time is up; return what was done.
+        """Work until everything is done or the time of the run is over. Return the report.
 
         Raises `HTTPException` if Firestore does not respond, or if the work for a submitter failed. The work for the
         other submitters is then done.
@@ -82,7 +82,7 @@ class RollupsEndpoint:
         return report, failures
 
     async def _archive(self, firestore: Firestore, submitter: str, report: Report, deadline: float) -> None:
-        """Move the results of a submitter that have expired, before the rollups are compared with the others."""
+        """Move the expired results of a submitter, before its rollups are compared with the remaining results."""
         deadline = min(deadline, time.monotonic() + MAX_ARCHIVE_SECONDS)
         archiver = Archiver(firestore, submitter, shards=self._shards, deadline=deadline)
         await archiver.run()

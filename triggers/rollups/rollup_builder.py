@@ -1,16 +1,17 @@
-"""Builds the rollups of a submitter: adds new results, and computes again what has changed otherwise.
+"""Builds the rollups of a submitter: adds new results, and computes hours again if their results were changed.
 
-A run has these parts, and each stores its progress:
+A run has these parts. Each part stores its progress:
 
-1. Add the results since the checkpoint to the hours of their time stamps. If an hour has fewer results than expected, a
+1. Add the results after the checkpoint to the hours of their time stamps. If an hour has fewer results than expected, a
    result was replaced or removed, and the hour becomes stale.
 2. Compute stale hours from their results.
-3. Extend the rollups to results with later time stamps, which happens once.
-4. If results were removed, and once a day, compare all rollups with the number of results, by halves.
+3. When rollups are built for the first time, extend them step by step to results with later time stamps.
+4. If results were removed, and once a day, compare all rollups with the number of results. If they differ, divide them
+   into halves to find the hours that differ.
 
-A run may end at any time, for example because the process is killed. Every write requires that the document was not
-changed since it was read. A rollup is valid from the moment of its write, whether or not the checkpoint follows, so the
-next run can repeat any part.
+A run may stop at any time, for example because the process is killed. Every write fails if the document was changed
+after it was read. A rollup is valid as soon as it is written, even if the checkpoint is not written. The next run can
+therefore repeat any part.
 """
 
 import time
@@ -39,21 +40,21 @@ MIN_RESULTS = 2_000
 """A submitter with fewer results has no rollups. Reading 2,000 results takes less than a second."""
 BUSY_SECONDS = timedelta(seconds=10)
 MAX_BUSY_RESULTS = 1_000
-"""With more results in `BUSY_SECONDS`, the submitter's rollups wait, so that they do not slow down the function."""
+"""With more results in `BUSY_SECONDS`, the rollups of the submitter wait, because they slow down the function."""
 MAX_BUSY_TIME = timedelta(minutes=5)
-"""Rollups wait for up to this time. Until then, summaries read the results that are in no rollup yet."""
+"""Rollups wait for up to this time. Meanwhile, summaries read the results that are in no rollup yet."""
 MAX_STEP_RESULTS = 20_000
-"""About how many results are read before the progress is stored."""
+"""The approximate number of results that are read before the progress is stored."""
 MAX_CHANGES = 500_000
-"""If more results follow the checkpoint, all rollups are built again, in steps. Adding the results has no steps."""
+"""If more results were written after the checkpoint, all rollups are built again, because that is done in steps."""
 COMPARISON_INTERVAL = timedelta(days=1)
-"""Firestore deletes expired results, which leaves no other trace."""
+"""The time between two comparisons. Only a comparison detects that Firestore has deleted expired results."""
 _MAX_DAYS = 50
 
 
 @dataclass(slots=True)
 class Report:
-    """What a run has done, for all submitters. `is_finished`: nothing is left to do."""
+    """The report of a run for all submitters. `is_finished` is true if nothing is left to do."""
 
     results: int = 0
     hours: int = 0
@@ -73,7 +74,7 @@ class Report:
 class RollupBuilder:
     """Builds the rollups of one submitter until `deadline`, a time of `time.monotonic`. Belongs to one event loop.
 
-    Each method raises `Unavailable` or `FirestoreError`, and `PreconditionFailed` if another instance works too.
+    Each method raises `Unavailable` or `FirestoreError`, and `PreconditionFailed` if another instance makes changes.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class RollupBuilder:
         self._days: DayUpdates
 
     async def run(self, report: Report) -> None:
-        """Bring the rollups up to date, and add what was done to `report`."""
+        """Update the rollups, and add the work to `report`."""
         checkpoint = await self._checkpoints.read()
         if checkpoint is None:
             if await self._queries.count_up_to(self._min_results) < self._min_results:
@@ -119,7 +120,7 @@ class RollupBuilder:
                     return
 
     async def _choose_kinds(self) -> None:
-        """Build rollups of series unless there are too many. If they were not built, all rollups are built again."""
+        """Build rollups of series, unless there are too many. If none were built before, build all rollups again."""
         checkpoint = self._checkpoint
         series = await self._queries.count_series(MAX_SERIES + 1)
         has_series = series <= MAX_SERIES
@@ -132,7 +133,7 @@ class RollupBuilder:
         self._days = DayUpdates(self._writer, self._queries, self._stores, self._pause, max_days=max_days)
 
     async def _must_wait(self) -> bool:
-        """Return whether the function computes many samples of this submitter now."""
+        """Return whether the function is computing many samples of this submitter."""
         now = await self._firestore.now()
         if now - self._checkpoint.as_of > MAX_BUSY_TIME:
             return False
@@ -142,12 +143,12 @@ class RollupBuilder:
         self._checkpoint = await self._checkpoints.write(self._writer, replace(self._checkpoint, **changes))
 
     async def _add_changes(self, report: Report) -> bool:
-        """Add the results since the checkpoint. Return False: no more follow."""
+        """Add the results after the checkpoint. Return False, because all of them are added."""
         checkpoint, now = self._checkpoint, await self._firestore.now()
         since = checkpoint.as_of - READ_MARGIN
         changed = await self._queries.count_changes(since, now, is_computed=False)
         if not changed:
-            return False  # the checkpoint stays, so a submitter without new results costs no write
+            return False  # do not write the checkpoint, so that a submitter without new results costs no write
         computed = await self._queries.count_changes(since, now)
         if computed > MAX_CHANGES:
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
@@ -161,7 +162,7 @@ class RollupBuilder:
         return False
 
     async def _compute_stale_hours(self, report: Report) -> bool:
-        """Compute the stale hours of some days. Return whether more can follow."""
+        """Compute the stale hours of some days. Return whether more stale hours can follow."""
         start, covered_until = self._checkpoint.stale_from, self._checkpoint.covered_until
         if start is None or start >= covered_until:
             return False
@@ -196,7 +197,7 @@ class RollupBuilder:
         return True
 
     async def _extend(self, report: Report) -> bool:
-        """Build the rollups of the results with the next time stamps. Return whether more can follow."""
+        """Build the rollups of the results with the next time stamps. Return whether more results can follow."""
         covered_until = self._checkpoint.covered_until
         if covered_until == LATEST:
             return False
@@ -241,7 +242,7 @@ class RollupBuilder:
                 rollups.put(hour, series, Snapshot.of(now, merged))
 
     async def _end_of_part(self, start: datetime, now: datetime) -> datetime:
-        """Return the end of a part from `start` on that has a limited number of results, and at least one hour."""
+        """Return the end of a part from `start` that has a limited number of results, and at least one hour."""
         hours, end = 1, Resolution.HOUR.end_of(start)
         while hours * HOUR < LATEST - HOUR - end:
             longer = end + hours * HOUR
@@ -251,7 +252,7 @@ class RollupBuilder:
         return end
 
     async def _compare(self, report: Report) -> bool:
-        """Compare the rollups with the number of results, if it is time. Hours that differ become stale."""
+        """Compare the rollups with the number of results, if a comparison is due. Hours that differ become stale."""
         checkpoint, now = self._checkpoint, await self._firestore.now()
         is_complete = checkpoint.covered_until == LATEST and checkpoint.stale_from is None
         is_recent = checkpoint.compared_at is not None and now - checkpoint.compared_at < COMPARISON_INTERVAL

@@ -1,1 +1,1 @@
-"""Who sends an event: the proof that it comes from Eventarc, or from the embedded delivery."""
+"""The senders of events: checks that an event comes from Eventarc, or from the embedded event delivery."""

@@ -1,9 +1,9 @@
-"""Who sent an event on Google Cloud: Eventarc sends an identity token that Google has signed.
+"""The sender of events on Google Cloud. Eventarc sends an identity token that Google has signed.
 
 google-auth checks the signature of the token, its audience and its expiry.
 
-Note: Google changes its keys every few days. The keys are therefore cached as long as their
-response allows, and fetched again if a token names an unknown key.
+Note: Google changes its keys every few days. The keys are therefore cached for as long as the response with the keys
+allows, and fetched again if a token names an unknown key.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ CERTIFICATES_URL = "https://www.googleapis.com/oauth2/v1/certs"
 ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 MAX_CLOCK_SKEW_SECONDS = 10
 MAX_KNOWN_TOKENS = 100
-"""Eventarc uses a token for up to an hour, so few tokens are valid at the same time."""
+"""The number of tokens in the cache. Eventarc uses a token for up to an hour, so few tokens are valid at once."""
 MIN_FETCH_SECONDS = 30.0
-"""The least time between two fetches of the keys. Tokens with invented key ids cause no more fetches than this."""
+"""The minimum time between two fetches of the keys. It limits the fetches for tokens with invented key ids."""
 FETCH_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 MAX_TOKEN_CHARACTERS = 4_096
@@ -60,7 +60,7 @@ class GoogleIdentity:
         self._fetch = asyncio.Lock()
         self._known: OrderedDict[bytes, float] = OrderedDict()  # the expiry of valid tokens, by digest
 
-    async def is_proved_by(self, token: bytes) -> bool:
+    async def accepts(self, token: bytes) -> bool:
         """Return whether `token` is a valid identity token of the service account for one of the audiences.
 
         Raises `Unavailable` if the keys of Google cannot be read.
@@ -90,7 +90,7 @@ class GoogleIdentity:
         return True
 
     def proof(self, nonce: str) -> None:
-        """Return None: on Google Cloud, no supervisor asks for a proof."""
+        """Return None, because there is no supervisor on Google Cloud."""
         del nonce
 
     def _is_service_account(self, claims: Mapping[str, Any]) -> bool:

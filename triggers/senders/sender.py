@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Sender(Protocol):
-    """Decides whether a token proves that its sender may send events."""
+    """The sender whose events the function accepts."""
 
-    async def is_proved_by(self, token: bytes) -> bool:
-        """Return whether `token` is valid. Raises `Unavailable` if that cannot be known."""
+    async def accepts(self, token: bytes) -> bool:
+        """Return whether `token` is a valid token of this sender. Raises `Unavailable` if it cannot be checked now."""
         ...
 
     def proof(self, nonce: str) -> str | None:
-        """Return a text that proves that this process knows the secret, or None on Google Cloud."""
+        """Return a proof that this process knows the secret. Return None on Google Cloud."""
         ...
 
 
@@ -23,7 +23,7 @@ class SharedSecret:
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
 
-    async def is_proved_by(self, token: bytes) -> bool:
+    async def accepts(self, token: bytes) -> bool:
         """Return whether `token` is the secret. The time of the comparison does not depend on `token`."""
         return hmac.compare_digest(token, self._secret)
 

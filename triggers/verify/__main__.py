@@ -1,8 +1,9 @@
-"""Verify what is stored: `python -m triggers.verify [--submitter NAME] [--recompute-every N]`.
+"""Verify stored samples and results: `python -m triggers.verify [--submitter NAME] [--recompute-every N]`.
 
 Each sample is read with its chunks, and its bytes are compared with its size and SHA-256. Each result is compared with
-its sample, and every Nth result is computed again and must be equal. The server may run: samples that arrive meanwhile
-may or may not be read. The command prints each problem and exits with 1 if there are any.
+its sample. Every Nth result is computed again and must be equal. The server may run at the same time: samples that
+arrive during the verification may or may not be read. The command prints each problem, and exits with 1 if it finds
+any.
 
 `python -m infra.embedded.firestore.archive check` checks the data file of the embedded Firestore and its indexes.
 """

@@ -28,12 +28,12 @@ PAGE_SIZE = 100
 
 _StructuredQuery: Any = _protocol.StructuredQuery.pb()
 _NOT_REPEATABLE = frozenset({ProblemCode.GIVEN_UP, ProblemCode.NOT_COMPUTABLE, ProblemCode.OVER_BUDGET})
-"""Problems of an attempt and not of the sample, so another computation can have another result."""
+"""Problems of an attempt, not of the sample. Another attempt can therefore have another result."""
 
 
 @dataclass
 class Totals:
-    """What was verified."""
+    """The numbers of verified samples and results, and of problems."""
 
     samples: int = 0
     pending: int = 0
@@ -50,7 +50,7 @@ class Totals:
 
 
 class Verifier:
-    """Verifies the samples of one database. `submitter` selects those of one submitter."""
+    """Verifies the samples of one database. `submitter` selects the samples of one submitter."""
 
     def __init__(self, firestore: Firestore, submitter: str | None, recompute_every: int) -> None:
         self._firestore = firestore

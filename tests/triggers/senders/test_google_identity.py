@@ -114,7 +114,7 @@ async def test_a_token_of_the_service_account_is_accepted(
     """The keys are fetched once."""
     tokens = [keys.token(sub=str(number)) for number in range(3)]
 
-    assert [await identity.is_proved_by(token) for token in tokens * 2] == [True] * 6
+    assert [await identity.accepts(token) for token in tokens * 2] == [True] * 6
     assert certificates.requests == 1
 
 
@@ -123,7 +123,7 @@ async def test_each_audience_of_the_settings_is_accepted(identity: GoogleIdentit
     settings = Settings(event_audience=f"{OTHER_AUDIENCE},{AUDIENCE}", event_service_account=ACCOUNT)
 
     assert settings.event_audiences == [OTHER_AUDIENCE, AUDIENCE]
-    assert [await identity.is_proved_by(keys.token(aud=each)) for each in settings.event_audiences] == [True, True]
+    assert [await identity.accepts(keys.token(aud=each)) for each in settings.event_audiences] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_another_token_of_google_is_refused(
     identity: GoogleIdentity, keys: KeyPair, changes: dict[str, object]
 ) -> None:
     """Google signs tokens for everyone."""
-    assert not await identity.is_proved_by(keys.token(**changes))
+    assert not await identity.accepts(keys.token(**changes))
 
 
 async def test_a_token_of_another_key_is_refused(identity: GoogleIdentity, keys: KeyPair) -> None:
@@ -151,9 +151,9 @@ async def test_a_token_of_another_key_is_refused(identity: GoogleIdentity, keys:
     token = keys.token()
     head, claims, _ = token.split(b".")
 
-    assert not await identity.is_proved_by(KeyPair().token())
+    assert not await identity.accepts(KeyPair().token())
     for forged in (b"", b"a.b.c", b"%b.%b." % (head, claims), token[:-8] + b"AAAAAAAA", token + bytes(5_000)):
-        assert not await identity.is_proved_by(forged)
+        assert not await identity.accepts(forged)
 
 
 async def test_while_the_keys_cannot_be_read_no_token_is_judged(
@@ -164,7 +164,7 @@ async def test_while_the_keys_cannot_be_read_no_token_is_judged(
 
     for _ in range(3):
         with pytest.raises(Unavailable, match="cannot read the keys of Google"):
-            await identity.is_proved_by(keys.token())
+            await identity.accepts(keys.token())
     assert certificates.requests == 1
 
 
@@ -174,7 +174,7 @@ async def test_while_the_keys_cannot_be_read_no_token_is_judged(
         ({}, "the function must know who may send events"),
         ({"EVENT_SECRET": "short"}, "at least 32"),
         ({"EVENT_AUDIENCE": AUDIENCE}, "set both"),
-        ({"EVENT_SECRET": SECRET, "EVENT_AUDIENCE": AUDIENCE, "EVENT_SERVICE_ACCOUNT": ACCOUNT}, "not all of them"),
+        ({"EVENT_SECRET": SECRET, "EVENT_AUDIENCE": AUDIENCE, "EVENT_SERVICE_ACCOUNT": ACCOUNT}, "but not both"),
     ],
     ids=["nothing", "short secret", "half of the identity", "both"],
 )
