@@ -84,7 +84,8 @@ def result(submitter: str, sample_id: str) -> str:
 def failed_attempts(submitter: str, sample_id: str) -> str:
     """Return the path of the document that shows how often the function failed for a sample.
 
-    On one machine, event delivery writes it (`infra/embedded/stack.toml`). On Google Cloud it does not exist.
+    On one machine, the event delivery writes this document (`infra/embedded/stack.toml`). It does not exist on Google
+    Cloud.
     """
     return f"{SUBMITTERS}/{submitter}/{FAILED_ATTEMPTS}/{sample_id}"
 
@@ -95,19 +96,19 @@ def series(submitter: str, labels_term: str) -> str:
 
 
 def rollup(submitter: str, name: str, collection: str = ROLLUPS) -> str:
-    """Return the path of rollups of a day, as in `2026-11-28` or `2026-11-28-1`, or of the checkpoint of all days."""
+    """Return the path of the rollups of a day, such as `2026-11-28` or `2026-11-28-1`, or of the checkpoint."""
     return f"{SUBMITTERS}/{submitter}/{collection}/{name}"
 
 
 def archived_day(submitter: str, day: date) -> str:
-    """Return the path of the archived hourly statistics of all results of a day together."""
+    """Return the path of the archived hourly statistics of all results of a day."""
     return f"{SUBMITTERS}/{submitter}/{HOURLY_ARCHIVE}/{day.isoformat()}"
 
 
 def archived_series_day(submitter: str, day: date, labels_term: str) -> str:
     """Return the path of the archived hourly statistics of the results of a day with exactly the given labels.
 
-    Paths of earlier days sort first. `labels_term` is the index term of the labels, and empty without labels.
+    Paths of earlier days sort first. `labels_term` is the index term of the labels. It is empty without labels.
     """
     digest = sha256(labels_term.encode()).hexdigest()
     return f"{SUBMITTERS}/{submitter}/{HOURLY_ARCHIVE_SERIES}/{day.isoformat()}-{digest}"
@@ -144,12 +145,12 @@ def api_key(digest: str) -> str:
 
 
 def audit_entry(submitter: str | None, entry_id: str) -> str:
-    """Return the path of an entry of a tenant's audit log. If the tenant is None, it is the log of the operator."""
+    """Return the path of an entry of a tenant's audit log, or of the operator's audit log if `submitter` is None."""
     return f"{AUDIT_LOG}/{entry_id}" if submitter is None else f"{SUBMITTERS}/{submitter}/{AUDIT_LOG}/{entry_id}"
 
 
 def daily_usage(submitter: str, day: date, key_name: str) -> str:
-    """Return the path of what a tenant has sent on a day. A key with limits of its own is counted by its name."""
+    """Return the path of the usage of a tenant on a day. A key with its own limits has its own document."""
     return f"{SUBMITTERS}/{submitter}/{DAILY_USAGE}/{day.isoformat()}{key_name and f'-{key_name}'}"
 
 
@@ -188,9 +189,9 @@ def shard(sample_id: str, shards: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ContentKey:
-    """An idempotency key that derives from the bytes of a sample, unless the sample contains a key of its own.
+    """An idempotency key that is derived from the bytes of a sample, unless the sample contains its own key.
 
-    Equal bytes with other `labels` of the request are another sample. The Python client derives the same key.
+    Equal bytes with different `labels` of the request are different samples. The Python client derives the same key.
     """
 
     labels: Labels
@@ -239,7 +240,7 @@ class Identity:
 
 
 def _contains_key(raw: bytes) -> bool:
-    """Return whether `raw` contains the name of the idempotency key. One search for it could block the interpreter."""
+    """Return whether `raw` contains the name of the idempotency key. Several short searches do not block."""
     name = b"idempotency_key"
     starts = range(0, len(raw), _SEARCH_BYTES)
     return any(raw.find(name, start, start + _SEARCH_BYTES + len(name)) >= 0 for start in starts)

@@ -1,7 +1,7 @@
 """The errors that the API and the trigger functions raise deliberately.
 
-`code` is public: clients depend on it. The API maps these errors to GraphQL errors and HTTP statuses. A trigger
-function maps them to an acknowledgement or to a redelivery of the event.
+`code` is public, and clients depend on it. The API maps these errors to GraphQL errors and HTTP statuses. For these
+errors, a trigger function either acknowledges the event or requests its redelivery.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class NotJson(BadRequest):
 
 
 class Unauthenticated(DropzoneError):
-    """The request has no API key, or one that is unknown, expired or revoked."""
+    """The request has no API key, or its key is unknown, expired or revoked."""
 
     code = "UNAUTHENTICATED"
 
@@ -68,7 +68,7 @@ class RetryLater(DropzoneError):
 
 
 class RateLimited(RetryLater):
-    """The client or its submitter uses too much at a time."""
+    """The client or its submitter exceeds a limit."""
 
     code = "RATE_LIMITED"
 

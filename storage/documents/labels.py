@@ -1,9 +1,9 @@
 """Labels: names and values that say where a sample comes from, for example `site` and `zurich`.
 
 Firestore allows one `array-contains` per query. A stored document therefore has an index term for each combination of
-its labels: with the labels `site` and `unit`, the terms of `site`, of `unit`, and of both. One term then selects the
-documents that have all given labels. A document with n labels has 2**n - 1 terms, and each index with the terms has as
-many entries for the document.
+its labels. For example, a document with the labels `site` and `unit` has three terms: of `site`, of `unit`, and of
+both. One term then selects the documents that have all given labels. A document with n labels has 2**n - 1 terms, and
+the same number of entries in each index with the terms.
 """
 
 import re

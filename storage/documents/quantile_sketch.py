@@ -1,12 +1,12 @@
 """A quantile sketch: counts of values in bins whose widths grow with the values (DDSketch, VLDB 2019).
 
-Sketches can be merged: the sum of the sketches of some samples is the sketch of all their values. A value of a sketch
-differs from the exact value by at most `RELATIVE_ERROR`.
+Sketches can be merged: the sum of the sketches of some samples is the sketch of all values of these samples. The
+relative error of a value in a sketch is at most `RELATIVE_ERROR`.
 
-The bin k contains the values greater than GAMMA**(k - 1) and up to GAMMA**k. Negative values have bins of their own,
-by their magnitude, and zeros are counted. If a sketch has more than `MAX_BINS` bins, each two neighbors become one, and
-GAMMA is squared. This raises the *level* of the sketch and its error. Values of one sign that differ by less than a
-factor of 10**17 never need this.
+The bin k contains the values greater than GAMMA**(k - 1) and up to GAMMA**k. Negative values have separate bins, by
+their magnitude. Zeros are counted separately. If a sketch has more than `MAX_BINS` bins, each pair of neighboring bins
+becomes one bin, and GAMMA is squared. This raises the *level* of the sketch and its error. It never happens if all
+values have the same sign and differ by a factor of less than 10**17.
 
 A sketch is stored as a header, the keys of the bins relative to the first key of their sign, and the counts of the
 bins. A sketch of few values has no counts: each key then stands for one value.
@@ -26,7 +26,7 @@ BINS_PER_DOUBLING = 1 / log2((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 MAX_BINS = 2_048
 
 _HEADER = struct.Struct("<BccHQii")
-"""The level, the types of keys and counts, the number of negative keys, the zeros, and the base of the keys by sign."""
+"""The level, the types of keys and counts, the number of negative keys, the zeros, and a base of the keys per sign."""
 _NO_COUNTS = b"-"
 _MAX_PENDING_BYTES = 8_192
 
@@ -91,8 +91,8 @@ class QuantileSketch:
     def quantiles(self, percents: Iterable[int]) -> Iterator[float]:
         """Yield the quantile at each of `percents`. Requires at least one value.
 
-        The definition is that of the quantiles of one result: linear interpolation between two values. The relative
-        error of these values is at most `relative_error`, so a quantile near the largest double can be infinite.
+        As for a single result, a quantile is interpolated linearly between two values. The relative error of each of
+        these values is at most `relative_error`, so a quantile near the largest double can be infinite.
         """
         bins = [(-_value(key, self.level), self.negative[key]) for key in sorted(self.negative, reverse=True)]
         bins.append((0.0, self.zeros))
@@ -146,8 +146,8 @@ class MergedSketch:
 def encode_values(values: Sequence[float]) -> bytes:
     """Return the stored sketch of at least one and up to 65,535 values in ascending order.
 
-    A key per value is faster than counts of keys. Keys are relative to one bin before that of the smallest magnitude,
-    because a rounded logarithm can be below that of a smaller value.
+    Storing one key per value is faster than counting keys. Keys are relative to the bin before the bin of the smallest
+    magnitude: a rounded logarithm can be smaller than the logarithm of a smaller value.
     """
     zeros_start = zeros_end = 0
     if values[0] <= 0.0:

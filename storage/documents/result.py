@@ -35,8 +35,8 @@ class SampleState(StrEnum):
 
     A COMPUTED sample becomes SUPERSEDED if another sample corrects it.
 
-    A sample is DELETED for a moment, between the writes of its deletion, or until Firestore deletes an expired sample.
-    After that, it does not exist.
+    A sample is DELETED for a short time: between the writes of its deletion, or from its expiry until Firestore deletes
+    it. After that, the sample does not exist.
 
     PENDING is not stored: it is the state of an accepted sample without a result. Therefore no write can leave a sample
     in two states, and a crash between two writes cannot leave a sample without a state.
@@ -53,7 +53,7 @@ class SampleState(StrEnum):
 def state_of(arrival: Arrival, status: Status | None = None, expire_at: datetime | None = None) -> SampleState:
     """Return the state of a sample. `status` is the status of its result, or None if the sample has no result.
 
-    If the sample has expired, Firestore may have deleted its result first.
+    An expired sample without a result is DELETED, because Firestore may have deleted the result first.
     """
     if arrival is Arrival.REJECTED:
         return SampleState.REJECTED
@@ -68,11 +68,14 @@ class Result:
 
     A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
     write by Firestore's clock, or None before Firestore has confirmed the write. `first_computed_at` is the time of the
-    first statistics of the sample, if this result replaced a computed result. `submitted_at` is that of the sample, so
-    that an audit can count samples and results of the same time. Results of earlier releases lack both.
-    `sketch` is the stored quantile sketch of the values. Results before statistics version 4 lack it. Firestore deletes
-    the result after `expire_at`. None: never. With `archiving`, the function moves the result into the hourly archive
-    instead, if it is COMPUTED: it then has `archive_at`, which Firestore's time to live does not know.
+    first statistics of the sample, if this result replaced a computed result. `submitted_at` is the time at which
+    the sample was submitted, so that an audit can count samples and results of the same time. Results of earlier
+    releases lack both fields. `sketch` is the stored quantile sketch of the values. Results before statistics version 4
+    lack it.
+
+    Firestore deletes the result after `expire_at`. None means never. With `archiving`, the function moves a COMPUTED
+    result into the hourly archive instead. Such a result is stored with the field `archive_at` instead of `expire_at`,
+    so that Firestore does not delete it.
     """
 
     submitter: str
@@ -127,9 +130,9 @@ class Result:
         return fields
 
     def is_of(self, submitted_at: datetime) -> bool:
-        """Return whether this belongs to the sample that was submitted at this time.
+        """Return whether this result belongs to the sample that was submitted at this time.
 
-        A tombstone can be of an earlier sample with the same idempotency key. The new sample is then PENDING.
+        A tombstone can belong to an earlier sample with the same idempotency key. The new sample is then PENDING.
         """
         return self.status is not Status.DELETED or self.sample_update_time >= submitted_at
 
@@ -168,9 +171,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempts:
-    """How often the function failed for a sample that is PENDING, up to the write of the document at `updated_at`.
+    """The number of failed attempts to compute a PENDING sample, counted until `updated_at`.
 
-    On one machine, the event delivery of `infra/embedded` stores it. Google Cloud does not report failed attempts.
+    On one machine, the event delivery of `infra/embedded` stores this document. Google Cloud reports no failed
+    attempts.
     """
 
     count: int

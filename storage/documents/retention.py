@@ -6,8 +6,8 @@ later (time to live). A change of the retention therefore applies to samples tha
 A result is kept at least as long as its sample. A sample without a result would otherwise look like one that the
 function has not computed.
 
-Hourly statistics can be kept longer than the results. Firestore never deletes a result that belongs to them: the
-function moves it into the hourly archive some time after it has expired.
+Hourly statistics can be kept longer than the results. Firestore then does not delete an expired result. Instead, the
+function moves the result into the hourly archive some time later.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ MAX_DAYS = 36_500
 
 
 class Archiving(NamedTuple):
-    """An expired result is moved into the hourly archive. `expire_at`: until when it is kept there. None: for ever."""
+    """An expired result is moved into the hourly archive, and kept there until `expire_at`. None means for ever."""
 
     expire_at: datetime | None = None
 
     def fields(self) -> dict[str, object]:
-        """Return the fields of the header or the result that say so."""
+        """Return the fields of the stored header or result."""
         return {"archiving": {"expire_at": self.expire_at}}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Archiving | None":
-        """Return what the fields of a header or a result say, or None if the result is not moved."""
+        """Return the archiving that is stored in the fields of a header or a result, or None."""
         archiving = fields.get("archiving")
         if not isinstance(archiving, Mapping):
             return None
@@ -41,7 +41,7 @@ class Archiving(NamedTuple):
 
 
 class Expiry(NamedTuple):
-    """The times at which a sample and its result expire, or None: never. `archiving`: None if the result is deleted."""
+    """The times at which a sample and its result expire. None: never. Without `archiving`, the result is deleted."""
 
     sample: datetime | None = None
     result: datetime | None = None
@@ -50,16 +50,16 @@ class Expiry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HourlyRetention:
-    """The days for which hourly statistics are kept. None: for ever."""
+    """The number of days for which hourly statistics are kept. None means for ever."""
 
     days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The days for which samples, with their chunks, and results are kept. None: for ever.
+    """The numbers of days for which samples (with their chunks) and results are kept. None means for ever.
 
-    `hourly` is the retention of hourly statistics, or None if they end with the results.
+    `hourly` is the retention of hourly statistics, or None if they are deleted with the results.
     """
 
     sample_days: int | None = None
@@ -82,14 +82,14 @@ class Retention:
             raise BadRequest("expected results to be kept at least as long as samples - at `resultDays`")
         if self.hourly is not None and self.result_days is None:
             raise BadRequest(
-                "hourly statistics are kept after results have expired, and these results never expire; "
-                "expected a number of days at `resultDays`, or no value at `hourly`"
+                "expected a number of days at `resultDays`, or no value at `hourly`: hourly statistics are kept after "
+                "results have expired, and these results never expire"
             )
         if hourly_days is not None and self.result_days is not None and hourly_days <= self.result_days:
             raise BadRequest("expected hourly statistics to be kept longer than results - at `hourly.days`")
 
     def expiry(self, submitted_at: datetime) -> Expiry:
-        """Return when a sample that is submitted at this time, its result, and its share in the archive expire."""
+        """Return the expiry of a sample that is submitted at this time, of its result, and of its archived values."""
         return Expiry(
             _after(submitted_at, self.sample_days),
             _after(submitted_at, self.result_days),

@@ -1,7 +1,7 @@
 """A sample: the bytes that a client submitted, stored unchanged.
 
 A raw document of up to `MAX_INLINE_BYTES` is a string in the header. A larger raw document is split into chunks. The
-header is written last. A header therefore means that the whole sample is stored. Triggers listen to headers only.
+header is written last. If a header exists, the whole sample is therefore stored. Triggers listen to headers only.
 
 This module opens no connections. `Sample.documents()` returns the documents in write order.
 """
@@ -38,12 +38,12 @@ class Header:
 
     `shard` spreads samples over several ranges of the indexes that are ordered by time, so that no range becomes a hot
     spot. A result has the shard of its sample. `submitted_at` is the time of the write, or None until Firestore has
-    confirmed the write. `raw` is None if the raw document is stored in chunks, or if the caller did not read it.
+    confirmed the write. `raw` is None if the raw document is stored in chunks, or if the field was not read.
     `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
-    that corrects this one, since `superseded_at`. `missing_count` is the number of skipped nulls: if it is not 0,
+    that corrects this sample, since `superseded_at`. `missing_count` is the number of skipped nulls. If it is not 0,
     readers skip nulls. `submitted_by` is the label of the API key or the client of the access token that submitted the
-    sample, or None for samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result
+    sample. It is None for samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result
     after `result_expire_at`. None means never. With `archiving`, the result is moved into the hourly archive instead.
     """
 
@@ -149,7 +149,7 @@ class Header:
     def from_damaged_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
         """Return the header that is stored as `fields`, or a header with defaults if the fields are damaged.
 
-        With the defaults, clients can still list a damaged sample and read its result.
+        Clients can therefore still list a damaged sample and read its result.
         """
         try:
             return cls.from_fields(submitter, sample_id, fields)
@@ -224,7 +224,7 @@ class Sample:
         `ContentKey`. Without an idempotency key, the id is random.
 
         The sample has `default_labels` in addition to its own labels. If both have a name, the sample's own label
-        is used. If `skips_missing` is true, nulls in `data` are left out, also if the sample does not ask for it.
+        is used. If `skips_missing` is true, nulls in `data` are left out, even if the sample does not ask for it.
 
         Raises `NotJson` if `raw` is not a JSON text.
         """

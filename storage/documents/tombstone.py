@@ -1,8 +1,8 @@
-"""A tombstone: what remains of a deleted sample.
+"""A tombstone: the document that remains of a deleted sample.
 
-A tombstone takes the place of the result. It has the time of the deletion where a result has the update time of its
-sample. A late event therefore never writes a result again, because its sample is older. If the same sample is submitted
-again later, its result replaces the tombstone. The write of a tombstone also tells subscribers of the deletion.
+A tombstone replaces the result. Its field `sample_update_time` contains the time of the deletion. A late event
+therefore never writes a result again, because its sample is older. If the same sample is submitted again later, its
+result replaces the tombstone. The write of a tombstone also notifies subscribers of the deletion.
 """
 
 from collections.abc import Mapping

@@ -3,8 +3,8 @@
 If `FIRESTORE_EMULATOR_HOST` is set, the channel connects to that host without TLS. Otherwise the
 channel connects to the production service with the default credentials of Google Cloud.
 
-Note: Google's emulator refuses calls without the bearer token `owner`, and the embedded Firestore those without the
-token in `DROPZONE_FIRESTORE_TOKEN`, if there is one. An insecure channel cannot have call credentials, so every call
+Note: Google's emulator refuses calls without the bearer token `owner`. If `DROPZONE_FIRESTORE_TOKEN` is set, the
+embedded Firestore refuses calls without this token. An insecure channel cannot have call credentials, so every call
 must carry the metadata of its connection.
 """
 

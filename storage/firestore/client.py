@@ -83,7 +83,7 @@ class Firestore(Database):
     async def batch_get(
         self, paths: Iterable[str], *, mask: Collection[str] = (), read_time: datetime | None = None
     ) -> dict[str, Any]:
-        """Return the existing documents among `paths`, by path, as of `read_time` or now.
+        """Return the existing documents among `paths`, by path, at `read_time` or now.
 
         A `mask` limits the fields that are read.
         """
@@ -99,7 +99,7 @@ class Firestore(Database):
         return documents
 
     async def document_ids(self, collection: str) -> list[str]:
-        """Return the ids in a collection of the root, also of missing documents that have subcollections."""
+        """Return the ids in a collection of the root, including missing documents that have subcollections."""
         request = ListDocumentsRequest(parent=self._root, collection_id=collection, show_missing=True)
         request.mask.field_paths.append("__name__")
         ids: list[str] = []
@@ -116,17 +116,17 @@ class Firestore(Database):
             request.page_token = response.next_page_token
 
     async def run_query(self, parent: str, query: Any, read_time: datetime | None = None) -> AsyncIterator[Any]:
-        """Yield each `RunQueryResponse` of a `StructuredQuery` on collections of `parent`, as of `read_time`."""
+        """Yield each `RunQueryResponse` of a `StructuredQuery` on collections of `parent`, at `read_time`."""
         async for response in self._read(self._run_query, self._query_request(parent, query, read_time)):
             yield response
 
     async def documents(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
-        """Return the documents that match a `StructuredQuery` on collections of `parent`, as of `read_time`."""
+        """Return the documents that match a `StructuredQuery` on collections of `parent`, at `read_time`."""
         responses = self.run_query(parent, query, read_time)
         return [response.document async for response in responses if response.HasField("document")]
 
     async def page(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
-        """Return the same as `documents`, with less processor time if there are many documents."""
+        """Return the same documents as `documents`. For many documents, this takes less processor time."""
         if self._page_reader is None:
             return await self.documents(parent, query, read_time)
         pages = self._read(self._page_reader.run_query, self._query_request(parent, query, read_time))
@@ -147,7 +147,7 @@ class Firestore(Database):
         if read_time is not None:
             request.read_time.FromDatetime(read_time)
         result = None
-        # Read to the end: a call that is left before its end leaves reference cycles in grpc.aio.
+        # Read all responses: an abandoned call leaves reference cycles in grpc.aio.
         async for response in self._read(self._run_aggregation, request):
             result = int(response.result.aggregate_fields["count"].integer_value)
         if result is None:
@@ -155,10 +155,10 @@ class Firestore(Database):
         return result
 
     async def now(self) -> datetime:
-        """Return a read time that includes every write that was acknowledged before this call."""
+        """Return a read time that is not before any write that was acknowledged before this call."""
         request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(PING_PATH)])
         read_time = None
-        async for response in self._read(self._batch_get, request):  # to the end, as in `count`
+        async for response in self._read(self._batch_get, request):  # read all responses, as in `count`
             read_time = encoding.to_datetime(response.read_time)
         if read_time is None:
             raise Unavailable("Firestore returned no read time; retry later")

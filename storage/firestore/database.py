@@ -1,8 +1,7 @@
 """A Firestore database: its channel, the names of its documents, writes, and the Listen stream.
 
-`google.cloud.firestore.AsyncClient` has no Listen call. It also wraps every message twice, and the
-wrapping would use most of the CPU time of a submission. This module uses the protobuf messages of
-the same library without wrapping. `client.py` adds reads.
+`google.cloud.firestore.AsyncClient` has no Listen call. It also wraps every message twice, which would use most of the
+CPU time of a submission. This module uses the protobuf messages of the same library directly. `client.py` adds reads.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,7 +70,7 @@ class Database:
     async def batch_write(self, writes: Iterable[Any], commits_of_writes: Sequence[Any] = ()) -> Any:
         """Apply each write independently. Return a `BatchWriteResponse` with one result and one status per write.
 
-        `commits_of_writes` are the spans to which the span of this call is linked, or None.
+        The span of this call is linked to the spans in `commits_of_writes`.
         """
         request = BatchWriteRequest(database=self.database, writes=writes)
         span = self._spans.start_batch_write(request, commits_of_writes) if tracing.is_on else None

@@ -1,8 +1,7 @@
 """Errors of Firestore, by gRPC status code.
 
-A transient code becomes `FirestoreUnavailable`, which clients see as `Unavailable`. So does a query
-whose index is being built. Every other code becomes a `FirestoreError`, which is unexpected unless
-the caller handles it.
+A transient code becomes `FirestoreUnavailable`, which clients see as `Unavailable`. A query whose index is being built
+raises the same error. Every other code becomes a `FirestoreError`. It is unexpected unless the caller handles it.
 """
 
 import re
@@ -19,7 +18,7 @@ _INDEX_IS_BUILDING = "index is currently building"
 """Firestore refuses a query with FAILED_PRECONDITION and these words until the index is built."""
 
 _SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;'-]{1,150}\.?")
-"""The messages that clients see. Messages of the connection contain addresses, which this pattern does not match."""
+"""The messages that clients may see. The pattern does not match addresses, which messages of the connection contain."""
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -42,7 +41,7 @@ class FirestoreError(Exception):
 
 
 class PreconditionFailed(FirestoreError):
-    """The document is not in the state that the write requires: it exists, is missing or has changed."""
+    """The document is not in the state that the write requires: it already exists, does not exist, or has changed."""
 
 
 class InvalidWrite(FirestoreError):

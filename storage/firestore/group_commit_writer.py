@@ -1,16 +1,16 @@
 """Group commit: writes that arrive at the same time share a BatchWrite, each with its own status.
 
-The writer sends queued writes as soon as fewer than `MAX_CALLS` calls are in flight. A batch
-therefore grows with the load, and a single write does not wait for others. With only one call in
-flight, this process would be idle while Firestore works, and Firestore while this process works.
+The writer sends queued writes as soon as fewer than `MAX_CALLS` calls are in flight. A batch therefore grows with the
+load, and a single write does not wait for other writes. With only one call in flight, this process and Firestore would
+not work at the same time.
 
-Submitters take turns (`write_queue.py`). If all calls are in flight, one more call sends the writes of
-submitters that have none in flight. A single write therefore does not wait for the batches of another
-submitter, which has few writes in flight meanwhile. The writes and bytes that one submitter can have in the queue are
+Submitters take turns (`write_queue.py`). If all calls are in flight, one additional call sends the writes of submitters
+that have no write in flight. A single write therefore does not wait for the batches of another submitter. While several
+submitters write, each may have only a few writes in flight. The writes and bytes of one submitter in the queue are
 limited.
 
-The writes of one `write_all` call share one future and one deadline. Deadlines expire in order of
-arrival, so one timer is enough.
+The writes of one `write_all` call share one future and one deadline. Deadlines expire in order of arrival, so one timer
+is enough.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from storage.firestore.write_queue import PendingWrite, Submitter, WriteGroup, W
 MAX_BATCH_WRITES = 500
 MAX_CALLS = 2
 MIN_SPLIT_WRITES = 16
-"""If fewer writes are pending, they are sent in one call."""
+"""Fewer pending writes than this are sent in one call."""
 MAX_PENDING_BYTES = 256 * 2**20
 MAX_PENDING_WRITES = 20_000
 """Writes of one submitter without an outcome."""
@@ -58,7 +58,7 @@ class GroupCommitWriter:
         self._share = WriteShare(MAX_BATCH_WRITES, MAX_CALLS)
         self._calls: set[asyncio.Task[None]] = set()
         self._additional_call: asyncio.Task[None] | None = None
-        """The call for submitters that have no write in flight."""
+        """The additional call for submitters that have no write in flight."""
         self._sent_writes = 0
         self._groups: deque[WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -188,18 +188,18 @@ class GroupCommitWriter:
     def _start_call(self) -> None:
         """Send the queue with one more call, unless `MAX_CALLS` are in flight.
 
-        The task starts in the next turn of the event loop, so other writes of this turn join its batch.
+        The task starts in the next iteration of the event loop, so other writes of this iteration join its batch.
         """
         if self._queue and len(self._calls) < MAX_CALLS:
             self._calls.add(asyncio.create_task(self._send_queue()))
 
     def _start_additional_call(self) -> None:
-        """Send the writes of submitters without a write in flight, if the other calls are all in flight."""
+        """If all other calls are in flight, send the writes of submitters that have no write in flight."""
         if self._additional_call is None and len(self._calls) == MAX_CALLS:
             self._additional_call = asyncio.create_task(self._send_queue(only_idle=True))
 
     async def _send_queue(self, *, only_idle: bool = False) -> None:
-        """Send batches until the queue is empty. The next batch follows in the same turn in which a call returns."""
+        """Send batches until the queue is empty. The next batch follows at once when a call returns."""
         try:
             while batch := self._next_batch(only_idle=only_idle):
                 self._start_call()
@@ -207,7 +207,7 @@ class GroupCommitWriter:
         except Exception:
             logger.exception("a batch of writes was not sent")
         finally:
-            # Not in a callback of the task: writes that arrive before it runs would start no call.
+            # A callback of the task would be too late: writes that arrive before it runs would start no call.
             if only_idle:
                 self._additional_call = None
             else:
@@ -253,7 +253,7 @@ class GroupCommitWriter:
                 pending.submitter.sent -= 1
 
     def _retry_later(self, batch: list[PendingWrite], error: FirestoreUnavailable) -> None:
-        """Put `batch` back at the front of the queue after a pause. The retries end at the deadlines of the writes."""
+        """Put `batch` back at the front of the queue after a pause. Writes are retried until their deadlines."""
         is_contention = error.status is grpc.StatusCode.ABORTED  # Firestore accepts other writes
         self._accepted_at = asyncio.get_running_loop().time() if is_contention else -math.inf
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()

@@ -32,7 +32,7 @@ async def trigger_again(
     outcomes = await writer.write_all(writes)
     times: dict[str, datetime] = {}
     for path, outcome in zip(accepted, outcomes, strict=True):
-        if isinstance(outcome, PreconditionFailed):  # deleted since the read
+        if isinstance(outcome, PreconditionFailed):  # deleted after the read
             continue
         if isinstance(outcome, Exception):
             raise outcome

@@ -1,7 +1,7 @@
 """Spans of calls to Firestore, by the semantic conventions of OpenTelemetry for database clients.
 
-A call has a span if tracing is on and it belongs to a request whose trace is recorded. A BatchWrite that several
-requests share belongs to the trace of the first one.
+A call has a span if tracing is on, and if the call belongs to a request whose trace is recorded. A BatchWrite that
+several requests share belongs to the trace of the first request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,9 +38,9 @@ class Spans:
         return self._start(request, query.from_[0].collection_id, 1, parent)
 
     def start_batch_write(self, request: Any, commits_of_writes: Sequence[Any]) -> Any:
-        """Start the span of a BatchWrite, which is linked to all commits that it contains.
+        """Start the span of a BatchWrite, and link it to the commits of all its writes.
 
-        `commits_of_writes` has the span of the commit of each write, or None. Return None if there are only None.
+        `commits_of_writes` has the span of the commit of each write, or None. If there is no span, return None.
         """
         commits = list({id(commit): commit for commit in commits_of_writes if commit is not None}.values())
         if not commits:
@@ -71,7 +71,7 @@ def start_commit() -> Any:
 
 
 def end_commit(span: Any, outcomes: Iterable[object]) -> None:
-    """End the span of a commit, as failed if one of the outcomes is an error."""
+    """End the span of a commit. If one of the outcomes is an error, the span has failed."""
     for each in outcomes:
         if isinstance(each, Exception):
             failed(span, each)
@@ -80,7 +80,7 @@ def end_commit(span: Any, outcomes: Iterable[object]) -> None:
 
 
 def failed(span: Any, error: ErrorT) -> ErrorT:
-    """End a span, if there is one, with the class of an error, or its status if Firestore returned it. Return it."""
+    """End a span as failed, with the class of an error or the status that Firestore returned. Return the error."""
     if span is not None:
         status = getattr(error, "status", None)
         attributes = {} if status is None else {"db.response.status_code": status.name}
@@ -90,7 +90,7 @@ def failed(span: Any, error: ErrorT) -> ErrorT:
 
 
 def end(span: Any) -> None:
-    """End a span, if there is one that has not ended."""
+    """End a span, unless it is None or has ended."""
     if span is not None and span.is_recording():
         tracing.end(span)
 

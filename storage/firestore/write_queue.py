@@ -1,4 +1,4 @@
-"""The queue of writes, from which submitters take turns, and the share of the calls in flight that each may have.
+"""The queue of writes, in which submitters take turns, and the share of the writes in flight per submitter.
 
 A batch takes one write of each submitter, then a second one, and so on. A write is therefore in one of the next
 batches, even if another submitter has thousands of writes in the queue.
@@ -24,10 +24,10 @@ QUICK_SECONDS = 0.01
 """A call that takes no longer is quick."""
 
 QUICK_RATIO = 3
-"""So is a call that takes no longer than this multiple of the quickest call. A distant Firestore takes its time."""
+"""A call that takes no longer than this multiple of the quickest call is quick too: Firestore can be distant."""
 
 TOGETHER_SECONDS = 2.0
-"""Submitters write together if this is the longest time between two of them."""
+"""Several submitters write at the same time if the time between their writes is not longer than this."""
 
 _GROWTH = 8
 _SHRINKAGE = 0.7
@@ -46,7 +46,7 @@ class Submitter:
 
 
 class WriteGroup:
-    """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have one."""
+    """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have an outcome."""
 
     __slots__ = ("deadline", "done", "last_problem", "outcomes", "span", "unresolved")
 
@@ -99,7 +99,7 @@ class WriteQueue:
 
     def __init__(self) -> None:
         self._queues: dict[Submitter, deque[PendingWrite]] = {}
-        """No queue is empty. The first submitter is the next one to write."""
+        """The queue of each submitter with waiting writes. The first submitter has the next turn."""
 
     def __bool__(self) -> bool:
         return bool(self._queues)
@@ -120,7 +120,7 @@ class WriteQueue:
             self._queues.setdefault(pending.submitter, deque()).appendleft(pending)
 
     def next_batch(self, max_writes: int, share: int, *, only_idle: bool = False) -> list[PendingWrite]:
-        """Take one write of each submitter in turn, until the batch is full or each has its share in flight.
+        """Take one write of each submitter in turn, until the batch is full or each submitter has its share in flight.
 
         With `only_idle`, skip submitters that have writes in another batch.
         """
@@ -161,9 +161,10 @@ class WriteQueue:
 class WriteShare:
     """The share: how many writes one submitter may have in flight, in at most `max_calls` calls of `max_writes`.
 
-    A call with 500 writes can take half a second, and the write of another submitter that arrives meanwhile waits for
-    it, and for the events and results of these writes. So while several submitters write, each has a share. The share
-    shrinks while calls take long and grows while they are quick. A submitter that writes alone fills all calls.
+    A call with 500 writes can take half a second. A write of another submitter that arrives in this time waits for the
+    call, and for the events and results of its writes. Therefore, while several submitters write, each submitter has a
+    share. The share shrinks while calls take long, and grows while they are quick. A submitter that writes alone can
+    fill all calls.
     """
 
     def __init__(self, max_writes: int, max_calls: int) -> None:
@@ -175,7 +176,7 @@ class WriteShare:
         self._together_until = -math.inf
 
     def note(self, submitter: str, now: float) -> None:
-        """Note that `submitter` writes. Writes of the process itself have no submitter."""
+        """Record that `submitter` writes. Writes of the process itself have no submitter."""
         if submitter and submitter != self._last_submitter:
             if self._last_submitter:
                 self._together_until = now + TOGETHER_SECONDS
@@ -186,7 +187,7 @@ class WriteShare:
         return int(self._share) if now < self._together_until else self._max_share
 
     def adjust(self, seconds: float, writes: int) -> None:
-        """Adjust the share to a call that took `seconds` for a batch of `writes`."""
+        """Adjust the share after a call that took `seconds` for a batch of `writes`."""
         self._quickest_seconds = min(self._quickest_seconds, seconds)
         if seconds > max(QUICK_SECONDS, QUICK_RATIO * self._quickest_seconds):
             self._share = max(MIN_SHARE_WRITES, self._share * _SHRINKAGE)

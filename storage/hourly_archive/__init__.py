@@ -1,1 +1,1 @@
-"""The hourly archive: merged statistics of results that have expired, how they are stored and read."""
+"""The hourly archive: merged statistics of expired results, and their storage."""

@@ -14,7 +14,7 @@ from storage.rollups.rollup import Resolution
 
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 200
-"""A document has up to 480 KiB, and usually a few KiB."""
+"""The number of documents in one read. A document has up to 480 KiB, but usually a few KiB."""
 
 
 class ArchiveStore:
@@ -25,13 +25,13 @@ class ArchiveStore:
         self._submitter = submitter
 
     def path(self, day: date, series: Labels | None) -> str:
-        """Return the path of the document of a day: of a series, or of all results together."""
+        """Return the path of the document of a day: of one series, or of all results if `series` is None."""
         if series is None:
             return document_paths.archived_day(self._submitter, day)
         return document_paths.archived_series_day(self._submitter, day, labels.term(series))
 
     async def read(self, days: Collection[tuple[date, Labels | None]]) -> list[ArchivedDay]:
-        """Return the documents of days, in the same order. A document that is not stored yet is empty."""
+        """Return the documents of `days`, in the same order. If a document is not stored yet, return an empty day."""
         paths = [self.path(*each) for each in days]
         documents = await self._firestore.batch_get(paths)
         return [
@@ -42,10 +42,10 @@ class ArchiveStore:
     async def between(
         self, first: date, last: date, read_time: datetime, having: Labels | None, resolution: Resolution
     ) -> AsyncGenerator[ArchivedDay, None]:
-        """Yield the documents from the day `first` to the day `last`, the earliest day first, as of `read_time`.
+        """Yield the documents from the day `first` to the day `last`, the earliest day first, read at `read_time`.
 
-        They are those of each series that has the labels `having`, or without `having` those of all results together.
-        They have only the statistics of one resolution.
+        With `having`, yield the documents of each series that has these labels. Otherwise, yield the documents of all
+        results. The documents have only the statistics of one resolution.
         """
         query = self._query(first, last, having)
         for field in ("format_version", "labels", "total" if resolution is Resolution.DAY else "hours"):
@@ -61,7 +61,7 @@ class ArchiveStore:
             query.start_at.before = False
 
     def write(self, day: ArchivedDay) -> Any:
-        """Return the write that stores a day, if its document has not changed since it was read."""
+        """Return the write that stores a day. The write fails if the document has changed after it was read."""
         name = self._firestore.name(self.path(day.day, day.labels))
         return conditional_write(name, day.fields(), day.update_time)
 

@@ -1,9 +1,9 @@
-"""An archived day: the merged statistics of expired results of a day, by the hour of their time stamps, and together.
+"""An archived day: the merged statistics of the expired results of a day, for each hour and for the whole day.
 
-A result is either in `results` or in the archive. It changes places in one Commit. The archive is therefore not a
-cache like a rollup: nothing can build it again.
+A result is either in `results` or in the archive. One Commit moves it. The archive is therefore not a cache like a
+rollup: it cannot be built again.
 
-Each day has a document for all results, and one for each series: the results with exactly the same labels.
+Each day has a document for all results, and a document for each series: the results with exactly the same labels.
 
 This module opens no connection.
 """
@@ -16,13 +16,13 @@ from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import HOUR, Resolution, midnight_of
 
 FORMAT_VERSION = 1
-"""The stored form of merged statistics. A later version must still read the archive of earlier ones."""
+"""The version of the stored form. Later versions must still read archives that earlier versions have stored."""
 
 
 class ArchivedDay:
-    """The archived results of a day: of one series, or if `labels` is None of all series.
+    """The archived results of a day: of one series, or of all results if `labels` is None.
 
-    `expire_at` is the time after which Firestore deletes the document, or None: never. `update_time` is None if the
+    `expire_at` is the time after which Firestore deletes the document. None means never. `update_time` is None if the
     document is not stored yet.
     """
 
@@ -46,14 +46,14 @@ class ArchivedDay:
         self._changed_total: MergedStatistics | None = None
 
     def spans(self, resolution: Resolution) -> dict[datetime, MergedStatistics]:
-        """Return the statistics of the day, or of each hour that has results, by the start."""
+        """Return the statistics of the day, or of each hour that has results, by the start of the day or hour."""
         midnight = midnight_of(self.day)
         if resolution is Resolution.DAY:
             return {midnight: self._sum()}
         return {midnight + hour * HOUR: self._hour(hour) for hour in sorted({*self._hours, *self._changed})}
 
     def add(self, hours: Mapping[datetime, MergedStatistics], archiving: Archiving) -> None:
-        """Add results that are kept as `archiving` says. The document is kept as long as any of its results."""
+        """Add results. The document is kept as long as one of its results must be kept, by its `archiving`."""
         if not self._total and self._changed_total is None:
             self.expire_at = archiving.expire_at
         elif self.expire_at is not None:
@@ -83,9 +83,9 @@ class ArchivedDay:
     def from_fields(
         cls, day: date, fields: Mapping[str, object], update_time: datetime, *, is_series: bool
     ) -> "ArchivedDay":
-        """Return the day that is stored as `fields`, of which a reader can have selected `hours` or `total` only.
+        """Return the day that is stored as `fields`. Only one of the fields `hours` and `total` may have been read.
 
-        Raises `ValueError` if a later release has stored it.
+        Raises `ValueError` if a later release has stored the document.
         """
         hours, total, expire_at = fields.get("hours", {}), fields.get("total", b""), fields.get("expire_at")
         if fields["format_version"] != FORMAT_VERSION:

@@ -1,1 +1,1 @@
-"""Rollups: merged statistics of results per hour, how they are stored, read, and checked against the results."""
+"""Rollups: merged statistics of results per hour. They are stored, read, and checked against the results."""

@@ -1,7 +1,7 @@
-"""The checkpoint of a submitter: what its rollups contain.
+"""The checkpoint of a submitter: which results its rollups contain.
 
-All rollups contain all results as of one time, up to the time stamp `covered_until`. A span of time before that time
-stamp that is in no rollup had no results then.
+The rollups contain all results that were written until `as_of` and have a time stamp before `covered_until`. A span of
+time before `covered_until` without a rollup had no results at `as_of`.
 
 This module opens no connection.
 """
@@ -13,7 +13,7 @@ from datetime import datetime
 from storage.rollups.rollup import EARLIEST
 
 CHECKPOINT = "checkpoint"
-"""The name of the checkpoint. It comes after the name of each day."""
+"""The name of the checkpoint. It sorts after the name of each day."""
 
 FORMAT_VERSION = 2
 """Increase this number when a stored form in this package changes. All rollups are then built again."""
@@ -21,11 +21,11 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the rollups of a submitter contain. `update_time` is None if the checkpoint is not stored yet.
+    """The checkpoint of a submitter. `update_time` is None if the checkpoint is not stored yet.
 
-    `stale_from` is the earliest time stamp at which a rollup can have a stale hour. `compared_at` is the last time at
-    which the rollups were compared with the number of results, or None if results were removed since. `has_series` is
-    whether the rollups of series are up to date too.
+    `stale_from` is the earliest time stamp at which a rollup can have a stale hour. `compared_at` is the time of the
+    last comparison of the rollups with the number of results, or None if results were removed after the comparison.
+    `has_series` says whether the rollups of series are up to date too.
     """
 
     as_of: datetime
@@ -48,7 +48,7 @@ class Checkpoint:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object], update_time: datetime) -> "Checkpoint":
-        """Return the checkpoint that is stored as `fields`. One of rollups of another format covers nothing."""
+        """Return the checkpoint that is stored as `fields`. A checkpoint of another format covers nothing."""
         as_of = fields["as_of"]
         assert isinstance(as_of, datetime)
         if fields["format_version"] != FORMAT_VERSION:

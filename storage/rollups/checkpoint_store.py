@@ -36,7 +36,7 @@ class CheckpointStore:
 
 
 def conditional_write(name: str, fields: dict[str, object], update_time: datetime | None) -> Any:
-    """Return a write of a document that was not written since `update_time`, or that does not exist yet."""
+    """Return a write that requires that the document has this update time, or does not exist if it is None."""
     write = encoding.to_write(name, fields)
     if update_time is None:
         write.current_document.exists = False

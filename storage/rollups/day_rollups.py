@@ -1,8 +1,8 @@
 """The rollups of one day, in documents of bounded size.
 
 A document has the rollups of some series. If it gets too large, some of its series move to a new document. The new
-document is written first, and then the earlier one. If a process is killed between the writes, both documents have the
-rollup of a series. The later statistics of each hour are then right, so readers take these.
+document is written first, and then the earlier document. If a process is killed between the writes, both documents have
+the rollup of a series. Readers then use the later statistics of each hour, which are correct.
 
 This module opens no connection.
 """
@@ -17,7 +17,7 @@ from storage.rollups.rollup import Rollup, Snapshot, decode_hours
 from storage.rollups.series import Series
 
 MAX_NEW_BYTES = 384 * 2**10
-"""A document of this size gets no new series. It usually grows during the day."""
+"""A document of this size gets no new series, because it usually grows during the day."""
 MAX_BYTES = 768 * 2**10
 """Firestore stores up to 1 MiB in a document. The rollup of one series has up to 500 KiB, and usually about 4 KiB."""
 _ENTRY_BYTES = 32
@@ -30,7 +30,7 @@ Pause = Callable[[], Awaitable[None]]
 class RollupDocument:
     """A document of a day: its number, its series, and the time of its last write, or None if it is not stored yet.
 
-    A full one loses some of its series, and gets no others.
+    A full document gives some of its series to other documents, and gets no new series.
     """
 
     number: int
@@ -46,7 +46,7 @@ class RollupDocument:
 
 
 class DayRollups:
-    """The rollups of a day by their series. Change them, and then write `documents` and `shrunk_documents`."""
+    """The rollups of a day by series. Change them, and then write `documents`."""
 
     def __init__(self, day: date) -> None:
         self.day = day
@@ -55,7 +55,7 @@ class DayRollups:
         self._changed: set[Series] = set()
 
     async def add_document(self, number: int, fields: Mapping[str, Any], update_time: datetime, pause: Pause) -> None:
-        """Add a stored document. One of another format has no rollups, and is replaced."""
+        """Add a stored document. A document of another format counts as empty, and is replaced."""
         if fields["format_version"] != FORMAT_VERSION:
             self._stored.append(RollupDocument(number, update_time=update_time))
             return
@@ -100,7 +100,7 @@ class DayRollups:
     async def documents(self, pause: Pause) -> list[list[tuple[RollupDocument, dict[str, object]]]]:
         """Return the changed documents with their fields. Each list must be written before the next one.
 
-        The first list has the documents that lose no series. Each further one has a document that loses series to
+        The first list has the documents that lose no series. Each further list has one document that loses series to
         documents in earlier lists.
         """
         encoded: dict[Series, tuple[bytes, bytes]] = {}

@@ -1,9 +1,10 @@
-"""The search for spans of time whose number of results is not the expected one, with few counts.
+"""The search for spans of time with an unexpected number of results. It needs few counts.
 
-The expected number of a span is the number of results in its rollup and of those that were written since. A result
-that was written again is in both, and one that was removed is in the rollup only. The expected number is therefore
-never less than the real one, and equal only if the rollup and the later results together are exact. So if the numbers
-of several spans together are equal, those of each span are. Otherwise the spans are halved and counted again.
+The expected number of a span is the number of results in its rollup, plus the number of results that were written
+later. A result that was written again is in both numbers. A result that was removed is only in the rollup. The expected
+number is therefore never less than the actual number. The two are equal only if the rollup and the later results
+together are exact. If the sums of both numbers over several spans are equal, the numbers of each span are therefore
+equal. Otherwise, the spans are divided into halves, and counted again.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 MAX_READ = 500
-"""Spans with up to this number of expected results are not divided. Reading the results is as fast as more counts."""
+"""Spans with up to this number of expected results are not divided. Reading these results is as fast as more counts."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +31,14 @@ class Span(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """The spans that have results, but other ones than expected, and the spans that have none any more."""
+    """The spans with an unexpected number of results, and the spans that have no results any more."""
 
     different: list[Span]
     empty: list[Span]
 
 
 async def find_differences(count: Count, spans: Sequence[Span]) -> Differences:
-    """Return spans whose results are not the expected ones, and some neighbors. `spans` are in order of time."""
+    """Return the spans with an unexpected number of results, and some neighbors. `spans` are in order of time."""
     found = Differences([], [])
     if spans:
         await _compare(count, spans, await count(spans[0].start, spans[-1].end), found)
@@ -50,7 +51,7 @@ async def _compare(count: Count, spans: Sequence[Span], actual: int, found: Diff
         return
     if actual > expected:
         logger.error(
-            "rollups from %s to %s have %d results, and there are %d; they are read from the results",
+            "rollups from %s to %s have %d results, but %d results are stored; reading the results instead",
             spans[0].start.isoformat(),
             spans[-1].end.isoformat(),
             expected,
@@ -64,7 +65,7 @@ async def _compare(count: Count, spans: Sequence[Span], actual: int, found: Diff
     else:
         first, second = spans[: len(spans) // 2], spans[len(spans) // 2 :]
         actual_first = await count(first[0].start, first[-1].end)
-        # The results between the halves are none, as the expected number says.
+        # No results are between the halves, because none are expected there.
         await asyncio.gather(
             _compare(count, first, actual_first, found), _compare(count, second, actual - actual_first, found)
         )

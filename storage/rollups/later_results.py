@@ -1,4 +1,4 @@
-"""The results that were written after the rollups, and the check of both together."""
+"""The results that were written after the rollups, and a check of rollups and later results together."""
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def changes_since(
 
 
 class LaterResults:
-    """The statistics of the results that `snapshots` do not contain, and the spans whose snapshots are of no use."""
+    """The statistics of the results that `snapshots` do not contain, and the spans whose snapshots cannot be used."""
 
     def __init__(self, checkpoint: Checkpoint, snapshots: Mapping[Key, Snapshot], resolution: Resolution) -> None:
         self.statistics: dict[Key, MergedStatistics] = {}
@@ -50,7 +50,7 @@ class LaterResults:
         key = self._resolution.start_of(timestamp_of(document)), series
         snapshot = self._snapshots.get(key)
         if snapshot is not None and written_at <= snapshot.as_of:
-            if self._resolution is Resolution.DAY:  # `as_of` is that of one hour, maybe of another one
+            if self._resolution is Resolution.DAY:  # `as_of` may be the time of another hour
                 self.unusable.add(key[0])
             return
         if key not in self.statistics:
@@ -60,7 +60,7 @@ class LaterResults:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The spans that have the expected results, those that must be read from the results, and those without any."""
+    """The spans that have the expected results, the spans that have other results, and the spans without results."""
 
     known: set[datetime]
     unknown: set[datetime]
@@ -88,7 +88,7 @@ async def verify(
 
 
 def ranges(starts: Iterable[datetime], resolution: Resolution) -> list[tuple[datetime, datetime]]:
-    """Return the ranges of time of some spans. Spans without a gap between them are one range."""
+    """Return the ranges of time of some spans. Adjacent spans form one range."""
     found: list[tuple[datetime, datetime]] = []
     for start in sorted(starts):
         if found and found[-1][1] == start:

@@ -1,17 +1,17 @@
-"""The statistics of many results together, computed from the statistics of each result.
+"""The combined statistics of many results, computed from the statistics of each result.
 
-The usual pairwise update (Chan, Golub & LeVeque 1983; Pebay 2008) subtracts rounded means and so loses digits. The
-squares of large means also overflow. This module therefore rounds only once, at the end. A double is an integer times a
-power of two, and sums of such integers are exact. This module has one sum per power of two, which keeps the integers
-short. The number of sums does not grow with the number of results.
+The usual pairwise update (Chan, Golub & LeVeque 1983; Pebay 2008) subtracts rounded means and therefore loses digits.
+The squares of large means also overflow. This module therefore rounds only once, at the end. A double is an integer
+times a power of two, and sums of such integers are exact. This module has one sum per power of two, so the integers
+stay short. The number of sums does not grow with the number of results.
 
 The stored mean and standard deviation of each result are already rounded. The merged mean is as accurate as the stored
 means. The error of the merged standard deviation is at most about half a unit in the last place of the largest mean.
 
 Quantiles follow from the sum of the quantile sketches of the results.
 
-All sums are exact, and the level of a sketch depends only on its values. The order in which results are added, and the
-parts in which they are merged, therefore change nothing.
+All sums are exact, and the level of a sketch depends only on its values. The merged statistics therefore do not depend
+on the order in which results are added, or on the parts in which they are merged.
 """
 
 import struct
@@ -40,7 +40,7 @@ _QUANTILES = {
     "percentile_95": 95,
     "percentile_99": 99,
 }
-"""The percents of the quantiles, by the name of the statistic."""
+"""The percent of each quantile, by the name of the statistic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ FIELDS = tuple(each.name for each in fields(ResultStatistics))
 
 @dataclass(frozen=True, slots=True)
 class MergedQuantiles:
-    """Quantiles by the name of the statistic, and the relative error of the values between which they lie."""
+    """Quantiles by the name of the statistic. `relative_error` is the error of the values that are interpolated."""
 
     values: Mapping[str, float]
     relative_error: float
@@ -172,7 +172,7 @@ def _mantissa_and_exponent(number: float) -> tuple[int, int]:
 
 
 def _encode_sum(sums: Mapping[int, int], power: int) -> bytes:
-    """Return an exact sum as one integer times a power of two: `sums` has integers by exponent, times `power`."""
+    """Return the stored form of the sum of m * 2**(power * e), for each exponent e and integer m in `sums`."""
     exponent = min(sums, default=0)
     total = sum(mantissa << power * (each - exponent) for each, mantissa in sums.items())
     length = total.bit_length() // 8 + 1

@@ -1,4 +1,4 @@
-"""Queries of the computed results of a submitter: by time stamp, and by the time at which they were computed.
+"""Queries of the computed results of a submitter: by time stamp, and by the time of the computation.
 
 Each query has the order of a composite index in `infra/gcp/firestore.indexes.json`, and is sent to each shard.
 """
@@ -23,7 +23,7 @@ _SELECTED = ("sketch", "labels")
 
 
 class ResultQueries:
-    """The computed results of one submitter. All times of time stamps are ranges without their end.
+    """The computed results of one submitter. A range of time stamps includes its start and excludes its end.
 
     Each method raises `Unavailable` or `FirestoreError`. `read_time` can be up to an hour ago.
     """
@@ -34,7 +34,7 @@ class ResultQueries:
         self._parent = document_paths.submitter(submitter)
 
     async def count(self, start: datetime, end: datetime, read_time: datetime, label_term: str | None = None) -> int:
-        """Return the number of results with a time stamp in a range, and with an index term of labels if it is set."""
+        """Return the number of results with a time stamp in a range, and with the term `label_term` if it is set."""
         queries = [_query(shard, "timestamp", _range("timestamp", start, end)) for shard in self._shards]
         if label_term is not None:
             for query in queries:
@@ -58,7 +58,7 @@ class ResultQueries:
     async def count_changes(self, since: datetime, read_time: datetime, *, is_computed: bool = True) -> int:
         """Return the number of results that were computed at `since` or later.
 
-        With `is_computed=False`, results of each status count, also tombstones.
+        With `is_computed=False`, results of every status are counted, including tombstones.
         """
         changed = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since)]
         if is_computed:

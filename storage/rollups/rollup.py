@@ -1,8 +1,8 @@
-"""A rollup: the merged statistics of results of a day, by the hour of their time stamps, and of the whole day.
+"""A rollup: the merged statistics of the results of a day, for each hour and for the whole day.
 
-The results of a rollup are all results of a submitter, or those of one series. A rollup is a checked cache. Each
-statistics have the time as of which they are those of their results, and the number of these results. Readers add the
-results that were written since, and compare the number of results with a count.
+A rollup contains all results of a submitter, or the results of one series. A rollup is a cache that readers check. For
+each hour, it has a snapshot: the statistics at one time, this time, and the number of results. Readers add the results
+that were written after this time. They then compare the number of results with a count.
 
 This module opens no connection.
 """
@@ -50,7 +50,7 @@ class Resolution(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The statistics of results as of a time, in their stored form. Without them, the snapshot is stale."""
+    """The statistics of results at the time `as_of`, in their stored form. A snapshot without statistics is stale."""
 
     as_of: datetime
     packed: bytes = b""
@@ -71,7 +71,7 @@ class Snapshot:
         return results_of(self.packed) if self.packed else 0
 
     def statistics(self) -> MergedStatistics:
-        """Return the statistics. Not for a stale snapshot."""
+        """Return the statistics. The snapshot must not be stale."""
         return MergedStatistics.decode(self.packed)
 
     def encode(self) -> bytes:
@@ -86,13 +86,13 @@ class Snapshot:
 
 
 class Rollup:
-    """The hours of a day that have results, by their start, and their total."""
+    """The snapshots of the hours of a day that have results, by the start of the hour, and their total."""
 
     __slots__ = ("_total", "hours")
 
     def __init__(self, hours: dict[datetime, Snapshot], total: Snapshot | None = None) -> None:
         self.hours = hours
-        """Use `put` and `remove` to change them."""
+        """The snapshots by the start of the hour. Use `put` and `remove` to change them."""
         self._total = total
 
     def put(self, hour: datetime, snapshot: Snapshot) -> None:
@@ -111,7 +111,7 @@ class Rollup:
         return any(hour.is_stale for hour in self.hours.values())
 
     def total(self) -> Snapshot:
-        """Return the statistics of the day, with the latest time of an hour. They are stale if an hour is stale."""
+        """Return the snapshot of the day, with the latest `as_of` of an hour. It is stale if an hour is stale."""
         if self._total is None:
             as_of = max(hour.as_of for hour in self.hours.values())
             if self.has_stale_hours:
@@ -124,7 +124,7 @@ class Rollup:
         return self._total
 
     def merge(self, other: "Rollup") -> None:
-        """Add the hours of another document with the same results. The later statistics of an hour stay."""
+        """Add the hours of another document with the same results. If both have an hour, keep the later statistics."""
         for hour, snapshot in other.hours.items():
             if hour not in self.hours or self.hours[hour].as_of < snapshot.as_of:
                 self.put(hour, snapshot)

@@ -18,17 +18,17 @@ from storage.rollups.rollup import Resolution, Snapshot, decode_hours, end_of, m
 from storage.rollups.series import RollupKind, Series
 
 MAX_SNAPSHOTS = 20_000
-"""About how many snapshots a window has. They use about 10 MiB."""
+"""The approximate number of snapshots in a window. They use about 10 MiB."""
 MAX_SELECTED_SERIES = 30
-"""If more series are selected, all series of a document are read."""
+"""If more series are selected, all series of a document are read, not only the selected series."""
 _AFTER_ALL_NUMBERS = "~"
-"""The name of a document is a day, or a day, `-` and a number. This character comes after `-`."""
+"""The name of a document is a day, such as `2026-11-28`, or a day with a number. This character sorts after `-`."""
 _Operator = StructuredQuery.FieldFilter
 
 
 @dataclass(slots=True)
 class Window:
-    """The statistics of rollups until `end`, by the start of the hour or the day and by the series."""
+    """The snapshots of rollups until `end`, by the start of the hour or the day, and by series."""
 
     end: datetime
     snapshots: dict[tuple[datetime, Series], Snapshot] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class RollupStore:
         selects: Callable[[Series], bool],
         series: Collection[Series] = (),
     ) -> AsyncGenerator[Window, None]:
-        """Yield the statistics of the hours or the days from `start` up to `end`, the earliest first, in windows.
+        """Yield the snapshots of the hours or the days from `start` up to `end`, the earliest first, in windows.
 
-        The end of the last window is `end`. `selects` returns whether a series is selected. `series` are all selected
-        ones if these are known, which saves reading the others.
+        The end of the last window is `end`. `selects` returns whether a series is selected. If `series` contains all
+        selected series, other series are not read.
         """
         stored = "hours" if resolution is Resolution.HOUR else "totals"
         is_small = 0 < len(series) <= MAX_SELECTED_SERIES
@@ -81,7 +81,7 @@ class RollupStore:
         yield window
 
     async def read(self, first: date, last: date, read_time: datetime, pause: Pause) -> dict[date, DayRollups]:
-        """Return the rollups of the days from `first` to `last` that have any."""
+        """Return the rollups of the days from `first` to `last`. Days without rollups are left out."""
         found: dict[date, DayRollups] = {}
         async with aclosing(self._days(first, end_of(last), read_time)) as days:
             async for day, documents in days:
@@ -93,7 +93,7 @@ class RollupStore:
         return found
 
     async def days(self, start: datetime, end: datetime, read_time: datetime) -> dict[date, bool]:
-        """Return the days between two times that have rollups, and whether these have stale hours."""
+        """Return the days between two times that have rollups, and for each day whether it has stale hours."""
         async with aclosing(self._days(start.date(), end, read_time, ["has_stale_hours"])) as days:
             return {
                 day: any(document.fields["has_stale_hours"].boolean_value for document in documents)
@@ -101,7 +101,7 @@ class RollupStore:
             }
 
     async def write(self, writer: GroupCommitWriter, days: Sequence[DayRollups], pause: Pause) -> None:
-        """Store the changes of days. Raises `PreconditionFailed` if another instance has changed one of them."""
+        """Store the changes of days. Raises `PreconditionFailed` if another instance has changed one of the days."""
         written = [(each.day, await each.documents(pause)) for each in days if each.is_changed]
         for turn in range(max((len(turns) for _, turns in written), default=0)):
             documents = [(day, *each) for day, turns in written for each in (turns[turn] if turn < len(turns) else ())]
@@ -118,7 +118,7 @@ class RollupStore:
     async def _days(
         self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()
     ) -> AsyncGenerator[tuple[date, list[Any]], None]:
-        """Yield each day from `first` on that has a part before `end`, with its documents."""
+        """Yield each day that starts at or after `first` and before `end`, with its documents."""
         query = self._query(first, end, select)
         day, documents = first, list[Any]()
         while True:
@@ -167,7 +167,7 @@ def _snapshots(day: date, packed: bytes, resolution: Resolution) -> Iterator[tup
 def _keep_later(
     snapshots: dict[tuple[datetime, Series], Snapshot], key: tuple[datetime, Series], snapshot: Snapshot
 ) -> None:
-    """Add a snapshot, unless another document has a later one (`day_rollups.py`)."""
+    """Add a snapshot, unless another document has a later snapshot of the same span (`day_rollups.py`)."""
     if key not in snapshots or snapshots[key].as_of < snapshot.as_of:
         snapshots[key] = snapshot
 

@@ -1,6 +1,6 @@
-"""Which results are together in a rollup: all results of a submitter, or those of a series.
+"""The results that a rollup contains: all results of a submitter, or the results of a series.
 
-A series has exactly the same labels. Results without labels are a series too.
+The results of a series have exactly the same labels. The results without labels are a series too.
 
 This module opens no connection.
 """
@@ -23,12 +23,12 @@ MAX_SERIES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RollupKind:
-    """The collection of rollups, the series to which a result belongs, and how many documents are read at once."""
+    """The kind of rollups: their collection, the series of a result, and the number of documents in one read."""
 
     collection: str
     series_of: Callable[[Any], Series]
     batch_size: int
-    """A document has up to 1 MiB. One of all results has usually about 20 KiB, and one of 50 series 200 KiB."""
+    """Documents per read. A document of all results usually has 20 KiB, one of 50 series 200 KiB, and at most 1 MiB."""
 
 
 def series_of(document: Any) -> Series:

@@ -14,7 +14,7 @@ PIECE_BYTES = 64 * 1024
 MAX_DEPTH = 64
 """The deepest nesting of lists and objects in a sample."""
 
-_MAX_SKIPPED_BYTES = 512 * 1024  # more than a number or white space may have; a pattern blocks the interpreter
+_MAX_SKIPPED_BYTES = 512 * 1024  # longer than any number or white space; a longer match would block the interpreter
 _MIN_WINDOW_BYTES = 256  # windows start small and grow, so that scanning a short value is cheap
 _PAIR_ROUNDS = 4
 _MAX_COMMAS = 32
@@ -191,9 +191,9 @@ def _comma_near_end(window: bytes, level: int) -> int:
 
 
 def _without_pairs(window: bytes) -> bytes:
-    """Return the brackets of `window` without those of the innermost lists and objects, `_PAIR_ROUNDS` times.
+    """Return the brackets of `window`. Remove the brackets of the innermost lists and objects, `_PAIR_ROUNDS` times.
 
-    This is ten times as fast as `_levels`, which is needed only for texts that are nested more deeply.
+    This is ten times as fast as `_levels`. Only texts that are nested more deeply need `_levels`.
     """
     brackets = window.translate(None, NOT_BRACKETS)
     for _ in range(_PAIR_ROUNDS):

@@ -27,10 +27,10 @@ from storage.documents.validation.validation_report import Append, ValidationRep
 _USUAL_TIME_STAMP = re.compile(
     r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{3}|\.\d{6})?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)", re.ASCII
 )
-"""Most time stamps have this form. The standard library parses it several times as fast as `timestamps`."""
+"""The form of most time stamps. The standard library parses it several times as fast as `timestamps`."""
 
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
-_ADDED_MEMBERS = ("$.labels", "$.missing")  # since the first release
+_ADDED_MEMBERS = ("$.labels", "$.missing")  # members that the first release did not have
 _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
 _ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[367])")  # `_`, a to z or 0 to 9: keys and names of labels
 
@@ -68,9 +68,9 @@ def read(
 
     Nulls in `data` are left out if the sample asks for it, or if `skips_missing` is true.
     `default_time_zone` applies to a time stamp without a UTC offset. `check` is called for each piece of numbers, and
-    may raise an error. Problems of members that did not exist in earlier releases are ignored: samples that were
-    accepted by these releases may have members `labels` and `missing` of any kind. Raises `InvalidSample` with the
-    problems of an invalid sample, and `NotJson` if `raw` is not a JSON text.
+    may raise an error. Problems of members that earlier releases did not use are ignored: samples that these releases
+    accepted may have members `labels` and `missing` of any kind. Raises `InvalidSample` with the problems of an invalid
+    sample, and `NotJson` if `raw` is not a JSON text.
     """
     data: array[float] = array("d")
 
@@ -127,7 +127,7 @@ def read_numbers(raw: bytes, start: int, end: int) -> Iterator[list[float]]:
 def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) -> ValidationReport | None:
     """Return the report on a valid sample and pass its numbers to `append`. Return None for any other text.
 
-    Before this function returns None, it may already have passed some numbers to `append`.
+    If this function returns None, it may have passed some numbers to `append` before.
     """
     try:
         data_at = raw.index(b'"data"', 0, _MAX_FRAME_BYTES)
@@ -189,7 +189,7 @@ def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
 def _decode_in_pieces(raw: bytes, data_at: int) -> tuple[_Sample, Iterable[list[float]]]:
     """Return the sample with a placeholder in `data`, and an iterator that decodes the numbers of `data` in pieces.
 
-    Raises `ValueError` if `data` may not be a flat list. Decoding the whole text could then have another result.
+    Raises `ValueError` if `data` may not be a flat list. Decoding the whole text could then return something else.
     """
     opening = _DATA_OPENING.match(raw, data_at)
     if opening is None:

@@ -1,9 +1,9 @@
 """Check that a text is JSON in UTF-8, in pieces, so that no step blocks the interpreter.
 
-A long text is cut at commas, at any depth. Each piece is completed to a JSON text: the lists and objects that are open
-at the cut are opened before the piece, and those that are open at its end are closed after it. A zero stands for the
-values on the other side of a cut. The text is JSON if and only if all pieces are. For example, `{"a":[1,2],"b":3}` is
-cut into `{"a":[1,0]}`, `{"":[0,2],"":0}` and `{"":0,"b":3}`.
+A long text is cut at commas, at any depth. Each piece is completed to a JSON text. The lists and objects that are open
+at the start of the piece are opened before it. The lists and objects that are open at its end are closed after it. A
+zero stands for the values on the other side of a cut. The text is JSON if and only if each piece is JSON. For example,
+`{"a":[1,2],"b":3}` is cut into `{"a":[1,0]}`, `{"":[0,2],"":0}` and `{"":0,"b":3}`.
 
 A value or white space without a comma cannot be cut. It may therefore have up to `MAX_PIECE_BYTES`.
 """
@@ -94,7 +94,7 @@ def not_utf8(offset: int) -> NotJson:
 
 
 def _windows(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield windows of `raw` in which `0` replaces `raw[start:end]`: their offsets, with and without strings."""
+    """Yield windows of `raw` in which `0` replaces `raw[start:end]`: offset, text, and text without strings."""
     decoder = codecs.getincrementaldecoder("utf-8")()
 
     def windows(first: int, last: int, shift: int = 0) -> Iterator[tuple[int, bytes, bytes]]:

@@ -1,7 +1,7 @@
 """The thorough reader: reports every problem of a sample with its path.
 
 The scanner finds the members of the object. The reader decodes only the members that Dropzone uses, and reads numbers
-in pieces (`value_reader.py`). All other members must only be valid JSON. If the text is not JSON, the reader raises
+in pieces (`value_reader.py`). All other members can contain any valid JSON. If the text is not JSON, the reader raises
 `NotJson` and reports no problems. It therefore checks the whole text before it returns, unless the text is nested too
 deeply or has a part that is too long.
 """
@@ -25,7 +25,7 @@ _MEMBERS = frozenset({_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS, _MISSING})
 _MAX_LABEL_BYTES = 12 * labels.MAX_VALUE_CHARACTERS + 2  # a character has up to two escapes of 6 bytes
 _EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*+\]")
 _MAX_MEMBERS = 100_000
-_MAX_LABEL_MEMBERS = 10  # of which problems are reported
+_MAX_LABEL_MEMBERS = 10  # the number of labels whose problems are reported
 
 
 def read(

@@ -18,7 +18,7 @@ class ValidationReport:
 
     `time_stamp` is the text as submitted, or None if it cannot be stored. `timestamp` is the same instant in UTC, or
     None if it is not valid. `count` is the number of values in `data`, or 0 if `data` is not a list. `labels` is empty
-    if a label has a problem. `missing_count` is the number of nulls in `data` that the sample asks to skip.
+    if a label has a problem. `missing_count` is the number of nulls in `data` that are skipped.
     """
 
     time_stamp: str | None
@@ -56,7 +56,7 @@ class ProblemCollector:
         self.add_all(lambda: problem, [()])
 
     def add_all(self, build: Callable[..., Problem], arguments: Iterable[tuple[object, ...]]) -> None:
-        """Add one problem per item of `arguments`. `build` creates a problem from its item if the problem is stored."""
+        """Add one problem per item of `arguments`. `build` creates the problem of an item, but only if it is stored."""
         remaining = iter(arguments)
         self._problems.extend(starmap(build, islice(remaining, MAX_PROBLEMS - len(self._problems))))
         self._omitted += sum(1 for _ in remaining)

@@ -122,7 +122,7 @@ def _decode_values(raw: bytes, start: int, end: int) -> list[Any]:
 
 
 def _decode_long_values(raw: bytes, start: int, end: int) -> list[object]:
-    """Return the values of a piece with a long value. A long list or object is not decoded, only checked."""
+    """Return the values of a piece with a long value. A long list or object is only checked, not decoded."""
     try:
         syntax.check(b"[%b]" % raw[start:end])
     except NotJson:

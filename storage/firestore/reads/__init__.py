@@ -1,1 +1,1 @@
-"""Reads that are grouped, and pages of documents that threads read."""
+"""Grouped reads, and pages of documents that are read in threads."""

@@ -1,7 +1,7 @@
 """Grouped reads: reads that arrive at the same time share one BatchGetDocuments call.
 
-The reader sends queued reads as soon as the previous call has returned. A call therefore grows with
-the load, and a single read does not wait for others.
+The reader sends queued reads as soon as the previous call has returned. A call therefore grows with the load, and a
+single read does not wait for other reads.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Reads pages of documents in threads that wait for the messages of their call themselves.
+"""Reads pages of documents in threads. Each thread waits for the messages of its own call.
 
 RunQuery sends a message per document. `grpc.aio` uses 45 us of processor time for each message, and a thread of this
-module 15. A page is returned as a whole, so the event loop does no work per message.
+module uses 15 us. A page is returned as a whole, so the event loop does no work per message.
 
 Note: `SingleThreadedUnaryStream` is an experimental option of grpcio. A version without this option ignores it, and
 then needs 55 us per message.
@@ -25,7 +25,7 @@ OPTIONS = (
 
 
 class PageReader:
-    """Runs queries on a channel of its own, which `connect` opens for the first query."""
+    """Runs queries on its own channel. `connect` opens the channel for the first query."""
 
     def __init__(self, connect: Callable[[], grpc.Channel]) -> None:
         self._connect = connect
@@ -40,7 +40,7 @@ class PageReader:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def run_query(self, request: Any, **options: Any) -> AsyncIterator[list[Any]]:
-        """Yield the documents that match a query, all in one list. `options` are those of a call of grpcio."""
+        """Yield the documents that match a query, all in one list. `options` are options of a call of grpcio."""
         if self._run_query is None:
             self._channel = self._connect()
             self._run_query = self._channel.unary_stream(
